@@ -1,0 +1,594 @@
+"""The stack's configuration: typed, complete, and checked in full before anything is contacted.
+
+The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section is one Pulumi configuration value of the project.
+`StackConfiguration` is what an operator writes; `parallel_build.site.Site` adds what is only known once machines exist.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from parallel_build.errors import ConfigurationError
+from parallel_build.secret import Secret
+from parallel_build.versions import CloudStackVersion
+
+HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
+# cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
+SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
+DURATION = re.compile(r"^(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m(?:in)?)?\s*(?:(\d+)s)?$")
+
+
+def parse_duration(value: object) -> object:
+    """Turn `90s`, `5m`, `2h`, `1d 12h` or a number of seconds into a timedelta; leave anything else to the validator."""
+    if isinstance(value, bool):
+        raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
+    if isinstance(value, int | float):
+        return timedelta(seconds=value)
+    if isinstance(value, str):
+        match = DURATION.match(value.strip())
+        if not match or not any(match.groups()):
+            raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return value
+
+
+def expand_path(value: object) -> object:
+    """Expand `~` and `${NAME}` in a path; an environment variable that is not set is an error, not an empty text."""
+    if isinstance(value, str):
+        expanded = os.path.expanduser(os.path.expandvars(value))
+        if "${" in expanded:
+            raise ValueError(f"{value} names an environment variable that is not set")
+        return expanded
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+LocalPath = Annotated[Path, BeforeValidator(expand_path)]
+
+
+class Phase(StrEnum):
+    """Hold points of a stack, in order."""
+
+    BUILT = "built"
+    PREPARED = "prepared"
+    SWITCHED = "switched"
+    RETIRED = "retired"
+
+    def reached(self, other: Phase) -> bool:
+        """Whether this phase includes everything of `other`."""
+        order = list(Phase)
+        return order.index(self) >= order.index(other)
+
+
+class Model(BaseModel):
+    """Base of every section: unknown keys are errors, values are not coerced silently, keys are camelCase."""
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, validate_default=True
+    )
+
+
+class Ssh(Model):
+    """How servers are reached. The user's own `~/.ssh/config` counts (jump hosts, agent) unless `configFile` names another.
+
+    Attributes:
+        user: account on the servers; not root needs passwordless sudo.
+        identity_file: private key file; None leaves the choice to ssh and its agent.
+        public_key_file: the operator's public key put on new machines; default is `identityFile` with `.pub`.
+        config_file: an ssh configuration file used instead of the user's own.
+        known_hosts: file that holds the host keys of the servers that exist already.
+        connect_timeout: time limit of one connection attempt.
+    """
+
+    user: str = "root"
+    identity_file: LocalPath | None = None
+    public_key_file: LocalPath | None = None
+    config_file: LocalPath | None = None
+    known_hosts: LocalPath | None = None
+    connect_timeout: Duration = timedelta(seconds=10)
+
+
+class Server(Model):
+    """A server that is there, or will be.
+
+    Attributes:
+        name: short host name; unique in the stack, and part of file and resource names.
+        address: IP address other servers reach it at.
+        ssh_host: what to hand to ssh instead of the address, such as a name in the ssh configuration.
+        ssh_port: port of its ssh server.
+        ssh_user: account there, when it is not the one of the section `ssh`.
+        host_key: public SSH host key (`ssh-ed25519 AAAA...`), when it is not in `ssh.knownHosts`.
+    """
+
+    name: str
+    address: str
+    ssh_host: str | None = None
+    ssh_port: int | None = Field(default=None, ge=1, le=65535)
+    ssh_user: str | None = None
+    host_key: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        if not HOST_NAME.match(value):
+            raise ValueError("a server's name is a lower-case host name of letters, digits and hyphens")
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("an address is an IPv4 or IPv6 address such as 192.0.2.10") from None
+
+
+class OriginalManagement(Server):
+    """A running management server; `usage` says that the usage server runs on it."""
+
+    usage: bool = False
+
+
+class DatabasePair(Model):
+    """The original's database servers. `adminUser` None means root through the server's own socket."""
+
+    engine: Literal["mariadb", "mysql"] = "mariadb"
+    source: Server
+    replica: Server | None = None
+    port: int = Field(default=3306, ge=1, le=65535)
+    cloudbridge: bool = False
+
+
+class Hypervisor(Server):
+    """A hypervisor host that the tool may log in to (KVM); hosts that need nothing from it are not listed."""
+
+    kind: Literal["kvm", "xenserver", "vmware", "hyperv", "lxc", "ovm3", "simulator"] = "kvm"
+
+
+class Api(Model):
+    """The original cloud's API.
+
+    Attributes:
+        url: for example `http://192.0.2.10:8080/client/api`.
+        timeout: time limit of one call.
+        ca_file: certificates to check https against, when not the system's.
+    """
+
+    url: str
+    timeout: Duration = timedelta(seconds=30)
+    ca_file: LocalPath | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if not re.match(r"^https?://[^\s/]+(/\S*)?$", value):
+            raise ValueError("an API url looks like http://192.0.2.10:8080/client/api")
+        return value
+
+
+class Original(Model):
+    """The cloud as it runs today."""
+
+    version: CloudStackVersion
+    management: list[OriginalManagement] = Field(min_length=1)
+    database: DatabasePair
+    api: Api
+    hypervisors: list[Hypervisor] = Field(default_factory=list)
+
+
+class NewMachine(Server):
+    """A machine to be built, or (platform `existing`) one that is there and empty.
+
+    Attributes:
+        platform: overrides `new.platform`, so that one stack can mix platforms.
+        cpus: virtual processors.
+        memory: in MiB.
+        disk: system disk in GiB.
+    """
+
+    platform: Literal["libvirt", "container", "existing", "vsphere"] | None = None
+    cpus: int = Field(default=2, ge=1, le=256)
+    memory: int = Field(default=4096, ge=256)
+    disk: int = Field(default=40, ge=2)
+
+
+class NewDatabase(Model):
+    """The new source and replica.
+
+    Attributes:
+        engine: server family installed on them.
+        buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
+        packages: Debian packages to install where the image lacks them.
+    """
+
+    engine: Literal["mariadb", "mysql"] = "mariadb"
+    source: NewMachine
+    replica: NewMachine
+    port: int = Field(default=3306, ge=1, le=65535)
+    buffer_pool: int | None = Field(default=None, ge=64)
+    packages: list[str] = Field(default_factory=lambda: ["mariadb-server"])
+
+
+class Network(Model):
+    """The management network that new machines get a fixed address on."""
+
+    prefix: int = Field(default=24, ge=8, le=128)
+    gateway: str | None = None
+    dns: list[str] = Field(default_factory=list)
+
+
+class Packages(Model):
+    """Where the target version's packages come from.
+
+    Attributes:
+        repository: an apt `deb ...` line or None where the machine's own sources have them.
+        key: armoured signing key of that repository, as text; None where the line itself says `[trusted=yes]` or names a key.
+        names: management packages.
+        usage_names: packages of the usage server.
+    """
+
+    repository: str | None = None
+    key: str | None = None
+    names: list[str] = Field(default_factory=lambda: ["cloudstack-management"])
+    usage_names: list[str] = Field(default_factory=lambda: ["cloudstack-usage"])
+
+
+class New(Model):
+    """The servers that take over.
+
+    Attributes:
+        load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
+        usage_on: name of the management server that runs the usage server; None means the first.
+    """
+
+    version: CloudStackVersion
+    platform: Literal["libvirt", "container", "existing", "vsphere"] = "libvirt"
+    management: list[NewMachine] = Field(min_length=1)
+    database: NewDatabase
+    network: Network = Field(default_factory=Network)
+    packages: Packages = Field(default_factory=Packages)
+    load_balancer: str | None = None
+    usage_on: str | None = None
+
+
+class LibvirtPlatform(Model):
+    """Settings of pulumi-libvirt.
+
+    Attributes:
+        uri: connection, for example `qemu:///system` or `qemu+ssh://root@192.0.2.5/system`.
+        image: qcow2 base image with cloud-init.
+        kernel: kernel to boot the image with, where it has no boot loader of its own.
+        initrd: its initial ram disk.
+        pool_path: folder on the hypervisor that the volumes are kept in.
+        bridge: bridge the machines are put on.
+        domain_type: `auto` takes KVM only where a guest really runs, else `qemu` (emulation).
+    """
+
+    uri: str = "qemu:///system"
+    image: LocalPath
+    kernel: LocalPath | None = None
+    initrd: LocalPath | None = None
+    pool_path: str
+    bridge: str
+    domain_type: Literal["auto", "kvm", "qemu"] = "auto"
+
+
+class ContainerPlatform(Model):
+    """Settings of systemd-nspawn machines (lab and tests).
+
+    Attributes:
+        root: unpacked root file system, never written to.
+        folder: where each machine's own layer and record are kept.
+        namespace: network namespace that holds the bridge.
+        bridge: bridge in it.
+    """
+
+    root: LocalPath
+    folder: LocalPath
+    namespace: str
+    bridge: str
+
+
+class Platforms(Model):
+    """Settings of each platform that machines of the stack use. vSphere's section comes with its component."""
+
+    libvirt: LibvirtPlatform | None = None
+    container: ContainerPlatform | None = None
+
+
+class Template(Model):
+    """A system VM template to register on the original cloud under its exact name [CloudStack upgrade guide].
+
+    Attributes:
+        name: exactly what the target version looks up, for example `systemvm-kvm-4.22.0-x86_64`.
+        checksum: as the API takes it, `{SHA-512}...` or a bare MD5; None leaves the file unchecked.
+    """
+
+    hypervisor: Literal["KVM", "XenServer", "VMware", "Hyperv", "LXC", "Ovm3", "Simulator"]
+    name: str
+    url: str
+    format: Literal["QCOW2", "VHD", "OVA", "RAW"] = "QCOW2"
+    os_type: str = "Debian GNU/Linux 12 (64-bit)"
+    checksum: str | None = None
+    arch: Literal["x86_64", "aarch64"] | None = "x86_64"
+
+
+class UserAccess(Model):
+    """How users are kept out during the window.
+
+    Attributes:
+        method: `firewall` on the original's management servers, `cidr` by `api.allowed.source.cidr.list`, or `command` for a load balancer.
+        administrators: networks that keep access.
+        close: command that takes users out (method `command`), run on this machine.
+        open: command that lets them in again.
+    """
+
+    method: Literal["firewall", "cidr", "command"] = "firewall"
+    administrators: list[str] = Field(default_factory=list)
+    close: list[str] = Field(default_factory=list)
+    open: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _complete(self) -> UserAccess:
+        for network in self.administrators:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(f"administrators: {network!r} is not a network such as 192.0.2.0/24") from None
+        if self.method == "command" and not (self.close and self.open):
+            raise ValueError("method command needs both close and open, each a list of words")
+        if self.method != "command" and not self.administrators:
+            raise ValueError(f"method {self.method} needs administrators, or nobody could work in the window")
+        return self
+
+
+class Window(Model):
+    """The cutover's limits.
+
+    Attributes:
+        deadline: time from the window's opening within which the new management server must start.
+        rollback_window: time since the switch within which going back is allowed.
+        force_rollback: go back although the rollback window has passed or the stack is retired.
+        start_timeout: time limit of one management server start, schema upgrade included.
+        hosts_timeout: time limit for every hypervisor host to be Up again.
+        system_vm_timeout: time limit for one system VM or network restart.
+        parallel_restarts: networks restarted at the same time.
+    """
+
+    deadline: Duration = timedelta(hours=2)
+    rollback_window: Duration = timedelta(days=1)
+    force_rollback: bool = False
+    start_timeout: Duration = timedelta(hours=1)
+    hosts_timeout: Duration = timedelta(minutes=15)
+    system_vm_timeout: Duration = timedelta(minutes=15)
+    parallel_restarts: int = Field(default=4, ge=1, le=64)
+    user_access: UserAccess
+
+
+class Transfer(Model):
+    """How the databases are brought over.
+
+    Attributes:
+        method: `dump` costs time with the data; `replicate` does not.
+        threads: parallel connections for copying and comparing.
+    """
+
+    method: Literal["dump", "replicate"] = "dump"
+    threads: int = Field(default=4, ge=1, le=64)
+
+
+class HypervisorCommand(Model):
+    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each named hypervisor."""
+
+    on: list[str] = Field(min_length=1)
+    command: list[str] = Field(min_length=1)
+    reverse: list[str] = Field(default_factory=list)
+    timeout: Duration = timedelta(minutes=10)
+
+
+class Agents(Model):
+    """How indirect agents (KVM, LXC) find the new servers.
+
+    Attributes:
+        method: `setting` changes `host` through the API (4.11.1 and later), `file` writes agent.properties on each host in the window,
+            `none` where an address or a load balancer is re-used.
+        timeout: time limit until every agent has learnt the addresses.
+    """
+
+    method: Literal["setting", "file", "none"] = "setting"
+    timeout: Duration = timedelta(minutes=15)
+
+
+class Acceptance(Model):
+    """Functional tests run on the new servers before users are let in: commands on this machine that must end with exit code 0."""
+
+    commands: list[list[str]] = Field(default_factory=list)
+    timeout: Duration = timedelta(hours=1)
+
+
+class Secrets(Model):
+    """Secret values; each is a Pulumi secret of the same name.
+
+    Attributes:
+        original_api_key, original_api_secret: a root administrator's keys on the original.
+        cloud_password: password of the database user `cloud` on the new servers.
+        replication_password: password of the replication user.
+        management_key: key of the new servers' db.properties.
+        database_key: key of the values in the database; None reads it from the original's management server.
+    """
+
+    original_api_key: Secret
+    original_api_secret: Secret
+    cloud_password: Secret
+    replication_password: Secret
+    management_key: Secret
+    database_key: Secret | None = None
+
+    @field_validator("cloud_password", "replication_password", "management_key", "database_key")
+    @classmethod
+    def _shell_safe(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not SHELL_SAFE_SECRET.match(value.reveal()):
+            raise ValueError(
+                "this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -"
+            )
+        return value
+
+    @field_validator("original_api_key", "original_api_secret")
+    @classmethod
+    def _not_empty(cls, value: Secret) -> Secret:
+        if not value:
+            raise ValueError("this secret is empty")
+        return value
+
+    def all(self) -> list[Secret]:
+        """Every secret that is set, for masking."""
+        return [value for value in (getattr(self, name) for name in type(self).model_fields) if value]
+
+
+class StackConfiguration(Model):
+    """Everything an operator says about one stack."""
+
+    phase: Phase = Phase.BUILT
+    ssh: Ssh = Field(default_factory=Ssh)
+    original: Original
+    new: New
+    platforms: Platforms = Field(default_factory=Platforms)
+    transfer: Transfer = Field(default_factory=Transfer)
+    templates: list[Template] = Field(default_factory=list)
+    agents: Agents = Field(default_factory=Agents)
+    hypervisor_steps: list[HypervisorCommand] = Field(default_factory=list)
+    window: Window
+    acceptance: Acceptance = Field(default_factory=Acceptance)
+    runs: LocalPath = Path("runs")
+
+    def new_machines(self) -> Iterator[NewMachine]:
+        """The machines of the new side: source, replica, then the management servers."""
+        yield self.new.database.source
+        yield self.new.database.replica
+        yield from self.new.management
+
+    def original_servers(self) -> Iterator[Server]:
+        """The original's servers that the tool logs in to."""
+        yield from self.original.management
+        yield self.original.database.source
+        if self.original.database.replica:
+            yield self.original.database.replica
+        yield from self.original.hypervisors
+
+    def platform_of(self, machine: NewMachine) -> str:
+        """The platform that builds `machine`."""
+        return machine.platform or self.new.platform
+
+    @property
+    def usage_server(self) -> NewMachine:
+        """The new management server that runs the usage server."""
+        if self.new.usage_on is None:
+            return self.new.management[0]
+        return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
+
+    @property
+    def host_setting(self) -> str:
+        """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
+        return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StackConfiguration:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        seen_names: dict[str, str] = {}
+        seen_addresses: dict[str, str] = {}
+        sides = [(server, "original") for server in self.original_servers()]
+        sides += [(machine, "new") for machine in self.new_machines()]
+        for server, side in sides:
+            if server.name in seen_names:
+                yield f"{side}: the name {server.name} is used twice, give every server its own"
+            seen_names[server.name] = side
+            if server.address in seen_addresses and not self._may_share(server, side):
+                other = seen_addresses[server.address]
+                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own"
+            seen_addresses.setdefault(server.address, server.name)
+        if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
+            yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if not self.new.version > self.original.version:
+            yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+        for machine in self.new_machines():
+            platform = self.platform_of(machine)
+            if platform in ("libvirt", "container") and getattr(self.platforms, platform) is None:
+                yield f"platforms.{platform}: missing although {machine.name} is built on it"
+        known = {host.name for host in self.original.hypervisors}
+        for step in self.hypervisor_steps:
+            for name in step.on:
+                if name not in known:
+                    yield f"hypervisorSteps: {name} is not one of original.hypervisors"
+        if self.agents.method == "file" and not self.original.hypervisors:
+            yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
+        if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
+            yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _may_share(self, server: Server, side: str) -> bool:
+        """On the original a small cloud may run management and MySQL on one server."""
+        return side == "original" and any(server.address == other.address for other in self.original_servers())
+
+
+def describe(error: ValidationError, prefix: str = "") -> str:
+    """One line a finding: the key as written in the stack file, and what is wrong with it."""
+    lines = []
+    for finding in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in finding["loc"]) or "configuration"
+        reason = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            reason = "this key is not known here, check its spelling and its place"
+        elif finding["type"] == "missing":
+            reason = "this key is missing"
+        lines.append(f"{prefix}{key}: {reason}")
+    return "\n  ".join(lines)
+
+
+def load(values: dict[str, Any], stack: str) -> StackConfiguration:
+    """Check the stack's plain values.
+
+    Args:
+        values: the configuration values by section, keys in camelCase, without secrets.
+        stack: name of the stack, for the message.
+    Raises:
+        ConfigurationError: names every key that is wrong, all at once.
+    """
+    try:
+        return StackConfiguration.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"stacks/Pulumi.{stack}.yaml can't be used:\n  {describe(error)}\n",
+            "",
+            "correct these keys (docs/configuration.md lists them all); nothing has been contacted or changed",
+        ) from None
+
+
+def load_secrets(values: dict[str, Any], stack: str) -> Secrets:
+    """Check the stack's secret values.
+
+    Raises:
+        ConfigurationError: names every secret that is missing or unfit, never its value.
+    """
+    try:
+        return Secrets.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"the secrets of stack {stack} can't be used:\n  {describe(error)}\n",
+            "",
+            "set each with `pulumi config set --secret NAME` (docs/configuration.md); nothing has been contacted or changed",
+        ) from None

@@ -1,0 +1,59 @@
+"""The errors an operator may read: fact, cause and remedy, named after the stage that failed."""
+
+from __future__ import annotations
+
+
+class ParallelBuildError(Exception):
+    """Root of all expected failures.
+
+    A message has three parts, so that it can be acted on at night: what is so (`fact`), why (`cause`) and what to do (`remedy`).
+
+    Args:
+        fact: what was found, naming the server, setting or table.
+        cause: why that stops the work; may be empty when the fact says it all.
+        remedy: what the operator does next; may be empty.
+    """
+
+    def __init__(self, fact: str, cause: str = "", remedy: str = "") -> None:
+        self.fact, self.cause, self.remedy = fact, cause, remedy
+        super().__init__(fact, cause, remedy)
+
+    def __str__(self) -> str:
+        parts = [self.fact.rstrip(".")]
+        if self.cause:
+            parts.append(f"Cause: {self.cause.rstrip('.')}")
+        if self.remedy:
+            parts.append(f"Remedy: {self.remedy.rstrip('.')}")
+        return ". ".join(parts) + "."
+
+
+class ConfigurationError(ParallelBuildError):
+    """The stack's configuration can't be used; nothing has been contacted or changed."""
+
+
+class ConnectionFailed(ParallelBuildError):
+    """A server could not be reached, or a session to it was lost."""
+
+
+class CommandFailed(ParallelBuildError):
+    """A remote command ended with an exit code that was not allowed, or ran past its time limit."""
+
+
+class GuardFailed(ParallelBuildError):
+    """A rule that must hold before a change does not hold; nothing has been changed."""
+
+
+class StepFailed(ParallelBuildError):
+    """A step could not be finished; what it did so far is recorded and `up` resumes it."""
+
+
+class ComparisonFailed(ParallelBuildError):
+    """Two databases that must be the same are not."""
+
+
+class RollbackIncomplete(ParallelBuildError):
+    """An undo could not be finished; what is left is named and a second `destroy` goes on from there."""
+
+
+class Cancelled(ParallelBuildError):
+    """The engine asked to stop, or is gone; the step stopped at a safe point."""

@@ -1,0 +1,65 @@
+"""A stack resolved: its configuration, secrets, and the host keys of machines that have been made.
+
+A `Site` is what every step works on. It travels from the Pulumi program through the engine to the provider as one secret JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_build.configuration import Secrets, Server, StackConfiguration, load, load_secrets
+from parallel_build.secret import Secret
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything a step needs to know.
+
+    Attributes:
+        stack: name of the Pulumi stack.
+        configuration: what the operator wrote.
+        secrets: the secret values.
+        host_keys: public SSH host keys of new machines by name; they win over `Server.host_key`.
+    """
+
+    stack: str
+    configuration: StackConfiguration
+    secrets: Secrets
+    host_keys: dict[str, str] = field(default_factory=dict)
+
+    def host_key(self, server: Server) -> str | None:
+        """The server's public host key where it is known to the stack, else None (then `ssh.knownHosts` must have it)."""
+        return self.host_keys.get(server.name) or server.host_key
+
+    def to_json(self) -> str:
+        """The site as a JSON text **with its secrets in the clear**: only for a secret input of a resource."""
+        secrets = {
+            alias: value.reveal()
+            for name, info in Secrets.model_fields.items()
+            if (alias := info.alias or name) and isinstance(value := getattr(self.secrets, name), Secret)
+        }
+        document: dict[str, Any] = {
+            "stack": self.stack,
+            "configuration": self.configuration.model_dump(mode="json", by_alias=True),
+            "secrets": secrets,
+            "hostKeys": self.host_keys,
+        }
+        return json.dumps(document, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Site:
+        """Read back what `to_json` wrote.
+
+        Raises:
+            ConfigurationError: the text was written for another version of this project's configuration.
+        """
+        document = json.loads(text)
+        stack = document["stack"]
+        return cls(
+            stack,
+            load(document["configuration"], stack),
+            load_secrets(document["secrets"], stack),
+            document["hostKeys"],
+        )

@@ -1,0 +1,56 @@
+"""CloudStack versions: four numbers, compared as numbers."""
+
+from __future__ import annotations
+
+import re
+from functools import total_ordering
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+@total_ordering
+class CloudStackVersion:
+    """A release such as 4.22.1.0; `4.9` and `4.9.0` are filled up with zeros, a security release has a fourth number.
+
+    Raises:
+        ValueError: the text is not two to four numbers with dots (a suffix such as `-SNAPSHOT` is dropped).
+    """
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, text: str) -> None:
+        match = re.match(r"^(\d+(?:\.\d+){1,3})(?:-[A-Za-z0-9.]+)?$", text)
+        if not match:
+            raise ValueError(f"{text!r} is not a CloudStack version such as 4.22.1.0")
+        numbers = [int(part) for part in match[1].split(".")]
+        self.numbers = tuple(numbers + [0] * (4 - len(numbers)))
+
+    def __str__(self) -> str:
+        return ".".join(str(number) for number in self.numbers)
+
+    def __repr__(self) -> str:
+        return f"CloudStackVersion({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CloudStackVersion) and self.numbers == other.numbers
+
+    def __lt__(self, other: CloudStackVersion) -> bool:
+        return self.numbers < other.numbers
+
+    def __hash__(self) -> int:
+        return hash(self.numbers)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def validate(value: Any) -> CloudStackVersion:
+            if isinstance(value, CloudStackVersion):
+                return value
+            if not isinstance(value, str):
+                raise ValueError("a version is a text such as '4.22.1.0' (in quotes)")
+            return cls(value)
+
+        return core_schema.no_info_plain_validator_function(
+            validate, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
