@@ -34,7 +34,7 @@ def parse_duration(value: object) -> object:
         raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
     if isinstance(value, int | float):
         return timedelta(seconds=value)
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.startswith("P"):  # ISO 8601, as a dumped configuration has it, is pydantic's
         match = DURATION.match(value.strip())
         if not match or not any(match.groups()):
             raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")

@@ -1,0 +1,79 @@
+"""Stopping at a safe point: the engine's Cancel and waiting with a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from parallel_build.errors import Cancelled, StepFailed
+
+T = TypeVar("T")
+
+
+class CancelToken:
+    """Set once, by the engine's Cancel or by its disappearance; looked at wherever stopping is safe."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def set(self, reason: str) -> None:
+        """Ask every step to stop at its next safe point."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether stopping has been asked for."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raises Cancelled when stopping has been asked for."""
+        if self._event.is_set():
+            raise Cancelled(f"stopped: {self.reason}", "", "run `pulumi up` to go on, or `pulumi destroy` to go back")
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but end at once with Cancelled when stopping is asked for."""
+        self._event.wait(seconds)
+        self.check()
+
+
+def wait_for(
+    what: str,
+    probe: Callable[[], T | None],
+    *,
+    timeout: float,
+    cancel: CancelToken,
+    interval: float = 0.5,
+    progress: Callable[[str], None] | None = None,
+    remedy: str = "",
+) -> T:
+    """Ask `probe` until it gives something that is not None or False.
+
+    Args:
+        what: the condition in words, for progress and for the error.
+        probe: returns the awaited thing, or None/False while it isn't there; its own exceptions pass through.
+        timeout: seconds until StepFailed.
+        interval: seconds between two questions.
+        progress: told every five seconds what is waited for and for how long.
+    Raises:
+        StepFailed: the time limit has passed.
+        Cancelled: stopping was asked for.
+    """
+    started = time.monotonic()
+    told = started
+    while True:
+        cancel.check()
+        found = probe()
+        if found is not None and found is not False:
+            return found
+        now = time.monotonic()
+        if now - started > timeout:
+            raise StepFailed(f"waited {timeout:.0f} s for {what}, in vain", "", remedy)
+        if progress and now - told >= 5:
+            told = now
+            progress(f"waiting for {what}: {now - started:.0f} s of at most {timeout:.0f} s")
+        cancel.wait(min(interval, max(0.05, timeout - (now - started))))

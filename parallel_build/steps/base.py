@@ -1,0 +1,108 @@
+"""What a step is: a plan in words, an apply, an undo, and a proof; the provider knows nothing more about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from parallel_build.cancel import CancelToken
+from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.connection import Connections, Host
+from parallel_build.evidence import RunFolder
+from parallel_build.site import Site
+
+Outputs = dict[str, Any]
+
+
+@dataclass
+class Context:
+    """What a running step may use.
+
+    Attributes:
+        site: the resolved stack.
+        connections: sessions to its servers.
+        run: journal, evidence and log.
+        cancel: the engine's Cancel; look at it wherever stopping is safe.
+        tell: shows the operator one line of progress for this step.
+    """
+
+    site: Site
+    connections: Connections
+    run: RunFolder
+    cancel: CancelToken
+    tell: Callable[[str], None]
+    step: str = ""
+    done: Outputs = field(default_factory=dict)
+
+    @property
+    def configuration(self) -> StackConfiguration:
+        """The stack's configuration."""
+        return self.site.configuration
+
+    def host(self, server: Server) -> Host:
+        """The session to a server."""
+        return self.connections.host(server)
+
+    def progress(self, message: str) -> None:
+        """Tell the operator, and keep it in the run's log."""
+        self.run.log(self.step, message)
+        self.tell(message)
+
+    def intend(self, action: str, **details: Any) -> None:
+        """Write down what is about to be done, before it is done."""
+        self.run.record("intent", step=self.step, action=action, **details)
+
+    def note(self, **outputs: Any) -> None:
+        """Remember what has been done so far: it is recorded in the state also when the step fails after it."""
+        self.done.update(outputs)
+
+
+class Step(ABC):
+    """One declared step.
+
+    Apply must accept that an earlier apply was interrupted anywhere: what is done already is found by looking, not redone.
+    Revert works from what it observes, is idempotent, and is right also when apply never ran or ran half.
+
+    Args:
+        parameters: what tells several resources of one step apart (a template's name); empty for most.
+    """
+
+    type: ClassVar[str]
+    phase: ClassVar[Phase]
+    summary: ClassVar[str]
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        self.parameters: Mapping[str, Any] = parameters or {}
+
+    @abstractmethod
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The exact actions, in order, in words and commands, secrets masked. Pure: contacts nothing."""
+
+    @abstractmethod
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """What the undo will do, in order. Pure: contacts nothing."""
+
+    @abstractmethod
+    def apply(self, context: Context) -> Outputs:
+        """Do it, prove it, and return the evidence (plain JSON values, no secrets)."""
+
+    @abstractmethod
+    def revert(self, context: Context) -> None:
+        """Undo it, whatever of it is there, and prove that."""
+
+    def verify(self, context: Context) -> Outputs:
+        """Prove again that it is done, changing nothing; called when inputs have changed. Default: apply, which is idempotent."""
+        return self.apply(context)
+
+
+REGISTRY: dict[str, type[Step]] = {}
+
+
+def step(cls: type[Step]) -> type[Step]:
+    """Register a step class under its resource type name."""
+    if cls.type in REGISTRY:
+        raise ValueError(f"two steps are named {cls.type}")
+    REGISTRY[cls.type] = cls
+    return cls
