@@ -1,0 +1,191 @@
+"""The CloudStack API, signed calls through the `cs` library, with the errors of this project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import cs
+import requests
+
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.configuration import Server
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.secret import Secret
+from parallel_build.site import Site
+
+NEW_API = "http://{address}:8080/client/api"  # the packages' defaults [CloudStack 4.22 server.properties: http.port, context.path]
+PENDING, SUCCEEDED = 0, 1
+
+Reply = dict[str, Any]
+
+
+class ApiRefused(StepFailed):
+    """The API answered with an error.
+
+    Attributes:
+        code: its errorcode (401 not authenticated, 431 parameter error, 432 unknown command, 530 internal, 531 not allowed), 0 if none.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, code: int) -> None:
+        super().__init__(fact, cause, remedy)
+        self.code = code
+
+
+class ApiUnavailable(ConnectionFailed):
+    """No API answers: the port refuses, or the web application has failed.
+
+    Attributes:
+        status: HTTP status, 503 when the web application has failed for good; None when nothing listens.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, status: int | None) -> None:
+        super().__init__(fact, cause, remedy)
+        self.status = status
+
+
+class Cloud:
+    """Calls to one management server's API (or the load balancer before several).
+
+    Args:
+        url: for example `http://192.0.2.10:8080/client/api`.
+        key, secret: keys of a root administrator.
+        timeout: seconds one call may take.
+        ca_file: certificates to check https against.
+    """
+
+    def __init__(self, url: str, key: Secret, secret: Secret, timeout: float = 30, ca_file: str | None = None) -> None:
+        self.url = url
+        self._client = cs.CloudStack(
+            endpoint=url,
+            key=key.reveal(),
+            secret=secret.reveal(),
+            timeout=timeout,
+            method="post",
+            verify=ca_file or True,
+            retry=0,
+        )
+
+    @classmethod
+    def original(cls, site: Site, server: Server | None = None) -> Cloud:
+        """The original cloud's API as configured, or that of one of its management servers."""
+        api = site.configuration.original.api
+        url = api.url if server is None else NEW_API.format(address=server.address)
+        ca_file = str(api.ca_file) if api.ca_file else None
+        keys = site.secrets
+        return cls(url, keys.original_api_key, keys.original_api_secret, api.timeout.total_seconds(), ca_file)
+
+    @classmethod
+    def new(cls, site: Site, server: Server | None = None) -> Cloud:
+        """The API of a new management server (the first, unless named): the same keys, they travel with the database."""
+        server = server or site.configuration.new.management[0]
+        keys, timeout = site.secrets, site.configuration.original.api.timeout.total_seconds()
+        return cls(NEW_API.format(address=server.address), keys.original_api_key, keys.original_api_secret, timeout)
+
+    def call(self, command: str, **parameters: Any) -> Reply:
+        """Make one call; return what is inside the reply's only member.
+
+        Raises:
+            ApiRefused: the API's own error.
+            ApiUnavailable: nothing answers, or 503 with an HTML page.
+        """
+        reply = self._reply(command, **parameters)
+        return reply if isinstance(reply, dict) else {"result": reply}
+
+    def _reply(self, command: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, command)(**parameters)
+        except cs.CloudStackApiException as error:
+            raise self._refused(command, error) from None
+        except cs.CloudStackException as error:
+            raise self._no_api(command, error) from None
+        except requests.RequestException as error:
+            raise ApiUnavailable(
+                f"{self.url} does not answer ({command})", type(error).__name__, "see whether the management server runs", None
+            ) from None
+
+    def list(self, command: str, **parameters: Any) -> list[Reply]:
+        """Every item of a list command, all pages; `listall=true` where the caller gives it."""
+        return list(self._reply(command, fetch_list=True, **parameters))
+
+    def job(
+        self,
+        command: str,
+        *,
+        timeout: float,
+        cancel: CancelToken,
+        progress: Callable[[str], None] | None = None,
+        **parameters: Any,
+    ) -> Reply:
+        """Make an asynchronous call and wait for its result.
+
+        Args:
+            timeout: seconds until StepFailed; the job itself goes on in the cloud.
+        Raises:
+            StepFailed: the job failed, with the API's words, or took too long.
+        """
+        started = self.call(command, **parameters)
+        job_id = started.get("jobid")
+        if not job_id:
+            return started
+        return self.await_job(command, str(job_id), timeout=timeout, cancel=cancel, progress=progress)
+
+    def await_job(
+        self,
+        command: str,
+        job_id: str,
+        *,
+        timeout: float,
+        cancel: CancelToken,
+        progress: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """Wait for a job that has been started."""
+
+        def finished() -> Reply | None:
+            reply = self.call("queryAsyncJobResult", jobid=job_id)
+            return reply if reply.get("jobstatus") != PENDING else None
+
+        reply = wait_for(f"{command} (job {job_id})", finished, timeout=timeout, cancel=cancel, interval=1, progress=progress)
+        result = reply.get("jobresult") or {}
+        if reply.get("jobstatus") != SUCCEEDED:
+            words = result.get("errortext", json.dumps(result)) if isinstance(result, dict) else str(result)
+            raise StepFailed(f"{command} failed in the cloud", words, "see the management server's log for this job")
+        return result if isinstance(result, dict) else {"result": result}
+
+    def _refused(self, command: str, error: cs.CloudStackApiException) -> ApiRefused:
+        details = error.error if isinstance(error.error, dict) else {}
+        code = int(details.get("errorcode", 0) or 0)
+        remedy = ""
+        if code == 401:
+            remedy = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
+        return ApiRefused(f"{self.url} refused {command} ({code})", str(details.get("errortext", error)), remedy, code)
+
+    def _no_api(self, command: str, error: cs.CloudStackException) -> Exception:
+        response = getattr(error, "response", None)
+        if response is None and len(error.args) > 1:
+            response = error.args[1]
+        status = getattr(response, "status_code", None)
+        if status == 401:
+            return ApiRefused(f"{self.url} refused {command} (401)", "the signature or the user was not accepted", "", 401)
+        return ApiUnavailable(
+            f"{self.url} gave no API reply to {command} (HTTP {status})",
+            "the web application has failed" if status == 503 else str(error.args[0] if error.args else error),
+            "look upward in management-server.log for the first ERROR",
+            status,
+        )
+
+
+def http_status(address: str, timeout: float = 5) -> int | None:
+    """What an unsigned call gives: None refused (starting or down), 401 answering, 503 failed for good.
+
+    Source: CloudStack's web application starts before its connectors do, so a port that refuses is still starting
+    [observed on 4.20.3.0 and 4.22.1.0].
+    """
+    try:
+        reply = requests.get(
+            NEW_API.format(address=address), params={"command": "listCapabilities", "response": "json"}, timeout=timeout
+        )
+    except requests.RequestException:
+        return None
+    return reply.status_code

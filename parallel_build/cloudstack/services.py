@@ -1,0 +1,184 @@
+"""Service units of a server: read and changed one rule at a time, on systemd and on SysV init (CloudStack up to 4.11 on EL6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallel_build.connection import Host
+from parallel_build.errors import StepFailed
+
+MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
+DATABASE_UNITS = ("mariadb", "mysql", "mysqld")
+PORTS = {"API": 8080, "agents": 8250, "peers": 9090}
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What is true of a unit.
+
+    Attributes:
+        known: there is such a unit.
+        active: running, or on its way up or down.
+        enabled: starts by itself at boot.
+        masked: can't be started at all.
+        main_pid: 0 when not running.
+    """
+
+    name: str
+    known: bool
+    active: bool
+    enabled: bool
+    masked: bool
+    main_pid: int = 0
+
+    @property
+    def fenced(self) -> bool:
+        """Down, and nothing short of an operator brings it back."""
+        return not self.active and (self.masked or not self.known)
+
+
+# One table for the two init systems instead of branches: {unit} is the unit's name.
+SYSTEMD = {
+    "start": "systemctl start {unit}",
+    "stop": "systemctl stop {unit}",
+    "enable": "systemctl enable {unit}",
+    "disable": "systemctl disable {unit}",
+    "mask": "systemctl mask {unit}",
+    "unmask": "systemctl unmask {unit}",
+    "reset": "systemctl reset-failed {unit}",
+}
+SYSV = {
+    "start": "service {unit} start",
+    "stop": "service {unit} stop",
+    "enable": "chkconfig {unit} on",
+    "disable": "chkconfig {unit} off",
+    "mask": "chkconfig {unit} off",
+    "unmask": "true",
+    "reset": "true",
+}
+
+
+class Services:
+    """The units of one host.
+
+    Args:
+        host: the server.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._table: dict[str, str] | None = None
+
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd runs the host."""
+        return self._commands() is SYSTEMD
+
+    def state(self, unit: str) -> UnitState:
+        """Look at a unit; changes nothing."""
+        if not self.systemd:
+            text = self.host.script(
+                'u=$1; [ -x "/etc/init.d/$u" ] && echo known; service "$u" status >/dev/null 2>&1 && echo active; '
+                'chkconfig "$u" >/dev/null 2>&1 && echo enabled; exit 0',
+                [unit],
+                timeout=30,
+            ).stdout.split()
+            return UnitState(unit, "known" in text, "active" in text, "enabled" in text, "enabled" not in text)
+        shown = self.host.run(
+            ["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], timeout=30, ok=None
+        ).stdout
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        if "ActiveState" not in values:
+            raise StepFailed(f"{self.host.name}: systemd does not tell the state of {unit}", shown.strip()[:200], "")
+        return UnitState(
+            unit,
+            known=values.get("LoadState") != "not-found",
+            # "failed" and "inactive" are down; "deactivating" still holds ports and locks.
+            active=values["ActiveState"] in ("active", "activating", "deactivating", "reloading"),
+            enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime", "generated"),
+            masked=values.get("LoadState") == "masked",
+            main_pid=int(values.get("MainPID", "0") or 0),
+        )
+
+    def stop_and_fence(self, unit: str, timeout: float = 180) -> bool:
+        """Stop, disable and mask a unit; return whether anything had to be done.
+
+        Masked as well as disabled: a usage unit restarts itself, and packages or a cron job may start a disabled one.
+        Raises:
+            StepFailed: it is still running after the time limit.
+        """
+        before = self.state(unit)
+        if before.fenced and not before.enabled:
+            return False
+        if before.known:
+            self._do("disable", unit, 60)
+            # Masked first: with the mask in place nothing can start it between the stop and our look.
+            self._do("mask", unit, 60)
+            self._do("stop", unit, timeout)
+        after = self.state(unit)
+        if not after.fenced:
+            raise StepFailed(
+                f"{self.host.name}: {unit} still runs after {timeout:.0f} s of stopping",
+                "",
+                f"see `journalctl -u {unit}` on {self.host.name}",
+            )
+        return True
+
+    def release(self, unit: str, *, enable: bool = True) -> bool:
+        """Unmask and, where wished, enable a unit without starting it; return whether anything had to be done."""
+        before = self.state(unit)
+        if not before.known and not before.masked:
+            return False
+        changed = False
+        if before.masked:
+            self._do("unmask", unit, 60)
+            changed = True
+        if enable and not self.state(unit).enabled:
+            self._do("enable", unit, 60)
+            changed = True
+        return changed
+
+    def start(self, unit: str, timeout: float = 180) -> bool:
+        """Start a unit; return whether it had to be started. Being active proves nothing about its readiness."""
+        if self.state(unit).active:
+            return False
+        self._do("reset", unit, 30, ok=None)
+        self._do("start", unit, timeout)
+        return True
+
+    def database_unit(self) -> str:
+        """The name of the database server's unit here.
+
+        Raises:
+            StepFailed: none of the known names is a unit.
+        """
+        for unit in DATABASE_UNITS:
+            state = self.state(unit)
+            if state.known or state.masked:
+                return self._canonical(unit)
+        raise StepFailed(
+            f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server"
+        )
+
+    def listening(self, ports: list[int]) -> set[int]:
+        """Which of these TCP ports something listens on."""
+        text = self.host.run(["ss", "-Hltn"], timeout=30).stdout
+        found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if len(line.split()) > 3}
+        return found & set(ports)
+
+    def _canonical(self, unit: str) -> str:
+        """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
+        if not self.systemd:
+            return unit
+        name = self.host.run(["systemctl", "show", unit, "-p", "Id", "--value"], timeout=30, ok=None).stdout.strip()
+        return name.removesuffix(".service") or unit
+
+    def _commands(self) -> dict[str, str]:
+        if self._table is None:
+            found = self.host.run(["test", "-d", "/run/systemd/system"], timeout=30, ok=(0, 1))
+            self._table = SYSTEMD if found.ok else SYSV
+        return self._table
+
+    def _do(self, action: str, unit: str, timeout: float, ok: tuple[int, ...] | None = (0,)) -> None:
+        words = self._commands()[action].format(unit=unit).split()
+        self.host.run(words, timeout=timeout, ok=ok, cancellable=False)
