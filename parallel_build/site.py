@@ -5,6 +5,7 @@ A `Site` is what every step works on. It travels from the Pulumi program through
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,16 @@ class Site:
     def host_key(self, server: Server) -> str | None:
         """The server's public host key where it is known to the stack, else None (then `ssh.knownHosts` must have it)."""
         return self.host_keys.get(server.name) or server.host_key
+
+    @property
+    def identity(self) -> str:
+        """What tells this stack from another of the same name: the same for every operator who shares its state, for nobody else.
+
+        Made of the host keys in the stack's state and of its secrets, through a one-way function.
+        """
+        parts = [self.stack, self.secrets.management_key.reveal(), self.secrets.cloud_password.reveal()]
+        parts += [f"{name}={key}" for name, key in sorted(self.host_keys.items())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
     def to_json(self) -> str:
         """The site as a JSON text **with its secrets in the clear**: only for a secret input of a resource."""

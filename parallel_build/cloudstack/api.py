@@ -61,7 +61,7 @@ class Cloud:
             endpoint=url,
             key=key.reveal(),
             secret=secret.reveal(),
-            timeout=timeout,
+            timeout=max(1, round(timeout)),
             method="post",
             verify=ca_file or True,
             retry=0,

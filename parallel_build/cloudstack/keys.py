@@ -1,0 +1,90 @@
+"""The original's keys: the database key has to travel, the management key need not [CloudStack EncryptionSecretKeyChecker.java]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt, unwrap
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse
+from parallel_build.connection import Host
+from parallel_build.database.session import Session
+from parallel_build.errors import GuardFailed
+from parallel_build.secret import Secret
+from parallel_build.site import Site
+
+DEFAULT_KEY = Secret("password")  # both keys when setup-databases was given none [cloud-setup-databases.in]
+
+
+@dataclass(frozen=True)
+class DatabaseKey:
+    """What decrypts the values in the database.
+
+    Attributes:
+        secret: the key.
+        encryptor: what the original's db.properties names; automatic where it names none.
+    """
+
+    secret: Secret
+    encryptor: Encryptor
+
+
+def read_original(host: Host) -> DatabaseKey:
+    """Recover the database key from an original management server's own files.
+
+    Raises:
+        GuardFailed: the files are missing, or their key does not decrypt them.
+    """
+    raw = host.read(DB_PROPERTIES)
+    if raw is None:
+        raise GuardFailed(f"{host.name} has no {DB_PROPERTIES}", "", "is it one of the original's management servers?")
+    values = parse(raw.decode(errors="replace"))
+    named = values.get("db.cloud.encryptor.version", "")
+    encryptor = Encryptor(named) if named in list(Encryptor) else Encryptor.AUTOMATIC
+    wrapped = values.get("db.cloud.encrypt.secret", "")
+    inner = unwrap(wrapped)
+    if inner is None:
+        return DatabaseKey(Secret(wrapped) if wrapped else DEFAULT_KEY, encryptor)
+    key_file = host.read(KEY_FILE)
+    if key_file is None:
+        raise GuardFailed(
+            f"{host.name} has no {KEY_FILE}",
+            f"its encryption type is {values.get('db.cloud.encryption.type', 'unknown')}, which keeps the key elsewhere",
+            "set the stack's secret databaseKey",
+        )
+    try:
+        return DatabaseKey(decrypt(inner, Secret(key_file.decode().strip("\n")), encryptor), encryptor)
+    except WrongKey:
+        raise GuardFailed(
+            f"the key file of {host.name} does not decrypt its db.properties", "", "set the stack's secret databaseKey"
+        ) from None
+
+
+def database_key(site: Site, host: Host) -> DatabaseKey:
+    """The stack's `databaseKey` where it is set, else the one the original has; the encryptor is the original's."""
+    configured = site.secrets.database_key
+    if configured is None:
+        return read_original(host)
+    raw = host.read(DB_PROPERTIES)
+    named = parse(raw.decode(errors="replace")).get("db.cloud.encryptor.version", "") if raw else ""
+    return DatabaseKey(configured, Encryptor(named) if named in list(Encryptor) else Encryptor.AUTOMATIC)
+
+
+def prove(key: DatabaseKey, database: Session) -> None:
+    """Prove on the database itself that the key fits: CloudStack's own test is `configuration.init` [DatabaseUpgradeChecker].
+
+    Raises:
+        GuardFailed: it does not, so that a management server could never start on this database.
+    """
+    value = database.value("SELECT value FROM cloud.configuration WHERE name = 'init'")
+    if value is None or value in ("true", "false"):
+        return
+    try:
+        clear = decrypt(str(value), key.secret, key.encryptor)
+    except WrongKey:
+        clear = Secret("")
+    if clear.reveal() not in ("true", "false"):
+        raise GuardFailed(
+            f"the database key does not decrypt configuration.init on {database.host.name}",
+            "the key or the encryptor version is another one",
+            "unset the stack's secret databaseKey to take the original's own, or correct it",
+        )

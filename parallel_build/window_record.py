@@ -1,0 +1,155 @@
+"""What must be known of a window by whoever goes on or goes back, kept on the original's database host.
+
+The operator's machine may be gone; the original database's host is the one server both ways need. The record is one JSON file, replaced whole and
+synced, beside a journal that is only appended to. It holds no secrets.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_build.connection import Host
+from parallel_build.errors import GuardFailed
+from parallel_build.evidence import now, operator
+from parallel_build.site import Site
+
+FOLDER = "/var/lib/cloudstack-parallel-build"
+
+
+@dataclass
+class WindowRecord:
+    """The record of one stack's window.
+
+    Attributes:
+        identity: `Site.identity` of the stack that holds the window.
+        facts: what steps remember for their undo, by step.
+        opened, switched, closed: times (ISO 8601, UTC) or None.
+    """
+
+    stack: str
+    identity: str
+    opened: str | None = None
+    switched: str | None = None
+    closed: str | None = None
+    holder: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class WindowStore:
+    """Reads and writes the record on the original's database host.
+
+    Args:
+        host: session to the original's source.
+        site: the stack.
+    """
+
+    def __init__(self, host: Host, site: Site) -> None:
+        self.host, self.site = host, site
+
+    @property
+    def path(self) -> str:
+        """The record's file; one for the cloud, whichever stack asks."""
+        return f"{FOLDER}/window.json"
+
+    def read(self) -> WindowRecord | None:
+        """The record, or None where no window was ever opened."""
+        raw = self.host.read(self.path)
+        if not raw:
+            return None
+        return WindowRecord(**json.loads(raw))
+
+    def mine(self) -> WindowRecord:
+        """This stack's record.
+
+        Raises:
+            GuardFailed: there is none, or another stack holds the window.
+        """
+        record = self.read()
+        if record is None or record.closed:
+            raise GuardFailed(
+                f"no window is open on {self.host.name}",
+                f"{self.path} does not exist or is closed",
+                "run `pulumi up` with phase switched, which opens it",
+            )
+        self.check_owner(record)
+        return record
+
+    def check_owner(self, record: WindowRecord) -> None:
+        """Raises GuardFailed when another stack, or another state of this one, holds the window."""
+        if record.identity != self.site.identity and not record.closed:
+            raise GuardFailed(
+                f"the window on {self.host.name} is held by stack {record.stack}, opened {record.opened} by {record.holder}",
+                "two operators must not switch one cloud at the same time",
+                f"go on or go back with that stack and its state; only if that is lost for good, remove {self.path} there",
+            )
+
+    def open(self) -> WindowRecord:
+        """Take the window for this stack; taking it again is no change.
+
+        The file is created exclusively (`set -C`), so of two operators at the same moment one is refused.
+        """
+        record = self.read()
+        if record is not None and not record.closed:
+            self.check_owner(record)
+            return record
+        fresh = WindowRecord(self.site.stack, self.site.identity, opened=now(), holder=operator())
+        self.host.script(
+            'mkdir -p -m 700 "$1"; cd "$1"; if [ -e window.json ]; then mv window.json "window-$(date +%s).json"; fi; '
+            "set -C; cat >window.json <<'RECORD'\n" + self._text(fresh) + "\nRECORD\nsync window.json .",
+            [FOLDER],
+            timeout=60,
+            cancellable=False,
+        )
+        self.journal("window opened")
+        return fresh
+
+    def remember(self, step: str, **facts: Any) -> WindowRecord:
+        """Keep facts for a step's undo, before the step changes anything; known facts of that step stay."""
+        record = self.mine()
+        record.facts.setdefault(step, {}).update(facts)
+        self._write(record)
+        return record
+
+    def facts(self, step: str) -> dict[str, Any]:
+        """What a step remembered; empty when there is no record."""
+        record = self.read()
+        if record is None or record.closed or record.identity != self.site.identity:
+            return {}
+        found: dict[str, Any] = record.facts.get(step, {})
+        return found
+
+    def mark_switched(self) -> None:
+        """Note the time since which users may have changed things on the new side; the first mark counts."""
+        record = self.mine()
+        if record.switched is None:
+            record.switched = now()
+            self._write(record)
+            self.journal("switched")
+
+    def close(self) -> None:
+        """Give the window back: the original serves."""
+        record = self.read()
+        if record is None or record.closed or record.identity != self.site.identity:
+            return
+        record.closed = now()
+        self._write(record)
+        self.journal("window closed")
+
+    def journal(self, what: str) -> None:
+        """Append a line to the journal on the host, synced."""
+        line = json.dumps({"time": now(), "operator": operator(), "stack": self.site.stack, "what": what})
+        self.host.script(
+            'mkdir -p -m 700 "$1"; printf "%s\\n" "$2" >>"$1/journal.jsonl"; sync "$1/journal.jsonl"',
+            [FOLDER, line],
+            timeout=60,
+            cancellable=False,
+        )
+
+    def _write(self, record: WindowRecord) -> None:
+        self.host.write(self.path, self._text(record) + "\n")
+
+    @staticmethod
+    def _text(record: WindowRecord) -> str:
+        return json.dumps(record.__dict__, sort_keys=True)
