@@ -1,0 +1,260 @@
+"""Telling a good start of a management server from one that only looks so.
+
+"active", an open port and an API that answers 401 prove nothing: the signs below do, all together [observed on 4.20.3.0 and 4.22.1.0].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
+from parallel_build.cloudstack.log import LogFollower, StartReading
+from parallel_build.cloudstack.services import MANAGEMENT, PORTS, Services
+from parallel_build.configuration import Server
+from parallel_build.connection import Host
+from parallel_build.database.session import Session
+from parallel_build.errors import StepFailed
+from parallel_build.versions import CloudStackVersion
+
+FAILED_FOR_GOOD = 503
+ANSWERING = 401
+HEARTBEAT_FRESH = 60  # seconds; a management server writes its mshost row every 1.5 s [cluster.heartbeat.interval]
+
+# The first line that fits names the cause: (what the log or the unit says, cause, remedy).
+CAUSES = (
+    (r"clustered environment", "a management server's row in mshost is Up in the copy",
+     "run `pulumi up` again: stale rows are set Down before the start"),
+    (r"Error decrypting value|initialize the database encryptors", "the database key or the encryptor version is wrong",
+     "unset databaseKey to take the original's own, or correct it"),
+    (r"Failed to decrypt value using", "the key file does not decrypt db.properties", "run `pulumi up` again: both are written anew"),
+    (r"Unable to load db configuration", "the database is not reachable with what db.properties says",
+     "see whether user cloud may log in from this server"),
+    (r"higher than management software version", "the database is of a later version than the packages", "install the later packages"),
+    (r"Error executing: (.*)", "a statement of the schema upgrade failed",
+     "remove its cause in the rehearsal, record the fix, and run `pulumi up`: the copy is imported again"),
+    (r"Unable to upgrade the database|upgrade script", "the schema upgrade failed",
+     "remove its cause, then run `pulumi up`: the copy is imported again"),
+    (r"SystemV[mM] template not found|template.*regist", "the system VM template of the new version is missing",
+     "register it on the original (phase prepared), then `pulumi up`"),
+    (r"cluster node IP should be valid local address", "cluster.node.IP is not an address of this server",
+     "correct the server's address in the stack"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a good start must show.
+
+    Attributes:
+        version: of the code, and of the database after it.
+        upgrade: whether this start has to upgrade the schema (the first server's does).
+        fingerprint: of views and procedures as a good start left them, when known.
+    """
+
+    version: CloudStackVersion
+    upgrade: bool
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class GoodStart:
+    """The proof of a good start."""
+
+    seconds: float
+    signs: dict[str, bool]
+    steps: list[dict[str, Any]]
+    fingerprint: str
+
+
+class StartFailed(StepFailed):
+    """A start that is not good.
+
+    Attributes:
+        touched: the schema may have been changed, so the copy must be imported again before another start.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, touched: bool) -> None:
+        super().__init__(fact, cause, remedy)
+        self.touched = touched
+
+
+def definitions(database: Session) -> str:
+    """A fingerprint of every view's and routine's definition in `cloud` and `cloud_usage`, without their DEFINER."""
+    digest = hashlib.sha256()
+    rows = database.rows(
+        "SELECT 'view' AS kind, TABLE_SCHEMA AS s, TABLE_NAME AS n, VIEW_DEFINITION AS body FROM information_schema.VIEWS "
+        "WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage') UNION ALL "
+        "SELECT 'routine', ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_DEFINITION FROM information_schema.ROUTINES "
+        "WHERE ROUTINE_SCHEMA IN ('cloud', 'cloud_usage') ORDER BY 1, 2, 3"
+    )
+    for row in rows:
+        digest.update("\0".join(str(value) for value in row.values()).encode() + b"\n")
+    return f"{len(rows)}:{digest.hexdigest()[:32]}"
+
+
+class StartWatch:
+    """Follows one start of one management server until it is good or has failed.
+
+    Args:
+        server: the management server.
+        host: session to it.
+        database: opens a session to the database it serves.
+        cloud: its API with an administrator's keys.
+        expect: what a good start shows.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        host: Host,
+        database: Callable[[], Session],
+        cloud: Cloud,
+        expect: Expectation,
+        follower: LogFollower,
+    ) -> None:
+        self.server, self.host, self.database, self.cloud, self.expect = server, host, database, cloud, expect
+        self.follower, self.reading = follower, StartReading()
+        self.services = Services(host)
+
+    def read(self, progress: Callable[[str], None]) -> None:
+        """Take in what the log has got since the last time."""
+        for line in self.follower.lines():
+            told = self.reading.take(line)
+            if told:
+                progress(told)
+
+    def follow(self, *, timeout: float, cancel: CancelToken, progress: Callable[[str], None]) -> GoodStart:
+        """Wait for a good start.
+
+        Raises:
+            StartFailed: it failed, or is not good after `timeout` seconds; says why and whether the schema was touched.
+            Cancelled: the engine asked to stop; the server goes on starting, and another apply follows it again.
+        """
+        began = told = time.monotonic()
+        while True:
+            cancel.check()
+            self.read(progress)
+            state = self.services.state(MANAGEMENT)
+            status = http_status(self.server.address)
+            if not state.active:
+                raise self._failed(f"{MANAGEMENT} on {self.server.name} ended{self._exit_code()}")
+            if status == FAILED_FOR_GOOD:
+                # The web application writes its reasons before it gives up; what came with them is read too.
+                self.read(progress)
+                raise self._failed(f"the web application on {self.server.name} failed (HTTP 503)")
+            if self.reading.failed_modules:
+                raise self._failed(
+                    f"{self.server.name}: {len(self.reading.failed_modules)} modules failed to start, "
+                    f"{', '.join(self.reading.failed_modules[:3])} first"
+                )
+            if status == ANSWERING:
+                proof = self._judge(time.monotonic() - began)
+                if proof is not None:
+                    return proof
+            waited = time.monotonic() - began
+            if waited > timeout:
+                raise self._failed(f"{self.server.name} was not up {timeout:.0f} s after its start; missing: {self._missing()}")
+            if time.monotonic() - told >= 5:
+                told = time.monotonic()
+                progress(f"{self.server.name} is starting: {waited:.0f} s, {self._where()}")
+            cancel.wait(0.5)
+
+    def signs(self) -> dict[str, bool]:
+        """Every sign of a good start, each true or false, looked at now."""
+        expect = self.expect
+        with_database = self.database()
+        versions = with_database.rows("SELECT version, step FROM cloud.version ORDER BY id")
+        newest = versions[-1] if versions else {"version": "", "step": ""}
+        row = with_database.row(
+            "SELECT state, version, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age FROM cloud.mshost "
+            "WHERE service_ip = %s AND removed IS NULL ORDER BY id DESC LIMIT 1",
+            [self.server.address],
+        )
+        fingerprint = definitions(with_database)
+        return {
+            "unit active": self.services.state(MANAGEMENT).active,
+            "newest version row complete": newest["step"] == "Complete" and self._is(newest["version"]),
+            "no version step unfinished": all(each["step"] == "Complete" for each in versions),
+            "views and procedures of the new version": (
+                (not expect.upgrade or self.reading.views_done)
+                and (expect.fingerprint is None or expect.fingerprint == fingerprint)
+            ),
+            "no module failed": not self.reading.failed_modules,
+            "own mshost row Up": bool(row and row["state"] == "Up" and self._is(row["version"]) and abs(row["age"]) < HEARTBEAT_FRESH),
+            "signed call gives the version": self._capabilities(),
+            "agent port open": bool(self.services.listening([PORTS["agents"]])),
+        }
+
+    def _judge(self, seconds: float) -> GoodStart | None:
+        signs = self.signs()
+        if self.expect.upgrade and self.reading.unneeded and not self.reading.planned:
+            raise StartFailed(
+                f"{self.server.name} found no upgrade to do on a copy that had to be upgraded",
+                "an earlier start ended after the last version step, and CloudStack never repeats the views after it",
+                "run `pulumi up` again: the copy is imported again",
+                touched=True,
+            )
+        if not all(signs.values()):
+            return None
+        steps = [{"version": s.version, "seconds": s.seconds} for s in self.reading.steps]
+        return GoodStart(round(seconds, 1), signs, steps, definitions(self.database()))
+
+    def _capabilities(self) -> bool:
+        try:
+            found = self.cloud.call("listCapabilities")
+        except (ApiRefused, ApiUnavailable):
+            return False
+        capability = found.get("capability", found)
+        return self._is(str(capability.get("cloudstackversion", "")))
+
+    def _is(self, version: str) -> bool:
+        try:
+            return CloudStackVersion(version) == self.expect.version
+        except ValueError:
+            return False
+
+    def _missing(self) -> str:
+        try:
+            return ", ".join(sign for sign, good in self.signs().items() if not good) or "nothing any more"
+        except StepFailed as error:
+            return str(error)
+
+    def _where(self) -> str:
+        reading = self.reading
+        if reading.steps and reading.steps[-1].seconds is None:
+            return f"in the schema upgrade to {reading.steps[-1].version}"
+        if reading.views_begun and not reading.views_done:
+            return "making the views anew"
+        return "the API does not answer yet" if reading.locked else "before the database lock"
+
+    def _exit_code(self) -> str:
+        shown = self.host.run(["systemctl", "show", MANAGEMENT, "-p", "ExecMainStatus", "--value"], timeout=30, ok=None)
+        code = shown.stdout.strip()
+        return f" with exit code {code}" if code and code != "0" else ""
+
+    def _failed(self, fact: str) -> StartFailed:
+        reading = self.reading
+        said = [text for text in (reading.first_error, *reading.warnings) if text]
+        for pattern, cause, remedy in CAUSES:
+            for text in said:
+                if re.search(pattern, text):
+                    return StartFailed(fact, f"{cause}; the log says: {text[:300]}", remedy, reading.touched)
+        if said:
+            return StartFailed(fact, f"the log says: {said[0][:300]}", f"see {self.follower.path} there", reading.touched)
+        return StartFailed(
+            fact,
+            "the log simply ends, as it does when user cloud may not read the key file",
+            f"see the owner and mode of the key file, and {self.follower.path.replace('-server.log', '-server.err')} there",
+            reading.touched,
+        )
+
+
+def as_evidence(proof: GoodStart) -> dict[str, Any]:
+    """The proof as plain values."""
+    return asdict(proof)

@@ -1,0 +1,94 @@
+"""OriginalDatabase: the old MySQL down and disabled, so that nothing can write where the truth no longer is."""
+
+from __future__ import annotations
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack.services import Services
+from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.database.session import session
+from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import store
+
+
+def servers(configuration: StackConfiguration) -> list[Server]:
+    """The original's database servers, replica first: it is stopped first and started last, as replication wants it."""
+    pair = configuration.original.database
+    return [pair.replica, pair.source] if pair.replica else [pair.source]
+
+
+@step
+class OriginalDatabase(Step):
+    """Old MySQL servers stopped, disabled and masked."""
+
+    type = "OriginalDatabase"
+    phase = Phase.SWITCHED
+    summary = "original MySQL down"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """Stop, disable, mask, prove."""
+        port = configuration.original.database.port
+        return [
+            *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
+            f"prove: port {port} closed, units masked",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Unmask, enable, start, wait."""
+        return [
+            *(f"on {s.name} ({s.address}): systemctl unmask, enable and start the database server"
+              for s in reversed(servers(configuration))),
+            "wait until it answers SQL",
+        ]  # fmt: skip
+
+    def apply(self, context: Context) -> Outputs:
+        """Stop and fence both."""
+        units = self._units(context)
+        context.intend("stop the original's databases", units=units)
+        for server in servers(context.configuration):
+            context.progress(f"stopping {units[server.name]} on {server.name}")
+            services = Services(context.host(server))
+            services.stop_and_fence(units[server.name], timeout=600)
+            wait_for(
+                f"port {context.configuration.original.database.port} of {server.name} to close",
+                lambda: not services.listening([context.configuration.original.database.port]),  # noqa: B023 - used at once
+                timeout=60,
+                cancel=context.cancel,
+            )
+            context.note(stopped=[*context.done.get("stopped", []), server.name])
+        return {"units": units}
+
+    def revert(self, context: Context) -> None:
+        """Release and start both, and wait until SQL is answered."""
+        start(context)
+
+    def _units(self, context: Context) -> dict[str, str]:
+        records = store(context)
+        remembered: dict[str, str] | None = records.facts(self.type).get("units")
+        if remembered is None:
+            remembered = {s.name: Services(context.host(s)).database_unit() for s in servers(context.configuration)}
+            records.remember(self.type, units=remembered)
+        return remembered
+
+
+def start(context: Context) -> None:
+    """Start the original's database servers, source first, and wait until each answers; nothing happens where they run."""
+    remembered: dict[str, str] = store(context).facts("OriginalDatabase").get("units", {})
+    for server in reversed(servers(context.configuration)):
+        host = context.host(server)
+        services = Services(host)
+        unit = remembered.get(server.name) or services.database_unit()
+        services.release(unit)
+        if services.start(unit, timeout=600):
+            context.progress(f"{unit} started on {server.name}")
+
+        def answers() -> bool:
+            try:
+                with session(host) as database:  # noqa: B023 - used at once
+                    return bool(database.value("SELECT 1") == 1)
+            except (ConnectionFailed, CommandFailed):
+                return False
+
+        wait_for(
+            f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress
+        )

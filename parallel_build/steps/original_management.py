@@ -1,0 +1,158 @@
+"""OriginalManagement: every old management and usage server down, and unable to come back by itself."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
+from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
+from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.database.session import session
+from parallel_build.errors import RollbackIncomplete, StepFailed
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import original_database, store, units_of
+
+HEARTBEAT_THRESHOLD = 150  # seconds without a heartbeat after which a row is stale [cluster.heartbeat.threshold]
+
+
+@step
+class OriginalManagement(Step):
+    """Old management and usage servers stopped, disabled and masked, proved down."""
+
+    type = "OriginalManagement"
+    phase = Phase.SWITCHED
+    summary = "original management and usage servers down"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """Stop, disable, mask, prove."""
+        lines = [
+            f"on {server.name} ({server.address}): systemctl disable, mask and stop {unit}"
+            for server in configuration.original.management
+            for unit in units_of(server)
+        ]
+        ports = ", ".join(str(port) for port in PORTS.values())
+        return [*lines, f"prove: ports {ports} closed, units masked, mshost rows Down"]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Unmask, enable, start, wait."""
+        lines = [
+            f"on {server.name} ({server.address}): systemctl unmask, enable and start {unit}"
+            for server in configuration.original.management
+            for unit in reversed(units_of(server))
+        ]
+        return [*lines, f"wait until the API answers with {configuration.original.version}"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Stop and fence each server, usage first."""
+        servers = context.configuration.original.management
+        self._remember_units(context)
+        context.intend("stop the original's management", servers=[server.name for server in servers])
+        for server in servers:
+            context.cancel.check()
+            services = Services(context.host(server))
+            for unit in units_of(server):
+                context.progress(f"stopping {unit} on {server.name}")
+                services.stop_and_fence(unit)
+            wait_for(
+                f"ports of {server.name} to close",
+                partial(self._closed, services),
+                timeout=60,
+                cancel=context.cancel,
+            )
+            context.note(stopped=[*context.done.get("stopped", []), server.name])
+        return {"stopped": [server.name for server in servers], "mshost": self._rows(context)}
+
+    def revert(self, context: Context) -> None:
+        """Release and start each server, management first, and wait until the API answers."""
+        configuration = context.configuration
+        remembered = store(context).facts(self.type).get("enabled", {})
+        for server in configuration.original.management:
+            services = Services(context.host(server))
+            services.release(MANAGEMENT, enable=remembered.get(f"{server.name}/{MANAGEMENT}", True))
+            if services.start(MANAGEMENT):
+                context.progress(f"{MANAGEMENT} started on {server.name}")
+        self._await_api(context)
+        for server in configuration.original.management:
+            if server.usage:
+                services = Services(context.host(server))
+                services.release(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
+                services.start(USAGE)
+
+    def _await_api(self, context: Context) -> None:
+        configuration = context.configuration
+        timeout = configuration.window.start_timeout.total_seconds()
+        for server in configuration.original.management:
+            wait_for(
+                f"the API on {server.name}",
+                partial(self._answers, server),
+                timeout=timeout,
+                cancel=context.cancel,
+                progress=context.progress,
+            )
+        cloud = Cloud.original(context.site)
+
+        def version() -> str | None:
+            try:
+                found = cloud.call("listCapabilities")
+            except (ApiRefused, ApiUnavailable):
+                return None
+            return str(found.get("capability", found).get("cloudstackversion"))
+
+        said = wait_for("a signed call to the original", version, timeout=120, cancel=context.cancel, progress=context.progress)
+        if said != str(configuration.original.version):
+            raise RollbackIncomplete(
+                f"{cloud.url} answers as {said}, not {configuration.original.version}",
+                "another side answers at this address",
+                "see that the new management servers are fenced",
+            )
+        context.progress(f"the original serves again: {said}")
+
+    @staticmethod
+    def _closed(services: Services) -> bool:
+        return not services.listening(list(PORTS.values()))
+
+    @staticmethod
+    def _answers(server: Server) -> bool:
+        status = http_status(server.address)
+        if status == FAILED_FOR_GOOD:
+            raise RollbackIncomplete(
+                f"the web application on {server.name} failed (HTTP 503)",
+                "",
+                "look for the first ERROR in its management-server.log, mend it, and run the same command again",
+            )
+        return status == ANSWERING
+
+    def _remember_units(self, context: Context) -> None:
+        """Which units were enabled is known only before the first of them is disabled."""
+        records = store(context)
+        if "enabled" in records.facts(self.type):
+            return
+        enabled = {
+            f"{server.name}/{unit}": Services(context.host(server)).state(unit).enabled
+            for server in context.configuration.original.management
+            for unit in units_of(server)
+        }
+        records.remember(self.type, enabled=enabled)
+
+    def _rows(self, context: Context) -> dict[str, str]:
+        """State of each management server's row; one left Up by a crash is set Down in the copy, never here."""
+        with session(original_database(context)) as database:
+            rows = database.rows(
+                "SELECT name, service_ip, state, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
+                "FROM cloud.mshost WHERE removed IS NULL"
+            )
+        known = {server.address for server in context.configuration.original.management}
+        strangers = [
+            row for row in rows
+            if row["state"] == "Up" and row["service_ip"] not in known and abs(row["age"] or 0) < HEARTBEAT_THRESHOLD
+        ]  # fmt: skip
+        if strangers:
+            names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in strangers)
+            raise StepFailed(
+                f"management servers that the stack does not know are Up: {names}",
+                "they would go on writing to the original's database",
+                "add them to original.management, or stop them",
+            )
+        return {str(row["service_ip"]): str(row["state"]) for row in rows}

@@ -1,0 +1,38 @@
+"""Whether going back is still allowed: past the rollback window, what users did on the new side would be lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from parallel_build.configuration import Phase
+from parallel_build.errors import GuardFailed
+from parallel_build.steps.base import Context
+from parallel_build.steps.common import new_database, store
+from parallel_build.steps.created import since_window
+
+
+def check_allowed(context: Context) -> None:
+    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, and not once the stack is retired.
+
+    Changes nothing. A window that was never switched may always be undone.
+    Raises:
+        GuardFailed: it is not; lists what was created since the window opened.
+    """
+    configuration = context.configuration
+    if configuration.window.force_rollback:
+        return
+    record = store(context).read()
+    switched = None
+    if record is not None and record.switched and not record.closed and record.identity == context.site.identity:
+        switched = datetime.fromisoformat(record.switched)
+    if configuration.phase is Phase.RETIRED:
+        why = "the stack is retired"
+    elif switched is not None and datetime.now(UTC) - switched > configuration.window.rollback_window:
+        why = f"the switch was at {switched:%Y-%m-%d %H:%M} UTC, more than {configuration.window.rollback_window} ago"
+    else:
+        return
+    raise GuardFailed(
+        f"going back is refused: {why}",
+        f"what users did since would be lost: {since_window(context, new_database(context)).in_words()}",
+        "keep the new side; or, knowing that, set window.forceRollback to true, run `pulumi up` in the present phase, then go back",
+    )

@@ -1,0 +1,228 @@
+"""UserAccess: users are let out before the original stops and in again when a side serves; administrators stay."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable
+
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.errors import StepFailed
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import store, tolerated
+
+SETTING = "api.allowed.source.cidr.list"  # dynamic, since 4.11 [CloudStack ApiServer.checkCommandAvailable]
+USER_PORTS = (80, 443, 8080, 8443)
+TABLE = "cloudstack_parallel_build"
+RULES = "/etc/cloudstack-parallel-build/users-out"
+
+# The same barrier in the two packet filters; reached by both families, gone with one command.
+NFT_CLOSE = """
+nft -f - <<RULES
+add table inet {table}
+delete table inet {table}
+table inet {table} {{
+  chain users {{
+    type filter hook input priority -150; policy accept;
+    iif lo accept
+{accept}
+    tcp dport {{ {ports} }} reject with tcp reset
+  }}
+}}
+RULES
+"""
+IPTABLES_CLOSE = """
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
+  $t -w -A {chain} -i lo -j RETURN
+done
+{accept}
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+  $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
+done
+"""
+CHAIN = "CSPB-USERS"
+OPEN = f"""
+if command -v nft >/dev/null; then nft delete table inet {TABLE} 2>/dev/null || true; fi
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
+  $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
+done
+"""
+CLOSED = f"""
+if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then echo closed
+elif command -v iptables >/dev/null && iptables -w -C INPUT -j {CHAIN} 2>/dev/null; then echo closed
+else echo open; fi
+"""
+
+
+def close_firewall(host: Host, allowed: Iterable[str]) -> None:
+    """Refuse the API's and the console's ports on a server to everyone but `allowed` networks; proved by looking."""
+    networks = list(allowed)
+    ports = ", ".join(str(port) for port in USER_PORTS)
+    nft = "\n".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept" for net in networks)
+    tables = "\n".join(
+        f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks
+    )
+    script = (
+        "if command -v nft >/dev/null; then"
+        + NFT_CLOSE.format(table=TABLE, accept=nft, ports=ports)
+        + "else"
+        + IPTABLES_CLOSE.format(chain=CHAIN, accept=tables, ports=ports.replace(" ", ""))
+        + "fi"
+    )
+    host.script(script, timeout=60, cancellable=False)
+    if not firewall_closed(host):
+        raise StepFailed(f"{host.name}: the packet filter does not hold users out", "neither nft nor iptables took the rules", "")
+
+
+def open_firewall(host: Host) -> None:
+    """Take the barrier away; nothing happens where there is none."""
+    host.script(OPEN, timeout=60, cancellable=False)
+    if firewall_closed(host):
+        raise StepFailed(f"{host.name}: users are still held out", f"table {TABLE} or chain {CHAIN} can't be removed", "")
+
+
+def firewall_closed(host: Host) -> bool:
+    """Whether the barrier is up on a server."""
+    return host.script(CLOSED, timeout=60).stdout.strip() == "closed"
+
+
+def run_local(words: list[str], timeout: float) -> None:
+    """Run the operator's own load balancer command on this machine.
+
+    Raises:
+        StepFailed: it did not end with exit code 0 in time.
+    """
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StepFailed(f"the command {shlex.join(words)} could not be run", str(error), "correct window.userAccess") from None
+    if done.returncode != 0:
+        tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise StepFailed(f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), "correct window.userAccess")
+
+
+@step
+class UserAccess(Step):
+    """Users out, administrators stay."""
+
+    type = "UserAccess"
+    phase = Phase.SWITCHED
+    summary = "users out, administrators stay"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The method's actions."""
+        access = configuration.window.user_access
+        admins = ", ".join(access.administrators)
+        if access.method == "command":
+            return [f"run here: {shlex.join(access.close)}"]
+        if access.method == "cidr":
+            return [
+                f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *self._servers(configuration)])} on the original",
+                "prove by listConfigurations",
+            ]
+        ports = ", ".join(str(port) for port in USER_PORTS)
+        names = [server.name for server in self._closed_servers(configuration)]
+        return [f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE})"]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """The way back."""
+        access = configuration.window.user_access
+        if access.method == "command":
+            return [f"run here: {shlex.join(access.open)}"]
+        if access.method == "cidr":
+            return [f"updateConfiguration name={SETTING} to what it was"]
+        return [f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE}"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Close, by the configured method."""
+        access = context.configuration.window.user_access
+        context.intend("users out", method=access.method)
+        if access.method == "command":
+            store(context).remember(self.type, closed=True)
+            run_local(access.close, 120)
+        elif access.method == "cidr":
+            self._close_setting(context)
+        else:
+            store(context).remember(self.type, closed=True)
+            for server in self._closed_servers(context.configuration):
+                context.progress(f"users out on {server.name}")
+                close_firewall(context.host(server), self._allowed(context.configuration))
+        return {"method": access.method, "administrators": list(access.administrators)}
+
+    def revert(self, context: Context) -> None:
+        """Open on the original; the original's management is up again by then."""
+        access = context.configuration.window.user_access
+        if access.method == "command":
+            if store(context).facts(self.type).get("closed"):
+                run_local(access.open, 120)
+        elif access.method == "cidr":
+            self._open_setting(context, Cloud.original(context.site))
+        else:
+            for server in context.configuration.original.management:
+                context.progress(f"users in on {server.name}")
+                open_firewall(context.host(server))
+            for machine in context.configuration.new.management:
+                with tolerated(context, f"users in on {machine.name}"):
+                    open_firewall(context.host(machine))
+
+    def admit_on_new(self, context: Context) -> None:
+        """Let users in on the new side, once it is accepted."""
+        access = context.configuration.window.user_access
+        if access.method == "command":
+            run_local(access.open, 120)
+        elif access.method == "cidr":
+            self._open_setting(context, Cloud.new(context.site))
+        else:
+            for machine in context.configuration.new.management:
+                open_firewall(context.host(machine))
+
+    def _close_setting(self, context: Context) -> None:
+        cloud, access = Cloud.original(context.site), context.configuration.window.user_access
+        wanted = ",".join([*access.administrators, *self._servers(context.configuration)])
+        now = setting(cloud)
+        if now == wanted:
+            return
+        # The old value is on record before it is changed: it is needed on whichever side serves in the end.
+        if "previous" not in store(context).facts(self.type):
+            store(context).remember(self.type, previous=now, closed=True)
+        cloud.call("updateConfiguration", name=SETTING, value=wanted)
+        if setting(cloud) != wanted:
+            raise StepFailed(f"the original does not take {SETTING}={wanted}", f"it still says {setting(cloud)}", "")
+
+    def _open_setting(self, context: Context, cloud: Cloud) -> None:
+        facts = store(context).facts(self.type)
+        if "previous" not in facts or setting(cloud) == facts["previous"]:
+            return
+        cloud.call("updateConfiguration", name=SETTING, value=facts["previous"])
+        if setting(cloud) != facts["previous"]:
+            raise StepFailed(f"{cloud.url} does not take {SETTING} back", f"it says {setting(cloud)}", f"set it to {facts['previous']}")
+
+    @staticmethod
+    def _servers(configuration: StackConfiguration) -> list[str]:
+        servers: list[Server] = [*configuration.original.management, *configuration.new.management]
+        return [f"{server.address}/{128 if ':' in server.address else 32}" for server in servers]
+
+    def _allowed(self, configuration: StackConfiguration) -> list[str]:
+        return [*configuration.window.user_access.administrators, *self._servers(configuration)]
+
+    @staticmethod
+    def _closed_servers(configuration: StackConfiguration) -> list[Server]:
+        return [*configuration.original.management, *configuration.new.management]
+
+
+def setting(cloud: Cloud, name: str = SETTING) -> str:
+    """A global setting's value as the API gives it.
+
+    Raises:
+        StepFailed: there is no such setting.
+    """
+    for item in cloud.list("listConfigurations", name=name):
+        if item.get("name") == name:
+            return str(item.get("value", ""))
+    raise StepFailed(f"{cloud.url} has no setting {name}", "", "is it a version that has it?")
