@@ -1,0 +1,73 @@
+"""One kind of machine for every component, whatever platform builds it.
+
+A platform is a module with a function `build(request: MachineRequest) -> list[pulumi.Resource]`; `components.machines.platforms` is the
+table of them. Nothing but that module knows the platform: databases and management servers see a `Machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.machines.provisioning import Provisioning
+
+
+@dataclass(frozen=True)
+class MachineRequest:
+    """What a platform is asked to build.
+
+    Attributes:
+        stack: name of the Pulumi stack; part of every name that leaves the stack (pools, volumes, folders).
+        configuration: the stack's configuration; `configuration.platforms` has the platform's own section.
+        machine: name, address, size.
+        provisioning: what must be on the machine when it first answers: host name, keys, network, files, packages, commands. A secret
+            output, because it holds the machine's private host key; unknown in a preview before the key is made.
+        site: the stack resolved, as a secret JSON text: for a platform whose machine is reached over SSH to be made ready (`existing`).
+        parent: component that the machine belongs to.
+        protect: refuse deletion (a retired stack).
+    """
+
+    stack: str
+    configuration: StackConfiguration
+    machine: NewMachine
+    provisioning: pulumi.Output[Provisioning]
+    site: pulumi.Output[str]
+    parent: pulumi.Resource
+    protect: bool = False
+
+    @property
+    def name(self) -> str:
+        """The machine's name: host name, and name of its resource."""
+        return self.machine.name
+
+    def options(self, **more: Any) -> pulumi.ResourceOptions:
+        """Options of every resource that a platform makes for this machine: its parent, its protection, and `more`."""
+        return pulumi.ResourceOptions(parent=self.parent, protect=self.protect or None, **more)
+
+
+Builder = Callable[[MachineRequest], Sequence[pulumi.Resource]]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that is there, reachable over SSH with strict host keys, and has everything its provisioning named.
+
+    Attributes:
+        name: host name, unique in the stack.
+        address: IP address other servers reach it at.
+        platform: what built it.
+        host_key: its public SSH host key; None where the operator's known hosts or `hostKey` has it (platform `existing`).
+        resources: what the platform made.
+        ready: depend on this to run after the machine can be logged in to and its first boot has ended.
+    """
+
+    name: str
+    address: str
+    platform: str
+    host_key: pulumi.Output[str] | None
+    resources: tuple[pulumi.Resource, ...]
+    ready: pulumi.Resource
