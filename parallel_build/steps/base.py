@@ -26,6 +26,9 @@ class Context:
         run: journal, evidence and log.
         cancel: the engine's Cancel; look at it wherever stopping is safe.
         tell: shows the operator one line of progress for this step.
+        step: name of the step, as its evidence and journal lines carry it.
+        done: what the step has done so far, in the state also when it fails.
+        acted: whether a change was announced or made; a guard that fails before that leaves nothing to undo.
     """
 
     site: Site
@@ -35,6 +38,7 @@ class Context:
     tell: Callable[[str], None]
     step: str = ""
     done: Outputs = field(default_factory=dict)
+    acted: bool = False
 
     @property
     def configuration(self) -> StackConfiguration:
@@ -52,10 +56,12 @@ class Context:
 
     def intend(self, action: str, **details: Any) -> None:
         """Write down what is about to be done, before it is done."""
+        self.acted = True
         self.run.record("intent", step=self.step, action=action, **details)
 
     def note(self, **outputs: Any) -> None:
         """Remember what has been done so far: it is recorded in the state also when the step fails after it."""
+        self.acted = True
         self.done.update(outputs)
 
 
@@ -91,6 +97,14 @@ class Step(ABC):
     @abstractmethod
     def revert(self, context: Context) -> None:
         """Undo it, whatever of it is there, and prove that."""
+
+    def before_revert(self, context: Context) -> None:
+        """Asked before every undo, which does not happen when this raises; changes nothing. Default: an undo is always allowed.
+
+        Steps of the switched phase ask `parallel_build.steps.rollback.check_allowed`.
+        Raises:
+            GuardFailed: going back is not allowed any more.
+        """
 
     def verify(self, context: Context) -> Outputs:
         """Prove again that it is done, changing nothing; called when inputs have changed. Default: apply, which is idempotent."""
