@@ -187,6 +187,30 @@ class Original(Model):
     hypervisors: list[Hypervisor] = Field(default_factory=list)
 
 
+class VspherePlace(Model):
+    """Where in vCenter one machine goes, when it is not where `platforms.vsphere` says. Each value overrides the one of the same name.
+
+    Attributes:
+        data_disk: a second disk in GiB, mounted at `dataMount` before any database starts; None for none.
+        data_mount: where it is mounted.
+    """
+
+    resource_pool: str | None = None
+    datastore: str | None = None
+    folder: str | None = None
+    network: str | None = None
+    template: str | None = None
+    data_disk: int | None = Field(default=None, ge=1)
+    data_mount: str = "/var/lib/mysql"
+
+    @field_validator("data_mount")
+    @classmethod
+    def _mount(cls, value: str) -> str:
+        if not re.match(r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$", value):
+            raise ValueError("a mount point is an absolute path such as /var/lib/mysql")
+        return value
+
+
 class NewMachine(Server):
     """A machine to be built, or (platform `existing`) one that is there and empty.
 
@@ -195,12 +219,14 @@ class NewMachine(Server):
         cpus: virtual processors.
         memory: in MiB.
         disk: system disk in GiB.
+        vsphere: where in vCenter it goes, and its data disk.
     """
 
     platform: Literal["libvirt", "container", "existing", "vsphere"] | None = None
     cpus: int = Field(default=2, ge=1, le=256)
     memory: int = Field(default=4096, ge=256)
     disk: int = Field(default=40, ge=2)
+    vsphere: VspherePlace = Field(default_factory=VspherePlace)
 
 
 class NewDatabase(Model):
@@ -300,11 +326,81 @@ class ContainerPlatform(Model):
     bridge: str
 
 
+class VspherePlatform(Model):
+    """Settings of pulumi-vsphere. Objects are named as vCenter shows them; the password is the secret `vspherePassword`.
+
+    Attributes:
+        server: vCenter's name or address, with `:port` where it is not 443.
+        user: account with the privileges of docs/vsphere.md.
+        allow_unverified_tls: don't check vCenter's certificate; only for a vCenter on a network that nobody else is on.
+        datacenter: name of the data centre.
+        cluster: cluster whose root resource pool machines go to; anti-affinity rules are made in it.
+        resource_pool: name or inventory path of a resource pool used instead of the cluster's own.
+        datastore: datastore of the disks.
+        folder: folder below the data centre's VM folder (`cloudstack/new`); empty for that folder itself.
+        network: port group or network of the machines' card.
+        distributed_switch: distributed switch of that port group, where two port groups have one name.
+        template: name or inventory path of the template, with cloud-init and open-vm-tools.
+        linked_clone: disks on the template's snapshot instead of copies; such machines need the template for ever.
+        anti_affinity: rules that keep source and replica, and the management servers, on different hosts.
+        tags: put vCenter tags on the machines that name the stack; without the privilege for it, false.
+        reserve_memory: reserve all of a machine's memory, so that the hypervisor never swaps a database out.
+        vtpm: give each machine a virtual TPM; needs a key provider in vCenter.
+        address_timeout: time limit until a new machine reports its address through VMware Tools, in whole minutes.
+    """
+
+    server: str = Field(min_length=1)
+    user: str = Field(min_length=1)
+    allow_unverified_tls: bool = False
+    datacenter: str = Field(min_length=1)
+    cluster: str | None = None
+    resource_pool: str | None = None
+    datastore: str = Field(min_length=1)
+    folder: str = ""
+    network: str = Field(min_length=1)
+    distributed_switch: str | None = None
+    template: str = Field(min_length=1)
+    linked_clone: bool = False
+    anti_affinity: bool = True
+    tags: bool = True
+    reserve_memory: bool = False
+    vtpm: bool = False
+    address_timeout: Duration = timedelta(minutes=10)
+
+    @field_validator("server")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        if not re.match(r"^[A-Za-z0-9.\[\]:_-]+$", value):
+            raise ValueError("write vCenter's name or address without https:// and path, such as vcenter.example.com")
+        return value
+
+    @field_validator("folder")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        return value.strip("/")
+
+    @field_validator("address_timeout")
+    @classmethod
+    def _minutes(cls, value: timedelta) -> timedelta:
+        if value < timedelta(minutes=1) or value % timedelta(minutes=1):
+            raise ValueError("this time limit is whole minutes, at least 1m")
+        return value
+
+    @model_validator(mode="after")
+    def _place(self) -> VspherePlatform:
+        if not self.cluster and not self.resource_pool:
+            raise ValueError("name a cluster or a resourcePool")
+        if self.anti_affinity and not self.cluster:
+            raise ValueError("antiAffinity needs the cluster that the rules are made in; name it, or set antiAffinity to false")
+        return self
+
+
 class Platforms(Model):
-    """Settings of each platform that machines of the stack use. vSphere's section comes with its component."""
+    """Settings of each platform that machines of the stack use; `existing` needs none."""
 
     libvirt: LibvirtPlatform | None = None
     container: ContainerPlatform | None = None
+    vsphere: VspherePlatform | None = None
 
 
 class Template(Model):
@@ -528,7 +624,7 @@ class StackConfiguration(Model):
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
         for machine in self.new_machines():
             platform = self.platform_of(machine)
-            if platform in ("libvirt", "container") and getattr(self.platforms, platform) is None:
+            if platform != "existing" and getattr(self.platforms, platform) is None:
                 yield f"platforms.{platform}: missing although {machine.name} is built on it"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
