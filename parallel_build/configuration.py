@@ -296,6 +296,7 @@ class LibvirtPlatform(Model):
         image: qcow2 base image with cloud-init.
         kernel: kernel to boot the image with, where it has no boot loader of its own.
         initrd: its initial ram disk.
+        kernel_arguments: words of the kernel's command line, used with `kernel`.
         pool_path: folder on the hypervisor that the volumes are kept in.
         bridge: bridge the machines are put on.
         domain_type: `auto` takes KVM only where a guest really runs, else `qemu` (emulation).
@@ -305,6 +306,9 @@ class LibvirtPlatform(Model):
     image: LocalPath
     kernel: LocalPath | None = None
     initrd: LocalPath | None = None
+    kernel_arguments: list[str] = Field(
+        default_factory=lambda: ["console=ttyS0", "root=/dev/vda", "net.ifnames=0", "rw"]
+    )
     pool_path: str
     bridge: str
     domain_type: Literal["auto", "kvm", "qemu"] = "auto"
