@@ -83,6 +83,7 @@ class Provisioning:
         packages: Debian packages, installed only where one is missing.
         enabled_units: units enabled, and started when the packages are there.
         masked_units: units that must never start, masked before a package could start them.
+        prepare: paths of executable `files` that run first, before packages (a data disk to be mounted).
     """
 
     hostname: str
@@ -99,6 +100,7 @@ class Provisioning:
     packages: tuple[str, ...] = ()
     enabled_units: tuple[str, ...] = ()
     masked_units: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not HOST_NAME.match(self.hostname) or "." in self.hostname:
@@ -143,6 +145,7 @@ class Provisioning:
         lines = ["#!/bin/sh", "set -eu", f"test -e {DONE} && exit 0"]
         if self.masked_units:
             lines.append(f"systemctl mask --now {shlex.join(self.masked_units)}")
+        lines += [shlex.quote(path) for path in self.prepare]
         if self.packages:
             lines += [
                 "missing=",
