@@ -155,4 +155,4 @@ class StartReading:
 
     @staticmethod
     def _time(text: str) -> datetime:
-        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - the log has the server's local time
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f")

@@ -1,0 +1,47 @@
+"""Rules that must hold before anything is changed: each a named function over facts that returns nothing or raises GuardFailed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from parallel_build.errors import GuardFailed, ParallelBuildError
+from parallel_build.facts.new import NewFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.guards import new, original
+from parallel_build.site import Site
+
+Guard = Callable[[Site, OriginalFacts, NewFacts], None]
+
+GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS)
+
+
+def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Guard] = GUARDS) -> list[GuardFailed]:
+    """Apply every guard; return those that fail, none hidden behind another."""
+    found = []
+    for guard in guards:
+        try:
+            guard(site, old, fresh)
+        except GuardFailed as error:
+            found.append(error)
+    return found
+
+
+def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
+    """Apply every guard.
+
+    Returns:
+        names of the guards that hold.
+    Raises:
+        GuardFailed: one error that names every guard that does not hold.
+    """
+    failed = failures(site, old, fresh)
+    if failed:
+        raise GuardFailed(
+            f"{len(failed)} of {len(GUARDS)} guards do not hold:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
+            "",
+            "nothing has been changed; mend these and run the same command again",
+        )
+    return [guard.__name__ for guard in GUARDS]
+
+
+__all__ = ["GUARDS", "Guard", "ParallelBuildError", "check", "failures"]

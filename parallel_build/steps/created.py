@@ -43,7 +43,7 @@ class Created:
 def highest_ids(database: Session) -> dict[str, int]:
     """The highest id of each kind's table; a later row has a higher one."""
     return {
-        table: int(database.value(f"SELECT COALESCE(MAX(id), 0) FROM cloud.`{table}`"))  # noqa: S608 - names of KINDS
+        table: int(database.value(f"SELECT COALESCE(MAX(id), 0) FROM cloud.`{table}`"))
         for table in sorted({table for table, _, _ in KINDS.values()})
     }
 
@@ -53,7 +53,7 @@ def since(database: Session, ids: dict[str, int]) -> Created:
     items = {}
     for kind, (table, name, condition) in KINDS.items():
         items[kind] = database.rows(
-            f"SELECT id, uuid, {name} AS name FROM cloud.`{table}` "  # noqa: S608 - names of KINDS
+            f"SELECT id, uuid, {name} AS name FROM cloud.`{table}` "
             f"WHERE id > %s AND removed IS NULL AND {condition} ORDER BY id",
             [ids.get(table, 0)],
         )

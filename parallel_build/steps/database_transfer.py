@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.configuration import StackConfiguration
 from parallel_build.database import compare, copying
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store, tolerated
+from parallel_build.steps.rollback import SwitchedStep
 
 
 @step
-class DatabaseTransfer(Step):
+class DatabaseTransfer(SwitchedStep):
     """The databases copied to the new source and compared (`transfer.method: dump`)."""
 
     type = "DatabaseTransfer"
-    phase = Phase.SWITCHED
     summary = "databases brought over and compared"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, store, tolerated
+from parallel_build.steps.rollback import SwitchedStep
 
 
 @step
-class HostSetting(Step):
+class HostSetting(SwitchedStep):
     """`cloud.configuration`'s `host` names the new side; mshost rows left Up are set Down."""
 
     type = "HostSetting"
-    phase = Phase.SWITCHED
     summary = "`host` names the new servers"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
-from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
+from parallel_build.steps.rollback import SwitchedStep
 
 
 def servers(configuration: StackConfiguration) -> list[Server]:
@@ -18,11 +19,10 @@ def servers(configuration: StackConfiguration) -> list[Server]:
 
 
 @step
-class OriginalDatabase(Step):
+class OriginalDatabase(SwitchedStep):
     """Old MySQL servers stopped, disabled and masked."""
 
     type = "OriginalDatabase"
-    phase = Phase.SWITCHED
     summary = "original MySQL down"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:

@@ -8,21 +8,21 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
 from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
-from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import RollbackIncomplete, StepFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import original_database, store, units_of
+from parallel_build.steps.rollback import SwitchedStep
 
 HEARTBEAT_THRESHOLD = 150  # seconds without a heartbeat after which a row is stale [cluster.heartbeat.threshold]
 
 
 @step
-class OriginalManagement(Step):
+class OriginalManagement(SwitchedStep):
     """Old management and usage servers stopped, disabled and masked, proved down."""
 
     type = "OriginalManagement"
-    phase = Phase.SWITCHED
     summary = "original management and usage servers down"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:

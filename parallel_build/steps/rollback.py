@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from parallel_build.configuration import Phase
 from parallel_build.errors import GuardFailed
-from parallel_build.steps.base import Context
+from parallel_build.steps.base import Context, Step
 from parallel_build.steps.common import new_database, store
 from parallel_build.steps.created import since_window
 
@@ -36,3 +36,13 @@ def check_allowed(context: Context) -> None:
         f"what users did since would be lost: {since_window(context, new_database(context)).in_words()}",
         "keep the new side; or, knowing that, set window.forceRollback to true, run `pulumi up` in the present phase, then go back",
     )
+
+
+class SwitchedStep(Step):
+    """Base of the window's steps: each asks before its undo whether going back is still allowed."""
+
+    phase = Phase.SWITCHED
+
+    def before_revert(self, context: Context) -> None:
+        """Raises GuardFailed past the rollback window, or once retired."""
+        check_allowed(context)

@@ -8,11 +8,12 @@ import subprocess
 from collections.abc import Iterable
 
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import Phase, Server, StackConfiguration
+from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store, tolerated
+from parallel_build.steps.rollback import SwitchedStep
 
 SETTING = "api.allowed.source.cidr.list"  # dynamic, since 4.11 [CloudStack ApiServer.checkCommandAvailable]
 USER_PORTS = (80, 443, 8080, 8443)
@@ -99,7 +100,7 @@ def run_local(words: list[str], timeout: float) -> None:
         StepFailed: it did not end with exit code 0 in time.
     """
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))  # noqa: S603
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StepFailed(f"the command {shlex.join(words)} could not be run", str(error), "correct window.userAccess") from None
     if done.returncode != 0:
@@ -108,11 +109,10 @@ def run_local(words: list[str], timeout: float) -> None:
 
 
 @step
-class UserAccess(Step):
+class UserAccess(SwitchedStep):
     """Users out, administrators stay."""
 
     type = "UserAccess"
-    phase = Phase.SWITCHED
     summary = "users out, administrators stay"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
@@ -147,7 +147,7 @@ class UserAccess(Step):
             store(context).remember(self.type, closed=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
-            self._close_setting(context)
+            self._close_setting(context, Cloud.original(context.site))
         else:
             store(context).remember(self.type, closed=True)
             for server in self._closed_servers(context.configuration):
@@ -182,8 +182,21 @@ class UserAccess(Step):
             for machine in context.configuration.new.management:
                 open_firewall(context.host(machine))
 
-    def _close_setting(self, context: Context) -> None:
-        cloud, access = Cloud.original(context.site), context.configuration.window.user_access
+    def close_on_new(self, context: Context) -> None:
+        """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
+        access = context.configuration.window.user_access
+        if access.method == "command":
+            run_local(access.close, 120)
+            return
+        for machine in context.configuration.new.management:
+            with tolerated(context, f"users out on {machine.name}"):
+                if access.method == "firewall":
+                    close_firewall(context.host(machine), self._allowed(context.configuration))
+                else:
+                    self._close_setting(context, Cloud.new(context.site, machine))
+
+    def _close_setting(self, context: Context, cloud: Cloud) -> None:
+        access = context.configuration.window.user_access
         wanted = ",".join([*access.administrators, *self._servers(context.configuration)])
         now = setting(cloud)
         if now == wanted:

@@ -1,0 +1,117 @@
+"""Setting a management server up: CloudStack's own two commands, with their traps seen through.
+
+`cloudstack-setup-databases` contacts nothing without --deploy-as, so its exit code 0 proves nothing; `cloudstack-setup-management` exits 0 also when it
+fails; and both the database key and the password would stand in the process list. So: the login is proved by itself, the marker lines are read, and the
+secrets are handed to the command as throw-away values which are then replaced in the files it wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from parallel_build.cloudstack.encryption import Encryptor, encrypt
+from parallel_build.cloudstack.keys import DatabaseKey
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse, replace
+from parallel_build.configuration import Server
+from parallel_build.connection import Host
+from parallel_build.errors import StepFailed
+from parallel_build.secret import Secret
+
+SHIPPED = DB_PROPERTIES + ".shipped"
+DATABASES_DONE = "successfully initialized database"
+MANAGEMENT_DONE = "CloudStack Management Server setup is Done!"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def prove_login(host: Host, database: Server, port: int, password: Secret) -> None:
+    """Log in as the management server will, from the management server itself.
+
+    Raises:
+        StepFailed: it may not, or the copy is not there.
+    """
+    options = f'[client]\nhost="{database.address}"\nport={port}\nuser="cloud"\npassword="{password.reveal()}"\n'
+    answer = host.run(
+        ["sh", "-c", "c=$(command -v mariadb || command -v mysql) || exit 45; "
+         "$c --defaults-file=/dev/stdin --connect-timeout=15 -N -e 'SELECT COUNT(*) FROM cloud.version'"],
+        input=Secret(options),
+        timeout=60,
+        ok=None,
+    )  # fmt: skip
+    if answer.code == 45:
+        raise StepFailed(f"{host.name} has no mysql client", "cloudstack-management depends on one", "install it")
+    if answer.code != 0 or answer.stdout.strip() in ("", "0"):
+        raise StepFailed(
+            f"user cloud can't use the databases on {database.name} ({database.address}:{port}) from {host.name}",
+            answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "the table cloud.version is empty",
+            "see step CloudDatabases: user cloud is let in from the management servers' addresses only",
+        )
+
+
+def setup_databases(
+    host: Host, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
+) -> None:
+    """Run cloudstack-setup-databases (never --deploy-as) and put the true secrets into its files.
+
+    Args:
+        host: the management server.
+        server: its address becomes `cluster.node.IP`, always given: the default is often 127.0.1.1.
+        key: the old database's key and encryptor version.
+    """
+    host.run(["sh", "-c", 'test -e "$2" || cp -p "$1" "$2"', "sh", DB_PROPERTIES, SHIPPED], timeout=30, cancellable=False)
+    # The command needs the keys it rewrites to be there, as they are in the shipped file.
+    host.run(["cp", "-p", SHIPPED, DB_PROPERTIES], timeout=30, cancellable=False)
+    throw_away = secrets.token_hex(12)
+    done = host.run(
+        ["cloudstack-setup-databases", f"cloud:{throw_away}@{database.address}:{port}", "-e", "file", "-m", throw_away,
+         "-k", throw_away, "-g", key.encryptor.value, "-i", server.address],
+        timeout=300,
+        ok=None,
+        cancellable=False,
+    )  # fmt: skip
+    if done.code != 0 or DATABASES_DONE not in done.stdout:
+        raise StepFailed(f"cloudstack-setup-databases failed on {host.name}", _words(done.stderr or done.stdout), "")
+    raw = host.read(DB_PROPERTIES)
+    text = (raw or b"").decode()
+    written = parse(text)
+    if written.get("cluster.node.IP") != server.address or written.get("db.cloud.host") != database.address:
+        raise StepFailed(
+            f"{host.name}: {DB_PROPERTIES} does not say what cloudstack-setup-databases was told",
+            f"cluster.node.IP={written.get('cluster.node.IP')}, db.cloud.host={written.get('db.cloud.host')}",
+            "see whether the package's file was changed by hand",
+        )
+    encryptor = key.encryptor or Encryptor.V2
+    sealed = {
+        name: f"ENC({encrypt(value, management_key, encryptor)})"
+        for name, value in {
+            "db.cloud.password": password,
+            "db.usage.password": password,
+            "db.cloud.encrypt.secret": key.secret,
+        }.items()
+    }
+    host.write(KEY_FILE, management_key, mode=0o640, owner="root:cloud")
+    host.write(DB_PROPERTIES, Secret(replace(text, sealed)), mode=0o640, owner="root:cloud")
+
+
+def setup_management(host: Host) -> None:
+    """Run cloudstack-setup-management --no-start; its exit code is 0 whatever happens, so its words are read."""
+    done = host.run(["cloudstack-setup-management", "--no-start"], timeout=300, ok=None, cancellable=False)
+    text = COLOURS.sub("", done.stdout + done.stderr)
+    if done.code != 0 or MANAGEMENT_DONE not in text or "[Failed]" in text:
+        raise StepFailed(
+            f"cloudstack-setup-management failed on {host.name}",
+            _words(text),
+            "see /var/log/cloudstack/management/setupManagement.log there; it needs `hostname --fqdn` to give a name",
+        )
+
+
+def undo_setup(host: Host) -> None:
+    """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
+    host.script(
+        'if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], timeout=30, cancellable=False
+    )
+
+
+def _words(text: str) -> str:
+    lines = [line.strip() for line in COLOURS.sub("", text).splitlines() if line.strip(" *")]
+    return " | ".join(lines[:4])[:400]

@@ -1,0 +1,229 @@
+"""System VMs and virtual routers: renewed through the API, and their version proved three ways.
+
+The database alone proves nothing: right after the schema upgrade `vm_instance.vm_template_id` names the new template for system VMs that still run the old
+one [CloudStack SystemVmTemplateRegistration.java; issue 8406]. So the API's word, the database's row of a *new* VM, and the file on the appliance must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.connection import Host
+from parallel_build.database.session import Session
+from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.versions import CloudStackVersion
+
+SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
+SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
+RELEASE_FILE = "/etc/cloudstack-release"
+NUMBERS = re.compile(r"\d+(?:\.\d+){1,3}")
+
+Progress = Callable[[str], None]
+
+
+def numbers(text: str | None) -> tuple[int, ...]:
+    """The first version in a text (`Cloudstack Release 4.22.0 Tue ...`) as numbers; empty when there is none."""
+    found = NUMBERS.search(text or "")
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def same_release(text: str | None, wanted: str) -> bool:
+    """Whether a text names release `wanted` (`4.22.0` fits `4.22.0` and `4.22.0.0`)."""
+    one, other = numbers(text), numbers(wanted)
+    width = max(len(one), len(other))
+    return bool(one) and one + (0,) * (width - len(one)) == other + (0,) * (width - len(other))
+
+
+def required_release(database: Session) -> str:
+    """The release system VMs must have: the schema upgrade sets it with the template [`minreq.sysvmtemplate.version`]."""
+    value = database.value("SELECT value FROM cloud.configuration WHERE name = 'minreq.sysvmtemplate.version'")
+    if not numbers(str(value or "")):
+        raise StepFailed(
+            f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}", "the schema upgrade has not set it", ""
+        )
+    return str(value)
+
+
+def system_vms(cloud: Cloud) -> list[dict[str, Any]]:
+    """Secondary storage VMs and console proxies that exist, secondary storage first."""
+    found = [vm for vm in cloud.list("listSystemVms") if vm.get("state") not in ("Destroyed", "Expunging", "Error")]
+    return sorted(found, key=lambda vm: (str(vm.get("systemvmtype")) != "secondarystoragevm", str(vm.get("name"))))
+
+
+def routers(cloud: Cloud) -> list[dict[str, Any]]:
+    """Virtual routers of accounts and of projects."""
+    found = {}
+    for projects in ({}, {"projectid": "-1"}):
+        for router in cloud.list("listRouters", listall="true", **projects):
+            if router.get("state") not in ("Destroyed", "Expunging", "Error"):
+                found[router["id"]] = router
+    return list(found.values())
+
+
+def renew_system_vm(
+    cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel: CancelToken, progress: Progress
+) -> dict[str, Any]:
+    """Destroy a system VM and wait until the cloud has made another of its kind in its zone, with its agent Up.
+
+    Raises:
+        StepFailed: no replacement came in time.
+    """
+    kind, zone = vm["systemvmtype"], vm.get("zoneid")
+    before = {each["id"] for each in system_vms(cloud)}
+    progress(f"destroying {vm['name']}, waiting for another {kind}")
+    cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
+
+    def replaced() -> dict[str, Any] | None:
+        for each in system_vms(cloud):
+            if each["systemvmtype"] == kind and each.get("zoneid") == zone and each["id"] not in before and running(each):
+                return each
+        return None
+
+    return wait_for(
+        f"another {kind} in place of {vm['name']}",
+        replaced,
+        timeout=timeout,
+        cancel=cancel,
+        interval=1,
+        progress=progress,
+        remedy="see the alerts and the management server's log: template Ready in that zone, storage, capacity",
+    )
+
+
+def running(vm: dict[str, Any]) -> bool:
+    """Running, with its agent connected where it has one."""
+    return vm.get("state") == "Running" and vm.get("agentstate", "Up") == "Up"
+
+
+@dataclass
+class Restarts:
+    """Networks and VPCs whose routers have to be made anew.
+
+    Attributes:
+        networks, vpcs: id -> name.
+    """
+
+    networks: dict[str, str] = field(default_factory=dict)
+    vpcs: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[dict[str, Any]]) -> Restarts:
+        """From routers as listRouters gives them; a VPC's router is renewed with its VPC."""
+        restarts = cls()
+        for router in found:
+            if router.get("vpcid"):
+                restarts.vpcs[router["vpcid"]] = str(router.get("vpcname") or router["vpcid"])
+            elif router.get("guestnetworkid"):
+                restarts.networks[router["guestnetworkid"]] = str(router.get("guestnetworkname") or router["guestnetworkid"])
+        return restarts
+
+    def __len__(self) -> int:
+        return len(self.networks) + len(self.vpcs)
+
+
+def restart(
+    cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cancel: CancelToken, progress: Progress
+) -> list[str]:
+    """Restart networks and VPCs with cleanup, some at a time; all are tried, the failures reported together.
+
+    Returns:
+        names of what was restarted.
+    """
+    work: list[tuple[str, Callable[[], Any]]] = []
+    for identity, name in what.networks.items():
+        work.append((name, partial(cloud.job, "restartNetwork", id=identity, cleanup="true", timeout=timeout, cancel=cancel)))
+    for identity, name in what.vpcs.items():
+        work.append((name, partial(cloud.job, "restartVPC", id=identity, cleanup="true", timeout=timeout, cancel=cancel)))
+    done: list[str] = []
+    failed: list[str] = []
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        futures = {pool.submit(call): name for name, call in work}
+        for future in as_completed(futures):
+            name = futures[future]
+            try:
+                future.result()
+            except (StepFailed, ApiRefused) as error:
+                failed.append(f"{name}: {error.cause or error.fact}")
+            else:
+                done.append(name)
+            progress(f"networks restarted: {len(done)} of {len(work)}")
+    if failed:
+        raise StepFailed(
+            f"{len(failed)} of {len(work)} networks could not be restarted: {'; '.join(failed[:5])}",
+            "",
+            "mend the cause and run `pulumi up` again: only those are restarted then",
+        )
+    return done
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the three witnesses say of one appliance; None where a witness can't be asked."""
+
+    name: str
+    api: str | None
+    database: str | None
+    appliance: str | None
+    problems: tuple[str, ...]
+
+
+def prove(
+    vm: dict[str, Any],
+    release: str,
+    code: CloudStackVersion,
+    database: Session,
+    hypervisor: Host | None,
+) -> Proof:
+    """Ask the API, the database and the appliance itself for the version of a system VM or router.
+
+    Args:
+        vm: an item of listSystemVms or listRouters, fresh.
+        release: what the template's release must be.
+        code: version of the new management servers, which system VMs' agents report.
+        hypervisor: session to its KVM host, when the stack may log in there.
+    """
+    name, problems = str(vm["name"]), []
+    router = "requiresupgrade" in vm
+    said = str(vm.get("version") or "")
+    if router:
+        if not same_release(said, release):
+            problems.append(f"the API says {said or 'nothing'} instead of {release}")
+        if vm.get("requiresupgrade"):
+            problems.append("the API says that it requires an upgrade")
+    elif vm.get("version") is not None and not same_release(said, str(code)):
+        problems.append(f"its agent reports {said} instead of {code}; KVM hosts with old agent packages hand out the old one")
+    row = database.row(
+        "SELECT v.id, t.name AS template, r.template_version FROM cloud.vm_instance v LEFT JOIN cloud.vm_template t "
+        "ON t.id = v.vm_template_id LEFT JOIN cloud.domain_router r ON r.id = v.id WHERE v.uuid = %s",
+        [vm["id"]],
+    )
+    recorded = str(row["template_version"] or row["template"]) if row else ""
+    if not row or (vm.get("hypervisor") != "Simulator" and not same_release(recorded, release)):
+        problems.append(f"the database has {recorded or 'no row'} instead of {release}")
+    appliance = _appliance_release(vm, hypervisor)
+    if appliance is not None and not same_release(appliance, release):
+        problems.append(f"{RELEASE_FILE} on it says {appliance or 'nothing'} instead of {release}")
+    return Proof(name, said or None, recorded or None, appliance, tuple(problems))
+
+
+def _appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None:
+    address = vm.get("linklocalip")
+    if hypervisor is None or not address:
+        return None
+    try:
+        found = hypervisor.run(
+            ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{address}",
+             "cat", RELEASE_FILE],
+            timeout=60,
+        )  # fmt: skip
+    except CommandFailed as error:
+        return f"unreadable ({error.cause or error.fact})"
+    return found.stdout.strip()

@@ -1,0 +1,159 @@
+"""What is true of the original cloud: read from its database, its servers and its API; changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.connection import Connections, Host
+from parallel_build.database.session import Session, session
+from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError
+from parallel_build.site import Site
+
+VM_AT_REST = ("Running", "Stopped", "Destroyed", "Expunging", "Error", "Shutdown", "Unknown")
+VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "UploadError", "UploadAbandoned", "NotUploaded")
+
+
+@dataclass(frozen=True)
+class OriginalFacts:
+    """Facts of the original.
+
+    Attributes:
+        version: newest complete row of `cloud.version`.
+        unfinished: versions whose step is not Complete.
+        management: mshost rows: name, service_ip, state, version, age of the heartbeat in seconds.
+        jobs: commands of asynchronous jobs in progress.
+        vms_moving, volumes_moving: instance and volume names in a state of transition.
+        hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
+        system_vms: API's system VMs.
+        templates: API's templates of the names that the stack registers.
+        key_problem: why the database key does not fit, or "".
+        variables: database server variables of interest.
+        bytes: data and indexes of the databases that travel.
+        definers: accounts that views and routines are defined by.
+        accounts: accounts of the database server, `user@host`.
+        clock_offsets: server name -> seconds it is ahead of this machine.
+        problems: facts that could not be read, with the reason.
+    """
+
+    version: str = ""
+    unfinished: list[str] = field(default_factory=list)
+    management: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    vms_moving: list[str] = field(default_factory=list)
+    volumes_moving: list[str] = field(default_factory=list)
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+    system_vms: list[dict[str, Any]] = field(default_factory=list)
+    templates: list[dict[str, Any]] = field(default_factory=list)
+    key_problem: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    definers: list[str] = field(default_factory=list)
+    accounts: list[str] = field(default_factory=list)
+    clock_offsets: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def gather(site: Site, connections: Connections) -> OriginalFacts:
+    """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
+    original = site.configuration.original
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    try:
+        with session(connections.host(original.database.source)) as database:
+            found.update(_from_database(database))
+            try:
+                prove(database_key(site, connections.host(original.management[0])), database)
+            except GuardFailed as error:
+                found["key_problem"] = str(error)
+    except ParallelBuildError as error:
+        problems.append(str(error))
+    try:
+        cloud = Cloud.original(site)
+        found["hosts"] = cloud.list("listHosts", type="Routing")
+        found["system_vms"] = cloud.list("listSystemVms")
+        names = {template.name for template in site.configuration.templates}
+        found["templates"] = [
+            item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)
+        ]
+    except ParallelBuildError as error:
+        problems.append(str(error))
+    offsets = {}
+    for server in site.configuration.original_servers():
+        try:
+            offsets[server.name] = clock_offset(connections.host(server))
+        except ParallelBuildError as error:
+            problems.append(str(error))
+    return OriginalFacts(**found, clock_offsets=offsets, problems=problems)
+
+
+def clock_offset(host: Host) -> float:
+    """Seconds that a server's clock is ahead of this machine's, good to half the round trip."""
+    best: tuple[float, float] | None = None
+    for _ in range(3):
+        began = time.time()
+        text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
+        ended = time.time()
+        trip = ended - began
+        if best is None or trip < best[0]:
+            best = (trip, float(text) - (began + trip / 2))
+    if best is None:
+        raise ConnectionFailed(f"{host.name} does not tell its time")
+    return best[1]
+
+
+def _from_database(database: Session) -> dict[str, Any]:
+    versions = database.rows("SELECT version, step FROM cloud.version ORDER BY id")
+    complete = [row["version"] for row in versions if row["step"] == "Complete"]
+    variables = {
+        row["Variable_name"]: str(row["Value"])
+        for row in database.rows(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
+            "('version', 'log_bin', 'binlog_format', 'wsrep_on', 'gtid_mode', 'datadir', 'lower_case_table_names')"
+        )
+    }
+    return {
+        "version": complete[-1] if complete else "",
+        "unfinished": [row["version"] for row in versions if row["step"] != "Complete"],
+        "management": database.rows(
+            "SELECT name, service_ip, state, version, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
+            "FROM cloud.mshost WHERE removed IS NULL"
+        ),
+        # job_status 0 is in progress; the rows of dead servers' jobs stay, so only those of the last day count.
+        "jobs": [
+            str(row["job_cmd"]).rsplit(".", 1)[-1]
+            for row in database.rows(
+                "SELECT job_cmd FROM cloud.async_job WHERE job_status = 0 AND removed IS NULL "
+                "AND job_dispatcher = 'ApiAsyncJobDispatcher' AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
+            )
+        ],
+        "vms_moving": _names(database, "vm_instance", "instance_name", VM_AT_REST),
+        "volumes_moving": _names(database, "volumes", "name", VOLUME_AT_REST),
+        "variables": variables,
+        "bytes": int(
+            database.value(
+                "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES "
+                "WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
+            )
+        ),
+        "definers": [
+            str(row["d"])
+            for row in database.rows(
+                "SELECT DISTINCT DEFINER AS d FROM information_schema.VIEWS WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage') UNION "
+                "SELECT DISTINCT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA IN ('cloud', 'cloud_usage')"
+            )
+        ],
+        "accounts": [str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user")],
+    }
+
+
+def _names(database: Session, table: str, column: str, at_rest: tuple[str, ...]) -> list[str]:
+    marks = ", ".join(["%s"] * len(at_rest))
+    rows = database.rows(
+        f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND state NOT IN ({marks}) LIMIT 50",
+        at_rest,
+    )
+    return [str(row["n"]) for row in rows]

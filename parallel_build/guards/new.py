@@ -1,0 +1,117 @@
+"""Guards over the new servers: built, never set up, and aimed at nothing of the original's."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.errors import GuardFailed
+from parallel_build.facts.new import NewFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.site import Site
+
+SPACE_FACTOR = 2.0  # the copy, and the largest table again for ALTER, and binary logs
+
+
+def services_are_fenced(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: management and usage units on new servers are down and masked."""
+    for server in fresh.management:
+        for unit in server.units:
+            if unit.name in (MANAGEMENT, USAGE) and not unit.fenced:
+                raise GuardFailed(
+                    f"{unit.name} on {server.name} is {'running' if unit.active else 'not masked'}",
+                    "a new server must not start before its database is there",
+                    f"run `pulumi up` in phase built, or there: systemctl mask --now {unit.name}",
+                )
+        if server.open_ports:
+            raise GuardFailed(
+                f"{server.name} listens on {', '.join(str(port) for port in server.open_ports)}", "something runs there already", "stop it"
+            )
+
+
+def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the new databases exist and are empty (`transfer.method: dump`)."""
+    if site.configuration.transfer.method != "dump":
+        return
+    for schema, tables in fresh.tables.items():
+        if tables != 0:
+            raise GuardFailed(
+                f"{schema} on {site.configuration.new.database.source.name} "
+                + ("does not exist" if tables < 0 else f"holds {tables} tables"),
+                "a copy is never imported over something else",
+                "run `pulumi up` in phase built; drop what is there only if you know what it is",
+            )
+
+
+def never_the_old_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no db.properties of a new server names the original's database: a newer server would upgrade it under the old ones."""
+    pair = site.configuration.original.database
+    forbidden = {pair.source.address, pair.source.name} | ({pair.replica.address, pair.replica.name} if pair.replica else set())
+    for server in fresh.management:
+        if server.database_host in forbidden:
+            raise GuardFailed(
+                f"db.properties on {server.name} names the original's database {server.database_host}",
+                "a start would upgrade the original's schema",
+                "put the packaged db.properties back",
+            )
+
+
+def no_database_beside_management(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no database server runs on a new management server: with an unreadable db.properties CloudStack falls back to localhost, cloud/cloud."""
+    for server in fresh.management:
+        if server.local_database:
+            raise GuardFailed(
+                f"a database server runs on {server.name}",
+                "CloudStack falls back to localhost with cloud/cloud when it can't read db.properties",
+                "remove it",
+            )
+
+
+def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each new server has its configured address: cluster.node.IP must be local, or the start fails after the schema upgrade."""
+    addresses = {machine.name: machine.address for machine in site.configuration.new.management}
+    for server in fresh.management:
+        if server.addresses and addresses[server.name] not in server.addresses:
+            raise GuardFailed(
+                f"{server.name} does not have the address {addresses[server.name]} (it has {', '.join(server.addresses)})",
+                "CloudStack upgrades the schema first and fails on it afterwards",
+                "correct the address in the stack or on the machine",
+            )
+
+
+def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: new management servers reach the new database and the hypervisors."""
+    for server in fresh.management:
+        if server.unreachable:
+            raise GuardFailed(f"{server.name} can't reach {', '.join(server.unreachable)}", "", "open the way in the firewalls between them")
+
+
+def space_is_enough(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the new source has room for the copy twice over."""
+    if fresh.free_bytes and old.bytes * SPACE_FACTOR > fresh.free_bytes:
+        raise GuardFailed(
+            f"the databases are {old.bytes / 1e9:.1f} GB, the new source has {fresh.free_bytes / 1e9:.1f} GB free",
+            "the copy, its largest table again, and binary logs must fit",
+            "give it a larger disk",
+        )
+
+
+def definers_exist(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every account that defines a view or routine exists on the new source, or they would fail when used."""
+    missing = [definer for definer in old.definers if definer not in fresh.accounts]
+    if missing and fresh.accounts:
+        raise GuardFailed(
+            f"views or routines are defined by accounts that the new source lacks: {', '.join(missing)}",
+            "",
+            "run `pulumi up` in phase built: step CloudDatabases makes them; an account of your own is yours to make",
+        )
+
+
+GUARDS = (
+    services_are_fenced,
+    databases_are_empty,
+    never_the_old_database,
+    no_database_beside_management,
+    node_addresses_are_local,
+    needed_servers_are_reachable,
+    space_is_enough,
+    definers_exist,
+)

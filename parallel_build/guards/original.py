@@ -1,0 +1,161 @@
+"""Guards over the original cloud: it must be fit to be upgraded, since an upgrade mends nothing."""
+
+from __future__ import annotations
+
+from parallel_build.errors import GuardFailed
+from parallel_build.facts.new import NewFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.site import Site
+from parallel_build.versions import CloudStackVersion
+
+HEARTBEAT_THRESHOLD = 150  # seconds [cluster.heartbeat.threshold]
+CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
+
+
+def everything_was_read(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every server and the API can be asked; what can't be seen can't be judged."""
+    problems = old.problems + fresh.problems
+    if problems:
+        raise GuardFailed(f"not everything could be read: {' | '.join(problems)}", "", "make those servers reachable")
+
+
+def version_is_the_configured_one(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the database is complete at `original.version`."""
+    configured = site.configuration.original.version
+    if old.version and CloudStackVersion(old.version) != configured:
+        raise GuardFailed(
+            f"the original's database is at {old.version}, not {configured}",
+            "original.version says something else",
+            "correct original.version, and rehearse that version",
+        )
+    if old.unfinished:
+        raise GuardFailed(
+            f"an earlier upgrade was never finished: {', '.join(old.unfinished)}",
+            "these rows of cloud.version are not Complete",
+            "have that upgrade finished first",
+        )
+
+
+def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every management server with a heartbeat is in original.management, and all are of one version."""
+    known = {server.address for server in site.configuration.original.management}
+    alive = [row for row in old.management if row["state"] == "Up" and (row["age"] or 0) < HEARTBEAT_THRESHOLD]
+    strangers = [f"{row['name']} ({row['service_ip']})" for row in alive if row["service_ip"] not in known]
+    if strangers:
+        raise GuardFailed(
+            f"management servers that the stack does not know are alive: {', '.join(strangers)}",
+            "they would go on writing while the databases are copied",
+            "add them to original.management, or stop them",
+        )
+    versions = {str(row["version"]) for row in alive}
+    if len(versions) > 1:
+        raise GuardFailed(f"the original's management servers are of several versions: {', '.join(sorted(versions))}", "", "make them one")
+
+
+def database_key_fits(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the database key decrypts configuration.init, or no new server could ever start on the copy."""
+    if old.key_problem:
+        raise GuardFailed(old.key_problem, "", "")
+
+
+def no_job_is_running(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no asynchronous job is in progress; its end would be lost."""
+    if old.jobs:
+        raise GuardFailed(
+            f"{len(old.jobs)} jobs are in progress: {', '.join(sorted(set(old.jobs))[:8])}",
+            "stopping the servers would cut them off",
+            "wait for their end (listAsyncJobs), or cancel them",
+        )
+
+
+def nothing_is_in_transition(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no VM or volume is between two states."""
+    moving = [f"VM {name}" for name in old.vms_moving] + [f"volume {name}" for name in old.volumes_moving]
+    if moving:
+        raise GuardFailed(
+            f"{len(moving)} items are in transition: {', '.join(moving[:8])}", "they would stay in it", "wait, or bring them to rest"
+        )
+
+
+def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every enabled host is Up."""
+    down = [
+        f"{host['name']} ({host.get('state')})"
+        for host in old.hosts
+        if host.get("resourcestate") == "Enabled" and host.get("state") != "Up"
+    ]
+    if down:
+        raise GuardFailed(
+            f"hosts are not Up: {', '.join(down[:8])}", "an upgrade does not mend them", "bring them up, or put them into maintenance"
+        )
+
+
+def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each kind of system VM has one that is Running, in each zone that has any."""
+    kinds: dict[tuple[str, str], bool] = {}
+    for vm in old.system_vms:
+        key = (str(vm.get("zonename")), str(vm.get("systemvmtype")))
+        kinds[key] = kinds.get(key, False) or vm.get("state") == "Running"
+    missing = [f"{kind} in {zone}" for (zone, kind), runs in sorted(kinds.items()) if not runs]
+    if missing:
+        raise GuardFailed(f"not Running: {', '.join(missing)}", "", "see the original's alerts; destroy it so that it is made anew")
+
+
+def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every system VM template of the target is Ready in every zone on the original."""
+    for template in site.configuration.templates:
+        found = [item for item in old.templates if item.get("name") == template.name]
+        waiting = [str(item.get("zonename")) for item in found if not item.get("isready")]
+        if not found or waiting:
+            raise GuardFailed(
+                f"template {template.name} is {'not Ready in ' + ', '.join(waiting) if found else 'not registered'}",
+                "the schema upgrade looks it up by this name",
+                "run `pulumi up` in phase prepared and see step SystemVmTemplate",
+            )
+
+
+def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no Galera: CloudStack takes locks with GET_LOCK, which it does not support."""
+    for side, variables in (("original", old.variables), ("new", fresh.variables)):
+        if variables.get("wsrep_on", "OFF") == "ON":
+            raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", "use a source and a replica")
+
+
+def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: transfer.method replicate needs the original's binary log, in row format."""
+    if site.configuration.transfer.method != "replicate" or not old.variables:
+        return
+    if old.variables.get("log_bin") != "ON" or old.variables.get("binlog_format", "ROW") != "ROW":
+        raise GuardFailed(
+            f"the original has log_bin={old.variables.get('log_bin')}, binlog_format={old.variables.get('binlog_format')}",
+            "replication needs both ON and ROW",
+            "set them (a restart of the original's database), or use transfer.method dump",
+        )
+
+
+def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: all servers' clocks are within one second of each other."""
+    offsets = {**old.clock_offsets, **fresh.clock_offsets}
+    if offsets and max(offsets.values()) - min(offsets.values()) > CLOCK_LIMIT:
+        ahead, behind = max(offsets, key=lambda n: offsets[n]), min(offsets, key=lambda n: offsets[n])
+        raise GuardFailed(
+            f"the clocks of {ahead} and {behind} differ by {offsets[ahead] - offsets[behind]:.1f} s",
+            "signed calls, heartbeats and usage depend on them",
+            "have both follow the same NTP servers",
+        )
+
+
+GUARDS = (
+    everything_was_read,
+    version_is_the_configured_one,
+    management_servers_are_known,
+    database_key_fits,
+    no_job_is_running,
+    nothing_is_in_transition,
+    hosts_are_up,
+    system_vms_run,
+    templates_are_ready,
+    no_cluster_replication,
+    binary_log_for_replication,
+    clocks_agree,
+)

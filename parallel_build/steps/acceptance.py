@@ -1,0 +1,47 @@
+"""Acceptance: functional tests where configured, then users in on the new side."""
+
+from __future__ import annotations
+
+import shlex
+
+from parallel_build.configuration import StackConfiguration
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import store
+from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.user_access import UserAccess, run_local
+
+
+@step
+class Acceptance(SwitchedStep):
+    """The new side is accepted and users are let in."""
+
+    type = "Acceptance"
+    summary = "functional tests, then users in"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The commands, then the barrier's end."""
+        lines = [f"run here: {shlex.join(words)}" for words in configuration.acceptance.commands]
+        return [*lines, f"users in on the new side (method {configuration.window.user_access.method})"]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Users out again, before anything else is undone."""
+        return [f"users out on the new side (method {configuration.window.user_access.method})"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Run each command; only then open."""
+        acceptance = context.configuration.acceptance
+        for words in acceptance.commands:
+            context.progress(f"acceptance: {shlex.join(words)}")
+            run_local(words, acceptance.timeout.total_seconds())
+        context.intend("users in on the new side")
+        UserAccess().admit_on_new(context)
+        store(context).remember(self.type, accepted=True)
+        return {"commands": [shlex.join(words) for words in acceptance.commands]}
+
+    def verify(self, context: Context) -> Outputs:
+        """Acceptance is given once."""
+        return dict(store(context).facts(self.type))
+
+    def revert(self, context: Context) -> None:
+        """Close the new side, so that nobody changes what is about to be left behind."""
+        UserAccess().close_on_new(context)

@@ -1,0 +1,55 @@
+"""AdditionalManagement: the other new management servers, one at a time, and usage on one."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.configuration import StackConfiguration
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import store, tolerated
+from parallel_build.steps.management_start import ManagementStart, present_fingerprint, start_usage
+from parallel_build.steps.rollback import SwitchedStep
+
+
+@step
+class AdditionalManagement(SwitchedStep):
+    """Further management servers, and the usage server."""
+
+    type = "AdditionalManagement"
+    summary = "additional management servers and usage up"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The same commands on each further server."""
+        lines = []
+        for machine in configuration.new.management[1:]:
+            lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
+            lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
+        return [*lines, f"on {configuration.usage_server.name}: unmask, enable and start {USAGE}"]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Fence them."""
+        lines = [f"on {configuration.usage_server.name}: disable, mask and stop {USAGE}"]
+        return lines + [f"on {machine.name}: disable, mask and stop {MANAGEMENT}" for machine in configuration.new.management[1:]]
+
+    def apply(self, context: Context) -> Outputs:
+        """One server after the other: each must be good before the next starts."""
+        first = store(context).facts("FirstManagement").get("good") or {}
+        fingerprint = first.get("fingerprint") or present_fingerprint(context)
+        started = {}
+        for machine in context.configuration.new.management[1:]:
+            started[machine.name] = ManagementStart(context, machine, f"{self.type}/{machine.name}", upgrade=False).run(fingerprint)
+            context.note(started=sorted(started))
+        return {"started": started, "usage": start_usage(context)}
+
+    def verify(self, context: Context) -> Outputs:
+        """The recorded proofs stand."""
+        records = store(context)
+        names = [machine.name for machine in context.configuration.new.management[1:]]
+        return {"started": {name: records.facts(f"{self.type}/{name}").get("good") for name in names}}
+
+    def revert(self, context: Context) -> None:
+        """Usage first, it restarts itself; then the servers."""
+        machine = context.configuration.usage_server
+        with tolerated(context, f"stopping {USAGE} on {machine.name}"):
+            Services(context.host(machine)).stop_and_fence(USAGE)
+        for machine in reversed(context.configuration.new.management[1:]):
+            ManagementStart(context, machine, f"{self.type}/{machine.name}", upgrade=False).fence()

@@ -1,0 +1,67 @@
+"""FirstManagement: the first new management server set up, started, the schema upgraded, and its start proved good."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.configuration import StackConfiguration
+from parallel_build.steps import database_transfer, host_setting, original_database
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import store
+from parallel_build.steps.management_start import ManagementStart
+from parallel_build.steps.rollback import SwitchedStep
+
+
+@step
+class FirstManagement(SwitchedStep):
+    """setup-databases, setup-management, start, schema upgrade, proof."""
+
+    type = "FirstManagement"
+    summary = "first new management server up, schema upgraded"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The commands, and what makes the start good."""
+        first, database = configuration.new.management[0], configuration.new.database
+        at = f"{database.source.address}:{database.port}"
+        return [
+            f"on {first.name}: log in to {at} as user cloud, and decrypt configuration.init with the old database key",
+            f"on {first.name}: cloudstack-setup-databases cloud:[secret]@{at} -e file -m [secret] -k [secret] "
+            f"-g [the original's] -i {first.address} (never --deploy-as)",
+            f"on {first.name}: cloudstack-setup-management --no-start",
+            f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
+            f"follow the schema upgrade {configuration.original.version} -> {configuration.new.version} line by line",
+            "good only if: unit active, newest version row Complete, views and procedures renewed, no module failed, own mshost row Up, "
+            "a signed call gives the version, port 8250 open",
+            "a start that failed past the database lock: the copy is imported again before the next",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Fence."""
+        first = configuration.new.management[0]
+        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Start it; import the copy again first where an earlier start spoilt it."""
+        start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
+        if (start.failed() or not start.running()) and start.touched():
+            context.progress("an earlier start changed the copy without coming to its end: importing it again")
+            import_again(context, start)
+        evidence = start.run()
+        store(context).mark_switched()
+        return {"start": evidence}
+
+    def verify(self, context: Context) -> Outputs:
+        """Nothing is started again by a changed input; the recorded proof stands."""
+        return {"start": store(context).facts(self.type).get("good")}
+
+    def revert(self, context: Context) -> None:
+        """Fence it."""
+        ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True).fence()
+
+
+def import_again(context: Context, start: ManagementStart) -> None:
+    """Bring the original's database up alone (its management stays fenced), copy and compare again, take it down again."""
+    start.fence()
+    original_database.start(context)
+    database_transfer.transfer(context)
+    original_database.OriginalDatabase().apply(context)
+    host_setting.write(context)

@@ -1,0 +1,119 @@
+"""HypervisorSteps: what the official guide asks to be done on hypervisors, in its place: before the first start."""
+
+from __future__ import annotations
+
+import shlex
+
+from parallel_build.cloudstack.services import AGENT, Services
+from parallel_build.configuration import Hypervisor, StackConfiguration
+from parallel_build.errors import StepFailed
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import store
+from parallel_build.steps.rollback import SwitchedStep
+
+AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
+
+
+@step
+class HypervisorSteps(SwitchedStep):
+    """Configured commands; the agents' address by file where they can't learn it (before 4.11.1)."""
+
+    type = "HypervisorSteps"
+    summary = "hypervisor-specific steps"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The commands as configured."""
+        lines = [f"on {', '.join(s.on)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
+        if configuration.agents.method == "file":
+            for host in kvm_hosts(configuration):
+                lines.append(f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}")
+        return lines or ["nothing is configured, and the official guide asks nothing of these hypervisors"]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Their reverse, last first."""
+        lines = []
+        if configuration.agents.method == "file":
+            lines = [f"on {host.name}: {AGENT_FILE} as before, restart {AGENT}" for host in reversed(kvm_hosts(configuration))]
+        for each in reversed(configuration.hypervisor_steps):
+            if each.reverse:
+                lines.append(f"on {', '.join(each.on)}: {shlex.join(each.reverse)}")
+        return lines or ["nothing"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Each command once: what has been done is on record."""
+        configuration, records = context.configuration, store(context)
+        done: list[str] = records.facts(self.type).get("done", [])
+        hosts = {host.name: host for host in configuration.original.hypervisors}
+        for number, each in enumerate(configuration.hypervisor_steps):
+            for name in each.on:
+                mark = f"{number}/{name}"
+                if mark in done:
+                    continue
+                context.progress(f"{name}: {shlex.join(each.command)}")
+                context.intend("hypervisor step", host=name, command=shlex.join(each.command))
+                # On record before it runs: half a command is undone by its reverse as a whole one is.
+                started = [*records.facts(self.type).get("started", []), mark]
+                records.remember(self.type, started=started)
+                context.host(hosts[name]).run(each.command, timeout=each.timeout.total_seconds())
+                done = [*done, mark]
+                records.remember(self.type, done=done)
+        if configuration.agents.method == "file":
+            self._write_addresses(context)
+        return {"done": done}
+
+    def verify(self, context: Context) -> Outputs:
+        """Nothing to do again."""
+        return {"done": store(context).facts(self.type).get("done", [])}
+
+    def revert(self, context: Context) -> None:
+        """The reverse of what was begun, last first."""
+        configuration, records = context.configuration, store(context)
+        hosts = {host.name: host for host in configuration.original.hypervisors}
+        if configuration.agents.method == "file":
+            for host in reversed(kvm_hosts(configuration)):
+                self._restore_address(context, host)
+        started: list[str] = records.facts(self.type).get("started", [])
+        for mark in list(reversed(started)):
+            number, name = mark.split("/", 1)
+            each = configuration.hypervisor_steps[int(number)]
+            if each.reverse:
+                context.progress(f"{name}: {shlex.join(each.reverse)}")
+                context.host(hosts[name]).run(each.reverse, timeout=each.timeout.total_seconds())
+            started = [other for other in started if other != mark]
+            records.remember(self.type, started=started, done=[])
+
+    def _write_addresses(self, context: Context) -> None:
+        wanted = context.configuration.host_setting
+        for hypervisor in kvm_hosts(context.configuration):
+            host = context.host(hypervisor)
+            raw = host.read(AGENT_FILE)
+            if raw is None:
+                raise StepFailed(f"{hypervisor.name} has no {AGENT_FILE}", "is it a KVM host with cloudstack-agent?", "")
+            lines = raw.decode().splitlines()
+            now = next((line.split("=", 1)[1] for line in lines if line.startswith("host=")), None)
+            if now != wanted:
+                before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
+                store(context).remember(self.type, addresses={hypervisor.name: now or "", **before})
+                self._set_host(context, hypervisor, wanted)
+
+    def _restore_address(self, context: Context, hypervisor: Hypervisor) -> None:
+        before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
+        if hypervisor.name in before:
+            self._set_host(context, hypervisor, before[hypervisor.name])
+
+    @staticmethod
+    def _set_host(context: Context, hypervisor: Hypervisor, value: str) -> None:
+        host = context.host(hypervisor)
+        lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
+        kept = [line for line in lines if not line.startswith("host=")]
+        text = "\n".join([*kept, f"host={value}"]) + "\n"
+        mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE], timeout=30).stdout.split()
+        host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
+        host.run(["systemctl", "restart", AGENT], timeout=120)
+        if not Services(host).state(AGENT).active:
+            raise StepFailed(f"{AGENT} on {hypervisor.name} does not run", "", f"see `journalctl -u {AGENT}` there")
+
+
+def kvm_hosts(configuration: StackConfiguration) -> list[Hypervisor]:
+    """Hosts with an agent that dials the management servers."""
+    return [host for host in configuration.original.hypervisors if host.kind in ("kvm", "lxc")]

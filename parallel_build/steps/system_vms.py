@@ -1,0 +1,106 @@
+"""SystemVms: secondary storage VMs, console proxies and routers made anew, and their version proved three ways."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.errors import StepFailed
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import OpenSession, new_database, store
+from parallel_build.steps.rollback import SwitchedStep
+
+
+@step
+class SystemVms(SwitchedStep):
+    """Renew what still runs the old template."""
+
+    type = "SystemVms"
+    summary = "system VMs and routers on the new template"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """One system VM after the other; networks some at a time."""
+        at_once = configuration.window.parallel_restarts
+        return [
+            "destroySystemVm for each secondary storage VM, then each console proxy; each one's successor Running before the next goes",
+            f"restartNetwork cleanup=true and restartVPC cleanup=true for every network with routers, {at_once} at a time",
+            "prove each version by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Done by the original, at the end of Window's undo."""
+        return ["nothing here: the original renews them at the end of Window's undo, it needs its management server"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Renew what a witness contradicts; what is proved already stays as it is."""
+        cloud, window = Cloud.new(context.site), context.configuration.window
+        timeout = window.system_vm_timeout.total_seconds()
+        with contextlib.ExitStack() as stack:
+            database = OpenSession(new_database(context), stack)
+            release = systemvms.required_release(database())
+            # From here on a way back must renew them on the original, whatever else is known by then.
+            store(context).remember(self.type, renewed=True)
+            for vm in systemvms.system_vms(cloud):
+                context.cancel.check()
+                if self._problems(context, vm, release, database) or not systemvms.running(vm):
+                    context.intend("renew system VM", name=vm["name"])
+                    systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
+                    context.note(renewed=[*context.done.get("renewed", []), vm["name"]])
+            old = [router for router in systemvms.routers(cloud) if self._problems(context, router, release, database)]
+            restarts = systemvms.Restarts.of(old)
+            if restarts:
+                context.intend("restart networks", networks=sorted(restarts.networks.values()), vpcs=sorted(restarts.vpcs.values()))
+            restarted = systemvms.restart(
+                cloud,
+                restarts,
+                at_once=window.parallel_restarts,
+                timeout=timeout,
+                cancel=context.cancel,
+                progress=context.progress,
+            )
+            return {"release": release, "restarted": sorted(restarted), "proofs": self._prove_all(context, cloud, release, database)}
+
+    def verify(self, context: Context) -> Outputs:
+        """Prove again, renew nothing."""
+        cloud = Cloud.new(context.site)
+        with contextlib.ExitStack() as stack:
+            database = OpenSession(new_database(context), stack)
+            release = systemvms.required_release(database())
+            return {"release": release, "proofs": self._prove_all(context, cloud, release, database)}
+
+    def revert(self, context: Context) -> None:
+        """Nothing of its own."""
+
+    def _prove_all(self, context: Context, cloud: Cloud, release: str, database: OpenSession) -> dict[str, Any]:
+        proofs = {}
+        bad = []
+        for vm in [*systemvms.system_vms(cloud), *systemvms.routers(cloud)]:
+            proof = self._proof(context, vm, release, database)
+            proofs[proof.name] = {"api": proof.api, "database": proof.database, "appliance": proof.appliance}
+            bad += [f"{proof.name}: {problem}" for problem in proof.problems]
+        if bad:
+            raise StepFailed(
+                f"system VMs are not on release {release}: {'; '.join(bad[:6])}",
+                "",
+                "see the alerts and the template's state in that zone; then `pulumi up` renews only those",
+            )
+        return proofs
+
+    def _problems(self, context: Context, vm: dict[str, Any], release: str, database: OpenSession) -> tuple[str, ...]:
+        return self._proof(context, vm, release, database).problems
+
+    @staticmethod
+    def _proof(context: Context, vm: dict[str, Any], release: str, database: OpenSession) -> systemvms.Proof:
+        return systemvms.prove(vm, release, context.configuration.new.version, database(), hypervisor_of(context, vm))
+
+
+def hypervisor_of(context: Context, vm: dict[str, Any]) -> Host | None:
+    """Session to the KVM host that runs an appliance, where the stack may log in there."""
+    for hypervisor in context.configuration.original.hypervisors:
+        if hypervisor.kind == "kvm" and vm.get("hostname") == hypervisor.name:
+            return context.host(hypervisor)
+    return None

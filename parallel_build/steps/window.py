@@ -1,0 +1,97 @@
+"""Window: opened when every guard holds; its undo converges to "the original serves"."""
+
+from __future__ import annotations
+
+from parallel_build import guards
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import StackConfiguration
+from parallel_build.database.session import session
+from parallel_build.facts import new as new_facts
+from parallel_build.facts import original as original_facts
+from parallel_build.steps import converge
+from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.common import new_database, original_database, schemas, store
+from parallel_build.steps.created import highest_ids, since_window
+from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.window_record import FOLDER
+
+
+@step
+class Window(SwitchedStep):
+    """Guards, lock against a second operator, snapshot of what exists."""
+
+    type = "Window"
+    summary = "the window opens"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """Check, lock, note."""
+        window = configuration.window
+        return [
+            f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
+            f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
+            "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
+            f"limits: new management started within {window.deadline}; going back within {window.rollback_window} of the switch",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Converge."""
+        names = [machine.name for machine in configuration.new.management]
+        return [
+            f"whatever steps had run: {', '.join(names)} fenced; original MySQL, then management and usage enabled, started, answering; users in",
+            "remove system VMs and routers that the new side made from KVM hosts, renew the original's where they are gone",
+            "list what users created since the window opened, for tidying",
+            "give the lock back",
+        ]
+
+    def apply(self, context: Context) -> Outputs:
+        """Guards first: before them nothing is written anywhere."""
+        records = store(context)
+        held = records.read()
+        if held is not None and not held.closed:
+            records.check_owner(held)
+            if held.facts.get(self.type, {}).get("highest_ids"):
+                context.progress("the window is open already, by this stack")
+                return {"opened": held.opened, **held.facts[self.type]}
+        context.progress("reading both sides")
+        old = original_facts.gather(context.site, context.connections)
+        fresh = new_facts.gather(context.site, context.connections, schemas(context.configuration))
+        holding = guards.check(context.site, old, fresh)
+        context.intend("open the window")
+        record = records.open()
+        with session(original_database(context)) as database:
+            ids = highest_ids(database)
+        up = {
+            host["id"]: host["name"]
+            for host in Cloud.original(context.site).list("listHosts", type="Routing")
+            if host.get("state") == "Up"
+        }
+        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding)
+        context.progress(f"{len(holding)} guards hold, the window is open")
+        return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up}
+
+    def verify(self, context: Context) -> Outputs:
+        """The guards were for the moment of opening; what was noted then stands."""
+        return dict(store(context).facts(self.type))
+
+    def revert(self, context: Context) -> None:
+        """Converge, whatever is in the state and whatever is not."""
+        records = store(context)
+        record = records.read()
+        if record is None or record.closed:
+            context.progress("no window is open: the original was never touched")
+            return
+        records.check_owner(record)
+        context.intend("converge: the original serves")
+        began = bool(record.facts.get("SystemVms", {}).get("renewed"))
+        created = since_window(context, new_database(context))
+        converge.fence_new_side(context)
+        converge.serve_from_original(context)
+        outcome = {"created": created.items, "unknown": created.unknown}
+        context.progress(created.in_words())
+        if began:
+            context.progress("renewing the system VMs and routers that the new side had replaced")
+            outcome["removed"] = converge.tidy_hypervisors(context)
+            outcome |= converge.renew_on_original(context)
+        context.run.keep("tidying", outcome)
+        records.close()
+        context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
