@@ -1,7 +1,9 @@
 """One kind of machine for every component, whatever platform builds it.
 
-A platform is a module with a function `build(request: MachineRequest) -> list[pulumi.Resource]`; `components.machines.platforms` is the
-table of them. Nothing but that module knows the platform: databases and management servers see a `Machine`.
+A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `components.machines.platforms` is the
+table of them. What all its machines share (a storage pool, looked-up objects) it declares in a function
+`foundation(stack: str, configuration: StackConfiguration) -> Any`, called once, where it has one. Nothing but that module knows the platform:
+databases and management servers see a `Machine`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class MachineRequest:
         provisioning: what must be on the machine when it first answers: host name, keys, network, files, packages, commands. A secret
             output, because it holds the machine's private host key; unknown in a preview before the key is made.
         site: the stack resolved, as a secret JSON text: for a platform whose machine is reached over SSH to be made ready (`existing`).
+        foundation: what the platform's `foundation` returned; None where it has none.
         parent: component that the machine belongs to.
         protect: refuse deletion (a retired stack).
     """
@@ -36,6 +39,7 @@ class MachineRequest:
     machine: NewMachine
     provisioning: pulumi.Output[Provisioning]
     site: pulumi.Output[str]
+    foundation: Any
     parent: pulumi.Resource
     protect: bool = False
 
@@ -50,6 +54,7 @@ class MachineRequest:
 
 
 Builder = Callable[[MachineRequest], Sequence[pulumi.Resource]]
+Foundation = Callable[[str, StackConfiguration], Any]
 
 
 @dataclass(frozen=True)

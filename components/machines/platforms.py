@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from components.machines.machine import Builder
+from components.machines.machine import Builder, Foundation
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Platform:
         """The platform's builder."""
         builder: Builder = importlib.import_module(self.module).build
         return builder
+
+    @property
+    def foundation(self) -> Foundation | None:
+        """What declares the things that all machines of the platform share, or None."""
+        declare: Foundation | None = getattr(importlib.import_module(self.module), "foundation", None)
+        return declare
 
 
 PLATFORMS = {

@@ -1,0 +1,5 @@
+"""The Pulumi program of the stack."""
+
+from components.program import main
+
+main()

@@ -1,0 +1,62 @@
+"""Phase `switched`: the window's steps in their order, each waiting for the one before, so that they are undone strictly in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.resources import (
+    Acceptance,
+    AdditionalManagement,
+    DatabaseTransfer,
+    FirstManagement,
+    HostSetting,
+    Hypervisors,
+    HypervisorSteps,
+    OriginalDatabase,
+    OriginalManagement,
+    StepResource,
+    SystemVms,
+    UserAccess,
+    Window,
+)
+from components.stack import Stack
+
+# The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
+ORDER: tuple[tuple[str, type[StepResource]], ...] = (
+    ("window", Window),
+    ("user-access", UserAccess),
+    ("original-management", OriginalManagement),
+    ("database-transfer", DatabaseTransfer),
+    ("original-database", OriginalDatabase),
+    ("host-setting", HostSetting),
+    ("hypervisor-steps", HypervisorSteps),
+    ("first-management", FirstManagement),
+    ("hypervisors", Hypervisors),
+    ("system-vms", SystemVms),
+    ("additional-management", AdditionalManagement),
+    ("acceptance", Acceptance),
+)
+
+
+class Cutover(pulumi.ComponentResource):
+    """`cutover:components:Cutover`.
+
+    Children: the twelve steps of `ORDER`, a chain.
+
+    Args:
+        prepared: what must be there before the window: the phases `built` and `prepared`.
+    """
+
+    steps: list[StepResource]
+
+    def __init__(
+        self, name: str, stack: Stack, prepared: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("cutover:components:Cutover", name, None, opts)
+        self.steps = []
+        for label, step in ORDER:
+            before = [self.steps[-1]] if self.steps else list(prepared)
+            self.steps.append(step(label, stack, opts=pulumi.ResourceOptions(parent=self, depends_on=before)))
+        self.register_outputs({})

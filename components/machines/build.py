@@ -1,0 +1,99 @@
+"""Building a machine on the platform that the configuration names, and waiting until it can be worked with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.machines.machine import Machine, MachineRequest
+from components.machines.platforms import PLATFORMS
+from components.resources import MachineReady
+from components.stack import Stack
+from parallel_build.configuration import NewMachine
+from parallel_build.machines.provisioning import File, Provisioning
+from parallel_build.secret import Secret
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a machine is to have beside name, network and keys.
+
+    Attributes:
+        files: files that are there before any service starts.
+        packages: Debian packages.
+        enabled_units: services enabled and started.
+        masked_units: services that must never start by themselves.
+    """
+
+    files: tuple[File, ...] = ()
+    packages: tuple[str, ...] = ()
+    enabled_units: tuple[str, ...] = ()
+    masked_units: tuple[str, ...] = ()
+
+
+def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: pulumi.Resource) -> Machine:
+    """Declare a machine and its `MachineReady`.
+
+    Args:
+        machine: name, address, size, platform.
+        content: what is on it.
+        parent: component that it belongs to.
+    """
+    configuration = stack.configuration
+    name = configuration.platform_of(machine)
+    platform = PLATFORMS[name]
+    if name not in stack.foundations:
+        declare = platform.foundation
+        stack.foundations[name] = declare(stack.name, configuration) if declare else None
+    request = MachineRequest(
+        stack=stack.name,
+        configuration=configuration,
+        machine=machine,
+        provisioning=provisioning(stack, machine, content),
+        site=stack.site,
+        foundation=stack.foundations[name],
+        parent=parent,
+        protect=stack.protected,
+    )
+    resources = tuple(platform.build(request))
+    key = stack.host_keys.get(machine.name)
+    ready = MachineReady(
+        f"{machine.name}-ready",
+        stack,
+        parameters={"name": machine.name},
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(resources)),
+    )
+    return Machine(machine.name, machine.address, name, key.public_key if key else None, resources, ready)
+
+
+def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.Output[Provisioning]:
+    """What the machine is made with; a secret, since its private host key is part of it."""
+    network = stack.configuration.new.network
+
+    def put_together(keys: Sequence[str]) -> Provisioning:
+        private, public = keys
+        return Provisioning(
+            hostname=machine.name,
+            address=machine.address,
+            host_key_private=Secret(private),
+            host_key_public=public,
+            authorized_keys=(stack.settings.operator_key,),
+            prefix=network.prefix,
+            gateway=network.gateway,
+            dns=tuple(network.dns),
+            hosts={other.name: other.address for other in stack.configuration.new_machines()},
+            files=content.files,
+            packages=content.packages,
+            enabled_units=content.enabled_units,
+            masked_units=content.masked_units,
+        )
+
+    key = stack.host_keys.get(machine.name)
+    # Where the server brings its own host key there is none to put on it.
+    keys: pulumi.Input[list[str]] = (
+        pulumi.Output.all(key.private_key, key.public_key) if key else ["", machine.host_key or ""]
+    )
+    secret: pulumi.Output[list[str]] = pulumi.Output.secret(keys)
+    return secret.apply(put_together)

@@ -1,0 +1,49 @@
+"""Machines in systemd-nspawn on this computer, through the project's own provider: for the lab and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from components.machines.machine import MachineRequest
+from parallel_build.machines.document import dump
+
+
+class ContainerMachine(pulumi.CustomResource):
+    """`cutover:index:ContainerMachine`.
+
+    Inputs:
+        name, address: of the machine.
+        root, folder, namespace, bridge: the section `platforms.container`.
+        memory: limit in MiB.
+        provisioning: JSON text, a secret.
+    Outputs: the inputs, without `provisioning`.
+    """
+
+    def __init__(self, resource_name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["provisioning"]))
+        super().__init__("cutover:index:ContainerMachine", resource_name, inputs, options)
+
+
+def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
+    """One container. Its memory is its `memory`; its processors and disk are the computer's."""
+    settings = request.configuration.platforms.container
+    assert settings is not None  # the configuration was refused otherwise
+    return [
+        ContainerMachine(
+            request.name,
+            {
+                "name": request.name,
+                "address": request.machine.address,
+                "root": str(settings.root),
+                "folder": str(settings.folder),
+                "namespace": settings.namespace,
+                "bridge": settings.bridge,
+                "memory": request.machine.memory,
+                "provisioning": request.provisioning.apply(dump),
+            },
+            request.options(),
+        )
+    ]

@@ -1,0 +1,65 @@
+"""Phase `prepared`: everything that can be done while the original serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.resources import (
+    AgentAddresses,
+    DatabaseSeed,
+    HealthCheck,
+    Parity,
+    Rehearsal,
+    StepResource,
+    SystemVmTemplate,
+    is_registered,
+)
+from components.stack import Stack
+
+# Checks that an installation may come without.
+OPTIONAL_CHECKS: dict[str, type[StepResource]] = {"health-check": HealthCheck, "parity": Parity}
+
+
+class Preparation(pulumi.ComponentResource):
+    """`cutover:components:Preparation`.
+
+    Children: `HealthCheck` and `Parity` where the installation has them; after them, side by side, a `SystemVmTemplate` for each of
+    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); at last `Rehearsal`.
+
+    Args:
+        built: what must be there before: the whole phase `built`.
+    """
+
+    steps: list[StepResource]
+
+    def __init__(
+        self, name: str, stack: Stack, built: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("cutover:components:Preparation", name, None, opts)
+        configuration = stack.configuration
+
+        def after(resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions(parent=self, depends_on=list(resources))
+
+        checks: list[StepResource] = [
+            check(label, stack, opts=after(built)) for label, check in OPTIONAL_CHECKS.items() if is_registered(check.STEP)
+        ]
+        ready = [*built, *checks]
+        work: list[StepResource] = [
+            SystemVmTemplate(
+                f"template-{template.name}",
+                stack,
+                parameters=template.model_dump(mode="json", by_alias=True),
+                opts=after(ready),
+            )
+            for template in configuration.templates
+        ]
+        if configuration.agents.method == "setting":
+            work.append(AgentAddresses("agent-addresses", stack, opts=after(ready)))
+        if configuration.transfer.method == "replicate":
+            work.append(DatabaseSeed("database-seed", stack, opts=after(ready)))
+        rehearsal = [Rehearsal("rehearsal", stack, opts=after([*ready, *work]))] if is_registered("Rehearsal") else []
+        self.steps = [*checks, *work, *rehearsal]
+        self.register_outputs({})

@@ -1,0 +1,44 @@
+"""The stack program: configuration in, components out."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.cutover import Cutover
+from components.database import ReplicatedDatabase
+from components.management import ManagementServers
+from components.preparation import Preparation
+from components.settings import Settings, read_settings
+from components.stack import declare_stack
+from parallel_build.configuration import Phase
+from parallel_build.errors import ParallelBuildError
+
+
+def declare(settings: Settings) -> None:
+    """Declare everything up to the phase that the configuration names, and the stack's outputs."""
+    stack = declare_stack(settings)
+    configuration = stack.configuration
+    database = ReplicatedDatabase("database", stack)
+    management = ManagementServers("management", stack)
+    done: list[pulumi.Resource] = [database.databases, *management.installed]
+    if stack.reached(Phase.PREPARED):
+        done += Preparation("preparation", stack, done).steps
+    if stack.reached(Phase.SWITCHED):
+        Cutover("cutover", stack, done)
+    machines = [database.source, database.replica, *management.machines]
+    pulumi.export("phase", configuration.phase.value)
+    pulumi.export("addresses", {machine.name: machine.address for machine in machines})
+    pulumi.export("hostKeys", {machine.name: machine.host_key for machine in machines if machine.host_key is not None})
+    pulumi.export("host", configuration.host_setting)
+
+
+def main() -> None:
+    """Run as a Pulumi program.
+
+    Raises:
+        pulumi.RunError: an expected failure; shown in its own words, without a traceback.
+    """
+    try:
+        declare(read_settings())
+    except ParallelBuildError as error:
+        raise pulumi.RunError(str(error)) from None

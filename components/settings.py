@@ -1,0 +1,127 @@
+"""The stack's configuration as the program gets it from Pulumi: read, checked in full, and refused in words.
+
+Every section of `StackConfiguration` is one configuration value of the project; every field of `Secrets` is one secret of the same name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+
+from parallel_build.configuration import Secrets, Ssh, StackConfiguration, load, load_secrets
+from parallel_build.errors import ConfigurationError
+
+TEXT_SECTIONS = ("phase", "runs")
+# Secrets that a platform's component reads by itself.
+PLATFORM_SECRETS = ("vspherePassword",)
+REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator said.
+
+    Attributes:
+        stack: name of the Pulumi stack.
+        configuration: the checked configuration.
+        secrets: the checked secrets.
+        operator_key: the operator's public SSH key, put on every machine that the stack makes.
+    """
+
+    stack: str
+    configuration: StackConfiguration
+    secrets: Secrets
+    operator_key: str
+
+
+def names(model: type[Secrets | StackConfiguration]) -> list[str]:
+    """The keys of a model as they are written in the stack file."""
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def project_values(project: str) -> dict[str, str]:
+    """Every configuration value of the project, secrets in the clear, by its name without the project's."""
+    values: dict[str, Any] = {**get_config_env(), **CONFIG.get()}
+    prefix = f"{project}:"
+    return {key.removeprefix(prefix): str(value) for key, value in values.items() if key.startswith(prefix)}
+
+
+def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Secrets]:
+    """Check plain and secret values together.
+
+    Args:
+        values: as Pulumi has them, objects as JSON texts.
+        stack: name of the stack, for the message.
+    Raises:
+        ConfigurationError: names every key and every secret that is missing or wrong, all at once.
+    """
+    secret_names = set(names(Secrets))
+    findings, plain = [], {}
+    for name, value in values.items():
+        if name in secret_names or name in PLATFORM_SECRETS:
+            continue
+        try:
+            plain[name] = value if name in TEXT_SECTIONS else json.loads(value)
+        except json.JSONDecodeError:
+            plain[name] = value
+    configuration = secrets = None
+    try:
+        configuration = load(plain, stack)
+    except ConfigurationError as error:
+        findings.append(error.fact.strip())
+    try:
+        secrets = load_secrets({name: value for name, value in values.items() if name in secret_names}, stack)
+    except ConfigurationError as error:
+        findings.append(error.fact.strip())
+    if configuration is None or secrets is None:
+        raise ConfigurationError("\n".join(findings) + "\n", "", f"correct these; {REMEDY}")
+    return configuration, secrets
+
+
+def operator_key(ssh: Ssh) -> str:
+    """The operator's public key: `ssh.publicKeyFile`, else the identity file's own.
+
+    Raises:
+        ConfigurationError: there is none, or the file is no public key.
+    """
+    path = ssh.public_key_file
+    if path is None and ssh.identity_file is not None:
+        path = Path(f"{ssh.identity_file}.pub")
+    if path is None:
+        raise ConfigurationError(
+            "ssh.publicKeyFile is missing",
+            "new machines must let the operator in, and neither it nor ssh.identityFile is set",
+            f"set one of them; {REMEDY}",
+        )
+    try:
+        key = path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"ssh.publicKeyFile: {path} can't be read", os.strerror(error.errno or 0), f"name the public key's file; {REMEDY}"
+        ) from None
+    if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
+        raise ConfigurationError(
+            f"ssh.publicKeyFile: {path} is not one OpenSSH public key", "", f"name a file such as ~/.ssh/id_ed25519.pub; {REMEDY}"
+        )
+    return key
+
+
+def read_settings() -> Settings:
+    """The settings of the running Pulumi program.
+
+    Raises:
+        pulumi.RunError: they can't be used; it is shown without a traceback.
+    """
+    stack = pulumi.get_stack()
+    try:
+        configuration, secrets = parse(project_values(pulumi.get_project()), stack)
+        return Settings(stack, configuration, secrets, operator_key(configuration.ssh))
+    except ConfigurationError as error:
+        raise pulumi.RunError(str(error)) from None

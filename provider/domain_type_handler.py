@@ -1,0 +1,33 @@
+"""DomainType: whether libvirt's guests run under KVM, found out once for a stack and kept in its state."""
+
+from __future__ import annotations
+
+from parallel_build.machines.domain_type import probe
+from provider.handler import Finding, Handler
+from provider.session import Operation
+from provider.values import Values
+
+
+class DomainTypeHandler(Handler):
+    """Inputs: `uri` of libvirt. Outputs: `uri`, `type` (`kvm` or `qemu`)."""
+
+    def check(self, operation: Operation, inputs: Values) -> list[Finding]:
+        """A connection must be named."""
+        return [] if inputs.get("uri") else [Finding("uri", "libvirt's connection is missing")]
+
+    def changes(self, old_inputs: Values, old_outputs: Values, inputs: Values) -> list[str]:
+        """Another connection is stored."""
+        return [] if old_inputs.get("uri") == inputs.get("uri") else ["uri"]
+
+    def create(self, operation: Operation, inputs: Values) -> tuple[str, Values]:
+        """Start a guest and see."""
+        uri = str(inputs["uri"])
+        found = probe(uri, cancel=operation.session.cancel, progress=operation.tell)
+        return f"DomainType/{uri}", {"uri": uri, "type": found}
+
+    def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
+        """The answer stays: another one would make libvirt's plugin replace every machine."""
+        return {"uri": inputs["uri"], "type": old_outputs["type"]}
+
+    def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
+        """There is nothing to undo."""

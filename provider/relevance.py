@@ -1,0 +1,60 @@
+"""What of a site a step's effect depends on: a change of anything else is stored, and is no diff."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from parallel_build.site import Site
+
+# Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
+IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance")
+IGNORED_KEYS = {
+    "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
+    "transfer": ("threads",),
+}
+KEPT_KEYS = {"window": ("userAccess",)}
+IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret")
+
+
+def relevant(site: str) -> dict[str, Any]:
+    """The part of a site's JSON text that two runs of a step must agree on to have left the same behind."""
+    document: dict[str, Any] = json.loads(site)
+    configuration = {
+        section: _reduced(section, value)
+        for section, value in document.get("configuration", {}).items()
+        if section not in IGNORED_SECTIONS
+    }
+    secrets = {name: value for name, value in document.get("secrets", {}).items() if name not in IGNORED_SECRETS}
+    return {**document, "configuration": configuration, "secrets": secrets}
+
+
+def _reduced(section: str, value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if section in KEPT_KEYS:
+        return {key: item for key, item in value.items() if key in KEPT_KEYS[section]}
+    return {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
+
+
+def for_undo(stored: Site, newest: Site | None) -> Site:
+    """The site an undo works on: what was built comes from the state, how to reach it and what is allowed now from the newest word.
+
+    Args:
+        stored: the site in the state of the resource that is deleted.
+        newest: the site that the program of this very run has sent for other resources; None in a plain `pulumi destroy`.
+    """
+    if newest is None or newest.stack != stored.stack:
+        return stored
+    window = newest.configuration.window.model_copy(update={"user_access": stored.configuration.window.user_access})
+    configuration = stored.configuration.model_copy(
+        update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs}
+    )
+    secrets = stored.secrets.model_copy(
+        update={
+            "original_api_key": newest.secrets.original_api_key,
+            "original_api_secret": newest.secrets.original_api_secret,
+        }
+    )
+    return replace(stored, configuration=configuration, secrets=secrets)

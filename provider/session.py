@@ -1,0 +1,107 @@
+"""What lives as long as the provider process: the engine, the cancel token, connections, and the operations that run."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Connections
+from parallel_build.site import Site
+from provider.engine import Engine
+
+
+class Session:
+    """State of one provider process. Thread safe.
+
+    Args:
+        engine: who asks.
+    Attributes:
+        cancel: set by the engine's Cancel, or when the engine is gone.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.cancel = CancelToken()
+        self._connections: dict[str, Connections] = {}
+        self._newest: dict[str, Site] = {}
+        self._running: list[str] = []
+        self._changed = threading.Condition()
+
+    def connections(self, site: Site) -> Connections:
+        """Sessions to the site's servers, shared by all its steps: opened once, used by the whole chain of a window."""
+        text = site.to_json()
+        with self._changed:
+            if text not in self._connections:
+                self._connections[text] = Connections(site, self.cancel)
+            return self._connections[text]
+
+    def hear(self, site: Site) -> None:
+        """Remember what the program says now, for undos in the same run."""
+        with self._changed:
+            self._newest[site.stack] = site
+
+    def newest(self, stack: str) -> Site | None:
+        """The last site heard from the program in this run, or None."""
+        with self._changed:
+            return self._newest.get(stack)
+
+    @contextlib.contextmanager
+    def running(self, urn: str) -> Iterator[None]:
+        """Count an operation while it runs, so that the process doesn't end under it."""
+        with self._changed:
+            self._running.append(urn)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.remove(urn)
+                self._changed.notify_all()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation runs."""
+        with self._changed:
+            return bool(self._running)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no operation runs, at most `timeout` seconds; whether that came."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """End the connections to the servers and to the engine."""
+        with self._changed:
+            connections = list(self._connections.values())
+            self._connections.clear()
+        for connection in connections:
+            connection.close()
+        self.engine.close()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of the engine for one resource.
+
+    Attributes:
+        session: the process's state.
+        urn: the resource's name in the stack.
+        id: its id, empty for a create.
+    """
+
+    session: Session
+    urn: str
+    id: str = ""
+
+    @property
+    def name(self) -> str:
+        """The resource's name in the program."""
+        return self.urn.rpartition("::")[2]
+
+    def tell(self, message: str) -> None:
+        """Show one line in the resource's row."""
+        self.session.engine.status(self.urn, message)

@@ -1,0 +1,226 @@
+"""A resource that is a step: create does it, delete undoes it, a failure on the way is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from parallel_build.configuration import Phase
+from parallel_build.errors import (
+    Cancelled,
+    ConfigurationError,
+    GuardFailed,
+    ParallelBuildError,
+)
+from parallel_build.evidence import RunFolder, now
+from parallel_build.secret import mask
+from parallel_build.site import Site
+from parallel_build.steps.base import Context, Outputs, Step
+from provider.failure import PartialFailure, Refused
+from provider.handler import Finding, Handler
+from provider.relevance import for_undo, relevant
+from provider.session import Operation
+from provider.values import Values, is_unknown, masked, plain
+
+DONE = "done"
+PARTIAL = "partial: "
+# Raised before a step has announced or made a change, these leave nothing behind that an undo would be for.
+HARMLESS = (ConfigurationError, GuardFailed, Cancelled)
+
+
+@lru_cache(maxsize=64)
+def read_site(text: str) -> Site:
+    """The site of an input text.
+
+    Raises:
+        ConfigurationError: it is not one.
+    """
+    try:
+        return Site.from_json(text)
+    except (ValueError, KeyError, TypeError):
+        # The cause's own words could hold a secret.
+        raise ConfigurationError(
+            "the input `site` is not a site",
+            "it was written by another version of this project",
+            "run `pulumi up` again",
+        ) from None
+
+
+class StepHandler(Handler):
+    """Maps one step class to the engine's calls.
+
+    Inputs: `site` (secret JSON text), `parameters`, and the texts `plan`, `undo`, `rehearsed`.
+    Outputs: the inputs without `site`, `result` (the evidence), `status` (`done`, or `partial: ...` with the reason).
+    """
+
+    def __init__(self, step_class: type[Step]) -> None:
+        self.step_class = step_class
+
+    def check(self, operation: Operation, inputs: Values) -> list[Finding]:
+        """The site must be readable; it is also the newest word for undos of this run."""
+        site = inputs.get("site")
+        if is_unknown(site):
+            return []
+        if not isinstance(site, str):
+            return [Finding("site", "the resolved stack is missing")]
+        try:
+            operation.session.hear(read_site(site))
+        except ConfigurationError as error:
+            return [Finding("site", str(error))]
+        return []
+
+    def changes(self, old_inputs: Values, old_outputs: Values, inputs: Values) -> list[str]:
+        """Site and parameters by meaning; the texts of plan, undo and rehearsal are never a change."""
+        changed = []
+        old_site, site = old_inputs.get("site"), inputs.get("site")
+        if is_unknown(site) or self._meaning(old_site) != self._meaning(site):
+            changed.append("site")
+        if is_unknown(inputs.get("parameters")) or (old_inputs.get("parameters") or {}) != (
+            inputs.get("parameters") or {}
+        ):
+            changed.append("parameters")
+        if not changed and str(old_outputs.get("status", DONE)).startswith(PARTIAL):
+            changed.append("site")
+        return changed
+
+    def create(self, operation: Operation, inputs: Values) -> tuple[str, Values]:
+        """Apply the step; what an interrupted create left is the step's own to find."""
+        site, step = self._open(inputs)
+        identity = "/".join(filter(None, [self.step_class.type, site.stack, self._key(inputs)]))
+        return identity, self._advance(operation, identity, site, inputs, step.apply)
+
+    def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
+        """Go on where a partial step stopped; else store the new inputs and prove again that the step is done."""
+        site, step = self._open(inputs)
+        if str(old_outputs.get("status", "")) != DONE:
+            return self._advance(operation, operation.id, site, inputs, step.apply)
+        # A proof that fails without touching anything leaves the step done and its old inputs in the state: the next `up` asks again.
+        if self._past(old_inputs, site):
+            return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
+        return self._advance(operation, operation.id, site, inputs, step.verify, harmless=(Exception,))
+
+    def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
+        """Ask whether going back is allowed, then undo the step."""
+        stored, step = self._open(inputs)
+        site = for_undo(stored, operation.session.newest(stored.stack))
+
+        def undo(context: Context) -> Outputs:
+            step.before_revert(context)
+            step.revert(context)
+            return context.done
+
+        secrets = site.secrets.all()
+        try:
+            self._perform(operation, site, inputs, undo, "undo")
+        except Exception as error:  # noqa: BLE001 - whatever a step raises, its words go out masked
+            raise Refused(mask(words(error), secrets)) from None
+
+    def _advance(
+        self,
+        operation: Operation,
+        identity: str,
+        site: Site,
+        inputs: Values,
+        action: Callable[[Context], Outputs],
+        harmless: tuple[type[Exception], ...] = HARMLESS,
+    ) -> Values:
+        """Run an action that moves the step forward; `harmless` errors leave nothing to record while the step has not acted."""
+        secrets = site.secrets.all()
+        context: list[Context] = []
+
+        def kept(made: Context) -> Outputs:
+            context.append(made)
+            return action(made)
+
+        try:
+            result = self._perform(operation, site, inputs, kept, "apply")
+        except Exception as error:  # noqa: BLE001 - whatever a step raises, what it did so far is recorded
+            reason = mask(words(error), secrets)
+            acted = bool(context) and context[0].acted
+            if not context or (isinstance(error, harmless) and not acted):
+                raise Refused(reason) from None
+            outputs = self._outputs(inputs, masked(plain(context[0].done), secrets), PARTIAL + reason)
+            raise PartialFailure(identity, outputs, reason) from None
+        return self._outputs(inputs, masked(result, secrets), DONE)
+
+    def _perform(
+        self, operation: Operation, site: Site, inputs: Values, action: Callable[[Context], Outputs], verb: str
+    ) -> Outputs:
+        """Run one action of the step with its journal lines, its evidence and its timing."""
+        session, secrets = operation.session, site.secrets.all()
+        name = self._name(inputs)
+        run = RunFolder(site.configuration.runs, site.stack, secrets)
+
+        def tell(message: str) -> None:
+            operation.tell(mask(message, secrets))
+
+        context = Context(site, session.connections(site), run, session.cancel, tell, name)
+        started, clock = now(), time.monotonic()
+        run.record("begin", step=name, operation=verb)
+        rehearsed = inputs.get("rehearsed")
+        tell(f"{self.step_class.summary}" + (f"; in rehearsal: {rehearsed}" if rehearsed and verb == "apply" else ""))
+        outcome, result = DONE, context.done
+        try:
+            session.cancel.check()
+            result = plain({**context.done, **action(context)})
+        except Exception as error:
+            outcome, result = mask(words(error), secrets), plain(context.done)
+            if not isinstance(error, ParallelBuildError):
+                run.log(name, "".join(traceback.format_exception(error)))
+            raise
+        finally:
+            seconds = round(time.monotonic() - clock, 3)
+            timing = {"started": started, "ended": now(), "seconds": seconds}
+            # The step's own outcome counts, not whether its record could be written; the journal's `begin` is there in any case.
+            with contextlib.suppress(OSError):
+                run.record("end", step=name, operation=verb, outcome=outcome, seconds=seconds)
+                evidence = {"step": name, "operation": verb, "outcome": outcome, "timing": timing, "result": result}
+                run.keep(name if verb == "apply" else f"{name}.{verb}", evidence)
+        tell(f"{outcome} in {seconds:.1f} s")
+        return {**result, "timing": timing}
+
+    def _open(self, inputs: Values) -> tuple[Site, Step]:
+        try:
+            site = read_site(str(inputs.get("site")))
+        except ConfigurationError as error:
+            raise Refused(str(error)) from None
+        return site, self.step_class(inputs.get("parameters") or {})
+
+    def _past(self, old_inputs: Values, site: Site) -> bool:
+        """Whether the stack has gone beyond the step's phase, so that its proof can't hold any more: after the switch the original is down."""
+        if self.step_class.phase.reached(Phase.SWITCHED):
+            return False
+        phases = [site.configuration.phase]
+        with contextlib.suppress(ConfigurationError):
+            phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
+        return any(phase.reached(Phase.SWITCHED) for phase in phases)
+
+    def _key(self, inputs: Values) -> str:
+        return str((inputs.get("parameters") or {}).get("name", ""))
+
+    def _name(self, inputs: Values) -> str:
+        """The step's name in journal and evidence; a file name."""
+        return "-".join(filter(None, [self.step_class.type, self._key(inputs).replace("/", "_")]))
+
+    @staticmethod
+    def _meaning(site: Any) -> Any:
+        try:
+            return relevant(site)
+        except (TypeError, ValueError, AttributeError, json.JSONDecodeError):
+            return site
+
+    @staticmethod
+    def _outputs(inputs: Values, result: Outputs, status: str) -> Values:
+        return {**{name: value for name, value in inputs.items() if name != "site"}, "result": result, "status": status}
+
+
+def words(error: BaseException) -> str:
+    """What the operator reads of an error: its own words when it is an expected one, else also its kind."""
+    if isinstance(error, ParallelBuildError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}. Remedy: look at the end of run.log in the run's folder."
