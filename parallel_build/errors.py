@@ -19,12 +19,10 @@ class ParallelBuildError(Exception):
         super().__init__(fact, cause, remedy)
 
     def __str__(self) -> str:
-        parts = [self.fact.rstrip(".")]
-        if self.cause:
-            parts.append(f"Cause: {self.cause.rstrip('.')}")
-        if self.remedy:
-            parts.append(f"Remedy: {self.remedy.rstrip('.')}")
-        return ". ".join(parts) + "."
+        after = [f"{name}: {text.rstrip('.')}." for name, text in (("Cause", self.cause), ("Remedy", self.remedy)) if text]
+        if self.fact.endswith("\n"):  # a list of findings: what follows begins a line of its own
+            return self.fact + "\n".join(after)
+        return " ".join([f"{self.fact.rstrip('.')}.", *after])
 
 
 class ConfigurationError(ParallelBuildError):

@@ -12,7 +12,7 @@ from pymysql.cursors import DictCursor
 from parallel_build.connection import Host
 from parallel_build.errors import ConnectionFailed, StepFailed
 
-SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put it
+SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")
 CONNECT_ERRORS = (2002, 2003, 2006, 2013)
 
 Row = dict[str, Any]
@@ -54,6 +54,14 @@ class Session:
                 return cursor.execute(statement, values)
         except pymysql.err.MySQLError as error:
             raise self._failed(statement, error) from None
+
+    def execute_bytes(self, statement: bytes) -> None:
+        """Run a statement given in the bytes of the session's character_set_client."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(statement)  # type: ignore[call-overload]  # PyMySQL takes bytes, its stubs don't say so
+        except pymysql.err.MySQLError as error:
+            raise self._failed(statement.decode(errors="replace"), error) from None
 
     def _failed(self, statement: str, error: pymysql.err.MySQLError) -> Exception:
         words = " ".join(statement.split())[:200]

@@ -78,7 +78,7 @@ class Supervisor:
                 stdout=console,
                 stderr=console,
                 env={**os.environ, **self.command["environment"]},
-                preexec_fn=self._in_child,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=self._in_child,
             )
         if self.stopping:  # The signal came before there was a child to hand it to.
             self.child.terminate()

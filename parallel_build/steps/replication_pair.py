@@ -75,14 +75,11 @@ class ReplicationPair(Step):
             if server.install():
                 context.progress(f"{server.host.name}: database server installed")
         self._certificates(context, servers)
-        changed = []
         for server in servers:
             server.put_files()
             reason = server.bring_up()
             if reason:
-                changed.append(server.host.name)
                 context.progress(f"{server.host.name}: database server started, {reason}")
-            context.note(configured=[*context.done.get("configured", []), server.host.name])
         names = {server.host.name: server.prove() for server in servers}
         context.progress(f"configuration in force: {versions(names)}")
         source, replica = servers
@@ -192,10 +189,11 @@ class ReplicationPair(Step):
         ready = found is not None and found.points_to(database.source, database.port) and not again
         if not ready or (found is not None and found.errno in WRONG_PASSWORD):
             begin = self._beginning(context, source, replica)
-            context.intend(f"{replica.host.name}: replicate from {database.source.address}:{database.port}", beginning=begin)
-            position = replication.source_position(source) if begin is StartingPoint.NOW else None
-            if begin is StartingPoint.NOW and own.drop(source):
-                # Made before the position was taken, it would never reach the replica; it is made again after the start.
+            context.intend(f"{replica.host.name}: replicate from {database.source.address}:{database.port}", beginning=begin.value)
+            position = None
+            if begin is StartingPoint.NOW:
+                # Made before the position is taken, the tool's database would never reach the replica; it is made again after the start.
+                own.drop(source)
                 position = replication.source_position(source)
             replication.configure(
                 replica, database.source, database.port, context.site.secrets.replication_password, TlsPaths().ca, position

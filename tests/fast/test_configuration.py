@@ -1,0 +1,89 @@
+"""Every wrong value is named with its key, all at once, before anything is contacted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from parallel_build.configuration import Phase, load, load_secrets
+from parallel_build.errors import ConfigurationError
+from parallel_build.site import Site
+from tests.fast.sites import SECRETS, site, values
+
+
+def test_valid_configuration_survives_the_way_through_json() -> None:
+    first = site(window={"deadline": "1d 12h"})
+    second = Site.from_json(first.to_json())
+    assert second == first
+    assert second.configuration.window.deadline.total_seconds() == 36 * 3600
+    assert second.identity == first.identity
+
+
+def test_identity_tells_states_of_one_stack_apart() -> None:
+    one = site()
+    other = Site(one.stack, one.configuration, one.secrets, {"newms1": "ssh-ed25519 BBBB"})
+    assert one.identity != other.identity
+
+
+def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
+    assert site().configuration.host_setting == "10.91.0.41,10.91.0.42"
+    assert site(new={"loadBalancer": "10.91.0.99"}).configuration.host_setting == "10.91.0.99"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ({"phase": "switchd"}, "phase", "built"),
+        ({"surplus": 1}, "surplus", "not known here"),
+        ({"new": {"version": "4.20.3.0"}}, "new.version", "not later"),
+        ({"new": {"version": 4.22}}, "new.version", "in quotes"),
+        ({"new": {"usageOn": "newms9"}}, "new.usageOn", "not one of"),
+        ({"new": {"platform": "libvirt"}}, "platforms.libvirt", "missing"),
+        ({"new": {"management": []}}, "new.management", "at least 1"),
+        ({"new": {"management": [{"name": "oldms1", "address": "10.91.0.41"}]}}, "oldms1", "used twice"),
+        ({"new": {"management": [{"name": "x", "address": "10.91.0.13"}]}}, "10.91.0.13", "olddb1"),
+        ({"new": {"management": [{"name": "x", "address": "10.91.0"}]}}, "new.management.0.address", "IPv4"),
+        ({"new": {"management": [{"name": "x;reboot", "address": "10.91.0.41"}]}}, "new.management.0.name", "host name"),
+        ({"original": {"api": {"url": "ftp://x"}}}, "original.api.url", "looks like"),
+        ({"window": {"userAccess": {"method": "firewall"}}}, "window.userAccess", "administrators"),
+        ({"window": {"userAccess": {"method": "command", "close": ["x"]}}}, "window.userAccess", "open"),
+        ({"window": {"userAccess": {"method": "cidr", "administrators": ["10.91.0.1/99"]}}}, "window.userAccess", "10.91.0.1/99"),
+        ({"window": {"deadline": "soon"}}, "window.deadline", "2h"),
+        ({"window": {"deadline": True}}, "window.deadline", "2h"),
+        ({"transfer": {"threads": 0}}, "transfer.threads", "greater than or equal to 1"),
+        ({"hypervisorSteps": [{"on": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
+        ({"ssh": {"identityFile": "${NO_SUCH_VARIABLE_SET}/key"}}, "ssh.identityFile", "NO_SUCH_VARIABLE_SET"),
+    ],
+)
+def test_wrong_value_is_named(changes: dict[str, Any], key: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(values(**changes), "test")
+    assert key in str(caught.value)
+    assert words in str(caught.value)
+    assert "nothing has been contacted or changed" in str(caught.value)
+
+
+def test_all_wrong_values_are_named_together() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(values(phase="x", transfer={"threads": 0}, window={"deadline": "x"}), "test")
+    for key in ("phase", "transfer.threads", "window.deadline"):
+        assert key in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["with space", "quote'", "back`tick", "dollar$1234", "short", ""])
+def test_secret_that_a_shell_would_tear_is_refused_without_showing_it(value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_secrets({**SECRETS, "managementKey": value}, "test")
+    assert "managementKey" in str(caught.value)
+    assert len(value) < 6 or value not in str(caught.value)
+
+
+def test_missing_secret_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="cloudPassword: this key is missing"):
+        load_secrets({name: value for name, value in SECRETS.items() if name != "cloudPassword"}, "test")
+
+
+def test_phases_are_in_order() -> None:
+    assert Phase.SWITCHED.reached(Phase.PREPARED)
+    assert not Phase.BUILT.reached(Phase.PREPARED)

@@ -1,0 +1,110 @@
+"""Each guard: one case in which it holds, one in which it fails and says fact, cause and remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from parallel_build import guards
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
+from parallel_build.errors import GuardFailed
+from parallel_build.facts.new import ManagementFacts, NewFacts
+from parallel_build.facts.original import OriginalFacts
+from tests.fast.sites import site
+
+MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]
+GOOD_OLD = OriginalFacts(
+    version="4.20.3.0",
+    management=[{"name": "oldms1", "service_ip": "10.91.0.11", "state": "Up", "version": "4.20.3.0", "age": 1}],
+    hosts=[{"name": "kvm1", "state": "Up", "resourcestate": "Enabled"}],
+    system_vms=[{"zonename": "z", "systemvmtype": "consoleproxy", "state": "Running"}],
+    templates=[{"name": "systemvm-kvm-4.22.0-x86_64", "zonename": "z", "isready": True}],
+    variables={"log_bin": "ON", "binlog_format": "ROW"},
+    bytes=10_000_000,
+    definers=["cloud@localhost"],
+    clock_offsets={"oldms1": 0.1},
+)
+GOOD_NEW = NewFacts(
+    management=[ManagementFacts("newms1", units=MASKED, addresses=["10.91.0.41"])],
+    tables={"cloud": 0, "cloud_usage": 0},
+    free_bytes=10_000_000_000,
+    accounts=["cloud@localhost"],
+    clock_offsets={"newms1": -0.2},
+)
+RUNNING = [UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)]
+
+
+def new(**changes: Any) -> NewFacts:
+    """Good facts with the only management server changed."""
+    return replace(GOOD_NEW, management=[replace(GOOD_NEW.management[0], **changes)])
+
+
+FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
+    "everything_was_read": (replace(GOOD_OLD, problems=["oldms1 can't be reached"]), GOOD_NEW, "oldms1"),
+    "version_is_the_configured_one": (replace(GOOD_OLD, version="4.19.0.0"), GOOD_NEW, "4.19.0.0"),
+    "management_servers_are_known": (
+        replace(GOOD_OLD, management=[{"name": "ms9", "service_ip": "10.91.0.19", "state": "Up", "version": "4.20.3.0", "age": 2}]),
+        GOOD_NEW,
+        "ms9",
+    ),
+    "database_key_fits": (replace(GOOD_OLD, key_problem="the key does not fit"), GOOD_NEW, "does not fit"),
+    "no_job_is_running": (replace(GOOD_OLD, jobs=["DeployVMCmd"]), GOOD_NEW, "DeployVMCmd"),
+    "nothing_is_in_transition": (replace(GOOD_OLD, vms_moving=["i-2-3-VM"]), GOOD_NEW, "i-2-3-VM"),
+    "hosts_are_up": (
+        replace(GOOD_OLD, hosts=[{"name": "kvm2", "state": "Down", "resourcestate": "Enabled"}]),
+        GOOD_NEW,
+        "kvm2",
+    ),
+    "system_vms_run": (
+        replace(GOOD_OLD, system_vms=[{"zonename": "z", "systemvmtype": "consoleproxy", "state": "Stopped"}]),
+        GOOD_NEW,
+        "consoleproxy in z",
+    ),
+    "templates_are_ready": (replace(GOOD_OLD, templates=[]), GOOD_NEW, "not registered"),
+    "no_cluster_replication": (replace(GOOD_OLD, variables={"wsrep_on": "ON"}), GOOD_NEW, "Galera"),
+    "clocks_agree": (replace(GOOD_OLD, clock_offsets={"oldms1": 1.5}), GOOD_NEW, "1.7 s"),
+    "services_are_fenced": (GOOD_OLD, new(units=RUNNING), "running"),
+    "databases_are_empty": (GOOD_OLD, replace(GOOD_NEW, tables={"cloud": 3, "cloud_usage": 0}), "3 tables"),
+    "never_the_old_database": (GOOD_OLD, new(database_host="10.91.0.13"), "10.91.0.13"),
+    "no_database_beside_management": (GOOD_OLD, new(local_database=True), "newms1"),
+    "node_addresses_are_local": (GOOD_OLD, new(addresses=["10.91.0.49"]), "10.91.0.49"),
+    "needed_servers_are_reachable": (GOOD_OLD, new(unreachable=["newdb1 (10.91.0.31:3306)"]), "newdb1"),
+    "space_is_enough": (replace(GOOD_OLD, bytes=9_000_000_000), GOOD_NEW, "9.0 GB"),
+    "definers_exist": (replace(GOOD_OLD, definers=["root@10.0.0.5"]), GOOD_NEW, "root@10.0.0.5"),
+}
+
+
+def test_all_guards_hold_on_good_facts() -> None:
+    assert guards.check(site(), GOOD_OLD, GOOD_NEW) == [guard.__name__ for guard in guards.GUARDS]
+
+
+def test_every_guard_has_its_failing_case() -> None:
+    assert {guard.__name__ for guard in guards.GUARDS} == {*FAILING, "binary_log_for_replication"}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_guard_fails_alone_and_says_what(name: str) -> None:
+    old, fresh, words = FAILING[name]
+    failed = guards.failures(site(), old, fresh)
+    guard = next(guard for guard in guards.GUARDS if guard.__name__ == name)
+    with pytest.raises(GuardFailed) as caught:
+        guard(site(), old, fresh)
+    assert words in str(caught.value)
+    assert len(failed) == 1
+
+
+def test_binary_log_matters_only_for_replication() -> None:
+    without = replace(GOOD_OLD, variables={"log_bin": "OFF"})
+    guards.original.binary_log_for_replication(site(), without, GOOD_NEW)
+    with pytest.raises(GuardFailed, match="log_bin=OFF"):
+        guards.original.binary_log_for_replication(site(transfer={"method": "replicate"}), without, GOOD_NEW)
+
+
+def test_all_failures_are_told_together() -> None:
+    bad = replace(GOOD_OLD, version="4.19.0.0", jobs=["StopVMCmd"])
+    with pytest.raises(GuardFailed) as caught:
+        guards.check(site(), bad, new(local_database=True))
+    for words in ("4.19.0.0", "StopVMCmd", "newms1", "nothing has been changed"):
+        assert words in str(caught.value)

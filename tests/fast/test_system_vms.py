@@ -1,0 +1,49 @@
+"""Releases of system VMs: what counts as the same, and which networks have to be restarted."""
+
+from __future__ import annotations
+
+import pytest
+
+from parallel_build.cloudstack.systemvms import Restarts, running, same_release
+from parallel_build.steps.converge import is_system_vm
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "same"),
+    [
+        ("Cloudstack Release 4.22.0 Tue 04 Nov 2026", "4.22.0", True),
+        ("4.22.0", "4.22.0.0", True),
+        ("systemvm-kvm-4.22.0-x86_64", "4.22.0", True),
+        ("CloudStack Release 4.20.2", "4.22.0", False),
+        ("4.2.20", "4.22.0", False),
+        ("", "4.22.0", False),
+        (None, "4.22.0", False),
+        ("no number", "4.22.0", False),
+    ],
+)
+def test_same_release(text: str | None, wanted: str, same: bool) -> None:
+    assert same_release(text, wanted) is same
+
+
+def test_a_vpc_router_is_renewed_with_its_vpc_once() -> None:
+    restarts = Restarts.of(
+        [
+            {"id": "1", "vpcid": "v", "vpcname": "vpc one", "guestnetworkid": "n0"},
+            {"id": "2", "guestnetworkid": "n1", "guestnetworkname": "net one"},
+            {"id": "3", "guestnetworkid": "n1", "guestnetworkname": "net one"},
+        ]
+    )
+    assert (restarts.networks, restarts.vpcs, len(restarts)) == ({"n1": "net one"}, {"v": "vpc one"}, 2)
+
+
+def test_a_system_vm_runs_only_with_its_agent() -> None:
+    assert running({"state": "Running"})
+    assert not running({"state": "Running", "agentstate": "Disconnected"})
+    assert not running({"state": "Starting", "agentstate": "Up"})
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("s-5-VM", True), ("v-12-VM", True), ("r-7-TEST", True), ("i-2-7-VM", False), ("r-x-VM", False), ("web", False)]
+)
+def test_users_vms_are_never_taken_for_system_vms(name: str, found: bool) -> None:
+    assert is_system_vm(name) is found
