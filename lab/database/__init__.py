@@ -1,0 +1,40 @@
+"""The database of the lab's original cloud: generated from a seed at any size or given as a dump, and its loading."""
+
+from __future__ import annotations
+
+from lab.database.dump import DumpFacts, adapt
+from lab.database.errors import LabDatabaseError
+from lab.database.generator import describe, generate, generate_files
+from lab.database.loading import Accounts, Loaded, load
+from lab.database.plan import (
+    ApiUser,
+    DatabasePlan,
+    Generated,
+    HypervisorHost,
+    KvmHost,
+    Layout,
+    ManagementServer,
+    Secrets,
+    SystemVm,
+)
+
+__all__ = [
+    "Accounts",
+    "ApiUser",
+    "DatabasePlan",
+    "DumpFacts",
+    "Generated",
+    "HypervisorHost",
+    "KvmHost",
+    "LabDatabaseError",
+    "Layout",
+    "Loaded",
+    "ManagementServer",
+    "Secrets",
+    "SystemVm",
+    "adapt",
+    "describe",
+    "generate",
+    "generate_files",
+    "load",
+]
