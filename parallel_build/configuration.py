@@ -46,7 +46,7 @@ def parse_duration(value: object) -> object:
 def expand_path(value: object) -> object:
     """Expand `~` and `${NAME}` in a path; an environment variable that is not set is an error, not an empty text."""
     if isinstance(value, str):
-        expanded = os.path.expanduser(os.path.expandvars(value))
+        expanded = str(Path(os.path.expandvars(value)).expanduser())
         if "${" in expanded:
             raise ValueError(f"{value} names an environment variable that is not set")
         return expanded
@@ -74,9 +74,7 @@ class Phase(StrEnum):
 class Model(BaseModel):
     """Base of every section: unknown keys are errors, values are not coerced silently, keys are camelCase."""
 
-    model_config = ConfigDict(
-        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, validate_default=True)
 
 
 class Ssh(Model):
@@ -306,9 +304,7 @@ class LibvirtPlatform(Model):
     image: LocalPath
     kernel: LocalPath | None = None
     initrd: LocalPath | None = None
-    kernel_arguments: list[str] = Field(
-        default_factory=lambda: ["console=ttyS0", "root=/dev/vda", "net.ifnames=0", "rw"]
-    )
+    kernel_arguments: list[str] = Field(default_factory=lambda: ["console=ttyS0", "root=/dev/vda", "net.ifnames=0", "rw"])
     pool_path: str
     bridge: str
     domain_type: Literal["auto", "kvm", "qemu"] = "auto"
@@ -539,9 +535,7 @@ class Secrets(Model):
     @classmethod
     def _shell_safe(cls, value: Secret | None) -> Secret | None:
         if value is not None and not SHELL_SAFE_SECRET.match(value.reveal()):
-            raise ValueError(
-                "this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -"
-            )
+            raise ValueError("this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -")
         return value
 
     @field_validator("original_api_key", "original_api_secret")

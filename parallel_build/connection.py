@@ -5,6 +5,7 @@ The OpenSSH client is used rather than a library so that the operator's own `~/.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
@@ -26,6 +28,10 @@ from parallel_build.site import Site
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)  # what coreutils' timeout(1) exits with after TERM and after KILL
 GRACE = 10.0
+REPLACE_FILE = (
+    'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
+)
+ONE_WRITE = 32768  # fits into a pipe at once
 
 
 @dataclass(frozen=True)
@@ -196,8 +202,6 @@ class Host:
         result = self.run(["sh", "-c", 'test -e "$1" || exit 44; base64 "$1"', "sh", path], timeout=timeout, ok=(0, 44))
         if result.code == 44:
             return None
-        import base64
-
         return base64.b64decode(result.stdout)
 
     def write(
@@ -211,16 +215,11 @@ class Host:
     ) -> None:
         """Replace a file whole: written beside it, synced, then renamed; nobody ever sees half of it."""
         self.run(
-            [
-                "sh", "-c",
-                'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" '
-                '&& sync "$(dirname "$1")"',
-                "sh", path, f"{mode:o}", owner,
-            ],
+            ["sh", "-c", REPLACE_FILE, "sh", path, f"{mode:o}", owner],
             input=content,
             timeout=timeout,
             cancellable=False,
-        )  # fmt: skip
+        )
 
     def reachable(self, timeout: float = 5) -> bool:
         """Whether a command can be run there at all, right now."""
@@ -272,6 +271,10 @@ class Host:
             )
         deadline = time.monotonic() + timeout + GRACE + self.ssh.connect_timeout.total_seconds()
         sent: bytes | None = data
+        if len(data) > ONE_WRITE:
+            # communicate() forgets input that its first time limit interrupts, so large input is fed beside it.
+            pipe, process.stdin, sent = process.stdin, None, None
+            threading.Thread(target=self._feed, args=(pipe, data), daemon=True).start()
         while True:
             try:
                 stdout, stderr = process.communicate(sent, timeout=0.25)
@@ -285,6 +288,11 @@ class Host:
                     return Result(TIMED_OUT[0], "", "")
                 continue
             return Result(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+    @staticmethod
+    def _feed(pipe: IO[bytes], data: bytes) -> None:
+        with contextlib.suppress(OSError), pipe:  # the command may end without reading it all
+            pipe.write(data)
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:

@@ -51,6 +51,4 @@ class CloudStackVersion:
                 raise ValueError("a version is a text such as '4.22.1.0' (in quotes)")
             return cls(value)
 
-        return core_schema.no_info_plain_validator_function(
-            validate, serialization=core_schema.plain_serializer_function_ser_schema(str)
-        )
+        return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.plain_serializer_function_ser_schema(str))

@@ -183,9 +183,7 @@ def http_status(address: str, timeout: float = 5) -> int | None:
     [observed on 4.20.3.0 and 4.22.1.0].
     """
     try:
-        reply = requests.get(
-            NEW_API.format(address=address), params={"command": "listCapabilities", "response": "json"}, timeout=timeout
-        )
+        reply = requests.get(NEW_API.format(address=address), params={"command": "listCapabilities", "response": "json"}, timeout=timeout)
     except requests.RequestException:
         return None
     return reply.status_code

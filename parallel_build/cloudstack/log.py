@@ -1,14 +1,15 @@
 """Reading management-server.log: from a mark on, across rotation, and what its lines mean.
 
-The texts are CloudStack's own [DatabaseUpgradeChecker.java, ScriptRunner.java; observed on 4.20.3.0 and 4.22.1.0]; those used here are the same back to 4.9
-except for the procedure and view scripts, which came with 4.19.
+The texts are CloudStack's own [DatabaseUpgradeChecker.java, ScriptRunner.java; observed on 4.20.3.0 and 4.22.1.0]; those used
+here are the same back to 4.9 except for the procedure and view scripts, which came with 4.19.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from parallel_build.connection import Host
 
@@ -57,11 +58,7 @@ class LogFollower:
             'p=$1; set -- $(stat -c "%i %s" "$p" 2>/dev/null || echo 0 0) "$2" "$3"; '
             'o=$4; [ "$1" = "$3" ] && [ "$2" -ge "$o" ] || o=0; echo "$1 $o"; [ "$1" = 0 ] || tail -c +$((o + 1)) "$p" | base64'
         )
-        answer = self.host.run(
-            ["sh", "-c", script, "sh", self.path, str(self.mark.inode), str(self.mark.offset)], timeout=60
-        ).stdout
-        import base64
-
+        answer = self.host.run(["sh", "-c", script, "sh", self.path, str(self.mark.inode), str(self.mark.offset)], timeout=60).stdout
         head, _, body = answer.partition("\n")
         inode, offset = (int(part) for part in head.split())
         if (inode, offset) != (self.mark.inode, self.mark.offset):
@@ -155,4 +152,4 @@ class StartReading:
 
     @staticmethod
     def _time(text: str) -> datetime:
-        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f")
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=UTC)

@@ -84,9 +84,7 @@ class Services:
                 timeout=30,
             ).stdout.split()
             return UnitState(unit, "known" in text, "active" in text, "enabled" in text, "enabled" not in text)
-        shown = self.host.run(
-            ["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], timeout=30, ok=None
-        ).stdout
+        shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], timeout=30, ok=None).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if "ActiveState" not in values:
             raise StepFailed(f"{self.host.name}: systemd does not tell the state of {unit}", shown.strip()[:200], "")
@@ -156,9 +154,7 @@ class Services:
             state = self.state(unit)
             if state.known or state.masked:
                 return self._canonical(unit)
-        raise StepFailed(
-            f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server"
-        )
+        raise StepFailed(f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server")
 
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""

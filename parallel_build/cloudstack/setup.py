@@ -1,8 +1,9 @@
 """Setting a management server up: CloudStack's own two commands, with their traps seen through.
 
-`cloudstack-setup-databases` contacts nothing without --deploy-as, so its exit code 0 proves nothing; `cloudstack-setup-management` exits 0 also when it
-fails; and both the database key and the password would stand in the process list. So: the login is proved by itself, the marker lines are read, and the
-secrets are handed to the command as throw-away values which are then replaced in the files it wrote.
+`cloudstack-setup-databases` contacts nothing without --deploy-as, so its exit code 0 proves nothing;
+`cloudstack-setup-management` exits 0 also when it fails; and both the database key and the password would stand in the
+process list. So: the login is proved by itself, the marker lines are read, and the secrets are handed to the command as
+throw-away values which are then replaced in the files it wrote.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from parallel_build.secret import Secret
 SHIPPED = DB_PROPERTIES + ".shipped"
 DATABASES_DONE = "successfully initialized database"
 MANAGEMENT_DONE = "CloudStack Management Server setup is Done!"
+LOGIN = (
+    "c=$(command -v mariadb || command -v mysql) || exit 45; "
+    "$c --defaults-file=/dev/stdin --connect-timeout=15 -N -e 'SELECT COUNT(*) FROM cloud.version'"
+)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,12 +37,11 @@ def prove_login(host: Host, database: Server, port: int, password: Secret) -> No
     """
     options = f'[client]\nhost="{database.address}"\nport={port}\nuser="cloud"\npassword="{password.reveal()}"\n'
     answer = host.run(
-        ["sh", "-c", "c=$(command -v mariadb || command -v mysql) || exit 45; "
-         "$c --defaults-file=/dev/stdin --connect-timeout=15 -N -e 'SELECT COUNT(*) FROM cloud.version'"],
+        ["sh", "-c", LOGIN],
         input=Secret(options),
         timeout=60,
         ok=None,
-    )  # fmt: skip
+    )
     if answer.code == 45:
         raise StepFailed(f"{host.name} has no mysql client", "cloudstack-management depends on one", "install it")
     if answer.code != 0 or answer.stdout.strip() in ("", "0"):
@@ -107,9 +111,7 @@ def setup_management(host: Host) -> None:
 
 def undo_setup(host: Host) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
-    host.script(
-        'if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], timeout=30, cancellable=False
-    )
+    host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], timeout=30, cancellable=False)
 
 
 def _words(text: str) -> str:

@@ -182,8 +182,7 @@ class StartWatch:
             "newest version row complete": newest["step"] == "Complete" and self._is(newest["version"]),
             "no version step unfinished": all(each["step"] == "Complete" for each in versions),
             "views and procedures of the new version": (
-                (not expect.upgrade or self.reading.views_done)
-                and (expect.fingerprint is None or expect.fingerprint == fingerprint)
+                (not expect.upgrade or self.reading.views_done) and (expect.fingerprint is None or expect.fingerprint == fingerprint)
             ),
             "no module failed": not self.reading.failed_modules,
             "own mshost row Up": bool(row and row["state"] == "Up" and self._is(row["version"]) and abs(row["age"]) < HEARTBEAT_FRESH),

@@ -45,9 +45,7 @@ def required_release(database: Session) -> str:
     """The release system VMs must have: the schema upgrade sets it with the template [`minreq.sysvmtemplate.version`]."""
     value = database.value("SELECT value FROM cloud.configuration WHERE name = 'minreq.sysvmtemplate.version'")
     if not numbers(str(value or "")):
-        raise StepFailed(
-            f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}", "the schema upgrade has not set it", ""
-        )
+        raise StepFailed(f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}", "the schema upgrade has not set it", "")
     return str(value)
 
 
@@ -67,9 +65,7 @@ def routers(cloud: Cloud) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def renew_system_vm(
-    cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel: CancelToken, progress: Progress
-) -> dict[str, Any]:
+def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel: CancelToken, progress: Progress) -> dict[str, Any]:
     """Destroy a system VM and wait until the cloud has made another of its kind in its zone, with its agent Up.
 
     Raises:
@@ -128,9 +124,7 @@ class Restarts:
         return len(self.networks) + len(self.vpcs)
 
 
-def restart(
-    cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cancel: CancelToken, progress: Progress
-) -> list[str]:
+def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cancel: CancelToken, progress: Progress) -> list[str]:
     """Restart networks and VPCs with cleanup, some at a time; all are tried, the failures reported together.
 
     Returns:

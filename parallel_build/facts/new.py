@@ -68,9 +68,7 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
                 facts.tables[schema] = int(count) if there else -1
             for row in database.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on')"):
                 facts.variables[row["Variable_name"]] = str(row["Value"])
-            facts.accounts.extend(
-                str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user")
-            )
+            facts.accounts.extend(str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user"))
         free = source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]], timeout=30).stdout.split()[-1]
         facts.free_bytes = int(free)
     except ParallelBuildError as error:

@@ -76,9 +76,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         found["hosts"] = cloud.list("listHosts", type="Routing")
         found["system_vms"] = cloud.list("listSystemVms")
         names = {template.name for template in site.configuration.templates}
-        found["templates"] = [
-            item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)
-        ]
+        found["templates"] = [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)]
     except ParallelBuildError as error:
         problems.append(str(error))
     offsets = {}

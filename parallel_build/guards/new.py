@@ -81,7 +81,9 @@ def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts
     """Rule: new management servers reach the new database and the hypervisors."""
     for server in fresh.management:
         if server.unreachable:
-            raise GuardFailed(f"{server.name} can't reach {', '.join(server.unreachable)}", "", "open the way in the firewalls between them")
+            raise GuardFailed(
+                f"{server.name} can't reach {', '.join(server.unreachable)}", "", "open the way in the firewalls between them"
+            )
 
 
 def space_is_enough(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

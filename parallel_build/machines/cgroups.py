@@ -1,8 +1,8 @@
 """Control groups of containers: one a machine, by which its processes are found and ended.
 
-Without a group of its own each, several containers on a host without systemd would share one tree, and each one's systemd would take the others'
-services for its own. A process can't leave its group, so the group finds what a list of process ids can't: ids are used again, groups are not.
-Standard library only: the supervisor, which lives as long as its machine, imports this and stays small.
+Without a group of its own each, several containers on a host without systemd would share one tree, and each one's systemd would
+take the others' services for its own. A process can't leave its group, so the group finds what a list of process ids can't: ids are used
+again, groups are not. Standard library only: the supervisor, which lives as long as its machine, imports this and stays small.
 """
 
 from __future__ import annotations

@@ -22,10 +22,8 @@ def in_init_mounts() -> list[str]:
     `ip netns exec` gives its command private mounts; an overlay mounted there would be gone with it.
     """
     try:
-        same = os.stat("/proc/self/ns/mnt").st_ino == os.stat("/proc/1/ns/mnt").st_ino
-    except (
-        PermissionError
-    ):  # Process 1 is shielded, as in some sandboxes: its mounts can't be entered, so they are taken for the caller's.
+        same = Path("/proc/self/ns/mnt").stat().st_ino == Path("/proc/1/ns/mnt").stat().st_ino
+    except PermissionError:  # Process 1 is shielded, as in some sandboxes: nobody can enter its mounts.
         return []
     return [] if same else ["nsenter", "--mount=/proc/1/ns/mnt", "--"]
 
@@ -38,18 +36,14 @@ def run(argv: Sequence[str], *, timeout: float = 60, ok: Sequence[int] = (0,)) -
     """
     command = [*in_init_mounts(), *argv]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError:
         raise MachineFailed(f"{argv[0]} is missing", "the lab needs it", "run scripts/setup --for lab") from None
     except subprocess.TimeoutExpired:
         raise MachineFailed(f"`{' '.join(argv)}` did not end within {timeout:.0f} s") from None
     if done.returncode not in ok:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise MachineFailed(
-            f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]), "see docs/lab.md"
-        )
+        raise MachineFailed(f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]), "see docs/lab.md")
     return done.stdout
 
 

@@ -1,7 +1,7 @@
 """Machines in systemd-nspawn: a real Debian with systemd, sshd and its own address, in a second or two, without virtualisation.
 
-A machine is a folder: `FOLDER/NAME/` with its record, its layer over a shared root file system, and its console. Whatever is needed to find it
-again is in that folder, so that another process, later, can switch it off or delete it. Used for the lab and for tests.
+A machine is a folder: `FOLDER/NAME/` with its record, its layer over a shared root file system, and its console. Whatever is needed
+to find it again is in that folder, so that another process, later, can switch it off or delete it. Used for the lab and for tests.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class Record:
     @property
     def link(self) -> network.Link:
         """Its connection to the bridge."""
-        return network.Link(
-            self.namespace, self.bridge, self.machine, self.mac, f"{self.address}/{self.prefix}", self.gateway
-        )
+        return network.Link(self.namespace, self.bridge, self.machine, self.mac, f"{self.address}/{self.prefix}", self.gateway)
 
 
 def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | None = None) -> None:
@@ -151,9 +149,7 @@ def power_on(folder: Path, name: str, *, timeout: float = 60, cancel: CancelToke
             (machine / "command.json").write_text(json.dumps(command, indent=1))
             if "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY" in layer.environment(Path(record.root)):
                 cgroups.need_unified()
-            start_detached(
-                [sys.executable, "-m", "parallel_build.machines.supervisor", str(machine)], machine / "supervisor.log"
-            )
+            start_detached([sys.executable, "-m", "parallel_build.machines.supervisor", str(machine)], machine / "supervisor.log")
     token = cancel or CancelToken()
     started = time.monotonic()
 
@@ -161,9 +157,7 @@ def power_on(folder: Path, name: str, *, timeout: float = 60, cancel: CancelToke
         if running(folder, name):
             return record.cut or namespace.ssh_answers(record.namespace, record.address)
         if time.monotonic() - started > 5:
-            raise MachineFailed(
-                f"machine {name} ended right after its start", _tail(machine), f"read {machine}/console.log"
-            )
+            raise MachineFailed(f"machine {name} ended right after its start", _tail(machine), f"read {machine}/console.log")
         return False
 
     wait_for(
@@ -323,9 +317,7 @@ def _signal_supervisor(machine: Path, number: signal.Signals) -> None:
         if not running(machine.parent, machine.name):
             return
         time.sleep(0.05)
-    raise MachineFailed(
-        f"the supervisor of machine {machine.name} can't be found", f"{machine}/supervisor.json is stale"
-    )
+    raise MachineFailed(f"the supervisor of machine {machine.name} can't be found", f"{machine}/supervisor.json is stale")
 
 
 def _check(spec: ContainerSpec) -> None:
@@ -340,9 +332,7 @@ def _check(spec: ContainerSpec) -> None:
             "bring the lab up: scripts/lab up",
         )
     if shutil.which("systemd-nspawn") is None:
-        raise MachineFailed(
-            "systemd-nspawn is missing", "machines of platform container run in it", "apt-get install systemd-container"
-        )
+        raise MachineFailed("systemd-nspawn is missing", "machines of platform container run in it", "apt-get install systemd-container")
 
 
 def _record_of(spec: ContainerSpec) -> Record:

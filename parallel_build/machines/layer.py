@@ -46,9 +46,7 @@ def mount(machine: Path, root: Path) -> None:
         return
     options = f"lowerdir={root},upperdir={machine / 'upper'},workdir={machine / 'work'}"
     if any(":" in str(path) or "," in str(path) for path in (root, machine)):
-        raise MachineFailed(
-            f"{machine} can't hold a machine", "overlayfs takes no path with ':' or ','", "choose another"
-        )
+        raise MachineFailed(f"{machine} can't hold a machine", "overlayfs takes no path with ':' or ','", "choose another")
     try:
         run(["mount", "-t", "overlay", "overlay", "-o", options, str(machine / "root")])
     except MachineFailed as error:
@@ -106,7 +104,7 @@ def resolve(root: Path, path: str) -> Path:
             continue
         here = root.joinpath(*found, part)
         if here.is_symlink():
-            target = PurePosixPath(os.readlink(here))
+            target = PurePosixPath(here.readlink())
             if target.is_absolute():
                 found = []
             parts = [*(target.parts[1:] if target.is_absolute() else target.parts), *parts]

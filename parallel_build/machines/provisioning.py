@@ -1,7 +1,7 @@
 """What a new machine is given before its first login: name, fixed address, SSH keys, files, packages.
 
-Pure: texts in, texts out. Virtual machines take it as cloud-init's three documents, containers as files of their own layer; both run the same
-script once. Host keys are made beforehand, so that host key checking is strict from the first connection.
+Pure: texts in, texts out. Virtual machines take it as cloud-init's three documents, containers as files of their own layer; both run
+the same script once. Host keys are made beforehand, so that host key checking is strict from the first connection.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ class File:
 
     def __post_init__(self) -> None:
         if not PurePosixPath(self.path).is_absolute() or ".." in PurePosixPath(self.path).parts:
-            raise ConfigurationError(
-                f"{self.path} can't be put on a machine", "a file's path is absolute and has no '..'"
-            )
+            raise ConfigurationError(f"{self.path} can't be put on a machine", "a file's path is absolute and has no '..'")
 
     @property
     def text(self) -> str:
@@ -108,9 +106,7 @@ class Provisioning:
         try:
             ipaddress.ip_interface(f"{self.address}/{self.prefix}")
         except ValueError as error:
-            raise ConfigurationError(
-                f"{self.hostname} can't be given {self.address}/{self.prefix}", str(error)
-            ) from None
+            raise ConfigurationError(f"{self.hostname} can't be given {self.address}/{self.prefix}", str(error)) from None
 
     @property
     def fqdn(self) -> str:
@@ -133,11 +129,7 @@ class Provisioning:
             "::1 localhost ip6-localhost ip6-loopback",
             f"{self.address} {self.fqdn} {self.hostname}",
         ]
-        lines += [
-            f"{address} {name}.{self.domain} {name}"
-            for name, address in sorted(self.hosts.items())
-            if name != self.hostname
-        ]
+        lines += [f"{address} {name}.{self.domain} {name}" for name, address in sorted(self.hosts.items()) if name != self.hostname]
         return "\n".join(lines) + "\n"
 
     def script(self) -> str:
@@ -161,9 +153,7 @@ class Provisioning:
         # A service's own account comes with its package, so files are root's until here.
         lines += [f"chown {shlex.join([file.owner, file.path])}" for file in self.files if file.owner != "root:root"]
         # Restarted, because an image may have started it before the files were there.
-        lines += [
-            f"systemctl enable {unit} && systemctl restart {unit}" for unit in map(shlex.quote, self.enabled_units)
-        ]
+        lines += [f"systemctl enable {unit} && systemctl restart {unit}" for unit in map(shlex.quote, self.enabled_units)]
         lines += [f"touch {DONE}", ""]
         return "\n".join(lines)
 
@@ -196,9 +186,7 @@ class Provisioning:
         }
         if self.masked_units:
             # Early in the boot, so that a service that the image brings enabled never starts; the script masks again, for packages.
-            document["bootcmd"] = [
-                ["cloud-init-per", "instance", "mask-units", "systemctl", "mask", "--now", *self.masked_units]
-            ]
+            document["bootcmd"] = [["cloud-init-per", "instance", "mask-units", "systemctl", "mask", "--now", *self.masked_units]]
         return "#cloud-config\n" + yaml.safe_dump(document, sort_keys=True, width=1_000_000)
 
     def network_config(self) -> str:
@@ -220,9 +208,7 @@ class Provisioning:
     def meta_data(self) -> str:
         """cloud-init's meta-data; an instance is a host key, so that other texts in user-data don't rewrite a running machine's files."""
         digest = hashlib.sha256(self.host_key_public.encode()).hexdigest()[:12]
-        return yaml.safe_dump(
-            {"instance-id": f"{self.hostname}-{digest}", "local-hostname": self.hostname}, sort_keys=True
-        )
+        return yaml.safe_dump({"instance-id": f"{self.hostname}-{digest}", "local-hostname": self.hostname}, sort_keys=True)
 
     def layer(self) -> tuple[File, ...]:
         """The same for a container: the files of its own layer. Units to mask and enable are links, which `container` makes."""

@@ -1,8 +1,8 @@
 """The process that keeps one container running: `python -m parallel_build.machines.supervisor FOLDER`.
 
 systemd-nspawn with --keep-unit ends with exit code 133 when the machine wants to be started again [systemd-nspawn@.service,
-RestartForceExitStatus=133], with 0 after a power-off. This process starts it anew for the first and ends for everything else. It holds a lock on
-`FOLDER/lock` as long as it lives, so "is the machine on" is a question to the kernel that no reused process id can answer wrongly.
+RestartForceExitStatus=133], with 0 after a power-off. This process starts it anew for the first and ends for everything else. It holds
+a lock on `FOLDER/lock` as long as it lives, so "is the machine on" is a question to the kernel that no reused process id can answer wrongly.
 Standard library only.
 """
 

@@ -53,9 +53,7 @@ def _port_answers(context: Context, machine: NewMachine) -> bool:
     """Asked from an original management server: it is on the network that agents use."""
     asker = context.host(context.configuration.original.management[0])
     probe = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
-    return any(
-        asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], timeout=20, ok=None).ok for port in PORTS.values()
-    )
+    return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], timeout=20, ok=None).ok for port in PORTS.values())
 
 
 def serve_from_original(context: Context) -> None:

@@ -53,8 +53,7 @@ def since(database: Session, ids: dict[str, int]) -> Created:
     items = {}
     for kind, (table, name, condition) in KINDS.items():
         items[kind] = database.rows(
-            f"SELECT id, uuid, {name} AS name FROM cloud.`{table}` "
-            f"WHERE id > %s AND removed IS NULL AND {condition} ORDER BY id",
+            f"SELECT id, uuid, {name} AS name FROM cloud.`{table}` WHERE id > %s AND removed IS NULL AND {condition} ORDER BY id",
             [ids.get(table, 0)],
         )
     return Created(items)

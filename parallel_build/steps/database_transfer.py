@@ -78,9 +78,7 @@ def transfer(context: Context) -> dict[str, Any]:
 def _never_serving(context: Context) -> None:
     """Rule: a database that a management server is using is never emptied."""
     with session(new_database(context)) as database:
-        users = database.rows(
-            "SELECT DISTINCT USER AS u, HOST AS h FROM information_schema.PROCESSLIST WHERE USER = 'cloud'"
-        )
+        users = database.rows("SELECT DISTINCT USER AS u, HOST AS h FROM information_schema.PROCESSLIST WHERE USER = 'cloud'")
     if users:
         raise StepFailed(
             f"{context.configuration.new.database.source.name} has sessions of user cloud from {', '.join(str(u['h']) for u in users)}",

@@ -59,9 +59,7 @@ def write(context: Context) -> Outputs:
     with session(new_database(context)) as database:
         now = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         if now is None:
-            raise StepFailed(
-                f"{database.host.name}: cloud.configuration has no `host`", "the copy is not whole", "run `pulumi up` again"
-            )
+            raise StepFailed(f"{database.host.name}: cloud.configuration has no `host`", "the copy is not whole", "run `pulumi up` again")
         if "previous" not in records.facts("HostSetting"):
             records.remember("HostSetting", previous=str(now))
         context.intend("write host", value=wanted)

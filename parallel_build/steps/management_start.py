@@ -72,9 +72,7 @@ class ManagementStart:
         if facts.get("touched") is not None:
             return bool(facts["touched"])
         with contextlib.ExitStack() as stack:
-            watch = self._watch(
-                OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*facts["mark"])), upgrade=True
-            )
+            watch = self._watch(OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*facts["mark"])), upgrade=True)
             watch.read(self.context.progress)
             return watch.reading.touched
 
@@ -152,9 +150,7 @@ class ManagementStart:
         self.records.remember(self.record, good=evidence, failed=None)
         return evidence
 
-    def _watch(
-        self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None
-    ) -> StartWatch:
+    def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:
         expect = Expectation(self.context.configuration.new.version, upgrade, fingerprint)
         return StartWatch(self.machine, self.host, database, Cloud.new(self.context.site, self.machine), expect, follower)
 

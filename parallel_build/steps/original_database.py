@@ -89,6 +89,4 @@ def start(context: Context) -> None:
             except (ConnectionFailed, CommandFailed):
                 return False
 
-        wait_for(
-            f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress
-        )
+        wait_for(f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress)

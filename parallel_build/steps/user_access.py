@@ -66,9 +66,7 @@ def close_firewall(host: Host, allowed: Iterable[str]) -> None:
     networks = list(allowed)
     ports = ", ".join(str(port) for port in USER_PORTS)
     nft = "\n".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept" for net in networks)
-    tables = "\n".join(
-        f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks
-    )
+    tables = "\n".join(f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks)
     script = (
         "if command -v nft >/dev/null; then"
         + NFT_CLOSE.format(table=TABLE, accept=nft, ports=ports)

@@ -61,9 +61,7 @@ class Window(SwitchedStep):
         with session(original_database(context)) as database:
             ids = highest_ids(database)
         up = {
-            host["id"]: host["name"]
-            for host in Cloud.original(context.site).list("listHosts", type="Routing")
-            if host.get("state") == "Up"
+            host["id"]: host["name"] for host in Cloud.original(context.site).list("listHosts", type="Routing") if host.get("state") == "Up"
         }
         records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding)
         context.progress(f"{len(holding)} guards hold, the window is open")
