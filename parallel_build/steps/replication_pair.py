@@ -83,6 +83,9 @@ class ReplicationPair(Step):
         names = {server.host.name: server.prove() for server in servers}
         context.progress(f"configuration in force: {versions(names)}")
         source, replica = servers
+        if source.identity() is not None and source.identity() == replica.identity():
+            replica.renew_identity()
+            context.progress(f"{replica.host.name}: new server_uuid, it had that of {source.host.name}")
         with session(source.host) as on_source, session(replica.host) as on_replica:
             changed_account = self._account(context, on_source)
             self._replicate(context, on_source, on_replica, again=changed_account)
