@@ -1,0 +1,138 @@
+"""Running the copy's worker on the new server and following it from here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Host
+from parallel_build.database.access import Access, client_options
+from parallel_build.database.dialects import DatabaseServer
+from parallel_build.database.leftovers import RUN_FOLDER, UNIT
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+
+ABANDONED = 60  # seconds without a watcher after which the worker ends itself
+UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
+
+START = r"""
+run=$1 unit=$2 python=$3
+touch "$run/alive"
+systemctl reset-failed "$unit" 2>/dev/null || true
+exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
+  --property=TimeoutStopSec=20 "$python" "$run/worker.py" "$run"
+"""
+POLL = r"""
+run=$1 unit=$2
+touch "$run/alive" 2>/dev/null || true
+cat "$run/status.json" 2>/dev/null || echo '{}'
+systemctl is-active "$unit" 2>/dev/null || true
+"""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Programs on the new server: its Python 3 and its own family's client."""
+
+    python: str
+    client: str
+
+
+def find_tools(target: Host, server: DatabaseServer) -> Tools:
+    """Find what the worker needs.
+
+    Raises:
+        StepFailed: names what is missing on the new server.
+    """
+    found: dict[str, str] = {}
+    for meaning, names in (("Python 3", ("python3",)), ("client program", server.dialect.client), ("systemd-run", ("systemd-run",))):
+        result = target.run(
+            ["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], timeout=30, ok=(0, 1)
+        )
+        if not result.ok:
+            raise StepFailed(
+                f"{target.name} has no {meaning} ({' or '.join(names)})",
+                "the copy runs on the new database server, with that server's own client program",
+                f"install {names[0]} on {target.name}",
+            )
+        found[meaning] = result.stdout.strip()
+    return Tools(found["Python 3"], found["client program"])
+
+
+def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
+    """The client's words for a session on the original; where it is and the password are in its file."""
+    words = [tools.client, f"--defaults-file={RUN_FOLDER}/source.cnf", *_session_options(server)]
+    return [*words, "--quick", "--default-character-set=binary"]
+
+
+def target_command(tools: Tools, server: DatabaseServer, socket: str) -> list[str]:
+    """The client's words for a session on the new server itself."""
+    return [tools.client, "--no-defaults", f"--socket={socket}", "--user=root", *_session_options(server), "--default-character-set=utf8mb4"]
+
+
+def _session_options(server: DatabaseServer) -> list[str]:
+    options = ["--batch", "--raw", "--skip-column-names", "--unbuffered", "--skip-reconnect", "--max-allowed-packet=1G"]
+    return [*options, "--skip-binary-as-hex"] if server.family == "mysql" else options
+
+
+def compress_options(server: DatabaseServer) -> list[str]:
+    """How that family's client is told to compress what goes over the network."""
+    return ["--compression-algorithms=zstd,zlib", "--zstd-compression-level=1"] if server.family == "mysql" else ["--compress"]
+
+
+def start(target: Host, tools: Tools, server: DatabaseServer, access: Access, job: dict[str, Any], fifos: str, owner: str) -> None:
+    """Push the worker with its job and secrets, and start its unit.
+
+    Args:
+        fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
+    """
+    target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], timeout=30, cancellable=False)
+    target.run(["install", "-d", "-m", "700", "-o", owner, fifos], timeout=30, cancellable=False)
+    if access.authority:
+        target.write(f"{RUN_FOLDER}/ca.pem", access.authority)
+    target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, f"{RUN_FOLDER}/ca.pem"))
+    target.write(f"{RUN_FOLDER}/worker.py", Path(__file__).with_name("worker.py").read_text())
+    target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
+    target.script(START, [RUN_FOLDER, UNIT, tools.python], timeout=60, cancellable=False)
+
+
+def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], interval: float = 0.5) -> dict[str, Any]:
+    """Watch the worker until it is done.
+
+    Returns:
+        Its last status.
+    Raises:
+        StepFailed: it failed, with its words; or it ended without a word.
+        ConnectionFailed: the new server was out of reach for longer than UNREACHABLE seconds.
+        Cancelled: stopping was asked for.
+    """
+    last_seen = time.monotonic()
+    while True:
+        try:
+            result = target.script(POLL, [RUN_FOLDER, UNIT], timeout=20)
+        except (ConnectionFailed, CommandFailed):
+            if time.monotonic() - last_seen > UNREACHABLE:
+                raise
+            cancel.wait(1)
+            continue
+        last_seen = time.monotonic()
+        text, _, unit_state = result.stdout.strip().rpartition("\n")
+        status: dict[str, Any] = json.loads(text or "{}")
+        if status:
+            tell(status)
+        if status.get("state") == "done":
+            return status
+        if status.get("state") == "failed":
+            raise StepFailed(f"{target.name}: the copy stopped", str(status["error"]), "put that right, then run the same command again: it starts the copy anew")
+        if unit_state in ("inactive", "failed"):
+            journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], timeout=30, ok=None).stdout
+            raise StepFailed(
+                f"{target.name}: the copy's program ended without a word",
+                " | ".join(journal.split("\n")).strip(" |"),
+                "run the same command again: it starts the copy anew",
+            )
+        cancel.wait(interval)

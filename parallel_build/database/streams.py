@@ -1,0 +1,165 @@
+"""The statements of a copy: how a table's rows are read on the original and taken in on the new server. Pure text, no server.
+
+The original formats each row itself in one SELECT that its own client program prints raw; the new server reads that text with LOAD DATA
+from a named pipe. The format is LOAD DATA's own, so nothing in between has to understand it:
+
+* fields end with a tab, rows with a newline; text fields are enclosed in `"`, with `\\` and `"` escaped, everything else is bare;
+* NULL is the bare word NULL, which is why every text field is enclosed;
+* text travels as the bytes of its column (cast to binary, loaded as character set binary): no conversion, so nothing can be lost in one;
+* FLOAT is read as DOUBLE, because a server prints a FLOAT with six digits only; BIT as a number; JSON as utf8mb4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parallel_build.database.schema import Column, Table, split_create
+from parallel_build.database.session import quote
+
+TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
+BINARY_TYPES = frozenset({
+    "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob",
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection",
+})  # fmt: skip
+BARE_TYPES = frozenset({
+    "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "date", "datetime", "timestamp", "time", "year",
+    "inet4", "inet6", "uuid",
+})  # fmt: skip
+FORMAT = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+# Rows of a table smaller than this are a matter of milliseconds: its keys are made with it.
+DEFER_KEYS_FROM = 4 << 20
+CHUNK_BYTES = 96 << 20
+
+SOURCE_SETTINGS = (
+    "SET SESSION sql_mode = ''",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION net_write_timeout = 86400, net_read_timeout = 86400, wait_timeout = 86400",
+    "SET SESSION lock_wait_timeout = 5",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+)
+# Zero dates and 0 in AUTO_INCREMENT columns are taken as they are; whatever does not fit its column is an error, not a warning.
+TARGET_SETTINGS = (
+    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ALLOW_INVALID_DATES'",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION foreign_key_checks = 0",
+    "SET SESSION wait_timeout = 86400",
+)
+
+
+def literal(text: str) -> str:
+    """A string literal that is right under every sql_mode used here."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def unsupported(table: Table) -> list[str]:
+    """Columns whose type is not brought over, as `table.column (type)`."""
+    known = TEXT_TYPES | BINARY_TYPES | BARE_TYPES | {"float", "bit", "json"}
+    return [
+        f"{table.schema}.{table.name}.{column.name} ({column.full_type})"
+        for column in table.written_columns
+        if column.type not in known
+    ]
+
+
+def read_expression(column: Column) -> str:
+    """What the SELECT has for a column."""
+    name = quote(column.name)
+    if column.type in BARE_TYPES:
+        return name
+    if column.type == "float":
+        return f"{name} + 0e0"
+    if column.type == "bit":
+        return f"{name} + 0"
+    value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
+    return f"CONCAT(0x22, REPLACE(REPLACE(CAST({value} AS BINARY), 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
+
+
+def select(table: Table, where: str = "") -> str:
+    """The statement that reads a table, or the part of it that `where` names, on the original."""
+    columns = ", ".join(read_expression(column) for column in table.written_columns)
+    # Without the hint a server may read a range by a secondary key, one random page a row.
+    hint = " FORCE INDEX (PRIMARY)" if table.primary_key else ""
+    return f"SELECT {columns} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")
+
+
+def load(table: Table, path: str) -> str:
+    """The statement that takes a table's rows in from the named pipe `path` on the new server."""
+    targets: list[str] = []
+    sets: list[str] = []
+    for number, column in enumerate(table.written_columns):
+        if column.type in ("bit", "json"):
+            targets.append(f"@v{number}")
+            value = f"CAST(@v{number} AS UNSIGNED)" if column.type == "bit" else f"CONVERT(@v{number} USING utf8mb4)"
+            sets.append(f"{quote(column.name)} = {value}")
+        else:
+            targets.append(quote(column.name))
+    statement = f"LOAD DATA INFILE {literal(path)} INTO TABLE {table.full_name} CHARACTER SET binary {FORMAT} ({', '.join(targets)})"
+    return statement + (f" SET {', '.join(sets)}" if sets else "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of work for one stream.
+
+    Attributes:
+        table: the table.
+        where: the range of its first primary key column, empty for all of it.
+        weight: estimated bytes in the original's clustered index, for progress and order.
+    """
+
+    table: Table
+    where: str
+    weight: int
+
+
+def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_BYTES) -> list[str]:
+    """Conditions that cut a table into pieces of about `chunk` bytes by its first primary key column.
+
+    Args:
+        low: smallest value of that column, None for an empty table.
+        high: largest value.
+        chunk: bytes of the clustered index in one piece.
+    Returns:
+        Conditions that together hold for every row exactly once, also for rows outside of low..high (added since they were asked for).
+    """
+    column = table.range_column
+    pieces = max(1, table.data_bytes // chunk)
+    if column is None or low is None or high is None or pieces == 1 or high - low < pieces:
+        return [""]
+    name = quote(column)
+    bounds = [low + (high - low + 1) * number // pieces for number in range(1, pieces)]
+    conditions = [f"{name} < {bounds[0]}"]
+    conditions += [f"{name} >= {start} AND {name} < {end}" for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [*conditions, f"{name} >= {bounds[-1]}"]
+
+
+def deferred(table: Table) -> bool:
+    """Whether the table's secondary keys are built after its rows are in."""
+    if table.data_bytes < DEFER_KEYS_FROM:
+        return False
+    parts = split_create(table)
+    return bool(parts.keys or parts.foreign_keys)
+
+
+def create_statement(table: Table) -> str:
+    """The statement that makes the table before its rows come, with or without its secondary keys."""
+    return split_create(table).create if deferred(table) else table.create
+
+
+def finish_statements(table: Table) -> list[str]:
+    """What makes the table whole once its rows are in: all keys in one statement, so that the rows are read once for all of them."""
+    if not deferred(table):
+        return []
+    parts = split_create(table)
+    statements = []
+    if parts.keys:
+        statements.append(f"ALTER TABLE {table.full_name} " + ", ".join(f"ADD {clause}" for clause in parts.keys))
+    if parts.foreign_keys:
+        statements.append(f"ALTER TABLE {table.full_name} " + ", ".join(f"ADD {clause}" for clause in parts.foreign_keys))
+    return statements
+
+
+def session_settings(settings: Sequence[str]) -> str:
+    """Settings as one script for a client program."""
+    return ";\n".join(settings) + ";\n"

@@ -1,0 +1,378 @@
+"""The program that runs on the new database server during a copy: it pipes rows from the original into the server beside it.
+
+Pushed as text and run by the server's own Python 3 with nothing but the standard library, as the transient systemd unit `cutover-copy`.
+It understands neither SQL nor rows: every statement is in its job file. Its folder holds
+
+* `job.json` (mode 600): statements, client command lines, what to limit;
+* `source.cnf` (mode 600): how to reach the original, with the password;
+* `status.json`: replaced twice a second with bytes, rows and finished tables;
+* `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
+
+Each stream has one client session on the original, all in one consistent snapshot, and one on the new server.
+"""
+
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
+from __future__ import annotations
+
+import collections
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+READ_SIZE = 1 << 20
+
+
+class Failed(Exception):
+    """The copy can't go on; the text is for the operator."""
+
+
+class Client:
+    """One session through the server's client program, kept open; answers are read up to a marker that nothing else can contain."""
+
+    def __init__(self, argv: List[str], marker: str, name: str) -> None:
+        self.name = name
+        self.marker = marker.encode()
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self.errors: collections.deque[str] = collections.deque(maxlen=20)
+        self.reader = threading.Thread(target=self._read_errors, daemon=True)
+        self.reader.start()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.errors.append(line.decode(errors="replace").strip())
+
+    def send(self, statement: str) -> None:
+        """Hand over a statement, and one that answers the marker and the number of rows found before it."""
+        text = statement.rstrip(";\n") + ";\nSELECT CONCAT('%s ', FOUND_ROWS(), ' ', ROW_COUNT());\n" % self.marker.decode()
+        assert self.process.stdin is not None
+        try:
+            data = text.encode()
+            while data:
+                data = data[self.process.stdin.write(data) :]
+        except OSError:
+            raise self.failure() from None
+
+    def receive(self, sink: Callable[[bytes], None]) -> List[str]:
+        """Hand everything up to the marker to `sink`; return the words after it."""
+        assert self.process.stdout is not None
+        held = b""
+        keep = len(self.marker) + 64
+        while True:
+            data = self.process.stdout.read(READ_SIZE)
+            if not data:
+                raise self.failure()
+            held += data
+            # The marker's line is the last that comes before the session falls silent.
+            found = held.rfind(self.marker, max(0, len(held) - keep))
+            if found >= 0 and held.endswith(b"\n"):
+                sink(held[:found])
+                return held[found + len(self.marker) :].decode().split()
+            if len(held) > keep:
+                sink(held[:-keep])
+                held = held[-keep:]
+
+    def ask(self, statement: str) -> str:
+        """Run a statement and return what it prints."""
+        parts: List[bytes] = []
+        self.send(statement)
+        self.receive(parts.append)
+        return b"".join(parts).decode(errors="replace")
+
+    def failure(self) -> Failed:
+        """What the client said when it ended."""
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.reader.join(2)
+        return Failed("%s: %s" % (self.name, " | ".join(self.errors) or "the session ended without a word"))
+
+    def close(self) -> None:
+        """End the session at once."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Copy:
+    """One run of the job."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        with open(os.path.join(folder, "job.json")) as file:
+            self.job: Dict[str, Any] = json.load(file)
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.stopped = threading.Event()
+        self.error = ""
+        self.status: Dict[str, Any] = {
+            "state": "running", "phase": "connecting", "error": "", "bytes": 0, "rows": 0, "done": 0, "tables_done": 0,
+            "started": time.time(), "position": [], "tables": {}, "warnings": [], "building": [], "compressed": False,
+            "locked_seconds": 0.0, "finished_bytes": 0,
+        }  # fmt: skip
+        # Every part is a task; the statements that finish a table become tasks once its last part is in.
+        self.parts: collections.deque[Dict[str, Any]] = collections.deque(self.job["parts"])
+        self.finishing: collections.deque[str] = collections.deque()
+        self.open_parts: Dict[str, int] = collections.Counter(part["table"] for part in self.job["parts"])
+        self.busy = 0
+        self.clients: List[Client] = []
+
+    # -- sessions --------------------------------------------------------------------------------------------------------------
+    def source(self, compress: bool) -> Client:
+        argv = self.job["source"] + (self.job["compress_options"] if compress else [])
+        return self.keep(Client(argv, self.job["marker"], "reading from the original"), self.job["source_settings"])
+
+    def target(self) -> Client:
+        return self.keep(Client(self.job["target"], self.job["marker"], "writing to the new server"), self.job["target_settings"])
+
+    def keep(self, client: Client, settings: str) -> Client:
+        with self.lock:
+            self.clients.append(client)
+        client.ask(settings)
+        return client
+
+    def slow_network(self, client: Client) -> bool:
+        """Whether compressing pays: the network carries less than the servers could feed it."""
+        best = 0.0
+        for _ in range(4):
+            started = time.time()
+            size = len(client.ask("SELECT REPEAT('x', 4194304)"))
+            best = max(best, size / max(time.time() - started, 1e-6))
+            if best > self.job["compress_below"]:
+                return False
+        return True
+
+    def connect(self) -> List[Client]:
+        """Open the reading sessions, all in one snapshot."""
+        first = self.source(compress=False)
+        compress = self.job["compress"]
+        if compress is None:
+            compress = self.slow_network(first)
+        self.status["compressed"] = compress
+        readers = [self.source(compress) for _ in range(self.job["streams"])]
+        if not self.job["snapshot"]:
+            first.close()
+            return readers
+        begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        for attempt in range(self.job["lock_attempts"]):
+            try:
+                # Held for as long as the sessions need to begin, some milliseconds. A statement that runs on the original for longer than
+                # lock_wait_timeout makes the lock give up, so that nobody queues behind it.
+                first.ask("FLUSH TABLES WITH READ LOCK")
+                break
+            except Failed as problem:
+                if "Lock wait timeout" not in str(problem) or attempt + 1 == self.job["lock_attempts"]:
+                    raise
+                first = self.source(compress=False)
+                self.pause(2 + attempt)
+        locked = time.time()
+        for reader in readers:
+            reader.ask(begin)
+        position = first.ask(self.job["position"]).split()
+        first.ask("UNLOCK TABLES")
+        self.status["position"] = position
+        self.status["locked_seconds"] = round(time.time() - locked, 3)
+        first.close()
+        return readers
+
+    def pause(self, seconds: float) -> None:
+        if self.stopped.wait(seconds):
+            raise Failed("stopped")
+
+    # -- work ------------------------------------------------------------------------------------------------------------------
+    def next_task(self) -> Optional[Any]:
+        """A table to finish first, else the largest part that is left; None when nothing will come any more."""
+        with self.changed:
+            while not self.stopped.is_set():
+                if self.finishing:
+                    self.busy += 1
+                    return self.finishing.popleft()
+                if self.parts:
+                    self.busy += 1
+                    return self.parts.popleft()
+                if not self.busy:
+                    return None
+                self.changed.wait(0.5)
+        return None
+
+    def task_done(self, part: Optional[Dict[str, Any]], table: str) -> None:
+        with self.changed:
+            self.busy -= 1
+            if part is not None:
+                self.open_parts[table] -= 1
+                self.status["done"] += part["weight"]
+                if self.open_parts[table] == 0:
+                    if self.job["finish"].get(table):
+                        self.finishing.append(table)
+                    else:
+                        self.status["tables_done"] += 1
+            else:
+                self.status["tables_done"] += 1
+            self.changed.notify_all()
+
+    def stream(self, number: int, reader: Client) -> None:
+        try:
+            writer = self.target()
+            while not self.stopped.is_set():
+                task = self.next_task()
+                if task is None:
+                    break
+                if isinstance(task, str):
+                    self.finish(writer, task)
+                else:
+                    self.copy_part(number, reader, writer, task)
+            writer.close()
+        except Exception as problem:  # any failure of one stream ends them all, with its words
+            self.fail(str(problem) if isinstance(problem, Failed) else "%s: %s" % (type(problem).__name__, problem))
+        finally:
+            reader.close()
+
+    def finish(self, writer: Client, table: str) -> None:
+        with self.lock:
+            self.status["building"].append(table)
+        started = time.time()
+        for statement in self.job["finish"][table]:
+            writer.ask(statement)
+        with self.lock:
+            self.status["building"].remove(table)
+            entry = self.status["tables"].setdefault(table, {"rows": 0, "bytes": 0, "seconds": 0.0})
+            entry["keys_seconds"] = round(time.time() - started, 3)
+        self.task_done(None, table)
+
+    def copy_part(self, number: int, reader: Client, writer: Client, part: Dict[str, Any]) -> None:
+        started = time.time()
+        fifo = os.path.join(self.job["fifo_folder"], "stream%d" % number)
+        if not os.path.exists(fifo):
+            os.mkfifo(fifo)
+            os.chmod(fifo, 0o666)  # the folder is the database server's own, mode 700
+        writer.send(part["load"].replace(self.job["fifo_mark"], fifo))
+        pipe = self.open_pipe(fifo, writer)
+        moved = [0]
+        throttle = self.job["bytes_per_second"] / self.job["streams"] if self.job["bytes_per_second"] else 0
+
+        def sink(data: bytes) -> None:
+            if self.stopped.is_set():
+                raise Failed("stopped")
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[os.write(pipe, view) :]
+                except BrokenPipeError:
+                    raise self.broken(writer, part) from None
+            moved[0] += len(data)
+            with self.lock:
+                self.status["bytes"] += len(data)
+            if throttle:
+                ahead = moved[0] / throttle - (time.time() - started)
+                if ahead > 0:
+                    self.pause(ahead)
+
+        try:
+            reader.send(part["select"])
+            found = int(reader.receive(sink)[0])
+        finally:
+            os.close(pipe)
+        taken = int(writer.receive(lambda data: None)[1])
+        if taken != found:
+            raise Failed("table %s: %d rows were read and %d written" % (part["table"], found, taken))
+        with self.lock:
+            self.status["rows"] += taken
+            entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})
+            self.status["finished_bytes"] += moved[0]
+            entry["rows"] += taken
+            entry["bytes"] += moved[0]
+            entry["seconds"] = round(entry["seconds"] + time.time() - started, 3)
+        self.task_done(part, part["table"])
+
+    def open_pipe(self, fifo: str, writer: Client) -> int:
+        """The writing end, once the server has opened the reading end; a server that refuses the statement never does."""
+        deadline = time.time() + 120
+        wait = 0.0002
+        while True:
+            try:
+                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as problem:
+                if problem.errno != errno.ENXIO:
+                    raise
+                if writer.process.poll() is not None or writer.errors:
+                    raise writer.failure() from None
+                if time.time() > deadline or self.stopped.is_set():
+                    raise Failed("the new server did not open its end of the pipe %s" % fifo) from None
+                time.sleep(wait)
+                wait = min(wait * 2, 0.02)
+                continue
+            os.set_blocking(descriptor, True)
+            return descriptor
+
+    def broken(self, writer: Client, part: Dict[str, Any]) -> Failed:
+        """The server closed its end: its client says why."""
+        try:
+            writer.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return Failed("table %s: the new server stopped reading" % part["table"])
+        return Failed("table %s: %s" % (part["table"], writer.failure()))
+
+    def fail(self, text: str) -> None:
+        with self.changed:
+            if not self.error:
+                self.error = text
+            self.stopped.set()
+            # Streams wait inside reads that only the end of their sessions ends.
+            for client in self.clients:
+                client.process.kill()
+            self.changed.notify_all()
+
+    # -- watching --------------------------------------------------------------------------------------------------------------
+    def watch(self) -> None:
+        """Write the status; end the copy when nobody watches it any more."""
+        alive = os.path.join(self.folder, "alive")
+        while not self.stopped.wait(0.25):
+            self.write_status()
+            if time.time() - os.stat(alive).st_mtime > self.job["abandoned"]:
+                self.fail("nobody watched the copy for %d s" % self.job["abandoned"])
+
+    def write_status(self) -> None:
+        with self.lock:
+            # What there is to say of each table is long, and wanted once.
+            brief = self.status["state"] == "running"
+            text = json.dumps({key: value for key, value in self.status.items() if not brief or key != "tables"}) + "\n"
+        path = os.path.join(self.folder, "status.json")
+        with open(path + ".new", "w") as file:
+            file.write(text)
+        os.replace(path + ".new", path)
+
+    def run(self) -> int:
+        signal.signal(signal.SIGTERM, lambda number, frame: self.fail("stopped"))
+        watcher = threading.Thread(target=self.watch, daemon=True)
+        watcher.start()
+        try:
+            readers = self.connect()
+            self.status["phase"] = "copying"
+            threads = [
+                threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except Failed as problem:
+            self.fail(str(problem))
+        with self.lock:
+            self.status["state"] = "failed" if self.error else "done"
+            self.status["error"] = self.error
+            self.status["ended"] = time.time()
+        self.stopped.set()
+        watcher.join()
+        self.write_status()
+        return 1 if self.error else 0
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(Copy(sys.argv[1]).run())

@@ -1,0 +1,149 @@
+"""Real database servers in machines of their own, reached over SSH as the product does: for the tests and benchmarks of the database room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.configuration import Server, Ssh
+from parallel_build.connection import Host
+from parallel_build.database.session import find_socket
+from parallel_build.machines import container, namespace
+from parallel_build.machines.provisioning import File, Provisioning
+from parallel_build.secret import Secret
+
+READY = 90.0
+NETWORK = "10.93.0"
+MARIADB_CONF = "/etc/mysql/mariadb.conf.d/90-stand.cnf"
+MYSQL_CONF = "/etc/mysql/mysql.conf.d/zz-stand.cnf"
+
+
+@dataclass
+class Stand:
+    """A network namespace with a bridge, and the machines on it; everything goes when `close` is called."""
+
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="stand-")))
+    name: str = field(default_factory=lambda: f"dbt{secrets.token_hex(3)}")
+    cancel: CancelToken = field(default_factory=CancelToken)
+
+    def __post_init__(self) -> None:
+        self._own = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self._hosts: dict[str, Host] = {}
+        _run("ip", "netns", "add", self.name)
+        _run("ip", "-n", self.name, "link", "set", "lo", "up")
+        _run("ip", "-n", self.name, "link", "add", "lab0", "type", "bridge")
+        _run("ip", "-n", self.name, "address", "add", f"{NETWORK}.1/24", "dev", "lab0")
+        _run("ip", "-n", self.name, "link", "set", "lab0", "up")
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "operator"))
+        # Whatever this process starts from now on, ssh above all, is inside the namespace.
+        namespace.enter(self.name)
+
+    def add(self, name: str, root: Path, number: int, settings: Mapping[str, str] | None = None) -> Host:
+        """Make a machine with a running database server and return the session to it.
+
+        Args:
+            root: root file system of an image with MariaDB or MySQL.
+            number: last part of its address, and its server_id.
+            settings: `[mysqld]` lines beyond the usual ones.
+        """
+        family = "mariadb" if (root / "usr/sbin/mariadbd").exists() else "mysql"
+        address = f"{NETWORK}.{number}"
+        key = self.folder / f"key-{name}"
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+        public = Path(f"{key}.pub").read_text().strip()
+        lines = {
+            "bind-address": "0.0.0.0",
+            "server_id": str(number),
+            "log_bin": "mysql-bin",
+            "binlog_format": "ROW",
+            "innodb_buffer_pool_size": "512M",
+            "innodb_rollback_on_timeout": "1",
+            "innodb_lock_wait_timeout": "600",
+            "max_connections": "700",
+            **(settings or {}),
+        }
+        conf = "[mysqld]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+        provisioning = Provisioning(
+            hostname=name,
+            address=address,
+            host_key_private=Secret(key.read_text()),
+            host_key_public=public,
+            authorized_keys=((self.folder / "operator.pub").read_text().strip(),),
+            files=(File(MARIADB_CONF if family == "mariadb" else MYSQL_CONF, conf),),
+            enabled_units=(family,),
+        )
+        container.create(
+            container.ContainerSpec(name, root, self.folder / "machines", self.name, "lab0", provisioning), timeout=READY
+        )
+        ssh = Ssh(identity_file=self.folder / "operator", config_file=Path("/dev/null"))
+        host = Host(Server(name=name, address=address), ssh, self.folder, public, self.cancel)
+        self._hosts[name] = host
+        self.wait(host)
+        if family == "mysql":
+            # Debian's MySQL lets root in through its socket already; nothing to set.
+            pass
+        return host
+
+    def wait(self, host: Host) -> None:
+        """Until the database server of `host` answers."""
+
+        def answers() -> bool:
+            if not host.reachable() or find_socket(host) is None:
+                return False
+            client = "mariadb" if host.run(["which", "mariadb"], timeout=10, ok=None).ok else "mysql"
+            return host.run([client, "-e", "SELECT 1"], timeout=20, ok=None).ok
+
+        wait_for(f"the database server of {host.name}", answers, timeout=READY, cancel=self.cancel, interval=0.3)
+
+    def machines(self) -> Path:
+        """The folder that `container` keeps the machines in."""
+        return self.folder / "machines"
+
+    def close(self) -> None:
+        """Delete every machine, the namespace and the folder, and go back to the network this process came from."""
+        for name, host in self._hosts.items():
+            host.close()
+            container.delete(self.machines(), name)
+        with contextlib.suppress(OSError):
+            import ctypes
+
+            ctypes.CDLL(None, use_errno=True).setns(self._own, namespace.CLONE_NEWNET)
+        os.close(self._own)
+        _run("ip", "netns", "delete", self.name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def stand() -> Iterator[Stand]:
+    """A stand for the time of the block."""
+    made = Stand()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def sql(host: Host, statements: str, *, timeout: float = 600, options: Sequence[str] = ()) -> str:
+    """Run statements as root through the server's own client; its plain output."""
+    client = "mariadb" if host.run(["which", "mariadb"], timeout=10, ok=None).ok else "mysql"
+    return host.run(
+        [client, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", *options], input=statements, timeout=timeout
+    ).stdout
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+
+
+def seconds_of(started: float) -> float:
+    """Seconds since `started` (time.monotonic)."""
+    return round(time.monotonic() - started, 3)
