@@ -1,0 +1,10 @@
+DROP DATABASE IF EXISTS `cloud`;
+CREATE DATABASE `cloud`;
+DROP USER IF EXISTS '@DBUSER@'@'localhost';
+DROP USER IF EXISTS '@DBUSER@'@'%';
+CREATE USER '@DBUSER@'@'localhost' IDENTIFIED BY '@DBPW@';
+CREATE USER '@DBUSER@'@'%' IDENTIFIED BY '@DBPW@';
+GRANT ALL ON `cloud`.* TO '@DBUSER@'@'localhost';
+GRANT ALL ON `cloud`.* TO '@DBUSER@'@'%';
+GRANT PROCESS ON *.* TO '@DBUSER@'@'localhost';
+GRANT PROCESS ON *.* TO '@DBUSER@'@'%';

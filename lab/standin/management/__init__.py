@@ -1,0 +1,1 @@
+"""The management server: schema upgrade, cluster, agents, system VMs, templates and the API."""

@@ -1,0 +1,223 @@
+"""Networks and VPCs: listed, restarted, made and deleted."""
+from __future__ import annotations
+
+import ipaddress
+import uuid
+
+from ...shared.database import Row, utcnow
+from .. import alerts
+from ..agents import CommandFailed
+from ..jobs import JobFailed
+from ..routers import RestartRefused, WrongState
+from .common import owner, visible
+from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success, when
+from .topology import zone_names
+
+QUERY = "SELECT * FROM networks WHERE removed IS NULL"
+CAPABILITIES: dict[str, list[tuple[str, str, bool]]] = {
+    "SourceNat": [("SupportedSourceNatTypes", "peraccount", True), ("RedundantRouter", "false", True)],
+    "Vpn": [("SupportedVpnTypes", "pptp,l2tp,ipsec", False), ("VpnTypes", "s2svpn", False)],
+    "Dhcp": [("DhcpAccrossMultipleSubnets", "true", False)],
+    "NetworkACL": [("SupportedProtocols", "tcp,udp,icmp", False)],
+    "PortForwarding": [("SupportedProtocols", "tcp,udp", False)],
+    "Firewall": [("SupportedProtocols", "tcp,udp,icmp", False)],
+    "Dns": [("AllowDnsSuffixModification", "true", False)],
+    "StaticNat": [("ElasticIp", "false", False), ("AssociatePublicIP", "true", False)],
+    "Lb": [("SupportedProtocols", "tcp, udp, tcp-proxy", False), ("LbSchemes", "Public", False)],
+}
+
+
+def _services(call: Call, table: str, column: str, row_id: int, *, capabilities: bool) -> list[Response]:
+    if not call.cloud.has(table):
+        return []
+    providers: dict[str, list[str]] = {}
+    for row in call.cloud.rows(f"SELECT service, provider FROM `{table}` WHERE `{column}` = %s ORDER BY id", row_id):
+        providers.setdefault(row["service"], []).append(row["provider"])
+    result = []
+    for service, names in providers.items():
+        entry: Response = {"name": service, "provider": [{"name": name} for name in names]}
+        if capabilities:
+            entry["capability"] = [
+                {"name": name, "value": value, "canchooseservicecapability": choice}
+                for name, value, choice in CAPABILITIES.get(service, [])]
+        result.append(entry)
+    return result
+
+
+@command("listNetworks")
+def list_networks(call: Call) -> Response:
+    """Return the guest networks, newest first; with issystem the system's."""
+    zone, vpc = call.maybe("data_center", "zoneid"), call.maybe("vpc", "vpcid")
+    kind = "<>" if call.flag("issystem") else "="
+    rows = visible(call, call.cloud.rows(QUERY + f" AND traffic_type {kind} 'Guest' ORDER BY id DESC"))
+    return call.page([network(call, row) for row in rows if (
+        call.text("id") in ("", row["uuid"]) and call.text("type").lower() in ("", "all", (row["guest_type"] or "").lower())
+        and (zone is None or row["data_center_id"] == zone["id"]) and (vpc is None or row["vpc_id"] == vpc["id"])
+        and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
+        and (not call.text("forvpc") or call.flag("forvpc") == (row["vpc_id"] is not None))
+        and call.matches(row["name"]))], "network")
+
+
+def network(call: Call, row: Row) -> Response:
+    """Return one network as it is listed."""
+    offering, zone = call.look_up("network_offerings", row["network_offering_id"]), call.look_up(
+        "data_center", row["data_center_id"])
+    vpc = call.look_up("vpc", row["vpc_id"])
+    physical = call.look_up("physical_network", row["physical_network_id"]) if call.cloud.has("physical_network") else {}
+    acl = call.look_up("network_acl", row["network_acl_id"]) if call.cloud.has("network_acl") else {}
+    is_account = row["acl_type"] == "Account"
+    netmask = str(ipaddress.ip_network(row["cidr"], strict=False).netmask) if row["cidr"] else None
+    vlan = (row["broadcast_uri"] or "").partition("://")[2] or None
+    service = _services(call, "ntwk_service_map", "network_id", row["id"], capabilities=True)
+    who = owner(call, row)
+    values: Response = {
+        "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"],
+        "broadcastdomaintype": row["broadcast_domain_type"], "traffictype": row["traffic_type"],
+        "gateway": row["gateway"], "netmask": netmask, "cidr": row["cidr"], **zone_names(call, row["data_center_id"]),
+        "networkofferingid": offering.get("uuid"), "networkofferingname": offering.get("name"),
+        "networkofferingdisplaytext": offering.get("display_text"),
+        "networkofferingconservemode": bool(offering.get("conserve_mode")),
+        "networkofferingavailability": offering.get("availability"), "issystem": bool(offering.get("system_only")),
+        "state": row["state"], "related": row["uuid"], "broadcasturi": row["broadcast_uri"],
+        "dns1": row["dns1"] or zone.get("dns1"), "dns2": row["dns2"] or zone.get("dns2"), "type": row["guest_type"],
+        "vlan": vlan, "acltype": row["acl_type"], "account": who["account"] if is_account else None,
+        "subdomainaccess": None if is_account or not row["acl_type"] else True, "domainid": who["domainid"],
+        "domain": who["domain"], "domainpath": who["domainpath"], "service": service,
+        "networkdomain": row["network_domain"], "physicalnetworkid": physical.get("uuid"),
+        "restartrequired": bool(row["restart_required"]), "specifyvlan": bool(offering.get("specify_vlan")),
+        "specifyipranges": bool(row["specify_ip_ranges"]), "vpcid": vpc.get("uuid"), "vpcname": vpc.get("name"),
+        "canusefordeploy": True, "ispersistent": bool(offering.get("is_persistent")), "tags": [], "details": {},
+        "displaynetwork": bool(row["display_network"]), "aclid": acl.get("uuid"), "aclname": acl.get("name"),
+        "strechedl2subnet": bool(row["streched_l2"]), "redundantrouter": bool(row["redundant"]),
+        "supportsvmautoscaling": bool(offering.get("supports_vm_autoscaling")), "created": when(row["created"]),
+        "receivedbytes": 0, "sentbytes": 0}
+    if any(entry["name"] == "Firewall" for entry in service):
+        values["egressdefaultpolicy"] = bool(offering.get("egress_default_policy"))
+    return present(values | {
+        "publicmtu": row["public_mtu"], "privatemtu": row["private_mtu"], "hasannotations": False})
+
+
+@command("listVPCs")
+def list_vpcs(call: Call) -> Response:
+    """Return the VPCs with their networks."""
+    rows = visible(call, call.cloud.rows("SELECT * FROM vpc WHERE removed IS NULL ORDER BY id DESC"))
+    return call.page([vpc_entry(call, row) for row in rows if (
+        call.text("id") in ("", row["uuid"]) and call.text("state").lower() in ("", row["state"].lower())
+        and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
+        and call.matches(row["name"]))], "vpc")
+
+
+def vpc_entry(call: Call, row: Row) -> Response:
+    """Return one VPC as it is listed."""
+    offering = call.look_up("vpc_offerings", row["vpc_offering_id"])
+    networks = call.cloud.rows(QUERY + " AND vpc_id = %s ORDER BY id", row["id"])
+    return present({
+        "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"], "state": row["state"],
+        **zone_names(call, row["zone_id"]),
+        "service": _services(call, "vpc_service_map", "vpc_id", row["id"], capabilities=False), "cidr": row["cidr"],
+        "vpcofferingid": offering.get("uuid"), "vpcofferingname": offering.get("name"),
+        "created": when(row["created"]), **owner(call, row), "network": [network(call, entry) for entry in networks],
+        "restartrequired": bool(row["restart_required"]), "networkdomain": row["network_domain"], "tags": [],
+        "fordisplay": bool(row["display"]), "distributedvpcrouter": bool(row["uses_distributed_router"]),
+        "regionlevelvpc": bool(row["region_level_vpc"]), "redundantvpcrouter": bool(row["redundant"]),
+        "publicmtu": row["public_mtu"], "hasannotations": False})
+
+
+def _restart(call: Call, row: Row, kind: str) -> Response:
+    routers = call.system_vms.routers
+    act = routers.restart_network if kind == "Network" else routers.restart_vpc
+    cleanup, livepatch = call.flag("cleanup"), call.flag("livepatch")
+
+    def work() -> Response:
+        start = alerts.add_event(
+            call.server, f"{kind.upper()}.RESTART", f"restarting {kind.lower()} {row['name']}", state="Started",
+            user_id=call.caller.user_id, account_id=row["account_id"], domain_id=row["domain_id"],
+            resource_id=row["id"], resource_type="Vpc" if kind == "Vpc" else kind)
+        try:
+            act(row, cleanup=cleanup, livepatch=livepatch)
+        except WrongState as failure:
+            raise JobFailed(str(failure), PARAM_ERROR) from failure
+        except (RestartRefused, CommandFailed) as failure:
+            alerts.add_event(
+                call.server, f"{kind.upper()}.RESTART", f"Error while restarting {kind.lower()} {row['name']}",
+                level="ERROR", start_id=start, account_id=row["account_id"], domain_id=row["domain_id"])
+            raise JobFailed(f"Failed to restart {kind.lower()}: {failure}") from failure
+        alerts.add_event(
+            call.server, f"{kind.upper()}.RESTART", f"Successfully completed restarting {kind.lower()} {row['name']}",
+            start_id=start, account_id=row["account_id"], domain_id=row["domain_id"])
+        return {"null": success()}
+
+    return {"jobid": call.jobs.submit(
+        call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, row["id"], work)}
+
+
+@command("restartNetwork")
+def restart_network(call: Call) -> Response:
+    """Restart a network; with cleanup its routers are made anew."""
+    return _restart(call, call.find("networks", "id"), "Network")
+
+
+@command("restartVPC")
+def restart_vpc(call: Call) -> Response:
+    """Restart a VPC; with cleanup its routers are made anew."""
+    return _restart(call, call.find("vpc", "id"), "Vpc")
+
+
+@command("createNetwork")
+def create_network(call: Call) -> Response:
+    """Add an isolated network; it is implemented when its first VM starts."""
+    zone, offering = call.find("data_center", "zoneid"), call.find("network_offerings", "networkofferingid")
+    name = call.required("name")
+    gateway = call.text("gateway", "10.1.1.1")
+    netmask = call.text("netmask", "255.255.255.0")
+    cidr = str(ipaddress.ip_network(f"{gateway}/{netmask}", strict=False))
+    sibling = call.cloud.row(QUERY + " AND traffic_type = 'Guest' AND guest_type = 'Isolated' ORDER BY id LIMIT 1")
+    account = call.cloud.row("SELECT * FROM account WHERE id = %s", call.caller.account_id) or {}
+    network_id = call.cloud.insert(
+        "networks", name=name, uuid=str(uuid.uuid4()), display_text=call.text("displaytext", name),
+        traffic_type="Guest", broadcast_domain_type="Vlan", gateway=gateway, cidr=cidr, mode="Dhcp",
+        network_offering_id=offering["id"], physical_network_id=sibling["physical_network_id"] if sibling else None,
+        data_center_id=zone["id"], guru_name="ExternalGuestNetworkGuru", state="Allocated", related=0,
+        domain_id=call.caller.domain_id, account_id=call.caller.account_id, set_fields=0, acl_type="Account",
+        network_domain=account.get("network_domain"), guest_type=offering["guest_type"], restart_required=0,
+        created=utcnow(), specify_ip_ranges=0, display_network=1, streched_l2=0, redundant=0, public_mtu=1500,
+        private_mtu=1500)
+    call.cloud.update("networks", network_id, related=network_id)
+    if call.cloud.has("ntwk_offering_service_map") and call.cloud.has("ntwk_service_map"):
+        call.cloud.execute(
+            "INSERT INTO ntwk_service_map (network_id, service, provider, created) SELECT %s, service, provider, %s "
+            "FROM ntwk_offering_service_map WHERE network_offering_id = %s", network_id, utcnow(), offering["id"])
+    row = call.cloud.row("SELECT * FROM networks WHERE id = %s", network_id)
+    assert row is not None
+    _event(call, row, "NETWORK.CREATE", "creating")
+    return {"network": network(call, row)}
+
+
+@command("deleteNetwork")
+def delete_network(call: Call) -> Response:
+    """Delete a network with its routers; refused while VMs are in it."""
+    row = call.find("networks", "id")
+    used = call.cloud.value(
+        "SELECT COUNT(*) FROM nics n JOIN vm_instance vm ON vm.id = n.instance_id WHERE n.network_id = %s "
+        "AND n.removed IS NULL AND vm.removed IS NULL AND vm.type = 'User'", row["id"])
+    if used:
+        raise ApiError(PARAM_ERROR, f"Can't delete the network, not all user vms are expunged. Vm count: {used}")
+
+    def work() -> Response:
+        for router in call.system_vms.routers.of_network(row["id"]):
+            try:
+                call.system_vms.routers.destroy(router)
+            except CommandFailed as failure:
+                raise JobFailed(f"Failed to delete network: {failure}") from failure
+        call.cloud.update("networks", row["id"], state="Destroy", removed=utcnow())
+        _event(call, row, "NETWORK.DELETE", "deleting")
+        return {"null": success()}
+
+    return {"jobid": call.jobs.submit(
+        call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Network", row["id"], work)}
+
+
+def _event(call: Call, row: Row, kind: str, doing: str) -> None:
+    alerts.add_event(
+        call.server, kind, f"Successfully completed {doing} network {row['name']}", user_id=call.caller.user_id,
+        account_id=row["account_id"], domain_id=row["domain_id"], resource_id=row["id"], resource_type="Network")

@@ -1,0 +1,1 @@
+"""The commands cloudstack-setup-databases and cloudstack-setup-management."""

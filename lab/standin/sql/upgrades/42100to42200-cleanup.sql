@@ -1,0 +1,3 @@
+-- What is left to tidy up once the tables are those of CloudStack 4.22.0.0.
+
+UPDATE `cloud`.`vm_template` SET `for_cks` = 0 WHERE `for_cks` IS NULL;
