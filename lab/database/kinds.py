@@ -80,6 +80,7 @@ _LABELS = ("", " ", "plain", "trailing  ", "NULL", "null", "\\N", "O'Brien", 'sa
     "tab\tstop", "nul\0byte",
            "Größe", "naïve", "𝄞 clef", "👩‍🔧 at work", "ẞ", "ſ", "e\u0301", "é", "Ａ", "0", "0x41", "1e3",
            "-0")  # fmt: skip
+# 16777216 is a FLOAT that mysqldump and mariadb-dump write as 16777200
 _FLOATS = ("NULL", "0", "-0.0", "1.17549e-38", "3.40282e38", "0.1", "16777216", "-2.5")
 _DOUBLES = (
     "NULL",
