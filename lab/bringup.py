@@ -1,0 +1,189 @@
+"""Bringing a lab up, stage by stage. Each looks what is there first: an interrupted lab goes on, one that runs stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lab import databases, fileserver, libvirtd, network, original, packages, stack
+from lab.database import DatabasePlan, ManagementServer, adapt, describe
+from lab.errors import LabError
+from lab.files import Lab, Options
+from lab.hosts import create, in_parallel, sessions
+from lab.images import base_root, guest_image, kvm_available
+from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
+from lab.progress import Times
+from parallel_build.configuration import Phase
+from parallel_build.machines import container, namespace
+from parallel_build.machines.provisioning import mac_address
+from parallel_build.secret import Secret
+from tools.cache import cache_directory
+
+MARK = "original"
+
+
+def plan(lab: Lab, options: Options) -> DatabasePlan:
+    """The database that is generated for the original."""
+    servers = tuple(
+        ManagementServer(server.name, server.address, mac_address(server.name, server.address))
+        for server in OLD_MANAGEMENT[: options.management]
+    )
+    found = DatabasePlan(seed=options.seed, management_servers=servers)
+    if options.rows is not None:
+        found = replace(
+            found,
+            rows_usage=options.rows,
+            rows_event=options.rows,
+            rows_usage_event=options.rows,
+            rows_vm_stats=options.rows,
+        )
+    return found
+
+
+def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
+    """Bring the lab up as far as the phase `prepared`; a lab that is further stays where it is.
+
+    Args:
+        options: what the lab is to be.
+        given: secrets of a given dump: `database_key`, `original_management_key`, `original_api_key`, `original_api_secret`.
+    Returns:
+        how long each stage took.
+    Raises:
+        LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command goes on from there.
+    """
+    times = Times()
+    _check(options, given)
+    lab.begin(options)
+    with times.stage("images and packages"):
+        root = base_root()
+        if options.hosts == "libvirt":
+            guest_image()
+            kvm_available()
+        repository = packages.build(cache_directory())
+    with times.stage("network, package and template server"):
+        network.up(lab)
+        versions = {version: repository.repository(version) for version in (packages.OLD, packages.NEW)}
+        fileserver.start(lab, versions)
+    namespace.enter(lab.namespace)
+    if options.hosts == "libvirt":
+        with times.stage("libvirtd"):
+            libvirtd.start(lab)
+            libvirtd.power_on(lab)
+    with times.stage("the original's machines"):
+        lab.operator_key()
+        in_parallel(lambda machine: _machine(lab, machine, root), _machines(lab, options))
+        for name in container.names(lab.new):
+            if container.exists(lab.new, name):
+                container.power_on(lab.new, name)
+        _write_known_hosts(lab, options)
+    if not lab.done(MARK):
+        _original(lab, options, given, times)
+    with times.stage("the stack's configuration"):
+        stack.prepare(lab)
+    _phases(lab, times)
+    return times
+
+
+def _check(options: Options, given: dict[str, Secret | None]) -> None:
+    for path in (options.dump, options.usage_dump):
+        if path and not Path(path).is_file():
+            raise LabError(f"there is no dump {path}", "", "name a file .sql, .sql.gz, .sql.xz or .sql.zst")
+    if options.dump:
+        missing = [name for name in ("database_key", "original_api_key", "original_api_secret") if not given.get(name)]
+        if missing:
+            raise LabError(
+                "the dump can't be used without its keys",
+                f"missing: {', '.join(missing)}",
+                "give --database-key, --api-key and --api-secret of a root administrator in it",
+            )
+
+
+def _machines(lab: Lab, options: Options) -> list[Machine]:
+    hosts = KVM_HOSTS if not options.dump else KVM_HOSTS[: len(_dump_hosts(options))]
+    return [*OLD_MANAGEMENT[: options.management], OLD_SOURCE, OLD_REPLICA, *hosts]
+
+
+def _machine(lab: Lab, machine: Machine, root: Path) -> None:
+    if container.exists(lab.original, machine.name) and lab.done(MARK):
+        container.power_on(lab.original, machine.name)
+        return
+    if machine.role in ("source", "replica"):
+        files, units = (databases.configuration(machine),), ("mariadb.service",)
+        create(lab, machine, root, packages.OLD, files=files, units=units)
+    else:
+        more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
+        create(lab, machine, root, packages.OLD, packages=more)
+
+
+def _original(lab: Lab, options: Options, given: dict[str, Secret | None], times: Times) -> None:
+    """Fill the databases and set the original up; done once, and started over when interrupted."""
+    wanted = plan(lab, options)
+    if options.dump:
+        kept = original.secrets_for(lab, given)
+        agents = _dump_agents(lab, options)
+        encryptor = adapt(_dump(options), kept.must("database_key").reveal()).encryptor or ""
+    else:
+        generated = describe(wanted)
+        admin = generated.secrets.admin
+        kept = original.secrets_for(
+            lab,
+            {
+                "database_key": Secret(generated.secrets.database_key),
+                "original_api_key": Secret(admin.api_key),
+                "original_api_secret": Secret(admin.secret_key),
+            },
+        )
+        agents = original.agents_of(generated.layout)
+        encryptor = generated.secrets.encryptor
+    with sessions(lab) as opened:
+        if not lab.done("databases"):
+            with times.stage("the original's databases"):
+                source = databases.source_of(options, wanted)
+                databases.fill(lab, opened, source, kept.must("original_cloud_password"))
+            lab.mark("databases")
+        with times.stage("the original's management servers and agents"):
+            original.set_up(lab, opened, options.management, agents, encryptor)
+    lab.mark(MARK)
+
+
+def _phases(lab: Lab, times: Times) -> None:
+    """Bring the stack to `prepared`, by way of `built`; where it is further, only finish what was interrupted."""
+    if not lab.done("built"):
+        with times.stage("pulumi up: built"):
+            stack.set_phase(lab, Phase.BUILT)
+            stack.up(lab)
+        lab.mark("built")
+        stack.set_phase(lab, Phase.PREPARED)
+    if not lab.done("prepared"):
+        with times.stage("pulumi up: prepared"):
+            stack.up(lab)
+        lab.mark("prepared")
+
+
+def _dump(options: Options) -> Path | dict[str, Path]:
+    assert options.dump is not None
+    cloud = Path(options.dump)
+    return {"cloud": cloud, "cloud_usage": Path(options.usage_dump)} if options.usage_dump else cloud
+
+
+def _dump_hosts(options: Options) -> list[str]:
+    return [host.guid for host in adapt(_dump(options)).hosts if host.type == "Routing" and host.hypervisor == "KVM"][:2]
+
+
+def _dump_agents(lab: Lab, options: Options) -> list[original.Agent]:
+    """Agents for the dump's first KVM hosts; further ones stay disconnected, other hypervisors are the management server's own affair."""
+    return [
+        original.Agent(machine, guid.removesuffix("-LibvirtComputingResource"), 1, 1, 1)
+        for machine, guid in zip(KVM_HOSTS, _dump_hosts(options), strict=False)
+    ]
+
+
+def _write_known_hosts(lab: Lab, options: Options) -> None:
+    lines = [f"{machine.address} {' '.join(lab.host_key(machine.name).split()[:2])}" for machine in _machines(lab, options)]
+    lab.known_hosts.write_text("\n".join(lines) + "\n")
+
+
+def forget_stack(lab: Lab) -> None:
+    """After a `pulumi destroy`: the next `up` builds the new servers again."""
+    lab.unmark("built", "prepared")
+    stack.set_phase(lab, Phase.BUILT)

@@ -1,0 +1,129 @@
+"""The original's machines as containers, and sessions to every machine of the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from lab.errors import LabError
+from lab.files import Lab
+from lab.machines import ADDRESS, BRIDGE, PACKAGES_PORT, PREFIX, Machine, everything
+from lab.progress import NEVER, until
+from parallel_build.configuration import Server, Ssh
+from parallel_build.connection import Host
+from parallel_build.machines import container
+from parallel_build.machines.provisioning import DONE, LOG, File, Provisioning
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+# A package must not start its service before the set-up commands have run [Debian policy 9.3.3.2]; removed when they have.
+NO_STARTS = File("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+
+PACKAGES = {
+    "management": ("cloudstack-management",),
+    "source": (),
+    "replica": (),
+    "kvm": ("cloudstack-agent",),
+}
+
+
+def repository_line(version: str) -> str:
+    """The apt line of a version's packages in the lab."""
+    return f"deb [trusted=yes] http://{ADDRESS}:{PACKAGES_PORT}/{version} ./"
+
+
+def create(
+    lab: Lab,
+    machine: Machine,
+    root: Path,
+    version: str,
+    *,
+    files: Sequence[File] = (),
+    units: Sequence[str] = (),
+    packages: Sequence[str] = (),
+) -> None:
+    """Make one of the original's machines, with the packages of its role, and wait until it has been put together.
+
+    Args:
+        root: shared root file system.
+        version: CloudStack version that is installed.
+        files: further files.
+        units: units to enable.
+        packages: packages beyond those of its role.
+    Raises:
+        LabError: its packages can't be installed; the message ends with what apt said.
+    """
+    private, public = lab.key(machine.name)
+    provisioning = Provisioning(
+        hostname=machine.name,
+        address=machine.address,
+        prefix=PREFIX,
+        host_key_private=private,
+        host_key_public=public,
+        authorized_keys=(lab.operator_key(),),
+        hosts={other.name: other.address for other in everything(2)},
+        files=(File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS, *files),
+        packages=(*PACKAGES[machine.role], *packages),
+        enabled_units=tuple(units),
+    )
+    container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning))
+    inside = lab.original / machine.name / "root"
+
+    def assembled() -> bool:
+        if (inside / DONE.lstrip("/")).exists():
+            return True
+        if "No packages" in (text := _read(inside / LOG.lstrip("/"))) or "\nE: " in text:
+            raise LabError(f"{machine.name} can't install its packages", " | ".join(text.splitlines()[-3:]), f"read {lab.folder}")
+        return False
+
+    until(f"the packages of {machine.name}", assembled, timeout=300, remedy=f"read {LOG} on {machine.name}")
+
+
+def in_parallel(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Do the same with each item at the same time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def sessions(lab: Lab) -> Iterator[Sessions]:
+    """Sessions to the lab's machines; closed at the end, so that no connection keeps the lab's network alive."""
+    with tempfile.TemporaryDirectory(prefix="cslab-") as folder:
+        opened = Sessions(lab, Path(folder))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+class Sessions:
+    """Sessions to the lab's machines, made when first asked for. The caller must be inside the lab's network."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        self._hosts: dict[str, Host] = {}
+
+    def __getitem__(self, machine: Machine) -> Host:
+        if machine.name not in self._hosts:
+            ssh = Ssh(identity_file=self.lab.identity, config_file=Path("/dev/null"))
+            server = Server(name=machine.name, address=machine.address)
+            self._hosts[machine.name] = Host(server, ssh, self.folder, self.lab.host_key(machine.name), NEVER)
+        return self._hosts[machine.name]
+
+    def close(self) -> None:
+        """End every session."""
+        for host in self._hosts.values():
+            host.close()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""

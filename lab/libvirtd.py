@@ -1,0 +1,122 @@
+"""A libvirtd of the lab's own: its own network namespace, configuration, state and socket, so that one of this computer is not disturbed.
+
+libvirtd's folders can't be configured, so it gets mounts of its own: private folders lie over /etc/libvirt, /var/lib/libvirt and the
+others, seen by it and its guests only.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+
+from lab import processes
+from lab.errors import LabError
+from lab.files import Lab
+from lab.images import make_kvm_usable
+from lab.progress import until
+
+PROGRAMS = ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "qemu-img", "unshare")
+CONFIGURATION = {
+    "libvirtd.conf": 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n',
+    # Disks are in the user's own folders, which another account could not enter. The lab's guests run nothing foreign.
+    "qemu.conf": 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\n',
+    "virtlogd.conf": "",
+}
+
+
+def socket(lab: Lab) -> str:
+    """The socket of the lab's libvirtd."""
+    return f"{lab.run_folder}/libvirt/libvirt-sock"
+
+
+def uri(lab: Lab) -> str:
+    """The connection URI, as pulumi-libvirt and virsh take it."""
+    return f"qemu:///system?socket={socket(lab)}"
+
+
+def start(lab: Lab) -> None:
+    """Start virtlogd and libvirtd inside the lab's namespace, once, and wait until it answers.
+
+    Raises:
+        LabError: a program is missing, or it does not answer.
+    """
+    record = lab.run_folder / "libvirtd.json"
+    if processes.find(record) and answers(lab):
+        return
+    missing = [name for name in PROGRAMS if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
+    if missing:
+        raise LabError(f"{', '.join(missing)} not found", "guests under libvirtd need it", "run scripts/setup --for lab")
+    stop(lab)
+    make_kvm_usable()
+    folder = lab.folder / "libvirt"
+    places = {
+        "/etc/libvirt": folder / "etc",
+        "/var/lib/libvirt": folder / "lib",
+        "/var/cache/libvirt": folder / "cache",
+        "/var/log/libvirt": folder / "log",
+        "/run/libvirt": lab.run_folder / "libvirt",
+    }
+    for path in (*places.values(), lab.pool):
+        path.mkdir(parents=True, exist_ok=True)
+    for name, text in CONFIGURATION.items():
+        (folder / "etc" / name).write_text(text)
+    lines = ["set -eu", "export PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+    for place, path in places.items():
+        lines += [f"mkdir -p {place}", f"mount --bind {shlex.quote(str(path))} {place}"]
+    lines += [
+        "virtlogd --daemon --config /etc/libvirt/virtlogd.conf --pid-file /run/libvirt/virtlogd.pid",
+        "exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid",
+    ]
+    log = lab.folder / "libvirtd.log"
+    processes.start(
+        record,
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines)],
+        log,
+        namespace=lab.namespace,
+        environment={},
+    )
+    until("the lab's libvirtd", lambda: answers(lab), timeout=60, interval=0.2, remedy=f"read {log}")
+    daemon = lab.run_folder / "libvirt/virtlogd.pid"
+    processes.remember(lab.run_folder / "virtlogd.json", int(daemon.read_text()))
+
+
+def answers(lab: Lab) -> bool:
+    """Whether the lab's libvirtd answers."""
+    return _virsh(lab, "version").returncode == 0
+
+
+def domains(lab: Lab) -> dict[str, bool]:
+    """The lab's guests: name -> running."""
+    if not answers(lab):
+        return {}
+    listed = {kind: _virsh(lab, "list", "--name", kind).stdout.split() for kind in ("--all", "--state-running")}
+    return {name: name in listed["--state-running"] for name in listed["--all"]}
+
+
+def power_on(lab: Lab) -> None:
+    """Start guests that are off, as after a restart of this computer."""
+    for name, runs in domains(lab).items():
+        if not runs:
+            _virsh(lab, "start", name)
+
+
+def stop(lab: Lab) -> None:
+    """End the lab's guests, libvirtd and virtlogd, whichever of them run."""
+    if processes.find(lab.run_folder / "libvirtd.json"):
+        for name, runs in domains(lab).items():
+            if runs:
+                _virsh(lab, "destroy", name)
+    processes.stop(lab.run_folder / "libvirtd.json", "the lab's libvirtd")
+    processes.stop(lab.run_folder / "virtlogd.json", "the lab's virtlogd")
+
+
+def _virsh(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["virsh", "--quiet", "--connect", uri(lab), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,52 @@
+"""The machines of a lab: names and addresses, the same in every lab because each has a network of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BRIDGE = "lab0"
+NETWORK = "10.91.0.0/24"
+ADDRESS = "10.91.0.1"  # of the bridge: package repository, templates, and the administrator's own address
+USER_ADDRESS = "10.91.0.200"  # a second address here, to see what a user of the cloud sees
+PREFIX = 24
+PACKAGES_PORT = 8000
+TEMPLATES_PORT = 80  # CloudStack takes templates from ports 80, 8080 and 443 only
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine's name, address and what it is for."""
+
+    name: str
+    address: str
+    role: str
+
+
+OLD_MANAGEMENT = (
+    Machine("oldms1", "10.91.0.11", "management"),
+    Machine("oldms2", "10.91.0.12", "management"),
+)
+OLD_SOURCE = Machine("olddb1", "10.91.0.13", "source")
+OLD_REPLICA = Machine("olddb2", "10.91.0.14", "replica")
+KVM_HOSTS = (Machine("kvm1", "10.91.0.21", "kvm"), Machine("kvm2", "10.91.0.22", "kvm"))
+NEW_SOURCE = Machine("newdb1", "10.91.0.31", "source")
+NEW_REPLICA = Machine("newdb2", "10.91.0.32", "replica")
+NEW_MANAGEMENT = (
+    Machine("newms1", "10.91.0.41", "management"),
+    Machine("newms2", "10.91.0.42", "management"),
+)
+
+
+def original(management: int) -> tuple[Machine, ...]:
+    """The original's machines, with so many management servers."""
+    return (*OLD_MANAGEMENT[:management], OLD_SOURCE, OLD_REPLICA, *KVM_HOSTS)
+
+
+def new(management: int) -> tuple[Machine, ...]:
+    """The machines that the stack builds."""
+    return (NEW_SOURCE, NEW_REPLICA, *NEW_MANAGEMENT[:management])
+
+
+def everything(management: int) -> tuple[Machine, ...]:
+    """All machines of a lab."""
+    return (*original(management), *new(management))

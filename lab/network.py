@@ -1,0 +1,42 @@
+"""The lab's network: a namespace of its own with one bridge, so that no traffic of it touches anything else."""
+
+from __future__ import annotations
+
+import json
+
+from lab.files import Lab
+from lab.machines import ADDRESS, BRIDGE, PREFIX, USER_ADDRESS
+from parallel_build.machines.commands import run
+from parallel_build.machines.namespace import FOLDER
+
+
+def up(lab: Lab) -> None:
+    """Make the namespace and its bridge, whatever of them is missing."""
+    if not exists(lab):
+        run(["ip", "netns", "add", lab.namespace])
+    links = {entry["ifname"] for entry in json.loads(run(["ip", "-n", lab.namespace, "-json", "link", "show"]))}
+    if BRIDGE not in links:
+        # Without forwarding delay a machine can be reached as soon as its cable is in.
+        run(["ip", "-n", lab.namespace, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0"])
+    for address in (ADDRESS, USER_ADDRESS):
+        run(["ip", "-n", lab.namespace, "address", "replace", f"{address}/{PREFIX}", "dev", BRIDGE])
+    for link in ("lo", BRIDGE):
+        run(["ip", "-n", lab.namespace, "link", "set", link, "up"])
+
+
+def down(lab: Lab) -> None:
+    """Remove the namespace; its bridge and cards go with it."""
+    if exists(lab):
+        run(["ip", "netns", "delete", lab.namespace])
+
+
+def processes(lab: Lab) -> list[int]:
+    """Processes that are still inside the namespace."""
+    if not exists(lab):
+        return []
+    return [int(word) for word in run(["ip", "netns", "pids", lab.namespace]).split()]
+
+
+def exists(lab: Lab) -> bool:
+    """Whether the lab's namespace is there."""
+    return (FOLDER / lab.namespace).exists()

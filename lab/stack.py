@@ -1,0 +1,217 @@
+"""The stack `lab`: its configuration, its state folder, and Pulumi's commands, run inside the lab's network."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.errors import LabError
+from lab.files import Lab
+from lab.images import base_root, guest_image
+from lab.libvirtd import uri
+from lab.machines import BRIDGE, NEW_MANAGEMENT, OLD_MANAGEMENT
+from parallel_build.configuration import Phase
+from parallel_build.machines.commands import PROJECT
+from tools.cache import write_atomically
+from tools.environment import tool_environment
+
+STACK = "lab"
+PROJECT_NAME = "cloudstack-parallel-build"
+TEMPLATE = PROJECT / "stacks/Pulumi.lab.yaml"
+# The stack's secret -> what the lab calls it. The database key is left out: as with a real cloud, the tool reads it from the original.
+SECRETS = {
+    "originalApiKey": "original_api_key",
+    "originalApiSecret": "original_api_secret",
+    "cloudPassword": "cloud_password",
+    "replicationPassword": "replication_password",
+    "managementKey": "management_key",
+}
+SHORT = 120.0  # seconds for commands that contact no machine
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Variables of every Pulumi command of this lab; `scripts/lab pulumi` and tests use the same."""
+    return {
+        **tool_environment(),
+        "CUTOVER_LAB": str(lab.folder),
+        "PULUMI_BACKEND_URL": f"file://{lab.backend}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(lab.passphrase),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+
+def prepare(lab: Lab) -> None:
+    """Write the stack's configuration and make the stack, once.
+
+    Raises:
+        LabError: Pulumi refuses.
+    """
+    lab.backend.mkdir(exist_ok=True)
+    if not lab.passphrase.exists():
+        write_atomically(lab.passphrase, secrets.token_urlsafe(24), 0o600)
+    if lab.done("stack"):
+        return
+    document = yaml.safe_load(TEMPLATE.read_text())
+    adapt(lab, document["config"])
+    document["encryptionsalt"] = _make_stack(lab)
+    write_atomically(lab.stack_file, yaml.safe_dump(document, sort_keys=False), 0o600)
+    kept = lab.secrets()
+    for name, where in SECRETS.items():
+        # The value goes by standard input: an argument could be read by anybody who lists processes.
+        _quiet(lab, ["config", "set", "--secret", name, *_where(lab)], given=kept.must(where).reveal())
+    lab.mark("stack")
+
+
+def adapt(lab: Lab, config: dict[str, Any]) -> None:
+    """Put the lab's own values into the stack file's `config`: platform, number of management servers, paths.
+
+    Args:
+        config: changed in place; everything else in it stays as it is written.
+    """
+    options = lab.options()
+
+    def section(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = config.setdefault(f"{PROJECT_NAME}:{name}", {})
+        return found
+
+    config[f"{PROJECT_NAME}:phase"] = Phase.BUILT.value
+    new, original = section("new"), section("original")
+    original["management"] = _some(original["management"], {machine.name for machine in OLD_MANAGEMENT[: options.management]})
+    new["management"] = _some(new["management"], {machine.name for machine in NEW_MANAGEMENT[: options.management]})
+    new["platform"] = "container" if options.hosts == "containers" else "libvirt"
+    config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
+
+
+def phase(lab: Lab) -> Phase:
+    """The phase the stack is configured for."""
+    document = yaml.safe_load(lab.stack_file.read_text())
+    return Phase(document["config"][f"{PROJECT_NAME}:phase"])
+
+
+def set_phase(lab: Lab, wanted: Phase) -> None:
+    """Configure the stack for a phase."""
+    if phase(lab) is not wanted:
+        _quiet(lab, ["config", "set", "phase", wanted.value, *_where(lab)])
+
+
+def up(lab: Lab) -> None:
+    """`pulumi up` for the configured phase; its progress is shown as it comes.
+
+    Raises:
+        LabError: it failed.
+    """
+    code = pulumi(lab, ["up", "--yes", "--skip-preview", *_where(lab)])
+    _learn_host_keys(lab)
+    if code != 0:
+        raise LabError(f"pulumi up ended with exit code {code}", "see above", "the same command again goes on from there")
+
+
+def destroy(lab: Lab) -> None:
+    """`pulumi destroy`: roll back everything that the stack did.
+
+    Raises:
+        LabError: it failed.
+    """
+    code = pulumi(lab, ["destroy", "--yes", "--skip-preview", *_where(lab)])
+    if code != 0:
+        raise LabError(f"pulumi destroy ended with exit code {code}", "see above", "the same command again goes on from there")
+
+
+def pulumi(lab: Lab, words: Sequence[str]) -> int:
+    """Run a Pulumi command with its output shown; its exit code. The caller must be inside the lab's network."""
+    return subprocess.run(["pulumi", *words], cwd=PROJECT, env=environment(lab), check=False).returncode
+
+
+def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:
+    """A user's Pulumi words with this lab's stack added, and its configuration where the command reads one."""
+    takes_config = {"up", "update", "preview", "destroy", "refresh", "config", "watch", "import"}
+    extra = _where(lab) if words and words[0] in takes_config else ["--stack", STACK] if words and words[0] == "stack" else []
+    return [*words, *extra]
+
+
+def outputs(lab: Lab) -> dict[str, Any]:
+    """The stack's outputs, secrets masked; empty before the first `up`."""
+    if not lab.done("stack"):
+        return {}
+    found: dict[str, Any] = json.loads(_quiet(lab, ["stack", "output", "--json", "--stack", STACK]) or "{}")
+    return found
+
+
+def _learn_host_keys(lab: Lab) -> None:
+    keys = outputs(lab).get("hostKeys") or {}
+    write_atomically(lab.folder / "new_host_keys.json", json.dumps(keys, indent=1) + "\n")
+
+
+def _make_stack(lab: Lab) -> str:
+    """Make the stack and return the salt of its secrets.
+
+    `pulumi stack init` knows no --config-file and would write the salt into the checkout's own stack file: it runs beside a project file of the same name.
+    """
+    project = lab.folder / "project"
+    written = project / f"Pulumi.{STACK}.yaml"
+    if not written.exists():
+        write_atomically(project / "Pulumi.yaml", f"name: {PROJECT_NAME}\nruntime: python\n")
+        if list(lab.backend.rglob(f"{STACK}.json")):  # Left by an attempt that was ended before the salt was written.
+            _quiet(lab, ["stack", "rm", STACK, "--yes", "--preserve-config"], folder=project)
+        _quiet(lab, ["stack", "init", STACK, "--secrets-provider", "passphrase"], folder=project)
+    salt: str = yaml.safe_load(written.read_text())["encryptionsalt"]
+    return salt
+
+
+def _where(lab: Lab) -> list[str]:
+    return ["--stack", STACK, "--config-file", str(lab.stack_file)]
+
+
+def _quiet(lab: Lab, words: Sequence[str], given: str | None = None, folder: Path = PROJECT) -> str:
+    done = subprocess.run(
+        ["pulumi", "--non-interactive", *words],
+        input=given,
+        stdin=None if given is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(lab),
+        timeout=SHORT,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = " | ".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+        raise LabError(f"pulumi {' '.join(words[:3])} ended with exit code {done.returncode}", lines, "")
+    return done.stdout
+
+
+def _some(servers: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]]:
+    return [server for server in servers if server["name"] in names]
+
+
+def _container(lab: Lab) -> dict[str, Any]:
+    return {
+        "container": {
+            "root": str(base_root()),
+            "folder": str(lab.new),
+            "namespace": lab.namespace,
+            "bridge": BRIDGE,
+        }
+    }
+
+
+def _libvirt(lab: Lab) -> dict[str, Any]:
+    image = guest_image()
+    return {
+        "libvirt": {
+            "uri": uri(lab),
+            "image": str(image.disk),
+            "kernel": str(image.kernel),
+            "initrd": str(image.initrd),
+            "kernelArguments": image.command_line.split(),
+            "poolPath": str(lab.pool),
+            "bridge": BRIDGE,
+            "domainType": "auto",
+        }
+    }
