@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cache import build_once, cache_directory, write_atomically
+from tools.cache import build_once, cache_directory, checksum, write_atomically
 from tools.errors import ToolError
 from tools.golang import LANGUAGE_EXEC_NAME, ensure_program, program_folder, version_tuple
 from tools.pins import CLI, LIBVIRT, LIBVIRT_PLUGIN, PULUMI, PYTHON_HOST
@@ -90,7 +90,7 @@ def ensure_pulumi(python: Path, *, build: bool = False) -> PulumiTools:
 def _from_machine() -> tuple[Path, ...] | None:
     """Folders of a usable CLI and language host on PATH or in ~/.pulumi/bin; None if there are none."""
     own = cache_directory()
-    homes = [Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi")) / "bin"]
+    homes = [Path(home) / "bin" for home in (os.environ.get("PULUMI_HOME"), Path.home() / ".pulumi") if home]
     for folder in [*map(Path, os.get_exec_path()), *homes]:
         cli = folder / "pulumi"
         if folder.is_relative_to(own) or not os.access(cli, os.X_OK) or not cli.is_file():
@@ -130,13 +130,28 @@ def _downloaded_or_built(python: Path, may_download: _Question) -> tuple[Path, .
             this.outcome = "downloaded" if new else "cached (downloaded earlier)" if folder.exists() else "not downloaded"
         if folder.exists():
             return (folder,)
-    return (ensure_program(CLI, python).parent, ensure_program(PYTHON_HOST, python).parent)
+    return (_together(ensure_program(CLI, python), ensure_program(PYTHON_HOST, python)),)
+
+
+def _together(cli: Path, host: Path) -> Path:
+    """One folder with the built programs: a CLI warns at each command about a language host that isn't beside it."""
+    folder = cli.parent.parent / f"pulumi-{PULUMI}-{checksum(cli.parent.name, host.parent.name)}"
+
+    def collect(temporary: Path) -> None:
+        temporary.mkdir()
+        for program in (cli, host, host.with_name(LANGUAGE_EXEC_NAME)):
+            os.link(program, temporary / program.name)
+
+    build_once(folder, f"pulumi {PULUMI}", collect)
+    return folder
 
 
 def _pulumi_environment(path: str, home: Path | None) -> dict[str, str]:
     environment = {**os.environ, "PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     if home is not None:
         environment["PULUMI_HOME"] = str(home)
+    elif Path(environment.get("PULUMI_HOME", "/")).is_relative_to(cache_directory()):
+        del environment["PULUMI_HOME"]  # An earlier run's own home, from a sourced .environment: not the user's.
     return environment
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from tools import release
 from tools.errors import ToolError
-from tools.pins import PULUMI
+from tools.pins import LIBVIRT_PLUGIN, PULUMI
+from tools.pulumi import ensure_pulumi
 
 PROGRAMS = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-language-go")
 
@@ -42,11 +43,25 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         thread.join()
 
 
-def publish(folder: Path, programs: tuple[str, ...] = PROGRAMS, checksum: str = "") -> None:
+CLI_SCRIPT = f"""\
+#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$*" in
+version) echo v{PULUMI} ;;
+"plugin ls --json") echo "[]" ;;
+"plugin install resource libvirt "*)
+    mkdir -p "$PULUMI_HOME/plugins/resource-libvirt-v{LIBVIRT_PLUGIN}"
+    echo plugin > "$PULUMI_HOME/plugins/resource-libvirt-v{LIBVIRT_PLUGIN}/pulumi-resource-libvirt" ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def publish(folder: Path, programs: tuple[str, ...] = PROGRAMS, checksum: str = "", cli: str = "") -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for program in programs:
-            data = f"this is {program}".encode()
+            data = (cli if cli and program == "pulumi" else f"this is {program}").encode()
             member = tarfile.TarInfo(f"pulumi/{program}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
@@ -94,3 +109,20 @@ def test_no_release_for_this_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert release.archive_name() == ""
     assert not release.reachable()
+
+
+def test_a_reachable_release_is_taken_once_and_then_from_the_cache(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = tmp_path / "calls"
+    for name, value in (("XDG_CACHE_HOME", tmp_path / "cache"), ("HOME", tmp_path), ("PULUMI_HOME", tmp_path / "none"), ("CALLS", calls)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    publish(served, cli=CLI_SCRIPT)
+    first = ensure_pulumi(Path("/usr/bin/python3"))
+    cache = tmp_path / "cache" / "cloudstack-parallel-build"
+    assert first.folders == (cache / "tools" / f"pulumi-{PULUMI}-release",)
+    assert first.home == cache / "pulumi-home"
+    assert calls.read_text() == f"plugin install resource libvirt {LIBVIRT_PLUGIN}\n"
+    (served / release.archive_name()).unlink()
+    (served / release.checksums_name()).unlink()
+    assert ensure_pulumi(Path("/usr/bin/python3")) == first
+    assert calls.read_text().count("install") == 1

@@ -88,6 +88,7 @@ def test_a_cli_of_the_machine_is_used_only_with_its_language_host(
         executable(tmp_path / "bin" / "pulumi-language-python", "")
         executable(tmp_path / "bin" / "pulumi-language-python-exec", "")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "nothing"))
     assert pulumi._from_machine() == ((tmp_path / "bin",) if used else None)
 
@@ -98,6 +99,7 @@ def test_the_cache_is_not_taken_for_the_machine(monkeypatch: pytest.MonkeyPatch,
     for name in ("pulumi", "pulumi-language-python", "pulumi-language-python-exec"):
         executable(own / name, "echo v3.270.0")
     monkeypatch.setenv("PATH", str(own))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "nothing"))
     assert pulumi._from_machine() is None
 
@@ -175,3 +177,13 @@ def test_a_failed_command_shows_its_last_lines_and_the_remedy() -> None:
         run(["sleep", "30"], "sleeping", limit=0.2)
     with pytest.raises(ToolError, match="could not be started"):
         run(["/no/such/program"], "nothing")
+
+
+def test_a_sourced_environment_is_not_taken_for_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = tmp_path / "cloudstack-parallel-build" / "pulumi-home"
+    monkeypatch.setenv("PULUMI_HOME", str(own))
+    assert "PULUMI_HOME" not in pulumi._pulumi_environment("/bin", None)
+    assert pulumi._pulumi_environment("/bin", own)["PULUMI_HOME"] == str(own)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "users"))
+    assert pulumi._pulumi_environment("/bin", None)["PULUMI_HOME"] == str(tmp_path / "users")
