@@ -75,10 +75,7 @@ def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) ->
         everywhere += ["FLUSH_TABLES"]
     return [
         f"GRANT {', '.join(everywhere)} ON *.* TO {account}",
-        *(
-            f"GRANT SELECT, SHOW VIEW, LOCK TABLES ON {quote(schema.replace('_', chr(92) + '_'))}.* TO {account}"
-            for schema in schemas
-        ),
+        *(f"GRANT SELECT, SHOW VIEW, LOCK TABLES ON {quote(schema.replace('_', chr(92) + '_'))}.* TO {account}" for schema in schemas),
     ]
 
 

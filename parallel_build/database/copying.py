@@ -264,9 +264,7 @@ def _job(
             for part in parts
         ],
         "finish": {
-            f"{part.table.schema}.{part.table.name}": statements
-            for part in parts
-            if (statements := streams.finish_statements(part.table))
+            f"{part.table.schema}.{part.table.name}": statements for part in parts if (statements := streams.finish_statements(part.table))
         },
     }
 

@@ -100,7 +100,5 @@ def remove(session: Session, accounts: Iterable[Account]) -> list[Account]:
 
 def _plugin_active(session: Session, name: str) -> bool:
     return bool(
-        session.value(
-            "SELECT COUNT(*) FROM information_schema.PLUGINS WHERE PLUGIN_NAME = %s AND PLUGIN_STATUS = 'ACTIVE'", [name]
-        )
+        session.value("SELECT COUNT(*) FROM information_schema.PLUGINS WHERE PLUGIN_NAME = %s AND PLUGIN_STATUS = 'ACTIVE'", [name])
     )

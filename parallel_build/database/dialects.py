@@ -120,7 +120,7 @@ _MYSQL_8_0 = Dialect(
     wait_for_position="SOURCE_POS_WAIT(%s, %s, %s)",
     replication_grant="REPLICATION SLAVE",
     status_grant="REPLICATION CLIENT",
-    password_clause="IDENTIFIED WITH caching_sha2_password BY %s",
+    password_clause="IDENTIFIED WITH caching_sha2_password BY %s",  # noqa: S106 - a clause
     locked_clause="IDENTIFIED WITH mysql_no_login ACCOUNT LOCK",
     require_tls="SELECT COUNT(*) FROM performance_schema.tls_channel_status "
     "WHERE CHANNEL = 'mysql_main' AND PROPERTY = 'Enabled' AND VALUE = 'Yes'",
@@ -148,7 +148,7 @@ DIALECTS: tuple[Dialect, ...] = (
         wait_for_position="MASTER_POS_WAIT(%s, %s, %s)",
         replication_grant="REPLICATION SLAVE",
         status_grant="BINLOG MONITOR",
-        password_clause="IDENTIFIED BY %s",
+        password_clause="IDENTIFIED BY %s",  # noqa: S106 - a clause
         # An account whose password hash no password has, and locked besides.
         locked_clause="IDENTIFIED VIA mysql_native_password USING '*0000000000000000000000000000000000000000' ACCOUNT LOCK",
         require_tls="SELECT @@GLOBAL.have_ssl = 'YES'",

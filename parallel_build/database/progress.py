@@ -58,9 +58,7 @@ class Meter:
         finished = status["finished_bytes"]
         if finished and status["done"]:
             share = min(1.0, status["bytes"] * status["done"] / finished / self._weight)
-        words = [
-            f"{size(status['bytes'])}, {status['rows']:,} rows, {status['tables_done']} of {self._tables} tables, {share:.0%}"
-        ]
+        words = [f"{size(status['bytes'])}, {status['rows']:,} rows, {status['tables_done']} of {self._tables} tables, {share:.0%}"]
         if share > 0.03 and elapsed > 2:
             words.append(f"about {duration(elapsed * (1 - share) / share)} left")
         if status["building"]:

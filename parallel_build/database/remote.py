@@ -50,9 +50,7 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
     """
     found: dict[str, str] = {}
     for meaning, names in (("Python 3", ("python3",)), ("client program", server.dialect.client), ("systemd-run", ("systemd-run",))):
-        result = target.run(
-            ["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], timeout=30, ok=(0, 1)
-        )
+        result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], timeout=30, ok=(0, 1))
         if not result.ok:
             raise StepFailed(
                 f"{target.name} has no {meaning} ({' or '.join(names)})",
@@ -71,7 +69,14 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
 
 def target_command(tools: Tools, server: DatabaseServer, socket: str) -> list[str]:
     """The client's words for a session on the new server itself."""
-    return [tools.client, "--no-defaults", f"--socket={socket}", "--user=root", *_session_options(server), "--default-character-set=utf8mb4"]
+    return [
+        tools.client,
+        "--no-defaults",
+        f"--socket={socket}",
+        "--user=root",
+        *_session_options(server),
+        "--default-character-set=utf8mb4",
+    ]
 
 
 def _session_options(server: DatabaseServer) -> list[str]:
@@ -127,7 +132,11 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
         if status.get("state") == "done":
             return status
         if status.get("state") == "failed":
-            raise StepFailed(f"{target.name}: the copy stopped", str(status["error"]), "put that right, then run the same command again: it starts the copy anew")
+            raise StepFailed(
+                f"{target.name}: the copy stopped",
+                str(status["error"]),
+                "put that right, then run the same command again: it starts the copy anew",
+            )
         if unit_state in ("inactive", "failed"):
             journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], timeout=30, ok=None).stdout
             raise StepFailed(

@@ -131,8 +131,7 @@ def defaults(session: Session, schema: str) -> tuple[str, str]:
         GuardFailed: there is no such schema.
     """
     row = session.row(
-        "SELECT DEFAULT_CHARACTER_SET_NAME AS c, DEFAULT_COLLATION_NAME AS o FROM information_schema.SCHEMATA "
-        "WHERE SCHEMA_NAME = %s",
+        "SELECT DEFAULT_CHARACTER_SET_NAME AS c, DEFAULT_COLLATION_NAME AS o FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s",
         [schema],
     )
     if row is None:
@@ -192,9 +191,7 @@ def _columns(session: Session, schema: str) -> dict[str, list[Column]]:
     ):
         # MySQL marks an expression default as DEFAULT_GENERATED; only VIRTUAL, STORED and PERSISTENT columns are computed.
         generated = bool(re.search(r"\b(VIRTUAL|STORED|PERSISTENT)\b", row["x"].upper()))
-        columns.setdefault(row["t"], []).append(
-            Column(row["n"], row["d"].lower(), _text(row["f"]), row["u"] == "YES", generated, row["c"])
-        )
+        columns.setdefault(row["t"], []).append(Column(row["n"], row["d"].lower(), _text(row["f"]), row["u"] == "YES", generated, row["c"]))
     return columns
 
 

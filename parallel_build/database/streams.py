@@ -11,6 +11,7 @@ from a named pipe. The format is LOAD DATA's own, so nothing in between has to u
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,9 +57,7 @@ def unsupported(table: Table) -> list[str]:
     """Columns whose type is not brought over, as `table.column (type)`."""
     known = TEXT_TYPES | BINARY_TYPES | BARE_TYPES | {"float", "bit", "json"}
     return [
-        f"{table.schema}.{table.name}.{column.name} ({column.full_type})"
-        for column in table.written_columns
-        if column.type not in known
+        f"{table.schema}.{table.name}.{column.name} ({column.full_type})" for column in table.written_columns if column.type not in known
     ]
 
 
@@ -130,7 +129,7 @@ def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_B
     name = quote(column)
     bounds = [low + (high - low + 1) * number // pieces for number in range(1, pieces)]
     conditions = [f"{name} < {bounds[0]}"]
-    conditions += [f"{name} >= {start} AND {name} < {end}" for start, end in zip(bounds, bounds[1:], strict=False)]
+    conditions += [f"{name} >= {start} AND {name} < {end}" for start, end in itertools.pairwise(bounds)]
     return [*conditions, f"{name} >= {bounds[-1]}"]
 
 

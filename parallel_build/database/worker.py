@@ -354,9 +354,7 @@ class Copy:
         try:
             readers = self.connect()
             self.status["phase"] = "copying"
-            threads = [
-                threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)
-            ]
+            threads = [threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)]
             for thread in threads:
                 thread.start()
             for thread in threads:

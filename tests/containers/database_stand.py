@@ -81,9 +81,7 @@ class Stand:
             files=(File(MARIADB_CONF if family == "mariadb" else MYSQL_CONF, conf),),
             enabled_units=(family,),
         )
-        container.create(
-            container.ContainerSpec(name, root, self.folder / "machines", self.name, "lab0", provisioning), timeout=READY
-        )
+        container.create(container.ContainerSpec(name, root, self.folder / "machines", self.name, "lab0", provisioning), timeout=READY)
         ssh = Ssh(identity_file=self.folder / "operator", config_file=Path("/dev/null"))
         host = Host(Server(name=name, address=address), ssh, self.folder, public, self.cancel)
         self._hosts[name] = host

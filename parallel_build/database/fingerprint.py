@@ -1,0 +1,146 @@
+"""What a table's rows amount to, as numbers that two servers of different family and version compute alike.
+
+A row becomes one text: its columns' values in order, then the lengths of its texts and which columns are NULL, so that no two different rows
+give the same text ('a','b#' and 'a#','b'; NULL and 'NULL'; 'x' and 'x '). The MD5 of that text is cut to 64 bits, and a range of rows is the
+number of rows and the sum of these. CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of
+CRCs does not see values swapped between rows.
+
+Values are taken so that no server's habits show: text and binary values as their bytes (a collation calls 'a' and 'A ' equal), FLOAT as
+DOUBLE (it is printed with six digits otherwise), BIT as a number, TIMESTAMP in UTC, long values by their own MD5 (max_allowed_packet).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallel_build.database import streams
+from parallel_build.database.schema import Column, Table
+from parallel_build.database.session import quote
+
+LONG_TYPES = frozenset({"mediumtext", "longtext", "mediumblob", "longblob", "json"})
+RANGE_BYTES = 48 << 20
+SETTINGS = (
+    "SET SESSION sql_mode = ''",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION wait_timeout = 86400, net_read_timeout = 3600, net_write_timeout = 3600",
+)
+
+
+def value_expression(column: Column) -> str:
+    """A column's value in a form that depends on nothing but the value."""
+    name = quote(column.name)
+    if column.type == "float":
+        return f"{name} + 0e0"
+    if column.type == "bit":
+        return f"{name} + 0"
+    if column.type in streams.BARE_TYPES:
+        return name
+    value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
+    binary = f"CAST({value} AS BINARY)"
+    return f"MD5({binary})" if column.type in LONG_TYPES else binary
+
+
+def _tail(columns: tuple[Column, ...]) -> str:
+    """Lengths of texts and marks of NULLs, as one expression; empty where the columns need neither."""
+    parts = []
+    for column in columns:
+        name = quote(column.name)
+        bare = column.type in streams.BARE_TYPES or column.type in ("float", "bit")
+        if bare and column.nullable:
+            parts.append(f"ISNULL({name})")
+        elif not bare:
+            length = f"LENGTH({name})"
+            parts.append(f"COALESCE({length}, 'N'), ','" if column.nullable else f"{length}, ','")
+    return f"CONCAT({', '.join(parts)})" if parts else ""
+
+
+def row_text(columns: tuple[Column, ...]) -> str:
+    """The expression of a row's text."""
+    values = [value_expression(column) for column in columns]
+    tail = _tail(columns)
+    return f"CONCAT_WS('#', {', '.join([*values, tail] if tail else values)})"
+
+
+def row_hash(columns: tuple[Column, ...]) -> str:
+    """The expression of a row's 64 bits."""
+    return f"CAST(CONV(LEFT(MD5({row_text(columns)}), 16), 16, 10) AS UNSIGNED)"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A piece of a table to compare: `where` is a condition on its first primary key column, empty for all of it."""
+
+    table: Table
+    where: str
+    weight: int
+
+    @property
+    def words(self) -> str:
+        """For a report."""
+        return self.where.replace("`", "") or "all rows"
+
+
+def hint(table: Table) -> str:
+    """Keeps a server from reading a range by a secondary key."""
+    return " FORCE INDEX (PRIMARY)" if table.primary_key else ""
+
+
+def condition(where: str, *more: str) -> str:
+    """A WHERE clause of all conditions that are not empty."""
+    parts = [f"({text})" for text in (where, *more) if text]
+    return f" WHERE {' AND '.join(parts)}" if parts else ""
+
+
+def ordered(table: Table) -> bool:
+    """Whether the order of a table's rows is the only thing that tells equal rows apart: it has no primary key."""
+    return not table.primary_key
+
+
+def sum_statement(part: Range) -> str:
+    """Number of rows and sum of their hashes; for a table without a primary key also a sum that depends on the rows' order."""
+    table, value = part.table, row_hash(part.table.columns)
+    source = f"{table.full_name}{hint(table)}{condition(part.where)}"
+    if ordered(table):
+        return (
+            "SELECT COUNT(*) AS n, COALESCE(SUM(h), 0) AS s, COALESCE(SUM((h % 1000003) * r), 0) AS o "
+            f"FROM (SELECT {value} AS h, ROW_NUMBER() OVER () AS r FROM {source}) AS rows_in_order"
+        )
+    return f"SELECT COUNT(*) AS n, COALESCE(SUM({value}), 0) AS s, 0 AS o FROM {source}"
+
+
+def key_columns(table: Table) -> tuple[Column, ...]:
+    """The columns that name a row: its primary key, or all of them."""
+    if not table.primary_key:
+        return table.columns
+    return tuple(next(column for column in table.columns if column.name == name) for name in table.primary_key)
+
+
+def bucket_statement(part: Range, buckets: int) -> str:
+    """The range in pieces by a hash of the key: bucket, rows, sum. Narrows a difference down whatever the key's type is."""
+    key = row_text(key_columns(part.table))
+    return (
+        f"SELECT CRC32({key}) % {buckets} AS b, COUNT(*) AS n, SUM({row_hash(part.table.columns)}) AS s "
+        f"FROM {part.table.full_name}{hint(part.table)}{condition(part.where)} GROUP BY b"
+    )
+
+
+def rows_statement(part: Range, buckets: int, chosen: list[int], limit: int) -> str:
+    """Key and hash of the rows in some buckets."""
+    key = row_text(key_columns(part.table))
+    names = ", ".join(f"CAST({value_expression(column)} AS CHAR) AS k{number}" for number, column in enumerate(shown_key(part.table)))
+    wanted = f"CRC32({key}) % {buckets} IN ({', '.join(map(str, chosen))})"
+    return (
+        f"SELECT MD5({key}) AS k, {row_hash(part.table.columns)} AS h{', ' + names if names else ''} "
+        f"FROM {part.table.full_name}{hint(part.table)}{condition(part.where, wanted)} LIMIT {limit}"
+    )
+
+
+def shown_key(table: Table) -> tuple[Column, ...]:
+    """Key columns whose values may be shown in a report: a primary key's; a row without one is shown by its hash alone."""
+    return key_columns(table) if table.primary_key else ()
+
+
+def columns_statement(table: Table, key_hash: str) -> str:
+    """A hash of each column's value in the row of that key, to say which columns differ."""
+    values = ", ".join(f"MD5({row_text((column,))}) AS c{number}" for number, column in enumerate(table.columns))
+    return f"SELECT {values} FROM {table.full_name} WHERE MD5({row_text(key_columns(table))}) = '{key_hash}' LIMIT 1"
