@@ -21,7 +21,7 @@ from components.machines.vsphere_troubles import translate
 from parallel_build.configuration import StackConfiguration, VspherePlatform
 from parallel_build.errors import ConfigurationError, GuardFailed
 
-PASSWORD = "vspherePassword"
+PASSWORD = "vspherePassword"  # noqa: S105 - the name of the secret
 SHUTDOWN_MINUTES = 10  # the longest that the plugin takes; a database server needs its time to write what it holds
 
 
@@ -31,9 +31,6 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     A change of size is an update (vSphere may have to shut the machine down for it: the preview says so); a change of the template is a
     replacement, refused from phase `switched` on. Documents for its first boot are never handed to a running machine again.
 
-    Raises:
-        ConfigurationError: a name in the configuration is not in vCenter, or the machine can't be made from that template.
-        ConnectionFailed: vCenter can't be reached.
     """
     center = request.foundation
     assert isinstance(center, Center)
@@ -42,10 +39,11 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
 
 
 def foundation(stack: str, configuration: StackConfiguration) -> Center:
-    """Declare what the stack's machines share: the connection to vCenter and the tag that names the stack.
+    """Look up what the configuration names, and declare what the stack's machines share: the connection to vCenter, the stack's tag.
 
     Raises:
-        ConfigurationError: the secret with vCenter's password is missing.
+        ConfigurationError: the secret with vCenter's password is missing, names are not in vCenter, or a machine does not fit its template.
+        ConnectionFailed: vCenter can't be reached, or can't prove who it is.
     """
     settings = configuration.platforms.vsphere
     assert settings is not None  # the configuration was refused otherwise
@@ -64,8 +62,10 @@ def foundation(stack: str, configuration: StackConfiguration) -> Center:
         # Always written out: an environment variable of the plugin's could switch the check off unseen.
         allow_unverified_ssl=settings.allow_unverified_tls,
     )
-    tag = _tag(stack, provider) if settings.tags else None
-    return Center(configuration, settings, provider, Objects(settings, provider), tag)
+    objects = Objects(settings, provider)
+    # Before anything that vCenter would be changed for is declared, so that what is wrong is told in full and by itself.
+    places = objects.places(machine for machine in configuration.new_machines() if configuration.platform_of(machine) == "vsphere")
+    return Center(configuration, settings, provider, objects, places, _tag(stack, provider) if settings.tags else None)
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Center:
     """What the machines of one stack share.
 
     Attributes:
+        places: where each machine goes, by name.
         machines: those declared so far, by name.
     """
 
@@ -80,14 +81,14 @@ class Center:
     settings: VspherePlatform
     provider: vsphere.Provider
     objects: Objects
+    places: dict[str, Place]
     tag: vsphere.Tag | None
     machines: dict[str, vsphere.VirtualMachine] = field(default_factory=dict)
 
     def clone(self, request: MachineRequest) -> vsphere.VirtualMachine:
         """Declare one machine."""
         machine, settings = request.machine, self.settings
-        place = self.objects.place(machine)
-        _check_size(request, place)
+        place = self.places[machine.name]
         template_key = f"{machine.name}.vsphere.template" if machine.vsphere.template else f"{SECTION}.template"
         hold = Hold(request, place.template.name, template_key)
         made = vsphere.VirtualMachine(
@@ -185,15 +186,6 @@ def _tag(stack: str, provider: vsphere.Provider) -> vsphere.Tag:
         description=f"Built by the Pulumi stack {stack} of cloudstack-parallel-build",
         opts=pulumi.ResourceOptions(provider=provider),
     )
-
-
-def _check_size(request: MachineRequest, place: Place) -> None:
-    if request.machine.disk < place.template.disk_size:
-        raise ConfigurationError(
-            f"{request.name}: disk {request.machine.disk} GiB is smaller than the template's {place.template.disk_size} GiB",
-            "a clone's disk can grow, not shrink",
-            f"set its disk to at least {place.template.disk_size}, or use a template with a smaller disk",
-        )
 
 
 def _disks(request: MachineRequest, place: Place) -> list[vsphere.VirtualMachineDiskArgs]:

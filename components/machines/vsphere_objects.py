@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,10 +32,9 @@ def stack_folder(settings: VspherePlatform, place: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The plugin's own words in one line, without the engine's wrapping and without what a provider's set-up prints before them."""
+    """The plugin's own words in one line, without what the engine and the bridge wrap around them."""
     text = " ".join(str(error).split())
-    text = re.sub(r"^.*?(?:returned an error|failed): ", "", text)
-    return text.removeprefix("invoking vsphere:")[:400]
+    return re.sub(r"^.*returned an error: (?:invoking \S+: )?", "", text)[:400]
 
 
 def explain(error: Exception, settings: VspherePlatform) -> ParallelBuildError | None:
@@ -114,15 +113,35 @@ class Objects:
         self._found: dict[tuple[str, str], Any] = {}
         self._datacenter: str | None = None
 
-    def place(self, machine: NewMachine) -> Place:
-        """Look up everything that `machine` needs.
+    def places(self, machines: Iterable[NewMachine]) -> dict[str, Place]:
+        """Look up everything that the machines need; by machine.
 
         Raises:
-            ConfigurationError: names every object that vCenter does not have, all at once.
+            ConfigurationError: names every object that vCenter does not have, and every machine that its template does not fit, all at once.
             ConnectionFailed: vCenter can't be reached or can't prove who it is.
         """
-        settings, own, key = self.settings, machine.vsphere, f"{machine.name}.vsphere"
         wrong: list[ConfigurationError] = []
+        found: dict[str, Place] = {}
+        for machine in machines:
+            place = self._place(machine, wrong)
+            if place is None:
+                continue
+            found[machine.name] = place
+            if machine.disk < place.template.disk_size:
+                wrong.append(
+                    ConfigurationError(
+                        f"{machine.name}: disk {machine.disk} GiB is smaller than the template's {place.template.disk_size} GiB",
+                        "a clone's disk can grow, not shrink",
+                        f"set its disk to at least {place.template.disk_size}, or use a template with a smaller disk",
+                    )
+                )
+        if wrong:
+            raise _together(wrong)
+        return found
+
+    def _place(self, machine: NewMachine, wrong: list[ConfigurationError]) -> Place | None:
+        """One machine's place; what is missing is added to `wrong`."""
+        settings, own, key = self.settings, machine.vsphere, f"{machine.name}.vsphere"
 
         def named(mine: str | None, setting: str, common: str | None) -> tuple[str, str]:
             """The name that counts for this machine, and the key it is written under."""
@@ -162,15 +181,15 @@ class Objects:
             )
         network = find("network", named(own.network, "network", settings.network), self._network(center))
         template = find("template", named(own.template, "template", settings.template), self._template(center))
-        if wrong or pool is None or datastore is None or network is None or template is None:
-            raise _together(wrong)
+        if pool is None or datastore is None or network is None or template is None:
+            return None
         return Place(pool, datastore, folder, network, template)
 
     def cluster(self, name: str) -> tuple[str, str]:
         """A cluster's id and its root resource pool's.
 
         Raises:
-            ConfigurationError, ConnectionFailed: as `place`.
+            ConfigurationError, ConnectionFailed: as `places`.
         """
         center = self._datacenter_id()
 
@@ -200,13 +219,9 @@ class Objects:
                     "distributed switch",
                     settings.distributed_switch,
                     f"{SECTION}.distributedSwitch",
-                    lambda wanted: vsphere.get_distributed_virtual_switch(
-                        name=wanted, datacenter_id=center, opts=self._options
-                    ).id,
+                    lambda wanted: vsphere.get_distributed_virtual_switch(name=wanted, datacenter_id=center, opts=self._options).id,
                 )
-            return vsphere.get_network(
-                name=name, datacenter_id=center, distributed_virtual_switch_uuid=switch, opts=self._options
-            ).id
+            return vsphere.get_network(name=name, datacenter_id=center, distributed_virtual_switch_uuid=switch, opts=self._options).id
 
         return look
 
@@ -225,7 +240,7 @@ class Objects:
             found = look(name)
         except ParallelBuildError:
             raise
-        except Exception as error:  # noqa: BLE001 - what an invoke raises has no class of its own
+        except Exception as error:  # What an invoke raises has no class of its own.
             general = explain(error, self.settings)
             if general:
                 raise general from None
@@ -268,8 +283,9 @@ def describe_template(name: str, found: vsphere.GetVirtualMachineResult) -> Temp
 
 def _together(wrong: list[ConfigurationError]) -> ConfigurationError:
     """Several findings as one error, so that an operator corrects them in one go."""
+    wrong = list({error.fact: error for error in wrong}.values())
     if len(wrong) == 1:
         return wrong[0]
     facts = "\n  ".join(f"{error.fact} ({error.cause})" for error in wrong)
     remedies = list(dict.fromkeys(error.remedy for error in wrong if error.remedy))
-    return ConfigurationError(f"these names don't fit vCenter:\n  {facts}\n", "", "; ".join(remedies))
+    return ConfigurationError(f"the machines can't be built in vCenter as they are configured:\n  {facts}\n", "", "; ".join(remedies))

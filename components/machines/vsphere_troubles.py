@@ -104,9 +104,9 @@ def translate(name: str, settings: VspherePlatform, operation: str, words: str) 
     for trouble in TROUBLES:
         if trouble.pattern.search(words):
             cause = trouble.cause.format(**values)
-            return StepFailed(
-                trouble.fact.format(**values), f"{cause} ({plain})" if cause else plain, trouble.remedy.format(**values)
-            )
+            return StepFailed(trouble.fact.format(**values), f"{cause} ({plain})" if cause else plain, trouble.remedy.format(**values))
     return StepFailed(
-        f"vCenter {settings.server} could not {operation} {name}", plain, "look at the task's events in the vSphere Client, then run the command again"
+        f"vCenter {settings.server} could not {operation} {name}",
+        plain,
+        "look at the task's events in the vSphere Client, then run the command again",
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import ssl
-import urllib.request
 from xml.sax.saxutils import escape
 
 NAMESPACE = 'xmlns="urn:vim25" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
@@ -18,8 +18,9 @@ class VCenter:
     """
 
     def __init__(self, address: str) -> None:
-        self._url = f"https://{address}/sdk"
-        self._context = ssl._create_unverified_context()
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._connection = http.client.HTTPSConnection(address, timeout=10, context=context)
         self._cookie = ""
         self._call("Login", "SessionManager", "SessionManager", "<userName>user</userName><password>pass</password>")
 
@@ -51,9 +52,9 @@ class VCenter:
             '<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body>'
             f'<{method} {NAMESPACE}><_this type="{kind}">{reference}</_this>{body}</{method}></Body></Envelope>'
         )
-        request = urllib.request.Request(self._url, envelope.encode(), {"Content-Type": "text/xml", "Cookie": self._cookie})
-        with urllib.request.urlopen(request, context=self._context, timeout=10) as answer:
-            self._cookie = answer.headers.get("Set-Cookie", self._cookie).split(";")[0]
-            text: str = answer.read().decode()
+        self._connection.request("POST", "/sdk", envelope.encode(), {"Content-Type": "text/xml", "Cookie": self._cookie})
+        answer = self._connection.getresponse()
+        text = answer.read().decode()
+        self._cookie = (answer.headers.get("Set-Cookie") or self._cookie).split(";")[0]
         assert "<faultstring>" not in text, text
         return text

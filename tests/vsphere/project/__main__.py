@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pulumi
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from components.machines.machine import MachineRequest
 from components.machines.platforms import PLATFORMS
