@@ -51,9 +51,7 @@ class Cutover(pulumi.ComponentResource):
 
     steps: list[StepResource]
 
-    def __init__(
-        self, name: str, stack: Stack, prepared: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, stack: Stack, prepared: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cutover:components:Cutover", name, None, opts)
         self.steps = []
         for label, step in ORDER:

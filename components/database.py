@@ -39,9 +39,7 @@ class ReplicatedDatabase(pulumi.ComponentResource):
             stack,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.source.ready, self.replica.ready]),
         )
-        self.databases = CloudDatabases(
-            "cloud-databases", stack, opts=pulumi.ResourceOptions(parent=self, depends_on=[pair])
-        )
+        self.databases = CloudDatabases("cloud-databases", stack, opts=pulumi.ResourceOptions(parent=self, depends_on=[pair]))
         self.register_outputs({})
 
 

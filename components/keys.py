@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
+ATTRIBUTES = {"privateKey": "private_key", "publicKey": "public_key"}
+
 
 class SshHostKey(pulumi.CustomResource):
     """`cutover:index:SshHostKey`: an ed25519 key pair, made once and kept in the state; it is never made anew.
@@ -15,24 +17,18 @@ class SshHostKey(pulumi.CustomResource):
         public_key: `ssh-ed25519 AAAA... NAME`.
     """
 
+    private_key: pulumi.Output[str]
+    public_key: pulumi.Output[str]
+
     def __init__(self, resource_name: str, *, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        options = pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(additional_secret_outputs=["private_key"])
-        )
-        super().__init__(
-            "cutover:index:SshHostKey", resource_name, {"name": name, "private_key": None, "public_key": None}, options
-        )
+        options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["private_key"]))
+        inputs = {"name": name, "private_key": None, "public_key": None}
+        super().__init__("cutover:index:SshHostKey", resource_name, inputs, options)
 
-    @property
-    @pulumi.getter(name="privateKey")
-    def private_key(self) -> pulumi.Output[str]:
-        """The private key."""
-        value: pulumi.Output[str] = pulumi.get(self, "private_key")
-        return value
+    def translate_output_property(self, prop: str) -> str:
+        """The attribute of one of the engine's names."""
+        return ATTRIBUTES.get(prop, prop)
 
-    @property
-    @pulumi.getter(name="publicKey")
-    def public_key(self) -> pulumi.Output[str]:
-        """The public key."""
-        value: pulumi.Output[str] = pulumi.get(self, "public_key")
-        return value
+    def translate_input_property(self, prop: str) -> str:
+        """The engine's name of an attribute."""
+        return next((name for name, attribute in ATTRIBUTES.items() if attribute == prop), prop)

@@ -34,9 +34,7 @@ class Preparation(pulumi.ComponentResource):
 
     steps: list[StepResource]
 
-    def __init__(
-        self, name: str, stack: Stack, built: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, stack: Stack, built: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cutover:components:Preparation", name, None, opts)
         configuration = stack.configuration
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pulumi
 
 from components.cutover import Cutover
@@ -32,13 +34,15 @@ def declare(settings: Settings) -> None:
     pulumi.export("host", configuration.host_setting)
 
 
-def main() -> None:
-    """Run as a Pulumi program.
+# The Python host takes this exit code for "the operator has been told"; with any other it adds a line of its own
+# [pulumi-language-python-exec, PYTHON_PROCESS_EXITED_AFTER_SHOWING_USER_ACTIONABLE_MESSAGE_CODE].
+TOLD = 32
 
-    Raises:
-        pulumi.RunError: an expected failure; shown in its own words, without a traceback.
-    """
+
+def main() -> None:
+    """Run as a Pulumi program; an expected failure ends it in its own words, without a traceback."""
     try:
         declare(read_settings())
     except ParallelBuildError as error:
-        raise pulumi.RunError(str(error)) from None
+        pulumi.log.error(str(error))
+        sys.exit(TOLD)

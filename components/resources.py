@@ -118,7 +118,7 @@ class Parity(StepResource):
 
 
 class SystemVmTemplate(StepResource):
-    """`cutover:index:SystemVmTemplate`: one template, registered on the original and ready in every zone. Parameters: the template's section."""
+    """`cutover:index:SystemVmTemplate`: a template, on the original and ready in every zone. Parameters: the template's section."""
 
     STEP = "SystemVmTemplate"
 
@@ -184,7 +184,7 @@ class HypervisorSteps(StepResource):
 
 
 class FirstManagement(StepResource):
-    """`cutover:index:FirstManagement`: the first new management server set up, started, its schema upgrade followed and its start proved."""
+    """`cutover:index:FirstManagement`: the first new server set up and started, its schema upgrade followed, its start proved."""
 
     STEP = "FirstManagement"
 

@@ -117,11 +117,8 @@ def read_settings() -> Settings:
     """The settings of the running Pulumi program.
 
     Raises:
-        pulumi.RunError: they can't be used; it is shown without a traceback.
+        ConfigurationError: they can't be used.
     """
     stack = pulumi.get_stack()
-    try:
-        configuration, secrets = parse(project_values(pulumi.get_project()), stack)
-        return Settings(stack, configuration, secrets, operator_key(configuration.ssh))
-    except ConfigurationError as error:
-        raise pulumi.RunError(str(error)) from None
+    configuration, secrets = parse(project_values(pulumi.get_project()), stack)
+    return Settings(stack, configuration, secrets, operator_key(configuration.ssh))

@@ -18,7 +18,7 @@ FIXED = ("name", "address", "root", "folder", "namespace", "bridge")
 class ContainerMachineHandler(Handler):
     """Inputs: `name`, `address`, `root`, `folder`, `namespace`, `bridge`, `memory` (MiB), `provisioning` (secret JSON text).
 
-    Outputs: the inputs without `provisioning`. What a machine is made of is fixed when it is made; later texts are stored, never a replacement.
+    Outputs: the inputs without `provisioning`. What a machine is made of is fixed when it is made; later texts are stored.
     """
 
     def check(self, operation: Operation, inputs: Values) -> list[Finding]:

@@ -59,8 +59,8 @@ class Engine:
 class EngineWatch(threading.Thread):
     """Notices that the engine is gone, by its process or by its address.
 
-    The process that started this one may be the engine or something between (a shell); the address is the engine's own. SIGKILL of the engine
-    ends neither this process nor its steps, so both are asked all the time.
+    The process that started this one may be the engine or something between (a shell); the address is the engine's own. SIGKILL of the
+    engine ends neither this process nor its steps, so both are asked all the time.
 
     Args:
         engine: what to watch.

@@ -38,9 +38,7 @@ class Refused(Exception):
 
 def abort_partial(context: grpc.ServicerContext, failure: PartialFailure) -> NoReturn:
     """End the call with ErrorResourceInitFailed, the only answer to Create and Update that keeps a failed resource in the state."""
-    detail = provider_pb2.ErrorResourceInitFailed(
-        id=failure.id, properties=to_struct(failure.outputs), reasons=[failure.reason]
-    )
+    detail = provider_pb2.ErrorResourceInitFailed(id=failure.id, properties=to_struct(failure.outputs), reasons=[failure.reason])
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=failure.reason)
     status.details.add().Pack(detail)
     context.set_trailing_metadata(((DETAILS, status.SerializeToString()),))

@@ -26,9 +26,7 @@ class SshHostKeyHandler(Handler):
     def create(self, operation: Operation, inputs: Values) -> tuple[str, Values]:
         """Make the key pair."""
         key = Ed25519PrivateKey.generate()
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
         public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         name = str(inputs["name"])
         return f"SshHostKey/{name}", self._outputs(name, private.decode(), public.decode())

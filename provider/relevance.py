@@ -22,9 +22,7 @@ def relevant(site: str) -> dict[str, Any]:
     """The part of a site's JSON text that two runs of a step must agree on to have left the same behind."""
     document: dict[str, Any] = json.loads(site)
     configuration = {
-        section: _reduced(section, value)
-        for section, value in document.get("configuration", {}).items()
-        if section not in IGNORED_SECTIONS
+        section: _reduced(section, value) for section, value in document.get("configuration", {}).items() if section not in IGNORED_SECTIONS
     }
     secrets = {name: value for name, value in document.get("secrets", {}).items() if name not in IGNORED_SECRETS}
     return {**document, "configuration": configuration, "secrets": secrets}

@@ -103,9 +103,7 @@ def main(handlers: Mapping[str, Handler] | None = None) -> int:
     server = serve(engine, handlers)
 
     def ask_to_end(signal_number: int, frame: object) -> None:
-        threading.Thread(
-            target=server.stop, args=("the engine ended the provider", SHUTDOWN_GRACE), daemon=True
-        ).start()
+        threading.Thread(target=server.stop, args=("the engine ended the provider", SHUTDOWN_GRACE), daemon=True).start()
 
     signal.signal(signal.SIGINT, ask_to_end)
     signal.signal(signal.SIGTERM, ask_to_end)

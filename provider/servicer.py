@@ -42,18 +42,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """The provider's version."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
-    def GetSchema(
-        self, request: provider_pb2.GetSchemaRequest, context: grpc.ServicerContext
-    ) -> provider_pb2.GetSchemaResponse:
+    def GetSchema(self, request: provider_pb2.GetSchemaRequest, context: grpc.ServicerContext) -> provider_pb2.GetSchemaResponse:
         """The types that there are; the program's classes are hand-written, so their properties are not described here."""
         resources: dict[str, dict[str, str]] = {token: {} for token in sorted(self.handlers)}
-        return provider_pb2.GetSchemaResponse(
-            schema=json.dumps({"name": NAME, "version": VERSION, "resources": resources})
-        )
+        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": NAME, "version": VERSION, "resources": resources}))
 
-    def CheckConfig(
-        self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext
-    ) -> provider_pb2.CheckResponse:
+    def CheckConfig(self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
         """Any configuration will do: everything a step needs is in its site."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
@@ -61,9 +55,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """Never a change: it could replace every resource, which would undo every step."""
         return provider_pb2.DiffResponse(changes=NO_CHANGE)
 
-    def Configure(
-        self, request: provider_pb2.ConfigureRequest, context: grpc.ServicerContext
-    ) -> provider_pb2.ConfigureResponse:
+    def Configure(self, request: provider_pb2.ConfigureRequest, context: grpc.ServicerContext) -> provider_pb2.ConfigureResponse:
         """Say which values the provider takes."""
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=False)
 
@@ -86,28 +78,21 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(
             changes=CHANGE if changed else NO_CHANGE,
             diffs=changed,
-            detailedDiff={
-                name: provider_pb2.PropertyDiff(kind=provider_pb2.PropertyDiff.UPDATE, inputDiff=True)
-                for name in changed
-            },
+            detailedDiff={name: provider_pb2.PropertyDiff(kind=provider_pb2.PropertyDiff.UPDATE, inputDiff=True) for name in changed},
             hasDetailedDiff=True,
         )
 
     def Create(self, request: provider_pb2.CreateRequest, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         """Make the resource."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn)
-        identity, outputs = self._answer(
-            context, handler, operation, lambda: handler.create(operation, from_struct(request.properties))
-        )
+        identity, outputs = self._answer(context, handler, operation, lambda: handler.create(operation, from_struct(request.properties)))
         return provider_pb2.CreateResponse(id=identity, properties=_properties(handler, outputs))
 
     def Update(self, request: provider_pb2.UpdateRequest, context: grpc.ServicerContext) -> provider_pb2.UpdateResponse:
         """Change the resource in place, or go on with a half-done one."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn, request.id)
         old_inputs, old_outputs, inputs = map(from_struct, (request.old_inputs, request.olds, request.news))
-        outputs = self._answer(
-            context, handler, operation, lambda: handler.update(operation, old_inputs, old_outputs, inputs)
-        )
+        outputs = self._answer(context, handler, operation, lambda: handler.update(operation, old_inputs, old_outputs, inputs))
         return provider_pb2.UpdateResponse(properties=_properties(handler, outputs))
 
     def Read(self, request: provider_pb2.ReadRequest, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
@@ -126,9 +111,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._answer(context, handler, operation, lambda: handler.delete(operation, inputs, outputs))
         return empty_pb2.Empty()
 
-    def _answer(
-        self, context: grpc.ServicerContext, handler: Handler, operation: Operation, call: Callable[[], T]
-    ) -> T:
+    def _answer(self, context: grpc.ServicerContext, handler: Handler, operation: Operation, call: Callable[[], T]) -> T:
         """Run a handler's call while the process knows of it, and turn its failure into the protocol's."""
         try:
             with self.session.running(operation.urn):
@@ -140,7 +123,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             abort_plain(context, refused.reason)
         except ParallelBuildError as error:
             abort_plain(context, str(error))
-        except Exception as error:  # noqa: BLE001 - the engine would show a traceback, and its text may hold a secret
+        except Exception as error:  # its text may hold a secret: only its kind is told
             abort_plain(context, f"unexpected {type(error).__name__} in the provider. {_where(error)}")
 
     def _handler(self, urn: str, context: grpc.ServicerContext) -> Handler:

@@ -80,9 +80,7 @@ class StepHandler(Handler):
         old_site, site = old_inputs.get("site"), inputs.get("site")
         if is_unknown(site) or self._meaning(old_site) != self._meaning(site):
             changed.append("site")
-        if is_unknown(inputs.get("parameters")) or (old_inputs.get("parameters") or {}) != (
-            inputs.get("parameters") or {}
-        ):
+        if is_unknown(inputs.get("parameters")) or (old_inputs.get("parameters") or {}) != (inputs.get("parameters") or {}):
             changed.append("parameters")
         if not changed and str(old_outputs.get("status", DONE)).startswith(PARTIAL):
             changed.append("site")
@@ -117,7 +115,7 @@ class StepHandler(Handler):
         secrets = site.secrets.all()
         try:
             self._perform(operation, site, inputs, undo, "undo")
-        except Exception as error:  # noqa: BLE001 - whatever a step raises, its words go out masked
+        except Exception as error:  # whatever a step raises, its words go out masked
             raise Refused(mask(words(error), secrets)) from None
 
     def _advance(
@@ -139,7 +137,7 @@ class StepHandler(Handler):
 
         try:
             result = self._perform(operation, site, inputs, kept, "apply")
-        except Exception as error:  # noqa: BLE001 - whatever a step raises, what it did so far is recorded
+        except Exception as error:  # whatever a step raises, what it did so far is recorded
             reason = mask(words(error), secrets)
             acted = bool(context) and context[0].acted
             if not context or (isinstance(error, harmless) and not acted):
@@ -148,9 +146,7 @@ class StepHandler(Handler):
             raise PartialFailure(identity, outputs, reason) from None
         return self._outputs(inputs, masked(result, secrets), DONE)
 
-    def _perform(
-        self, operation: Operation, site: Site, inputs: Values, action: Callable[[Context], Outputs], verb: str
-    ) -> Outputs:
+    def _perform(self, operation: Operation, site: Site, inputs: Values, action: Callable[[Context], Outputs], verb: str) -> Outputs:
         """Run one action of the step with its journal lines, its evidence and its timing."""
         session, secrets = operation.session, site.secrets.all()
         name = self._name(inputs)
@@ -167,7 +163,8 @@ class StepHandler(Handler):
         outcome, result = DONE, context.done
         try:
             session.cancel.check()
-            result = plain({**context.done, **action(context)})
+            found = action(context)
+            result = plain({**context.done, **found})
         except Exception as error:
             outcome, result = mask(words(error), secrets), plain(context.done)
             if not isinstance(error, ParallelBuildError):
@@ -192,7 +189,7 @@ class StepHandler(Handler):
         return site, self.step_class(inputs.get("parameters") or {})
 
     def _past(self, old_inputs: Values, site: Site) -> bool:
-        """Whether the stack has gone beyond the step's phase, so that its proof can't hold any more: after the switch the original is down."""
+        """Whether the stack has gone beyond the step's phase, so that its proof can't hold: after the switch the original is down."""
         if self.step_class.phase.reached(Phase.SWITCHED):
             return False
         phases = [site.configuration.phase]

@@ -1,7 +1,7 @@
 """Values between the engine and the handlers: protobuf structs, unknowns, secrets.
 
-The provider takes secrets in the clear (`acceptSecrets=False`): the engine marks outputs of the same name as a secret input by itself. Outputs that
-hold a secret of their own are wrapped here.
+The provider takes secrets in the clear (`acceptSecrets=False`): the engine marks outputs of the same name as a secret input by itself.
+Outputs that hold a secret of their own are wrapped here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNKNOWNS = frozenset(
     }
 )
 SIGNATURE_KEY = "4dabf18193072939515e22adb298388d"
-SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
+SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - how the engine marks a secret
 
 
 def from_struct(struct: struct_pb2.Struct | None) -> Values:
@@ -55,10 +55,7 @@ def is_unknown(value: Any) -> bool:
 
 def with_secrets(outputs: Values, names: Collection[str]) -> Values:
     """Mark the named outputs as secrets, so that they never are plain values in the state."""
-    return {
-        name: {SIGNATURE_KEY: SECRET_SIGNATURE, "value": value} if name in names else value
-        for name, value in outputs.items()
-    }
+    return {name: {SIGNATURE_KEY: SECRET_SIGNATURE, "value": value} if name in names else value for name, value in outputs.items()}
 
 
 def masked(value: Any, secrets: list[Secret]) -> Any:

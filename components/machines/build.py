@@ -92,8 +92,6 @@ def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.
 
     key = stack.host_keys.get(machine.name)
     # Where the server brings its own host key there is none to put on it.
-    keys: pulumi.Input[list[str]] = (
-        pulumi.Output.all(key.private_key, key.public_key) if key else ["", machine.host_key or ""]
-    )
+    keys: pulumi.Input[list[str]] = pulumi.Output.all(key.private_key, key.public_key) if key else ["", machine.host_key or ""]
     secret: pulumi.Output[list[str]] = pulumi.Output.secret(keys)
     return secret.apply(put_together)

@@ -1,7 +1,8 @@
 """Machines under libvirt, by pulumi-libvirt 0.5.4: an overlay on one base image, cloud-init, a fixed MAC address on a bridge.
 
-What a machine is made of is fixed when it is made. Most of a domain's settings can only be changed by a new domain [terraform-provider-libvirt 0.8,
-resource_libvirt_domain.go], which for a database server means an empty one: later changes of size, image or cloud-init texts are therefore left alone.
+What a machine is made of is fixed when it is made. Most of a domain's settings can only be changed by a new domain
+[terraform-provider-libvirt 0.8, resource_libvirt_domain.go], which for a database server means an empty one: later changes of size, image
+or cloud-init texts are therefore left alone.
 """
 
 from __future__ import annotations
@@ -58,10 +59,8 @@ def foundation(stack: str, configuration: StackConfiguration) -> Shared:
     """The connection, the domain type, a storage pool, and the base image in it."""
     settings = _settings(configuration)
     provider = libvirt.Provider("libvirt", uri=settings.uri)
-    if settings.domain_type == "auto":
-        domain_type = DomainType("domain-type", uri=settings.uri).type
-    else:
-        domain_type = pulumi.Output.from_input(settings.domain_type)
+    probed = settings.domain_type == "auto"
+    domain_type = DomainType("domain-type", uri=settings.uri).type if probed else pulumi.Output.from_input(settings.domain_type)
     pool = libvirt.Pool(
         "pool",
         name=f"{stack}-parallel-build",

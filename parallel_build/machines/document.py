@@ -9,7 +9,7 @@ from parallel_build.errors import ConfigurationError
 from parallel_build.machines.provisioning import File, Provisioning
 from parallel_build.secret import Secret
 
-SECRET = "secret"
+SECRET = "secret"  # noqa: S105 - a key of the document
 
 
 def dump(provisioning: Provisioning) -> str:

@@ -1,0 +1,114 @@
+"""MachineReady: a new machine answers over SSH with its own host key, and what its first boot had to do is done."""
+
+from __future__ import annotations
+
+from parallel_build.cancel import wait_for
+from parallel_build.configuration import NewMachine, Phase, StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.machines.provisioning import DONE, LOG, UNIT
+from parallel_build.steps.base import Context, Outputs, Step, step
+
+# An emulated guest on a busy host takes minutes to its first login; packages from a slow mirror take more.
+SSH_LIMIT = 900.0
+FIRST_BOOT_LIMIT = 1800.0
+# Says `done`, `running`, or `failed` and why. cloud-init's own verdict counts only where it runs at all.
+FIRST_BOOT = f"""
+if [ -e {DONE} ]; then echo done; exit; fi
+if systemctl is-failed --quiet {UNIT}; then echo failed: {UNIT} ended with an error; exit; fi
+if command -v cloud-init >/dev/null && [ ! -e /etc/cloud/cloud-init.disabled ]; then
+    case $(cloud-init status 2>&1) in
+        *error*|*degraded*) echo failed: cloud-init reports an error; exit ;;
+        *done*|*disabled*) [ -e {DONE} ] && echo done || echo failed: cloud-init has ended and {DONE} is missing; exit ;;
+    esac
+fi
+echo running
+"""
+
+
+@step
+class MachineReady(Step):
+    """Waits; changes nothing. Parameter `name`: the machine's."""
+
+    type = "MachineReady"
+    phase = Phase.BUILT
+    summary = "machine reachable, first boot ended"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """What is waited for."""
+        machine = self._machine(configuration)
+        lines = [f"wait until {machine.name} ({machine.address}) lets the operator in over SSH, its host key checked strictly"]
+        if configuration.platform_of(machine) != "existing":
+            lines.append(f"wait until its first boot has ended: files, packages and services in place ({DONE})")
+        return lines
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Nothing."""
+        return ["nothing: it goes with the machine"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Wait for the login, then for the end of the first boot."""
+        machine = self._machine(context.configuration)
+        host = context.host(machine)
+        self._wait_for_login(context, host)
+        if context.configuration.platform_of(machine) != "existing":
+            self._wait_for_first_boot(context, host)
+        facts = host.script('. /etc/os-release; printf "%s\\n" "$PRETTY_NAME"; uname -r; nproc', timeout=60).stdout.splitlines()
+        return {"address": machine.address, "system": facts[0], "kernel": facts[1], "processors": int(facts[2])}
+
+    def revert(self, context: Context) -> None:
+        """Nothing was changed."""
+
+    def _machine(self, configuration: StackConfiguration) -> NewMachine:
+        name = self.parameters["name"]
+        return next(machine for machine in configuration.new_machines() if machine.name == name)
+
+    @staticmethod
+    def _wait_for_login(context: Context, host: Host) -> None:
+        last: list[ConnectionFailed | CommandFailed] = []
+
+        def lets_in() -> bool:
+            try:
+                host.run(["true"], timeout=30)
+            except (ConnectionFailed, CommandFailed) as error:
+                last[:] = [error]
+                return False
+            return True
+
+        try:
+            wait_for(
+                f"{host.name} to let the operator in over SSH",
+                lets_in,
+                timeout=SSH_LIMIT,
+                cancel=context.cancel,
+                interval=1,
+                progress=context.progress,
+            )
+        except StepFailed as error:
+            raise StepFailed(error.fact, last[0].cause if last else "", last[0].remedy if last else "") from None
+
+    @staticmethod
+    def _wait_for_first_boot(context: Context, host: Host) -> None:
+        def ended() -> bool:
+            try:
+                said = host.script(FIRST_BOOT, timeout=60).stdout.strip()
+            except ConnectionFailed:
+                return False  # packages may restart sshd
+            if said.startswith("failed"):
+                tail = host.run(["tail", "-n", "5", LOG], timeout=30, ok=None).stdout.strip().splitlines()
+                raise StepFailed(
+                    f"the first boot of {host.name} did not end well ({said.removeprefix('failed: ')})",
+                    " | ".join(line.strip() for line in tail),
+                    f"read {LOG} and `cloud-init status --long` there; then run `pulumi up`, or `pulumi destroy` to start afresh",
+                )
+            return said == "done"
+
+        wait_for(
+            f"the first boot of {host.name} to end",
+            ended,
+            timeout=FIRST_BOOT_LIMIT,
+            cancel=context.cancel,
+            interval=1,
+            progress=context.progress,
+            remedy=f"read {LOG} and `cloud-init status --long` there",
+        )

@@ -1,0 +1,17 @@
+"""The provider's own main with the toy steps: a process of its own for tests that kill things."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from provider.handlers import token
+from provider.server import main
+from provider.step_handler import StepHandler
+from tests.fast.provider_harness import EarlyToy, Toy
+
+if __name__ == "__main__":
+    pid_file = Path(sys.argv.pop(1))
+    pid_file.write_text(str(os.getpid()))
+    sys.exit(main({token("Toy"): StepHandler(Toy), token("EarlyToy"): StepHandler(EarlyToy)}))
