@@ -1,4 +1,4 @@
-"""The life of the agent's process: the host's own link, and one for each system VM with an agent that runs here."""
+"""The agent of a KVM host."""
 from __future__ import annotations
 
 import logging
@@ -6,118 +6,121 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from ..shared import logs, paths, properties, settings
-from ..shared.protocol import Message
+from ..shared.protocol import Channel, Message
 from ..shared.release import code_version
 from . import machines
-from .link import Link
+from .dialer import Dialer
 
 log = logging.getLogger("c.c.a.AgentShell")
 
 PROPERTIES = paths.AGENT_CONFIGURATION / "agent.properties"
-CONNECTED_ONCE = paths.AGENT_STATE / "connected"
-AUTHORISED = paths.AGENT_STATE / "system_vm_key.pub"
-SYSTEM_VM_KEY = paths.ROOT / "root/.ssh/id_rsa.cloud"
-#: Kinds of machines that have an agent of their own, and the type of the host that it is.
-WITH_AGENT = {"SecondaryStorageVm": "SecondaryStorageVM", "ConsoleProxy": "ConsoleProxy"}
-SCAN_SECONDS = 1.0
+#: Made at the first connection: from then on nothing is booted that no management server asks for.
+CONNECTED_BEFORE = paths.AGENT_STATE / "connected-before"
+PRIVATE_KEY = Path("/root/.ssh/id_rsa.cloud")
+PUBLIC_KEY = Path("/root/.ssh/id_rsa.pub.cloud")
 
 
-class Agent:
-    """The agent of this host."""
+class HostAgent:
+    """Answers what a management server asks of this host."""
 
     def __init__(self) -> None:
-        self.settings = settings.load()
-        self.version = code_version().text
-        self.stop = threading.Event()
-        values = properties.read(PROPERTIES)
-        if not values.get("guid"):
-            properties.store(PROPERTIES, "guid", str(uuid.uuid4()))
-        paths.AGENT_STATE.mkdir(parents=True, exist_ok=True)
-        self.link = Link(
-            socket.gethostname().split(".")[0], PROPERTIES, self._startup, self.settings, self._ready, self._command, self._report)
-        self._links: dict[str, Link] = {}
+        self._settings = settings.load()
+        self._public_key = PUBLIC_KEY.read_text() if PUBLIC_KEY.exists() else ""
+        self._working = threading.Lock()
+        self.dialer = Dialer(PROPERTIES, self._settings, self._startup, self._handle, self._ping)
 
-    def run(self) -> None:
-        """Serve until it is told to stop."""
-        machines.make_bridge()
-        threading.Thread(target=self.link.run, name="Agent", daemon=True).start()
-        while not self.stop.wait(SCAN_SECONDS):
-            self._look_after_system_vms()
-        self.link.stop(announce=True)
-        for link in self._links.values():
-            link.stop(announce=False)
-
-    def _startup(self, local: str) -> Message:
+    def _startup(self, channel: Channel) -> Message:
         values = properties.read(PROPERTIES)
-        fresh = self.settings.boot_system_vms and not CONNECTED_ONCE.exists()
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return {
-            "type": "startup", "kind": "Routing", "guid": values["guid"], "name": self.link.name, "version": self.version,
-            "address": values.get("private.ip") or local, "zone": values.get("zone"), "pod": values.get("pod"),
-            "cluster": values.get("cluster"), "fresh": fresh, "cpus": os.cpu_count() or 1}
+            "type": "startup", "kind": "Routing", "guid": values["guid"], "name": socket.gethostname(),
+            "version": code_version().text, "address": values.get("private.ip") or channel.local_address(),
+            "zone": values.get("zone"), "pod": values.get("pod"), "cluster": values.get("cluster"),
+            "cpus": os.cpu_count(), "ram": memory,
+            "fresh": self._settings.boot_system_vms and not CONNECTED_BEFORE.exists()}
 
-    def _ready(self, message: Message) -> None:
-        if message.get("private_key"):
-            SYSTEM_VM_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            SYSTEM_VM_KEY.touch(mode=0o600)
-            SYSTEM_VM_KEY.chmod(0o600)
-            SYSTEM_VM_KEY.write_text(message["private_key"])
-        AUTHORISED.write_text(message.get("public_key", ""))
-        for machine in message.get("boot", []):
-            self._start(machine)
-        CONNECTED_ONCE.touch()
+    def _ping(self) -> Message:
+        # While a machine is being started or stopped a report would be half true.
+        if not self._working.acquire(blocking=False):
+            return {}
+        try:
+            return {"machines": [{"name": machine.name, "uuid": machine.uuid} for machine in machines.running()]}
+        finally:
+            self._working.release()
 
-    def _report(self) -> dict[str, Any]:
-        return {"machines": [{"name": each["name"], "uuid": each["uuid"]} for each in machines.running()]}
+    def _handle(self, channel: Channel, message: Message) -> None:
+        if message["type"] == "ready":
+            self._take_keys(message)
+            threading.Thread(target=self._boot, args=(message["boot"],), name="Agent-Boot", daemon=True).start()
+        elif message["type"] == "command":
+            threading.Thread(target=self._answer, args=(channel, message), name="agentRequest", daemon=True).start()
 
-    def _command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _take_keys(self, message: Message) -> None:
+        """Write the keys for system VMs, as ModifySshKeysCommand does."""
+        self._public_key = message["public_key"]
+        PRIVATE_KEY.parent.mkdir(mode=0o700, exist_ok=True)
+        for path, text, mode in ((PRIVATE_KEY, message["private_key"], 0o600), (PUBLIC_KEY, self._public_key, 0o644)):
+            if not path.exists() or path.read_text() != text:
+                path.touch(mode=mode)
+                path.chmod(mode)
+                path.write_text(text)
+
+    def _boot(self, wanted: list[dict[str, Any]]) -> None:
+        with self._working:
+            for machine in wanted:
+                try:
+                    machines.start(machine, self._public_key)
+                except machines.MachineError as failure:
+                    log.error("Unable to start VM %s: %s", machine["name"], failure)
+            CONNECTED_BEFORE.parent.mkdir(parents=True, exist_ok=True)
+            CONNECTED_BEFORE.touch()
+
+    def _answer(self, channel: Channel, message: Message) -> None:
+        logs.new_context()
+        name, arguments = message["name"], message["arguments"]
+        log.debug("Processing command: %s %s", name, arguments.get("name", ""))
+        answer: dict[str, Any] = {"ok": True}
+        try:
+            with self._working:
+                self._do(name, arguments)
+        except machines.MachineError as failure:
+            log.warning("Command %s failed: %s", name, failure)
+            answer = {"ok": False, "detail": str(failure)}
+        try:
+            channel.send(type="answer", number=message["number"], **answer)
+        except OSError as failure:
+            log.warning("The answer to %s could not be sent: %s", name, failure)
+        if name == "reconnect":
+            self.dialer.reconnect()
+
+    def _do(self, name: str, arguments: dict[str, Any]) -> None:
         if name == "start":
-            self._start(arguments)
+            time.sleep(self._settings.vm_start_seconds)
+            machines.start(arguments, self._public_key)
         elif name == "stop":
-            machines.stop(arguments["name"])
+            machines.stop(arguments["name"], arguments["uuid"])
         elif name == "destroy":
-            machines.destroy(arguments["name"])
-        elif name == "list":
-            return self._report()
-        else:
-            raise machines.MachineError(f"unknown command {name}")
-        return {}
-
-    def _start(self, machine: dict[str, Any]) -> None:
-        log.info("Starting %s with template %s", machine["name"], machine["template"])
-        machines.start(machine, self.version, AUTHORISED.read_text(), self.settings.vm_start_seconds)
-
-    def _look_after_system_vms(self) -> None:
-        alive = {each["name"]: each for each in machines.running() if each["kind"] in WITH_AGENT}
-        for name in set(self._links) - set(alive):
-            self._links.pop(name).stop(announce=True)
-        for name in set(alive) - set(self._links):
-            self._links[name] = self._link_of(alive[name])
-            threading.Thread(target=self._links[name].run, name=f"Agent-{name}", daemon=True).start()
-
-    def _link_of(self, machine: dict[str, Any]) -> Link:
-        def startup(local: str) -> Message:
-            return {
-                "type": "startup", "kind": WITH_AGENT[machine["kind"]], "guid": machine["uuid"], "name": machine["name"],
-                "version": machine["code"], "address": machine.get("private_address") or local}
-
-        def refuse(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-            raise machines.MachineError(f"{machine['name']} does not know {name}")
-
-        return Link(
-            machine["name"], machines.conf(machine["name"]), startup, self.settings, lambda message: None, refuse, dict)
+            machines.destroy(arguments["name"], arguments["uuid"])
+        elif name != "reconnect":
+            raise machines.MachineError(f"Unsupported command {name}")
 
 
 def main() -> int:
     """Run the agent until it is told to stop; returns the exit code."""
     logs.open_log(paths.AGENT_LOG / "agent.log")
-    agent = Agent()
+    log.info("Implementation Version is %s", code_version())
+    if not properties.read(PROPERTIES).get("guid"):
+        properties.store(PROPERTIES, "guid", str(uuid.uuid4()))
+    machines.prepare_host()
+    agent = HostAgent()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: agent.stop.set())
-    log.info("Agent %s started", agent.version)
-    agent.run()
-    logging.shutdown()
+        signal.signal(number, lambda _number, _frame: threading.Thread(target=agent.dialer.stop).start())
+    agent.dialer.run()
+    log.info("Agent is stopped")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 import pymysql
 
 from ..shared import logs
+from ..shared.database import utcnow
 from ..shared.protocol import Channel, Message
 from . import alerts, configuration, hosts, keypair, powerstate
 from .cluster import ClusterManager, PeerUnreachable
@@ -93,7 +94,7 @@ class AgentManager:
         """Open the port."""
         port = configuration.number(self._server, "port", 8250)
         self._listener = socket.create_server(("", port), reuse_port=False, backlog=64)
-        log.info("Listening on 0.0.0.0 with %d workers", port)
+        log.info("Listening on 0.0.0.0:%d", port)
 
     def start(self) -> None:
         """Begin to accept agents and to tell them about changes of the list of servers."""
@@ -110,8 +111,11 @@ class AgentManager:
             self._agents.clear()
         for agent in agents:
             agent.leaving = True
-            hosts.lost(self._server, agent.host_id, "Disconnected")
             agent.channel.close()
+        # Direct hosts have no agent here, but they are this server's too.
+        self._server.cloud.execute(
+            "UPDATE host SET status = 'Disconnected', mgmt_server_id = NULL, disconnected = %s "
+            "WHERE mgmt_server_id = %s AND removed IS NULL", utcnow(), self._server.msid)
 
     def execute(self, host_id: int, name: str, arguments: dict[str, Any]) -> Answer:
         """Carry out a command on a host, here or through the server that it is connected to.
@@ -258,6 +262,7 @@ class AgentManager:
         kind = message["type"]
         if kind == "ping":
             hosts.pinged(self._server, agent.host_id)
+            agent.channel.send(type="pong")
             if "machines" in message:
                 powerstate.synchronise(self._server, agent.host_id, message["machines"])
         elif kind == "answer":

@@ -248,7 +248,7 @@ def _listen(server: ManagementServer, executor: Executor) -> Server:
             self.wfile.write(answer)
 
     listener = Server(("", PORT), PeerHandler)
-    threading.Thread(target=listener.serve_forever, name="Cluster-Listener", daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.1,), name="Cluster-Listener", daemon=True).start()
     return listener
 
 

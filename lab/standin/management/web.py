@@ -109,7 +109,7 @@ class ApiHandler(Handler):
 
 def _run(port: int, handler: type[Handler]) -> Server:
     server = Server(("", port), handler)
-    threading.Thread(target=server.serve_forever, name=f"qtp-{port}", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.1,), name=f"qtp-{port}", daemon=True).start()
     return server
 
 

@@ -1,1 +1,1 @@
-"""The usage server."""
+"""The usage server: it owns the usage job for as long as its heartbeat goes on."""

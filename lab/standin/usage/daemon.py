@@ -1,5 +1,8 @@
-"""Owns the usage job: one server has the row of `cloud_usage.usage_job`, another takes it over when its heartbeat stops.
+"""The usage server.
 
+It reads the management server's db.properties and key through the links that its package made, takes the job in
+`usage_job` once nobody else's heartbeat is fresh, and copies events from `cloud` to `cloud_usage`. Where it can't, it
+ends, and systemd starts it again ten seconds later.
 [CloudStack 4.22 usage/.../UsageManagerImpl.java]
 """
 from __future__ import annotations
@@ -9,103 +12,130 @@ import os
 import signal
 import socket
 import threading
-from pathlib import Path
+from datetime import timedelta
 
 import pymysql
 
 from ..shared import logs, paths, properties, settings
-from ..shared.database import Database, utcnow
-from ..shared.encryption import DecryptionFailed, Encryptor
-from ..shared.release import code_version
+from ..shared.database import Database, Row, utcnow
+from ..shared.encryption import DecryptionFailed, Encryptor, masked
+from ..shared.release import Version, code_version
 
 log = logging.getLogger("c.c.u.UsageManagerImpl")
+server_log = logging.getLogger("c.c.u.UsageServer")
 
-SETTINGS_NEEDED = ("usage.stats.job.exec.time", "usage.stats.job.aggregation.range")
-HEARTBEATS_MISSED = 3
+LOCK = "usage.job.heartbeat.check"
+LOCK_SECONDS = 5
+#: After this time without a heartbeat another server takes the job over.
+ABANDONED = timedelta(seconds=60)
+RECURRING = 0
+VM_COLUMN_SINCE = Version("4.22.1.0")
+FAILED = 1
 
 
-class UsageFailed(Exception):
-    """The usage server can't start; says why."""
+class StartFailed(Exception):
+    """The usage server can't work; the text is the log's."""
 
 
-def databases(folder: Path) -> tuple[Database, Database]:
-    """The databases `cloud` and `cloud_usage` of db.properties in the usage server's folder; raises UsageFailed."""
+def databases() -> tuple[Database, Database]:
+    """Return the databases `cloud` and `cloud_usage` of the usage server's db.properties; raises StartFailed."""
     try:
-        values = properties.read(folder / "db.properties")
-        encryptor = Encryptor((folder / "key").read_text().strip()) if values.get("db.cloud.encryption.type") == "file" else None
+        values = properties.read(paths.USAGE_CONFIGURATION / "db.properties")
+        if values.get("db.cloud.encryption.type", "none") != "none":
+            encryptor = Encryptor((paths.USAGE_CONFIGURATION / "key").read_text().strip())
+            for name in ("db.cloud.password", "db.usage.password"):
+                if properties.is_encrypted(values.get(name, "")):
+                    text = properties.ciphertext(values[name])
+                    try:
+                        values[name] = encryptor.decrypt(text)
+                    except DecryptionFailed:
+                        raise StartFailed(f"Failed to decrypt value {masked(text)}") from None
     except OSError as failure:
-        raise UsageFailed(f"Unable to read {failure.filename}: {failure.strerror}") from failure
-    found = []
-    for kind, name in (("cloud", "cloud"), ("usage", "cloud_usage")):
-        password = values.get(f"db.{kind}.password", "")
-        if properties.is_encrypted(password):
-            if encryptor is None:
-                raise UsageFailed(f"db.{kind}.password is encrypted and the encryption type is not file")
-            try:
-                password = encryptor.decrypt(properties.ciphertext(password))
-            except DecryptionFailed as failure:
-                raise UsageFailed(f"Failed to decrypt db.{kind}.password") from failure
-        found.append(Database(
-            values.get(f"db.{kind}.host", "localhost"), int(values.get(f"db.{kind}.port", "3306")),
-            values.get(f"db.{kind}.username", "cloud"), password, values.get(f"db.{kind}.name", name)))
-    return found[0], found[1]
+        raise StartFailed(f"{failure.strerror}: {failure.filename}") from failure
+    return tuple(Database(  # type: ignore[return-value]
+        values.get(f"db.{kind}.host", "localhost"), int(values.get(f"db.{kind}.port", "3306")),
+        values.get(f"db.{kind}.username", "cloud"), values.get(f"db.{kind}.password", ""),
+        values.get(f"db.{kind}.name", name)) for kind, name in (("cloud", "cloud"), ("usage", "cloud_usage")))
 
 
-def check_settings(cloud: Database) -> None:
-    """The management server must have populated its settings before; raises UsageFailed."""
-    names = ", ".join(["%s"] * len(SETTINGS_NEEDED))
-    rows = cloud.rows(f"SELECT name, value FROM configuration WHERE name IN ({names})", *SETTINGS_NEEDED)
-    values = {row["name"]: row["value"] for row in rows}
-    missing = [f"{name} = {values.get(name)}" for name in SETTINGS_NEEDED if not values.get(name)]
-    if missing:
-        raise UsageFailed(f"missing configuration values for usage job, {', '.join(missing)}")
+class UsageServer:
+    """One running usage server."""
 
+    def __init__(self, cloud: Database, usage: Database) -> None:
+        self._cloud = cloud
+        self._usage = usage
+        self._settings = settings.load()
+        self.stop = threading.Event()
+        self._host = socket.gethostname()
+        self._pid = os.getpid()
 
-class Job:
-    """This server's claim of the job."""
+    def configure(self) -> None:
+        """Read the settings of the job; raises StartFailed where the first management server never put them there."""
+        values = {row["name"]: row["value"] for row in self._cloud.rows(
+            "SELECT name, value FROM configuration WHERE name LIKE 'usage.%%'")}
+        time, span = values.get("usage.stats.job.exec.time"), values.get("usage.stats.job.aggregation.range")
+        if not time or not span:
+            raise StartFailed(
+                f"missing configuration values for usage job, usage.stats.job.exec.time = {time}, "
+                f"usage.stats.job.aggregation.range = {span}")
+        if code_version() >= VM_COLUMN_SINCE and "vm_id" not in self._usage.columns("usage_event"):
+            raise StartFailed("Unknown column 'usage_event.vm_id' in 'field list'")
+        log.debug("Usage stats aggregation time zone: %s", values.get("usage.aggregation.timezone"))
+        log.info("Implementation Version is %s", code_version())
 
-    def __init__(self, usage: Database, host: str, heartbeat: float) -> None:
-        self._usage, self._host, self._heartbeat = usage, host, heartbeat
+    def run(self) -> None:
+        """Beat until stopped."""
+        log.info("Starting Usage Manager")
+        while True:
+            logs.new_context()
+            self._beat()
+            self._copy_events()
+            if self.stop.wait(self._settings.usage_heartbeat_seconds):
+                break
+        log.info("Usage Manager is stopped")
 
-    def beat(self) -> bool:
-        """Write the heartbeat; take the job over where nobody's is fresh. Returns whether it is this server's."""
-        with self._usage.lock("usage.job.heartbeat.check", 5) as got:
+    def _beat(self) -> None:
+        with self._usage.lock(LOCK, LOCK_SECONDS) as got:
             if not got:
-                return False
-            row = self._usage.row("SELECT id, host, pid, heartbeat FROM usage_job ORDER BY id DESC LIMIT 1")
-            if row is not None and (row["host"], row["pid"]) == (self._host, os.getpid()):
-                self._usage.update("usage_job", row["id"], heartbeat=utcnow())
-                return True
-            age = (utcnow() - row["heartbeat"]).total_seconds() if row is not None else None
-            if age is not None and age < self._heartbeat * HEARTBEATS_MISSED and row is not None and row["host"] != self._host:
-                return False
-            self._usage.insert(
-                "usage_job", host=self._host, pid=os.getpid(), job_type=0, scheduled=0, heartbeat=utcnow(), success=None)
-            log.info("Usage job is now owned by %s, pid %d", self._host, os.getpid())
-            return True
+                log.info("Heartbeat unable to get the lock %s", LOCK)
+                return
+            job = self._usage.row("SELECT * FROM usage_job WHERE success IS NULL ORDER BY id DESC LIMIT 1")
+            if job is None:
+                self._usage.insert(
+                    "usage_job", host=self._host, pid=self._pid, job_type=RECURRING, scheduled=1, start_millis=0,
+                    end_millis=0, exec_time=0, heartbeat=utcnow())
+                log.info("New usage job of %s, pid %d", self._host, self._pid)
+            elif self._is_ours(job) or utcnow() - job["heartbeat"] > ABANDONED:
+                self._usage.update("usage_job", job["id"], host=self._host, pid=self._pid, heartbeat=utcnow())
+            else:
+                log.debug("Another usage server, %s with pid %s, owns the job", job["host"], job["pid"])
+
+    def _is_ours(self, job: Row) -> bool:
+        return bool(job["host"] == self._host)
+
+    def _copy_events(self) -> None:
+        """Bring over the events that the management servers wrote since the last time."""
+        last = self._usage.value("SELECT MAX(created) FROM usage_event")
+        columns = sorted((self._cloud.columns("usage_event") & self._usage.columns("usage_event")) - {"id"})
+        rows = self._cloud.rows(
+            "SELECT * FROM usage_event WHERE created > COALESCE(%s, '1970-01-01') ORDER BY id LIMIT 1000", last)
+        for row in rows:
+            self._usage.insert("usage_event", **{name: row[name] for name in columns})
+        if rows:
+            log.debug("Copied %d usage events", len(rows))
 
 
 def main() -> int:
     """Run the usage server until it is told to stop; returns the exit code."""
     logs.open_log(paths.USAGE_LOG / "usage.log")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    chosen = settings.load()
-    log.info("Usage server %s is starting", code_version())
     try:
-        cloud, usage = databases(paths.USAGE_CONFIGURATION)
-        check_settings(cloud)
-        name = socket.gethostname()
-        job = Job(usage, f"{name}/{socket.gethostbyname(name)}", chosen.usage_heartbeat_seconds)
-        log.info("Done Starting UsageServer")
-        while not stop.is_set():
-            job.beat()
-            stop.wait(chosen.usage_heartbeat_seconds)
-    except UsageFailed as failure:
-        log.error("Unable to configure UsageServer: %s", failure)
-        return 1
-    except (pymysql.MySQLError, OSError) as failure:
-        log.error("Unable to run the usage job: %s", failure)
-        return 1
+        server = UsageServer(*databases())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: server.stop.set())
+        server.configure()
+        server.run()
+    except (StartFailed, pymysql.MySQLError) as failure:
+        log.error("%s", failure if isinstance(failure, StartFailed) else failure.args[-1])
+        server_log.error("Unable to start the usage server")
+        return FAILED
     return 0

@@ -48,8 +48,8 @@ def offering_names(call: Call, offering_id: int | None) -> Response:
 def living_nics(call: Call, vm_id: int) -> list[Row]:
     """Return the cards of a VM with their networks' names and kinds."""
     return call.cloud.rows(
-        "SELECT n.*, w.uuid AS network_uuid, w.name AS network_name, w.traffic_type, w.guest_type, w.public_mtu, "
-        "w.private_mtu FROM nics n JOIN networks w ON w.id = n.network_id "
+        "SELECT n.*, w.uuid AS network_uuid, w.name AS network_name, w.traffic_type, w.guest_type, w.vpc_id "
+        "FROM nics n JOIN networks w ON w.id = n.network_id "
         "WHERE n.instance_id = %s AND n.removed IS NULL ORDER BY n.id", vm_id)
 
 

@@ -9,39 +9,12 @@ from .. import alerts
 from ..agents import CommandFailed
 from ..jobs import JobFailed
 from ..routers import RestartRefused, WrongState
+from . import services
 from .common import owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success, when
 from .topology import zone_names
 
 QUERY = "SELECT * FROM networks WHERE removed IS NULL"
-CAPABILITIES: dict[str, list[tuple[str, str, bool]]] = {
-    "SourceNat": [("SupportedSourceNatTypes", "peraccount", True), ("RedundantRouter", "false", True)],
-    "Vpn": [("SupportedVpnTypes", "pptp,l2tp,ipsec", False), ("VpnTypes", "s2svpn", False)],
-    "Dhcp": [("DhcpAccrossMultipleSubnets", "true", False)],
-    "NetworkACL": [("SupportedProtocols", "tcp,udp,icmp", False)],
-    "PortForwarding": [("SupportedProtocols", "tcp,udp", False)],
-    "Firewall": [("SupportedProtocols", "tcp,udp,icmp", False)],
-    "Dns": [("AllowDnsSuffixModification", "true", False)],
-    "StaticNat": [("ElasticIp", "false", False), ("AssociatePublicIP", "true", False)],
-    "Lb": [("SupportedProtocols", "tcp, udp, tcp-proxy", False), ("LbSchemes", "Public", False)],
-}
-
-
-def _services(call: Call, table: str, column: str, row_id: int, *, capabilities: bool) -> list[Response]:
-    if not call.cloud.has(table):
-        return []
-    providers: dict[str, list[str]] = {}
-    for row in call.cloud.rows(f"SELECT service, provider FROM `{table}` WHERE `{column}` = %s ORDER BY id", row_id):
-        providers.setdefault(row["service"], []).append(row["provider"])
-    result = []
-    for service, names in providers.items():
-        entry: Response = {"name": service, "provider": [{"name": name} for name in names]}
-        if capabilities:
-            entry["capability"] = [
-                {"name": name, "value": value, "canchooseservicecapability": choice}
-                for name, value, choice in CAPABILITIES.get(service, [])]
-        result.append(entry)
-    return result
 
 
 @command("listNetworks")
@@ -68,7 +41,7 @@ def network(call: Call, row: Row) -> Response:
     is_account = row["acl_type"] == "Account"
     netmask = str(ipaddress.ip_network(row["cidr"], strict=False).netmask) if row["cidr"] else None
     vlan = (row["broadcast_uri"] or "").partition("://")[2] or None
-    service = _services(call, "ntwk_service_map", "network_id", row["id"], capabilities=True)
+    service = services.of_network(call, row["id"])
     who = owner(call, row)
     values: Response = {
         "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"],
@@ -114,7 +87,7 @@ def vpc_entry(call: Call, row: Row) -> Response:
     return present({
         "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"], "state": row["state"],
         **zone_names(call, row["zone_id"]),
-        "service": _services(call, "vpc_service_map", "vpc_id", row["id"], capabilities=False), "cidr": row["cidr"],
+        "service": services.of_vpc(call, row["id"]), "cidr": row["cidr"],
         "vpcofferingid": offering.get("uuid"), "vpcofferingname": offering.get("name"),
         "created": when(row["created"]), **owner(call, row), "network": [network(call, entry) for entry in networks],
         "restartrequired": bool(row["restart_required"]), "networkdomain": row["network_domain"], "tags": [],

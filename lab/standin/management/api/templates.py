@@ -121,7 +121,10 @@ def list_templates(call: Call) -> Response:
     if chosen not in FILTERS:
         raise ApiError(PARAM_ERROR, f"Please specify a valid template filter {chosen}")
     zone = call.maybe("data_center", "zoneid")
-    rows = call.cloud.rows("SELECT * FROM vm_template WHERE removed IS NULL AND format <> 'ISO' ORDER BY id")
+    # Only templates of hypervisors that the cloud has are shown.
+    rows = call.cloud.rows(
+        "SELECT * FROM vm_template WHERE removed IS NULL AND format <> 'ISO' AND (hypervisor_type = 'Any' OR "
+        "hypervisor_type IN (SELECT hypervisor_type FROM cluster WHERE removed IS NULL)) ORDER BY id")
     entries: list[Response] = []
     for row in rows:
         if call.text("id") not in ("", row["uuid"]) or call.text("name") not in ("", row["name"]) \

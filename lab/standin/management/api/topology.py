@@ -87,7 +87,7 @@ def list_clusters(call: Call) -> Response:
 
 def _cluster(call: Call, row: Row) -> Response:
     details = {entry["name"]: entry["value"] for entry in call.cloud.rows(
-        "SELECT name, value FROM cluster_details WHERE cluster_id = %s AND name <> 'password' ORDER BY id DESC",
+        "SELECT name, value FROM cluster_details WHERE cluster_id = %s AND name <> 'password' ORDER BY id",
         row["id"])} if call.cloud.has("cluster_details") else {}
     return present({
         "id": row["uuid"], "name": row["name"], **pod_names(call, row["pod_id"]),

@@ -1,6 +1,7 @@
 """Virtual machines of users. They are rows only: no host runs anything for them."""
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 
@@ -14,9 +15,11 @@ from .hosts import host_names
 from .topology import zone_names
 
 GONE = ("Destroyed", "Expunging", "Error")
-STATISTICS = {
-    "cpuused": "0%", "networkkbsread": 0, "networkkbswrite": 0, "diskkbsread": 0, "diskkbswrite": 0, "memorykbs": 0,
-    "memoryintfreekbs": 0, "memorytargetkbs": 0, "diskioread": 0, "diskiowrite": 0}
+#: Names of the API and of the JSON in `vm_stats`.
+STATISTICS = (
+    ("networkkbsread", "networkReadKBs"), ("networkkbswrite", "networkWriteKBs"), ("diskkbsread", "diskReadKBs"),
+    ("diskkbswrite", "diskWriteKBs"), ("memorykbs", "memoryKBs"), ("memoryintfreekbs", "intFreeMemoryKBs"),
+    ("memorytargetkbs", "targetMemoryKBs"), ("diskioread", "diskReadIOs"), ("diskiowrite", "diskWriteIOs"))
 
 
 @command("listVirtualMachines")
@@ -54,6 +57,7 @@ def virtual_machine(call: Call, row: Row) -> Response:
         "AND v.volume_type = 'ROOT' LIMIT 1", row["id"])
     running = row["state"] == "Running"
     who = owner(call, row)
+    public = _public(call, row)
     values: Response = {
         "id": row["uuid"], "name": row["name"], "displayname": row.get("shown_name") or row["display_name"] or row["name"],
         "account": who["account"], "userid": user.get("uuid"), "username": user.get("username"),
@@ -67,10 +71,9 @@ def virtual_machine(call: Call, row: Row) -> Response:
         "templateformat": template.get("format"), "templatedisplaytext": template.get("display_text"),
         "passwordenabled": bool(template.get("enable_password")), **offering_names(call, row["service_offering_id"]),
         "diskofferingid": data.get("uuid"), "diskofferingname": data.get("name"), "cpunumber": offering.get("cpu"),
-        "cpuspeed": offering.get("speed"), "memory": offering.get("ram_size"), **(STATISTICS if running else {}),
+        "cpuspeed": offering.get("speed"), "memory": offering.get("ram_size"), **_statistics(call, row),
         "guestosid": guest_os.get("uuid"), "rootdeviceid": 0, "rootdevicetype": "ROOT", "securitygroup": [],
-        "nic": [nic(entry) | {"secondaryip": [], "extradhcpoption": [], "deviceid": str(entry["device_id"])}
-                for entry in nics], "hypervisor": row["hypervisor_type"], **_public(call, nics),
+        "nic": [_nic(call, entry, public) for entry in nics], "hypervisor": row["hypervisor_type"], **public,
         "ipaddress": next((entry["ip4_address"] for entry in nics if entry["default_nic"]), None),
         "instancename": row["instance_name"] if call.caller.is_admin else None, "details": _details(call, row),
         "affinitygroup": [], "displayvm": bool(row["display_vm"]),
@@ -82,14 +85,32 @@ def virtual_machine(call: Call, row: Row) -> Response:
     return present(values)
 
 
-def _public(call: Call, nics: list[Row]) -> Response:
+def _public(call: Call, row: Row) -> Response:
     """Return the public address with which a VM is reached by static NAT, where it has one."""
-    if not nics:
-        return {}
-    row = call.cloud.row(
+    address = call.cloud.row(
         "SELECT uuid, public_ip_address FROM user_ip_address WHERE vm_id = %s AND one_to_one_nat = 1 AND removed IS NULL "
-        "LIMIT 1", nics[0]["instance_id"])
-    return {"publicipid": row["uuid"], "publicip": row["public_ip_address"]} if row else {}
+        "LIMIT 1", row["id"])
+    return {"publicipid": address["uuid"], "publicip": address["public_ip_address"]} if address else {}
+
+
+def _nic(call: Call, row: Row, public: Response) -> Response:
+    vpc = call.look_up("vpc", row["vpc_id"])
+    values = nic(row) | {"secondaryip": [], "extradhcpoption": [], "deviceid": str(row["device_id"])}
+    return present(values | (public if row["default_nic"] else {}) | {
+        "vpcid": vpc.get("uuid"), "vpcname": vpc.get("name")})
+
+
+def _statistics(call: Call, row: Row) -> Response:
+    """Return the figures that were last collected of a VM."""
+    if not call.cloud.has("vm_stats"):
+        return {}
+    text = call.cloud.value(
+        "SELECT vm_stats_data FROM vm_stats WHERE vm_id = %s ORDER BY timestamp DESC LIMIT 1", row["id"])
+    if text is None:
+        return {}
+    figures = json.loads(text)
+    return {"cpuused": f"{figures.get('cpuUtilization', 0):g}%"} | {
+        name: int(figures.get(key, 0)) for name, key in STATISTICS}
 
 
 def _details(call: Call, row: Row) -> Response:
