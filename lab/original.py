@@ -60,7 +60,12 @@ def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], enc
     servers = OLD_MANAGEMENT[:management]
     for server in servers:
         _set_up_management(opened, server, lab.secrets(), encryptor)
-    opened[servers[0]].run(["systemctl", "enable", "--now", "cloudstack-usage"], timeout=120)
+    # The Debian package links the management server's files only where they are there when it is installed.
+    opened[servers[0]].script(
+        "cd /etc/cloudstack/usage && ln -sfn ../management/db.properties db.properties && ln -sfn ../management/key key\n"
+        "systemctl enable --now cloudstack-usage",
+        timeout=120,
+    )
     for server in servers:
         _await_api(server, lab.secrets())
     addresses = ",".join(server.address for server in servers)

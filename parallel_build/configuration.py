@@ -485,9 +485,9 @@ class Transfer(Model):
 
 
 class HypervisorCommand(Model):
-    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each named hypervisor."""
+    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each of `hosts` (names of original.hypervisors)."""
 
-    on: list[str] = Field(min_length=1)
+    hosts: list[str] = Field(min_length=1)
     command: list[str] = Field(min_length=1)
     reverse: list[str] = Field(default_factory=list)
     timeout: Duration = timedelta(minutes=10)
@@ -626,7 +626,7 @@ class StackConfiguration(Model):
                 yield f"platforms.{platform}: missing although {machine.name} is built on it"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
-            for name in step.on:
+            for name in step.hosts:
                 if name not in known:
                     yield f"hypervisorSteps: {name} is not one of original.hypervisors"
         if self.agents.method == "file" and not self.original.hypervisors:

@@ -19,6 +19,7 @@ from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
 from parallel_build.secret import Secret
 
+USAGE_FOLDER = "/etc/cloudstack/usage"
 SHIPPED = DB_PROPERTIES + ".shipped"
 DATABASES_DONE = "successfully initialized database"
 MANAGEMENT_DONE = "CloudStack Management Server setup is Done!"
@@ -107,6 +108,16 @@ def setup_management(host: Host) -> None:
             _words(text),
             "see /var/log/cloudstack/management/setupManagement.log there; it needs `hostname --fqdn` to give a name",
         )
+
+
+def link_usage(host: Host) -> None:
+    """Give the usage server the management server's db.properties and key.
+
+    The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
+    """
+    host.script(
+        'cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER], timeout=30
+    )
 
 
 def undo_setup(host: Host) -> None:

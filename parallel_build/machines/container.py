@@ -26,6 +26,9 @@ from parallel_build.machines.supervisor import start_time
 
 ALWAYS = ("CAP_NET_ADMIN",)  # a firewall inside
 
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 4096
+
 
 NSPAWN_FOLDER = Path("/run/systemd/nspawn/propagate")
 
@@ -149,6 +152,7 @@ def power_on(folder: Path, name: str, *, timeout: float = 60, cancel: CancelToke
             (machine / "command.json").write_text(json.dumps(command, indent=1))
             if "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY" in layer.environment(Path(record.root)):
                 cgroups.need_unified()
+            _need_inotify()
             start_detached([sys.executable, "-m", "parallel_build.machines.supervisor", str(machine)], machine / "supervisor.log")
     token = cancel or CancelToken()
     started = time.monotonic()
@@ -262,7 +266,11 @@ def restore_network(folder: Path, name: str) -> None:
 
 
 def _nspawn(machine: Path, record: Record) -> list[str]:
+    own = namespace.FOLDER / record.machine
     return [
+        # Started inside as well: the /sys that nspawn mounts shows the cards of the namespace it was started in, and CloudStack makes a
+        # server's id of the MAC address it finds there.
+        *("nsenter", f"--net={own}", "--"),
         "systemd-nspawn",
         "--quiet",
         f"--directory={machine / 'root'}",
@@ -270,7 +278,7 @@ def _nspawn(machine: Path, record: Record) -> list[str]:
         "--register=no",
         "--keep-unit",
         "--console=read-only",
-        f"--network-namespace-path={namespace.FOLDER / record.machine}",
+        f"--network-namespace-path={own}",
         # Unique on this computer: nspawn keeps folders by this name; several labs have a machine called newdb1.
         f"--machine={record.machine}",
         f"--hostname={record.name}",
@@ -279,6 +287,12 @@ def _nspawn(machine: Path, record: Record) -> list[str]:
         "--timezone=off",
         "--link-journal=no",
     ]
+
+
+def _need_inotify() -> None:
+    """Have enough inotify instances: each systemd takes dozens, and the kernel's limit is for all of root's together."""
+    if int(INOTIFY_LIMIT.read_text()) < INOTIFY_INSTANCES:
+        INOTIFY_LIMIT.write_text(str(INOTIFY_INSTANCES))
 
 
 def _end(machine: Path, record: Record) -> None:

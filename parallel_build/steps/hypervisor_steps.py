@@ -23,7 +23,7 @@ class HypervisorSteps(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The commands as configured."""
-        lines = [f"on {', '.join(s.on)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
+        lines = [f"on {', '.join(s.hosts)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
         if configuration.agents.method == "file":
             for host in kvm_hosts(configuration):
                 lines.append(f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}")
@@ -36,7 +36,7 @@ class HypervisorSteps(SwitchedStep):
             lines = [f"on {host.name}: {AGENT_FILE} as before, restart {AGENT}" for host in reversed(kvm_hosts(configuration))]
         for each in reversed(configuration.hypervisor_steps):
             if each.reverse:
-                lines.append(f"on {', '.join(each.on)}: {shlex.join(each.reverse)}")
+                lines.append(f"on {', '.join(each.hosts)}: {shlex.join(each.reverse)}")
         return lines or ["nothing"]
 
     def apply(self, context: Context) -> Outputs:
@@ -45,7 +45,7 @@ class HypervisorSteps(SwitchedStep):
         done: list[str] = records.facts(self.type).get("done", [])
         hosts = {host.name: host for host in configuration.original.hypervisors}
         for number, each in enumerate(configuration.hypervisor_steps):
-            for name in each.on:
+            for name in each.hosts:
                 mark = f"{number}/{name}"
                 if mark in done:
                     continue

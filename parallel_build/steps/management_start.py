@@ -175,6 +175,7 @@ def start_usage(context: Context) -> str:
         raise StepFailed(
             f"{machine.name} has no {USAGE}", "the package is not installed", "see step ManagementInstalled and new.packages.usageNames"
         )
+    setup.link_usage(services.host)
     services.release(USAGE)
     services.start(USAGE)
     first = services.state(USAGE).main_pid

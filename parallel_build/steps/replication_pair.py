@@ -260,7 +260,7 @@ class ReplicationPair(Step):
             context.progress(f"{name}: replication stopped and reset")
         if own.there(replica):
             replica.execute("SET SESSION sql_log_bin = 0")
-            with replication.writable(replica, identify(replica).dialect):
+            with replication.writable(replica):
                 own.drop(replica)
         if replication.status(replica) is not None:
             raise RollbackIncomplete(

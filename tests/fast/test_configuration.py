@@ -52,7 +52,7 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
         ({"window": {"deadline": "soon"}}, "window.deadline", "2h"),
         ({"window": {"deadline": True}}, "window.deadline", "2h"),
         ({"transfer": {"threads": 0}}, "transfer.threads", "greater than or equal to 1"),
-        ({"hypervisorSteps": [{"on": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
+        ({"hypervisorSteps": [{"hosts": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
         ({"ssh": {"identityFile": "${NO_SUCH_VARIABLE_SET}/key"}}, "ssh.identityFile", "NO_SUCH_VARIABLE_SET"),
     ],
 )
