@@ -70,7 +70,18 @@ def transfer(context: Context) -> dict[str, Any]:
     report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
-    evidence = {"copy": report.as_evidence(), "comparison": comparison.as_evidence()}
+    evidence = {
+        "tables": report.tables,
+        "rows": report.rows,
+        "bytes": report.bytes,
+        "copied in seconds": round(report.seconds, 1),
+        "tls": report.tls,
+        "definers": list(report.definers),
+        "adapted": list(report.adapted),
+        "compared rows": comparison.rows,
+        "compared in seconds": round(comparison.seconds, 1),
+        "not comparable": comparison.not_comparable,
+    }
     records.remember("DatabaseTransfer", copied=evidence)
     return evidence
 
