@@ -32,6 +32,7 @@ SECRETS = {
     "replicationPassword": "replication_password",
     "managementKey": "management_key",
 }
+HOST_KEY_TYPE = "cutover:index:SshHostKey"
 SHORT = 120.0  # seconds for commands that contact no machine
 
 
@@ -135,16 +136,13 @@ def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:
     return [*words, *extra]
 
 
-def outputs(lab: Lab) -> dict[str, Any]:
-    """The stack's outputs, secrets masked; empty before the first `up`."""
-    if not lab.done("stack"):
-        return {}
-    found: dict[str, Any] = json.loads(_quiet(lab, ["stack", "output", "--json", "--stack", STACK]) or "{}")
-    return found
-
-
 def _learn_host_keys(lab: Lab) -> None:
-    keys = outputs(lab).get("hostKeys") or {}
+    """Keep the public host keys of the new machines, which the stack has made: from its state, where they are also after an `up` that failed."""
+    state = json.loads(_quiet(lab, ["stack", "export", "--stack", STACK]) or "{}")
+    keys = {}
+    for resource in (state.get("deployment") or {}).get("resources") or []:
+        if resource["type"] == HOST_KEY_TYPE and (key := resource.get("outputs", {}).get("publicKey")):
+            keys[resource["outputs"]["name"]] = key
     write_atomically(lab.folder / "new_host_keys.json", json.dumps(keys, indent=1) + "\n")
 
 

@@ -104,13 +104,20 @@ def kill(group: str, timeout: float = 10) -> bool:
 
 
 def remove(group: str) -> None:
-    """Remove the empty groups named `group`, in every hierarchy."""
+    """Remove the empty groups named `group`, in every hierarchy; others may come and go meanwhile."""
     for mount in {path for path, _, _ in _mounts()}:
-        for top in {mount / group, *mount.glob(f"*/{group}"), *mount.glob(f"*/*/{group}")}:
-            if not top.is_dir():
-                continue
-            for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+        for top in _named(mount, group):
+            for folder, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
-                    folder.rmdir()
-            with contextlib.suppress(OSError):
-                top.rmdir()
+                    Path(folder).rmdir()
+
+
+def _named(mount: Path, group: str) -> list[str]:
+    """Groups of that name at most two levels down: those with a memory limit are below the group of who started them."""
+    found = []
+    for folder, names, _ in os.walk(mount):
+        if group in names:
+            found.append(f"{folder}/{group}")
+        if folder.count("/") >= str(mount).count("/") + 2:
+            names.clear()
+    return found
