@@ -59,6 +59,11 @@ def mark(source: Session, name: str, value: str) -> bool:
     return True
 
 
+def unmark(source: Session, name: str) -> None:
+    """Remove a mark from the source."""
+    source.execute("DELETE FROM parallel_build.mark WHERE name = %s", [name])
+
+
 def marks(session: Session) -> dict[str, str]:
     """All marks; empty when the tool's database is not there."""
     if not there(session):
@@ -88,9 +93,7 @@ def beat(source: Session, replica: Session, *, timeout: float, cancel: CancelTok
             return None
         if not replica.value("SELECT COUNT(*) FROM parallel_build.heartbeat WHERE token = %s", [token]):
             return None
-        seconds = source.value(
-            "SELECT TIMESTAMPDIFF(MICROSECOND, written, NOW(6)) / 1000000 FROM parallel_build.heartbeat WHERE id = 1"
-        )
+        seconds = source.value("SELECT TIMESTAMPDIFF(MICROSECOND, written, NOW(6)) / 1000000 FROM parallel_build.heartbeat WHERE id = 1")
         return max(0.001, float(seconds))
 
     return wait_for(

@@ -171,9 +171,7 @@ def status(session: Session) -> ReplicaStatus | None:
     return None
 
 
-def starting_point(
-    source_schemas: set[str], replica_schemas: set[str], replica_has: str, *, logs_complete: bool
-) -> StartingPoint:
+def starting_point(source_schemas: set[str], replica_schemas: set[str], replica_has: str, *, logs_complete: bool) -> StartingPoint:
     """Decide where a replica may begin without missing or repeating anything.
 
     Args:
@@ -241,7 +239,7 @@ def configure(replica: Session, server: Server, port: int, password: Secret, ca:
     replica.execute("SET SESSION sql_log_off = 1")
     stop(replica)
     if begin is not None:
-        with writable(replica, dialect):
+        with writable(replica):
             replica.execute(dialect.reset_replica)
             replica.execute("SET SESSION sql_log_bin = 0")
             own.drop(replica)
@@ -365,9 +363,9 @@ def set_read_only(replica: Session) -> None:
 
 
 @contextlib.contextmanager
-def writable(server: Session, dialect: Dialect) -> Iterator[None]:
+def writable(server: Session) -> Iterator[None]:
     """Let the administrator write on a replica for a moment: MySQL's `super_read_only` keeps even root out."""
-    lifted = dialect.family == "mysql" and str(server.value("SELECT @@GLOBAL.super_read_only")) == "1"
+    lifted = identify(server).family == "mysql" and str(server.value("SELECT @@GLOBAL.super_read_only")) == "1"
     if lifted:
         server.execute("SET GLOBAL super_read_only = OFF")
     try:
