@@ -44,7 +44,7 @@ class Handler(SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         """Map the first part of the path to its folder, the last one to a file in it."""
         parts = [urllib.parse.unquote(part) for part in urllib.parse.urlsplit(path).path.split("/") if part not in ("", ".")]
-        if len(parts) != 2 or parts[0] not in self.folders or parts[1] == "..":
+        if len(parts) != 2 or parts[0] not in self.folders or parts[1] == ".." or "/" in parts[1]:
             return "/nonexistent"
         return str(Path(self.folders[parts[0]]) / parts[1])
 

@@ -1,0 +1,76 @@
+"""The lab that container tests share: brought up once a session, taken down at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_build.machines.commands import PROJECT
+
+UP_LIMIT = 900.0
+LIMIT = 900.0
+
+
+@dataclass(frozen=True)
+class LabRunner:
+    """Runs `scripts/lab`'s commands on one lab, each in a process of its own: they enter the lab's network."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The lab's folder."""
+        from lab.files import Lab
+
+        return Lab(self.name).folder
+
+    def run(self, *words: str, check: bool = True, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run a command; its output is in the failure when it does not succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "--name", self.name, *words],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"lab {' '.join(words)} ended with exit code {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def status(self) -> dict[str, Any]:
+        """What `scripts/lab status --json` says."""
+        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return found
+
+    def shell(self, machine: str, command: str, check: bool = True) -> str:
+        """Run a command on a machine and return what it printed."""
+        return self.run("shell", machine, command, check=check).stdout
+
+    def sql(self, machine: str, statement: str) -> str:
+        """Run a statement as root of a database machine; columns parted by tabs, no headings."""
+        words = statement.replace("'", "'\\''")
+        return self.shell(machine, f"mariadb -N -B -e '{words}'").strip()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[LabRunner]:
+    """A lab with containers as new machines, in phase `prepared`. Tests leave it as they found it."""
+    # Another name lets two test runs work on one computer.
+    runner = LabRunner(os.environ.get("CUTOVER_TEST_LAB", "test"))
+    runner.run("down")
+    try:
+        up = runner.run("up", "--hosts", "containers", timeout=UP_LIMIT)
+        print(up.stderr)
+        yield runner
+    finally:
+        runner.run("down", check=False)
