@@ -1,0 +1,297 @@
+"""ManagementInstalled: the target version's packages on a new management server that has never been set up and can't start by itself."""
+
+from __future__ import annotations
+
+import re
+
+import pymysql
+
+from parallel_build.apt import Apt, choose, of_release
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse
+from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack.setup import USAGE_FOLDER
+from parallel_build.configuration import NewMachine, Phase, StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.errors import ConfigurationError, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import store, tolerated
+
+SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
+KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
+PIN = "/etc/apt/preferences.d/cloudstack-parallel-build"
+UNITS = (MANAGEMENT, USAGE)
+DATABASE_PORT = 3306
+
+
+@step
+class ManagementInstalled(Step):
+    """Packages installed, services stopped, disabled and masked; no setup-databases, no setup-management.
+
+    Parameters: `name`, the machine's name.
+    """
+
+    type = "ManagementInstalled"
+    phase = Phase.BUILT
+    summary = "management packages installed, services masked"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """Mask, repository, packages, fence, proof."""
+        machine = self._machine(configuration)
+        packages = configuration.new.packages
+        on = f"on {machine.name} ({machine.address})"
+        repository = []
+        if packages.repository:
+            repository = [f"{on}: {SOURCES}: {repository_line(packages.repository, packages.key)}", f"{on}: apt-get update of it"]
+        names = " ".join(f"{name}={configuration.new.version}*" for name in self._names(configuration))
+        links = [f"{on}: {USAGE_FOLDER}/key -> ../management/key"] if self._usage(configuration) else []
+        return [
+            f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
+            *repository,
+            f"{on}: {PIN}: cloudstack packages stay at {configuration.new.version}",
+            f"{on}: apt-get install --no-install-recommends {names}",
+            *links,
+            f"{on}: systemctl stop, disable and mask {' '.join(UNITS)}",
+            "prove: package versions, units masked, ports 8080, 8250, 9090 closed, db.properties as shipped, Java there where the packages "
+            "need it, no MySQL here that lets cloud/cloud in",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """Look only."""
+        machine = self._machine(configuration)
+        return [f"prove that {' and '.join(UNITS)} are stopped and masked on {machine.name}; the packages go with the machine"]
+
+    def apply(self, context: Context) -> Outputs:
+        """Install what is missing, fence, prove."""
+        host = context.host(self._machine(context.configuration))
+        self._mask(context, host)
+        self._repository(context, host)
+        self._install(context, host)
+        self._fence(context, host)
+        if self._usage(context.configuration):
+            self._links(context, host)
+        return self._proof(context, host, fenced=True)
+
+    def verify(self, context: Context) -> Outputs:
+        """Prove it again, changing nothing. Once a window is open the switched steps own the services, and only the packages count."""
+        try:
+            record = store(context).read()
+            switched = record is not None and not record.closed
+        except ConnectionFailed:  # The original may be gone for good by now; then this server serves.
+            switched = True
+        host = context.host(self._machine(context.configuration))
+        return self._proof(context, host, fenced=not switched)
+
+    def revert(self, context: Context) -> None:
+        """Prove that nothing runs; mask what isn't masked any more.
+
+        Raises:
+            RollbackIncomplete: the server runs; stopping it is the switched phase's undo, not this one's.
+        """
+        host = context.host(self._machine(context.configuration))
+        with tolerated(context, f"looking at {host.name}"):
+            services = Services(host)
+            for unit in UNITS:
+                state = services.state(unit)
+                if state.active:
+                    raise RollbackIncomplete(
+                        f"{unit} runs on {host.name}",
+                        "it may be serving users",
+                        "undo the switched phase first: set phase to prepared and run `pulumi up`",
+                    )
+                if state.known and not state.masked:
+                    context.intend(f"{host.name}: systemctl disable and mask {unit}")
+                    services.stop_and_fence(unit)
+
+    def _machine(self, configuration: StackConfiguration) -> NewMachine:
+        name = self.parameters.get("name")
+        for machine in configuration.new.management:
+            if machine.name == name:
+                return machine
+        raise ConfigurationError(f"{name} is not one of new.management", "", "name a management server of the stack")
+
+    def _usage(self, configuration: StackConfiguration) -> bool:
+        return configuration.usage_server.name == self._machine(configuration).name
+
+    def _names(self, configuration: StackConfiguration) -> list[str]:
+        packages = configuration.new.packages
+        return [*packages.names, *(packages.usage_names if self._usage(configuration) else [])]
+
+    def _mask(self, context: Context, host: Host) -> None:
+        """Before the packages: their installation starts units that are not masked."""
+        services = Services(host)
+        for unit in UNITS:
+            state = services.state(unit)
+            if state.active:
+                self._never_set_up(host)
+            if not state.masked:
+                context.intend(f"{host.name}: systemctl mask {unit}")
+                host.run(["systemctl", "mask", unit], timeout=60, cancellable=False)
+
+    def _repository(self, context: Context, host: Host) -> None:
+        packages = context.configuration.new.packages
+        files = {PIN: pin(str(context.configuration.new.version))}
+        if packages.repository:
+            files[SOURCES] = repository_line(packages.repository, packages.key) + "\n"
+            if packages.key:
+                files[KEYRING] = packages.key.strip() + "\n"
+        changed = []
+        for path, content in files.items():
+            found = host.read(path)
+            if found is None or found.decode(errors="replace") != content:
+                context.intend(f"{host.name}: write {path}")
+                host.run(["install", "-d", "-m", "755", path.rsplit("/", 1)[0]], timeout=30)
+                host.write(path, content, mode=0o644)
+                changed.append(path)
+        if changed:
+            context.progress(f"{host.name}: {', '.join(changed)} written")
+
+    def _install(self, context: Context, host: Host) -> None:
+        apt, configuration = Apt(host), context.configuration
+        wanted = self._names(configuration)
+        missing = [name for name in wanted if not self._right(name, apt.installed(name), configuration)]
+        if not missing:
+            return
+        installed = [name for name in missing if apt.installed(name)]
+        if installed:
+            self._never_set_up(host)
+        if configuration.new.packages.repository:
+            context.progress(f"{host.name}: reading the package list of {configuration.new.packages.repository}")
+            apt.update(SOURCES)
+        exact = []
+        for name in missing:
+            if name.startswith("cloudstack"):
+                found = apt.available(name)
+                if not found and not configuration.new.packages.repository:
+                    apt.update()
+                    found = apt.available(name)
+                exact.append(f"{name}={choose(name, host.name, found, configuration.new.version).version}")
+            else:
+                exact.append(name)
+        context.intend(f"{host.name}: apt-get install {' '.join(exact)}")
+        context.progress(f"{host.name}: installing {' '.join(exact)}")
+        apt.install(exact)
+
+    def _fence(self, context: Context, host: Host) -> None:
+        services = Services(host)
+        for unit in UNITS:
+            state = services.state(unit)
+            if state.known and (state.active or not state.masked):
+                context.intend(f"{host.name}: stop, disable and mask {unit}")
+                services.stop_and_fence(unit)
+            # A package enables its unit behind the mask; without this it would start by itself once it is unmasked.
+            if enabled_links(host, unit):
+                context.intend(f"{host.name}: systemctl disable {unit}")
+                host.run(["sh", "-c", REMOVE_LINKS, "sh", unit], timeout=30, cancellable=False)
+
+    def _links(self, context: Context, host: Host) -> None:
+        """On Debian the usage package links the key only if it exists when it is installed; here it comes later."""
+        for name in ("key", "db.properties"):
+            link = f"{USAGE_FOLDER}/{name}"
+            if not host.run(["sh", "-c", 'test -L "$1" || test -e "$1"', "sh", link], timeout=30, ok=(0, 1)).ok:
+                context.intend(f"{host.name}: link {link} -> ../management/{name}")
+                host.run(["ln", "-sfn", f"../management/{name}", link], timeout=30, cancellable=False)
+
+    def _proof(self, context: Context, host: Host, *, fenced: bool) -> Outputs:
+        apt, services, configuration = Apt(host), Services(host), context.configuration
+        versions = {name: apt.installed(name) for name in self._names(configuration)}
+        faults = [
+            f"{name} is {version or 'not installed'}"
+            for name, version in versions.items()
+            if not self._right(name, version, configuration)
+        ]
+        if fenced:
+            for unit in UNITS:
+                state = services.state(unit)
+                if state.active or not state.masked:
+                    faults.append(f"{unit} is {'running' if state.active else 'not masked'}")
+            ports = services.listening(list(PORTS.values()))
+            faults += [f"something listens on port {port}" for port in sorted(ports)]
+            if set_up(host):
+                faults.append(f"{DB_PROPERTIES} is not as shipped: this server has been set up before")
+            if lets_cloud_in(host, services):
+                faults.append("a MySQL server on it lets cloud/cloud in, which CloudStack falls back on when its own settings can't be read")
+        java = self._java(host, apt)
+        if java == "missing":
+            faults.append("there is no working Java although the packages depend on one")
+        if faults:
+            raise StepFailed(
+                f"{host.name} is not as a new management server has to be",
+                "; ".join(faults),
+                "give the stack a machine that was never a management server, or correct this, then run `pulumi up` again",
+            )
+        context.progress(f"{host.name}: {', '.join(f'{name} {version}' for name, version in versions.items())}" + (", masked" if fenced else ""))
+        return {"packages": versions, "masked": fenced, "java": java}
+
+    @staticmethod
+    def _right(name: str, version: str | None, configuration: StackConfiguration) -> bool:
+        if version is None:
+            return False
+        return not name.startswith("cloudstack") or of_release(version, configuration.new.version)
+
+    @staticmethod
+    def _never_set_up(host: Host) -> None:
+        """Rule: packages and services of a server that somebody has set up are not touched."""
+        if set_up(host):
+            raise StepFailed(
+                f"{host.name} is a management server already",
+                f"{DB_PROPERTIES} there has been set up",
+                "give the stack another machine; this tool never changes a server that is in use",
+            )
+
+    @staticmethod
+    def _java(host: Host, apt: Apt) -> str:
+        if not re.search(r"\b(jre|java|openjdk)", apt.dependencies("cloudstack-management")):
+            return "not needed"
+        found = host.run(["sh", "-c", "java -version 2>&1"], timeout=60, ok=None)
+        return found.stdout.splitlines()[0].strip() if found.ok and found.stdout else "missing"
+
+
+LINKS = 'for l in /etc/systemd/system/*.wants/"$1".service /etc/rc[2-5].d/S[0-9][0-9]"$1"; do [ -L "$l" ] && echo "$l"; done; exit 0'
+# `systemctl disable` passes a masked unit over, so its links are taken away one by one.
+REMOVE_LINKS = (
+    'for l in /etc/systemd/system/*.wants/"$1".service; do [ -L "$l" ] && rm -f "$l"; done; '
+    'command -v update-rc.d >/dev/null && [ -e "/etc/init.d/$1" ] && update-rc.d "$1" disable; systemctl daemon-reload'
+)
+
+
+def enabled_links(host: Host, unit: str) -> list[str]:
+    """The links by which a unit would start at boot."""
+    return host.run(["sh", "-c", LINKS, "sh", unit], timeout=30).stdout.split()
+
+
+def set_up(host: Host) -> bool:
+    """Whether cloudstack-setup-databases has been here: a key file, or an encrypted value in db.properties."""
+    raw = host.read(DB_PROPERTIES)
+    values = parse(raw.decode(errors="replace")) if raw else {}
+    encrypted = any(value.startswith("ENC(") for value in values.values())
+    return encrypted or host.run(["test", "-s", KEY_FILE], timeout=30, ok=(0, 1)).ok
+
+
+def lets_cloud_in(host: Host, services: Services) -> bool:
+    """Whether a database server on the host accepts user cloud with password cloud [CloudStack 4.22 TransactionLegacy.initDataSource]."""
+    if DATABASE_PORT not in services.listening([DATABASE_PORT]):
+        return False
+    with host.forward(f"127.0.0.1:{DATABASE_PORT}") as local:
+        try:
+            pymysql.connect(unix_socket=str(local), user="cloud", password="cloud", connect_timeout=15).close()  # noqa: S106 - the known default
+        except pymysql.err.MySQLError:
+            return False
+    return True
+
+
+def repository_line(line: str, key: str | None) -> str:
+    """The repository's line, naming the key file when a key is configured and the line names none."""
+    if not key or "signed-by=" in line:
+        return line.strip()
+    match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>.+)$", line.strip())
+    if not match:
+        raise ConfigurationError(
+            f"new.packages.repository: {line!r} is no apt source line", "", "write it as `deb http://server/path suite component`"
+        )
+    options = " ".join(part for part in ((match["options"] or "").strip(), f"signed-by={KEYRING}") if part)
+    return f"deb [{options}] {match['rest']}"
+
+
+def pin(version: str) -> str:
+    """apt preferences that choose this release also for what the packages depend on, and keep later ones away."""
+    return f"Package: cloudstack-*\nPin: version {version}*\nPin-Priority: 1000\n"
