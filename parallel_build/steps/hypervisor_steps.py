@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 
+from parallel_build.cloudstack.agents import AGENT_FILE
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.errors import StepFailed
+from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.rollback import SwitchedStep
-
-AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 
 
 @step
@@ -25,7 +25,7 @@ class HypervisorSteps(SwitchedStep):
         """The commands as configured."""
         lines = [f"on {', '.join(s.hosts)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
         if configuration.agents.method == "file":
-            for host in kvm_hosts(configuration):
+            for host in hosts_with_agent(configuration):
                 lines.append(f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}")
         return lines or ["nothing is configured, and the official guide asks nothing of these hypervisors"]
 
@@ -33,7 +33,7 @@ class HypervisorSteps(SwitchedStep):
         """Their reverse, last first."""
         lines = []
         if configuration.agents.method == "file":
-            lines = [f"on {host.name}: {AGENT_FILE} as before, restart {AGENT}" for host in reversed(kvm_hosts(configuration))]
+            lines = [f"on {host.name}: {AGENT_FILE} as before, restart {AGENT}" for host in reversed(hosts_with_agent(configuration))]
         for each in reversed(configuration.hypervisor_steps):
             if each.reverse:
                 lines.append(f"on {', '.join(each.hosts)}: {shlex.join(each.reverse)}")
@@ -70,7 +70,7 @@ class HypervisorSteps(SwitchedStep):
         configuration, records = context.configuration, store(context)
         hosts = {host.name: host for host in configuration.original.hypervisors}
         if configuration.agents.method == "file":
-            for host in reversed(kvm_hosts(configuration)):
+            for host in reversed(hosts_with_agent(configuration)):
                 self._restore_address(context, host)
         started: list[str] = records.facts(self.type).get("started", [])
         for mark in list(reversed(started)):
@@ -84,7 +84,7 @@ class HypervisorSteps(SwitchedStep):
 
     def _write_addresses(self, context: Context) -> None:
         wanted = context.configuration.host_setting
-        for hypervisor in kvm_hosts(context.configuration):
+        for hypervisor in hosts_with_agent(context.configuration):
             host = context.host(hypervisor)
             raw = host.read(AGENT_FILE)
             if raw is None:
@@ -112,8 +112,3 @@ class HypervisorSteps(SwitchedStep):
         host.run(["systemctl", "restart", AGENT], timeout=120)
         if not Services(host).state(AGENT).active:
             raise StepFailed(f"{AGENT} on {hypervisor.name} does not run", "", f"see `journalctl -u {AGENT}` there")
-
-
-def kvm_hosts(configuration: StackConfiguration) -> list[Hypervisor]:
-    """Hosts with an agent that dials the management servers."""
-    return [host for host in configuration.original.hypervisors if host.kind in ("kvm", "lxc")]
