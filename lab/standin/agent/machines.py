@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def run(*command: str, check: bool = True) -> str:
 
 def prepare_host() -> None:
     """Make the bridge for link-local addresses, as the agent of a real host does."""
-    if not Path(f"/sys/class/net/{BRIDGE}").exists():
+    if BRIDGE not in (name for _, name in socket.if_nameindex()):
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     if GATEWAY not in run("ip", "-brief", "address", "show", "dev", BRIDGE):
         run("ip", "address", "add", GATEWAY, "dev", BRIDGE)

@@ -1,32 +1,38 @@
 """What every part of a management server needs: its databases, its keys, its identity."""
 from __future__ import annotations
 
-import os
+import fcntl
 import socket
+import struct
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..shared.database import Database
 from ..shared.encryption import DecryptionFailed, Encryptor
 from ..shared.release import Version
 from ..shared.settings import Settings
 
+#: Asks for the hardware address of an interface.
+SIOCGIFHWADDR = 0x8927
 #: Interfaces that say nothing about which machine this is.
 NOT_OURS = ("lo", "cloud", "virbr", "docker", "veth", "vnet", "tap")
 
 
 def own_msid() -> int:
-    """Return the id of this management server: the MAC address of its last suitable interface as a number."""
+    """Return the id of this management server: the MAC address of its last suitable interface as a number.
+
+    Asked of the kernel, not of /sys, which in a container may be that of another network namespace.
+    """
     found = 0
-    for interface in sorted(Path("/sys/class/net").iterdir(), key=lambda path: path.name):
-        if interface.name.startswith(NOT_OURS) or not (interface / "address").exists():
-            continue
-        mac = (interface / "address").read_text().strip().replace(":", "")
-        if mac.strip("0"):
-            found = int(mac[:12], 16)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            if name.startswith(NOT_OURS):
+                continue
+            answer = fcntl.ioctl(probe.fileno(), SIOCGIFHWADDR, struct.pack("256s", name.encode()[:15]))
+            mac = int.from_bytes(answer[18:24], "big")
+            found = mac or found
     return found or uuid.getnode()
 
 
@@ -79,8 +85,3 @@ class ManagementServer:
         return (
             f'ManagementServer {{"id":{self.mshost_id},"msid":{self.msid},"name":"{self.name}",'
             f'"uuid":"{self.mshost_uuid}"}}')
-
-
-def process_id() -> int:
-    """Return this process's id."""
-    return os.getpid()
