@@ -14,11 +14,11 @@ Outputs: the inputs, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pulumi
 
-from components.stack import Stack
+from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConfigurationError
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY
@@ -28,6 +28,18 @@ def is_registered(step: str) -> bool:
     """Whether this installation knows the step."""
     load_all()
     return step in REGISTRY
+
+
+class Resolved(Protocol):
+    """What a step is declared from: the stack, or what a platform is asked to build."""
+
+    @property
+    def configuration(self) -> StackConfiguration:
+        """The stack's configuration."""
+
+    @property
+    def site(self) -> pulumi.Output[str]:
+        """The resolved stack as JSON text, a secret."""
 
 
 class StepResource(pulumi.CustomResource):
@@ -55,7 +67,7 @@ class StepResource(pulumi.CustomResource):
     def __init__(
         self,
         resource_name: str,
-        stack: Stack,
+        stack: Resolved,
         *,
         parameters: Mapping[str, Any] | None = None,
         rehearsed: str = "",
