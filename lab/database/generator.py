@@ -21,10 +21,11 @@ from lab.database.rows import inserts
 
 DATABASES = ("cloud", "cloud_usage")
 _BUFFER = 1 << 20
+# unique_checks stays on: off, MariaDB 10.11 takes its bulk path, which needs 1.6 times the CPU for rows that come in order
 _HEADER = """\
 -- A made-up CloudStack {version} database, seed {seed}
 SET NAMES utf8mb4;
-SET SESSION time_zone = '+00:00', SESSION foreign_key_checks = 0, SESSION unique_checks = 0, SESSION autocommit = 0;
+SET SESSION time_zone = '+00:00', SESSION foreign_key_checks = 0, SESSION autocommit = 0;
 SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO';
 """
 # the collation is one that MariaDB and every MySQL have
@@ -33,7 +34,7 @@ CREATE DATABASE IF NOT EXISTS `{name}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf
 USE `{name}`;
 """
 _PROCEDURE_MODE = "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-_FOOTER = "COMMIT;\nSET SESSION autocommit = 1, SESSION unique_checks = 1, SESSION foreign_key_checks = 1;\n"
+_FOOTER = "COMMIT;\nSET SESSION autocommit = 1, SESSION foreign_key_checks = 1;\n"
 
 
 def describe(plan: DatabasePlan) -> Generated:

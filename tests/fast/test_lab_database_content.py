@@ -195,7 +195,7 @@ def test_the_number_of_streamed_rows_is_the_plans() -> None:
 def test_statements_stay_small() -> None:
     plan = SMALL.with_(rows_usage=20_000)
     longest = max(len(part) for part in _sql(plan).split(b";\n"))
-    assert 500_000 < longest < 1_000_000
+    assert 120_000 < longest < 200_000
 
 
 def test_files_and_stream_have_the_same_rows(tmp_path: Path) -> None:

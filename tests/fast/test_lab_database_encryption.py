@@ -18,7 +18,7 @@ VERSIONS: tuple[EncryptorVersion, ...] = ("V1", "V2")
 @pytest.mark.parametrize("clear", ["true", "a", "12345678", "Grüße 🚀 \n with 'quotes'", "x" * 5000])
 def test_what_is_encrypted_comes_back(version: EncryptorVersion, clear: str) -> None:
     stored = encrypt(clear, "a database key", version)
-    assert clear not in stored
+    assert stored != clear
     assert decrypt(stored, "a database key", version) == clear
 
 
