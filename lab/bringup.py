@@ -52,8 +52,9 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
         LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command goes on from there.
     """
     times = Times()
-    _check(options, given)
+    _check(lab, options, given)
     lab.begin(options)
+    lab.secrets().set(**given)
     with times.stage("images and packages"):
         root = base_root()
         if options.hosts == "libvirt":
@@ -77,19 +78,21 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
                 container.power_on(lab.new, name)
         _write_known_hosts(lab, options)
     if not lab.done(MARK):
-        _original(lab, options, given, times)
+        _original(lab, options, times)
     with times.stage("the stack's configuration"):
         stack.prepare(lab)
     _phases(lab, times)
     return times
 
 
-def _check(options: Options, given: dict[str, Secret | None]) -> None:
+def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
     for path in (options.dump, options.usage_dump):
         if path and not Path(path).is_file():
             raise LabError(f"there is no dump {path}", "", "name a file .sql, .sql.gz, .sql.xz or .sql.zst")
     if options.dump:
-        missing = [name for name in ("database_key", "original_api_key", "original_api_secret") if not given.get(name)]
+        missing = [
+            name for name in ("database_key", "original_api_key", "original_api_secret") if not (given.get(name) or lab.secrets().get(name))
+        ]
         if missing:
             raise LabError(
                 "the dump can't be used without its keys",
@@ -115,11 +118,11 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
         create(lab, machine, root, packages.OLD, packages=more)
 
 
-def _original(lab: Lab, options: Options, given: dict[str, Secret | None], times: Times) -> None:
+def _original(lab: Lab, options: Options, times: Times) -> None:
     """Fill the databases and set the original up; done once, and started over when interrupted."""
     wanted = plan(lab, options)
     if options.dump:
-        kept = original.secrets_for(lab, given)
+        kept = original.secrets_for(lab, {})
         agents = _dump_agents(lab, options)
         encryptor = adapt(_dump(options), kept.must("database_key").reveal()).encryptor or ""
     else:

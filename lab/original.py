@@ -8,7 +8,7 @@ from lab.database import Layout
 from lab.errors import LabError
 from lab.files import Lab, LabSecrets
 from lab.hosts import NO_STARTS, Sessions, in_parallel
-from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_SOURCE, Machine, original
+from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.errors import ConnectionFailed
@@ -70,8 +70,10 @@ def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], enc
         _await_api(server, lab.secrets())
     addresses = ",".join(server.address for server in servers)
     in_parallel(lambda agent: _set_up_agent(opened, agent, addresses), agents)
-    for machine in original(management):
-        opened[machine].run(["rm", "-f", NO_STARTS.path], timeout=30)
+    in_parallel(
+        lambda machine: opened[machine].run(["rm", "-f", NO_STARTS.path], timeout=30),
+        [*servers, OLD_SOURCE, OLD_REPLICA, *(agent.machine for agent in agents)],
+    )
     await_whole(lab, agents)
 
 

@@ -17,6 +17,7 @@ from lab.images import base_root, guest_image
 from lab.libvirtd import uri
 from lab.machines import BRIDGE, NEW_MANAGEMENT, OLD_MANAGEMENT
 from parallel_build.configuration import Phase
+from parallel_build.machines import container
 from parallel_build.machines.commands import PROJECT
 from tools.cache import write_atomically
 from tools.environment import tool_environment
@@ -85,6 +86,11 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     new, original = section("new"), section("original")
     original["management"] = _some(original["management"], {machine.name for machine in OLD_MANAGEMENT[: options.management]})
     new["management"] = _some(new["management"], {machine.name for machine in NEW_MANAGEMENT[: options.management]})
+    # A given dump may have fewer KVM hosts than the lab has machines for them, or none: then no template for KVM is looked for either.
+    there = [host for host in original["hypervisors"] if container.exists(lab.original, host["name"])]
+    original["hypervisors"] = there
+    if not there:
+        config[f"{PROJECT_NAME}:templates"] = []
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
 

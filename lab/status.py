@@ -175,7 +175,7 @@ def _agents(lab: Lab, opened: Sessions, there: dict[str, str], api: tuple[str, C
         connected = by_address.get(peer, peer) if peer else None
         return Agent(host.name, version, states.get(host.name), connected, managed.get(host.name))
 
-    return in_parallel(agent, KVM_HOSTS)
+    return in_parallel(agent, [host for host in KVM_HOSTS if there[host.name] != "absent"])
 
 
 def _peer(opened: Sessions, host: Machine) -> tuple[str | None, str | None]:

@@ -22,7 +22,7 @@ from lab.files import Lab, Options
 from lab.fileserver import SLOW, Handler
 from lab.libvirtd import uri
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import layer
+from parallel_build.machines import container, layer
 from parallel_build.machines.commands import MachineFailed
 from parallel_build.machines.supervisor import start_time
 
@@ -64,23 +64,30 @@ class TestWords:
         assert stack.pulumi_words(lab, ["version"]) == ["version"]
 
 
+KVM = [{"name": "kvm1"}, {"name": "kvm2"}]
+
+
 class TestStackFile:
     @pytest.fixture
     def config(self) -> dict[str, Any]:
         prefix = stack.PROJECT_NAME
         return {
             f"{prefix}:phase": "switched",
-            f"{prefix}:original": {"management": [{"name": "oldms1"}, {"name": "oldms2"}], "version": "4.20.3.0"},
+            f"{prefix}:templates": [{"hypervisor": "KVM"}],
+            f"{prefix}:original": {"management": [{"name": "oldms1"}, {"name": "oldms2"}], "version": "4.20.3.0", "hypervisors": KVM},
             f"{prefix}:new": {"management": [{"name": "newms1"}, {"name": "newms2"}], "platform": "libvirt", "usageOn": "newms1"},
         }
 
-    def test_containers_and_one_server(self, lab: Lab, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("there", [0, 1, 2])
+    def test_containers_and_one_server(self, lab: Lab, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, there: int) -> None:
+        monkeypatch.setattr(container, "exists", lambda folder, name: name in [host["name"] for host in KVM[:there]])
         monkeypatch.setattr(stack, "base_root", lambda: Path("/images/base"))
         lab.begin(Options(hosts="containers", management=1))
         stack.adapt(lab, config)
         prefix = stack.PROJECT_NAME
         assert config[f"{prefix}:phase"] == "built"
-        assert config[f"{prefix}:original"] == {"management": [{"name": "oldms1"}], "version": "4.20.3.0"}
+        assert config[f"{prefix}:original"] == {"management": [{"name": "oldms1"}], "version": "4.20.3.0", "hypervisors": KVM[:there]}
+        assert bool(config[f"{prefix}:templates"]) is bool(there)
         assert config[f"{prefix}:new"] == {"management": [{"name": "newms1"}], "platform": "container", "usageOn": "newms1"}
         assert config[f"{prefix}:platforms"]["container"] == {
             "root": "/images/base",
