@@ -33,7 +33,7 @@ def main(name: str) -> int:
             channel.send(type="answer", number=message["number"], ok=message["name"] == "reconnect",
                          detail=f"Unsupported command {message['name']}")
 
-    dialer = Dialer(machine.properties, settings.load(), startup, handle, lambda: {})
+    dialer = Dialer(machine.properties, settings.load(), startup, handle, dict)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: threading.Thread(target=dialer.stop).start())
     dialer.run()

@@ -9,6 +9,7 @@ import threading
 import time
 
 from ..shared import logs, paths, properties, settings
+from ..shared.release import code_version
 from . import failures, passwords, startup, web
 from .agents import AgentManager
 from .api import Api
@@ -36,7 +37,7 @@ def main() -> int:
     try:
         server = startup.prepare(chosen)
     except failures.StartFailed as failure:
-        failures.report(failure, startup.code_version().text)
+        failures.report(failure, code_version().text)
         web.serve_failure(ports.http)
         stop.wait()
         return 0

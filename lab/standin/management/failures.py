@@ -8,19 +8,23 @@ import logging
 
 log = logging.getLogger("o.a.c.s.m.m.i.DefaultModuleDefinitionSet")
 
-MODULES = tuple(
-    """core allocator host-allocator-random planner api-planner baremetal-planner explicit-dedication external-planner
-    host-affinity host-anti-affinity implicit-dedication non-strict-host-affinity non-strict-host-anti-affinity
-    server-planner user-concentrated-pod user-dispersing api ldap md5 oauth2 pbkdf2 plaintext saml2 sha256salted
-    static-role-based dynamic-role-based project-role-based ca root-ca backend cluster storage-allocator
-    server-allocator discoverer baremetal-discoverer external-discoverer secondary-storage-discoverer server-discoverer
-    simulator-discoverer event webhook outofbandmanagement ipmitool nested-cloudstack redfish alert-adapter-backend
-    alert-adapter-server-backend compute hyperv-compute kvm-compute lxc-compute ovm3-compute simulator-compute
-    vmware-compute xenserver-compute baremetal-compute external-compute fencer investigator server-compute
-    xenserver-discoverer network baremetal-network elb internallb netris nsx opendaylight ovs tungsten vxlan vns
-    server-network vpc storage storage-image-default storage-image-s3 storage-image-swift storage-volume-default
-    storage-volume-linstor storage-volume-storpool storage-volume-primera storage-object-minio metrics quota backup shutdown
-    """.split())
+MODULES = (
+    "core", "allocator", "host-allocator-random", "planner", "api-planner", "baremetal-planner",
+    "explicit-dedication", "external-planner", "host-affinity", "host-anti-affinity", "implicit-dedication",
+    "non-strict-host-affinity", "non-strict-host-anti-affinity", "server-planner", "user-concentrated-pod",
+    "user-dispersing", "api", "ldap", "md5", "oauth2", "pbkdf2", "plaintext", "saml2", "sha256salted",
+    "static-role-based", "dynamic-role-based", "project-role-based", "ca", "root-ca", "backend", "cluster",
+    "storage-allocator", "server-allocator", "discoverer", "baremetal-discoverer", "external-discoverer",
+    "secondary-storage-discoverer", "server-discoverer", "simulator-discoverer", "event", "webhook",
+    "outofbandmanagement", "ipmitool", "nested-cloudstack", "redfish", "alert-adapter-backend",
+    "alert-adapter-server-backend", "compute", "hyperv-compute", "kvm-compute", "lxc-compute", "ovm3-compute",
+    "simulator-compute", "vmware-compute", "xenserver-compute", "baremetal-compute", "external-compute",
+    "fencer", "investigator", "server-compute", "xenserver-discoverer", "network", "baremetal-network", "elb",
+    "internallb", "netris", "nsx", "opendaylight", "ovs", "tungsten", "vxlan", "vns", "server-network", "vpc",
+    "storage", "storage-image-default", "storage-image-s3", "storage-image-swift", "storage-volume-default",
+    "storage-volume-linstor", "storage-volume-storpool", "storage-volume-primera", "storage-object-minio",
+    "metrics", "quota", "backup", "shutdown",
+)
 #: These are not even looked at once their parent failed.
 NOT_FOUND = (
     "external-discoverer", "secondary-storage-discoverer", "server-discoverer", "simulator-discoverer", "event",

@@ -45,17 +45,20 @@ class Machines:
         return int(self._server.cloud.value(
             "SELECT COUNT(*) FROM vm_instance WHERE host_id = %s AND type <> 'User' AND removed IS NULL", host_id))
 
-    def start(self, vm_id: int, *, new: bool) -> None:
+    def start(self, vm_id: int, *, new: bool, fault: str = "") -> None:
         """Start a VM and note on which host, from which template, with which versions.
 
         Args:
             vm_id: the VM.
             new: its volume is made from the template; an existing one can only start where its volume is.
+            fault: the setting that plants a failure here.
 
         Raises:
             StartRefused: with the row back at Stopped.
         """
         vm = self.row(vm_id)
+        if fault and getattr(self._server.settings, fault):
+            raise StartRefused(f"Unable to start {vm['instance_name']}: planted fault {fault}")
         reason = "there is no host of its hypervisor that is Up"
         self._state(vm_id, "Starting")
         for host in self.candidates(vm["data_center_id"], vm["hypervisor_type"], vm["last_host_id"]):

@@ -61,10 +61,7 @@ class Routers:
         """
         if network["state"] not in RESTARTABLE:
             raise WrongState("Network is not in the right state to be restarted. Correct states are: Implemented, Setup")
-        if network["vpc_id"]:
-            routers = self.of_vpc(network["vpc_id"])
-        else:
-            routers = self.of_network(network["id"])
+        routers = self.of_vpc(network["vpc_id"]) if network["vpc_id"] else self.of_network(network["id"])
         self._restart(routers, f"network {network['name']}", cleanup=cleanup and not network["vpc_id"], livepatch=livepatch)
         self._server.cloud.update("networks", network["id"], restart_required=0)
 
@@ -115,9 +112,7 @@ class Routers:
 
     def _start(self, router_id: int, of_what: str, *, new: bool) -> None:
         try:
-            if self._server.settings.routers_fail:
-                raise StartRefused("planted fault routers_fail")
-            self._machines.start(router_id, new=new)
+            self._machines.start(router_id, new=new, fault="routers_fail")
         except StartRefused as failure:
             name = self._machines.row(router_id)["name"]
             alerts.raise_alert(self._server, alerts.DOMAIN_ROUTER, f"Router {name} could not be started: {failure}")

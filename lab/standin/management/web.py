@@ -7,7 +7,8 @@ import urllib.parse
 from typing import Any
 
 from ..shared import logs, paths
-from .api import Api, Reply
+from .api import Api
+from .api.render import Reply
 from .listener import Server
 
 INDEX = paths.MANAGEMENT_SHARE / "webapp/index.html"

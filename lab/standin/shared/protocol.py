@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -56,8 +57,6 @@ class Channel:
 
     def close(self) -> None:
         """End the connection; a thread that is reading from it returns."""
-        try:
+        with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._connection.close()

@@ -107,7 +107,7 @@ class Api:
         except ApiError as refused:
             log.info("(%s) %s", refused.code, refused.text)
             return self._reply(refused.code, answer, error(refused.code, refused.text, True), kind)
-        except Exception as failure:  # noqa: BLE001 - the real server answers 530 whatever went wrong
+        except Exception as failure:
             log.exception("unhandled exception executing api command: %s", name)
             text = str(failure) if caller.is_admin else "Internal error executing command, please contact your administrator"
             return self._reply(INTERNAL_ERROR, answer, error(INTERNAL_ERROR, text, True), kind)

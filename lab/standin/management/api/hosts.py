@@ -12,7 +12,7 @@ from .topology import pod_names, zone_names
 EVENTS = (
     "ManagementServerDown; HostDown; AgentConnected; ShutdownRequested; PingTimeout; StartAgentRebalance; Ping; "
     "AgentDisconnected; Remove")
-EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times of the database have no zone
 PERCENT = 100
 BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import secrets
 import urllib.parse
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ...shared.database import Row
@@ -144,7 +144,7 @@ def in_networks(address: str, networks: str) -> bool:
 
 def _in_time(expires: str) -> bool:
     try:
-        return datetime.strptime(expires.strip(), "%Y-%m-%dT%H:%M:%S%z") >= datetime.now(timezone.utc)
+        return datetime.strptime(expires.strip(), "%Y-%m-%dT%H:%M:%S%z") >= datetime.now(UTC)
     except ValueError:
         return False
 

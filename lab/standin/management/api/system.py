@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from pathlib import Path
 
 from ...shared.database import Row, utcnow
 from .. import configuration
@@ -130,7 +131,8 @@ def list_management_servers_metrics(call: Call) -> Response:
 
 
 def _figures(call: Call, row: Row) -> Response:
-    memory = {line.split(":")[0]: int(line.split()[1]) for line in open("/proc/meminfo", encoding="ascii")}
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    memory = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     loads = [round(value, 2) for value in os.getloadavg()]
     agents = call.cloud.value(
         "SELECT COUNT(*) FROM host WHERE mgmt_server_id = %s AND removed IS NULL", row["msid"])
@@ -203,7 +205,7 @@ def list_usage_server_metrics(call: Call) -> Response:
         values["lastheartbeat"] = when(row["heartbeat"])
         if row["age"] is not None and row["age"] < USAGE_ALIVE_SECONDS:
             values["state"] = "Up"
-    ended = datetime.fromtimestamp(last / 1000, timezone.utc) if last else None
+    ended = datetime.fromtimestamp(last / 1000, UTC) if last else None
     return {"usageMetrics": values | {"lastsuccessfuljob": when(ended) or EPOCH}}
 
 
