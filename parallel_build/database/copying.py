@@ -112,6 +112,8 @@ def copy(
         fifos = f"{_pipe_folder(opened, target)}/{leftovers.UNIT}"
         leftovers.write_record(target, leftovers.Record(list(names), False, before, fifos))
         owner = _server_account(target)
+        # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
+        one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
         with _logging(opened, log):
             progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
             adapted = objects.make_tables(opened, old, new, definitions)
@@ -119,7 +121,7 @@ def copy(
     tools = remote.find_tools(target, new)
     try:
         with access.temporary(source, target, names) as way_in:
-            job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log)
+            job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one)
             remote.start(target, tools, new, way_in, job, fifos, owner)
             status = remote.follow(target, cancel, meter.tell)
     finally:
@@ -215,7 +217,7 @@ def _parts(opened: Session, definitions: Sequence[schema.Schema]) -> list[stream
                 conditions = streams.ranges(table, found.get("low"), found.get("high"))
             weight = max(1, table.data_bytes // len(conditions))
             parts += [streams.Part(table, condition, weight) for condition in conditions]
-    return sorted(parts, key=lambda part: (-part.table.data_bytes, part.table.full_name))
+    return sorted(parts, key=lambda part: (-part.table.data_bytes - part.table.index_bytes, part.table.full_name))
 
 
 def _job(
@@ -230,6 +232,7 @@ def _job(
     compress: bool | None,
     bytes_per_second: int | None,
     log: bool,
+    one_by_one: bool,
 ) -> dict[str, Any]:
     socket = find_socket(target)
     if socket is None:
@@ -254,6 +257,7 @@ def _job(
         "abandoned": remote.ABANDONED,
         "fifo_folder": fifos,
         "fifo_mark": fifo_mark,
+        "one_by_one": one_by_one,
         "parts": [
             {
                 "table": f"{part.table.schema}.{part.table.name}",

@@ -1,12 +1,12 @@
 """What a table's rows amount to, as numbers that two servers of different family and version compute alike.
 
 A row becomes one text: its columns' values in order, then the lengths of its texts and which columns are NULL, so that no two different rows
-give the same text ('a','b#' and 'a#','b'; NULL and 'NULL'; 'x' and 'x '). The MD5 of that text is cut to 64 bits, and a range of rows is the
-number of rows and the sum of these. CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of
+give the same text ('a','b#' and 'a#','b'; NULL and 'NULL'; 'x' and 'x '). Its SHA-256 is cut to 64 bits, and a range of rows is the
+number of rows and the sum of these. (MySQL has had no MD5() of its own since 9.6, and with a processor's SHA instructions SHA-256 is quicker.) CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of
 CRCs does not see values swapped between rows.
 
 Values are taken so that no server's habits show: text and binary values as their bytes (a collation calls 'a' and 'A ' equal), FLOAT as
-DOUBLE (it is printed with six digits otherwise), BIT as a number, TIMESTAMP in UTC, long values by their own MD5 (max_allowed_packet).
+DOUBLE (it is printed with six digits otherwise), BIT as a number, TIMESTAMP in UTC, long values by their own hash (max_allowed_packet).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def value_expression(column: Column) -> str:
         return name
     value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
     binary = f"CAST({value} AS BINARY)"
-    return f"MD5({binary})" if column.type in LONG_TYPES else binary
+    return f"SHA2({binary}, 256)" if column.type in LONG_TYPES else binary
 
 
 def _tail(columns: tuple[Column, ...]) -> str:
@@ -63,7 +63,7 @@ def row_text(columns: tuple[Column, ...]) -> str:
 
 def row_hash(columns: tuple[Column, ...]) -> str:
     """The expression of a row's 64 bits."""
-    return f"CAST(CONV(LEFT(MD5({row_text(columns)}), 16), 16, 10) AS UNSIGNED)"
+    return f"CAST(CONV(LEFT(SHA2({row_text(columns)}, 256), 16), 16, 10) AS UNSIGNED)"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def rows_statement(part: Range, buckets: int, chosen: list[int], limit: int) -> 
     names = ", ".join(f"CAST({value_expression(column)} AS CHAR) AS k{number}" for number, column in enumerate(shown_key(part.table)))
     wanted = f"CRC32({key}) % {buckets} IN ({', '.join(map(str, chosen))})"
     return (
-        f"SELECT MD5({key}) AS k, {row_hash(part.table.columns)} AS h{', ' + names if names else ''} "
+        f"SELECT SHA2({key}, 256) AS k, {row_hash(part.table.columns)} AS h{', ' + names if names else ''} "
         f"FROM {part.table.full_name}{hint(part.table)}{condition(part.where, wanted)} LIMIT {limit}"
     )
 
@@ -142,5 +142,5 @@ def shown_key(table: Table) -> tuple[Column, ...]:
 
 def columns_statement(table: Table, key_hash: str) -> str:
     """A hash of each column's value in the row of that key, to say which columns differ."""
-    values = ", ".join(f"MD5({row_text((column,))}) AS c{number}" for number, column in enumerate(table.columns))
-    return f"SELECT {values} FROM {table.full_name} WHERE MD5({row_text(key_columns(table))}) = '{key_hash}' LIMIT 1"
+    values = ", ".join(f"SHA2({row_text((column,))}, 256) AS c{number}" for number, column in enumerate(table.columns))
+    return f"SELECT {values} FROM {table.full_name} WHERE SHA2({row_text(key_columns(table))}, 256) = '{key_hash}' LIMIT 1"

@@ -8,7 +8,7 @@ compared after removing quoting and spacing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from parallel_build.database.session import Row, Session
@@ -27,9 +27,18 @@ def read(session: Session, schema: str, *, portable: bool) -> Objects:
         portable: bring what families write differently to one form.
     """
     objects: Objects = {}
-    for part in (_schema, _tables, _columns, _indexes, _foreign_keys, _checks, _partitions, _views, _routines, _triggers, _events):
+    for part in PARTS:
         for kind, name, attributes in part(session, schema):
             objects[kind, name] = {key: _form(key, value, portable) for key, value in attributes.items()}
+    if portable:
+        # What type a view's column has is the server's own conclusion from its expression, not part of its definition.
+        views = {name for kind, name in objects if kind == "view"}
+        for (kind, name), found in objects.items():
+            if kind == "column" and name.partition(".")[0] in views:
+                objects[kind, name] = {"position": found["position"]}
+            elif "definition" in found:
+                # One family writes the schema before a derived table's columns, and makes a condition of a function by 0 <> f().
+                found["definition"] = found["definition"].replace(f"{schema}.", "").replace("0<>", "")
     return objects
 
 
@@ -215,13 +224,19 @@ def _fields(session: Session, table: str) -> set[str]:
     return {row["c"] for row in rows}
 
 
+PARTS: tuple[Callable[[Session, str], Found], ...] = (
+    _schema, _tables, _columns, _indexes, _foreign_keys, _checks, _partitions, _views, _routines, _triggers, _events,
+)  # fmt: skip
+
+
 def _form(key: str, value: Any, portable: bool) -> str:
     text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
     if key == "sql_mode":
         text = ",".join(sorted(text.split(",")))
     if not portable:
         return text
-    return PORTABLE.get(key, lambda given: given)(text)
+    change = PORTABLE.get(key)
+    return change(text) if change else text
 
 
 def _type(text: str) -> str:
@@ -261,7 +276,7 @@ def _rule(text: str) -> str:
     return "RESTRICT" if text == "NO ACTION" else text
 
 
-PORTABLE = {
+PORTABLE: dict[str, Callable[[str], str]] = {
     "type": _type,
     "default_value": _default,
     "extra": _extra,

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 READ_SIZE = 1 << 20
 
@@ -121,6 +121,7 @@ class Copy:
         self.finishing: collections.deque[str] = collections.deque()
         self.open_parts: Dict[str, int] = collections.Counter(part["table"] for part in self.job["parts"])
         self.busy = 0
+        self.loading: Set[str] = set()
         self.clients: List[Client] = []
 
     # -- sessions --------------------------------------------------------------------------------------------------------------
@@ -193,12 +194,22 @@ class Copy:
                 if self.finishing:
                     self.busy += 1
                     return self.finishing.popleft()
-                if self.parts:
+                part = self.take_part()
+                if part is not None:
                     self.busy += 1
-                    return self.parts.popleft()
+                    return part
                 if not self.busy:
                     return None
                 self.changed.wait(0.5)
+        return None
+
+    def take_part(self) -> Optional[Dict[str, Any]]:
+        """The first part that may begin: where the server lets only one statement load a table, a table's parts go one after another."""
+        for number, part in enumerate(self.parts):
+            if not (self.job["one_by_one"] and part["table"] in self.loading):
+                del self.parts[number]
+                self.loading.add(part["table"])
+                return part
         return None
 
     def task_done(self, part: Optional[Dict[str, Any]], table: str) -> None:
@@ -206,6 +217,7 @@ class Copy:
             self.busy -= 1
             if part is not None:
                 self.open_parts[table] -= 1
+                self.loading.discard(table)
                 self.status["done"] += part["weight"]
                 if self.open_parts[table] == 0:
                     if self.job["finish"].get(table):
