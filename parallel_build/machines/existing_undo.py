@@ -16,7 +16,6 @@ from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines import keepsake
 from parallel_build.machines.hosts_file import without_names
 from parallel_build.machines.manifest import COPIED, FOLDER, LINKED, Manifest, Packages, Paths, Record, summary
-from parallel_build.machines.provisioning import STATE_FOLDER
 
 DATA_FOLDER = "/var/lib/mysql"
 HOSTS = "/etc/hosts"
@@ -27,12 +26,24 @@ PACKAGE_TIMEOUT = 1800.0
 
 # Filled by the packages at work, by the steps, or left behind by a package's removal.
 OURS = (
-    "/etc/apt/keyrings/cloudstack-parallel-build", "/etc/apt/preferences.d/cloudstack-parallel-build",
-    "/etc/apt/sources.list.d/cloudstack-parallel-build", "/etc/cloudstack", "/etc/default/cloudstack-", "/etc/mysql",
-    "/etc/security/limits.d/cloudstack", "/etc/sudoers.d/cloudstack", "/etc/systemd/system/cloudstack-", "/etc/systemd/system/mariadb",
-    "/etc/systemd/system/mysql", "/usr/share/cloudstack-", "/usr/share/keyrings/cloudstack-parallel-build", "/var/cache/cloudstack",
-    "/var/cloudstack", "/var/lib/cloudstack", "/var/lib/mysql", "/etc/.pwd.lock",
-)  # fmt: skip
+    "/etc/apt/keyrings/cloudstack-parallel-build",
+    "/etc/apt/preferences.d/cloudstack-parallel-build",
+    "/etc/apt/sources.list.d/cloudstack-parallel-build",
+    "/etc/cloudstack",
+    "/etc/default/cloudstack-",
+    "/etc/security/limits.d/cloudstack",
+    "/etc/sudoers.d/cloudstack",
+    "/etc/systemd/system/cloudstack-",
+    "/usr/share/cloudstack-",
+    "/var/cache/cloudstack",
+    "/var/cloudstack",
+    "/var/lib/cloudstack",
+    "/etc/.pwd.lock",
+)
+# Where a database server was installed already, its folders are somebody's, and only what the steps wrote goes.
+DATABASE_OURS = ("/etc/mysql", "/var/lib/mysql", "/etc/systemd/system/mariadb", "/etc/systemd/system/mysql")
+# Made for a file of ours; stays when somebody else has put something into it.
+SHARED_FOLDERS = ("/etc/apt/keyrings",)
 # What a running system writes by itself.
 LOGS = ("/var/log/",)
 ITS_OWN = (
@@ -49,6 +60,7 @@ class Leaving:
     Attributes:
         host: session to it.
         named: packages that the configuration names now; those of the manifest count as well.
+        files: files that steps wrote beside a database server that was there already.
         source: whether it is the database source, whose databases may have to be kept for the investigation.
         stack: the stack's name.
         intend, progress: told before and after a change.
@@ -57,6 +69,7 @@ class Leaving:
 
     host: Host
     named: list[str]
+    files: list[str]
     source: bool
     stack: str
     intend: Callable[..., None]
@@ -81,15 +94,16 @@ class Leaving:
         self._purge(found, record)
         self._data(record, paths)
         self._units(record)
-        self._folders(paths)
+        ours = (*OURS, *(self.files if record.data_kept else DATABASE_OURS))
+        self._folders(ours, paths)
         self._accounts()
         self._hosts(paths)
         as_found = self._packages_proved(found)
         if as_found:
             self._copies()
-        self._paths_proved(paths)
-        self.intend(f"{self.host.name}: rm -r {STATE_FOLDER}")
-        self.host.run(["rm", "-rf", STATE_FOLDER], timeout=600, cancellable=False)
+        self._paths_proved(ours, paths)
+        self.intend(f"{self.host.name}: rm -r {FOLDER}")
+        self.host.run(["rm", "-rf", FOLDER, f"{FOLDER}.new"], timeout=600, cancellable=False)
 
     def _stop(self, record: Record) -> None:
         """Stop what packages brought, so that nothing writes while it is taken away; also a masked unit may be running."""
@@ -207,15 +221,20 @@ class Leaving:
         self.host.run(["systemctl", "daemon-reload"], timeout=60, cancellable=False)
         self.host.run(["systemctl", "reset-failed"], timeout=60, ok=None, cancellable=False)
 
-    def _folders(self, paths: Paths) -> None:
-        """Remove what is new below this project's own places; deepest first, so that a folder that was there keeps what is not new."""
-        new = [path for path in self.manifest.paths_now() if path not in paths and path.startswith(OURS)]
+    def _folders(self, ours: tuple[str, ...], paths: Paths) -> None:
+        """Remove what is new in this project's own places: files first, then folders from the deepest up, where they are empty."""
+        now = self.manifest.paths_now()
+        new = {path: entry for path, entry in now.items() if path not in paths and path.startswith((*ours, *SHARED_FOLDERS))}
+        folders = [path for path, entry in new.items() if entry.kind == "d"]
+        files = [path for path in new if path not in folders and path.startswith(ours)]
         if not new:
             return
-        self.intend(f"{self.host.name}: remove {len(new)} files and folders", first=sorted(new)[:20])
-        self.host.run(
-            ["xargs", "-0", "-r", "rm", "-d", "-f", "--"], input="\0".join(sorted(new, reverse=True)), timeout=600, cancellable=False
-        )
+        self.intend(f"{self.host.name}: remove {len(files)} files and {len(folders)} folders", first=sorted(new)[:20])
+        for command, names in (
+            (("rm", "-f", "--"), files),
+            (("rmdir", "--ignore-fail-on-non-empty", "--"), sorted(folders, reverse=True)),
+        ):
+            self.host.run(["xargs", "-0", "-r", *command], input="\0".join(names), timeout=600, cancellable=False)
 
     def _accounts(self) -> None:
         """Remove the accounts that the purged packages' scripts had made."""
@@ -278,7 +297,7 @@ class Leaving:
         """
         self.host.script(text, [FOLDER, *COPIED, *LINKED], timeout=600, cancellable=False)
 
-    def _paths_proved(self, paths: Paths) -> None:
+    def _paths_proved(self, ours: tuple[str, ...], paths: Paths) -> None:
         """Compare all paths; what is ours and left is a failure, what is somebody else's is told."""
         now = self.manifest.paths_now()
         new = sorted(path for path in now if path not in paths and not path.startswith((*LOGS, *ITS_OWN)))
@@ -286,10 +305,10 @@ class Leaving:
         changed = sorted(
             path for path in now if path in paths and not now[path].same(paths[path]) and not path.startswith((*LOGS, *ITS_OWN))
         )
-        ours = [path for path in new if path.startswith(OURS)]
-        if ours:
+        left = [path for path in new if path.startswith(ours)]
+        if left:
             raise RollbackIncomplete(
-                f"{self.host.name}: {len(ours)} files are still there", ", ".join(ours[:5]), "remove them and run `pulumi destroy` again"
+                f"{self.host.name}: {len(left)} files are still there", ", ".join(left[:5]), "remove them and run `pulumi destroy` again"
             )
         self.told["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
         if new or gone or changed:

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.connection import Host
-from parallel_build.machines.provisioning import STATE_FOLDER
 
-FOLDER = f"{STATE_FOLDER}/found"
+FOLDER = "/var/lib/parallel-build-found"
 TAKE_TIMEOUT, LIST_TIMEOUT = 1800.0, 900.0
 
 # Rewritten by package tools whenever they run, and put back only when every package is as it was found.
@@ -33,7 +32,8 @@ for folder in /boot /etc /home /opt /root /srv /usr /usr/local /var /var/cache /
   if mountpoint -q "$folder"; then starts="$starts $folder"; fi
 done
 paths() {
-  find $starts -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path "$1" \) -prune \
+  find $starts -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path "$1" \
+    -o -path "$1.new" \) -prune \
     -o -printf '%y\t%m\t%u:%g\t%s\t%l\t%p\0' | sort -z -u
 }
 packages() { dpkg-query -W -f '${Package}:${Architecture}\t${Version}\t${db:Status-Status}\n' | sort; }
@@ -45,22 +45,22 @@ _TAKE = (
 folder=$1 unit=$2; shift 2
 new=$folder.new
 rm -rf "$new"
-mkdir -p -m 755 "$(dirname "$folder")"
 mkdir -m 700 "$new" "$new/copies"
 packages >"$new/packages"
-apt-mark showauto | sort >"$new/automatic"
 cut -d: -f1 /etc/passwd | sort >"$new/users"
 cut -d: -f1 /etc/group | sort >"$new/groups"
 cp -p /etc/hosts "$new/hosts"
-paths "$(dirname "$folder")" | gzip >"$new/paths"
-mode=--archive
+paths "$folder" | gzip >"$new/paths"
+# From the root and with relative names: cp looks for the parents' attributes there.
+cd /
+mode=copy
 for path; do
   if [ "$path" = -- ]; then mode=link; continue; fi
   [ -e "$path" ] || continue
   if [ "$mode" = link ]; then
-    cp -al --parents "$path" "$new/copies" 2>/dev/null || { rm -rf "$new/copies$path"; cp -a --parents "$path" "$new/copies"; }
+    cp -al --parents "${path#/}" "$new/copies" 2>/dev/null || { rm -rf "$new/copies$path"; cp -a --parents "${path#/}" "$new/copies"; }
   else
-    cp -a --parents "$path" "$new/copies"
+    cp -a --parents "${path#/}" "$new/copies"
   fi
 done
 if [ "$unit" != - ]; then
@@ -68,7 +68,7 @@ if [ "$unit" != - ]; then
   # Whatever happens to the copy, the server runs on as it did.
   trap 'if [ "$was" = active ]; then systemctl start "$unit"; fi' EXIT
   systemctl stop "$unit"
-  cp -a --parents /var/lib/mysql "$new/copies"
+  cp -a --parents var/lib/mysql "$new/copies"
 fi
 cat >"$new/record.json" <<'RECORD'
 """
@@ -169,7 +169,7 @@ class Manifest:
         return parse_packages(self._text("packages"))
 
     def lines(self, name: str) -> list[str]:
-        """One of the plain lists: automatic, users, groups."""
+        """One of the plain lists: users, groups."""
         return self._text(name).split()
 
     def hosts(self) -> bytes:
@@ -187,7 +187,7 @@ class Manifest:
 
     def paths_now(self) -> Paths:
         """Every path as it is, without this tool's own folder."""
-        return parse_paths(self.host.script(LIST + 'paths "$1"', [STATE_FOLDER], timeout=LIST_TIMEOUT).stdout)
+        return parse_paths(self.host.script(LIST + 'paths "$1"', [FOLDER], timeout=LIST_TIMEOUT).stdout)
 
     def _text(self, name: str) -> str:
         return (self.host.read(f"{FOLDER}/{name}") or b"").decode(errors="replace")

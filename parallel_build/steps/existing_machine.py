@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
+from parallel_build.database.settings import TLS_FOLDER, OptionFile, option_files
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete
 from parallel_build.machines.existing import FENCED, HOSTS, ExistingServer
 from parallel_build.machines.existing_rules import RULES, Wanted
@@ -80,6 +81,7 @@ class ExistingMachine(Step):
             leaving = Leaving(
                 host=server.host,
                 named=server.named(),
+                files=[TLS_FOLDER, *(file.path for file in self._option_files(context.configuration))],
                 source=server.host.name == context.configuration.new.database.source.name,
                 stack=context.site.stack,
                 intend=context.intend,
@@ -97,6 +99,10 @@ class ExistingMachine(Step):
     def _machine(self, configuration: StackConfiguration) -> NewMachine:
         name = self.parameters["name"]
         return next(machine for machine in configuration.new_machines() if machine.name == name)
+
+    def _option_files(self, configuration: StackConfiguration) -> tuple[OptionFile, ...]:
+        machine = self._machine(configuration)
+        return option_files(configuration, machine) if Wanted.of(configuration, machine).database else ()
 
     def _server(self, context: Context) -> ExistingServer:
         machine = self._machine(context.configuration)
