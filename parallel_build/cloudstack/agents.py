@@ -6,10 +6,20 @@ updateConfiguration is pushed to connected agents, which write it down [CloudSta
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from parallel_build.cloudstack.systemvms import SYSTEM_VM_KEY, SYSTEM_VM_PORT
+from parallel_build.configuration import Hypervisor
 from parallel_build.connection import Host
 
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
+SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
 SETTING = "host"
+INDIRECT = ("KVM", "LXC")  # XenServer and VMware hosts are dialled by the management server
+
+Item = dict[str, Any]
 
 
 def addresses(value: str) -> list[str]:
@@ -17,21 +27,122 @@ def addresses(value: str) -> list[str]:
     return [part.strip() for part in value.split("@", 1)[0].split(",") if part.strip()]
 
 
-def extended(value: str, more: list[str]) -> str:
-    """The value with further addresses at its end, those first that are there: agents stay where they are."""
+def extended(value: str, more: Iterable[str]) -> str:
+    """The value with further addresses at its end, those first that are there: agents stay where they are. A `@algorithm` stays too."""
     known = addresses(value)
-    return ",".join([*known, *(address for address in more if address not in known)])
+    return _value([*known, *(address for address in more if address not in known)], value)
 
 
-def reduced(value: str, less: list[str]) -> str:
+def reduced(value: str, less: Iterable[str]) -> str:
     """The value without these addresses."""
-    return ",".join(address for address in addresses(value) if address not in less)
+    unwanted = set(less)
+    return _value([address for address in addresses(value) if address not in unwanted], value)
+
+
+def _value(known: list[str], like: str) -> str:
+    _, at, algorithm = like.partition("@")
+    return ",".join(known) + (at + algorithm if known else "")
+
+
+def previous(now: str, new: Sequence[str], remembered: str | None) -> str:
+    """What `host` is to become when the new addresses are taken out.
+
+    Args:
+        now: its present value.
+        new: the new servers' addresses.
+        remembered: its value before they were added, None when that is not known.
+    Returns:
+        The remembered value where nobody else has changed the setting since; else the present one without those new addresses that were not in it before.
+    """
+    if remembered is None:
+        return reduced(now, new)
+    if addresses(now) in (addresses(extended(remembered, new)), addresses(remembered)):
+        return remembered
+    return reduced(now, set(new) - set(addresses(remembered)))
+
+
+def listed(text: str) -> list[str]:
+    """The addresses in the text of an agent.properties; empty when it has none."""
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and key.strip() == "host":
+            return addresses(value)
+    return []
 
 
 def learnt(host: Host) -> list[str]:
     """The addresses that a hypervisor's agent has written down; empty where there is no agent."""
-    raw = host.read(AGENT_FILE)
-    for line in (raw or b"").decode(errors="replace").splitlines():
-        if line.strip().startswith("host="):
-            return addresses(line.split("=", 1)[1])
-    return []
+    return listed((host.read(AGENT_FILE) or b"").decode(errors="replace"))
+
+
+def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
+    """The addresses that a system VM's agent has written down, read through its KVM host; None when it can't be read."""
+    address = vm.get("linklocalip") or vm.get("privateip")
+    if not address:
+        return None
+    shown = hypervisor.run(
+        ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", f"root@{address}",
+         "cat", SYSTEM_VM_AGENT_FILE],
+        timeout=30,
+        ok=None,
+    )  # fmt: skip
+    return listed(shown.stdout) if shown.ok else None
+
+
+@dataclass(frozen=True)
+class AgentHost:
+    """A host with an agent of its own.
+
+    Attributes:
+        item: as listHosts gives it.
+        hypervisor: it in the stack, None where the stack may not log in to it.
+    """
+
+    item: Item
+    hypervisor: Hypervisor | None
+
+    @property
+    def name(self) -> str:
+        """Its name in the cloud."""
+        return str(self.item.get("name"))
+
+    @property
+    def connected(self) -> bool:
+        """The cloud's management servers have a connection to its agent."""
+        return str(self.item.get("state")) == "Up"
+
+    @property
+    def enabled(self) -> bool:
+        """VMs may be started on it."""
+        return str(self.item.get("resourcestate", "Enabled")) == "Enabled"
+
+    def cause(self) -> tuple[str, str]:
+        """Why its agent may not have learnt of a change, and what to do."""
+        if not self.connected:
+            return (
+                f"its agent is not connected ({self.item.get('state')}), so the change can't reach it",
+                "start cloudstack-agent there, or take the host out of the cloud",
+            )
+        if not self.enabled:
+            return (
+                f"it is {self.item.get('resourcestate')}, and versions before 4.13.1 pass such hosts over",
+                "enable it, or call reconnectHost for it: on connecting it is given the list",
+            )
+        return (
+            "its agent is connected but has not written the list down",
+            "see agent.log there, call reconnectHost for it at a quiet time, or use agents.method file",
+        )
+
+
+def agent_hosts(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> list[AgentHost]:
+    """Hosts whose agents dial the management servers, each with what the stack knows of it (by address, else by name)."""
+    known = list(hypervisors)
+    found = []
+    for item in items:
+        if item.get("hypervisor") not in INDIRECT:
+            continue
+        by_address = [each for each in known if each.address == item.get("ipaddress")]
+        by_name = [each for each in known if each.name == str(item.get("name", "")).split(".")[0]]
+        found.append(AgentHost(item, next(iter(by_address + by_name), None)))
+    return sorted(found, key=lambda each: each.name)

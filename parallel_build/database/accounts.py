@@ -116,9 +116,7 @@ def login(
     tls = " REQUIRE SSL" if require_tls else ""
     if found is None:
         statement = f"CREATE USER %s@%s {BY_HASH[engine]}{tls}"
-        changes.append(
-            Change(f"CREATE USER {name}{tls}", [(statement, [name.user, name.host, password_hash(engine, password)])])
-        )
+        changes.append(Change(f"CREATE USER {name}{tls}", [(statement, [name.user, name.host, password_hash(engine, password)])]))
     else:
         wrong = []
         if not fits(engine, password, found):
@@ -128,9 +126,7 @@ def login(
         if found.locked:
             wrong.append("lock")
         if wrong:
-            statement = (
-                f"ALTER USER %s@%s {BY_HASH[engine]} REQUIRE {'SSL' if require_tls else 'NONE'} ACCOUNT UNLOCK"
-            )
+            statement = f"ALTER USER %s@%s {BY_HASH[engine]} REQUIRE {'SSL' if require_tls else 'NONE'} ACCOUNT UNLOCK"
             changes.append(
                 Change(
                     f"ALTER USER {name}: {', '.join(wrong)}",
@@ -146,18 +142,10 @@ def without_login(engine: Engine, name: Account, grants: Grants, found: AccountF
     changes = []
     if found is None:
         statement = f"CREATE USER %s@%s {BY_HASH[engine]} ACCOUNT LOCK"
-        changes.append(
-            Change(
-                f"CREATE USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]
-            )
-        )
+        changes.append(Change(f"CREATE USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]))
     elif not found.locked:
         statement = f"ALTER USER %s@%s {BY_HASH[engine]} ACCOUNT LOCK"
-        changes.append(
-            Change(
-                f"ALTER USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]
-            )
-        )
+        changes.append(Change(f"ALTER USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]))
     return changes + granted(name, grants, found.grants if found else {})
 
 

@@ -73,9 +73,7 @@ class NewServer:
     def certificates(self) -> tuple[str, str] | None:
         """Its authority and its certificate as PEM, None where they are not complete."""
         paths = TlsPaths()
-        key = self.host.run(
-            ["sh", "-c", 'test "$(stat -c %a:%U "$1" 2>/dev/null)" = 600:mysql', "sh", paths.key], timeout=30, ok=(0, 1)
-        )
+        key = self.host.run(["sh", "-c", 'test "$(stat -c %a:%U "$1" 2>/dev/null)" = 600:mysql', "sh", paths.key], timeout=30, ok=(0, 1))
         ca, certificate = self.host.read(paths.ca), self.host.read(paths.certificate)
         if not key.ok or ca is None or certificate is None:
             return None

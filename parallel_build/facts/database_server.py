@@ -63,11 +63,7 @@ class Charset:
 def variables(session: Session, names: Iterable[str]) -> dict[str, str]:
     """Global variables by name; one that the server does not have is left out."""
     wanted = set(names)
-    return {
-        str(row["Variable_name"]): str(row["Value"])
-        for row in session.rows("SHOW GLOBAL VARIABLES")
-        if row["Variable_name"] in wanted
-    }
+    return {str(row["Variable_name"]): str(row["Value"]) for row in session.rows("SHOW GLOBAL VARIABLES") if row["Variable_name"] in wanted}
 
 
 def differing(session: Session, expected: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -22,7 +22,7 @@ from parallel_build.facts.database_server import (
 )
 from parallel_build.facts.database_server import accounts as accounts_of
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import new_database, original_database, store, tolerated
+from parallel_build.steps.common import new_database, original_database, prove_or_tell, store, tolerated
 from parallel_build.steps.common import schemas as names_of
 
 USER = "cloud"
@@ -78,8 +78,12 @@ class CloudDatabases(Step):
 
     def verify(self, context: Context) -> Outputs:
         """Prove it again, changing nothing; the original need not be there any more."""
-        with session(new_database(context)) as source, session(self._replica(context)) as replica:
-            return self._proof(context, source, replica, None)
+
+        def prove() -> Outputs:
+            with session(new_database(context)) as source, session(self._replica(context)) as replica:
+                return self._proof(context, source, replica, None)
+
+        return prove_or_tell(context, prove)
 
     def revert(self, context: Context) -> None:
         """Drop databases and accounts unless they were switched to."""
@@ -230,9 +234,7 @@ class CloudDatabases(Step):
                 if name.user not in ADMINISTRATORS and account(server, name, engine) is None:
                     faults.append(f"{server.host.name}: {name}, which objects run as, is missing")
         if faults:
-            raise StepFailed(
-                "the new databases' accounts are not as they are to be", "; ".join(faults), "run `pulumi up` again"
-            )
+            raise StepFailed("the new databases' accounts are not as they are to be", "; ".join(faults), "run `pulumi up` again")
         locked = sorted(str(name) for name in accounts_of(source, USER) - logins)
         defaults = {name: found.collation for name in names_of(configuration) if (found := charset(source, name))}
         context.progress(f"proved on {source.host.name} and {replica.host.name}: {len(logins)} account(s) of {USER}, {', '.join(defaults)}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.database.session import Session, session
-from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.steps.base import Context
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError
+from parallel_build.steps.base import Context, Outputs
 from parallel_build.window_record import WindowStore
 
 
@@ -67,3 +67,30 @@ def tolerated(context: Context, what: str) -> Iterator[None]:
     except (ConnectionFailed, CommandFailed) as error:
         context.progress(f"{what}: {error}")
         context.run.record("unreachable", step=context.step, what=what, error=str(error))
+
+
+def window_open(context: Context) -> bool:
+    """Whether a window is open on the original. Also when the original can't be asked: then nothing may rest on it."""
+    try:
+        record = store(context).read()
+    except (ConnectionFailed, CommandFailed):
+        return True
+    return record is not None and record.closed is None
+
+
+def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
+    """Prove again what was built or prepared, when a changed input asks for it.
+
+    While a window is open a failed proof is told and kept, but is no error: `up` proves before it goes back, and going back must be possible
+    however broken the new side is.
+    """
+    if not window_open(context):
+        return prove()
+    try:
+        return prove()
+    except Cancelled:
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"not proved, a window is open: {error}")
+        context.run.record("not proved", step=context.step, error=str(error))
+        return {"notProved": str(error)}

@@ -12,9 +12,9 @@ from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Service
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import ConfigurationError, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import store, tolerated
+from parallel_build.steps.common import prove_or_tell, tolerated, window_open
 
 SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
 KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
@@ -73,13 +73,8 @@ class ManagementInstalled(Step):
 
     def verify(self, context: Context) -> Outputs:
         """Prove it again, changing nothing. Once a window is open the switched steps own the services, and only the packages count."""
-        try:
-            record = store(context).read()
-            switched = record is not None and not record.closed
-        except ConnectionFailed:  # The original may be gone for good by now; then this server serves.
-            switched = True
         host = context.host(self._machine(context.configuration))
-        return self._proof(context, host, fenced=not switched)
+        return prove_or_tell(context, lambda: self._proof(context, host, fenced=not window_open(context)))
 
     def revert(self, context: Context) -> None:
         """Prove that nothing runs; mask what isn't masked any more.
@@ -195,9 +190,7 @@ class ManagementInstalled(Step):
         apt, services, configuration = Apt(host), Services(host), context.configuration
         versions = {name: apt.installed(name) for name in self._names(configuration)}
         faults = [
-            f"{name} is {version or 'not installed'}"
-            for name, version in versions.items()
-            if not self._right(name, version, configuration)
+            f"{name} is {version or 'not installed'}" for name, version in versions.items() if not self._right(name, version, configuration)
         ]
         if fenced:
             for unit in UNITS:
@@ -209,7 +202,9 @@ class ManagementInstalled(Step):
             if set_up(host):
                 faults.append(f"{DB_PROPERTIES} is not as shipped: this server has been set up before")
             if lets_cloud_in(host, services):
-                faults.append("a MySQL server on it lets cloud/cloud in, which CloudStack falls back on when its own settings can't be read")
+                faults.append(
+                    "a MySQL server on it lets cloud/cloud in, which CloudStack falls back on when its own settings can't be read"
+                )
         java = self._java(host, apt)
         if java == "missing":
             faults.append("there is no working Java although the packages depend on one")
@@ -219,7 +214,9 @@ class ManagementInstalled(Step):
                 "; ".join(faults),
                 "give the stack a machine that was never a management server, or correct this, then run `pulumi up` again",
             )
-        context.progress(f"{host.name}: {', '.join(f'{name} {version}' for name, version in versions.items())}" + (", masked" if fenced else ""))
+        context.progress(
+            f"{host.name}: {', '.join(f'{name} {version}' for name, version in versions.items())}" + (", masked" if fenced else "")
+        )
         return {"packages": versions, "masked": fenced, "java": java}
 
     @staticmethod

@@ -13,7 +13,7 @@ from parallel_build.errors import RollbackIncomplete, StepFailed
 from parallel_build.facts.database_server import Account, account, sessions_of
 from parallel_build.facts.database_server import accounts as accounts_of
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import tolerated
+from parallel_build.steps.common import prove_or_tell, tolerated
 
 CATCH_UP = 600.0  # seconds
 BEAT_TIMEOUT = 60.0
@@ -42,8 +42,7 @@ class ReplicationPair(Step):
                 f"on {machine.name} ({machine.address}): {first.path} with server_id {wanted['server_id']}, "
                 f"max_connections {wanted['max_connections']}, "
                 f"innodb_buffer_pool_size {int(wanted['innodb_buffer_pool_size']) >> 20} MiB, innodb_rollback_on_timeout, "
-                f"innodb_lock_wait_timeout 600, row binary logs"
-                + (", read only" if machine is replica else ""),
+                f"innodb_lock_wait_timeout 600, row binary logs" + (", read only" if machine is replica else ""),
                 f"on {machine.name}: {second.path} and certificates in {TLS_FOLDER} (key mysql, mode 600)",
                 f"on {machine.name}: systemctl enable the database server, restart it if its configuration changed",
             ]
@@ -93,7 +92,10 @@ class ReplicationPair(Step):
             return self._proof(context, on_source, on_replica) | {"servers": names}
 
     def verify(self, context: Context) -> Outputs:
-        """Prove it again, changing nothing."""
+        """Prove it again, changing nothing but the heartbeat."""
+        return prove_or_tell(context, lambda: self._prove_again(context))
+
+    def _prove_again(self, context: Context) -> Outputs:
         source, replica = self._servers(context)
         names = {server.host.name: server.prove() for server in (source, replica)}
         with session(source.host) as on_source, session(replica.host) as on_replica:
@@ -241,7 +243,9 @@ class ReplicationPair(Step):
                 "run `pulumi up` again",
             )
         if not replication.read_only(replica):
-            raise StepFailed(f"{replica.host.name} is not read only", "a write there would part it from its source", "run `pulumi up` again")
+            raise StepFailed(
+                f"{replica.host.name} is not read only", "a write there would part it from its source", "run `pulumi up` again"
+            )
         context.progress(f"a row written on {source.host.name} was on {replica.host.name} after {seconds * 1000:.0f} ms")
         return {
             "heartbeatSeconds": round(seconds, 3),
@@ -263,7 +267,4 @@ class ReplicationPair(Step):
             with replication.writable(replica):
                 own.drop(replica)
         if replication.status(replica) is not None:
-            raise RollbackIncomplete(
-                f"{name}: the source is still set", "", f"run `{identify(replica).dialect.reset_replica}` there"
-            )
-
+            raise RollbackIncomplete(f"{name}: the source is still set", "", f"run `{identify(replica).dialect.reset_replica}` there")

@@ -155,9 +155,7 @@ class Bench:
         site = self.site()
         with self.context(site, "look") as context:
             server = next(
-                server
-                for server in [*site.configuration.original_servers(), *site.configuration.new_machines()]
-                if server.name == name
+                server for server in [*site.configuration.original_servers(), *site.configuration.new_machines()] if server.name == name
             )
             return self.inside(lambda: context.host(server).run(argv, timeout=120, input=input).stdout)
 
