@@ -283,7 +283,7 @@ def _rows(
 ) -> None:
     parts = _ranges(left, tables)
     total = sum(part.weight for part in parts) or 1
-    waiting = [(part, left.ask(_sum_of(part)), right.ask(_sum_of(part))) for part in parts]
+    waiting = [(part, left.ask(_sum_of(part, left)), right.ask(_sum_of(part, right))) for part in parts]
     done = 0
     told = started = time.monotonic()
     try:
@@ -304,9 +304,9 @@ def _rows(
             there.cancel()
 
 
-def _sum_of(part: Range) -> Callable[[Session], dict[str, int]]:
+def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
     def work(opened: Session) -> dict[str, int]:
-        row = opened.row(fingerprint.sum_statement(part)) or {}
+        row = opened.row(fingerprint.sum_statement(part, side.server.family)) or {}
         return {key: int(row[key]) for key in ("n", "s", "o")}
 
     return work

@@ -96,16 +96,17 @@ def ordered(table: Table) -> bool:
     return not table.primary_key
 
 
-def sum_statement(part: Range) -> str:
+def sum_statement(part: Range, family: str) -> str:
     """Number of rows and sum of their hashes; for a table without a primary key also a sum that depends on the rows' order."""
     table, value = part.table, row_hash(part.table.columns)
     source = f"{table.full_name}{hint(table)}{condition(part.where)}"
-    if ordered(table):
-        return (
-            "SELECT COUNT(*) AS n, COALESCE(SUM(h), 0) AS s, COALESCE(SUM((h % 1000003) * r), 0) AS o "
-            f"FROM (SELECT {value} AS h, ROW_NUMBER() OVER () AS r FROM {source}) AS rows_in_order"
-        )
-    return f"SELECT COUNT(*) AS n, COALESCE(SUM({value}), 0) AS s, 0 AS o FROM {source}"
+    if not ordered(table):
+        return f"SELECT COUNT(*) AS n, COALESCE(SUM({value}), 0) AS s, 0 AS o FROM {source}"
+    sums = "SELECT COUNT(*) AS n, COALESCE(SUM(h), 0) AS s, COALESCE(SUM((h % 1000003) * r), 0) AS o FROM "
+    if family == "mysql":
+        return f"{sums}(SELECT {value} AS h, ROW_NUMBER() OVER () AS r FROM {source}) AS rows_in_order"
+    # MariaDB sorts the rows before it numbers them by a window function; a counting variable sees them as they are stored.
+    return f"{sums}(SELECT {value} AS h, (@cutover_row := @cutover_row + 1) AS r FROM {source}, (SELECT @cutover_row := 0) AS begin) AS rows_in_order"
 
 
 def key_columns(table: Table) -> tuple[Column, ...]:

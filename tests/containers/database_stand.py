@@ -27,6 +27,21 @@ MARIADB_CONF = "/etc/mysql/mariadb.conf.d/90-stand.cnf"
 MYSQL_CONF = "/etc/mysql/mysql.conf.d/zz-stand.cnf"
 
 
+def roots() -> dict[str, Path]:
+    """Root file systems to make machines of, by server family: from the environment, else the newest of the lab's images that has one.
+
+    `PARALLEL_BUILD_MARIADB_ROOT` and `PARALLEL_BUILD_MYSQL_ROOT` name them.
+    """
+    found: dict[str, Path] = {}
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "cloudstack-parallel-build" / "images"
+    for family, prefix in (("mariadb", "base-"), ("mysql", "mysql-")):
+        given = os.environ.get(f"PARALLEL_BUILD_{family.upper()}_ROOT")
+        images = [path for path in cache.glob(f"{prefix}*") if (path / "usr/sbin").is_dir()]
+        if given or images:
+            found[family] = Path(given) if given else max(images, key=lambda path: path.stat().st_mtime)
+    return found
+
+
 @dataclass
 class Stand:
     """A network namespace with a bridge, and the machines on it; everything goes when `close` is called."""
@@ -86,9 +101,6 @@ class Stand:
         host = Host(Server(name=name, address=address), ssh, self.folder, public, self.cancel)
         self._hosts[name] = host
         self.wait(host)
-        if family == "mysql":
-            # Debian's MySQL lets root in through its socket already; nothing to set.
-            pass
         return host
 
     def wait(self, host: Host) -> None:

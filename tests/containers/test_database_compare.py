@@ -1,0 +1,88 @@
+"""Damage tests: differences planted one at a time on real servers are all found and named, harmless ones are not reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Host
+from parallel_build.database import compare
+from tests.containers.database_stand import roots, sql, stand
+
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(900)]
+CASES = Path(__file__).with_name("damage")
+
+
+def _cases(name: str) -> list[Any]:
+    return [pytest.param(case, id=case["name"]) for case in yaml.safe_load((CASES / name).read_text())]
+
+
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Host, Host]]:
+    """Two servers of one family, both with the same database."""
+    root = roots().get(request.param)
+    if root is None:
+        pytest.skip(f"no root file system with {request.param}: see docs/development.md")
+    with stand() as made:
+        hosts = made.add("left", root, 13), made.add("right", root, 31)
+        for host in hosts:
+            _reset(host)
+        yield hosts
+
+
+def _reset(host: Host) -> None:
+    sql(
+        host,
+        (CASES / "original.sql").read_text(),
+        options=["--commands"] if host.run(["which", "mariadb"], timeout=9, ok=None).code else [],
+    )
+
+
+def _compare(pair: tuple[Host, Host]) -> compare.Comparison:
+    return compare.compare(*pair, ["damage"], threads=2, cancel=CancelToken(), progress=lambda text: None)
+
+
+@pytest.fixture
+def whole(pair: tuple[Host, Host], request: pytest.FixtureRequest) -> Iterator[tuple[Host, Host]]:
+    """The pair, made the same again afterwards."""
+    yield pair
+    _reset(pair[1])
+
+
+def test_equal_databases_are_the_same(pair: tuple[Host, Host]) -> None:
+    verdict = _compare(pair)
+    assert verdict.same, [str(found) for found in verdict.differences]
+    assert verdict.rows == 23
+    assert not verdict.not_comparable
+
+
+@pytest.mark.parametrize("case", _cases("differences.yaml"))
+def test_difference_is_found_and_named(whole: tuple[Host, Host], case: dict[str, str]) -> None:
+    sql(whole[1], _planted(case))
+    verdict = _compare(whole)
+    named = [found for found in verdict.differences if found.object == case["object"] and case["detail"] in found.detail]
+    assert named, [str(found) for found in verdict.differences]
+
+
+@pytest.mark.parametrize("case", _cases("harmless.yaml"))
+def test_harmless_difference_is_not_reported(whole: tuple[Host, Host], case: dict[str, str]) -> None:
+    try:
+        sql(whole[1], _planted(case))
+        verdict = _compare(whole)
+    finally:
+        if "heal" in case:
+            sql(whole[1], case["heal"])
+    assert verdict.same, [str(found) for found in verdict.differences]
+
+
+def _planted(case: dict[str, str]) -> str:
+    return (
+        "SET NAMES utf8mb4; SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', foreign_key_checks = 0; USE damage;\n"
+        + case["plant"]
+        + ";\n"
+    )
