@@ -39,6 +39,7 @@ class Context:
     step: str = ""
     done: Outputs = field(default_factory=dict)
     acted: bool = False
+    told: str = ""
 
     @property
     def configuration(self) -> StackConfiguration:
@@ -50,7 +51,10 @@ class Context:
         return self.connections.host(server)
 
     def progress(self, message: str) -> None:
-        """Tell the operator, and keep it in the run's log."""
+        """Tell the operator, and keep it in the run's log; the same line twice in a row is told once."""
+        if message == self.told:
+            return
+        self.told = message
         self.run.log(self.step, message)
         self.tell(message)
 

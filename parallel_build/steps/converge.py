@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack import agents, systemvms
 from parallel_build.cloudstack.api import Cloud, http_status
 from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
 from parallel_build.configuration import Hypervisor, NewMachine
 from parallel_build.database.session import session
-from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
+from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.steps import original_database
+from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database as original_database_host
 from parallel_build.steps.common import store
+from parallel_build.steps.hypervisor_steps import set_addresses
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
 
@@ -60,7 +62,29 @@ def serve_from_original(context: Context) -> None:
     """Original databases, then management, then users: each only started where it is down."""
     original_database.start(context)
     OriginalManagement().revert(context)
+    redirect_agents(context)
     UserAccess().revert(context)
+
+
+def redirect_agents(context: Context) -> None:
+    """Agents that know no address of the original any more are given them by file, and restarted.
+
+    They know them as long as `host` on the new side lists them; an operator may have changed it there.
+    """
+    with session(original_database_host(context)) as database:
+        value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
+    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    if not originals:
+        return
+    for hypervisor in hosts_with_agent(context.configuration):
+        try:
+            known = agents.learnt(context.host(hypervisor))
+            if known and not set(known) & set(originals):
+                context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
+                context.intend("set the agent's addresses", host=hypervisor.name, value=value)
+                set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
+        except (ConnectionFailed, CommandFailed) as error:
+            context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 
 
 def tidy_hypervisors(context: Context) -> dict[str, list[str]]:
@@ -133,13 +157,23 @@ def _await_hosts(context: Context, cloud: Cloud) -> None:
     """System VMs can only be made where hosts are Up: those that were when the window opened."""
     expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
 
+    missing: list[str] = []
+
     def all_up() -> bool:
         up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
-        context.progress(f"hosts Up on the original: {len(up & set(expected))} of {len(expected)}")
-        return set(expected) <= up
+        missing[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        context.progress(f"hosts Up on the original: {len(expected) - len(missing)} of {len(expected)}")
+        return not missing
 
     limit = context.configuration.window.hosts_timeout.total_seconds()
-    wait_for("every host to be Up on the original", all_up, timeout=limit, cancel=context.cancel, interval=1)
+    try:
+        wait_for("every host to be Up on the original", all_up, timeout=limit, cancel=context.cancel, interval=1)
+    except StepFailed:
+        raise RollbackIncomplete(
+            f"the original serves, but these hosts are not Up on it after {limit:.0f} s: {', '.join(missing)}",
+            "their agents dial other addresses, or can't reach it",
+            "see `host=` in /etc/cloudstack/agent/agent.properties there, restart the agent, then run the same command again",
+        ) from None
 
 
 def _runs_really(context: Context, vm: dict[str, Any]) -> bool:

@@ -1,7 +1,12 @@
-"""HostSetting: the new addresses in the copy's `host`, and no stale management server Up in it."""
+"""HostSetting: the new addresses first in the copy's `host`, and no stale management server Up in it.
+
+The original's addresses stay at the end of the list until the stack is retired: a new management server hands the list to every agent that
+connects, agents write it down, and after a way back they would otherwise dial nothing but the new servers for ever.
+"""
 
 from __future__ import annotations
 
+from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
@@ -20,8 +25,9 @@ class HostSetting(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The two statements."""
         name = configuration.new.database.source.name
+        rest = "" if configuration.agents.method == "file" else ",[the original's addresses]"
         return [
-            f"on {name}: UPDATE cloud.configuration SET value = '{configuration.host_setting}' WHERE name = 'host'",
+            f"on {name}: UPDATE cloud.configuration SET value = '{configuration.host_setting}{rest}' WHERE name = 'host'",
             f"on {name}: UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down' (a row left Up stops the first start)",
         ]
 
@@ -54,7 +60,6 @@ class HostSetting(SwitchedStep):
 
 def write(context: Context) -> Outputs:
     """Write `host` and set stale rows Down, in the copy only; proved by reading."""
-    wanted = context.configuration.host_setting
     records = store(context)
     with session(new_database(context)) as database:
         now = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
@@ -62,6 +67,7 @@ def write(context: Context) -> Outputs:
             raise StepFailed(f"{database.host.name}: cloud.configuration has no `host`", "the copy is not whole", "run `pulumi up` again")
         if "previous" not in records.facts("HostSetting"):
             records.remember("HostSetting", previous=str(now))
+        wanted = value_for(context.configuration, str(now))
         context.intend("write host", value=wanted)
         database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
         stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
@@ -74,3 +80,13 @@ def write(context: Context) -> Outputs:
             "see who is connected to it",
         )
     return {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale}
+
+
+def value_for(configuration: StackConfiguration, now: str) -> str:
+    """The new side's addresses, then those that are in the setting already.
+
+    With agents.method file the agents are of a version that takes a single address [before CloudStack 4.11.1].
+    """
+    if configuration.agents.method == "file":
+        return configuration.host_setting
+    return agents.extended(configuration.host_setting, agents.addresses(now))

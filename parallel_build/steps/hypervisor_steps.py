@@ -94,21 +94,22 @@ class HypervisorSteps(SwitchedStep):
             if now != wanted:
                 before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
                 store(context).remember(self.type, addresses={hypervisor.name: now or "", **before})
-                self._set_host(context, hypervisor, wanted)
+                set_addresses(context, hypervisor, wanted)
 
     def _restore_address(self, context: Context, hypervisor: Hypervisor) -> None:
         before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
         if hypervisor.name in before:
-            self._set_host(context, hypervisor, before[hypervisor.name])
+            set_addresses(context, hypervisor, before[hypervisor.name])
 
-    @staticmethod
-    def _set_host(context: Context, hypervisor: Hypervisor, value: str) -> None:
-        host = context.host(hypervisor)
-        lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
-        kept = [line for line in lines if not line.startswith("host=")]
-        text = "\n".join([*kept, f"host={value}"]) + "\n"
-        mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE], timeout=30).stdout.split()
-        host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
-        host.run(["systemctl", "restart", AGENT], timeout=120)
-        if not Services(host).state(AGENT).active:
-            raise StepFailed(f"{AGENT} on {hypervisor.name} does not run", "", f"see `journalctl -u {AGENT}` there")
+
+def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
+    """Write `host` into an agent's own file, all else kept, and restart the agent; guests are not touched by that."""
+    host = context.host(hypervisor)
+    lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
+    kept = [line for line in lines if not line.startswith("host=")]
+    text = "\n".join([*kept, f"host={value}"]) + "\n"
+    mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE], timeout=30).stdout.split()
+    host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
+    host.run(["systemctl", "restart", AGENT], timeout=120)
+    if not Services(host).state(AGENT).active:
+        raise StepFailed(f"{AGENT} on {hypervisor.name} does not run", "", f"see `journalctl -u {AGENT}` there")
