@@ -46,7 +46,7 @@ uuid=$(blkid -p -o value -s UUID "$device")
 # Without nofail: a database must not start on the empty folder below when its disk is missing.
 grep -q "^UUID=$uuid " /etc/fstab || echo "UUID=$uuid $mount ext4 defaults,noatime 0 2" >>/etc/fstab
 systemctl daemon-reload
-mount "$mount"
+mount -o noatime "$device" "$mount"
 """
 
 
