@@ -6,6 +6,7 @@
 Packages are built with dpkg-deb from what lies in lab/standin and are kept in the cache under its checksum, so that a
 second call takes no time and a change of the sources never meets an old package.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -60,8 +61,8 @@ class Repository:
         directory = self.path / version
         if not directory.is_dir():
             raise PackagingError(
-                f"There are no stand-in packages of CloudStack {version}. Built are {', '.join(TEMPLATES)}; "
-                "name one of these.")
+                f"There are no stand-in packages of CloudStack {version}. Built are {', '.join(TEMPLATES)}; name one of these."
+            )
         return directory
 
 
@@ -158,13 +159,19 @@ def _index(directory: Path) -> None:
         stanzas.append(
             f"{fields}\nFilename: ./{package.name}\nSize: {len(content)}\n"
             f"MD5sum: {hashlib.md5(content, usedforsecurity=False).hexdigest()}\n"
-            f"SHA256: {hashlib.sha256(content).hexdigest()}\n")
+            f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
+        )
     packages = "\n".join(stanzas).encode()
     (directory / "Packages").write_bytes(packages)
     (directory / "Packages.gz").write_bytes(gzip.compress(packages, mtime=EPOCH))
-    lines = ["Origin: cloudstack-parallel-build", "Label: stand-in CloudStack", "Suite: stable",
-             time.strftime("Date: %a, %d %b %Y %H:%M:%S UTC", time.gmtime(EPOCH)), "Architectures: all amd64 arm64",
-             "SHA256:"]
+    lines = [
+        "Origin: cloudstack-parallel-build",
+        "Label: stand-in CloudStack",
+        "Suite: stable",
+        time.strftime("Date: %a, %d %b %Y %H:%M:%S UTC", time.gmtime(EPOCH)),
+        "Architectures: all amd64 arm64",
+        "SHA256:",
+    ]
     for name in ("Packages", "Packages.gz"):
         content = (directory / name).read_bytes()
         lines.append(f" {hashlib.sha256(content).hexdigest()} {len(content)} {name}")
@@ -173,12 +180,17 @@ def _index(directory: Path) -> None:
 
 def _run(command: list[str]) -> str:
     outcome = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C"})
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C"},
+    )
     if outcome.returncode:
         raise PackagingError(
-            f"{' '.join(command[:2])} ended with {outcome.returncode}: {outcome.stderr.strip()}. "
-            "Look at the file it names in lab/standin.")
+            f"{' '.join(command[:2])} ended with {outcome.returncode}: {outcome.stderr.strip()}. Look at the file it names in lab/standin."
+        )
     return outcome.stdout
 
 

@@ -1,4 +1,5 @@
 """The agent of a KVM host."""
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -40,11 +41,19 @@ class HostAgent:
         values = properties.read(PROPERTIES)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return {
-            "type": "startup", "kind": "Routing", "guid": values["guid"], "name": socket.gethostname(),
-            "version": code_version().text, "address": values.get("private.ip") or channel.local_address(),
-            "zone": values.get("zone"), "pod": values.get("pod"), "cluster": values.get("cluster"),
-            "cpus": os.cpu_count(), "ram": memory,
-            "fresh": self._settings.boot_system_vms and not CONNECTED_BEFORE.exists()}
+            "type": "startup",
+            "kind": "Routing",
+            "guid": values["guid"],
+            "name": socket.gethostname(),
+            "version": code_version().text,
+            "address": values.get("private.ip") or channel.local_address(),
+            "zone": values.get("zone"),
+            "pod": values.get("pod"),
+            "cluster": values.get("cluster"),
+            "cpus": os.cpu_count(),
+            "ram": memory,
+            "fresh": self._settings.boot_system_vms and not CONNECTED_BEFORE.exists(),
+        }
 
     def _ping(self) -> Message:
         # While a machine is being started or stopped a report would be half true.

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 agent/.../Agent.java: constant back-off; the list is kept as host=a,b@ALGORITHM]
 """
+
 from __future__ import annotations
 
 import logging
@@ -26,7 +27,11 @@ class Dialer:
     """One agent's connection, kept up until it is told to stop."""
 
     def __init__(
-        self, file: Path, settings: Settings, startup: Callable[[Channel], Message], handle: Callable[[Channel, Message], None],
+        self,
+        file: Path,
+        settings: Settings,
+        startup: Callable[[Channel], Message],
+        handle: Callable[[Channel, Message], None],
         ping: Callable[[], Message],
     ) -> None:
         """Take what differs between agents.
@@ -106,8 +111,7 @@ class Dialer:
             self._learn(answer)
             self._handle(channel, answer)
             seconds = float(answer["ping_seconds"])
-            threading.Thread(
-                target=self._pings, args=(channel, seconds, address, finished), name="Agent-Ping", daemon=True).start()
+            threading.Thread(target=self._pings, args=(channel, seconds, address, finished), name="Agent-Ping", daemon=True).start()
             for message in channel.messages(seconds * SILENT_PINGS):
                 if message["type"] == "hosts":
                     self._learn(message)

@@ -3,6 +3,7 @@
 The list of servers is dialled in turn with a constant pause; it is in a file which a server may have rewritten.
 [CloudStack 4.22 agent/.../Agent.java]
 """
+
 from __future__ import annotations
 
 import logging
@@ -97,8 +98,7 @@ class Link:
             log.info("%s: connected to %s as host %s", self.name, address, first["host_id"])
             self._take_hosts(first)
             self._ready(first)
-            pinger = threading.Thread(
-                target=self._ping, args=(channel, float(first.get("ping_seconds", DEFAULT_PING)), done), daemon=True)
+            pinger = threading.Thread(target=self._ping, args=(channel, float(first.get("ping_seconds", DEFAULT_PING)), done), daemon=True)
             pinger.start()
             while (message := channel.receive(None)) is not None:
                 self._handle(channel, message)

@@ -3,6 +3,7 @@
 A machine's folder is its volume: it is there from its first start until the VM is destroyed. A machine that runs is a
 transient unit, so it outlives its agent as a VM does, and is gone after a reboot of the host as a VM is.
 """
+
 from __future__ import annotations
 
 import json
@@ -144,10 +145,15 @@ def _create(wanted: dict[str, object]) -> Machine:
     if not address:
         raise MachineError(f"the VM {wanted['name']} has no link-local address")
     machine = Machine(
-        name=str(wanted["name"]), uuid=str(wanted["uuid"]), kind=str(wanted["kind"]), address=str(address),
-        private_address=str(wanted["private_address"] or ""), template=str(wanted["template"]),
+        name=str(wanted["name"]),
+        uuid=str(wanted["uuid"]),
+        kind=str(wanted["kind"]),
+        address=str(address),
+        private_address=str(wanted["private_address"] or ""),
+        template=str(wanted["template"]),
         # A system VM gets its software from its host's packages, not from its template.
-        version=code_version().text)
+        version=code_version().text,
+    )
     shutil.rmtree(machine.folder, ignore_errors=True)
     machine.folder.mkdir(parents=True)
     (machine.folder / "cloudstack-release").write_text(release_line(machine.template) + "\n")
@@ -158,8 +164,7 @@ def _create(wanted: dict[str, object]) -> Machine:
 
 def _write_access(machine: Machine, hosts: str, port: str, public_key: str) -> None:
     (machine.folder / "authorized_keys").write_text(public_key)
-    (machine.folder / "sshd_config").write_text(
-        SSHD.format(port=PORT, address=machine.address, folder=machine.folder))
+    (machine.folder / "sshd_config").write_text(SSHD.format(port=PORT, address=machine.address, folder=machine.folder))
     machine.properties.parent.mkdir(parents=True, exist_ok=True)
     machine.properties.write_text(f"host={hosts}\nport={port}\nguid={machine.uuid}\nname={machine.name}\n")
 
@@ -168,14 +173,32 @@ def _boot(machine: Machine) -> None:
     run("ip", "address", "replace", f"{machine.address}/32", "dev", BRIDGE)
     run("systemctl", "reset-failed", machine.unit, check=False)
     config = machine.folder / "sshd_config"
-    command = f"/usr/sbin/sshd -f {config} && exec /usr/bin/python3 -m standin.agent.systemvm {machine.name}" \
-        if machine.kind in WITH_AGENT else f"exec /usr/sbin/sshd -D -f {config}"
-    run("systemd-run", f"--unit={machine.unit}", "--collect", "--quiet", f"--description=System VM {machine.name}",
-        f"--setenv=PYTHONPATH={os.environ.get('PYTHONPATH', '')}", "--setenv=PYTHONDONTWRITEBYTECODE=1",
+    command = (
+        f"/usr/sbin/sshd -f {config} && exec /usr/bin/python3 -m standin.agent.systemvm {machine.name}"
+        if machine.kind in WITH_AGENT
+        else f"exec /usr/sbin/sshd -D -f {config}"
+    )
+    run(
+        "systemd-run",
+        f"--unit={machine.unit}",
+        "--collect",
+        "--quiet",
+        f"--description=System VM {machine.name}",
+        f"--setenv=PYTHONPATH={os.environ.get('PYTHONPATH', '')}",
+        "--setenv=PYTHONDONTWRITEBYTECODE=1",
         f"--property=BindReadOnlyPaths={machine.folder}/cloudstack-release:{RELEASE}",
         f"--property=BindPaths={machine.folder}/systemvm:{INSIDE}",
-        "--property=StandardOutput=null", "--property=TimeoutStopSec=5",
-        "/usr/bin/unshare", "--uts", "--", "/bin/sh", "-c", BOOT.format(sshd=command), "sh", machine.name)
+        "--property=StandardOutput=null",
+        "--property=TimeoutStopSec=5",
+        "/usr/bin/unshare",
+        "--uts",
+        "--",
+        "/bin/sh",
+        "-c",
+        BOOT.format(sshd=command),
+        "sh",
+        machine.name,
+    )
     if "active" not in run("systemctl", "is-active", machine.unit, check=False).split():
         raise MachineError(f"VM {machine.name} ended right after its start")
 

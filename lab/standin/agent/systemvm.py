@@ -1,4 +1,5 @@
 """The agent inside a secondary storage VM or a console proxy."""
+
 from __future__ import annotations
 
 import logging
@@ -25,13 +26,19 @@ def main(name: str) -> int:
 
     def startup(_channel: Channel) -> Message:
         return {
-            "type": "startup", "kind": HOST_TYPES[machine.kind], "guid": machine.uuid, "name": machine.name,
-            "version": machine.version, "address": machine.private_address}
+            "type": "startup",
+            "kind": HOST_TYPES[machine.kind],
+            "guid": machine.uuid,
+            "name": machine.name,
+            "version": machine.version,
+            "address": machine.private_address,
+        }
 
     def handle(channel: Channel, message: Message) -> None:
         if message["type"] == "command":
-            channel.send(type="answer", number=message["number"], ok=message["name"] == "reconnect",
-                         detail=f"Unsupported command {message['name']}")
+            channel.send(
+                type="answer", number=message["number"], ok=message["name"] == "reconnect", detail=f"Unsupported command {message['name']}"
+            )
 
     dialer = Dialer(machine.properties, settings.load(), startup, handle, dict)
     for number in (signal.SIGTERM, signal.SIGINT):

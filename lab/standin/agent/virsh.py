@@ -1,4 +1,5 @@
 """As much of virsh as an operator needs to see which VMs run on a host, and to end one."""
+
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,5 @@
 """Entry point of cloudstack-management.service."""
+
 from __future__ import annotations
 
 import sys

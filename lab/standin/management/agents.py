@@ -1,4 +1,5 @@
 """Port 8250: agents of KVM hosts and of system VMs connect, are told where else they may connect, and get commands."""
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -116,7 +117,10 @@ class AgentManager:
         # Direct hosts have no agent here, but they are this server's too.
         self._server.cloud.execute(
             "UPDATE host SET status = 'Disconnected', mgmt_server_id = NULL, disconnected = %s "
-            "WHERE mgmt_server_id = %s AND removed IS NULL", utcnow(), self._server.msid)
+            "WHERE mgmt_server_id = %s AND removed IS NULL",
+            utcnow(),
+            self._server.msid,
+        )
 
     def execute(self, host_id: int, name: str, arguments: dict[str, Any]) -> Answer:
         """Carry out a command on a host, here or through the server that it is connected to.
@@ -238,11 +242,16 @@ class AgentManager:
         private, public = keypair.pair(self._server)
         boot = powerstate.to_boot(self._server, host_id) if facts.get("fresh") else []
         channel.send(
-            type="ready", host_id=host_id, hosts=configuration.agent_hosts(self._server, host_id),
-            check_interval=self._check_interval(), ping_seconds=self._server.settings.ping_seconds,
-            private_key=private if facts["kind"] == "Routing" else "", public_key=public, boot=boot)
-        alerts.add_event(
-            self._server, "HOST.RECONNECT", f"Host {facts['name']} connected", resource_id=host_id, resource_type="Host")
+            type="ready",
+            host_id=host_id,
+            hosts=configuration.agent_hosts(self._server, host_id),
+            check_interval=self._check_interval(),
+            ping_seconds=self._server.settings.ping_seconds,
+            private_key=private if facts["kind"] == "Routing" else "",
+            public_key=public,
+            boot=boot,
+        )
+        alerts.add_event(self._server, "HOST.RECONNECT", f"Host {facts['name']} connected", resource_id=host_id, resource_type="Host")
         return agent
 
     def _identify(self, facts: Message) -> tuple[int | None, str]:
@@ -252,7 +261,8 @@ class AgentManager:
                 return row["id"], ""
             return hosts.add_routing(self._server, facts), "its zone, pod or cluster does not exist"
         vm = self._server.cloud.row(
-            "SELECT * FROM vm_instance WHERE name = %s AND uuid = %s AND removed IS NULL", facts["name"], facts["guid"])
+            "SELECT * FROM vm_instance WHERE name = %s AND uuid = %s AND removed IS NULL", facts["name"], facts["guid"]
+        )
         if vm is None or vm["state"] not in ("Running", "Starting"):
             return None, "there is no running system VM of this name"
         if row is not None:
@@ -287,5 +297,4 @@ class AgentManager:
         if hosts.lost(self._server, agent.host_id, "Disconnected" if announced else "Alert"):
             log.info("Host %d is disconnected from management server %d", agent.host_id, self._server.msid)
             if not announced:
-                alerts.raise_alert(
-                    self._server, alerts.HOST, f"Host is down, name: {agent.facts['name']} (id:{agent.host_id})", once=True)
+                alerts.raise_alert(self._server, alerts.HOST, f"Host is down, name: {agent.facts['name']} (id:{agent.host_id})", once=True)

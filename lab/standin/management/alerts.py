@@ -1,4 +1,5 @@
 """Rows of `alert`, `event` and `usage_event`, which a running cloud adds all the time."""
+
 from __future__ import annotations
 
 import logging
@@ -22,8 +23,14 @@ REPEATED = timedelta(hours=24)
 
 
 def raise_alert(
-    server: ManagementServer, kind: tuple[int, str], subject: str, *, zone_id: int = 0, pod_id: int | None = None,
-    cluster_id: int | None = None, once: bool = False,
+    server: ManagementServer,
+    kind: tuple[int, str],
+    subject: str,
+    *,
+    zone_id: int = 0,
+    pod_id: int | None = None,
+    cluster_id: int | None = None,
+    once: bool = False,
 ) -> None:
     """Add an alert.
 
@@ -33,28 +40,67 @@ def raise_alert(
     """
     number, name = kind
     log.warning(
-        "alertType=[%d] dataCenterId=[%d] podId=[%s] clusterId=[%s] message=[%s].", number, zone_id,
-        pod_id or "null", cluster_id or "null", subject)
+        "alertType=[%d] dataCenterId=[%d] podId=[%s] clusterId=[%s] message=[%s].",
+        number,
+        zone_id,
+        pod_id or "null",
+        cluster_id or "null",
+        subject,
+    )
     now = utcnow()
     if once and server.cloud.value(
-        "SELECT id FROM alert WHERE type = %s AND subject = %s AND archived = 0 AND created > %s",
-        number, subject, now - REPEATED):
+        "SELECT id FROM alert WHERE type = %s AND subject = %s AND archived = 0 AND created > %s", number, subject, now - REPEATED
+    ):
         return
     server.cloud.insert(
-        "alert", uuid=str(uuid.uuid4()), type=number, cluster_id=cluster_id, pod_id=pod_id, data_center_id=zone_id,
-        subject=subject, sent_count=1, created=now, last_sent=now, archived=0, name=name, content=subject)
+        "alert",
+        uuid=str(uuid.uuid4()),
+        type=number,
+        cluster_id=cluster_id,
+        pod_id=pod_id,
+        data_center_id=zone_id,
+        subject=subject,
+        sent_count=1,
+        created=now,
+        last_sent=now,
+        archived=0,
+        name=name,
+        content=subject,
+    )
 
 
 def add_event(
-    server: ManagementServer, kind: str, description: str, *, user_id: int = 1, account_id: int = 1,
-    domain_id: int = 1, resource_id: int | None = None, resource_type: str | None = None, state: str = "Completed",
-    start_id: int = 0, level: str = "INFO",
+    server: ManagementServer,
+    kind: str,
+    description: str,
+    *,
+    user_id: int = 1,
+    account_id: int = 1,
+    domain_id: int = 1,
+    resource_id: int | None = None,
+    resource_type: str | None = None,
+    state: str = "Completed",
+    start_id: int = 0,
+    level: str = "INFO",
 ) -> int:
     """Add an event and return its id."""
     return server.cloud.insert(
-        "event", uuid=str(uuid.uuid4()), type=kind, state=state, description=description[:1024], user_id=user_id,
-        account_id=account_id, domain_id=domain_id, resource_id=resource_id, resource_type=resource_type,
-        created=utcnow(), level=level, start_id=start_id, archived=0, display=1)
+        "event",
+        uuid=str(uuid.uuid4()),
+        type=kind,
+        state=state,
+        description=description[:1024],
+        user_id=user_id,
+        account_id=account_id,
+        domain_id=domain_id,
+        resource_id=resource_id,
+        resource_type=resource_type,
+        created=utcnow(),
+        level=level,
+        start_id=start_id,
+        archived=0,
+        display=1,
+    )
 
 
 def add_usage(server: ManagementServer, kind: str, **values: Any) -> None:

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 framework/cluster/.../ClusterManagerImpl.java; times and lines as seen]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -57,12 +58,16 @@ class ClusterManager:
         """
         threshold = utcnow() - timedelta(seconds=self._threshold())
         for row in self._server.cloud.rows(
-            "SELECT * FROM mshost WHERE service_ip = %s AND msid <> %s AND removed IS NULL AND state = 'Up' "
-            "AND last_update > %s", self._server.node_ip, self._server.msid, threshold):
+            "SELECT * FROM mshost WHERE service_ip = %s AND msid <> %s AND removed IS NULL AND state = 'Up' AND last_update > %s",
+            self._server.node_ip,
+            self._server.msid,
+            threshold,
+        ):
             if self._answers(row):
                 message = (
                     f"Detected that another management node with the same IP {self._server.node_ip} is already running, "
-                    "please check your cluster configuration")
+                    "please check your cluster configuration"
+                )
                 log.error(message)
                 raise StartFailed("core", message)
 
@@ -77,9 +82,16 @@ class ClusterManager:
         row = server.cloud.row("SELECT * FROM mshost WHERE msid = %s", server.msid)
         log.info("Starting Cluster manager, msid: %d, mshost: %s", server.msid, row["name"] if row else "null")
         values = {
-            "runid": server.runid, "name": server.name, "state": "Up", "version": server.version.text,
-            "service_ip": server.node_ip, "service_port": PORT, "last_update": utcnow(), "removed": None,
-            "alert_count": 0}
+            "runid": server.runid,
+            "name": server.name,
+            "state": "Up",
+            "version": server.version.text,
+            "service_ip": server.node_ip,
+            "service_port": PORT,
+            "last_update": utcnow(),
+            "removed": None,
+            "alert_count": 0,
+        }
         if row is None:
             server.mshost_uuid = str(uuid.uuid4())
             server.mshost_id = server.cloud.insert("mshost", msid=server.msid, uuid=server.mshost_uuid, **values)
@@ -97,8 +109,8 @@ class ClusterManager:
         server = self._server
         self._status(last_jvm_stop=utcnow())
         server.cloud.execute(
-            "UPDATE mshost SET state = 'Down', last_update = %s WHERE id = %s AND runid = %s",
-            utcnow(), server.mshost_id, server.runid)
+            "UPDATE mshost SET state = 'Down', last_update = %s WHERE id = %s AND runid = %s", utcnow(), server.mshost_id, server.runid
+        )
         if self._listener is not None:
             self._listener.shutdown()
             self._listener.server_close()
@@ -108,8 +120,7 @@ class ClusterManager:
     def living(self) -> set[int]:
         """Return the msids of all servers that are Up and beat."""
         threshold = utcnow() - timedelta(seconds=self._threshold())
-        rows = self._server.cloud.rows(
-            "SELECT msid FROM mshost WHERE removed IS NULL AND state = 'Up' AND last_update > %s", threshold)
+        rows = self._server.cloud.rows("SELECT msid FROM mshost WHERE removed IS NULL AND state = 'Up' AND last_update > %s", threshold)
         return {row["msid"] for row in rows}
 
     def call(self, msid: int, host_id: int, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -141,8 +152,12 @@ class ClusterManager:
         values |= {"updated": now}
         row = cloud.row("SELECT id FROM mshost_status WHERE ms_id = %s", self._server.mshost_uuid)
         facts: dict[str, Any] = {
-            "last_system_boot": _boot_time(), "os_distribution": _distribution(), "java_name": JAVA[0],
-            "java_version": JAVA[1], **values}
+            "last_system_boot": _boot_time(),
+            "os_distribution": _distribution(),
+            "java_name": JAVA[0],
+            "java_version": JAVA[1],
+            **values,
+        }
         if row is None:
             cloud.insert("mshost_status", ms_id=self._server.mshost_uuid, created=now, **facts)
         else:
@@ -160,8 +175,11 @@ class ClusterManager:
 
     def _beat(self) -> None:
         self._server.cloud.execute(
-            "UPDATE mshost SET last_update = %s, removed = NULL, alert_count = 0, state = 'Up' "
-            "WHERE id = %s AND runid = %s", utcnow(), self._server.mshost_id, self._server.runid)
+            "UPDATE mshost SET last_update = %s, removed = NULL, alert_count = 0, state = 'Up' WHERE id = %s AND runid = %s",
+            utcnow(),
+            self._server.mshost_id,
+            self._server.runid,
+        )
 
     def _scan(self, *, first: bool) -> None:
         server = self._server
@@ -177,11 +195,14 @@ class ClusterManager:
             log.info("Found %d inactive management server node based on timestamp", len(inactive))
         for row in inactive:
             log.info(
-                "management server node msid: %d, name: %s, service ip: %s, version: %s", row["msid"], row["name"],
-                row["service_ip"], row["version"])
+                "management server node msid: %d, name: %s, service ip: %s, version: %s",
+                row["msid"],
+                row["name"],
+                row["service_ip"],
+                row["version"],
+            )
             if not self._answers(row):
-                server.cloud.execute(
-                    "UPDATE mshost SET state = 'Down' WHERE id = %s AND last_update < %s", row["id"], threshold)
+                server.cloud.execute("UPDATE mshost SET state = 'Down' WHERE id = %s AND last_update < %s", row["id"], threshold)
         for row in peers:
             up = row["state"] == "Up" and row not in inactive
             self._remember(row, up)
@@ -197,26 +218,30 @@ class ClusterManager:
         state = "Up" if up else "Down"
         present = self._server.cloud.row(
             "SELECT id, peer_state, peer_runid FROM mshost_peer WHERE owner_mshost = %s AND peer_mshost = %s",
-            self._server.mshost_id, peer["id"])
+            self._server.mshost_id,
+            peer["id"],
+        )
         if present is None:
             self._server.cloud.insert(
-                "mshost_peer", owner_mshost=self._server.mshost_id, peer_mshost=peer["id"],
-                peer_runid=peer["runid"] or 0, peer_state=state, last_update=utcnow())
+                "mshost_peer",
+                owner_mshost=self._server.mshost_id,
+                peer_mshost=peer["id"],
+                peer_runid=peer["runid"] or 0,
+                peer_state=state,
+                last_update=utcnow(),
+            )
         elif up or present["peer_state"] != state:
-            self._server.cloud.update(
-                "mshost_peer", present["id"], peer_state=state, peer_runid=peer["runid"] or 0, last_update=utcnow())
+            self._server.cloud.update("mshost_peer", present["id"], peer_state=state, peer_runid=peer["runid"] or 0, last_update=utcnow())
 
     def _joined(self, row: Row) -> None:
         self._known.add(row["id"])
         log.debug("Detected management node joined, id:%d, nodeIP:%s", row["id"], row["service_ip"])
-        alerts.raise_alert(
-            self._server, alerts.MANAGEMENT_NODE, f"Management server node {row['service_ip']} is up", once=True)
+        alerts.raise_alert(self._server, alerts.MANAGEMENT_NODE, f"Management server node {row['service_ip']} is up", once=True)
 
     def _left(self, row: Row) -> None:
         self._known.discard(row["id"])
         log.debug("Detected management node left, id:%d, nodeIP:%s", row["id"], row["service_ip"])
-        alerts.raise_alert(
-            self._server, alerts.MANAGEMENT_NODE, f"Management server node {row['service_ip']} is down", once=True)
+        alerts.raise_alert(self._server, alerts.MANAGEMENT_NODE, f"Management server node {row['service_ip']} is down", once=True)
 
     def _answers(self, row: Row) -> bool:
         try:

@@ -1,4 +1,5 @@
 """The table `configuration`: values as the running server sees them."""
+
 from __future__ import annotations
 
 from .server import ManagementServer
@@ -29,8 +30,7 @@ def number(server: ManagementServer, name: str, default: int) -> int:
 def zone_value(server: ManagementServer, name: str, zone_id: int, default: str = "") -> str:
     """Return a setting as it holds in a zone: the zone's own value, else the global one."""
     if server.cloud.has("data_center_details"):
-        own = server.cloud.value(
-            "SELECT value FROM data_center_details WHERE dc_id = %s AND name = %s", zone_id, name)
+        own = server.cloud.value("SELECT value FROM data_center_details WHERE dc_id = %s AND name = %s", zone_id, name)
         if own:
             return str(own)
     return value(server, name, default)
@@ -39,8 +39,7 @@ def zone_value(server: ManagementServer, name: str, zone_id: int, default: str =
 def account_value(server: ManagementServer, name: str, account_id: int, default: str = "") -> str:
     """Return a setting as it holds for an account: the account's own value, else the global one."""
     if server.cloud.has("account_details"):
-        own = server.cloud.value(
-            "SELECT value FROM account_details WHERE account_id = %s AND name = %s", account_id, name)
+        own = server.cloud.value("SELECT value FROM account_details WHERE account_id = %s AND name = %s", account_id, name)
         if own:
             return str(own)
     return value(server, name, default)

@@ -1,4 +1,5 @@
 """The life of the process: start, serve, stop on SIGTERM - or answer 503 for good after a failed start."""
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,5 @@
 """Hosts without an agent (XenServer, VMware, the simulator): the management server connects to them itself."""
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -41,12 +42,11 @@ class DirectHosts:
         """Take hosts as disconnected whose server is gone, whatever kind of host they are."""
         host_log.debug("Resetting hosts suitable for reconnect")
         living = self._cluster.living()
-        for row in self._server.cloud.rows(
-            "SELECT DISTINCT mgmt_server_id FROM host WHERE mgmt_server_id IS NOT NULL AND removed IS NULL"):
+        for row in self._server.cloud.rows("SELECT DISTINCT mgmt_server_id FROM host WHERE mgmt_server_id IS NOT NULL AND removed IS NULL"):
             if row["mgmt_server_id"] not in living:
                 self._server.cloud.execute(
-                    "UPDATE host SET mgmt_server_id = NULL, status = 'Disconnected' WHERE mgmt_server_id = %s",
-                    row["mgmt_server_id"])
+                    "UPDATE host SET mgmt_server_id = NULL, status = 'Disconnected' WHERE mgmt_server_id = %s", row["mgmt_server_id"]
+                )
         host_log.debug("Completed resetting hosts suitable for reconnect")
 
     def _take(self) -> None:
@@ -54,7 +54,9 @@ class DirectHosts:
         rows = self._server.cloud.rows(
             f"SELECT h.id FROM host h LEFT JOIN vm_instance vm ON vm.name = h.name AND vm.removed IS NULL "
             f"WHERE h.removed IS NULL AND h.mgmt_server_id IS NULL AND h.resource_state <> 'Maintenance' AND "
-            f"COALESCE(h.hypervisor_type, vm.hypervisor_type, 'KVM') NOT IN ({marks})", *hosts.WITH_AGENT)
+            f"COALESCE(h.hypervisor_type, vm.hypervisor_type, 'KVM') NOT IN ({marks})",
+            *hosts.WITH_AGENT,
+        )
         if rows:
             log.debug("Found %d unmanaged direct hosts, processing connect for them...", len(rows))
         for row in rows:
@@ -63,5 +65,7 @@ class DirectHosts:
             f"SELECT h.id FROM host h LEFT JOIN vm_instance vm ON vm.name = h.name AND vm.removed IS NULL "
             f"WHERE h.removed IS NULL AND h.mgmt_server_id = %s AND "
             f"COALESCE(h.hypervisor_type, vm.hypervisor_type, 'KVM') NOT IN ({marks})",
-            self._server.msid, *hosts.WITH_AGENT):
+            self._server.msid,
+            *hosts.WITH_AGENT,
+        ):
             hosts.pinged(self._server, row["id"])

@@ -2,6 +2,7 @@
 
 Only the first error in the log is the true one: without the module [system] none of the others can start.
 """
+
 from __future__ import annotations
 
 import logging
@@ -9,26 +10,105 @@ import logging
 log = logging.getLogger("o.a.c.s.m.m.i.DefaultModuleDefinitionSet")
 
 MODULES = (
-    "core", "allocator", "host-allocator-random", "planner", "api-planner", "baremetal-planner",
-    "explicit-dedication", "external-planner", "host-affinity", "host-anti-affinity", "implicit-dedication",
-    "non-strict-host-affinity", "non-strict-host-anti-affinity", "server-planner", "user-concentrated-pod",
-    "user-dispersing", "api", "ldap", "md5", "oauth2", "pbkdf2", "plaintext", "saml2", "sha256salted",
-    "static-role-based", "dynamic-role-based", "project-role-based", "ca", "root-ca", "backend", "cluster",
-    "storage-allocator", "server-allocator", "discoverer", "baremetal-discoverer", "external-discoverer",
-    "secondary-storage-discoverer", "server-discoverer", "simulator-discoverer", "event", "webhook",
-    "outofbandmanagement", "ipmitool", "nested-cloudstack", "redfish", "alert-adapter-backend",
-    "alert-adapter-server-backend", "compute", "hyperv-compute", "kvm-compute", "lxc-compute", "ovm3-compute",
-    "simulator-compute", "vmware-compute", "xenserver-compute", "baremetal-compute", "external-compute",
-    "fencer", "investigator", "server-compute", "xenserver-discoverer", "network", "baremetal-network", "elb",
-    "internallb", "netris", "nsx", "opendaylight", "ovs", "tungsten", "vxlan", "vns", "server-network", "vpc",
-    "storage", "storage-image-default", "storage-image-s3", "storage-image-swift", "storage-volume-default",
-    "storage-volume-linstor", "storage-volume-storpool", "storage-volume-primera", "storage-object-minio",
-    "metrics", "quota", "backup", "shutdown",
+    "core",
+    "allocator",
+    "host-allocator-random",
+    "planner",
+    "api-planner",
+    "baremetal-planner",
+    "explicit-dedication",
+    "external-planner",
+    "host-affinity",
+    "host-anti-affinity",
+    "implicit-dedication",
+    "non-strict-host-affinity",
+    "non-strict-host-anti-affinity",
+    "server-planner",
+    "user-concentrated-pod",
+    "user-dispersing",
+    "api",
+    "ldap",
+    "md5",
+    "oauth2",
+    "pbkdf2",
+    "plaintext",
+    "saml2",
+    "sha256salted",
+    "static-role-based",
+    "dynamic-role-based",
+    "project-role-based",
+    "ca",
+    "root-ca",
+    "backend",
+    "cluster",
+    "storage-allocator",
+    "server-allocator",
+    "discoverer",
+    "baremetal-discoverer",
+    "external-discoverer",
+    "secondary-storage-discoverer",
+    "server-discoverer",
+    "simulator-discoverer",
+    "event",
+    "webhook",
+    "outofbandmanagement",
+    "ipmitool",
+    "nested-cloudstack",
+    "redfish",
+    "alert-adapter-backend",
+    "alert-adapter-server-backend",
+    "compute",
+    "hyperv-compute",
+    "kvm-compute",
+    "lxc-compute",
+    "ovm3-compute",
+    "simulator-compute",
+    "vmware-compute",
+    "xenserver-compute",
+    "baremetal-compute",
+    "external-compute",
+    "fencer",
+    "investigator",
+    "server-compute",
+    "xenserver-discoverer",
+    "network",
+    "baremetal-network",
+    "elb",
+    "internallb",
+    "netris",
+    "nsx",
+    "opendaylight",
+    "ovs",
+    "tungsten",
+    "vxlan",
+    "vns",
+    "server-network",
+    "vpc",
+    "storage",
+    "storage-image-default",
+    "storage-image-s3",
+    "storage-image-swift",
+    "storage-volume-default",
+    "storage-volume-linstor",
+    "storage-volume-storpool",
+    "storage-volume-primera",
+    "storage-object-minio",
+    "metrics",
+    "quota",
+    "backup",
+    "shutdown",
 )
 #: These are not even looked at once their parent failed.
 NOT_FOUND = (
-    "external-discoverer", "secondary-storage-discoverer", "server-discoverer", "simulator-discoverer", "event",
-    "webhook", "outofbandmanagement", "ipmitool")
+    "external-discoverer",
+    "secondary-storage-discoverer",
+    "server-discoverer",
+    "simulator-discoverer",
+    "event",
+    "webhook",
+    "outofbandmanagement",
+    "ipmitool",
+)
 
 
 class StartFailed(Exception):
@@ -42,7 +122,11 @@ class StartFailed(Exception):
     """
 
     def __init__(
-        self, module: str | None, message: str = "", causes: tuple[str, ...] = (), nested: str = "",
+        self,
+        module: str | None,
+        message: str = "",
+        causes: tuple[str, ...] = (),
+        nested: str = "",
     ) -> None:
         super().__init__(message)
         self.module = module
@@ -54,9 +138,11 @@ class StartFailed(Exception):
 def in_lifecycle(message: str) -> StartFailed:
     """Return the failure of an integrity checker, in the module [system]."""
     return StartFailed(
-        "system", message, (f"Caused by: com.cloud.utils.exception.CloudRuntimeException: {message}",),
-        "Failed to start bean 'cloudStackLifeCycle'; nested exception is "
-        "com.cloud.utils.exception.CloudRuntimeException: ")
+        "system",
+        message,
+        (f"Caused by: com.cloud.utils.exception.CloudRuntimeException: {message}",),
+        "Failed to start bean 'cloudStackLifeCycle'; nested exception is com.cloud.utils.exception.CloudRuntimeException: ",
+    )
 
 
 def report(failure: StartFailed, version: str) -> None:
@@ -81,7 +167,11 @@ def _no_parent(module: str, version: str) -> None:
         "[jar:file:/usr/share/cloudstack-management/lib/cloud-core-%s.jar!/META-INF/cloudstack/bootstrap/"
         "spring-bootstrap-context-inheritable.xml]: Cannot resolve reference to bean 'DefaultConfigResources' while "
         "setting bean property 'locations'; nested exception is %s].\nCaused by: %s",
-        module, version, cause, cause)
+        module,
+        version,
+        cause,
+        cause,
+    )
 
 
 def report_single(module: str) -> None:
@@ -89,4 +179,7 @@ def report_single(module: str) -> None:
     log.warning(
         "Failed to start module [%s] due to: [Error creating bean with name '%s': Invocation of init method failed; "
         "nested exception is com.cloud.utils.exception.CloudRuntimeException: plug-in could not be configured].\n"
-        "Caused by: com.cloud.utils.exception.CloudRuntimeException: plug-in could not be configured", module, module)
+        "Caused by: com.cloud.utils.exception.CloudRuntimeException: plug-in could not be configured",
+        module,
+        module,
+    )

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 framework/jobs/AsyncJobManagerImpl]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -49,12 +50,25 @@ class Jobs:
             "UPDATE async_job SET job_status = %s, job_result_code = %s, job_result = %s, removed = %s, "
             "last_updated = %s, job_complete_msid = %s WHERE job_status = 0 AND removed IS NULL AND "
             "(job_init_msid = %s OR job_executing_msid = %s)",
-            FAILED, INTERNAL_ERROR, encode("Exception", "null", {"errorcode": INTERNAL_ERROR, "errortext": INTERRUPTED}),
-            utcnow(), utcnow(), self._server.msid, self._server.msid, self._server.msid)
+            FAILED,
+            INTERNAL_ERROR,
+            encode("Exception", "null", {"errorcode": INTERNAL_ERROR, "errortext": INTERRUPTED}),
+            utcnow(),
+            utcnow(),
+            self._server.msid,
+            self._server.msid,
+            self._server.msid,
+        )
 
     def submit(
-        self, command: str, parameters: dict[str, str], user_id: int, account_id: int, kind: str | None,
-        instance_id: int | None, work: Work,
+        self,
+        command: str,
+        parameters: dict[str, str],
+        user_id: int,
+        account_id: int,
+        kind: str | None,
+        instance_id: int | None,
+        work: Work,
     ) -> str:
         """Enter a job and begin it; returns its UUID.
 
@@ -71,12 +85,27 @@ class Jobs:
         shown = {key: value for key, value in parameters.items() if key.lower() not in ("signature", "password")}
         now = utcnow()
         job_id = self._server.cloud.insert(
-            "async_job", user_id=user_id, account_id=account_id, instance_type=kind, instance_id=instance_id,
+            "async_job",
+            user_id=user_id,
+            account_id=account_id,
+            instance_type=kind,
+            instance_id=instance_id,
             job_cmd=f"org.apache.cloudstack.api.command.{command[0].upper()}{command[1:]}Cmd",
-            job_cmd_info=json.dumps(shown), job_cmd_ver=0, job_status=IN_PROGRESS, job_process_status=0,
-            job_result_code=0, job_init_msid=self._server.msid, created=now, last_updated=now, uuid=name, related="",
-            job_type="ApiAsyncJobDispatcher", job_dispatcher="ApiAsyncJobDispatcher",
-            job_executing_msid=self._server.msid, job_pending_signals=0)
+            job_cmd_info=json.dumps(shown),
+            job_cmd_ver=0,
+            job_status=IN_PROGRESS,
+            job_process_status=0,
+            job_result_code=0,
+            job_init_msid=self._server.msid,
+            created=now,
+            last_updated=now,
+            uuid=name,
+            related="",
+            job_type="ApiAsyncJobDispatcher",
+            job_dispatcher="ApiAsyncJobDispatcher",
+            job_executing_msid=self._server.msid,
+            job_pending_signals=0,
+        )
         self._pool.submit(self._run, job_id, command, work)
         return name
 
@@ -103,8 +132,16 @@ class Jobs:
     def _finish(self, job_id: int, status: int, code: int, result: str) -> None:
         try:
             self._server.cloud.update(
-                "async_job", job_id, job_status=status, job_result_code=code, job_result=result[:60_000],
-                last_updated=utcnow(), removed=utcnow(), job_complete_msid=self._server.msid, job_executing_msid=None)
+                "async_job",
+                job_id,
+                job_status=status,
+                job_result_code=code,
+                job_result=result[:60_000],
+                last_updated=utcnow(),
+                removed=utcnow(),
+                job_complete_msid=self._server.msid,
+                job_executing_msid=None,
+            )
         except pymysql.MySQLError as failure:
             log.error("Unable to complete job-%d: %s", job_id, failure.args[-1])
 

@@ -3,6 +3,7 @@
 They are rows of `configuration`; the server writes the private one into the home of its user. Where the database has
 none they are made. [CloudStack 4.22 ConfigurationServerImpl.updateKeyPairs]
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,15 +25,19 @@ def pair(server: ManagementServer) -> tuple[str, str]:
         return private.rstrip("\n") + "\n", public.strip() + "\n"
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption()).decode()
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode() + " cloud@management\n"
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    ).decode()
+    public = (
+        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode() + " cloud@management\n"
+    )
     for name, text in ((PRIVATE, private), (PUBLIC, public)):
         server.cloud.execute("DELETE FROM configuration WHERE name = %s", name)
         server.cloud.execute(
             "INSERT INTO configuration (category, instance, component, name, value) "
-            "VALUES ('Hidden', 'DEFAULT', 'management-server', %s, %s)", name, server.encrypt(text))
+            "VALUES ('Hidden', 'DEFAULT', 'management-server', %s, %s)",
+            name,
+            server.encrypt(text),
+        )
     return private, public
 
 

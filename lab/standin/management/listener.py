@@ -1,4 +1,5 @@
 """An HTTP server that opens at once, whatever name service there is."""
+
 from __future__ import annotations
 
 import http.server

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 VirtualMachineManagerImpl: a start that fails on one host is tried on the next]
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -38,12 +39,16 @@ class Machines:
         """Return the hosts that a VM can start on: Up, enabled, of its hypervisor; the last one it was on first."""
         rows = self._server.cloud.rows(
             "SELECT * FROM host WHERE type = 'Routing' AND status = 'Up' AND resource_state = 'Enabled' "
-            "AND removed IS NULL AND data_center_id = %s AND hypervisor_type = %s ORDER BY id", zone_id, hypervisor)
+            "AND removed IS NULL AND data_center_id = %s AND hypervisor_type = %s ORDER BY id",
+            zone_id,
+            hypervisor,
+        )
         return sorted(rows, key=lambda row: (row["id"] != first, self._load(row["id"]), row["id"]))
 
     def _load(self, host_id: int) -> int:
-        return int(self._server.cloud.value(
-            "SELECT COUNT(*) FROM vm_instance WHERE host_id = %s AND type <> 'User' AND removed IS NULL", host_id))
+        return int(
+            self._server.cloud.value("SELECT COUNT(*) FROM vm_instance WHERE host_id = %s AND type <> 'User' AND removed IS NULL", host_id)
+        )
 
     def start(self, vm_id: int, *, new: bool, fault: str = "") -> None:
         """Start a VM and note on which host, from which template, with which versions.
@@ -83,15 +88,27 @@ class Machines:
     def _started(self, host: Row, vm: Row) -> None:
         now = utcnow()
         self._server.cloud.update(
-            "vm_instance", vm["id"], state="Running", host_id=host["id"], last_host_id=host["id"],
-            power_state="PowerOn", power_state_update_time=now, power_host=host["id"], update_time=now,
-            pod_id=vm["pod_id"] or host["pod_id"])
+            "vm_instance",
+            vm["id"],
+            state="Running",
+            host_id=host["id"],
+            last_host_id=host["id"],
+            power_state="PowerOn",
+            power_state_update_time=now,
+            power_host=host["id"],
+            update_time=now,
+            pod_id=vm["pod_id"] or host["pod_id"],
+        )
         if vm["type"] == "DomainRouter":
             name = self._server.cloud.value("SELECT name FROM vm_template WHERE id = %s", vm["vm_template_id"])
             self._server.cloud.update(
-                "domain_router", vm["id"], template_version=release_line(template_version(name or "")),
-                scripts_version=scripts_version(self._server), software_version=self._server.version.text,
-                stop_pending=0)
+                "domain_router",
+                vm["id"],
+                template_version=release_line(template_version(name or "")),
+                scripts_version=scripts_version(self._server),
+                software_version=self._server.version.text,
+                stop_pending=0,
+            )
 
     def stop(self, vm_id: int, *, forced: bool = False) -> None:
         """Stop a VM; raises CommandFailed where its host can't be told and it is not forced."""
@@ -123,13 +140,11 @@ class Machines:
         now = utcnow()
         with self._server.cloud.transaction():
             self._server.cloud.update(
-                "vm_instance", vm_id, state="Expunging", host_id=None, removed=now, update_time=now,
-                power_state="PowerOff")
+                "vm_instance", vm_id, state="Expunging", host_id=None, removed=now, update_time=now, power_state="PowerOff"
+            )
             addresses.release(self._server, vm_id)
-            self._server.cloud.execute(
-                "UPDATE volumes SET state = 'Expunged', removed = %s WHERE instance_id = %s", now, vm_id)
-        for row in self._server.cloud.rows(
-            "SELECT id FROM host WHERE name = %s AND type <> 'Routing' AND removed IS NULL", vm["name"]):
+            self._server.cloud.execute("UPDATE volumes SET state = 'Expunged', removed = %s WHERE instance_id = %s", now, vm_id)
+        for row in self._server.cloud.rows("SELECT id FROM host WHERE name = %s AND type <> 'Routing' AND removed IS NULL", vm["name"]):
             hosts.remove(self._server, row["id"])
 
     def _tell(self, vm: dict[str, Any], command: str) -> None:

@@ -2,6 +2,7 @@
 
 Base64(salt):Base64(hash):rounds with PBKDF2, HMAC-SHA1. [CloudStack 4.22 PBKDF2UserAuthenticator.java]
 """
+
 from __future__ import annotations
 
 import base64

@@ -3,6 +3,7 @@
 A system VM that should run on a host and is not reported for longer than a grace period becomes Stopped; one that runs
 although it should not becomes Running again. [CloudStack 4.22 VirtualMachinePowerStateSyncImpl.java]
 """
+
 from __future__ import annotations
 
 import logging
@@ -27,8 +28,8 @@ _lock = threading.Lock()
 def system_vms(server: ManagementServer, host_id: int) -> list[Row]:
     """Return the system VMs and routers that should run on a host."""
     return server.cloud.rows(
-        "SELECT * FROM vm_instance WHERE host_id = %s AND type <> 'User' AND state = 'Running' AND removed IS NULL",
-        host_id)
+        "SELECT * FROM vm_instance WHERE host_id = %s AND type <> 'User' AND state = 'Running' AND removed IS NULL", host_id
+    )
 
 
 def machine(server: ManagementServer, vm: Row, *, new: bool) -> dict[str, Any]:
@@ -39,13 +40,20 @@ def machine(server: ManagementServer, vm: Row, *, new: bool) -> dict[str, Any]:
         new: its volume does not exist yet and is made from the template.
     """
     control = server.cloud.value(
-        "SELECT ip4_address FROM nics WHERE instance_id = %s AND removed IS NULL AND ip4_address LIKE '169.254.%%' "
-        "LIMIT 1", vm["id"])
+        "SELECT ip4_address FROM nics WHERE instance_id = %s AND removed IS NULL AND ip4_address LIKE '169.254.%%' LIMIT 1", vm["id"]
+    )
     name = server.cloud.value("SELECT name FROM vm_template WHERE id = %s", vm["vm_template_id"]) or ""
     return {
-        "name": vm["instance_name"], "uuid": vm["uuid"], "kind": vm["type"], "address": control, "new": new,
-        "private_address": vm["private_ip_address"], "template": template_version(name),
-        "hosts": configuration.agent_hosts(server, 0), "port": configuration.number(server, "port", 8250)}
+        "name": vm["instance_name"],
+        "uuid": vm["uuid"],
+        "kind": vm["type"],
+        "address": control,
+        "new": new,
+        "private_address": vm["private_ip_address"],
+        "template": template_version(name),
+        "hosts": configuration.agent_hosts(server, 0),
+        "port": configuration.number(server, "port", 8250),
+    }
 
 
 def to_boot(server: ManagementServer, host_id: int) -> list[dict[str, Any]]:
@@ -76,11 +84,20 @@ def _stopped(server: ManagementServer, vm: Row) -> None:
     changed = server.cloud.execute(
         "UPDATE vm_instance SET state = 'Stopped', host_id = NULL, power_state = 'PowerReportMissing', "
         "power_state_update_time = %s, update_time = %s, update_count = update_count + 1 "
-        "WHERE id = %s AND state = 'Running' AND host_id = %s", utcnow(), utcnow(), vm["id"], vm["host_id"])
+        "WHERE id = %s AND state = 'Running' AND host_id = %s",
+        utcnow(),
+        utcnow(),
+        vm["id"],
+        vm["host_id"],
+    )
     if changed:
         alerts.raise_alert(
-            server, (10, "ALERT.SERVICE.DOMAINROUTER"), f"VM {vm['instance_name']} state changed to Stopped out-of-band",
-            zone_id=vm["data_center_id"], pod_id=vm["pod_id"])
+            server,
+            (10, "ALERT.SERVICE.DOMAINROUTER"),
+            f"VM {vm['instance_name']} state changed to Stopped out-of-band",
+            zone_id=vm["data_center_id"],
+            pod_id=vm["pod_id"],
+        )
 
 
 def _found_running(server: ManagementServer, host_id: int, uuid: str) -> None:
@@ -90,4 +107,11 @@ def _found_running(server: ManagementServer, host_id: int, uuid: str) -> None:
         "WHERE uuid = %s AND removed IS NULL AND type <> 'User' AND update_time < %s AND (state = 'Stopped' OR "
         "(state = 'Running' AND host_id <> %s))",
         # A report may be older than a stop that has just been carried out.
-        host_id, host_id, utcnow(), utcnow(), uuid, utcnow() - SETTLED, host_id)
+        host_id,
+        host_id,
+        utcnow(),
+        utcnow(),
+        uuid,
+        utcnow() - SETTLED,
+        host_id,
+    )

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 VirtualNetworkApplianceManagerImpl, NetworkOrchestrator.restartNetwork, VpcManagerImpl.restartVpc]
 """
+
 from __future__ import annotations
 
 import logging
@@ -39,13 +40,17 @@ class Routers:
             "SELECT vm.*, r.role, r.vpc_id, r.is_redundant_router, r.element_id FROM domain_router r "
             "JOIN vm_instance vm ON vm.id = r.id "
             "JOIN router_network_ref ref ON ref.router_id = r.id WHERE ref.network_id = %s AND vm.removed IS NULL "
-            "AND r.vpc_id IS NULL ORDER BY vm.id", network_id)
+            "AND r.vpc_id IS NULL ORDER BY vm.id",
+            network_id,
+        )
 
     def of_vpc(self, vpc_id: int) -> list[Row]:
         """Return the living routers of a VPC."""
         return self._server.cloud.rows(
             "SELECT vm.*, r.role, r.vpc_id, r.is_redundant_router, r.element_id FROM domain_router r "
-            "JOIN vm_instance vm ON vm.id = r.id WHERE r.vpc_id = %s AND vm.removed IS NULL ORDER BY vm.id", vpc_id)
+            "JOIN vm_instance vm ON vm.id = r.id WHERE r.vpc_id = %s AND vm.removed IS NULL ORDER BY vm.id",
+            vpc_id,
+        )
 
     def restart_network(self, network: Row, *, cleanup: bool, livepatch: bool) -> None:
         """Restart a network.
@@ -75,8 +80,12 @@ class Routers:
         self._machines.destroy(router["id"])
         self._server.cloud.execute("DELETE FROM router_network_ref WHERE router_id = %s", router["id"])
         alerts.add_event(
-            self._server, "ROUTER.DESTROY", f"Successfully completed destroying router {router['name']}",
-            resource_id=router["id"], resource_type="DomainRouter")
+            self._server,
+            "ROUTER.DESTROY",
+            f"Successfully completed destroying router {router['name']}",
+            resource_id=router["id"],
+            resource_type="DomainRouter",
+        )
 
     def reboot(self, router: Row) -> None:
         """Stop a router and start it again, with the volume it has; raises CommandFailed or StartRefused."""
@@ -87,8 +96,8 @@ class Routers:
         if livepatch:
             for router in routers:
                 self._server.cloud.update(
-                    "domain_router", router["id"], software_version=self._server.version.text,
-                    scripts_version=scripts_version(self._server))
+                    "domain_router", router["id"], software_version=self._server.version.text, scripts_version=scripts_version(self._server)
+                )
         elif cleanup:
             for router in routers:
                 self._replace(router, of_what)
@@ -98,11 +107,13 @@ class Routers:
                     self._start(router["id"], of_what, new=False)
 
     def _replace(self, router: Row, of_what: str) -> None:
-        networks = [row["network_id"] for row in self._server.cloud.rows(
-            "SELECT network_id FROM router_network_ref WHERE router_id = %s", router["id"])]
+        networks = [
+            row["network_id"]
+            for row in self._server.cloud.rows("SELECT network_id FROM router_network_ref WHERE router_id = %s", router["id"])
+        ]
         cards = self._server.cloud.rows(
-            "SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL AND reserver_name <> 'ControlNetworkGuru'",
-            router["id"])
+            "SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL AND reserver_name <> 'ControlNetworkGuru'", router["id"]
+        )
         old = self._server.cloud.row("SELECT * FROM domain_router WHERE id = %s", router["id"]) or {}
         try:
             self.destroy(router)
@@ -123,22 +134,53 @@ class Routers:
         template = self._template(old_vm)
         with cloud.transaction():
             vm_id = insert_vm(
-                self._server, kind="DomainRouter", prefix="r", zone_id=old_vm["data_center_id"],
-                pod_id=old_vm["pod_id"], template=template, offering=old_vm["service_offering_id"],
-                account_id=old_vm["account_id"], domain_id=old_vm["domain_id"])
+                self._server,
+                kind="DomainRouter",
+                prefix="r",
+                zone_id=old_vm["data_center_id"],
+                pod_id=old_vm["pod_id"],
+                template=template,
+                offering=old_vm["service_offering_id"],
+                account_id=old_vm["account_id"],
+                domain_id=old_vm["domain_id"],
+            )
             pod_id = old_vm["pod_id"] or cloud.value(
-                "SELECT id FROM host_pod_ref WHERE data_center_id = %s AND removed IS NULL ORDER BY id LIMIT 1",
-                old_vm["data_center_id"])
+                "SELECT id FROM host_pod_ref WHERE data_center_id = %s AND removed IS NULL ORDER BY id LIMIT 1", old_vm["data_center_id"]
+            )
             nics = [
                 addresses.Nic(
-                    card["network_id"], card["ip4_address"], card["netmask"], card["gateway"], card["reserver_name"],
-                    card["broadcast_uri"], bool(card["default_nic"]), card["mode"] or "Static", card["mac_address"])
-                for card in cards]
+                    card["network_id"],
+                    card["ip4_address"],
+                    card["netmask"],
+                    card["gateway"],
+                    card["reserver_name"],
+                    card["broadcast_uri"],
+                    bool(card["default_nic"]),
+                    card["mode"] or "Static",
+                    card["mac_address"],
+                )
+                for card in cards
+            ]
             nics.append(addresses.control(self._server, old_vm["data_center_id"], pod_id))
             addresses.add(self._server, vm_id, "DomainRouter", nics)
-            kept = {name: value for name, value in old.items() if name in (
-                "element_id", "public_mac_address", "public_ip_address", "public_netmask", "guest_netmask",
-                "guest_ip_address", "is_redundant_router", "priority", "redundant_state", "role", "vpc_id")}
+            kept = {
+                name: value
+                for name, value in old.items()
+                if name
+                in (
+                    "element_id",
+                    "public_mac_address",
+                    "public_ip_address",
+                    "public_netmask",
+                    "guest_netmask",
+                    "guest_ip_address",
+                    "is_redundant_router",
+                    "priority",
+                    "redundant_state",
+                    "role",
+                    "vpc_id",
+                )
+            }
             cloud.insert("domain_router", id=vm_id, stop_pending=0, **kept)
             for network_id in networks:
                 guest_type = cloud.value("SELECT guest_type FROM networks WHERE id = %s", network_id)
@@ -149,11 +191,13 @@ class Routers:
     def _template(self, router: Row) -> Row:
         """Return the template of the day: the one that router.template.HYPERVISOR names, else the newest SYSTEM one."""
         hypervisor = router["hypervisor_type"]
-        name = configuration.zone_value(
-            self._server, f"router.template.{hypervisor.lower()}", router["data_center_id"])
+        name = configuration.zone_value(self._server, f"router.template.{hypervisor.lower()}", router["data_center_id"])
         row = self._server.cloud.row(
             "SELECT * FROM vm_template WHERE removed IS NULL AND hypervisor_type = %s AND type IN ('SYSTEM', 'ROUTING') "
-            "ORDER BY (name = %s) DESC, id DESC LIMIT 1", hypervisor, name)
+            "ORDER BY (name = %s) DESC, id DESC LIMIT 1",
+            hypervisor,
+            name,
+        )
         if row is None:
             raise RestartRefused(f"there is no system VM template for {hypervisor}")
         return row

@@ -1,4 +1,5 @@
 """What every part of a management server needs: its databases, its keys, its identity."""
+
 from __future__ import annotations
 
 import fcntl
@@ -82,6 +83,4 @@ class ManagementServer:
 
     def describe(self) -> str:
         """Return how the log names this server."""
-        return (
-            f'ManagementServer {{"id":{self.mshost_id},"msid":{self.msid},"name":"{self.name}",'
-            f'"uuid":"{self.mshost_uuid}"}}')
+        return f'ManagementServer {{"id":{self.mshost_id},"msid":{self.msid},"name":"{self.name}","uuid":"{self.mshost_uuid}"}}'

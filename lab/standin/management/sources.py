@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 utils/crypt/EncryptionSecretKeyChecker.java, framework/db/TransactionLegacy.java; log lines as seen]
 """
+
 from __future__ import annotations
 
 import logging
@@ -46,8 +47,8 @@ def decrypted_properties() -> dict[str, str]:
         if properties.is_encrypted(values.get(key, "")):
             values[key] = _decrypt(encryptor, properties.ciphertext(values[key]))
     encryptor_log.debug(
-        "CloudStack will encrypt and decrypt values using encryptor : %s for class EncryptionSecretKeyChecker",
-        encryptor.name)
+        "CloudStack will encrypt and decrypt values using encryptor : %s for class EncryptionSecretKeyChecker", encryptor.name
+    )
     return values
 
 
@@ -81,9 +82,12 @@ def database(values: dict[str, str], kind: str) -> Database:
         kind: `cloud` or `usage`.
     """
     return Database(
-        values.get(f"db.{kind}.host", "localhost"), int(values.get(f"db.{kind}.port", "3306")),
-        values.get(f"db.{kind}.username", "cloud"), values.get(f"db.{kind}.password", ""),
-        values.get(f"db.{kind}.name", {"cloud": "cloud", "usage": "cloud_usage"}[kind]))
+        values.get(f"db.{kind}.host", "localhost"),
+        int(values.get(f"db.{kind}.port", "3306")),
+        values.get(f"db.{kind}.username", "cloud"),
+        values.get(f"db.{kind}.password", ""),
+        values.get(f"db.{kind}.name", {"cloud": "cloud", "usage": "cloud_usage"}[kind]),
+    )
 
 
 def connect(cloud: Database) -> Database:
@@ -99,7 +103,11 @@ def connect(cloud: Database) -> Database:
             "Unable to load db configuration, using defaults with 5 connections. Falling back on assumed datasource on "
             "localhost:3306 using username:password=cloud:cloud. Please check your configuration "
             "com.zaxxer.hikari.pool.HikariPool$PoolInitializationException: Failed to initialize pool: %s\n"
-            "Caused by: java.sql.SQLNonTransientConnectionException: %s\n%s", refused, refused, _causes(failure))
+            "Caused by: java.sql.SQLNonTransientConnectionException: %s\n%s",
+            refused,
+            refused,
+            _causes(failure),
+        )
         return _fallback()
     return cloud
 
@@ -112,19 +120,23 @@ def _fallback() -> Database:
     except pymysql.MySQLError as failure:
         timeout = (
             "java.sql.SQLTransientConnectionException: cloud - Connection is not available, request timed out after "
-            "1001ms (total=0, active=0, idle=0, waiting=0)")
+            "1001ms (total=0, active=0, idle=0, waiting=0)"
+        )
         cause = f"Caused by: java.sql.SQLException: {_text(failure)}"
         lock_log.error("Unable to get a new db connection %s\n%s", timeout, cause)
-        locking = (
-            "com.cloud.utils.exception.CloudRuntimeException: Unable to initialize a connection to the database for "
-            "locking purposes")
+        locking = "com.cloud.utils.exception.CloudRuntimeException: Unable to initialize a connection to the database for locking purposes"
         bean = "Failed to instantiate [com.cloud.server.LockControllerListener]: Constructor threw exception; nested exception is "
         raise StartFailed(
             "system",
             "Error creating bean with name 'lockControllerListener': Bean instantiation via constructor failed; nested "
             f"exception is org.springframework.beans.BeanInstantiationException: {bean}{locking}",
-            (f"Caused by: org.springframework.beans.BeanInstantiationException: {bean}{locking}",
-             f"Caused by: {locking}", f"Caused by: {timeout}", cause)) from None
+            (
+                f"Caused by: org.springframework.beans.BeanInstantiationException: {bean}{locking}",
+                f"Caused by: {locking}",
+                f"Caused by: {timeout}",
+                cause,
+            ),
+        ) from None
     return assumed
 
 
@@ -133,7 +145,8 @@ def _causes(failure: pymysql.MySQLError) -> str:
         return f"Caused by: com.mysql.cj.exceptions.CJException: {_text(failure)}"
     return (
         "Caused by: com.mysql.cj.exceptions.CJCommunicationsException: Communications link failure\n"
-        f"Caused by: java.net.ConnectException: {_text(failure)}")
+        f"Caused by: java.net.ConnectException: {_text(failure)}"
+    )
 
 
 def _text(failure: pymysql.MySQLError) -> str:

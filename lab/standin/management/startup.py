@@ -1,4 +1,5 @@
 """The start of a management server up to the moment where its components run, with the real log lines in real order."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -26,8 +27,10 @@ UPGRADE_CHECKER = "com.cloud.upgrade.DatabaseUpgradeChecker"
 INTEGRITY_CHECKER = "com.cloud.upgrade.DatabaseIntegrityChecker"
 NODE_CHECKER = "org.apache.cloudstack.utils.identity.ManagementServerNode"
 LISTENERS = (
-    "com.cloud.agent.manager.ClusteredAgentManagerImpl", "com.cloud.cluster.ClusterFenceManagerImpl",
-    "com.cloud.vm.ClusteredVirtualMachineManagerImpl")
+    "com.cloud.agent.manager.ClusteredAgentManagerImpl",
+    "com.cloud.cluster.ClusterFenceManagerImpl",
+    "com.cloud.vm.ClusteredVirtualMachineManagerImpl",
+)
 INJECT_KEYS = "/usr/share/cloudstack-common/scripts/vm/systemvm/injectkeys.sh"
 OPERATOR_USER = 2
 
@@ -43,13 +46,16 @@ class Ports:
 def announce(settings: dict[str, str]) -> Ports:
     """Write the first two lines and return the ports."""
     ports = Ports(int(settings.get("http.port", "8080")), int(settings.get("https.port", "8443")))
-    daemon_log.info(
-        "Server configuration file found: %s", "/etc/cloudstack/management/server.properties")
+    daemon_log.info("Server configuration file found: %s", "/etc/cloudstack/management/server.properties")
     logging.getLogger("c.c.u.c.EncryptionSecretKeyChecker").debug("Encryption Type: null")
     daemon_log.info(
-        "Initializing server daemon on null, with http.enable=%s, http.port=%d, https.enable=%s, https.port=%d, "
-        "context.path=%s", settings.get("http.enable", "true"), ports.http, settings.get("https.enable", "false"),
-        ports.https, settings.get("context.path", "/client"))
+        "Initializing server daemon on null, with http.enable=%s, http.port=%d, https.enable=%s, https.port=%d, context.path=%s",
+        settings.get("http.enable", "true"),
+        ports.http,
+        settings.get("https.enable", "false"),
+        ports.https,
+        settings.get("context.path", "/client"),
+    )
     return ports
 
 
@@ -61,14 +67,18 @@ def prepare(settings: Settings) -> ManagementServer:
         SystemExit: the process has to end.
     """
     values = sources.decrypted_properties()
-    logging.getLogger("c.c.u.LogUtils").info(
-        "log4j configuration found at %s", "/etc/cloudstack/management/log4j-cloud.xml")
+    logging.getLogger("c.c.u.LogUtils").info("log4j configuration found at %s", "/etc/cloudstack/management/log4j-cloud.xml")
     time.sleep(settings.start_seconds)
     cloud = sources.connect(sources.database(values, "cloud"))
     server = ManagementServer(
-        version=code_version(), settings=settings, node_ip=values.get("cluster.node.IP", "127.0.0.1").strip(),
-        cloud=cloud, usage=sources.database(values, "usage"), encryptor=None,
-        database_secret=values.get("db.cloud.encrypt.secret", ""))
+        version=code_version(),
+        settings=settings,
+        node_ip=values.get("cluster.node.IP", "127.0.0.1").strip(),
+        cloud=cloud,
+        usage=sources.database(values, "usage"),
+        encryptor=None,
+        database_secret=values.get("db.cloud.encrypt.secret", ""),
+    )
     lock_log.info("Cleaning up locks for %d", server.msid)
     lock_log.info("Released %d locks for %d", _release_locks(server), server.msid)
     _checker(UPGRADE_CHECKER)
@@ -102,14 +112,15 @@ def _configure(server: ManagementServer) -> None:
     cluster_log.info("Start configuring cluster manager : ClusterManagerImpl")
     cluster_log.info("Cluster node IP : %s", server.node_ip)
     if not is_local(server.node_ip):
-        message = (
-            "cluster node IP should be valid local address where the server is running, please check your "
-            "configuration")
+        message = "cluster node IP should be valid local address where the server is running, please check your configuration"
         cause = f"javax.naming.ConfigurationException: {message}"
         raise StartFailed(
-            "core", message, (f"Caused by: {cause}",),
+            "core",
+            message,
+            (f"Caused by: {cause}",),
             "Failed to start bean 'cloudStackLifeCycle'; nested exception is "
-            "com.cloud.utils.exception.CloudRuntimeException: Failed to configure ClusterManagerImpl due to ")
+            "com.cloud.utils.exception.CloudRuntimeException: Failed to configure ClusterManagerImpl due to ",
+        )
     cluster_log.info("Cluster manager is configured.")
     for module in server.settings.fail_modules:
         failures.report_single(module)
@@ -139,7 +150,11 @@ def _inject_keys(server: ManagementServer) -> None:
     configuration_log.debug("Executing command [%s ].", command)
     outcome = subprocess.run(
         ["/bin/bash", str(paths.COMMON_SHARE / "scripts/vm/systemvm/injectkeys.sh"), str(private)],
-        capture_output=True, text=True, timeout=30, check=False)
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     result = "null" if outcome.returncode == 0 else outcome.stderr.strip()
     configuration_log.info("The script injectkeys.sh was run with result : %s", result)
 
@@ -150,5 +165,5 @@ def enable_operator(server: ManagementServer, password_hash: str) -> None:
     [CloudStack 4.22 ManagementServerImpl.enableAdminUser: a trap for whoever disabled it to keep users out]
     """
     server.cloud.execute(
-        "UPDATE user SET state = 'enabled', password = %s WHERE id = %s AND UPPER(state) = 'DISABLED'",
-        password_hash, OPERATOR_USER)
+        "UPDATE user SET state = 'enabled', password = %s WHERE id = %s AND UPPER(state) = 'DISABLED'", password_hash, OPERATOR_USER
+    )

@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 SecondaryStorageManagerImpl, ConsoleProxyManagerImpl]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -35,10 +36,17 @@ class Kind:
 
 
 KINDS = (
-    Kind("SecondaryStorageVm", "s", "secondary_storage_vm", "secondarystoragevm", alerts.SECONDARY_STORAGE_VM, "SSVM",
-         "o.a.c.s.SecondaryStorageManagerImpl"),
-    Kind("ConsoleProxy", "v", "console_proxy", "consoleproxy", alerts.CONSOLE_PROXY, "PROXY",
-         "c.c.c.ConsoleProxyManagerImpl"))
+    Kind(
+        "SecondaryStorageVm",
+        "s",
+        "secondary_storage_vm",
+        "secondarystoragevm",
+        alerts.SECONDARY_STORAGE_VM,
+        "SSVM",
+        "o.a.c.s.SecondaryStorageManagerImpl",
+    ),
+    Kind("ConsoleProxy", "v", "console_proxy", "consoleproxy", alerts.CONSOLE_PROXY, "PROXY", "c.c.c.ConsoleProxyManagerImpl"),
+)
 ALIVE = ("Starting", "Running", "Stopping", "Migrating")
 RETRY_SCANS = 15
 
@@ -66,8 +74,12 @@ class SystemVms:
         self.machines.destroy(vm["id"])
         kind = self.kind(vm)
         alerts.add_event(
-            self._server, f"{kind.event}.DESTROY", f"Successfully completed destroying system VM {vm['name']}",
-            resource_id=vm["id"], resource_type="SystemVm")
+            self._server,
+            f"{kind.event}.DESTROY",
+            f"Successfully completed destroying system VM {vm['name']}",
+            resource_id=vm["id"],
+            resource_type="SystemVm",
+        )
         self._failed.clear()
 
     def reboot(self, vm: Row) -> None:
@@ -79,8 +91,7 @@ class SystemVms:
         while not self._server.stopping.wait(self._server.settings.scan_seconds):
             logs.new_context()
             try:
-                for zone in self._server.cloud.rows(
-                    "SELECT * FROM data_center WHERE removed IS NULL AND allocation_state = 'Enabled'"):
+                for zone in self._server.cloud.rows("SELECT * FROM data_center WHERE removed IS NULL AND allocation_state = 'Enabled'"):
                     for kind in KINDS:
                         self._look_after(zone, kind)
             except pymysql.MySQLError as failure:
@@ -102,14 +113,22 @@ class SystemVms:
             except (StartRefused, CommandFailed, addresses.OutOfAddresses) as failure:
                 self._failed[zone["id"], kind.type] = RETRY_SCANS
                 alerts.raise_alert(
-                    self._server, kind.alert, f"{kind.event} could not be started in zone [{zone['name']}]: {failure}",
-                    zone_id=zone["id"], once=True)
+                    self._server,
+                    kind.alert,
+                    f"{kind.event} could not be started in zone [{zone['name']}]: {failure}",
+                    zone_id=zone["id"],
+                    once=True,
+                )
 
     def _present(self, zone: Row, kind: Kind, states: tuple[str, ...]) -> Row | None:
         marks = ", ".join(["%s"] * len(states))
         return self._server.cloud.row(
             f"SELECT * FROM vm_instance WHERE type = %s AND data_center_id = %s AND removed IS NULL "
-            f"AND state IN ({marks}) ORDER BY id LIMIT 1", kind.type, zone["id"], *states)
+            f"AND state IN ({marks}) ORDER BY id LIMIT 1",
+            kind.type,
+            zone["id"],
+            *states,
+        )
 
     def _bring_up(self, zone: Row, kind: Kind) -> None:
         stopped = self._present(zone, kind, ("Stopped",))
@@ -128,12 +147,14 @@ class SystemVms:
             self._server.cloud.update("vm_instance", vm_id, state="Error")
             raise
         logging.getLogger(kind.logger).info("System VM %s is up in zone %s", name, zone["name"])
-        alerts.raise_alert(
-            self._server, kind.alert, f"{kind.event} is up in zone [{zone['name']}], VM [{name}].",
-            zone_id=zone["id"])
+        alerts.raise_alert(self._server, kind.alert, f"{kind.event} is up in zone [{zone['name']}], VM [{name}].", zone_id=zone["id"])
         alerts.add_event(
-            self._server, f"{kind.event}.CREATE", f"Successfully completed creating system VM {name}",
-            resource_id=vm_id, resource_type="SystemVm")
+            self._server,
+            f"{kind.event}.CREATE",
+            f"Successfully completed creating system VM {name}",
+            resource_id=vm_id,
+            resource_type="SystemVm",
+        )
 
     def _template(self, zone: Row) -> Row | None:
         """Return the newest SYSTEM template that is ready in the zone for a hypervisor with a host that is Up."""
@@ -144,25 +165,42 @@ class SystemVms:
             "AND r.download_state = 'DOWNLOADED' AND r.destroyed = 0 "
             "WHERE t.type = 'SYSTEM' AND t.removed IS NULL AND t.hypervisor_type IN ("
             "SELECT hypervisor_type FROM host WHERE type = 'Routing' AND status = 'Up' AND removed IS NULL "
-            "AND data_center_id = %s) ORDER BY t.id DESC LIMIT 1", zone["id"], zone["id"])
+            "AND data_center_id = %s) ORDER BY t.id DESC LIMIT 1",
+            zone["id"],
+            zone["id"],
+        )
 
     def _create(self, zone: Row, kind: Kind, template: Row) -> int:
         cloud = self._server.cloud
         pod_id = cloud.value(
             "SELECT pod_id FROM host WHERE type = 'Routing' AND status = 'Up' AND removed IS NULL "
-            "AND data_center_id = %s AND hypervisor_type = %s ORDER BY id LIMIT 1", zone["id"],
-            template["hypervisor_type"])
+            "AND data_center_id = %s AND hypervisor_type = %s ORDER BY id LIMIT 1",
+            zone["id"],
+            template["hypervisor_type"],
+        )
         with cloud.transaction():
-            nics = [addresses.control(self._server, zone["id"], pod_id), addresses.pod(self._server, zone["id"], pod_id),
-                    addresses.public(self._server, zone["id"])]
+            nics = [
+                addresses.control(self._server, zone["id"], pod_id),
+                addresses.pod(self._server, zone["id"], pod_id),
+                addresses.public(self._server, zone["id"]),
+            ]
             vm_id = insert_vm(
-                self._server, kind=kind.type, prefix=kind.prefix, zone_id=zone["id"], pod_id=pod_id, template=template,
-                offering=self._offering(kind))
+                self._server,
+                kind=kind.type,
+                prefix=kind.prefix,
+                zone_id=zone["id"],
+                pod_id=pod_id,
+                template=template,
+                offering=self._offering(kind),
+            )
             addresses.add(self._server, vm_id, kind.type, nics)
-            own = cloud.row(
-                "SELECT mac_address FROM nics WHERE instance_id = %s AND reserver_name = 'PublicNetworkGuru'", vm_id)
-            values = {"id": vm_id, "public_mac_address": own["mac_address"] if own else None,
-                      "public_ip_address": nics[2].address, "public_netmask": nics[2].netmask}
+            own = cloud.row("SELECT mac_address FROM nics WHERE instance_id = %s AND reserver_name = 'PublicNetworkGuru'", vm_id)
+            values = {
+                "id": vm_id,
+                "public_mac_address": own["mac_address"] if own else None,
+                "public_ip_address": nics[2].address,
+                "public_netmask": nics[2].netmask,
+            }
             if kind.type == "ConsoleProxy":
                 cloud.insert(kind.table, active_session=0, **values)
             else:
@@ -171,6 +209,6 @@ class SystemVms:
 
     def _offering(self, kind: Kind) -> int:
         found = self._server.cloud.value(
-            "SELECT id FROM service_offering WHERE removed IS NULL AND LOWER(vm_type) = %s ORDER BY id LIMIT 1",
-            kind.offering)
+            "SELECT id FROM service_offering WHERE removed IS NULL AND LOWER(vm_type) = %s ORDER BY id LIMIT 1", kind.offering
+        )
         return int(found or 1)

@@ -3,6 +3,7 @@
 The bytes are read, counted and summed, and then thrown away: there is no secondary storage to put them on.
 [CloudStack 4.22 core/storage/template/HttpTemplateDownloader, DownloadManagerImpl]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Templates:
             "SELECT r.*, t.url AS source, t.checksum, t.format, t.name FROM template_store_ref r "
             "JOIN vm_template t ON t.id = r.template_id "
             "WHERE r.store_role = 'Image' AND r.destroyed = 0 AND t.removed IS NULL "
-            "AND r.download_state IN ('NOT_DOWNLOADED', 'DOWNLOAD_IN_PROGRESS')")
+            "AND r.download_state IN ('NOT_DOWNLOADED', 'DOWNLOAD_IN_PROGRESS')"
+        )
 
     def _download(self, row: Row) -> None:
         # The lock is held for as long as the download runs, so a server that dies lets another one begin it again.
@@ -65,8 +67,7 @@ class Templates:
             with self._server.cloud.lock(f"template.download.{row['id']}", 0) as got:
                 if not got:
                     return
-                current = self._server.cloud.value(
-                    "SELECT download_state FROM template_store_ref WHERE id = %s", row["id"])
+                current = self._server.cloud.value("SELECT download_state FROM template_store_ref WHERE id = %s", row["id"])
                 if current in ("NOT_DOWNLOADED", "DOWNLOAD_IN_PROGRESS"):
                     self._fetch(row)
         except pymysql.MySQLError as failure:
@@ -82,17 +83,23 @@ class Templates:
         except DownloadFailed as failure:
             log.error("Failed to download template %s: %s", row["name"], failure)
             self._note(row, download_state="DOWNLOAD_ERROR", error_str=str(failure)[:255], state="Failed")
-            alerts.raise_alert(
-                self._server, alerts.TEMPLATE, f"Failed to register template: {row['name']} with error: {failure}")
+            alerts.raise_alert(self._server, alerts.TEMPLATE, f"Failed to register template: {row['name']} with error: {failure}")
             return
         path = f"template/tmpl/{row['template_id']}/{uuid.uuid4()}.{row['format'].lower()}"
         self._note(
-            row, download_state="DOWNLOADED", download_pct=100, state="Ready", size=size, physical_size=size,
-            install_path=path, error_str=None)
+            row,
+            download_state="DOWNLOADED",
+            download_pct=100,
+            state="Ready",
+            size=size,
+            physical_size=size,
+            install_path=path,
+            error_str=None,
+        )
         self._server.cloud.update("vm_template", row["template_id"], size=size)
         alerts.add_usage(
-            self._server, "TEMPLATE.CREATE", account_id=2, zone_id=0, resource_id=row["template_id"],
-            resource_name=row["name"], size=size)
+            self._server, "TEMPLATE.CREATE", account_id=2, zone_id=0, resource_id=row["template_id"], resource_name=row["name"], size=size
+        )
         log.info("Template %s is ready, %d bytes", row["name"], size)
 
     def _read(self, row: Row) -> int:
@@ -109,7 +116,7 @@ class Templates:
                 digest.update(chunk)
             self._progress(row, size, total)
         if digest is not None and digest.hexdigest().lower() != expected.lower():
-            raise DownloadFailed(f"Failed post download script: checksum \"{wanted}\" didn't match the given value")
+            raise DownloadFailed(f'Failed post download script: checksum "{wanted}" didn\'t match the given value')
         return size
 
     def _chunks(self, url: str) -> Iterator[tuple[bytes, int]]:

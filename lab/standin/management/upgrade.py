@@ -4,6 +4,7 @@ What a kill or a failure leaves behind is left behind as by the real one: data d
 in `version` comes after its statements, and views are re-created only after the last step - by whoever ran that step.
 [CloudStack 4.22 engine/schema/.../DatabaseUpgradeChecker.java]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -33,8 +34,7 @@ CLUSTERED_EXIT = 5
 DUPLICATE_KEY = 121
 
 #: What `scope` of `configuration` becomes in 4.21: a bit a scope instead of its name.
-SCOPES = {"Global": 1, "Zone": 2, "Cluster": 4, "StoragePool": 8, "ManagementServer": 16, "ImageStore": 32,
-          "Domain": 64, "Account": 128}
+SCOPES = {"Global": 1, "Zone": 2, "Cluster": 4, "StoragePool": 8, "ManagementServer": 16, "ImageStore": 32, "Domain": 64, "Account": 128}
 #: Settings that came with 4.21 and 4.22: name, default value, component.
 NEW_SETTINGS = (
     ("enforce.post.requests.and.timestamps", "false", "ApiServer"),
@@ -114,12 +114,14 @@ def _undecryptable(value: str, failure: DecryptionFailed) -> StartFailed:
     log.error(decrypting)
     message = (
         "Unable to initialize the database encryptors due to Unable to get the 'init' value from 'configuration' table "
-        "in the 'cloud' database. Please check if database encryption key and database encryptor version are correct.")
+        "in the 'cloud' database. Please check if database encryption key and database encryptor version are correct."
+    )
     log.error(message)
     result = in_lifecycle(message)
     result.causes += (
         f"Caused by: com.cloud.utils.exception.CloudRuntimeException: {decrypting}",
-        f"Caused by: com.cloud.utils.crypt.EncryptionException: Failed to decrypt {masked(value)}. Error: {failure}")
+        f"Caused by: com.cloud.utils.crypt.EncryptionException: Failed to decrypt {masked(value)}. Error: {failure}",
+    )
     return result
 
 
@@ -134,7 +136,8 @@ def _refuse_cluster(server: ManagementServer) -> None:
     if server.cloud.value("SELECT COUNT(*) FROM mshost WHERE UPPER(state) = 'UP'"):
         log.error(
             "Database upgrade is required but the management server is running in a clustered environment. Please "
-            "perform the database upgrade when the management server is not running in a clustered environment.")
+            "perform the database upgrade when the management server is not running in a clustered environment."
+        )
         time.sleep(server.settings.exit_seconds)
         # Not sys.exit: no thread may keep this process alive, nothing may be tidied up.
         os._exit(CLUSTERED_EXIT)
@@ -188,8 +191,8 @@ class Upgrade:
     def _prepare(self, step: Step) -> None:
         settings = self._server.settings
         statements = [
-            statement.sql for statement in sql.upgrade(step.name)
-            if statement.only_with is None or self._cloud.has(statement.only_with)]
+            statement.sql for statement in sql.upgrade(step.name) if statement.only_with is None or self._cloud.has(statement.only_with)
+        ]
         half = (len(statements) + 1) // 2
         for index, statement in enumerate(statements):
             if index == half:
@@ -202,19 +205,24 @@ class Upgrade:
     def _migrate(self, step: Step, name: str) -> None:
         if step.target != "4.21.0.0":
             return
-        logging.getLogger(f"c.c.u.d.{name}").info(
-            "Data type of the column scope of table configuration is %s", "varchar(255)")
+        logging.getLogger(f"c.c.u.d.{name}").info("Data type of the column scope of table configuration is %s", "varchar(255)")
         self._execute("ALTER TABLE `cloud`.`configuration` ADD COLUMN `scope_bitmask` bigint NOT NULL DEFAULT 0")
         for scope, bit in SCOPES.items():
             self._cloud.execute("UPDATE configuration SET scope_bitmask = %s WHERE scope = %s", bit, scope)
         self._execute("ALTER TABLE `cloud`.`configuration` DROP COLUMN `scope`")
         self._execute(
             "ALTER TABLE `cloud`.`configuration` CHANGE COLUMN `scope_bitmask` `scope` bigint NOT NULL DEFAULT 0 "
-            "COMMENT 'Bitmask for scope(s) of this parameter'")
+            "COMMENT 'Bitmask for scope(s) of this parameter'"
+        )
         for setting, value, component in NEW_SETTINGS:
             self._cloud.execute(
                 "INSERT IGNORE INTO configuration (category, instance, component, name, value, default_value, scope, "
-                "is_dynamic) VALUES ('Advanced', 'DEFAULT', %s, %s, %s, %s, 1, 1)", component, setting, value, value)
+                "is_dynamic) VALUES ('Advanced', 'DEFAULT', %s, %s, %s, %s, 1, 1)",
+                component,
+                setting,
+                value,
+                value,
+            )
 
     def _views(self) -> None:
         where = "scripts that are under resource directory [META-INF/db/views]."

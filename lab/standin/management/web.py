@@ -1,4 +1,5 @@
 """The web server on port 8080: refused until the server is up, 503 for good where the web application failed."""
+
 from __future__ import annotations
 
 import http.server
@@ -13,10 +14,15 @@ from .listener import Server
 
 INDEX = paths.MANAGEMENT_SHARE / "webapp/index.html"
 SECURITY_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"), ("X-XSS-Protection", "1;mode=block"), ("content-security-policy", "1"),
-    ("content-security-policy", "default-src=none"), ("content-security-policy", "script-src=self"),
-    ("content-security-policy", "connect-src=self"), ("content-security-policy", "img-src=self"),
-    ("content-security-policy", "style-src=self"))
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-XSS-Protection", "1;mode=block"),
+    ("content-security-policy", "1"),
+    ("content-security-policy", "default-src=none"),
+    ("content-security-policy", "script-src=self"),
+    ("content-security-policy", "connect-src=self"),
+    ("content-security-policy", "img-src=self"),
+    ("content-security-policy", "style-src=self"),
+)
 FAILED_PAGE = """<html>
 <head>
 <meta http-equiv="Content-Type" content="text/html;charset=ISO-8859-1"/>

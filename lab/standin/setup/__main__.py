@@ -1,4 +1,5 @@
 """Entry point of the two commands: the first argument says which."""
+
 from __future__ import annotations
 
 import sys

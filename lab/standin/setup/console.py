@@ -1,4 +1,5 @@
 """What the setup commands print, and how they fail."""
+
 from __future__ import annotations
 
 import sys
@@ -30,7 +31,4 @@ def info(message: str | None, result: bool | None = None) -> None:
 
 def apology(error: str, command: str) -> str:
     """Return the block that a failing command writes to stderr."""
-    return (
-        f"\n\nWe apologize for below error:\n{STARS}\n{error}\n{STARS}\n"
-        f"Please run:\n\n    {command} -h\n\nfor full help\n"
-    )
+    return f"\n\nWe apologize for below error:\n{STARS}\n{error}\n{STARS}\nPlease run:\n\n    {command} -h\n\nfor full help\n"

@@ -2,6 +2,7 @@
 
 [CloudStack 4.20 and 4.22 setup/bindir/cloud-setup-databases.in; order, texts and files as seen running]
 """
+
 from __future__ import annotations
 
 import grp
@@ -69,8 +70,7 @@ class SetupDatabases:
 
     def __init__(self, version: Version, arguments: list[str]) -> None:
         self.version = version
-        parser = options.parser(
-            version, paths.MANAGEMENT_CONFIGURATION, paths.MANAGEMENT_SHARE, paths.COMMON_SHARE)
+        parser = options.parser(version, paths.MANAGEMENT_CONFIGURATION, paths.MANAGEMENT_SHARE, paths.COMMON_SHARE)
         self.options: optparse.Values
         self.options, self.positional = parser.parse_args(arguments)
         self.properties_file = Path(self.options.dbConfPath) / "db.properties"
@@ -95,8 +95,8 @@ class SetupDatabases:
         origin.unlink()
         info(None, True)
         sys.stdout.write(
-            "\nCloudStack has successfully initialized database, you can check your database configuration in "
-            f"{self.properties_file}\n\n")
+            f"\nCloudStack has successfully initialized database, you can check your database configuration in {self.properties_file}\n\n"
+        )
 
     def _read_arguments(self) -> None:
         self.target = parse_target(self.positional)
@@ -115,8 +115,7 @@ class SetupDatabases:
                 raise SetupError("--schema-only and --deploy-as cannot be passed together\n")
         kind = self.options.encryptiontype
         if kind not in ("file", "web", "env"):
-            raise SetupError(
-                f'Wrong encryption type {kind}, --encrypt-type can only be "file" or "web" or "env"')
+            raise SetupError(f'Wrong encryption type {kind}, --encrypt-type can only be "file" or "web" or "env"')
         if self.options.mshostip:
             self.node = self.options.mshostip
             info(f"Using specified cluster management server node IP {self.node}", True)
@@ -124,8 +123,7 @@ class SetupDatabases:
         if kind == "env":
             self.management_key = os.environ.get("CLOUD_SECRET_KEY", "")
             if not self.management_key:
-                raise SetupError(
-                    "Please set environment variable CLOUD_SECRET_KEY if the encryption type is 'env'")
+                raise SetupError("Please set environment variable CLOUD_SECRET_KEY if the encryption type is 'env'")
 
     def _check_files(self) -> None:
         info("Checking Cloud database files ...", None)
@@ -173,8 +171,7 @@ class SetupDatabases:
         if self.root is None and not self.options.schemaonly:
             info("No mysql root user specified, will not create Cloud DB schema\n", None)
             return
-        client = deploy.Client(
-            self.target, self.root, Path(self.options.mysqlbinpath or "/usr/bin"), Path(self.options.dbFilesPath))
+        client = deploy.Client(self.target, self.root, Path(self.options.mysqlbinpath or "/usr/bin"), Path(self.options.dbFilesPath))
         if self.root is not None and self.version >= options.FORCE_RECREATE and not self.options.forcerecreate:
             client.refuse_existing()
         skip_users = self.version >= options.FORCE_RECREATE and self.options.skipUsersAutoCreation

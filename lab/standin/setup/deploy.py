@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 setup/bindir/cloud-setup-databases.in, setup/db/create-database.sql; the refusal since 4.21.0]
 """
+
 from __future__ import annotations
 
 import re
@@ -38,10 +39,20 @@ class Client:
 
     def _run(self, sql: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [str(self._mysql), f"--host={self._target.host}", f"--port={self._target.port}",
-             f"--user={self._user}", "--batch", "--skip-column-names"],
-            input=sql.encode(), capture_output=True, env={"MYSQL_PWD": self._password, "PATH": "/usr/bin:/bin"},
-            timeout=600, check=False)
+            [
+                str(self._mysql),
+                f"--host={self._target.host}",
+                f"--port={self._target.port}",
+                f"--user={self._user}",
+                "--batch",
+                "--skip-column-names",
+            ],
+            input=sql.encode(),
+            capture_output=True,
+            env={"MYSQL_PWD": self._password, "PATH": "/usr/bin:/bin"},
+            timeout=600,
+            check=False,
+        )
 
     def refuse_existing(self) -> None:
         """Refuse to go on where cloud or cloud_usage exists."""
@@ -50,7 +61,8 @@ class Client:
         if existing:
             raise SetupError(
                 f"Aborting script as the databases ({', '.join(existing)}) already exist.\n"
-                "Please use the --force-recreate parameter if you want to recreate the schemas.")
+                "Please use the --force-recreate parameter if you want to recreate the schemas."
+            )
 
     def apply(self, *, schema_only: bool, skip_users: bool) -> None:
         """Run the scripts one after the other.
@@ -74,9 +86,9 @@ class Client:
 
     def _explain(self, script: Path, error: bytes) -> str:
         # The real command shows the password in the clear; whoever calls it has to expect that.
-        parameters = {
-            "user": self._user, "passwd": self._password, "port": self._target.port, "host": self._target.host}
+        parameters = {"user": self._user, "passwd": self._password, "port": self._target.port, "host": self._target.host}
         line = "-" * 70
         return (
             f"Encountering an error when executing mysql script\n{line}\ntable:\n{script}\n\nError:\n{error!r}\n\n"
-            f"Sql parameters:\n{parameters}\n{line}\n            ")
+            f"Sql parameters:\n{parameters}\n{line}\n            "
+        )

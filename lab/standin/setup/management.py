@@ -3,6 +3,7 @@
 Its exit code is 0 whatever happens. [CloudStack 4.22 client/bindir/cloud-setup-management.in,
 python/lib/cloudutils/serviceConfigServer.py; texts and commands as seen running]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -106,6 +107,8 @@ def main(arguments: list[str]) -> int:
         return 0
     print("[OK]")
     print("CloudStack Management Server setup is Done!")
-    print("Please ensure ports 8080, 8250, 8443, and 9090 are opened and not firewalled for the management server "
-          "and not in use by other processes on this host.")
+    print(
+        "Please ensure ports 8080, 8250, 8443, and 9090 are opened and not firewalled for the management server "
+        "and not in use by other processes on this host."
+    )
     return 0

@@ -1,4 +1,5 @@
 """The options of cloudstack-setup-databases."""
+
 from __future__ import annotations
 
 import optparse
@@ -28,31 +29,72 @@ def parser(version: Version, configuration: Path, share: Path, common: Path) -> 
     options = optparse.OptionParser(usage=USAGE, prog="cloudstack-setup-databases")
     add = options.add_option
     add("-v", "--debug", action="store_true", dest="debug", default=False, help="Print the commands that are run")
-    add("-d", "--deploy-as", dest="rootcreds", default="",
-        help="User and password, with a colon between, of an administrator of the MySQL server")
-    add("-s", "--schema-only", action="store_true", dest="schemaonly", default=False,
-        help="Create the tables only, in databases and with a user that exist already")
+    add(
+        "-d",
+        "--deploy-as",
+        dest="rootcreds",
+        default="",
+        help="User and password, with a colon between, of an administrator of the MySQL server",
+    )
+    add(
+        "-s",
+        "--schema-only",
+        action="store_true",
+        dest="schemaonly",
+        default=False,
+        help="Create the tables only, in databases and with a user that exist already",
+    )
     if version >= FORCE_RECREATE:
-        add("--force-recreate", action="store_true", dest="forcerecreate", default=False,
-            help="Allow that databases which exist are dropped and created anew")
+        add(
+            "--force-recreate",
+            action="store_true",
+            dest="forcerecreate",
+            default=False,
+            help="Allow that databases which exist are dropped and created anew",
+        )
     add("-a", "--auto", dest="serversetup", default=None, help="XML file of an unattended cloud setup")
-    add("-e", "--encrypt-type", dest="encryptiontype", default="file",
-        help="Where the management server takes its secret key from: file, web or env")
-    add("-m", "--managementserver-secretkey", dest="mgmtsecretkey", default="password",
-        help="Secret key that encrypts the values in db.properties")
-    add("-k", "--database-secretkey", dest="dbsecretkey", default="password",
-        help="Secret key that encrypts values in the database")
+    add(
+        "-e",
+        "--encrypt-type",
+        dest="encryptiontype",
+        default="file",
+        help="Where the management server takes its secret key from: file, web or env",
+    )
+    add(
+        "-m",
+        "--managementserver-secretkey",
+        dest="mgmtsecretkey",
+        default="password",
+        help="Secret key that encrypts the values in db.properties",
+    )
+    add("-k", "--database-secretkey", dest="dbsecretkey", default="password", help="Secret key that encrypts values in the database")
     add("-i", "--mshost", dest="mshostip", default="", help="Address of this management server")
     add("-r", "--regionid", dest="regionid", default="1", help="Region of this management server")
     add("-c", "--db-conf-path", dest="dbConfPath", default=str(configuration), help="Directory of db.properties")
     add("-f", "--db-files-path", dest="dbFilesPath", default=str(share / "setup"), help="Directory of the SQL files")
-    add("-j", "--encryption-jar-path", dest="encryptionJarPath", default=str(common / "lib/cloudstack-utils.jar"),
-        help="The jar that encrypts")
-    add("-n", "--encryption-key-file", dest="encryptionKeyFile", default=str(configuration / "key"),
-        help="File that the management server's secret key is written to")
+    add(
+        "-j",
+        "--encryption-jar-path",
+        dest="encryptionJarPath",
+        default=str(common / "lib/cloudstack-utils.jar"),
+        help="The jar that encrypts",
+    )
+    add(
+        "-n",
+        "--encryption-key-file",
+        dest="encryptionKeyFile",
+        default=str(configuration / "key"),
+        help="File that the management server's secret key is written to",
+    )
     add("-g", "--encryptor-version", dest="encryptorVersion", default="V2", help="Encryptor version: V1 or V2")
     add("-b", "--mysql-bin-path", dest="mysqlbinpath", default="", help="Directory of the mysql client")
     if version >= FORCE_RECREATE:
-        add("-u", "--skip-users-auto-creation", action="store_true", dest="skipUsersAutoCreation", default=False,
-            help="Don't create users in the database")
+        add(
+            "-u",
+            "--skip-users-auto-creation",
+            action="store_true",
+            dest="skipUsersAutoCreation",
+            default=False,
+            help="Don't create users in the database",
+        )
     return options

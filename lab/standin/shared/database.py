@@ -3,6 +3,7 @@
 Every thread has a connection of its own, at READ COMMITTED and with the sql_mode of CloudStack's url.params, and is
 connected anew when the server was gone. Times are UTC without a zone, as CloudStack writes them.
 """
+
 from __future__ import annotations
 
 import threading
@@ -16,8 +17,7 @@ import pymysql.cursors
 
 Row = dict[str, Any]
 
-SQL_MODE = (
-    "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION")
+SQL_MODE = "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 CONNECT_SECONDS = 5
 #: 2006, 2013: the server has gone away; 2055: the connection was lost.
 GONE = (0, 2006, 2013, 2055)
@@ -43,10 +43,17 @@ class Database:
     def connect(self) -> pymysql.connections.Connection[pymysql.cursors.DictCursor]:
         """Open a connection of its own; raises pymysql.MySQLError."""
         return pymysql.connect(
-            host=self.host, port=self.port, user=self.user, password=self._password, database=self.name,
-            autocommit=True, charset="utf8mb4", connect_timeout=CONNECT_SECONDS,
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self._password,
+            database=self.name,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=CONNECT_SECONDS,
             cursorclass=pymysql.cursors.DictCursor,
-            init_command=f"SET SESSION sql_mode='{SQL_MODE}', SESSION time_zone='+00:00'")
+            init_command=f"SET SESSION sql_mode='{SQL_MODE}', SESSION time_zone='+00:00'",
+        )
 
     def _connection(self) -> pymysql.connections.Connection[pymysql.cursors.DictCursor]:
         connection = getattr(self._threads, "connection", None)
@@ -125,8 +132,8 @@ class Database:
         """Return the columns of a table; empty where there is no such table."""
         if table not in self._columns:
             rows = self.rows(
-                "SELECT column_name AS name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
-                self.name, table)
+                "SELECT column_name AS name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s", self.name, table
+            )
             self._columns[table] = frozenset(row["name"] for row in rows)
         return self._columns[table]
 

@@ -4,6 +4,7 @@ V2 (since 4.18): AES-256-GCM, key = SHA-256 of the secret, Base64(12 bytes nonce
 V1: jasypt's PBEWithMD5AndDES with 1,000 rounds, Base64(8 bytes salt, ciphertext); CBC with PKCS#5 padding.
 [CloudStack 4.22 utils/crypt/AeadBase64Encryptor, LegacyBase64Encryptor; both checked against values that it wrote]
 """
+
 from __future__ import annotations
 
 import base64
@@ -77,9 +78,7 @@ class Legacy:
         text = plain.encode()
         padding = BLOCK - len(text) % BLOCK
         encryptor = self._cipher(salt).encryptor()
-        return base64.b64encode(
-            salt + encryptor.update(text + bytes([padding]) * padding) + encryptor.finalize()
-        ).decode()
+        return base64.b64encode(salt + encryptor.update(text + bytes([padding]) * padding) + encryptor.finalize()).decode()
 
     def decrypt(self, value: str) -> str:
         """Decrypt a text; raises DecryptionFailed."""

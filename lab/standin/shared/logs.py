@@ -1,7 +1,8 @@
 """Log files in the form of CloudStack's log4j pattern.
 
-    2026-11-22 16:50:30,084 INFO  [o.a.c.ServerDaemon] (main:[]) (logid:) message
+2026-11-22 16:50:30,084 INFO  [o.a.c.ServerDaemon] (main:[]) (logid:) message
 """
+
 from __future__ import annotations
 
 import contextvars

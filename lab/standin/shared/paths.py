@@ -1,4 +1,5 @@
 """Where the packages keep their files."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """db.properties, server.properties and agent.properties."""
+
 from __future__ import annotations
 
 import os
@@ -27,7 +28,7 @@ def is_encrypted(value: str) -> bool:
 
 def ciphertext(value: str) -> str:
     """Return what is inside ENC(...)."""
-    return value[len("ENC("):-1]
+    return value[len("ENC(") : -1]
 
 
 class SetupProperties:

@@ -2,6 +2,7 @@
 
 (The real ones exchange serialised Java objects over TLS; nothing but the two of them ever sees that.)
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,5 @@
 """Which CloudStack version this package stands in for."""
+
 from __future__ import annotations
 
 import os

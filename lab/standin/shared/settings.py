@@ -1,4 +1,5 @@
 """Delays and planted faults of the stand-in, read from /etc/cloudstack/standin.json (see README.md)."""
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 A script that belongs to a newer version lies in a folder of that version and takes the place of the older one of the
 same name. Statements end with a semicolon at the end of a line; a procedure is one statement up to its END.
 """
+
 from __future__ import annotations
 
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _TABLE = re.compile(r"(?:FROM|JOIN)\s+`cloud`\.`(\w+)`")
 _CONDITION = re.compile(r"^-- if `cloud`\.`(\w+)`$", re.MULTILINE)
-_FOLDERS = ("4.20", "4.22")
+_FOLDERS = ("4.20", "4.21")
 
 
 @dataclass(frozen=True)

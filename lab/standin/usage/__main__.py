@@ -1,4 +1,5 @@
 """Entry point of cloudstack-usage.service."""
+
 from __future__ import annotations
 
 import sys

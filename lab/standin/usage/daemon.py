@@ -5,6 +5,7 @@ It reads the management server's db.properties and key through the links that it
 ends, and systemd starts it again ten seconds later.
 [CloudStack 4.22 usage/.../UsageManagerImpl.java]
 """
+
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
 
@@ -53,10 +54,16 @@ def databases() -> tuple[Database, Database]:
                         raise StartFailed(f"Failed to decrypt value {masked(text)}") from None
     except OSError as failure:
         raise StartFailed(f"{failure.strerror}: {failure.filename}") from failure
-    return tuple(Database(  # type: ignore[return-value]
-        values.get(f"db.{kind}.host", "localhost"), int(values.get(f"db.{kind}.port", "3306")),
-        values.get(f"db.{kind}.username", "cloud"), values.get(f"db.{kind}.password", ""),
-        values.get(f"db.{kind}.name", name)) for kind, name in (("cloud", "cloud"), ("usage", "cloud_usage")))
+    return tuple(
+        Database(  # type: ignore[return-value]
+            values.get(f"db.{kind}.host", "localhost"),
+            int(values.get(f"db.{kind}.port", "3306")),
+            values.get(f"db.{kind}.username", "cloud"),
+            values.get(f"db.{kind}.password", ""),
+            values.get(f"db.{kind}.name", name),
+        )
+        for kind, name in (("cloud", "cloud"), ("usage", "cloud_usage"))
+    )
 
 
 class UsageServer:
@@ -72,13 +79,13 @@ class UsageServer:
 
     def configure(self) -> None:
         """Read the settings of the job; raises StartFailed where the first management server never put them there."""
-        values = {row["name"]: row["value"] for row in self._cloud.rows(
-            "SELECT name, value FROM configuration WHERE name LIKE 'usage.%%'")}
+        values = {row["name"]: row["value"] for row in self._cloud.rows("SELECT name, value FROM configuration WHERE name LIKE 'usage.%%'")}
         time, span = values.get("usage.stats.job.exec.time"), values.get("usage.stats.job.aggregation.range")
         if not time or not span:
             raise StartFailed(
                 f"missing configuration values for usage job, usage.stats.job.exec.time = {time}, "
-                f"usage.stats.job.aggregation.range = {span}")
+                f"usage.stats.job.aggregation.range = {span}"
+            )
         if code_version() >= VM_COLUMN_SINCE and "vm_id" not in self._usage.columns("usage_event"):
             raise StartFailed("Unknown column 'usage_event.vm_id' in 'field list'")
         log.debug("Usage stats aggregation time zone: %s", values.get("usage.aggregation.timezone"))
@@ -103,8 +110,16 @@ class UsageServer:
             job = self._usage.row("SELECT * FROM usage_job WHERE success IS NULL ORDER BY id DESC LIMIT 1")
             if job is None:
                 self._usage.insert(
-                    "usage_job", host=self._host, pid=self._pid, job_type=RECURRING, scheduled=1, start_millis=0,
-                    end_millis=0, exec_time=0, heartbeat=utcnow())
+                    "usage_job",
+                    host=self._host,
+                    pid=self._pid,
+                    job_type=RECURRING,
+                    scheduled=1,
+                    start_millis=0,
+                    end_millis=0,
+                    exec_time=0,
+                    heartbeat=utcnow(),
+                )
                 log.info("New usage job of %s, pid %d", self._host, self._pid)
             elif self._is_ours(job) or utcnow() - job["heartbeat"] > ABANDONED:
                 self._usage.update("usage_job", job["id"], host=self._host, pid=self._pid, heartbeat=utcnow())
@@ -118,8 +133,7 @@ class UsageServer:
         """Bring over the events that the management servers wrote since the last time."""
         last = self._usage.value("SELECT MAX(created) FROM usage_event")
         columns = sorted((self._cloud.columns("usage_event") & self._usage.columns("usage_event")) - {"id"})
-        rows = self._cloud.rows(
-            "SELECT * FROM usage_event WHERE created > COALESCE(%s, '1970-01-01') ORDER BY id LIMIT 1000", last)
+        rows = self._cloud.rows("SELECT * FROM usage_event WHERE created > COALESCE(%s, '1970-01-01') ORDER BY id LIMIT 1000", last)
         for row in rows:
             self._usage.insert("usage_event", **{name: row[name] for name in columns})
         if rows:

@@ -2,6 +2,7 @@
 
 Each module has a group of commands; what they share is in core.py.
 """
+
 from __future__ import annotations
 
 import logging
@@ -64,8 +65,7 @@ class Api:
             address: of the caller.
             cookie: the header.
         """
-        pairs = [*urllib.parse.parse_qsl(query, keep_blank_values=True),
-                 *urllib.parse.parse_qsl(body, keep_blank_values=True)]
+        pairs = [*urllib.parse.parse_qsl(query, keep_blank_values=True), *urllib.parse.parse_qsl(body, keep_blank_values=True)]
         parameters = {name.lower(): value for name, value in pairs}
         name = parameters.get("command", "")
         kind = parameters.get("response", "xml")
@@ -90,8 +90,7 @@ class Api:
             return self._reply(200, answer, {"description": "success"}, kind)
         registered = COMMANDS.get(name)
         if registered is None:
-            return self._reply(
-                UNSUPPORTED, "errorresponse", error(UNSUPPORTED, f"Unknown API command: {name}", True), kind)
+            return self._reply(UNSUPPORTED, "errorresponse", error(UNSUPPORTED, f"Unknown API command: {name}", True), kind)
         if registered.admin and not caller.is_admin:
             text = f"The given command '{name}' either does not exist, is not available for user."
             return self._reply(UNAUTHORIZED, answer, error(UNAUTHORIZED, text, True), kind)
@@ -99,9 +98,7 @@ class Api:
 
     def _call(self, name: str, parameters: dict[str, str], caller: Caller, kind: str) -> Reply:
         answer = f"{name.lower()}response"
-        call = Call(
-            name, parameters, caller, self.server, self.agents, self.cluster, self.jobs, self.system_vms,
-            self.templates)
+        call = Call(name, parameters, caller, self.server, self.agents, self.cluster, self.jobs, self.system_vms, self.templates)
         try:
             return self._reply(200, answer, COMMANDS[name].handler(call), kind)
         except ApiError as refused:

@@ -1,4 +1,5 @@
 """Domains, accounts and users."""
+
 from __future__ import annotations
 
 import base64
@@ -8,6 +9,7 @@ import uuid
 from ...shared.database import Row, utcnow
 from .. import alerts, passwords
 from ..jobs import JobFailed
+from .common import domain_path
 from .core import PARAM_ERROR, ApiError, Call, Response, command, invalid_value, present, success, when
 
 ROOT_DOMAIN = 1
@@ -17,46 +19,94 @@ ADMIN_USER = 2
 
 def _domain(call: Call, row: Row) -> Response:
     parent = call.look_up("domain", row["parent"])
-    return present({
-        "id": row["uuid"], "name": row["name"], "level": row["level"], "parentdomainid": parent.get("uuid"),
-        "parentdomainname": parent.get("name"), "haschild": bool(row["child_count"]),
-        "networkdomain": row["network_domain"], "path": row["path"], "state": row["state"],
-        "created": when(row["created"]), "secondarystoragetotal": 0.0, "hasannotations": False})
+    return present(
+        {
+            "id": row["uuid"],
+            "name": row["name"],
+            "level": row["level"],
+            "parentdomainid": parent.get("uuid"),
+            "parentdomainname": parent.get("name"),
+            "haschild": bool(row["child_count"]),
+            "networkdomain": row["network_domain"],
+            "path": domain_path(call, row),
+            "state": row["state"],
+            "created": when(row["created"]),
+            "secondarystoragetotal": 0.0,
+            "hasannotations": False,
+        }
+    )
 
 
 def _account(call: Call, row: Row) -> Response:
     domain = call.look_up("domain", row["domain_id"])
     role = call.look_up("roles", row["role_id"]) if call.cloud.has("roles") else {}
-    vms = call.cloud.value(
-        "SELECT COUNT(*) FROM vm_instance WHERE account_id = %s AND type = 'User' AND removed IS NULL", row["id"])
+    vms = call.cloud.value("SELECT COUNT(*) FROM vm_instance WHERE account_id = %s AND type = 'User' AND removed IS NULL", row["id"])
     users = call.cloud.rows("SELECT * FROM user WHERE account_id = %s AND removed IS NULL ORDER BY id", row["id"])
-    return present({
-        "id": row["uuid"], "name": row["account_name"], "accounttype": row["type"], "roleid": role.get("uuid"),
-        "roletype": role.get("role_type"), "rolename": role.get("name"), "domainid": domain.get("uuid"),
-        "domain": domain.get("name"), "domainpath": domain.get("path"), "vmtotal": vms,
-        "state": row["state"], "created": when(row["created"]), "networkdomain": row["network_domain"],
-        "isdefault": bool(row["default"]), "user": [_user(call, user) for user in users], "groups": [],
-        "hasannotations": False})
+    return present(
+        {
+            "id": row["uuid"],
+            "name": row["account_name"],
+            "accounttype": row["type"],
+            "roleid": role.get("uuid"),
+            "roletype": role.get("role_type"),
+            "rolename": role.get("name"),
+            "domainid": domain.get("uuid"),
+            "domain": domain.get("name"),
+            "domainpath": domain_path(call, domain),
+            "vmtotal": vms,
+            "state": row["state"],
+            "created": when(row["created"]),
+            "networkdomain": row["network_domain"],
+            "isdefault": bool(row["default"]),
+            "user": [_user(call, user) for user in users],
+            "groups": [],
+            "hasannotations": False,
+        }
+    )
 
 
 def _user(call: Call, row: Row) -> Response:
     account = call.look_up("account", row["account_id"])
     domain = call.look_up("domain", account.get("domain_id"))
-    return present({
-        "id": row["uuid"], "username": row["username"], "firstname": row["firstname"], "lastname": row["lastname"],
-        "email": row["email"], "created": when(row["created"]), "state": row["state"],
-        "account": account.get("account_name"), "accountid": account.get("uuid"), "accounttype": account.get("type"),
-        "domainid": domain.get("uuid"), "domain": domain.get("name"), "apikey": row["api_key"],
-        "iscallerchilddomain": False, "isdefault": bool(row["default"]), "usersource": "native"})
+    return present(
+        {
+            "id": row["uuid"],
+            "username": row["username"],
+            "firstname": row["firstname"],
+            "lastname": row["lastname"],
+            "email": row["email"],
+            "created": when(row["created"]),
+            "state": row["state"],
+            "account": account.get("account_name"),
+            "accountid": account.get("uuid"),
+            "accounttype": account.get("type"),
+            "domainid": domain.get("uuid"),
+            "domain": domain.get("name"),
+            "apikey": row["api_key"],
+            "iscallerchilddomain": False,
+            "isdefault": bool(row["default"]),
+            "usersource": "native",
+        }
+    )
 
 
 @command("listDomains")
 def list_domains(call: Call) -> Response:
     """Return the domains that the caller can see."""
     rows = call.cloud.rows("SELECT * FROM domain WHERE removed IS NULL ORDER BY path, id")
-    return call.page([_domain(call, row) for row in rows if (
-        row["path"].startswith(call.caller.domain_path) and call.text("id") in ("", row["uuid"])
-        and call.text("name") in ("", row["name"]) and call.matches(row["name"]))], "domain")
+    return call.page(
+        [
+            _domain(call, row)
+            for row in rows
+            if (
+                row["path"].startswith(call.caller.domain_path)
+                and call.text("id") in ("", row["uuid"])
+                and call.text("name") in ("", row["name"])
+                and call.matches(row["name"])
+            )
+        ],
+        "domain",
+    )
 
 
 @command("listAccounts")
@@ -64,22 +114,41 @@ def list_accounts(call: Call) -> Response:
     """Return accounts: an admin sees all of them."""
     rows = call.cloud.rows("SELECT * FROM account WHERE removed IS NULL AND id <> 1 ORDER BY id")
     domain = call.maybe("domain", "domainid")
-    return call.page([_account(call, row) for row in rows if (
-        (call.caller.is_admin or row["id"] == call.caller.account_id) and call.text("id") in ("", row["uuid"])
-        and call.text("name") in ("", row["account_name"]) and (domain is None or row["domain_id"] == domain["id"])
-        and call.text("state").lower() in ("", (row["state"] or "").lower())
-        and call.matches(row["account_name"]))], "account")
+    return call.page(
+        [
+            _account(call, row)
+            for row in rows
+            if (
+                (call.caller.is_admin or row["id"] == call.caller.account_id)
+                and call.text("id") in ("", row["uuid"])
+                and call.text("name") in ("", row["account_name"])
+                and (domain is None or row["domain_id"] == domain["id"])
+                and call.text("state").lower() in ("", (row["state"] or "").lower())
+                and call.matches(row["account_name"])
+            )
+        ],
+        "account",
+    )
 
 
 @command("listUsers")
 def list_users(call: Call) -> Response:
     """Return users: an admin sees all of them."""
     rows = call.cloud.rows("SELECT * FROM user WHERE removed IS NULL AND id <> 1 ORDER BY id")
-    return call.page([_user(call, row) for row in rows if (
-        (call.caller.is_admin or row["account_id"] == call.caller.account_id) and call.text("id") in ("", row["uuid"])
-        and call.text("username") in ("", row["username"])
-        and call.text("account") in ("", call.look_up("account", row["account_id"]).get("account_name"))
-        and call.matches(row["username"]))], "user")
+    return call.page(
+        [
+            _user(call, row)
+            for row in rows
+            if (
+                (call.caller.is_admin or row["account_id"] == call.caller.account_id)
+                and call.text("id") in ("", row["uuid"])
+                and call.text("username") in ("", row["username"])
+                and call.text("account") in ("", call.look_up("account", row["account_id"]).get("account_name"))
+                and call.matches(row["username"])
+            )
+        ],
+        "user",
+    )
 
 
 @command("createDomain", admin=True)
@@ -90,11 +159,21 @@ def create_domain(call: Call) -> Response:
     if call.cloud.value("SELECT id FROM domain WHERE parent = %s AND name = %s AND removed IS NULL", parent["id"], name):
         raise ApiError(PARAM_ERROR, f"Domain with name {name} already exists for the parent id={parent['id']}")
     domain_id = call.cloud.insert(
-        "domain", parent=parent["id"], name=name, uuid=str(uuid.uuid4()), owner=call.caller.account_id,
-        path=f"{parent['path']}{name}/", level=parent["level"] + 1, child_count=0, next_child_seq=1, created=utcnow(),
-        state="Active", network_domain=call.text("networkdomain") or None, type="Normal")
-    call.cloud.update("domain", parent["id"], child_count=parent["child_count"] + 1,
-                      next_child_seq=parent["next_child_seq"] + 1)
+        "domain",
+        parent=parent["id"],
+        name=name,
+        uuid=str(uuid.uuid4()),
+        owner=call.caller.account_id,
+        path=f"{parent['path']}{name}/",
+        level=parent["level"] + 1,
+        child_count=0,
+        next_child_seq=1,
+        created=utcnow(),
+        state="Active",
+        network_domain=call.text("networkdomain") or None,
+        type="Normal",
+    )
+    call.cloud.update("domain", parent["id"], child_count=parent["child_count"] + 1, next_child_seq=parent["next_child_seq"] + 1)
     row = call.cloud.row("SELECT * FROM domain WHERE id = %s", domain_id)
     assert row is not None
     _event(call, "DOMAIN.CREATE", f"creating domain {name}", domain_id)
@@ -113,8 +192,8 @@ def delete_domain(call: Call) -> Response:
         children = call.cloud.value("SELECT COUNT(*) FROM domain WHERE parent = %s AND removed IS NULL", row["id"])
         if (accounts and not call.flag("cleanup")) or children:
             raise JobFailed(
-                f"Failed to clean up domain resources and sub domains, delete failed on domain {row['name']} "
-                f"(id: {row['id']}).")
+                f"Failed to clean up domain resources and sub domains, delete failed on domain {row['name']} (id: {row['id']})."
+            )
         for account in accounts:
             _remove_account(call, account)
         call.cloud.update("domain", row["id"], removed=utcnow(), state="Inactive")
@@ -122,17 +201,29 @@ def delete_domain(call: Call) -> Response:
         _event(call, "DOMAIN.DELETE", f"deleting domain {row['name']}", row["id"])
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(
-        call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Domain", row["id"], work)}
+    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Domain", row["id"], work)}
 
 
 def _insert_user(call: Call, account_id: int) -> Row:
     name = call.required("username")
     user_id = call.cloud.insert(
-        "user", uuid=str(uuid.uuid4()), username=name, password=passwords.hashed(call.required("password")),
-        account_id=account_id, firstname=call.required("firstname"), lastname=call.required("lastname"),
-        email=call.required("email"), state="enabled", created=utcnow(), timezone=call.text("timezone") or None,
-        is_registered=0, incorrect_login_attempts=0, default=0, source="UNKNOWN", is_user_2fa_enabled=0)
+        "user",
+        uuid=str(uuid.uuid4()),
+        username=name,
+        password=passwords.hashed(call.required("password")),
+        account_id=account_id,
+        firstname=call.required("firstname"),
+        lastname=call.required("lastname"),
+        email=call.required("email"),
+        state="enabled",
+        created=utcnow(),
+        timezone=call.text("timezone") or None,
+        is_registered=0,
+        incorrect_login_attempts=0,
+        default=0,
+        source="UNKNOWN",
+        is_user_2fa_enabled=0,
+    )
     row = call.cloud.row("SELECT * FROM user WHERE id = %s", user_id)
     assert row is not None
     return row
@@ -143,16 +234,24 @@ def create_account(call: Call) -> Response:
     """Add an account with its first user."""
     name = call.text("account") or call.required("username")
     domain = call.maybe("domain", "domainid") or call.look_up("domain", ROOT_DOMAIN)
-    if call.cloud.value(
-        "SELECT id FROM account WHERE account_name = %s AND domain_id = %s AND removed IS NULL", name, domain["id"]):
+    if call.cloud.value("SELECT id FROM account WHERE account_name = %s AND domain_id = %s AND removed IS NULL", name, domain["id"]):
         raise ApiError(PARAM_ERROR, f"The user {name} or account {name} already exists in the domain {domain['name']}")
     kind = call.number("accounttype", 0)
     role = call.maybe("roles", "roleid") if call.cloud.has("roles") else None
     with call.cloud.transaction():
         account_id = call.cloud.insert(
-            "account", account_name=name, uuid=str(uuid.uuid4()), type=kind,
-            role_id=role["id"] if role else (1 if kind == 1 else USER_ROLE), domain_id=domain["id"], state="enabled",
-            created=utcnow(), cleanup_needed=0, network_domain=f"cs{secrets.token_hex(2)}cloud.internal", default=0)
+            "account",
+            account_name=name,
+            uuid=str(uuid.uuid4()),
+            type=kind,
+            role_id=role["id"] if role else (1 if kind == 1 else USER_ROLE),
+            domain_id=domain["id"],
+            state="enabled",
+            created=utcnow(),
+            cleanup_needed=0,
+            network_domain=f"cs{secrets.token_hex(2)}cloud.internal",
+            default=0,
+        )
         _insert_user(call, account_id)
     row = call.cloud.row("SELECT * FROM account WHERE id = %s", account_id)
     assert row is not None
@@ -162,8 +261,7 @@ def create_account(call: Call) -> Response:
 
 def _remove_account(call: Call, row: Row) -> None:
     now = utcnow()
-    for vm in call.cloud.rows(
-        "SELECT id FROM vm_instance WHERE account_id = %s AND type = 'User' AND removed IS NULL", row["id"]):
+    for vm in call.cloud.rows("SELECT id FROM vm_instance WHERE account_id = %s AND type = 'User' AND removed IS NULL", row["id"]):
         call.cloud.update("vm_instance", vm["id"], state="Expunging", removed=now, host_id=None, update_time=now)
         call.cloud.execute("UPDATE volumes SET state = 'Expunged', removed = %s WHERE instance_id = %s", now, vm["id"])
     call.cloud.execute("UPDATE user SET removed = %s WHERE account_id = %s AND removed IS NULL", now, row["id"])
@@ -182,8 +280,7 @@ def delete_account(call: Call) -> Response:
         _event(call, "ACCOUNT.DELETE", f"deleting account {row['account_name']}", row["id"])
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(
-        call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Account", row["id"], work)}
+    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Account", row["id"], work)}
 
 
 @command("createUser", admin=True)
@@ -191,8 +288,7 @@ def create_user(call: Call) -> Response:
     """Add a user to an account."""
     name = call.required("account")
     domain = call.maybe("domain", "domainid") or call.look_up("domain", ROOT_DOMAIN)
-    account = call.cloud.row(
-        "SELECT * FROM account WHERE account_name = %s AND domain_id = %s AND removed IS NULL", name, domain["id"])
+    account = call.cloud.row("SELECT * FROM account WHERE account_name = %s AND domain_id = %s AND removed IS NULL", name, domain["id"])
     if account is None:
         raise ApiError(PARAM_ERROR, invalid_value(call.name, "account", name))
     row = _insert_user(call, account["id"])
@@ -225,6 +321,12 @@ def register_user_keys(call: Call) -> Response:
 
 def _event(call: Call, kind: str, doing: str, resource_id: int) -> None:
     alerts.add_event(
-        call.server, kind, f"Successfully completed {doing}", user_id=call.caller.user_id,
-        account_id=call.caller.account_id, domain_id=call.caller.domain_id, resource_id=resource_id,
-        resource_type={"DOMAIN": "Domain", "ACCOUNT": "Account"}.get(kind.split(".")[0], "User"))
+        call.server,
+        kind,
+        f"Successfully completed {doing}",
+        user_id=call.caller.user_id,
+        account_id=call.caller.account_id,
+        domain_id=call.caller.domain_id,
+        resource_id=resource_id,
+        resource_type={"DOMAIN": "Domain", "ACCOUNT": "Account"}.get(kind.split(".")[0], "User"),
+    )

@@ -1,4 +1,5 @@
 """The certificate authority of the cloud."""
+
 from __future__ import annotations
 
 from .. import configuration

@@ -1,4 +1,5 @@
 """Fields that many answers share: owners, templates, offerings, network cards."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,12 +8,21 @@ from ...shared.database import Row
 from .core import Call, Response, present
 
 
+def domain_path(call: Call, domain: Row) -> str | None:
+    """Return a domain's path as this version writes it: /a/b/ up to 4.20, ROOT/a/b since."""
+    path = domain.get("path")
+    return f"ROOT{path}".rstrip("/") if path and call.server.is_new else path
+
+
 def owner(call: Call, row: Row) -> Response:
     """Return the account and domain that something belongs to."""
     account, domain = call.look_up("account", row["account_id"]), call.look_up("domain", row["domain_id"])
     return {
-        "account": account.get("account_name"), "domainid": domain.get("uuid"), "domain": domain.get("name"),
-        "domainpath": domain.get("path")}
+        "account": account.get("account_name"),
+        "domainid": domain.get("uuid"),
+        "domain": domain.get("name"),
+        "domainpath": domain_path(call, domain),
+    }
 
 
 def visible(call: Call, rows: list[Row]) -> list[Row]:
@@ -50,18 +60,31 @@ def living_nics(call: Call, vm_id: int) -> list[Row]:
     return call.cloud.rows(
         "SELECT n.*, w.uuid AS network_uuid, w.name AS network_name, w.traffic_type, w.guest_type, w.vpc_id "
         "FROM nics n JOIN networks w ON w.id = n.network_id "
-        "WHERE n.instance_id = %s AND n.removed IS NULL ORDER BY n.id", vm_id)
+        "WHERE n.instance_id = %s AND n.removed IS NULL ORDER BY n.id",
+        vm_id,
+    )
 
 
 def nic(row: Row) -> Response:
     """Return a card as it is listed with its VM."""
     is_guest = row["traffic_type"] == "Guest"
-    return present({
-        "id": row["uuid"], "networkid": row["network_uuid"], "networkname": row["network_name"] if is_guest else None,
-        "netmask": row["netmask"], "gateway": row["gateway"], "ipaddress": row["ip4_address"],
-        "isolationuri": row["isolation_uri"], "broadcasturi": row["broadcast_uri"],
-        "traffictype": row["traffic_type"], "type": row["guest_type"] if is_guest else None,
-        "isdefault": bool(row["default_nic"]), "macaddress": row["mac_address"], "mtu": row["mtu"]})
+    return present(
+        {
+            "id": row["uuid"],
+            "networkid": row["network_uuid"],
+            "networkname": row["network_name"] if is_guest else None,
+            "netmask": row["netmask"],
+            "gateway": row["gateway"],
+            "ipaddress": row["ip4_address"],
+            "isolationuri": row["isolation_uri"],
+            "broadcasturi": row["broadcast_uri"],
+            "traffictype": row["traffic_type"],
+            "type": row["guest_type"] if is_guest else None,
+            "isdefault": bool(row["default_nic"]),
+            "macaddress": row["mac_address"],
+            "mtu": row["mtu"],
+        }
+    )
 
 
 def addresses(rows: list[Row]) -> dict[str, Any]:
@@ -73,8 +96,7 @@ def addresses(rows: list[Row]) -> dict[str, Any]:
         if prefix is None:
             continue
         address = "guestipaddress" if prefix == "guest" else f"{prefix}ip"
-        found |= {address: row["ip4_address"], f"{prefix}macaddress": row["mac_address"],
-                  f"{prefix}netmask": row["netmask"]}
+        found |= {address: row["ip4_address"], f"{prefix}macaddress": row["mac_address"], f"{prefix}netmask": row["netmask"]}
         if prefix == "public":
             found["gateway"] = row["gateway"]
     return found

@@ -1,4 +1,5 @@
 """Settings: listed, and changed - `host` among them, which every connected agent is told of."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -32,8 +33,7 @@ def _value(call: Call, row: Row) -> str | None:
     scope = _scope(call)
     if scope is not None:
         details, column, object_id = scope
-        own = call.cloud.value(
-            f"SELECT value FROM `{details}` WHERE `{column}` = %s AND name = %s", object_id, row["name"])
+        own = call.cloud.value(f"SELECT value FROM `{details}` WHERE `{column}` = %s AND name = %s", object_id, row["name"])
         if own is not None:
             return str(own)
     value = row["value"] if row["value"] is not None else row.get("default_value")
@@ -42,13 +42,24 @@ def _value(call: Call, row: Row) -> str | None:
 
 def _setting(call: Call, row: Row) -> Response:
     group = call.look_up("configuration_group", row.get("group_id")) if call.cloud.has("configuration_group") else {}
-    subgroup = call.look_up("configuration_subgroup", row.get("subgroup_id")) \
-        if call.cloud.has("configuration_subgroup") else {}
-    return present({
-        "category": row["category"], "group": group.get("name"), "subgroup": subgroup.get("name"), "name": row["name"],
-        "value": _value(call, row), "defaultvalue": row.get("default_value"), "description": row["description"],
-        "isdynamic": bool(row["is_dynamic"]), "component": row["component"], "parent": row.get("parent"),
-        "displaytext": row.get("display_text"), "type": row.get("kind") or "String", "options": row.get("options")})
+    subgroup = call.look_up("configuration_subgroup", row.get("subgroup_id")) if call.cloud.has("configuration_subgroup") else {}
+    return present(
+        {
+            "category": row["category"],
+            "group": group.get("name"),
+            "subgroup": subgroup.get("name"),
+            "name": row["name"],
+            "value": _value(call, row),
+            "defaultvalue": row.get("default_value"),
+            "description": row["description"],
+            "isdynamic": bool(row["is_dynamic"]),
+            "component": row["component"],
+            "parent": row.get("parent"),
+            "displaytext": row.get("display_text"),
+            "type": row.get("kind") or "String",
+            "options": row.get("options"),
+        }
+    )
 
 
 @command("listConfigurations", admin=True)
@@ -56,10 +67,14 @@ def list_configurations(call: Call) -> Response:
     """Return the settings that are not hidden."""
     rows = call.cloud.rows("SELECT * FROM configuration WHERE category <> 'Hidden' ORDER BY name")
     wanted = call.text("name")
-    return call.page([
-        _setting(call, row) for row in rows
-        if wanted in ("", row["name"]) and call.text("category").lower() in ("", row["category"].lower())
-        and call.matches(row["name"])], "configuration")
+    return call.page(
+        [
+            _setting(call, row)
+            for row in rows
+            if wanted in ("", row["name"]) and call.text("category").lower() in ("", row["category"].lower()) and call.matches(row["name"])
+        ],
+        "configuration",
+    )
 
 
 @command("updateConfiguration", admin=True)
@@ -77,14 +92,17 @@ def update_configuration(call: Call) -> Response:
     if scope is not None:
         details, column, object_id = scope
         call.cloud.execute(f"DELETE FROM `{details}` WHERE `{column}` = %s AND name = %s", object_id, name)
-        call.cloud.execute(
-            f"INSERT INTO `{details}` (`{column}`, name, value) VALUES (%s, %s, %s)", object_id, name, stored)
+        call.cloud.execute(f"INSERT INTO `{details}` (`{column}`, name, value) VALUES (%s, %s, %s)", object_id, name, stored)
     else:
-        call.cloud.execute(
-            "UPDATE configuration SET value = %s, updated = %s WHERE name = %s", stored, utcnow(), name)
+        call.cloud.execute("UPDATE configuration SET value = %s, updated = %s WHERE name = %s", stored, utcnow(), name)
     alerts.add_event(
-        call.server, "CONFIGURATION.VALUE.EDIT", f"Successfully completed updating configuration. Name: {name}",
-        user_id=call.caller.user_id, account_id=call.caller.account_id, domain_id=call.caller.domain_id)
+        call.server,
+        "CONFIGURATION.VALUE.EDIT",
+        f"Successfully completed updating configuration. Name: {name}",
+        user_id=call.caller.user_id,
+        account_id=call.caller.account_id,
+        domain_id=call.caller.domain_id,
+    )
     if name in AGENT_SETTINGS:
         call.agents.propagate_hosts()
     changed = call.cloud.row("SELECT * FROM configuration WHERE name = %s", name)

@@ -1,4 +1,5 @@
 """What every API command is made of: its registration, its call, its errors, its answers' common parts."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -97,8 +98,7 @@ class Call:
         """Return a parameter that has to be given; raises ApiError."""
         value = self.parameters.get(name.lower())
         if not value:
-            raise ApiError(
-                PARAM_ERROR, f"Unable to execute API command {self.name.lower()} due to missing parameter {name.lower()}")
+            raise ApiError(PARAM_ERROR, f"Unable to execute API command {self.name.lower()} due to missing parameter {name.lower()}")
         return value
 
     def listed(self, name: str) -> list[str]:
@@ -143,7 +143,7 @@ class Call:
             size = self.number("pagesize", DEFAULT_PAGE)
             if size > 0:
                 first = max(0, self.number("page", 1) - 1) * size
-                items = items[first:first + size]
+                items = items[first : first + size]
         if not items:
             return {"count": count} if count else {}
         return {"count": count, name: items}
@@ -189,7 +189,8 @@ def invalid_value(command_name: str, parameter: str, value: str) -> str:
     return (
         f"Unable to execute API command {command_name.lower()} due to invalid value. Invalid parameter "
         f"{parameter.lower()} value={value} due to incorrect long value format, or entity does not exist or due to "
-        "incorrect parameter annotation for the field in api cmd class.")
+        "incorrect parameter annotation for the field in api cmd class."
+    )
 
 
 def when(value: datetime | None) -> str | None:

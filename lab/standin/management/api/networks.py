@@ -1,4 +1,5 @@
 """Networks and VPCs: listed, restarted, made and deleted."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -23,18 +24,27 @@ def list_networks(call: Call) -> Response:
     zone, vpc = call.maybe("data_center", "zoneid"), call.maybe("vpc", "vpcid")
     kind = "<>" if call.flag("issystem") else "="
     rows = visible(call, call.cloud.rows(QUERY + f" AND traffic_type {kind} 'Guest' ORDER BY id DESC"))
-    return call.page([network(call, row) for row in rows if (
-        call.text("id") in ("", row["uuid"]) and call.text("type").lower() in ("", "all", (row["guest_type"] or "").lower())
-        and (zone is None or row["data_center_id"] == zone["id"]) and (vpc is None or row["vpc_id"] == vpc["id"])
-        and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
-        and (not call.text("forvpc") or call.flag("forvpc") == (row["vpc_id"] is not None))
-        and call.matches(row["name"]))], "network")
+    return call.page(
+        [
+            network(call, row)
+            for row in rows
+            if (
+                call.text("id") in ("", row["uuid"])
+                and call.text("type").lower() in ("", "all", (row["guest_type"] or "").lower())
+                and (zone is None or row["data_center_id"] == zone["id"])
+                and (vpc is None or row["vpc_id"] == vpc["id"])
+                and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
+                and (not call.text("forvpc") or call.flag("forvpc") == (row["vpc_id"] is not None))
+                and call.matches(row["name"])
+            )
+        ],
+        "network",
+    )
 
 
 def network(call: Call, row: Row) -> Response:
     """Return one network as it is listed."""
-    offering, zone = call.look_up("network_offerings", row["network_offering_id"]), call.look_up(
-        "data_center", row["data_center_id"])
+    offering, zone = call.look_up("network_offerings", row["network_offering_id"]), call.look_up("data_center", row["data_center_id"])
     vpc = call.look_up("vpc", row["vpc_id"])
     physical = call.look_up("physical_network", row["physical_network_id"]) if call.cloud.has("physical_network") else {}
     acl = call.look_up("network_acl", row["network_acl_id"]) if call.cloud.has("network_acl") else {}
@@ -44,56 +54,120 @@ def network(call: Call, row: Row) -> Response:
     service = services.of_network(call, row["id"])
     who = owner(call, row)
     values: Response = {
-        "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"],
-        "broadcastdomaintype": row["broadcast_domain_type"], "traffictype": row["traffic_type"],
-        "gateway": row["gateway"], "netmask": netmask, "cidr": row["cidr"], **zone_names(call, row["data_center_id"]),
-        "networkofferingid": offering.get("uuid"), "networkofferingname": offering.get("name"),
+        "id": row["uuid"],
+        "name": row["name"],
+        "displaytext": row["display_text"],
+        "broadcastdomaintype": row["broadcast_domain_type"],
+        "traffictype": row["traffic_type"],
+        "gateway": row["gateway"],
+        "netmask": netmask,
+        "cidr": row["cidr"],
+        **zone_names(call, row["data_center_id"]),
+        "networkofferingid": offering.get("uuid"),
+        "networkofferingname": offering.get("name"),
         "networkofferingdisplaytext": offering.get("display_text"),
         "networkofferingconservemode": bool(offering.get("conserve_mode")),
-        "networkofferingavailability": offering.get("availability"), "issystem": bool(offering.get("system_only")),
-        "state": row["state"], "related": row["uuid"], "broadcasturi": row["broadcast_uri"],
-        "dns1": row["dns1"] or zone.get("dns1"), "dns2": row["dns2"] or zone.get("dns2"), "type": row["guest_type"],
-        "vlan": vlan, "acltype": row["acl_type"], "account": who["account"] if is_account else None,
-        "subdomainaccess": None if is_account or not row["acl_type"] else True, "domainid": who["domainid"],
-        "domain": who["domain"], "domainpath": who["domainpath"], "service": service,
-        "networkdomain": row["network_domain"], "physicalnetworkid": physical.get("uuid"),
-        "restartrequired": bool(row["restart_required"]), "specifyvlan": bool(offering.get("specify_vlan")),
-        "specifyipranges": bool(row["specify_ip_ranges"]), "vpcid": vpc.get("uuid"), "vpcname": vpc.get("name"),
-        "canusefordeploy": True, "ispersistent": bool(offering.get("is_persistent")), "tags": [], "details": {},
-        "displaynetwork": bool(row["display_network"]), "aclid": acl.get("uuid"), "aclname": acl.get("name"),
-        "strechedl2subnet": bool(row["streched_l2"]), "redundantrouter": bool(row["redundant"]),
-        "supportsvmautoscaling": bool(offering.get("supports_vm_autoscaling")), "created": when(row["created"]),
-        "receivedbytes": 0, "sentbytes": 0}
+        "networkofferingavailability": offering.get("availability"),
+        "issystem": bool(offering.get("system_only")),
+        "state": row["state"],
+        "related": row["uuid"],
+        "broadcasturi": row["broadcast_uri"],
+        "dns1": row["dns1"] or zone.get("dns1"),
+        "dns2": row["dns2"] or zone.get("dns2"),
+        "type": row["guest_type"],
+        "vlan": vlan,
+        "acltype": row["acl_type"],
+        "account": who["account"] if is_account else None,
+        "subdomainaccess": None if is_account or not row["acl_type"] else True,
+        "domainid": who["domainid"],
+        "domain": who["domain"],
+        "domainpath": who["domainpath"],
+        "service": service,
+        "networkdomain": row["network_domain"],
+        "physicalnetworkid": physical.get("uuid"),
+        "restartrequired": bool(row["restart_required"]),
+        "specifyvlan": bool(offering.get("specify_vlan")),
+        "specifyipranges": bool(row["specify_ip_ranges"]),
+        "vpcid": vpc.get("uuid"),
+        "vpcname": vpc.get("name"),
+        "canusefordeploy": True,
+        "ispersistent": bool(offering.get("is_persistent")),
+        "tags": [],
+        "details": {},
+        "displaynetwork": bool(row["display_network"]),
+        "aclid": acl.get("uuid"),
+        "aclname": acl.get("name"),
+        "strechedl2subnet": bool(row["streched_l2"]),
+        "redundantrouter": bool(row["redundant"]),
+        "supportsvmautoscaling": bool(offering.get("supports_vm_autoscaling")),
+        "created": when(row["created"]),
+        **_traffic(call, row),
+    }
     if any(entry["name"] == "Firewall" for entry in service):
         values["egressdefaultpolicy"] = bool(offering.get("egress_default_policy"))
-    return present(values | {
-        "publicmtu": row["public_mtu"], "privatemtu": row["private_mtu"], "hasannotations": False})
+    return present(values | {"publicmtu": row["public_mtu"], "privatemtu": row["private_mtu"], "hasannotations": False})
+
+
+def _traffic(call: Call, row: Row) -> Response:
+    """Return how many bytes went through a network's routers."""
+    if not call.cloud.has("user_statistics"):
+        return {"receivedbytes": 0, "sentbytes": 0}
+    totals = call.cloud.row(
+        "SELECT COALESCE(SUM(net_bytes_received + current_bytes_received), 0) AS received, "
+        "COALESCE(SUM(net_bytes_sent + current_bytes_sent), 0) AS sent FROM user_statistics WHERE network_id = %s",
+        row["id"],
+    ) or {"received": 0, "sent": 0}
+    return {"receivedbytes": int(totals["received"]), "sentbytes": int(totals["sent"])}
 
 
 @command("listVPCs")
 def list_vpcs(call: Call) -> Response:
     """Return the VPCs with their networks."""
     rows = visible(call, call.cloud.rows("SELECT * FROM vpc WHERE removed IS NULL ORDER BY id DESC"))
-    return call.page([vpc_entry(call, row) for row in rows if (
-        call.text("id") in ("", row["uuid"]) and call.text("state").lower() in ("", row["state"].lower())
-        and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
-        and call.matches(row["name"]))], "vpc")
+    return call.page(
+        [
+            vpc_entry(call, row)
+            for row in rows
+            if (
+                call.text("id") in ("", row["uuid"])
+                and call.text("state").lower() in ("", row["state"].lower())
+                and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
+                and call.matches(row["name"])
+            )
+        ],
+        "vpc",
+    )
 
 
 def vpc_entry(call: Call, row: Row) -> Response:
     """Return one VPC as it is listed."""
     offering = call.look_up("vpc_offerings", row["vpc_offering_id"])
     networks = call.cloud.rows(QUERY + " AND vpc_id = %s ORDER BY id", row["id"])
-    return present({
-        "id": row["uuid"], "name": row["name"], "displaytext": row["display_text"], "state": row["state"],
-        **zone_names(call, row["zone_id"]),
-        "service": services.of_vpc(call, row["id"]), "cidr": row["cidr"],
-        "vpcofferingid": offering.get("uuid"), "vpcofferingname": offering.get("name"),
-        "created": when(row["created"]), **owner(call, row), "network": [network(call, entry) for entry in networks],
-        "restartrequired": bool(row["restart_required"]), "networkdomain": row["network_domain"], "tags": [],
-        "fordisplay": bool(row["display"]), "distributedvpcrouter": bool(row["uses_distributed_router"]),
-        "regionlevelvpc": bool(row["region_level_vpc"]), "redundantvpcrouter": bool(row["redundant"]),
-        "publicmtu": row["public_mtu"], "hasannotations": False})
+    return present(
+        {
+            "id": row["uuid"],
+            "name": row["name"],
+            "displaytext": row["display_text"],
+            "state": row["state"],
+            **zone_names(call, row["zone_id"]),
+            "service": services.of_vpc(call, row["id"]),
+            "cidr": row["cidr"],
+            "vpcofferingid": offering.get("uuid"),
+            "vpcofferingname": offering.get("name"),
+            "created": when(row["created"]),
+            **owner(call, row),
+            "network": [network(call, entry) for entry in networks],
+            "restartrequired": bool(row["restart_required"]),
+            "networkdomain": row["network_domain"],
+            "tags": [],
+            "fordisplay": bool(row["display"]),
+            "distributedvpcrouter": bool(row["uses_distributed_router"]),
+            "regionlevelvpc": bool(row["region_level_vpc"]),
+            "redundantvpcrouter": bool(row["redundant"]),
+            "publicmtu": row["public_mtu"],
+            "hasannotations": False,
+        }
+    )
 
 
 def _restart(call: Call, row: Row, kind: str) -> Response:
@@ -103,25 +177,42 @@ def _restart(call: Call, row: Row, kind: str) -> Response:
 
     def work() -> Response:
         start = alerts.add_event(
-            call.server, f"{kind.upper()}.RESTART", f"restarting {kind.lower()} {row['name']}", state="Started",
-            user_id=call.caller.user_id, account_id=row["account_id"], domain_id=row["domain_id"],
-            resource_id=row["id"], resource_type="Vpc" if kind == "Vpc" else kind)
+            call.server,
+            f"{kind.upper()}.RESTART",
+            f"restarting {kind.lower()} {row['name']}",
+            state="Started",
+            user_id=call.caller.user_id,
+            account_id=row["account_id"],
+            domain_id=row["domain_id"],
+            resource_id=row["id"],
+            resource_type="Vpc" if kind == "Vpc" else kind,
+        )
         try:
             act(row, cleanup=cleanup, livepatch=livepatch)
         except WrongState as failure:
             raise JobFailed(str(failure), PARAM_ERROR) from failure
         except (RestartRefused, CommandFailed) as failure:
             alerts.add_event(
-                call.server, f"{kind.upper()}.RESTART", f"Error while restarting {kind.lower()} {row['name']}",
-                level="ERROR", start_id=start, account_id=row["account_id"], domain_id=row["domain_id"])
+                call.server,
+                f"{kind.upper()}.RESTART",
+                f"Error while restarting {kind.lower()} {row['name']}",
+                level="ERROR",
+                start_id=start,
+                account_id=row["account_id"],
+                domain_id=row["domain_id"],
+            )
             raise JobFailed(f"Failed to restart {kind.lower()}: {failure}") from failure
         alerts.add_event(
-            call.server, f"{kind.upper()}.RESTART", f"Successfully completed restarting {kind.lower()} {row['name']}",
-            start_id=start, account_id=row["account_id"], domain_id=row["domain_id"])
+            call.server,
+            f"{kind.upper()}.RESTART",
+            f"Successfully completed restarting {kind.lower()} {row['name']}",
+            start_id=start,
+            account_id=row["account_id"],
+            domain_id=row["domain_id"],
+        )
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(
-        call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, row["id"], work)}
+    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, row["id"], work)}
 
 
 @command("restartNetwork")
@@ -147,19 +238,45 @@ def create_network(call: Call) -> Response:
     sibling = call.cloud.row(QUERY + " AND traffic_type = 'Guest' AND guest_type = 'Isolated' ORDER BY id LIMIT 1")
     account = call.cloud.row("SELECT * FROM account WHERE id = %s", call.caller.account_id) or {}
     network_id = call.cloud.insert(
-        "networks", name=name, uuid=str(uuid.uuid4()), display_text=call.text("displaytext", name),
-        traffic_type="Guest", broadcast_domain_type="Vlan", gateway=gateway, cidr=cidr, mode="Dhcp",
-        network_offering_id=offering["id"], physical_network_id=sibling["physical_network_id"] if sibling else None,
-        data_center_id=zone["id"], guru_name="ExternalGuestNetworkGuru", state="Allocated", related=0,
-        domain_id=call.caller.domain_id, account_id=call.caller.account_id, set_fields=0, acl_type="Account",
-        network_domain=account.get("network_domain"), guest_type=offering["guest_type"], restart_required=0,
-        created=utcnow(), specify_ip_ranges=0, display_network=1, streched_l2=0, redundant=0, public_mtu=1500,
-        private_mtu=1500)
+        "networks",
+        name=name,
+        uuid=str(uuid.uuid4()),
+        display_text=call.text("displaytext", name),
+        traffic_type="Guest",
+        broadcast_domain_type="Vlan",
+        gateway=gateway,
+        cidr=cidr,
+        mode="Dhcp",
+        network_offering_id=offering["id"],
+        physical_network_id=sibling["physical_network_id"] if sibling else None,
+        data_center_id=zone["id"],
+        guru_name="ExternalGuestNetworkGuru",
+        state="Allocated",
+        related=0,
+        domain_id=call.caller.domain_id,
+        account_id=call.caller.account_id,
+        set_fields=0,
+        acl_type="Account",
+        network_domain=account.get("network_domain"),
+        guest_type=offering["guest_type"],
+        restart_required=0,
+        created=utcnow(),
+        specify_ip_ranges=0,
+        display_network=1,
+        streched_l2=0,
+        redundant=0,
+        public_mtu=1500,
+        private_mtu=1500,
+    )
     call.cloud.update("networks", network_id, related=network_id)
     if call.cloud.has("ntwk_offering_service_map") and call.cloud.has("ntwk_service_map"):
         call.cloud.execute(
             "INSERT INTO ntwk_service_map (network_id, service, provider, created) SELECT %s, service, provider, %s "
-            "FROM ntwk_offering_service_map WHERE network_offering_id = %s", network_id, utcnow(), offering["id"])
+            "FROM ntwk_offering_service_map WHERE network_offering_id = %s",
+            network_id,
+            utcnow(),
+            offering["id"],
+        )
     row = call.cloud.row("SELECT * FROM networks WHERE id = %s", network_id)
     assert row is not None
     _event(call, row, "NETWORK.CREATE", "creating")
@@ -172,7 +289,9 @@ def delete_network(call: Call) -> Response:
     row = call.find("networks", "id")
     used = call.cloud.value(
         "SELECT COUNT(*) FROM nics n JOIN vm_instance vm ON vm.id = n.instance_id WHERE n.network_id = %s "
-        "AND n.removed IS NULL AND vm.removed IS NULL AND vm.type = 'User'", row["id"])
+        "AND n.removed IS NULL AND vm.removed IS NULL AND vm.type = 'User'",
+        row["id"],
+    )
     if used:
         raise ApiError(PARAM_ERROR, f"Can't delete the network, not all user vms are expunged. Vm count: {used}")
 
@@ -186,11 +305,17 @@ def delete_network(call: Call) -> Response:
         _event(call, row, "NETWORK.DELETE", "deleting")
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(
-        call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Network", row["id"], work)}
+    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Network", row["id"], work)}
 
 
 def _event(call: Call, row: Row, kind: str, doing: str) -> None:
     alerts.add_event(
-        call.server, kind, f"Successfully completed {doing} network {row['name']}", user_id=call.caller.user_id,
-        account_id=row["account_id"], domain_id=row["domain_id"], resource_id=row["id"], resource_type="Network")
+        call.server,
+        kind,
+        f"Successfully completed {doing} network {row['name']}",
+        user_id=call.caller.user_id,
+        account_id=row["account_id"],
+        domain_id=row["domain_id"],
+        resource_id=row["id"],
+        resource_type="Network",
+    )

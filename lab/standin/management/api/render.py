@@ -1,4 +1,5 @@
 """Answers as JSON or XML."""
+
 from __future__ import annotations
 
 import json

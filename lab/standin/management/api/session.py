@@ -2,6 +2,7 @@
 
 [CloudStack 4.22 server/.../api/ApiServer.verifyRequest, ApiServlet; error texts as seen]
 """
+
 from __future__ import annotations
 
 import base64
@@ -26,7 +27,8 @@ SESSION_SECONDS = 1800
 USER_QUERY = (
     "SELECT u.*, a.account_name, a.type AS account_type, a.domain_id, a.state AS account_state, d.path AS domain_path, "
     "d.uuid AS domain_uuid FROM user u JOIN account a ON a.id = u.account_id JOIN domain d ON d.id = a.domain_id "
-    "WHERE u.removed IS NULL AND ")
+    "WHERE u.removed IS NULL AND "
+)
 
 
 class NotVerified(Exception):
@@ -51,8 +53,14 @@ class Sessions:
             raise NotVerified
         self._check_origin(user, address)
         return Caller(
-            user["id"], user["username"], user["account_id"], user["account_name"], user["account_type"],
-            user["domain_id"], user["domain_path"])
+            user["id"],
+            user["username"],
+            user["account_id"],
+            user["account_name"],
+            user["account_type"],
+            user["domain_id"],
+            user["domain_path"],
+        )
 
     def login(self, parameters: dict[str, str], address: str) -> tuple[dict[str, Any], str]:
         """Open a session; returns the answer and the cookie's value.
@@ -65,17 +73,27 @@ class Sessions:
         row = self._server.cloud.row(USER_QUERY + "u.username = %s AND d.path = %s", name, path)
         domain_id = self._server.cloud.value("SELECT id FROM domain WHERE path = %s AND removed IS NULL", path) or 1
         if row is None or not passwords.matches(parameters.get("password", ""), row["password"] or ""):
-            raise LoginFailed(
-                f"Failed to authenticate user {name} in domain {domain_id}; please provide valid credentials")
+            raise LoginFailed(f"Failed to authenticate user {name} in domain {domain_id}; please provide valid credentials")
         self._check_origin(row, address)
         session, key = f"node0{secrets.token_hex(13)}.node0", base64.urlsafe_b64encode(secrets.token_bytes(20)).decode()
         self._sessions[session] = (key, row["id"])
         return {
-            "username": row["username"], "userid": row["uuid"], "domainid": row["domain_uuid"],
-            "timeout": SESSION_SECONDS, "account": row["account_name"], "firstname": row["firstname"],
-            "lastname": row["lastname"], "type": str(row["account_type"]), "timezone": row["timezone"] or "UTC",
-            "timezoneoffset": "0.0", "registered": "false", "sessionkey": key, "is2faenabled": "false",
-            "is2faverified": "true", "issuerfor2fa": "CloudStack"}, session
+            "username": row["username"],
+            "userid": row["uuid"],
+            "domainid": row["domain_uuid"],
+            "timeout": SESSION_SECONDS,
+            "account": row["account_name"],
+            "firstname": row["firstname"],
+            "lastname": row["lastname"],
+            "type": str(row["account_type"]),
+            "timezone": row["timezone"] or "UTC",
+            "timezoneoffset": "0.0",
+            "registered": "false",
+            "sessionkey": key,
+            "is2faenabled": "false",
+            "is2faverified": "true",
+            "issuerfor2fa": "CloudStack",
+        }, session
 
     def logout(self, cookie: str) -> None:
         """Close a session."""
@@ -104,13 +122,10 @@ class Sessions:
     def _check_origin(self, user: Row, address: str) -> None:
         if configuration.value(self._server, "api.source.cidr.checks.enabled", "true").lower() != "true":
             return
-        allowed = configuration.account_value(
-            self._server, "api.allowed.source.cidr.list", user["account_id"], "0.0.0.0/0,::/0")
+        allowed = configuration.account_value(self._server, "api.allowed.source.cidr.list", user["account_id"], "0.0.0.0/0,::/0")
         if not in_networks(address, allowed):
-            log.warning(
-                "Request by account '%s' was denied since %s does not match %s", user["account_name"], address, allowed)
-            log.debug(
-                "The user '%s' is not allowed to execute commands from ip address '%s'.", user["username"], address)
+            log.warning("Request by account '%s' was denied since %s does not match %s", user["account_name"], address, allowed)
+            log.debug("The user '%s' is not allowed to execute commands from ip address '%s'.", user["username"], address)
             raise NotVerified
 
 
@@ -123,7 +138,9 @@ def signature(parameters: dict[str, str], secret: str) -> str:
     """
     text = "&".join(
         f"{key}={urllib.parse.quote(value, safe='*').replace('~', '%7E')}"
-        for key, value in sorted(parameters.items()) if key != "signature").lower()
+        for key, value in sorted(parameters.items())
+        if key != "signature"
+    ).lower()
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 

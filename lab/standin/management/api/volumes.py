@@ -1,4 +1,5 @@
 """Volumes and snapshots. They are rows only."""
+
 from __future__ import annotations
 
 import uuid
@@ -20,15 +21,30 @@ def list_volumes(call: Call) -> Response:
     """Return volumes, newest first."""
     vm = call.maybe("vm_instance", "virtualmachineid")
     zone = call.maybe("data_center", "zoneid")
-    rows = visible(call, call.cloud.rows(
-        "SELECT v.* FROM volumes v LEFT JOIN vm_instance vm ON vm.id = v.instance_id WHERE v.removed IS NULL "
-        "AND v.state NOT IN ('Destroy', 'Expunging', 'Expunged') AND (vm.id IS NULL OR vm.type = 'User') "
-        "ORDER BY v.id DESC"))
-    return call.page([volume(call, row) for row in rows if (
-        call.text("id") in ("", row["uuid"]) and call.text("name") in ("", row["name"])
-        and call.text("type").upper() in ("", row["volume_type"]) and call.text("state").lower() in ("", row["state"].lower())
-        and (vm is None or row["instance_id"] == vm["id"]) and (zone is None or row["data_center_id"] == zone["id"])
-        and call.matches(row["name"]))], "volume")
+    rows = visible(
+        call,
+        call.cloud.rows(
+            "SELECT v.* FROM volumes v LEFT JOIN vm_instance vm ON vm.id = v.instance_id WHERE v.removed IS NULL "
+            "AND v.state NOT IN ('Destroy', 'Expunging', 'Expunged') AND (vm.id IS NULL OR vm.type = 'User') "
+            "ORDER BY v.id DESC"
+        ),
+    )
+    return call.page(
+        [
+            volume(call, row)
+            for row in rows
+            if (
+                call.text("id") in ("", row["uuid"])
+                and call.text("name") in ("", row["name"])
+                and call.text("type").upper() in ("", row["volume_type"])
+                and call.text("state").lower() in ("", row["state"].lower())
+                and (vm is None or row["instance_id"] == vm["id"])
+                and (zone is None or row["data_center_id"] == zone["id"])
+                and call.matches(row["name"])
+            )
+        ],
+        "volume",
+    )
 
 
 def volume(call: Call, row: Row) -> Response:
@@ -37,18 +53,41 @@ def volume(call: Call, row: Row) -> Response:
     offering, pool = call.look_up("disk_offering", row["disk_offering_id"]), call.look_up("storage_pool", row["pool_id"])
     template = call.look_up("vm_template", row["template_id"])
     is_data = row["volume_type"] == "DATADISK"
-    return present({
-        "id": row["uuid"], "name": row["name"], **zone_names(call, row["data_center_id"]), "type": row["volume_type"],
-        "deviceid": row["device_id"] if vm else None, "virtualmachineid": vm.get("uuid"), "vmname": vm.get("name"),
-        "vmdisplayname": vm.get("display_name"), "vmstate": vm.get("state"), "vmtype": vm.get("type"),
-        "provisioningtype": row["provisioning_type"], "size": row["size"], "created": when(row["created"]),
-        "state": row["state"], **owner(call, row), "storagetype": "shared", "hypervisor": vm.get("hypervisor_type"),
-        "diskofferingid": offering.get("uuid") if is_data else None,
-        "diskofferingname": offering.get("name") if is_data else None, "storage": pool.get("name"),
-        "storageid": pool.get("uuid"), "attached": when(row["attached"]), "destroyed": False,
-        "templateid": template.get("uuid"), "templatename": template.get("name"), "isextractable": True,
-        "path": row["path"], "displayvolume": bool(row["display_volume"]), "quiescevm": False, "tags": [],
-        "hasannotations": False})
+    return present(
+        {
+            "id": row["uuid"],
+            "name": row["name"],
+            **zone_names(call, row["data_center_id"]),
+            "type": row["volume_type"],
+            "deviceid": row["device_id"] if vm else None,
+            "virtualmachineid": vm.get("uuid"),
+            "vmname": vm.get("name"),
+            "vmdisplayname": vm.get("display_name"),
+            "vmstate": vm.get("state"),
+            "vmtype": vm.get("type"),
+            "provisioningtype": row["provisioning_type"],
+            "size": row["size"],
+            "created": when(row["created"]),
+            "state": row["state"],
+            **owner(call, row),
+            "storagetype": "shared",
+            "hypervisor": vm.get("hypervisor_type"),
+            "diskofferingid": offering.get("uuid") if is_data else None,
+            "diskofferingname": offering.get("name") if is_data else None,
+            "storage": pool.get("name"),
+            "storageid": pool.get("uuid"),
+            "attached": when(row["attached"]),
+            "destroyed": False,
+            "templateid": template.get("uuid"),
+            "templatename": template.get("name"),
+            "isextractable": True,
+            "path": row["path"],
+            "displayvolume": bool(row["display_volume"]),
+            "quiescevm": False,
+            "tags": [],
+            "hasannotations": False,
+        }
+    )
 
 
 def _own(call: Call, table: str, parameter: str = "id") -> Row:
@@ -62,12 +101,21 @@ def _submit(call: Call, row: Row, kind: str, instance: str, work: Callable[[], R
     def run() -> Response:
         result = work()
         alerts.add_event(
-            call.server, kind, f"Successfully completed {kind} for {row['name']}", user_id=call.caller.user_id,
-            account_id=row["account_id"], domain_id=row["domain_id"], resource_id=row["id"], resource_type=instance)
+            call.server,
+            kind,
+            f"Successfully completed {kind} for {row['name']}",
+            user_id=call.caller.user_id,
+            account_id=row["account_id"],
+            domain_id=row["domain_id"],
+            resource_id=row["id"],
+            resource_type=instance,
+        )
         return result
 
-    return {"id": row["uuid"], "jobid": call.jobs.submit(
-        call.name, call.parameters, call.caller.user_id, call.caller.account_id, instance, row["id"], run)}
+    return {
+        "id": row["uuid"],
+        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, instance, row["id"], run),
+    }
 
 
 def _now(call: Call, row: Row) -> Response:
@@ -81,15 +129,34 @@ def create_volume(call: Call) -> Response:
     name = call.text("name") or f"DATA-{uuid.uuid4().hex[:8]}"
     size = call.number("size", 0) * GIB or offering["disk_size"]
     volume_id = call.cloud.insert(
-        "volumes", account_id=call.caller.account_id, domain_id=call.caller.domain_id, name=name,
-        uuid=str(uuid.uuid4()), size=size, data_center_id=zone["id"], volume_type="DATADISK",
-        disk_offering_id=offering["id"], recreatable=0, created=utcnow(), state="Allocated", update_count=0,
-        display_volume=1, provisioning_type=offering["provisioning_type"])
+        "volumes",
+        account_id=call.caller.account_id,
+        domain_id=call.caller.domain_id,
+        name=name,
+        uuid=str(uuid.uuid4()),
+        size=size,
+        data_center_id=zone["id"],
+        volume_type="DATADISK",
+        disk_offering_id=offering["id"],
+        recreatable=0,
+        created=utcnow(),
+        state="Allocated",
+        update_count=0,
+        display_volume=1,
+        provisioning_type=offering["provisioning_type"],
+    )
     row = call.cloud.row("SELECT * FROM volumes WHERE id = %s", volume_id)
     assert row is not None
     alerts.add_usage(
-        call.server, "VOLUME.CREATE", account_id=row["account_id"], zone_id=zone["id"], resource_id=volume_id,
-        resource_name=name, offering_id=offering["id"], size=size)
+        call.server,
+        "VOLUME.CREATE",
+        account_id=row["account_id"],
+        zone_id=zone["id"],
+        resource_id=volume_id,
+        resource_name=name,
+        offering_id=offering["id"],
+        size=size,
+    )
     return _submit(call, row, "VOLUME.CREATE", "Volume", lambda: _now(call, row))
 
 
@@ -102,11 +169,17 @@ def attach_volume(call: Call) -> Response:
 
     def work() -> Response:
         last = call.cloud.value("SELECT MAX(device_id) FROM volumes WHERE instance_id = %s AND removed IS NULL", vm["id"])
-        pool = call.cloud.value(
-            "SELECT pool_id FROM volumes WHERE instance_id = %s AND volume_type = 'ROOT' LIMIT 1", vm["id"])
+        pool = call.cloud.value("SELECT pool_id FROM volumes WHERE instance_id = %s AND volume_type = 'ROOT' LIMIT 1", vm["id"])
         call.cloud.update(
-            "volumes", row["id"], instance_id=vm["id"], device_id=call.number("deviceid", (last or 0) + 1),
-            attached=utcnow(), state="Ready", pool_id=row["pool_id"] or pool, path=row["path"] or str(uuid.uuid4()))
+            "volumes",
+            row["id"],
+            instance_id=vm["id"],
+            device_id=call.number("deviceid", (last or 0) + 1),
+            attached=utcnow(),
+            state="Ready",
+            pool_id=row["pool_id"] or pool,
+            path=row["path"] or str(uuid.uuid4()),
+        )
         return _now(call, row)
 
     return _submit(call, row, "VOLUME.ATTACH", "Volume", work)
@@ -134,8 +207,14 @@ def delete_volume(call: Call) -> Response:
         raise ApiError(PARAM_ERROR, "Please specify a volume that is not attached to any VM.")
     call.cloud.update("volumes", row["id"], state="Expunged", removed=utcnow())
     alerts.add_event(
-        call.server, "VOLUME.DELETE", f"Successfully completed deleting volume {row['name']}",
-        account_id=row["account_id"], domain_id=row["domain_id"], resource_id=row["id"], resource_type="Volume")
+        call.server,
+        "VOLUME.DELETE",
+        f"Successfully completed deleting volume {row['name']}",
+        account_id=row["account_id"],
+        domain_id=row["domain_id"],
+        resource_id=row["id"],
+        resource_type="Volume",
+    )
     return success()
 
 
@@ -146,10 +225,23 @@ def create_snapshot(call: Call) -> Response:
     vm = call.look_up("vm_instance", row["instance_id"])
     name = call.text("name") or f"{vm.get('name', 'detached')}_{row['name']}_{utcnow():%Y%m%d%H%M%S}"
     snapshot_id = call.cloud.insert(
-        "snapshots", data_center_id=row["data_center_id"], account_id=row["account_id"], domain_id=row["domain_id"],
-        volume_id=row["id"], disk_offering_id=row["disk_offering_id"], status="Allocated", name=name,
-        uuid=str(uuid.uuid4()), snapshot_type=0, type_description="MANUAL", size=row["size"], created=utcnow(),
-        hypervisor_type=vm.get("hypervisor_type", "None"), version="2.2", location_type="SECONDARY")
+        "snapshots",
+        data_center_id=row["data_center_id"],
+        account_id=row["account_id"],
+        domain_id=row["domain_id"],
+        volume_id=row["id"],
+        disk_offering_id=row["disk_offering_id"],
+        status="Allocated",
+        name=name,
+        uuid=str(uuid.uuid4()),
+        snapshot_type=0,
+        type_description="MANUAL",
+        size=row["size"],
+        created=utcnow(),
+        hypervisor_type=vm.get("hypervisor_type", "None"),
+        version="2.2",
+        location_type="SECONDARY",
+    )
     entry = call.cloud.row("SELECT * FROM snapshots WHERE id = %s", snapshot_id)
     assert entry is not None
 
@@ -166,13 +258,27 @@ def create_snapshot(call: Call) -> Response:
 def snapshot(call: Call, row: Row) -> Response:
     """Return one snapshot as it is listed."""
     source = call.look_up("volumes", row["volume_id"])
-    return present({
-        "id": row["uuid"], **owner(call, row), "snapshottype": row["type_description"] or TYPES.get(row["snapshot_type"]),
-        "volumeid": source.get("uuid"), "volumename": source.get("name"), "volumetype": source.get("volume_type"),
-        "created": when(row["created"]), "name": row["name"], "intervaltype": row["type_description"],
-        "locationtype": row["location_type"], "state": row["status"], "physicalsize": row["size"],
-        **zone_names(call, row["data_center_id"]), "revertable": False, "virtualsize": row["size"], "tags": [],
-        "hasannotations": False})
+    return present(
+        {
+            "id": row["uuid"],
+            **owner(call, row),
+            "snapshottype": row["type_description"] or TYPES.get(row["snapshot_type"]),
+            "volumeid": source.get("uuid"),
+            "volumename": source.get("name"),
+            "volumetype": source.get("volume_type"),
+            "created": when(row["created"]),
+            "name": row["name"],
+            "intervaltype": row["type_description"],
+            "locationtype": row["location_type"],
+            "state": row["status"],
+            "physicalsize": row["size"],
+            **zone_names(call, row["data_center_id"]),
+            "revertable": False,
+            "virtualsize": row["size"],
+            "tags": [],
+            "hasannotations": False,
+        }
+    )
 
 
 @command("listSnapshots")
@@ -180,9 +286,19 @@ def list_snapshots(call: Call) -> Response:
     """Return snapshots, newest first."""
     source = call.maybe("volumes", "volumeid")
     rows = visible(call, call.cloud.rows("SELECT * FROM snapshots WHERE removed IS NULL ORDER BY id DESC"))
-    return call.page([snapshot(call, row) for row in rows if (
-        call.text("id") in ("", row["uuid"]) and call.text("name") in ("", row["name"])
-        and (source is None or row["volume_id"] == source["id"]) and call.matches(row["name"]))], "snapshot")
+    return call.page(
+        [
+            snapshot(call, row)
+            for row in rows
+            if (
+                call.text("id") in ("", row["uuid"])
+                and call.text("name") in ("", row["name"])
+                and (source is None or row["volume_id"] == source["id"])
+                and call.matches(row["name"])
+            )
+        ],
+        "snapshot",
+    )
 
 
 @command("deleteSnapshot")
