@@ -80,9 +80,11 @@ def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) ->
 
 
 @contextlib.contextmanager
-def temporary(source: Host, target: Host, schemas: Sequence[str]) -> Iterator[Access]:
+def temporary(source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False) -> Iterator[Access]:
     """The account, for the time of the block; leftovers of an interrupted copy go first.
 
+    Args:
+        replication: may also read the binary log.
     Raises:
         StepFailed: the original takes no connections over the network.
     """
@@ -99,6 +101,8 @@ def temporary(source: Host, target: Host, schemas: Sequence[str]) -> Iterator[Ac
         opened.execute(f"CREATE USER {account} {server.dialect.password_clause} REQUIRE {require}", [password.reveal()])
         for grant in read_grants(server, schemas, account):
             opened.execute(grant)
+        if replication:
+            opened.execute(f"GRANT {server.dialect.replication_grant} ON *.* TO {account}")
         port = int(opened.value("SELECT @@GLOBAL.port"))
         certificate = authority(source, opened) if tls else None
     try:

@@ -196,10 +196,21 @@ def compare_sides(
         cancel.check()
     if tables is not None:
         common = [table for table in common if (table.schema, table.name) in tables]
-    _rows(left, right, common, verdict, cancel, progress)
+    _compare_parts(left, right, _ranges(left, common), verdict, cancel, progress)
     verdict.tables = len(common)
     verdict.bytes = sum(table.data_bytes for table in common)
     verdict.differences.sort(key=lambda found: (found.schema, found.object, found.kind))
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+def compare_ranges(left: Side, right: Side, parts: Sequence[Range], *, cancel: CancelToken, progress: Callable[[str], None]) -> Comparison:
+    """Compare some rows only, through sessions that are open already."""
+    started = time.monotonic()
+    verdict = Comparison(left.server.name, right.server.name)
+    _compare_parts(left, right, parts, verdict, cancel, progress)
+    verdict.tables = len({part.table.full_name for part in parts})
+    verdict.bytes = sum(part.weight for part in parts)
     verdict.seconds = round(time.monotonic() - started, 3)
     return verdict
 
@@ -209,7 +220,7 @@ def _definitions(left: Side, right: Side, name: str, verdict: Comparison) -> lis
     portable = left.server.family != right.server.family or left.server.version[:2] != right.server.version[:2]
     here = left.ask(lambda opened: structure.read(opened, name, portable=portable))
     there = right.ask(lambda opened: structure.read(opened, name, portable=portable))
-    tables = left.ask(lambda opened: schema.read_tables(opened, name)) if _exists(left, name) else None
+    tables = left.ask(lambda opened: schema.read_tables(opened, name, create=False)) if _exists(left, name) else None
     ours, theirs = here.result(), there.result()
     if not ours and not theirs:
         return []
@@ -278,10 +289,9 @@ def _same_columns(table: schema.Table, ours: structure.Objects, theirs: structur
     return not odd
 
 
-def _rows(
-    left: Side, right: Side, tables: Sequence[schema.Table], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
+def _compare_parts(
+    left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
 ) -> None:
-    parts = _ranges(left, tables)
     total = sum(part.weight for part in parts) or 1
     waiting = [(part, left.ask(_sum_of(part, left)), right.ask(_sum_of(part, right))) for part in parts]
     done = 0

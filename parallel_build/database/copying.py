@@ -160,6 +160,12 @@ def empty(target: Host, schemas: Sequence[str]) -> None:
     leftovers.forget(target, schemas)
 
 
+def finished(target: Host) -> bool:
+    """Whether the last copy to this server came to its end."""
+    record = leftovers.read_record(target)
+    return bool(record and record.finished)
+
+
 def _recreate(opened: Session, name: str) -> None:
     if not schema.existing(opened, [name]):
         opened.execute(f"CREATE DATABASE {quote(name)}")

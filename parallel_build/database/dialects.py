@@ -37,7 +37,7 @@ class Dialect:
         options: names of the CHANGE options, keyed by meaning.
         status_fields: names of the replica status fields, keyed by meaning.
         gtid_position: expression for the transactions executed so far, None where there is nothing usable.
-        wait_for_position: function call that waits for a file and position; `%s` are file, position, seconds.
+        wait_for_position: function call that waits for a file and position; `%s` are file, position, seconds, channel.
         replication_grant: privilege of a replica's account.
         status_grant: privilege to read the binary log position.
         password_clause: how CREATE USER takes a password; `%s` is the clear text.
@@ -117,7 +117,7 @@ _MYSQL_8_0 = Dialect(
     options=_SOURCE_OPTIONS,
     status_fields=_SOURCE_FIELDS,
     gtid_position="@@GLOBAL.gtid_executed",
-    wait_for_position="SOURCE_POS_WAIT(%s, %s, %s)",
+    wait_for_position="SOURCE_POS_WAIT(%s, %s, %s, %s)",
     replication_grant="REPLICATION SLAVE",
     status_grant="REPLICATION CLIENT",
     password_clause="IDENTIFIED WITH caching_sha2_password BY %s",  # noqa: S106 - a clause
@@ -145,7 +145,7 @@ DIALECTS: tuple[Dialect, ...] = (
         options=_MASTER_OPTIONS,
         status_fields=_MASTER_FIELDS,
         gtid_position="@@GLOBAL.gtid_binlog_pos",
-        wait_for_position="MASTER_POS_WAIT(%s, %s, %s)",
+        wait_for_position="MASTER_POS_WAIT(%s, %s, %s, %s)",
         replication_grant="REPLICATION SLAVE",
         status_grant="BINLOG MONITOR",
         password_clause="IDENTIFIED BY %s",  # noqa: S106 - a clause

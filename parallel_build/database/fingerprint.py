@@ -77,7 +77,8 @@ class Range:
     @property
     def words(self) -> str:
         """For a report."""
-        return self.where.replace("`", "") or "all rows"
+        words = self.where.replace("`", "") or "all rows"
+        return words if len(words) <= 80 else f"{words[:70]}...)"
 
 
 def hint(table: Table) -> str:

@@ -149,8 +149,12 @@ def read(session: Session, schema: str) -> Schema:
     return Schema(schema, character_set, collation, read_tables(session, schema), read_codes(session, schema))
 
 
-def read_tables(session: Session, schema: str) -> tuple[Table, ...]:
-    """Read a schema's base tables, in the order of their names."""
+def read_tables(session: Session, schema: str, *, create: bool = True) -> tuple[Table, ...]:
+    """Read a schema's base tables, in the order of their names.
+
+    Args:
+        create: also read each table's CREATE TABLE.
+    """
     listed = session.rows(
         "SELECT TABLE_NAME AS n, TABLE_TYPE AS t, ENGINE AS e, COALESCE(TABLE_ROWS, 0) AS r, COALESCE(DATA_LENGTH, 0) AS d, "
         "COALESCE(INDEX_LENGTH, 0) AS i FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
@@ -170,7 +174,7 @@ def read_tables(session: Session, schema: str) -> tuple[Table, ...]:
             schema=schema,
             name=row["n"],
             engine=str(row["e"]),
-            create=_create(session, "TABLE", schema, row["n"], "Create Table"),
+            create=_create(session, "TABLE", schema, row["n"], "Create Table") if create else "",
             columns=tuple(columns.get(row["n"], ())),
             primary_key=tuple(keys.get(row["n"], ())),
             estimated_rows=int(row["r"]),
