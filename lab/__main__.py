@@ -141,13 +141,13 @@ def _fault(lab: Lab, arguments: argparse.Namespace) -> int:
 def _checksums(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
     with sessions(lab) as opened:
-        found = checksums.read(opened)
+        found = checksums.read(opened, arguments.rows)
     if arguments.compare is None:
         print(json.dumps(found, indent=1))
         return 0
-    others, written = checksums.differences(arguments.compare, found)
-    print(json.dumps({"tables": len(found), "different": others, "written_by_running_servers": written}, indent=1))
-    return EXIT_DIFFERENT if others else 0
+    differences = checksums.compare(arguments.compare, found)
+    print(json.dumps(differences.document(), indent=1))
+    return EXIT_DIFFERENT if differences.different else 0
 
 
 def _machine(lab: Lab, name: str) -> Machine:
@@ -235,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("key", nargs="?")
     sub.add_argument("value", nargs="?")
     sub = command("checksums", _checksums, "checksum of every table of the original's databases")
+    sub.add_argument("--rows", action="store_true", help="of tables that running servers write, each row")
     sub.add_argument("--compare", type=Path, metavar="FILE", help="what an earlier `checksums` printed; exit code 3 if others differ")
     return parser
 
