@@ -13,7 +13,8 @@ Outputs: the inputs, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import pulumi
@@ -40,6 +41,18 @@ class Resolved(Protocol):
     @property
     def site(self) -> pulumi.Output[str]:
         """The resolved stack as JSON text, a secret."""
+
+
+LONGEST = 120  # characters; the CLI cuts longer texts off in a preview
+
+
+def lines(actions: Sequence[str]) -> list[str]:
+    """The actions for a reader of the preview: a long one goes on in further lines, so that nothing of it is cut off."""
+    return [
+        line
+        for action in actions
+        for line in textwrap.wrap(action, LONGEST, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    ]
 
 
 class StepResource(pulumi.CustomResource):
@@ -70,7 +83,7 @@ class StepResource(pulumi.CustomResource):
         stack: Resolved,
         *,
         parameters: Mapping[str, Any] | None = None,
-        rehearsed: str = "",
+        rehearsed: str = "not rehearsed",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         if not is_registered(self.STEP):
@@ -83,8 +96,8 @@ class StepResource(pulumi.CustomResource):
         inputs = {
             "site": stack.site,
             "parameters": dict(parameters or {}),
-            "plan": step.plan(stack.configuration),
-            "undo": step.undo(stack.configuration),
+            "plan": lines(step.plan(stack.configuration)),
+            "undo": lines(step.undo(stack.configuration)),
             "rehearsed": rehearsed,
             "result": None,
             "status": None,
