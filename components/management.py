@@ -10,8 +10,11 @@ from components.resources import ManagementInstalled
 from components.stack import Stack
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 
+# CloudStack's unit wants a database server of its own machine, and one with cloud/cloud would be taken for the cloud's by a server that can't
+# read its db.properties: where an image brings one, it must not start.
+DATABASES = ("mariadb.service", "mysql.service", "mysqld.service")
 # Masked before a package is there: Debian's packages start their services as soon as they are installed.
-FENCED = Content(masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service"))
+FENCED = Content(masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service", *DATABASES))
 
 
 class ManagementServers(pulumi.ComponentResource):

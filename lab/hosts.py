@@ -24,6 +24,7 @@ T = TypeVar("T")
 # A package must not start its service before the set-up commands have run [Debian policy 9.3.3.2]; removed when they have.
 NO_STARTS = File("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
 
+DATABASE_UNITS = ("mariadb.service", "mysql.service", "mysqld.service")
 PACKAGES = {
     "management": ("cloudstack-management",),
     "source": (),
@@ -70,6 +71,8 @@ def create(
         files=(File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS, *files),
         packages=(*PACKAGES[machine.role], *packages),
         enabled_units=tuple(units),
+        # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
+        masked_units=() if units else DATABASE_UNITS,
     )
     container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning))
     inside = lab.original / machine.name / "root"
