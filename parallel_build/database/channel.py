@@ -138,6 +138,13 @@ def check(old: Session, new: Session, old_server: DatabaseServer, new_server: Da
             "a server ignores events that carry its own number",
             f"give {new_server.name} another server_id",
         )
+    identities = [require(opened, "server_uuid") for opened in (old, new)]
+    if identities[0] and identities[0] == identities[1]:
+        raise GuardFailed(
+            f"{old_server.name} and {new_server.name} both have server_uuid {identities[0]}",
+            "one is a copy of the other's machine or data folder, and MySQL refuses to replicate between the two",
+            f"stop the server on {new_server.name}, remove auto.cnf from its data folder, start it",
+        )
 
 
 def filters(schemas: Sequence[str]) -> list[str]:

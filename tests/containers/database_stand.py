@@ -101,6 +101,10 @@ class Stand:
         host = Host(Server(name=name, address=address), ssh, self.folder, public, self.cancel)
         self._hosts[name] = host
         self.wait(host)
+        if family == "mysql":
+            # The image's data folder was made once: every machine of it would have the same server_uuid.
+            host.run(["sh", "-c", "rm -f /var/lib/mysql/auto.cnf && systemctl restart mysql"], timeout=120)
+            self.wait(host)
         return host
 
     def wait(self, host: Host) -> None:
