@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pulumi
 
@@ -39,10 +40,15 @@ def declare(settings: Settings) -> None:
 TOLD = 32
 
 
-def main() -> None:
-    """Run as a Pulumi program; an expected failure ends it in its own words, without a traceback."""
+def run(program: Callable[[Settings], None]) -> None:
+    """Run a program on the stack's settings; an expected failure ends it in its own words, without a traceback."""
     try:
-        declare(read_settings())
+        program(read_settings())
     except ParallelBuildError as error:
         pulumi.log.error(str(error))
         sys.exit(TOLD)
+
+
+def main() -> None:
+    """The stack program."""
+    run(declare)

@@ -1,4 +1,4 @@
-"""DomainType: whether libvirt's guests run under KVM, found out once for a stack and kept in its state."""
+"""DomainType: under what, and with which processor, libvirt's guests run; found out once for a stack and kept in its state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provider.values import Values
 
 
 class DomainTypeHandler(Handler):
-    """Inputs: `uri` of libvirt. Outputs: `uri`, `type` (`kvm` or `qemu`)."""
+    """Inputs: `uri` of libvirt. Outputs: `uri`, `type` (`kvm` or `qemu`), `cpuMode`."""
 
     def check(self, operation: Operation, inputs: Values) -> list[Finding]:
         """A connection must be named."""
@@ -23,11 +23,11 @@ class DomainTypeHandler(Handler):
         """Start a guest and see."""
         uri = str(inputs["uri"])
         found = probe(uri, cancel=operation.session.cancel, progress=operation.tell)
-        return f"DomainType/{uri}", {"uri": uri, "type": found}
+        return f"DomainType/{uri}", {"uri": uri, "type": found.type, "cpuMode": found.cpu_mode}
 
     def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
         """The answer stays: another one would make libvirt's plugin replace every machine."""
-        return {"uri": inputs["uri"], "type": old_outputs["type"]}
+        return {**old_outputs, "uri": inputs["uri"]}
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
         """There is nothing to undo."""

@@ -18,7 +18,7 @@ from parallel_build.configuration import LibvirtPlatform, StackConfiguration
 from parallel_build.machines.provisioning import mac_address
 
 GIB = 1024**3
-# With emulation, the processor with everything it can emulate; under KVM, the host's own.
+# Where the configuration names the type: under emulation everything it can emulate, under KVM the host's own processor.
 CPU_MODES = {"qemu": "maximum", "kvm": "host-passthrough"}
 # Each would replace the machine.
 FIXED = [
@@ -27,18 +27,20 @@ FIXED = [
 
 
 class DomainType(pulumi.CustomResource):
-    """`cutover:index:DomainType`: whether guests run under KVM, found out when it is made and kept in the state.
+    """`cutover:index:DomainType`: under what guests run, found out when it is made and kept in the state.
 
     Inputs:
         uri: libvirt's connection.
     Outputs:
         type: `kvm` or `qemu`.
+        cpuMode: libvirt's processor mode.
     """
 
     type: pulumi.Output[str]
+    cpuMode: pulumi.Output[str]
 
     def __init__(self, resource_name: str, *, uri: str) -> None:
-        super().__init__("cutover:index:DomainType", resource_name, {"uri": uri, "type": None})
+        super().__init__("cutover:index:DomainType", resource_name, {"uri": uri, "type": None, "cpuMode": None})
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,12 @@ class Shared:
 
     Attributes:
         domain_type: `kvm` or `qemu`.
+        cpu_mode: libvirt's processor mode.
     """
 
     provider: libvirt.Provider
     domain_type: pulumi.Output[str]
+    cpu_mode: pulumi.Output[str]
     pool: libvirt.Pool
     base: libvirt.Volume
 
@@ -59,8 +63,12 @@ def foundation(stack: str, configuration: StackConfiguration) -> Shared:
     """The connection, the domain type, a storage pool, and the base image in it."""
     settings = _settings(configuration)
     provider = libvirt.Provider("libvirt", uri=settings.uri)
-    probed = settings.domain_type == "auto"
-    domain_type = DomainType("domain-type", uri=settings.uri).type if probed else pulumi.Output.from_input(settings.domain_type)
+    if settings.domain_type == "auto":
+        found = DomainType("domain-type", uri=settings.uri)
+        domain_type, cpu_mode = found.type, found.cpuMode
+    else:
+        domain_type = pulumi.Output.from_input(settings.domain_type)
+        cpu_mode = pulumi.Output.from_input(CPU_MODES[settings.domain_type])
     pool = libvirt.Pool(
         "pool",
         name=f"{stack}-parallel-build",
@@ -77,7 +85,7 @@ def foundation(stack: str, configuration: StackConfiguration) -> Shared:
         # Another image would replace the volume that every machine's disk is an overlay of.
         opts=pulumi.ResourceOptions(provider=provider, ignore_changes=["source"]),
     )
-    return Shared(provider, domain_type, pool, base)
+    return Shared(provider, domain_type, cpu_mode, pool, base)
 
 
 def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
@@ -113,7 +121,7 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
         machine="pc",  # the cloud-init image is an IDE disk
         vcpu=machine.cpus,
         memory=machine.memory,
-        cpu=libvirt.DomainCpuArgs(mode=shared.domain_type.apply(lambda found: CPU_MODES[found])),
+        cpu=libvirt.DomainCpuArgs(mode=shared.cpu_mode),
         autostart=True,
         kernel=str(settings.kernel) if settings.kernel else None,
         initrd=str(settings.initrd) if settings.initrd else None,

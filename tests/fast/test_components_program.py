@@ -58,7 +58,7 @@ class Providers(pulumi.runtime.Mocks):
         if args.typ.endswith(":SshHostKey"):
             outputs = {"privateKey": PRIVATE_KEY, "publicKey": f"ssh-ed25519 AAAA{args.name} {args.name}"}
         if args.typ.endswith(":DomainType"):
-            outputs = {"type": "qemu"}
+            outputs = {"type": "qemu", "cpuMode": "maximum"}
         return f"{args.name}-id", {**args.inputs, **outputs}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], None]:
