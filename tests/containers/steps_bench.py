@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load, load_secrets
 from parallel_build.connection import Connections
+from parallel_build.errors import Cancelled
 from parallel_build.evidence import RunFolder
 from parallel_build.machines import container, namespace
 from parallel_build.machines.provisioning import File, Provisioning
@@ -169,7 +169,7 @@ class Bench:
 def bench(root: Path) -> Iterator[Bench]:
     """A namespace with a bridge, deleted with everything in it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    space = f"bench-{os.getpid()}"
+    space = folder.name.replace("_", "-")
     new_key(folder / "operator")
 
     def ip(*words: str) -> None:
@@ -189,3 +189,28 @@ def bench(root: Path) -> Iterator[Bench]:
             container.delete(machines, name)
         ip("netns", "delete", space)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def interrupted(run: Callable[[Callable[[str], None]], Any], *, most: int = 40) -> list[str]:
+    """Run something again and again, cancelled at each line of progress that was not seen before, until it comes to its end.
+
+    Args:
+        run: given what is told of each line; what it raises passes through.
+        most: runs at most.
+    Returns:
+        The lines it was interrupted at.
+    """
+    seen: list[str] = []
+
+    def tell(line: str) -> None:
+        if line not in seen:
+            seen.append(line)
+            raise Cancelled(f"interrupted at: {line}")
+
+    for _ in range(most):
+        try:
+            run(tell)
+        except Cancelled:
+            continue
+        return seen
+    raise AssertionError(f"not at its end after {most} runs: {seen}")
