@@ -10,7 +10,7 @@ from parallel_build.configuration import NewMachine
 from parallel_build.connection import Connections, Host
 from parallel_build.database.session import find_socket, session
 from parallel_build.errors import ParallelBuildError
-from parallel_build.facts.original import clock_offset
+from parallel_build.facts.original import Clock, read_clock
 from parallel_build.site import Site
 
 
@@ -52,7 +52,7 @@ class NewFacts:
     variables: dict[str, str] = field(default_factory=dict)
     free_bytes: int = 0
     accounts: list[str] = field(default_factory=list)
-    clock_offsets: dict[str, float] = field(default_factory=dict)
+    clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -75,7 +75,7 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
         facts.problems.append(str(error))
     for machine in site.configuration.new_machines():
         try:
-            facts.clock_offsets[machine.name] = clock_offset(connections.host(machine))
+            facts.clocks[machine.name] = read_clock(connections.host(machine))
         except ParallelBuildError as error:
             facts.problems.append(str(error))
     for machine in site.configuration.new.management:

@@ -18,6 +18,14 @@ VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "Upl
 
 
 @dataclass(frozen=True)
+class Clock:
+    """How far a server's clock is ahead of this machine's, in seconds, and how wrong that reading may be."""
+
+    ahead: float
+    uncertain: float
+
+
+@dataclass(frozen=True)
 class OriginalFacts:
     """Facts of the original.
 
@@ -35,7 +43,7 @@ class OriginalFacts:
         bytes: data and indexes of the databases that travel.
         definers: accounts that views and routines are defined by.
         accounts: accounts of the database server, `user@host`.
-        clock_offsets: server name -> seconds it is ahead of this machine.
+        clocks: by server name.
         problems: facts that could not be read, with the reason.
     """
 
@@ -53,7 +61,7 @@ class OriginalFacts:
     bytes: int = 0
     definers: list[str] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
-    clock_offsets: dict[str, float] = field(default_factory=dict)
+    clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -79,28 +87,27 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         found["templates"] = [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)]
     except ParallelBuildError as error:
         problems.append(str(error))
-    offsets = {}
+    clocks = {}
     for server in site.configuration.original_servers():
         try:
-            offsets[server.name] = clock_offset(connections.host(server))
+            clocks[server.name] = read_clock(connections.host(server))
         except ParallelBuildError as error:
             problems.append(str(error))
-    return OriginalFacts(**found, clock_offsets=offsets, problems=problems)
+    return OriginalFacts(**found, clocks=clocks, problems=problems)
 
 
-def clock_offset(host: Host) -> float:
-    """Seconds that a server's clock is ahead of this machine's, good to half the round trip."""
-    best: tuple[float, float] | None = None
+def read_clock(host: Host) -> Clock:
+    """Read a server's clock; the quickest of three questions counts, half its round trip is the uncertainty."""
+    best: Clock | None = None
     for _ in range(3):
         began = time.time()
         text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
-        ended = time.time()
-        trip = ended - began
-        if best is None or trip < best[0]:
-            best = (trip, float(text) - (began + trip / 2))
+        half = (time.time() - began) / 2
+        if best is None or half < best.uncertain:
+            best = Clock(float(text) - (began + half), half)
     if best is None:
         raise ConnectionFailed(f"{host.name} does not tell its time")
-    return best[1]
+    return best
 
 
 def _from_database(database: Session) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from parallel_build import guards
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
-from parallel_build.facts.original import OriginalFacts
+from parallel_build.facts.original import Clock, OriginalFacts
 from tests.fast.sites import site
 
 MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]
@@ -24,14 +24,14 @@ GOOD_OLD = OriginalFacts(
     variables={"log_bin": "ON", "binlog_format": "ROW"},
     bytes=10_000_000,
     definers=["cloud@localhost"],
-    clock_offsets={"oldms1": 0.1},
+    clocks={"oldms1": Clock(0.1, 0.01)},
 )
 GOOD_NEW = NewFacts(
     management=[ManagementFacts("newms1", units=MASKED, addresses=["10.91.0.41"])],
     tables={"cloud": 0, "cloud_usage": 0},
     free_bytes=10_000_000_000,
     accounts=["cloud@localhost"],
-    clock_offsets={"newms1": -0.2},
+    clocks={"newms1": Clock(-0.2, 0.01)},
 )
 RUNNING = [UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)]
 
@@ -64,7 +64,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     ),
     "templates_are_ready": (replace(GOOD_OLD, templates=[]), GOOD_NEW, "not registered"),
     "no_cluster_replication": (replace(GOOD_OLD, variables={"wsrep_on": "ON"}), GOOD_NEW, "Galera"),
-    "clocks_agree": (replace(GOOD_OLD, clock_offsets={"oldms1": 1.5}), GOOD_NEW, "1.7 s"),
+    "clocks_agree": (replace(GOOD_OLD, clocks={"oldms1": Clock(1.5, 0.01)}), GOOD_NEW, "1.7 s"),
     "services_are_fenced": (GOOD_OLD, new(units=RUNNING), "running"),
     "databases_are_empty": (GOOD_OLD, replace(GOOD_NEW, tables={"cloud": 3, "cloud_usage": 0}), "3 tables"),
     "never_the_old_database": (GOOD_OLD, new(database_host="10.91.0.13"), "10.91.0.13"),
@@ -108,3 +108,8 @@ def test_all_failures_are_told_together() -> None:
         guards.check(site(), bad, new(local_database=True))
     for words in ("4.19.0.0", "StopVMCmd", "newms1", "nothing has been changed"):
         assert words in str(caught.value)
+
+
+def test_a_clock_that_was_read_slowly_is_not_called_wrong() -> None:
+    slow = replace(GOOD_OLD, clocks={"oldms1": Clock(1.5, 0.9)})
+    assert guards.failures(site(), slow, GOOD_NEW) == []
