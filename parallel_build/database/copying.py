@@ -25,6 +25,7 @@ from parallel_build.errors import ConnectionFailed, GuardFailed
 
 # Flushing at every commit is for data that exists nowhere else; the copy is checked, and the values are put back and proved.
 FAST_SETTINGS = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
+LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 
 
@@ -106,7 +107,7 @@ def copy(
         supported(old, new, "dump")
         _check_types(source, definitions)
         _make_room(target, opened, names)
-        space.check(target, opened, definitions, log=log)
+        folders = space.check(target, opened, definitions, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
         before = leftovers.change(opened, FAST_SETTINGS)
         fifos = f"{_pipe_folder(opened, target)}/{leftovers.UNIT}"
@@ -121,7 +122,7 @@ def copy(
     tools = remote.find_tools(target, new)
     try:
         with access.temporary(source, target, names) as way_in:
-            job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one)
+            job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders)
             remote.start(target, tools, new, way_in, job, fifos, owner)
             status = remote.follow(target, cancel, meter.tell)
     finally:
@@ -239,6 +240,7 @@ def _job(
     bytes_per_second: int | None,
     log: bool,
     one_by_one: bool,
+    folders: Sequence[str],
 ) -> dict[str, Any]:
     socket = find_socket(target)
     if socket is None:
@@ -262,6 +264,8 @@ def _job(
         "bytes_per_second": bytes_per_second or 0,
         "abandoned": remote.ABANDONED,
         "fifo_folder": fifos,
+        "folders": list(folders),
+        "low_space": LOW_SPACE,
         "fifo_mark": fifo_mark,
         "one_by_one": one_by_one,
         "parts": [

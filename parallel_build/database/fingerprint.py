@@ -2,8 +2,9 @@
 
 A row becomes one text: its columns' values in order, then the lengths of its texts and which columns are NULL, so that no two different rows
 give the same text ('a','b#' and 'a#','b'; NULL and 'NULL'; 'x' and 'x '). Its SHA-256 is cut to 64 bits, and a range of rows is the
-number of rows and the sum of these. (MySQL has had no MD5() of its own since 9.6, and with a processor's SHA instructions SHA-256 is quicker.) CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of
-CRCs does not see values swapped between rows.
+number of rows and the sum of these. (MySQL has had no MD5() of its own since 9.6, and with a processor's SHA instructions SHA-256 is
+quicker.) CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of CRCs does not see values swapped
+between rows.
 
 Values are taken so that no server's habits show: text and binary values as their bytes (a collation calls 'a' and 'A ' equal), FLOAT as
 DOUBLE (it is printed with six digits otherwise), BIT as a number, TIMESTAMP in UTC, long values by their own hash (max_allowed_packet).

@@ -126,7 +126,10 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
             continue
         last_seen = time.monotonic()
         text, _, unit_state = result.stdout.strip().rpartition("\n")
-        status: dict[str, Any] = json.loads(text or "{}")
+        ended = unit_state in ("inactive", "failed")
+        # It may have ended right after its status was read: the last word is what stands there now.
+        last = target.read(f"{RUN_FOLDER}/status.json") if ended else text.encode()
+        status: dict[str, Any] = json.loads(last or b"{}")
         if status:
             tell(status)
         if status.get("state") == "done":
@@ -137,7 +140,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
                 str(status["error"]),
                 "put that right, then run the same command again: it starts the copy anew",
             )
-        if unit_state in ("inactive", "failed"):
+        if ended:
             journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], timeout=30, ok=None).stdout
             raise StepFailed(
                 f"{target.name}: the copy's program ended without a word",

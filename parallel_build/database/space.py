@@ -26,8 +26,8 @@ def needed(definitions: Sequence[Schema], *, log: bool) -> tuple[int, int]:
     return round((data + keys) * GROWTH) + sorting + ROOM, (data if log else 0)
 
 
-def check(target: Host, opened: Session, definitions: Sequence[Schema], *, log: bool) -> None:
-    """Rule: the new server's disks hold the copy.
+def check(target: Host, opened: Session, definitions: Sequence[Schema], *, log: bool) -> list[str]:
+    """Rule: the new server's disks hold the copy. Returns the folders to watch meanwhile.
 
     Raises:
         GuardFailed: they don't; the message has what is there and what is needed.
@@ -50,3 +50,4 @@ def check(target: Host, opened: Session, definitions: Sequence[Schema], *, log: 
                 "data, keys, the sorting of the largest table's keys and the binary log",
                 f"give {target.name} a larger disk, or clear old event and usage rows before the window",
             )
+    return list(places)

@@ -346,6 +346,11 @@ class Copy:
         alive = os.path.join(self.folder, "alive")
         while not self.stopped.wait(0.25):
             self.write_status()
+            for folder in self.job["folders"]:
+                room = os.statvfs(folder)
+                if room.f_bavail * room.f_frsize < self.job["low_space"]:
+                    # A server that can't write its binary log waits without a word, and a session of its can't be ended then.
+                    self.fail("only %d MiB are left on the disk of %s" % (room.f_bavail * room.f_frsize >> 20, folder))
             if time.time() - os.stat(alive).st_mtime > self.job["abandoned"]:
                 self.fail("nobody watched the copy for %d s" % self.job["abandoned"])
 

@@ -1,0 +1,203 @@
+"""The copy on real servers: every type of value, a database in use, interruptions of every kind; nothing is left over and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Host
+from parallel_build.database import access, compare, copying, leftovers
+from parallel_build.database.session import session
+from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.machines import container
+from tests.containers.database_stand import Stand, roots, sql, stand
+
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
+SCHEMAS = ["damage", "bulk"]
+# How often the copy is killed at a random moment; 50 in a full run.
+KILLS = int(os.environ.get("PARALLEL_BUILD_KILLS", "6"))
+BULK = """
+DROP DATABASE IF EXISTS bulk;
+CREATE DATABASE bulk DEFAULT CHARACTER SET utf8mb3;
+USE bulk;
+CREATE TABLE event (
+  id bigint unsigned NOT NULL AUTO_INCREMENT, uuid varchar(40), type varchar(50) NOT NULL, description varchar(1024) CHARACTER SET utf8mb4 NOT NULL,
+  created datetime NOT NULL, amount double, PRIMARY KEY (id), UNIQUE KEY uc_uuid (uuid), KEY i_created (created), KEY i_type (type, created));
+INSERT INTO event (uuid, type, description, created, amount)
+  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT UUID(), ELT(1 + a.i % 3, 'VM.CREATE', 'VM.STOP', 'NET.CREATE'),
+  CONCAT('event ', a.i, ' of ', b.i, ' ünï 😀'), '2026-01-01' + INTERVAL a.i * b.i SECOND, a.i / b.i FROM n a, n b WHERE b.i <= 150;
+"""
+
+
+@pytest.fixture(scope="module", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host]]:
+    """An original with every type of value and some bulk, and a new server."""
+    old, new = request.param.split(" to ")
+    if not {old, new} <= roots().keys():
+        pytest.skip(f"no root file system with {old} and {new}")
+    with stand() as made:
+        source = made.add("olddb1", roots()[old], 13)
+        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2"})
+        commands = ["--commands"] if old == "mysql" else []
+        sql(source, (Path(__file__).with_name("damage") / "original.sql").read_text(), options=commands)
+        settings = "SET SESSION cte_max_recursion_depth = 100000;" if old == "mysql" else ""
+        sql(source, settings + BULK)
+        yield made, source, target
+
+
+def _copy(pair: tuple[Stand, Host, Host], cancel: CancelToken | None = None, **options: object) -> copying.CopyReport:
+    return copying.copy(
+        pair[1],
+        pair[2],
+        SCHEMAS,
+        threads=3,
+        cancel=cancel or CancelToken(),
+        progress=lambda text: None,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def _same(pair: tuple[Stand, Host, Host]) -> None:
+    verdict = compare.compare(pair[1], pair[2], SCHEMAS, threads=2, cancel=CancelToken(), progress=lambda text: None)
+    # MySQL keeps JSON in its own form and MariaDB as text, and each says in its own words what it checks of it.
+    assert verdict.same, [str(found) for found in verdict.differences]
+    assert verdict.rows == 150023
+
+
+def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
+    _, source, target = pair
+    with session(source) as opened:
+        assert opened.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [access.COPY_USER]) == 0
+    assert not target.run(["test", "-e", leftovers.RUN_FOLDER], timeout=30, ok=None).ok
+    assert target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
+    with session(target) as opened:
+        assert opened.value("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit") == 1
+        assert opened.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'LOAD DATA%%' AND ID <> CONNECTION_ID()") == []
+
+
+def test_copy_is_the_same_and_leaves_nothing(pair: tuple[Stand, Host, Host]) -> None:
+    copying.empty(pair[2], SCHEMAS)
+    report = _copy(pair)
+    assert report.rows == 150023
+    assert report.position is not None
+    assert report.locked_seconds < 1
+    _same(pair)
+    _nothing_left(pair)
+
+
+def test_second_copy_refuses_what_is_there(pair: tuple[Stand, Host, Host]) -> None:
+    with pytest.raises(GuardFailed, match="is not empty"):
+        _copy(pair)
+    _same(pair)
+
+
+def test_compressed_and_throttled_copy(pair: tuple[Stand, Host, Host]) -> None:
+    copying.empty(pair[2], SCHEMAS)
+    assert _copy(pair, compress=True, bytes_per_second=20 << 20).compressed
+    _same(pair)
+
+
+def test_empty_leaves_databases_with_their_character_set(pair: tuple[Stand, Host, Host]) -> None:
+    copying.empty(pair[2], SCHEMAS)
+    copying.empty(pair[2], SCHEMAS)
+    with session(pair[2]) as opened:
+        assert opened.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('damage', 'bulk')") == 0
+        row = opened.row("SELECT DEFAULT_CHARACTER_SET_NAME AS c FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'bulk'")
+        assert row == {"c": "utf8mb3"}
+
+
+def test_cancelled_copy_clears_up(pair: tuple[Stand, Host, Host]) -> None:
+    cancel = CancelToken()
+    threading.Timer(1.5, cancel.set, ["test"]).start()
+    with pytest.raises(Cancelled):
+        _copy(pair, cancel, bytes_per_second=2 << 20)
+    _nothing_left(pair)
+    copying.empty(pair[2], SCHEMAS)
+
+
+def test_disk_that_fills_up_ends_the_copy(pair: tuple[Stand, Host, Host]) -> None:
+    """The data folder moves to a small disk: too little is refused at once; filled up in the middle, the copy ends and can be repeated."""
+    made, _, target = pair
+    copying.empty(target, SCHEMAS)
+    unit = "mariadb" if target.run(["which", "mariadbd"], timeout=30, ok=None).ok else "mysql"
+    move = f"""
+systemctl stop {unit}
+mkdir -p /small && mount -t tmpfs -o size=2g tmpfs /small && cp -a /var/lib/mysql/. /small/ && chown mysql: /small && chmod 755 /small
+mount --bind /small /var/lib/mysql
+systemctl start {unit}"""
+    target.script(move, timeout=180)
+    made.wait(target)
+    try:
+        target.script("mount -o remount,size=$(( $(du -sm /small | cut -f1) + 100 ))m /small", timeout=30)
+        with pytest.raises(GuardFailed, match="are free in"):
+            _copy(pair)
+        target.script("mount -o remount,size=2g /small", timeout=30)
+        fill = "fallocate -l $(( $(df -B1 --output=avail /small | tail -1) - 41943040 )) /small/filler"
+        timer = threading.Timer(2.0, lambda: target.script(fill, timeout=60, ok=None))
+        timer.start()
+        with pytest.raises(StepFailed, match="MiB are left on the disk"):
+            _copy(pair, bytes_per_second=2 << 20)
+        timer.join()
+        _nothing_left(pair)
+        target.script("rm -f /small/filler", timeout=30)
+        _copy(pair)
+        _same(pair)
+    finally:
+        target.script(f"systemctl stop {unit}; umount /var/lib/mysql; umount /small; systemctl start {unit}", timeout=180)
+        made.wait(target)
+
+
+def _kill_worker(pair: tuple[Stand, Host, Host]) -> None:
+    pair[2].run(["systemctl", "kill", "--signal=KILL", leftovers.UNIT], timeout=30, ok=None)
+
+
+def _kill_readers(pair: tuple[Stand, Host, Host]) -> None:
+    with session(pair[1]) as opened:
+        for row in opened.rows("SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = %s", [access.COPY_USER]):
+            opened.execute(f"KILL {row['i']}")
+
+
+def _kill_target_server(pair: tuple[Stand, Host, Host]) -> None:
+    pair[2].run(["sh", "-c", "pkill -KILL -x mariadbd || pkill -KILL -x mysqld"], timeout=30, ok=None)
+
+
+def _cut_source(pair: tuple[Stand, Host, Host]) -> None:
+    container.cut_network(pair[0].machines(), "olddb1")
+
+
+KILLERS: list[Callable[[tuple[Stand, Host, Host]], None]] = [_kill_worker, _kill_readers, _kill_target_server, _cut_source]
+
+
+def test_killed_at_random_moments_it_completes_when_started_again(pair: tuple[Stand, Host, Host]) -> None:
+    made, source, target = pair
+    chance = random.Random(7)
+    with session(source) as opened:
+        before = opened.rows("CHECKSUM TABLE bulk.event, damage.everything")
+    for number in range(KILLS):
+        copying.empty(target, SCHEMAS)
+        killer = KILLERS[number % len(KILLERS)]
+        timer = threading.Timer(chance.uniform(0.2, 6.0), killer, [pair])
+        timer.start()
+        try:
+            _copy(pair, bytes_per_second=6 << 20)
+        except ParallelBuildError:
+            pass
+        finally:
+            timer.join()
+            container.restore_network(made.machines(), "olddb1")
+        for host in (source, target):
+            made.wait(host)
+        time.sleep(0.2)
+        if not copying.finished(target):
+            _copy(pair)
+        _same(pair)
+        _nothing_left(pair)
+    with session(source) as opened:
+        assert opened.rows("CHECKSUM TABLE bulk.event, damage.everything") == before
