@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
-from parallel_build.facts.original import clock_offset
+from parallel_build.facts.original import read_clock
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 DATA_FOLDER = "/var/lib/mysql"
@@ -107,7 +107,7 @@ def gather(host: Host) -> ServerFacts:
     except CommandFailed as error:
         # A command that root could not start at all: sudo's words say why.
         return ServerFacts(host.name, host.user, problem=error.cause or error.fact)
-    return parse(host.name, host.user, text, clock_offset(host))
+    return parse(host.name, host.user, text, read_clock(host).ahead)
 
 
 def parse(name: str, login: str, text: str, clock: float) -> ServerFacts:
