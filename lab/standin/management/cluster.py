@@ -58,7 +58,7 @@ class ClusterManager:
         """
         threshold = utcnow() - timedelta(seconds=self._threshold())
         for row in self._server.cloud.rows(
-            "SELECT * FROM mshost WHERE service_ip = %s AND msid <> %s AND removed IS NULL AND state = 'Up' AND last_update > %s",
+            "SELECT * FROM mshost WHERE service_ip = %s AND msid <> %s AND removed IS NULL AND state <> 'Down' AND last_update > %s",
             self._server.node_ip,
             self._server.msid,
             threshold,
@@ -120,7 +120,7 @@ class ClusterManager:
     def living(self) -> set[int]:
         """Return the msids of all servers that are Up and beat."""
         threshold = utcnow() - timedelta(seconds=self._threshold())
-        rows = self._server.cloud.rows("SELECT msid FROM mshost WHERE removed IS NULL AND state = 'Up' AND last_update > %s", threshold)
+        rows = self._server.cloud.rows("SELECT msid FROM mshost WHERE removed IS NULL AND state <> 'Down' AND last_update > %s", threshold)
         return {row["msid"] for row in rows}
 
     def call(self, msid: int, host_id: int, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class ClusterManager:
 
         Raises PeerUnreachable.
         """
-        row = self._server.cloud.row("SELECT * FROM mshost WHERE msid = %s AND state = 'Up'", msid)
+        row = self._server.cloud.row("SELECT * FROM mshost WHERE msid = %s AND state <> 'Down'", msid)
         if row is None:
             raise PeerUnreachable(f"management server {msid} is not up")
         body = json.dumps({"host": host_id, "name": name, "arguments": arguments})
@@ -175,7 +175,7 @@ class ClusterManager:
 
     def _beat(self) -> None:
         self._server.cloud.execute(
-            "UPDATE mshost SET last_update = %s, removed = NULL, alert_count = 0, state = 'Up' WHERE id = %s AND runid = %s",
+            "UPDATE mshost SET last_update = %s, removed = NULL, alert_count = 0, state = IF(state = 'Down', 'Up', state) WHERE id = %s AND runid = %s",
             utcnow(),
             self._server.mshost_id,
             self._server.runid,
@@ -185,7 +185,7 @@ class ClusterManager:
         server = self._server
         threshold = utcnow() - timedelta(seconds=self._threshold())
         peers = server.cloud.rows("SELECT * FROM mshost WHERE removed IS NULL AND id <> %s", server.mshost_id)
-        inactive = [row for row in peers if row["state"] == "Up" and row["last_update"] < threshold]
+        inactive = [row for row in peers if row["state"] != "Down" and row["last_update"] < threshold]
         if first:
             log.info("We are good, no orphan management server msid in host table is found")
             self._joined({"id": server.mshost_id, "service_ip": server.node_ip})
@@ -204,7 +204,7 @@ class ClusterManager:
             if not self._answers(row):
                 server.cloud.execute("UPDATE mshost SET state = 'Down' WHERE id = %s AND last_update < %s", row["id"], threshold)
         for row in peers:
-            up = row["state"] == "Up" and row not in inactive
+            up = row["state"] != "Down" and row not in inactive
             self._remember(row, up)
             if up and row["id"] not in self._known:
                 self._joined(row)

@@ -24,6 +24,7 @@ log = logging.getLogger("o.a.c.f.j.i.AsyncJobManagerImpl")
 
 IN_PROGRESS, SUCCEEDED, FAILED = 0, 1, 2
 WORKERS = 16
+SHUTTING_DOWN = ("PreparingForShutDown", "ReadyToShutDown", "ShuttingDown")
 INTERNAL_ERROR = 530
 INTERRUPTED = "job cancelled because of management server restart or shutdown"
 Work = Callable[[], dict[str, Any]]
@@ -80,7 +81,12 @@ class Jobs:
             kind: type of the object it works on.
             instance_id: the object's id.
             work: does it; returns the response object under its name, for instance {"systemvm": {...}}.
+
+        Raises JobFailed where this server takes no more jobs.
         """
+        state = self._server.cloud.value("SELECT state FROM mshost WHERE id = %s", self._server.mshost_id)
+        if state in SHUTTING_DOWN:
+            raise JobFailed("A shutdown has been triggered. Can not accept new jobs")
         name = str(uuid.uuid4())
         shown = {key: value for key, value in parameters.items() if key.lower() not in ("signature", "password")}
         now = utcnow()

@@ -66,6 +66,13 @@ def databases() -> tuple[Database, Database]:
     )
 
 
+def own_address(database: Database) -> str:
+    """Return the address of this machine towards the database."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((database.host, database.port))
+        return str(probe.getsockname()[0])
+
+
 class UsageServer:
     """One running usage server."""
 
@@ -74,7 +81,7 @@ class UsageServer:
         self._usage = usage
         self._settings = settings.load()
         self.stop = threading.Event()
-        self._host = socket.gethostname()
+        self._host = f"{socket.gethostname()}/{own_address(cloud)}"
         self._pid = os.getpid()
 
     def configure(self) -> None:

@@ -1,4 +1,4 @@
-"""Domains, accounts and users."""
+"""Accounts and users."""
 
 from __future__ import annotations
 
@@ -8,33 +8,12 @@ import uuid
 
 from ...shared.database import Row, utcnow
 from .. import alerts, passwords
-from ..jobs import JobFailed
 from .common import domain_path
 from .core import PARAM_ERROR, ApiError, Call, Response, command, invalid_value, present, success, when
 
 ROOT_DOMAIN = 1
 USER_ROLE = 4
 ADMIN_USER = 2
-
-
-def _domain(call: Call, row: Row) -> Response:
-    parent = call.look_up("domain", row["parent"])
-    return present(
-        {
-            "id": row["uuid"],
-            "name": row["name"],
-            "level": row["level"],
-            "parentdomainid": parent.get("uuid"),
-            "parentdomainname": parent.get("name"),
-            "haschild": bool(row["child_count"]),
-            "networkdomain": row["network_domain"],
-            "path": domain_path(call, row),
-            "state": row["state"],
-            "created": when(row["created"]),
-            "secondarystoragetotal": 0.0,
-            "hasannotations": False,
-        }
-    )
 
 
 def _account(call: Call, row: Row) -> Response:
@@ -90,25 +69,6 @@ def _user(call: Call, row: Row) -> Response:
     )
 
 
-@command("listDomains")
-def list_domains(call: Call) -> Response:
-    """Return the domains that the caller can see."""
-    rows = call.cloud.rows("SELECT * FROM domain WHERE removed IS NULL ORDER BY path, id")
-    return call.page(
-        [
-            _domain(call, row)
-            for row in rows
-            if (
-                row["path"].startswith(call.caller.domain_path)
-                and call.text("id") in ("", row["uuid"])
-                and call.text("name") in ("", row["name"])
-                and call.matches(row["name"])
-            )
-        ],
-        "domain",
-    )
-
-
 @command("listAccounts")
 def list_accounts(call: Call) -> Response:
     """Return accounts: an admin sees all of them."""
@@ -149,59 +109,6 @@ def list_users(call: Call) -> Response:
         ],
         "user",
     )
-
-
-@command("createDomain", admin=True)
-def create_domain(call: Call) -> Response:
-    """Add a domain below another one."""
-    name = call.required("name")
-    parent = call.maybe("domain", "parentdomainid") or call.look_up("domain", ROOT_DOMAIN)
-    if call.cloud.value("SELECT id FROM domain WHERE parent = %s AND name = %s AND removed IS NULL", parent["id"], name):
-        raise ApiError(PARAM_ERROR, f"Domain with name {name} already exists for the parent id={parent['id']}")
-    domain_id = call.cloud.insert(
-        "domain",
-        parent=parent["id"],
-        name=name,
-        uuid=str(uuid.uuid4()),
-        owner=call.caller.account_id,
-        path=f"{parent['path']}{name}/",
-        level=parent["level"] + 1,
-        child_count=0,
-        next_child_seq=1,
-        created=utcnow(),
-        state="Active",
-        network_domain=call.text("networkdomain") or None,
-        type="Normal",
-    )
-    call.cloud.update("domain", parent["id"], child_count=parent["child_count"] + 1, next_child_seq=parent["next_child_seq"] + 1)
-    row = call.cloud.row("SELECT * FROM domain WHERE id = %s", domain_id)
-    assert row is not None
-    _event(call, "DOMAIN.CREATE", f"creating domain {name}", domain_id)
-    return {"domain": _domain(call, row)}
-
-
-@command("deleteDomain", admin=True)
-def delete_domain(call: Call) -> Response:
-    """Delete a domain that is empty, or with cleanup whatever is in it."""
-    row = call.find("domain", "id")
-    if row["id"] == ROOT_DOMAIN:
-        raise ApiError(531, "Can't delete ROOT domain")
-
-    def work() -> Response:
-        accounts = call.cloud.rows("SELECT * FROM account WHERE domain_id = %s AND removed IS NULL", row["id"])
-        children = call.cloud.value("SELECT COUNT(*) FROM domain WHERE parent = %s AND removed IS NULL", row["id"])
-        if (accounts and not call.flag("cleanup")) or children:
-            raise JobFailed(
-                f"Failed to clean up domain resources and sub domains, delete failed on domain {row['name']} (id: {row['id']})."
-            )
-        for account in accounts:
-            _remove_account(call, account)
-        call.cloud.update("domain", row["id"], removed=utcnow(), state="Inactive")
-        call.cloud.execute("UPDATE domain SET child_count = child_count - 1 WHERE id = %s", row["parent"])
-        _event(call, "DOMAIN.DELETE", f"deleting domain {row['name']}", row["id"])
-        return {"null": success()}
-
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Domain", row["id"], work)}
 
 
 def _insert_user(call: Call, account_id: int) -> Row:
@@ -255,11 +162,12 @@ def create_account(call: Call) -> Response:
         _insert_user(call, account_id)
     row = call.cloud.row("SELECT * FROM account WHERE id = %s", account_id)
     assert row is not None
-    _event(call, "ACCOUNT.CREATE", f"creating account {name}", account_id)
+    account_event(call, "ACCOUNT.CREATE", f"creating account {name}", account_id)
     return {"account": _account(call, row)}
 
 
-def _remove_account(call: Call, row: Row) -> None:
+def remove_account(call: Call, row: Row) -> None:
+    """Remove an account with its users and VMs."""
     now = utcnow()
     for vm in call.cloud.rows("SELECT id FROM vm_instance WHERE account_id = %s AND type = 'User' AND removed IS NULL", row["id"]):
         call.cloud.update("vm_instance", vm["id"], state="Expunging", removed=now, host_id=None, update_time=now)
@@ -276,8 +184,8 @@ def delete_account(call: Call) -> Response:
         raise ApiError(PARAM_ERROR, f"The account is default and can't be removed: {row['account_name']}")
 
     def work() -> Response:
-        _remove_account(call, row)
-        _event(call, "ACCOUNT.DELETE", f"deleting account {row['account_name']}", row["id"])
+        remove_account(call, row)
+        account_event(call, "ACCOUNT.DELETE", f"deleting account {row['account_name']}", row["id"])
         return {"null": success()}
 
     return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Account", row["id"], work)}
@@ -292,7 +200,7 @@ def create_user(call: Call) -> Response:
     if account is None:
         raise ApiError(PARAM_ERROR, invalid_value(call.name, "account", name))
     row = _insert_user(call, account["id"])
-    _event(call, "USER.CREATE", f"creating user {row['username']}", row["id"])
+    account_event(call, "USER.CREATE", f"creating user {row['username']}", row["id"])
     return {"user": _user(call, row)}
 
 
@@ -303,7 +211,7 @@ def delete_user(call: Call) -> Response:
     if row["default"] or row["id"] == ADMIN_USER:
         raise ApiError(PARAM_ERROR, "The user is default and can't be removed")
     call.cloud.update("user", row["id"], removed=utcnow())
-    _event(call, "USER.DELETE", f"deleting user {row['username']}", row["id"])
+    account_event(call, "USER.DELETE", f"deleting user {row['username']}", row["id"])
     return success()
 
 
@@ -315,11 +223,12 @@ def register_user_keys(call: Call) -> Response:
         raise ApiError(531, f"Caller does not have permission to operate with provided resource User {row['uuid']}")
     keys = [base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=") for _ in range(2)]
     call.cloud.update("user", row["id"], api_key=keys[0], secret_key=call.server.encrypt(keys[1]))
-    _event(call, "REGISTER.USER.KEY", "registering user keys", row["id"])
+    account_event(call, "REGISTER.USER.KEY", "registering user keys", row["id"])
     return {"userkeys": {"apikey": keys[0], "secretkey": keys[1]}}
 
 
-def _event(call: Call, kind: str, doing: str, resource_id: int) -> None:
+def account_event(call: Call, kind: str, doing: str, resource_id: int) -> None:
+    """Add the event about an account, a user or a domain."""
     alerts.add_event(
         call.server,
         kind,

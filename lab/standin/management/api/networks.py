@@ -1,4 +1,4 @@
-"""Networks and VPCs: listed, restarted, made and deleted."""
+"""Networks and VPCs: listed, made and deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ...shared.database import Row, utcnow
 from .. import alerts
 from ..agents import CommandFailed
 from ..jobs import JobFailed
-from ..routers import RestartRefused, WrongState
 from . import services
 from .common import owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success, when
@@ -170,63 +169,6 @@ def vpc_entry(call: Call, row: Row) -> Response:
     )
 
 
-def _restart(call: Call, row: Row, kind: str) -> Response:
-    routers = call.system_vms.routers
-    act = routers.restart_network if kind == "Network" else routers.restart_vpc
-    cleanup, livepatch = call.flag("cleanup"), call.flag("livepatch")
-
-    def work() -> Response:
-        start = alerts.add_event(
-            call.server,
-            f"{kind.upper()}.RESTART",
-            f"restarting {kind.lower()} {row['name']}",
-            state="Started",
-            user_id=call.caller.user_id,
-            account_id=row["account_id"],
-            domain_id=row["domain_id"],
-            resource_id=row["id"],
-            resource_type="Vpc" if kind == "Vpc" else kind,
-        )
-        try:
-            act(row, cleanup=cleanup, livepatch=livepatch)
-        except WrongState as failure:
-            raise JobFailed(str(failure), PARAM_ERROR) from failure
-        except (RestartRefused, CommandFailed) as failure:
-            alerts.add_event(
-                call.server,
-                f"{kind.upper()}.RESTART",
-                f"Error while restarting {kind.lower()} {row['name']}",
-                level="ERROR",
-                start_id=start,
-                account_id=row["account_id"],
-                domain_id=row["domain_id"],
-            )
-            raise JobFailed(f"Failed to restart {kind.lower()}: {failure}") from failure
-        alerts.add_event(
-            call.server,
-            f"{kind.upper()}.RESTART",
-            f"Successfully completed restarting {kind.lower()} {row['name']}",
-            start_id=start,
-            account_id=row["account_id"],
-            domain_id=row["domain_id"],
-        )
-        return {"null": success()}
-
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, row["id"], work)}
-
-
-@command("restartNetwork")
-def restart_network(call: Call) -> Response:
-    """Restart a network; with cleanup its routers are made anew."""
-    return _restart(call, call.find("networks", "id"), "Network")
-
-
-@command("restartVPC")
-def restart_vpc(call: Call) -> Response:
-    """Restart a VPC; with cleanup its routers are made anew."""
-    return _restart(call, call.find("vpc", "id"), "Vpc")
-
-
 @command("createNetwork")
 def create_network(call: Call) -> Response:
     """Add an isolated network; it is implemented when its first VM starts."""
@@ -252,7 +194,8 @@ def create_network(call: Call) -> Response:
         data_center_id=zone["id"],
         guru_name="ExternalGuestNetworkGuru",
         state="Allocated",
-        related=0,
+        # Points at another row until its own is there, which the foreign key wants.
+        related=call.cloud.value("SELECT MIN(id) FROM networks"),
         domain_id=call.caller.domain_id,
         account_id=call.caller.account_id,
         set_fields=0,
