@@ -34,6 +34,8 @@ SECRETS = {
     "managementKey": "management_key",
 }
 HOST_KEY_TYPE = "cutover:index:SshHostKey"
+TAKES_CONFIG = {"up", "update", "preview", "destroy", "refresh", "config", "watch", "import"}
+TAKES_STACK = {"stack", "cancel", "state", "logs"}
 SHORT = 120.0  # seconds for commands that contact no machine
 
 
@@ -137,8 +139,8 @@ def pulumi(lab: Lab, words: Sequence[str]) -> int:
 
 def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:
     """A user's Pulumi words with this lab's stack added, and its configuration where the command reads one."""
-    takes_config = {"up", "update", "preview", "destroy", "refresh", "config", "watch", "import"}
-    extra = _where(lab) if words and words[0] in takes_config else ["--stack", STACK] if words and words[0] == "stack" else []
+    first = words[0] if words else ""
+    extra = _where(lab) if first in TAKES_CONFIG else ["--stack", STACK] if first in TAKES_STACK else []
     return [*words, *extra]
 
 
