@@ -159,7 +159,7 @@ class StepHandler(Handler):
         started, clock = now(), time.monotonic()
         run.record("begin", step=name, operation=verb)
         rehearsed = inputs.get("rehearsed")
-        tell(f"{self.step_class.summary}" + (f"; in rehearsal: {rehearsed}" if rehearsed and verb == "apply" else ""))
+        tell(self.step_class.summary + (f" ({rehearsed})" if rehearsed and verb == "apply" else ""))
         outcome, result = DONE, context.done
         try:
             session.cancel.check()
