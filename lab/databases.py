@@ -64,6 +64,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         LabError: the replica does not follow.
     """
     primary, replica = opened[OLD_SOURCE], opened[OLD_REPLICA]
+    primary.run(["systemctl", "start", "mariadb"], timeout=120)  # An attempt that was interrupted may have left it stopped.
     # The replica is copied from the source's files, so nothing of the load needs to be in the binary log.
     with session(primary) as database:
         for name in DATABASES:
