@@ -1,0 +1,195 @@
+"""`transfer: replicate` on real servers: a writing original, one comparison at one position, a takeover that nobody notices, no traces."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Host
+from parallel_build.database import changes, compare, copying, seeding
+from parallel_build.database.session import session
+from parallel_build.errors import StepFailed
+from tests.containers.database_stand import Stand, roots, sql, stand
+
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
+SCHEMAS = ["cloud", "cloud_usage"]
+ORIGINAL = """
+CREATE USER cloud@localhost IDENTIFIED BY 'Lab-Password-1'; GRANT ALL ON *.* TO cloud@localhost;
+CREATE DATABASE cloud DEFAULT CHARACTER SET utf8mb3; CREATE DATABASE cloud_usage DEFAULT CHARACTER SET utf8mb3; CREATE DATABASE elsewhere;
+CREATE TABLE cloud.event (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, description varchar(1024) CHARACTER SET utf8mb4 NOT NULL,
+  created datetime(6));
+CREATE TABLE cloud.host (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(255), last_ping bigint, KEY i_name (name));
+CREATE TABLE cloud.configuration (name varchar(255) NOT NULL PRIMARY KEY, value varchar(4095));
+CREATE TABLE cloud.pairs (a bigint NOT NULL, b int unsigned NOT NULL, note varchar(20), PRIMARY KEY (a, b));
+CREATE TABLE cloud_usage.usage_event (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, type varchar(32));
+CREATE TABLE elsewhere.private (id int);
+INSERT INTO cloud.host (name, last_ping) VALUES ('kvm1', 1), ('kvm2', 1);
+INSERT INTO cloud.configuration VALUES ('host', '10.0.0.1'), ('port', '8250');
+CREATE DEFINER=cloud@localhost VIEW cloud.host_view AS SELECT id, name FROM cloud.host;
+"""
+WRITES = (
+    "INSERT INTO cloud.event (description, created) VALUES ('VM started ünï 😀', NOW(6))",
+    "UPDATE cloud.host SET last_ping = last_ping + 1 WHERE id = 1",
+    "INSERT INTO cloud.pairs VALUES (-{n}, {n}, 'x') ON DUPLICATE KEY UPDATE note = 'y'",
+    "UPDATE cloud.configuration SET value = '{n}' WHERE name = 'port'",
+    "INSERT INTO cloud_usage.usage_event (type) VALUES ('VM.START')",
+    "INSERT INTO elsewhere.private VALUES ({n})",
+    "DELETE FROM cloud.pairs WHERE b = {n} - 50",
+)
+
+
+class Users:
+    """Writes to the original as a management server would, until told to stop."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.written = host, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self) -> None:
+        with session(self.host) as opened:
+            while not self._stop.is_set():
+                self.written += 1
+                for statement in WRITES:
+                    opened.execute(statement.format(n=self.written))
+                time.sleep(0.005)
+
+    def __enter__(self) -> Users:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def trio(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, Host]]:
+    """An original, a new source, and a new replica that follows the new source by GTID."""
+    root = roots().get(request.param)
+    if root is None:
+        pytest.skip(f"no root file system with {request.param}")
+    pair = (
+        {"gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"}
+        if request.param == "mariadb"
+        else {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"}
+    )
+    with stand() as made:
+        original = made.add("olddb1", root, 13)
+        source = made.add("newdb1", root, 31, pair)
+        replica = made.add("newdb2", root, 32, pair)
+        if request.param == "mysql":
+            for host in (source, replica):
+                sql(host, "RESET BINARY LOGS AND GTIDS")
+        sql(original, ORIGINAL)
+        sql(source, "CREATE USER follower@'%' IDENTIFIED BY 'Lab-Password-1'; GRANT REPLICATION SLAVE ON *.* TO follower@'%'")
+        follow = (
+            "CHANGE MASTER TO MASTER_HOST='10.93.0.31', MASTER_USER='follower', MASTER_PASSWORD='Lab-Password-1', MASTER_USE_GTID=slave_pos;"
+            "START SLAVE"
+            if request.param == "mariadb"
+            else "CHANGE REPLICATION SOURCE TO SOURCE_HOST='10.93.0.31', SOURCE_USER='follower', SOURCE_PASSWORD='Lab-Password-1', "
+            "SOURCE_AUTO_POSITION=1, SOURCE_SSL=1; START REPLICA"
+        )
+        sql(replica, follow)
+        yield made, original, source, replica
+
+
+def _quiet(text: str) -> None:
+    del text
+
+
+def _seed(trio: tuple[Stand, Host, Host, Host]) -> copying.CopyReport | None:
+    return seeding.seed(trio[1], trio[2], SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
+
+
+def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
+    made, original, source, replica = trio
+    cancel = CancelToken()
+    with Users(original) as users:
+        assert _seed(trio) is not None
+        assert _seed(trio) is None, "done already means nothing happens"
+        baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+        assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
+        assert baseline.locked_seconds < 1
+        with seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+            assert takeover.advance() > 0
+            users.stop()
+            sql(
+                original,
+                "INSERT INTO cloud.event (description) VALUES ('taken back'); DELETE FROM cloud.event WHERE description = 'taken back'",
+            )
+            started = time.monotonic()
+            takeover.catch_up(timeout=60)
+            verdict = takeover.compare_changes()
+            takeover.promote()
+            spent = time.monotonic() - started
+        assert verdict.same, [str(found) for found in verdict.differences]
+        assert verdict.rows > 0
+    assert seeding.traces(original, source) == []
+    full = compare.compare(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    assert full.same, [str(found) for found in full.differences]
+    with session(source) as opened:
+        assert opened.value("SELECT COUNT(*) FROM cloud_usage.usage_event") == users.written, "every statement arrived, once"
+        assert opened.value("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'elsewhere'") == 0
+        opened.execute("INSERT INTO cloud.event (description) VALUES ('written after the takeover')")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if "written after the takeover" in sql(replica, "SELECT description FROM cloud.event ORDER BY id DESC LIMIT 1"):
+            break
+        made.cancel.wait(0.2)
+    second = compare.compare(source, replica, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    assert second.same, [str(found) for found in second.differences]
+    assert spent < 5, f"the window took {spent:.2f} s"
+    copying.empty(source, SCHEMAS)
+
+
+def test_a_row_changed_behind_the_channel_is_found(trio: tuple[Stand, Host, Host, Host]) -> None:
+    _, original, source, _ = trio
+    cancel = CancelToken()
+    _seed(trio)
+    baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
+    sql(original, "UPDATE cloud.host SET name = 'kvm2 ' WHERE id = 2; INSERT INTO cloud.pairs VALUES (-99999, 4294967295, 'far')")
+    with seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+        takeover.catch_up(timeout=60)
+        sql(source, "UPDATE cloud.host SET name = 'kvm2' WHERE id = 2; UPDATE cloud.pairs SET note = 'near' WHERE a = -99999")
+        verdict = takeover.compare_changes()
+    named = " ".join(str(found) for found in verdict.differences)
+    assert "id=2: changed name" in named
+    assert "a=-99999, b=4294967295: changed note" in named
+    seeding.remove(original, source)
+    assert seeding.traces(original, source) == []
+    seeding.remove(original, source)
+    copying.empty(source, SCHEMAS)
+
+
+def test_catching_up_with_a_writing_original_is_refused(trio: tuple[Stand, Host, Host, Host]) -> None:
+    _, original, source, _ = trio
+    _seed(trio)
+    cancel = CancelToken()
+    baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    with (
+        seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover,
+        Users(original),
+        pytest.raises(StepFailed, match=r"still writes|stands at"),
+    ):
+        for _ in range(50):
+            takeover.catch_up(timeout=20)
+            cancel.wait(0.05)
+    seeding.remove(original, source)
+    copying.empty(source, SCHEMAS)
+
+
+def test_many_changes_of_one_table_are_compared_whole() -> None:
+    one = changes.Changes(changes.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
+    both = one.joined(changes.Changes(changes.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
+    assert both.keys == {"cloud.host": {(1,), (2,)}}
+    assert both.whole == {"cloud.event"}
+    assert (both.events, both.statements, both.begin.offset) == (3, 1, 4)
