@@ -12,18 +12,16 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.connection import Host
-from parallel_build.errors import CommandFailed, RollbackIncomplete
+from parallel_build.database.session import find_socket, session
+from parallel_build.errors import RollbackIncomplete
+from parallel_build.facts.database_server import sessions_of
 from parallel_build.machines import keepsake
 from parallel_build.machines.hosts_file import without_names
-from parallel_build.machines.manifest import COPIED, FOLDER, LINKED, Manifest, Packages, Paths, Record, summary
+from parallel_build.machines.manifest import COPIED, EDITED, FOLDER, LINKED, Manifest, Paths, Record
+from parallel_build.machines.package_undo import PackageUndo
 
 DATA_FOLDER = "/var/lib/mysql"
 HOSTS = "/etc/hosts"
-APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::AutoRemove::RecommendsImportant=false",
-       "-o", "APT::AutoRemove::SuggestsImportant=false")  # fmt: skip
-QUIET = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
-PACKAGE_TIMEOUT = 1800.0
-
 # Filled by the packages at work, by the steps, or left behind by a package's removal.
 OURS = (
     "/etc/apt/keyrings/cloudstack-parallel-build",
@@ -38,6 +36,7 @@ OURS = (
     "/var/cache/cloudstack",
     "/var/cloudstack",
     "/var/lib/cloudstack",
+    "/var/lib/cutover-",
     "/etc/.pwd.lock",
 )
 # Where a database server was installed already, its folders are somebody's, and only what the steps wrote goes.
@@ -87,23 +86,38 @@ class Leaving:
         Raises:
             RollbackIncomplete: names what could not be taken away.
         """
+        self._not_serving()
         keepsake.keep(self.host, self.stack, source=self.source, intend=self.intend, progress=self.progress)
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
-        self._accounts_of_packages(found)
-        self._purge(found, record)
+        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        packages.note_accounts(found)
+        packages.purge(found)
         self._data(record, paths)
         self._units(record)
         ours = (*OURS, *(self.files if record.data_kept else DATABASE_OURS))
         self._folders(ours, paths)
-        self._accounts()
+        packages.remove_accounts()
         self._hosts(paths)
-        as_found = self._packages_proved(found)
-        if as_found:
+        self._edited(paths)
+        if packages.prove(found):
             self._copies()
         self._paths_proved(ours, paths)
         self.intend(f"{self.host.name}: rm -r {FOLDER}")
         self.host.run(["rm", "-rf", FOLDER, f"{FOLDER}.new"], timeout=600, cancellable=False)
+
+    def _not_serving(self) -> None:
+        """Rule: nothing is taken away from under users: no CloudStack service runs here, no management server uses the database."""
+        using = [unit for unit in (MANAGEMENT, USAGE) if Services(self.host).state(unit).active]
+        if find_socket(self.host) is not None:
+            with session(self.host) as database:
+                using += [f"the database server, by CloudStack on {address}" for address in sessions_of(database, "cloud")]
+        if using:
+            raise RollbackIncomplete(
+                f"{self.host.name} is in use: {', '.join(using)}",
+                "it may be serving users",
+                "undo the switched phase first: set phase to prepared and run `pulumi up`",
+            )
 
     def _stop(self, record: Record) -> None:
         """Stop what packages brought, so that nothing writes while it is taken away; also a masked unit may be running."""
@@ -111,73 +125,6 @@ class Leaving:
             if unit not in record.units and Services(self.host).state(unit).active:
                 self.intend(f"{self.host.name}: systemctl stop {unit}")
                 self.host.run(["systemctl", "stop", unit], timeout=300, cancellable=False)
-
-    def _accounts_of_packages(self, found: Packages) -> None:
-        """Note which new accounts are made by the scripts of packages that are new, while those scripts are there to be read."""
-        now = self.manifest.packages_now()
-        added = sorted({name.split(":")[0] for name in set(now) - set(found)})
-        if not added:
-            return
-        known = set(self.manifest.lines("users")) | set(self.manifest.lines("groups"))
-        current = set(self.host.run(["cut", "-d:", "-f1", "/etc/passwd", "/etc/group"], timeout=30).stdout.split())
-        candidates = sorted(current - known)
-        if not candidates:
-            return
-        text = r"""
-        file=$1/accounts names=$2; shift 2
-        for name in $names; do
-          for package; do
-            if grep -lqsw -- "$name" /var/lib/dpkg/info/"$package".preinst /var/lib/dpkg/info/"$package".postinst \
-              /var/lib/dpkg/info/"$package":*.postinst; then echo "$name"; fi
-            for list in /var/lib/dpkg/info/"$package".list /var/lib/dpkg/info/"$package":*.list; do
-              if [ -e "$list" ] && grep '/sysusers.d/' "$list" | xargs -r grep -lqsw -- "$name"; then echo "$name"; fi
-            done
-          done
-        done | sort -u >>"$file"
-        """
-        self.host.script(text, [FOLDER, " ".join(candidates), *added], timeout=300)
-
-    def _purge(self, found: Packages, record: Record) -> None:
-        """Purge the named packages, then what they alone had needed; never one that was there, never one that somebody else installed."""
-        names = set(record.named) | set(self.named)
-        now = self.manifest.packages_now()
-        added = set(now) - set(found)
-        self._purge_these(sorted(name for name in added if name.split(":")[0] in names), found)
-        while True:
-            now = self.manifest.packages_now()
-            left = {name.split(":")[0]: name for name in set(now) - set(found)}
-            unneeded = [word for word in self._simulated("autoremove") if word in left]
-            removed = [name.split(":")[0] for name in left.values() if now[name][1] == "config-files"]
-            if not unneeded and not removed:
-                return
-            self._purge_these(sorted({left[name] for name in [*unneeded, *removed]}), found)
-
-    def _purge_these(self, names: list[str], found: Packages) -> None:
-        if not names:
-            return
-        there = {name.split(":")[0] for name in found}
-        also = sorted(set(self._simulated("purge", *names)) & there)
-        if also:
-            raise RollbackIncomplete(
-                f"{self.host.name}: taking {', '.join(names)} away would take {', '.join(also)} with it",
-                "these were there before and have come to need what was installed",
-                "look at them with `apt-get -s purge`, decide, and run `pulumi destroy` again",
-            )
-        self.intend(f"{self.host.name}: apt-get purge {' '.join(names)}")
-        try:
-            self.host.run([*QUIET, *APT, "purge", *names], timeout=PACKAGE_TIMEOUT, cancellable=False)
-        except CommandFailed as error:
-            raise RollbackIncomplete(
-                f"{self.host.name}: packages could not be taken away",
-                error.cause or error.fact,
-                "mend that there and run `pulumi destroy` again",
-            ) from None
-        self.progress(f"{self.host.name}: purged {', '.join(name.split(':')[0] for name in names)}")
-
-    def _simulated(self, *words: str) -> list[str]:
-        """The packages that apt would remove."""
-        shown = self.host.run([*APT, "-s", *words], timeout=300).stdout.splitlines()
-        return [line.split()[1].split(":")[0] for line in shown if line.startswith(("Remv ", "Purg "))]
 
     def _data(self, record: Record, paths: Paths) -> None:
         """The data folder as it was: its copy put back, emptied, or gone."""
@@ -236,17 +183,6 @@ class Leaving:
         ):
             self.host.run(["xargs", "-0", "-r", *command], input="\0".join(names), timeout=600, cancellable=False)
 
-    def _accounts(self) -> None:
-        """Remove the accounts that the purged packages' scripts had made."""
-        text = r"""
-        [ -e "$1/accounts" ] || exit 0
-        sort -u "$1/accounts" | while read -r name; do
-          if getent passwd "$name" >/dev/null; then userdel "$name" </dev/null; fi
-          if getent group "$name" >/dev/null; then groupdel "$name" </dev/null; fi
-        done
-        """
-        self.host.script(text, [FOLDER], timeout=120, cancellable=False)
-
     def _hosts(self, paths: Paths) -> None:
         """/etc/hosts without our lines; with nothing else changed in it, byte by byte as it was."""
         found, now = self.manifest.hosts(), self.host.read(HOSTS) or b""
@@ -263,23 +199,17 @@ class Leaving:
             owner=entry.owner if entry else "root:root",
         )
 
-    def _packages_proved(self, found: Packages) -> bool:
-        """Whether every package is as it was found; what is not, is told, or is a failure where it is ours."""
-        difference = summary(found, self.manifest.packages_now())
-        names = set(self.named)
-        ours = [name for name in difference["added"] if name.split(":")[0] in names]
-        if ours or difference["missing"]:
-            raise RollbackIncomplete(
-                f"{self.host.name}: packages are not as they were found",
-                f"still there: {', '.join(ours) or 'none'}; missing: {', '.join(difference['missing']) or 'none'}",
-                "mend that there and run `pulumi destroy` again",
-            )
-        self.told["packages"] = difference
-        if difference["added"]:
-            self.progress(f"{self.host.name}: installed by somebody else since, left alone: {', '.join(difference['added'])}")
-        if difference["changed"]:
-            self.progress(f"{self.host.name}: other versions than found, left alone: {', '.join(difference['changed'])}")
-        return not difference["added"] and not difference["changed"]
+    def _edited(self, paths: Paths) -> None:
+        """Everybody's files without the lines for CloudStack's user; with nothing else changed in them, byte by byte as they were."""
+        for path in EDITED:
+            found, now = self.host.read(f"{FOLDER}/copies{path}"), self.host.read(path)
+            if found is None or now is None or found == now:
+                continue
+            kept = [line for line in now.splitlines() if line.split(maxsplit=1)[:1] != [b"cloud"] or line in found.splitlines()]
+            same = [line for line in kept if line.strip()] == [line for line in found.splitlines() if line.strip()]
+            self.intend(f"{self.host.name}: {path} without the lines for user cloud")
+            entry = paths[path]
+            self.host.write(path, found if same else b"\n".join(kept) + b"\n", mode=int(entry.mode, 8), owner=entry.owner)
 
     def _copies(self) -> None:
         """Put back what package tools have rewritten: with the same packages it says the same, but not byte by byte."""

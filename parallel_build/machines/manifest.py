@@ -23,6 +23,8 @@ COPIED = (
     "/var/lib/dpkg/statoverride", "/var/lib/dpkg/statoverride-old", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers",
     "/var/lib/systemd/catalog", "/var/lib/ucf",
 )  # fmt: skip
+# Everybody's, and CloudStack's set-up adds lines for its user to them [CloudStack 4.22 python/lib/cloudutils/serviceConfigServer.py].
+EDITED = ("/etc/security/limits.conf", "/etc/sudoers")
 # Large, and replaced by renaming, never written in place: hard links keep them as they were for nothing.
 LINKED = ("/var/cache/apt", "/var/lib/apt/lists")
 
@@ -162,7 +164,7 @@ class Manifest:
     def take(self, record: Record) -> None:
         """Write the manifest. A database server that is there is stopped for the copy of its data, and started again."""
         text = _TAKE + json.dumps(asdict(record), sort_keys=True) + '\nRECORD\nsync\nmv -T "$new" "$folder"\nsync "$(dirname "$folder")"\n'
-        self.host.script(text, [FOLDER, record.unit or "-", *COPIED, "--", *LINKED], timeout=TAKE_TIMEOUT)
+        self.host.script(text, [FOLDER, record.unit or "-", *COPIED, *EDITED, "--", *LINKED], timeout=TAKE_TIMEOUT)
 
     def packages(self) -> Packages:
         """Packages as they were found."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.images import base_root
+from parallel_build.errors import GuardFailed
+from parallel_build.machines.manifest import FOLDER
+from parallel_build.site import Site
 from parallel_build.steps.existing_machine import ExistingMachine
 from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.replication_pair import ReplicationPair
@@ -61,3 +65,142 @@ def test_made_ready_used_and_left_as_found(stand: Stand) -> None:
     assert {name: difference(before[name], snapshot(stand.root(name))) for name in Stand.SERVERS} == {name: [] for name in Stand.SERVERS}
     for step in reversed(machines()):
         assert not stand.bench.revert(step, site), "an undo of nothing did something"
+
+
+def test_what_somebody_else_did_meanwhile_stays(stand: Stand) -> None:
+    """A package and a file of somebody else's, and a line in /etc/hosts, are there after the undo; all of ours is not."""
+    site = stand.site()
+    step = ExistingMachine({"name": "newms1"})
+    before, packages = snapshot(stand.root("newms1")), stand.packages("newms1")
+    installed = ManagementInstalled({"name": "newms1"})
+    for each in (step, installed):
+        stand.bench.apply(each, site)
+    try:
+        stand.run("newms1", "apt-get", "-q", "-y", "install", "lsof")
+        stand.run("newms1", "sh", "-c", "echo mine >/etc/somebody.conf; echo 192.0.2.99 theirs >>/etc/hosts")
+        for each in (installed, step):
+            stand.bench.revert(each, site)
+        left = {line.split(":")[0] for line in difference(before, snapshot(stand.root("newms1")))}
+        assert {"+ etc/somebody.conf", "+ usr/bin/lsof", "~ etc/hosts"} <= left
+        assert not {line for line in left if "cloudstack" in line or "mariadb" in line or "mysql" in line}
+        assert stand.run("newms1", "tail", "-n", "1", "/etc/hosts") == "192.0.2.99 theirs\n"
+        assert [line for line in stand.packages("newms1") if line not in packages] == [
+            line for line in stand.packages("newms1") if " lsof " in line
+        ]
+        assert any("installed by somebody else since, left alone: lsof" in line for line in stand.bench.lines)
+    finally:
+        stand.run("newms1", "apt-get", "-q", "-y", "purge", "lsof")
+        stand.run("newms1", "sh", "-c", "rm -f /etc/somebody.conf; sed -i '/theirs$/d' /etc/hosts")
+
+
+def test_a_begun_server_is_left_as_found_and_not_given_to_another_stack(stand: Stand) -> None:
+    """An apply that got no further than its manifest; and a second stack is refused meanwhile."""
+    site = stand.site()
+    step = ExistingMachine({"name": "newdb2"})
+    before = snapshot(stand.root("newdb2"))
+    stand.bench.apply(step, site)
+    other = Site("another", site.configuration, site.secrets, site.host_keys)
+    with pytest.raises(GuardFailed, match="newdb2 belongs to stack bench"):
+        stand.bench.apply(step, other)
+    stand.bench.revert(step, other)
+    assert difference(before, snapshot(stand.root("newdb2"))), "another stack's undo must not undo this one's"
+    stand.bench.revert(step, site)
+    assert difference(before, snapshot(stand.root("newdb2"))) == []
+
+
+def test_an_interrupted_manifest_is_begun_again(stand: Stand) -> None:
+    """Half a manifest, as a lost connection leaves it, counts as none."""
+    site = stand.site()
+    step = ExistingMachine({"name": "newms1"})
+    before = snapshot(stand.root("newms1"))
+    stand.run("newms1", "sh", "-c", f"mkdir -p {FOLDER}.new/copies; echo half >{FOLDER}.new/packages")
+    assert not stand.bench.revert(step, site)
+    stand.bench.apply(step, site)
+    stand.bench.revert(step, site)
+    assert difference(before, snapshot(stand.root("newms1"))) == []
+
+
+def test_a_running_database_server_of_somebodys_runs_on_as_it_did(stand: Stand) -> None:
+    """Enabled and running before, with an account of somebody's: so it is afterwards, byte by byte in what it says."""
+    site = stand.site()
+    stand.run("newdb2", "systemctl", "enable", "--now", "mariadb")
+    stand.run("newdb2", "mariadb", "-e", "CREATE USER keeper@localhost IDENTIFIED BY 'kept'")
+    try:
+        accounts = "SELECT user, host FROM mysql.user ORDER BY 1, 2"
+        found = stand.run("newdb2", "mariadb", "-N", "-e", accounts)
+        step = ExistingMachine({"name": "newdb2"})
+        stand.bench.apply(step, site)
+        assert stand.run("newdb2", "systemctl", "is-active", "mariadb").strip() == "active"
+        stand.run("newdb2", "mariadb", "-e", "CREATE USER ours@localhost; CREATE DATABASE cloud")
+        stand.bench.revert(step, site)
+        assert stand.run("newdb2", "mariadb", "-N", "-e", accounts) == found
+        assert stand.run("newdb2", "systemctl", "is-enabled", "mariadb").strip() == "enabled"
+        assert "cloud" not in stand.run("newdb2", "mariadb", "-N", "-e", "SHOW DATABASES").split()
+    finally:
+        stand.run("newdb2", "mariadb", "-e", "DROP USER IF EXISTS keeper@localhost")
+        stand.run("newdb2", "systemctl", "disable", "--now", "mariadb")
+
+
+def test_databases_that_the_cloud_ran_on_are_kept_as_a_dump(stand: Stand) -> None:
+    """The source still has tables in `cloud` at its last undo: they were served, and a dump stays in its logs."""
+    site = stand.site()
+    step, pair = ExistingMachine({"name": "newdb1"}), ReplicationPair()
+    before = snapshot(stand.root("newdb1"))
+    steps = [step, ExistingMachine({"name": "newdb2"}), pair]
+    for each in steps:
+        stand.bench.apply(each, site)
+    stand.run(
+        "newdb1",
+        "mariadb",
+        "-e",
+        "CREATE DATABASE cloud; CREATE TABLE cloud.vm (name VARCHAR(20)); INSERT INTO cloud.vm VALUES ('kept-row')",
+    )
+    for each in reversed(steps):
+        stand.bench.revert(each, site)
+    assert difference(before, snapshot(stand.root("newdb1"))) == []
+    dump = stand.run(
+        "newdb1", "sh", "-c", "zcat /var/log/cloudstack-parallel-build/bench-*/databases.sql.gz; rm -r /var/log/cloudstack-parallel-build"
+    )
+    assert "kept-row" in dump
+    assert "-- Dump completed" in dump
+
+
+def test_servers_that_break_a_rule_are_refused_and_untouched(stand: Stand) -> None:
+    """Real servers, each with something wrong: told before anything has changed."""
+    cases: tuple[tuple[str, tuple[str, ...], tuple[str, ...], dict[str, Any], str], ...] = (
+        ("newdb2", ("mkdir", "-p", "/var/lib/mysql/shop"), ("rmdir", "/var/lib/mysql/shop"), {}, "holds the databases shop"),
+        ("newms1", ("mkdir", "/etc/cloudstack"), ("rmdir", "/etc/cloudstack"), {}, "has something of CloudStack's: /etc/cloudstack"),
+        ("newms1", ("true",), ("true",), {"memory": 10_000_000}, "MiB of memory, not 10000000"),
+        ("newdb1", ("true",), ("true",), {"address": "10.91.0.99"}, "does not have the address 10.91.0.99"),
+    )
+    for name, plant, heal, machine, words in cases:
+        stand.run(name, *plant)
+        before = snapshot(stand.root(name))
+        values = stand.values()
+        new = values["new"]
+        server = next(s for s in (new["database"]["source"], new["database"]["replica"], *new["management"]) if s["name"] == name)
+        server.update(machine)
+        with pytest.raises(GuardFailed, match=words):
+            stand.bench.apply(ExistingMachine({"name": name}), stand.site(values))
+        assert difference(before, snapshot(stand.root(name))) == []
+        stand.run(name, *heal)
+
+
+def test_an_account_with_sudo_serves_a_management_server_and_one_without_is_told(stand: Stand) -> None:
+    """Passwordless sudo is enough there; without it sudo's own words are the cause."""
+    stand.run("newms1", "sh", "-c", "useradd -m op && install -d -o op -g op -m 700 /home/op/.ssh && "
+              "install -o op -g op -m 600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys")  # fmt: skip
+    values = stand.values()
+    values["new"]["management"][0]["sshUser"] = "op"
+    site, step = stand.site(values), ExistingMachine({"name": "newms1"})
+    try:
+        with pytest.raises(GuardFailed, match="op does not become root on newms1") as refused:
+            stand.bench.apply(step, site)
+        assert "sudo" in refused.value.cause
+        stand.run("newms1", "sh", "-c", "echo 'op ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/op; chmod 440 /etc/sudoers.d/op")
+        before = snapshot(stand.root("newms1"))
+        stand.bench.apply(step, site)
+        stand.bench.revert(step, site)
+        assert difference(before, snapshot(stand.root("newms1"))) == []
+    finally:
+        stand.run("newms1", "sh", "-c", "rm -f /etc/sudoers.d/op; userdel -r op 2>/dev/null; true")
