@@ -23,6 +23,7 @@ from parallel_build.machines import container
 UNITS = ("cloudstack-management", "cloudstack-usage")
 AGENTS_PORT = 8250
 TIMEOUT = 30.0
+USER_TIMEOUT = 8.0  # a busy computer answers late; a firewall that drops never does
 
 
 @dataclass
@@ -127,13 +128,13 @@ def _management(lab: Lab, opened: Sessions, server: Machine, there: dict[str, st
         result.version = reply.get("capability", {}).get("cloudstackversion")
     except ParallelBuildError:
         pass
-    result.users = _user_reaches(server)
+    result.users = result.version is not None and _user_reaches(server)
     return result
 
 
 def _user_reaches(server: Machine) -> bool:
     """Whether the user's client address gets any answer from the API's port."""
-    connection = http.client.HTTPConnection(server.address, 8080, timeout=3, source_address=(machines.USER_ADDRESS, 0))
+    connection = http.client.HTTPConnection(server.address, 8080, timeout=USER_TIMEOUT, source_address=(machines.USER_ADDRESS, 0))
     try:
         connection.request("GET", "/client/api?command=listCapabilities&response=json")
         return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
