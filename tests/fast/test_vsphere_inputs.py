@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from pulumi.runtime import mocks
 
 from components.machines import vsphere
 from components.machines.machine import MachineRequest
-from parallel_build.configuration import NewMachine, StackConfiguration, load
+from components.program import declare as declare_stack_program
+from components.settings import Settings
+from parallel_build.configuration import NewMachine, StackConfiguration, load, load_secrets
 from parallel_build.errors import ConfigurationError
 from parallel_build.machines.provisioning import Provisioning
 from parallel_build.secret import Secret
+from tests.fast.sites import SECRETS
 
 VM = "vsphere:index/virtualMachine:VirtualMachine"
 RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
@@ -56,6 +62,8 @@ class Center(mocks.Mocks):
         outputs = dict(args.inputs)
         if args.typ == "pulumi:index:Stash":
             outputs["output"] = args.inputs["input"]
+        if args.typ.endswith(":SshHostKey"):
+            outputs |= {"privateKey": "PRIVATE", "publicKey": f"ssh-ed25519 AAAA{args.name}"}
         return f"{args.name}-id", outputs
 
 
@@ -128,16 +136,11 @@ def _hooks(monkeypatch: pytest.MonkeyPatch) -> None:
 def declare(template: dict[str, Any] | None = None, *, password: str | None = PASSWORD, **platform: Any) -> Center:
     """Run the platform as a program would; return what it asked for."""
     center = Center(template or TEMPLATE)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    mocks.set_mocks(center, project="cloudstack-parallel-build", stack="prod", preview=False)
-    pulumi.runtime.set_all_config({"cloudstack-parallel-build:vspherePassword": password} if password else {})
     stack = configuration(**platform)
 
     def provisioning(machine: NewMachine) -> Provisioning:
         return Provisioning(machine.name, machine.address, Secret("key"), "ssh-ed25519 AAAA", ("ssh-ed25519 BBBB",))
 
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def program() -> None:
         foundation = vsphere.foundation("prod", stack)
         for machine in stack.new_machines():
@@ -155,11 +158,20 @@ def declare(template: dict[str, Any] | None = None, *, password: str | None = PA
                     )
                 )
 
+    run(center, program, password)
+    return center
+
+
+def run(center: Center, program: Callable[[], None], password: str | None = PASSWORD) -> None:
+    """Run a program against mocks."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    mocks.set_mocks(center, project="cloudstack-parallel-build", stack="prod", preview=False)
+    pulumi.runtime.set_all_config({"cloudstack-parallel-build:vspherePassword": password} if password else {})
     try:
-        program()
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     finally:
         loop.close()
-    return center
 
 
 def test_nothing_that_only_the_current_plugin_knows_is_asked_for_unless_configured() -> None:
@@ -235,6 +247,30 @@ def test_a_linked_clone_where_wished() -> None:
 def test_without_a_password_nothing_is_declared() -> None:
     with pytest.raises(ConfigurationError, match="the secret vspherePassword is missing"):
         declare(password=None)
+
+
+def test_platforms_mix_databases_existing_and_management_on_vsphere() -> None:
+    """The whole program: what follows the machines is the same whatever they are made on."""
+    values = configuration().model_dump(mode="json", by_alias=True)
+    new = values["new"]
+    for server in (new["database"]["source"], new["database"]["replica"]):
+        server["platform"] = "existing"
+    new["management"][1]["platform"] = "vsphere"
+    center = Center(TEMPLATE)
+    settings = Settings("prod", load(values, "prod"), load_secrets(SECRETS, "prod"), "ssh-ed25519 AAAAoperator")
+    run(center, lambda: declare_stack_program(settings))
+    kinds = {name: typ.rpartition(":")[2] for name, (typ, _) in center.resources.items()}
+    assert {name for name, kind in kinds.items() if kind == "ExistingMachine"} == {"newdb1-existing", "newdb2-existing"}
+    assert {name for name, kind in kinds.items() if kind == "VirtualMachine"} == {"newms1", "metal"}
+    assert {name for name, kind in kinds.items() if kind == "ComputeClusterVmAntiAffinityRule"} == {"management-apart"}
+    assert {name for name, kind in kinds.items() if kind == "SshHostKey"} == {"newms1-host-key", "metal-host-key"}
+    assert {"newdb1-ready", "newms1-ready", "replication-pair", "newms1-installed", "metal-installed"} <= set(kinds)
+
+
+def test_the_example_of_a_stack_can_be_loaded() -> None:
+    text = (Path(__file__).parents[2] / "stacks/Pulumi.vsphere.yaml.example").read_text()
+    found = load({key.partition(":")[2]: value for key, value in yaml.safe_load(text)["config"].items()}, "prod")
+    assert {found.platform_of(machine) for machine in found.new_machines()} == {"vsphere", "existing"}
 
 
 def test_a_template_with_two_disks_is_refused() -> None:
