@@ -10,6 +10,7 @@ from parallel_build.connection import Host
 from parallel_build.database import accounts, own, replication
 from parallel_build.database.session import Session, quote, session
 from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.facts import replication as replica_facts
 from parallel_build.facts.database_server import (
     Account,
     Charset,
@@ -107,7 +108,7 @@ class CloudDatabases(Step):
 
     def _follow(self, context: Context, source: Session, replica: Session) -> None:
         """Have the same gone from the replica: by replication where it runs, else directly."""
-        found = replication.status(replica)
+        found = replica_facts.status(replica)
         if found is not None and found.running:
             replication.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
         left = sorted(set(names_of(context.configuration)) & schemas(replica))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.database import accounts, certificates, own, replication
 from parallel_build.database.dialects import identify
-from parallel_build.database.replication import StartingPoint
 from parallel_build.database.server import NewServer, versions
 from parallel_build.database.session import Session, session
 from parallel_build.database.settings import TLS_FOLDER, TlsPaths, option_files, server_id
 from parallel_build.errors import RollbackIncomplete, StepFailed
+from parallel_build.facts import replication as facts
 from parallel_build.facts.database_server import Account, account, sessions_of
 from parallel_build.facts.database_server import accounts as accounts_of
+from parallel_build.facts.replication import StartingPoint
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import prove_or_tell, tolerated
 
@@ -48,8 +49,7 @@ class ReplicationPair(Step):
             ]
         return [
             *actions,
-            f"on {source.name}: CREATE USER '{replication.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; "
-            "GRANT REPLICATION SLAVE",
+            f"on {source.name}: CREATE USER '{facts.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; GRANT REPLICATION SLAVE",
             f"on {replica.name}: replicate from {source.address}:{database.port} over TLS, the source's certificate verified, by GTID",
             f"on {replica.name}: read only, for administrators too where the server can",
             f"prove: both threads run, no error, no lag; a row written to {own.NAME}.heartbeat on {source.name} is on {replica.name}",
@@ -63,7 +63,7 @@ class ReplicationPair(Step):
             f"refuse while CloudStack uses {source.name} or {replica.name}",
             f"on {source.name}: DROP DATABASE {own.NAME}",
             f"on {replica.name} ({replica.address}): stop replication and forget the source",
-            f"on {source.name} ({source.address}): DROP USER '{replication.USER}'@'{replica.address}'",
+            f"on {source.name} ({source.address}): DROP USER '{facts.USER}'@'{replica.address}'",
             "the servers go on running, their files stay; both go with their machines",
         ]
 
@@ -99,7 +99,7 @@ class ReplicationPair(Step):
         source, replica = self._servers(context)
         names = {server.host.name: server.prove() for server in (source, replica)}
         with session(source.host) as on_source, session(replica.host) as on_replica:
-            found = replication.status(on_replica)
+            found = facts.status(on_replica)
             fault = "it has no source" if found is None else found.fault()
             if fault:
                 raise StepFailed(f"{replica.host.name} does not replicate from {source.host.name}", fault, "see its status")
@@ -126,12 +126,12 @@ class ReplicationPair(Step):
             self._forget(context, on_replica)
         with tolerated(context, f"the replication user on {source.name}"), session(source) as on_source:
             on_source.execute("SET SESSION sql_log_bin = 0")
-            for name in sorted(accounts_of(on_source, replication.USER)):
+            for name in sorted(accounts_of(on_source, facts.USER)):
                 context.intend(f"{source.name}: DROP USER {name}")
                 accounts.dropped(name).make(on_source)
                 context.progress(f"{source.name}: {name} dropped")
-            if accounts_of(on_source, replication.USER):
-                raise RollbackIncomplete(f"{source.name}: user {replication.USER} is still there", "", "drop it by hand")
+            if accounts_of(on_source, facts.USER):
+                raise RollbackIncomplete(f"{source.name}: user {facts.USER} is still there", "", "drop it by hand")
 
     def _servers(self, context: Context) -> tuple[NewServer, NewServer]:
         source, replica = (
@@ -168,7 +168,7 @@ class ReplicationPair(Step):
         """The replication user, for the replica's address alone; not in the binary log, so that the replica has no such user."""
         engine = context.configuration.new.database.engine
         replica = context.configuration.new.database.replica
-        name = Account(replication.USER, replica.address)
+        name = Account(facts.USER, replica.address)
         source.execute("SET SESSION sql_log_off = 1")
         source.execute("SET SESSION sql_log_bin = 0")
         changes = accounts.login(
@@ -179,7 +179,7 @@ class ReplicationPair(Step):
             account(source, name, engine),
             require_tls=True,
         )
-        changes += [accounts.dropped(other) for other in sorted(accounts_of(source, replication.USER) - {name})]
+        changes += [accounts.dropped(other) for other in sorted(accounts_of(source, facts.USER) - {name})]
         for change in changes:
             context.intend(f"{source.host.name}: {change.words}")
             change.make(source)
@@ -190,7 +190,7 @@ class ReplicationPair(Step):
 
     def _replicate(self, context: Context, source: Session, replica: Session, *, again: bool) -> None:
         database = context.configuration.new.database
-        found = replication.status(replica)
+        found = facts.status(replica)
         ready = found is not None and found.points_to(database.source, database.port) and not again
         if not ready or (found is not None and found.errno in WRONG_PASSWORD):
             begin = self._beginning(context, source, replica)
@@ -199,27 +199,27 @@ class ReplicationPair(Step):
             if begin is StartingPoint.NOW:
                 # Made before the position is taken, the tool's database would never reach the replica; it is made again after the start.
                 own.drop(source)
-                position = replication.source_position(source)
+                position = facts.source_position(source)
             replication.configure(
                 replica, database.source, database.port, context.site.secrets.replication_password, TlsPaths().ca, position
             )
             context.progress(f"{replica.host.name}: source set to {database.source.address}:{database.port}")
-            found = replication.status(replica)
+            found = facts.status(replica)
         if found is None or not found.running:
             context.intend(f"{replica.host.name}: start replication")
             replication.start(replica)
             replication.await_running(replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
             context.progress(f"{replica.host.name}: replication runs")
-        if not replication.read_only(replica):
+        if not facts.read_only(replica):
             context.intend(f"{replica.host.name}: read only")
             replication.set_read_only(replica)
 
     def _beginning(self, context: Context, source: Session, replica: Session) -> StartingPoint:
-        begin = replication.starting_point(
-            replication.foreign_schemas(source),
-            replication.foreign_schemas(replica),
-            replication.replica_position(replica),
-            logs_complete=replication.logs_complete(source),
+        begin = facts.starting_point(
+            facts.foreign_schemas(source),
+            facts.foreign_schemas(replica),
+            facts.replica_position(replica),
+            logs_complete=facts.logs_complete(source),
         )
         context.progress(f"{replica.host.name}: replication begins {begin.value}")
         return begin
@@ -235,14 +235,14 @@ class ReplicationPair(Step):
         database = context.configuration.new.database
         replication.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
         seconds = own.beat(source, replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
-        found = replication.status(replica)
+        found = facts.status(replica)
         if found is None or not found.running or not found.points_to(database.source, database.port):
             raise StepFailed(
                 f"{replica.host.name} does not replicate from {source.host.name} as it was set up",
                 (found.fault() if found else None) or str(found),
                 "run `pulumi up` again",
             )
-        if not replication.read_only(replica):
+        if not facts.read_only(replica):
             raise StepFailed(
                 f"{replica.host.name} is not read only", "a write there would part it from its source", "run `pulumi up` again"
             )
@@ -258,7 +258,7 @@ class ReplicationPair(Step):
 
     def _forget(self, context: Context, replica: Session) -> None:
         name = replica.host.name
-        if replication.status(replica) is not None:
+        if facts.status(replica) is not None:
             context.intend(f"{name}: stop replication and forget the source")
             replication.reset(replica)
             context.progress(f"{name}: replication stopped and reset")
@@ -266,5 +266,5 @@ class ReplicationPair(Step):
             replica.execute("SET SESSION sql_log_bin = 0")
             with replication.writable(replica):
                 own.drop(replica)
-        if replication.status(replica) is not None:
+        if facts.status(replica) is not None:
             raise RollbackIncomplete(f"{name}: the source is still set", "", f"run `{identify(replica).dialect.reset_replica}` there")

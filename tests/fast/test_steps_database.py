@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import Server
-from parallel_build.database import accounts, certificates, replication
-from parallel_build.database.replication import ReplicaStatus, StartingPoint, starting_point
+from parallel_build.database import accounts, certificates
 from parallel_build.database.settings import Engine, buffer_pool, option_files, server_configuration, server_id
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.database_server import Account, AccountFacts, in_force, parse_grant
+from parallel_build.facts.replication import USER, ReplicaStatus, StartingPoint, starting_point
 from parallel_build.secret import Secret
 from parallel_build.steps.cloud_databases import CloudDatabases
 from parallel_build.steps.replication_pair import ReplicationPair
@@ -206,7 +206,7 @@ def test_a_replica_that_could_never_be_the_same_is_refused(source: set[str], rep
         starting_point(source, replica, has, logs_complete=complete)
 
 
-GOOD = ReplicaStatus("10.91.0.31", 3306, replication.USER, True, True, True, True, True, 0, 0, "")
+GOOD = ReplicaStatus("10.91.0.31", 3306, USER, True, True, True, True, True, 0, 0, "")
 
 
 @pytest.mark.parametrize(
