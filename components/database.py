@@ -37,9 +37,12 @@ class ReplicatedDatabase(pulumi.ComponentResource):
         pair = ReplicationPair(
             "replication-pair",
             stack,
+            machines=[self.source, self.replica],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.source.ready, self.replica.ready]),
         )
-        self.databases = CloudDatabases("cloud-databases", stack, opts=pulumi.ResourceOptions(parent=self, depends_on=[pair]))
+        self.databases = CloudDatabases(
+            "cloud-databases", stack, machines=[self.source, self.replica], opts=pulumi.ResourceOptions(parent=self, depends_on=[pair])
+        )
         self.register_outputs({})
 
 

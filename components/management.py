@@ -38,6 +38,7 @@ class ManagementServers(pulumi.ComponentResource):
                 f"{machine.name}-installed",
                 stack,
                 parameters={"name": machine.name},
+                machines=[machine],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[machine.ready]),
             )
             for machine in self.machines

@@ -5,6 +5,8 @@ Type token: `cutover:index:<Step>`. Every step resource has the same inputs and 
 Inputs:
     site: the resolved stack, a secret JSON text.
     parameters: what tells several resources of one step apart.
+    machines: what the machines that the step works on are, by name: their resources' ids. Another id is another, empty machine, on which
+        the step is done anew.
     plan: the exact actions in order; undo: what its deletion does; rehearsed: how long it took in rehearsal. Texts for the reader of
         `pulumi preview --diff`; their change alone is no diff.
 Outputs: the inputs, and
@@ -55,6 +57,18 @@ def lines(actions: Sequence[str]) -> list[str]:
     ]
 
 
+class Made(Protocol):
+    """A machine, as far as a step's declaration needs to know it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def made(self) -> pulumi.Output[str]:
+        """What tells it from another one of its name."""
+
+
 class StepResource(pulumi.CustomResource):
     """Base of the step resources; see the module.
 
@@ -62,6 +76,7 @@ class StepResource(pulumi.CustomResource):
         resource_name: the resource's name.
         stack: the stack it belongs to.
         parameters: plain values, no secrets; `name` becomes part of the resource's id.
+        machines: the machines whose contents are the step's work.
         opts: parent and dependencies.
     Raises:
         ConfigurationError: this installation does not have the step.
@@ -84,6 +99,7 @@ class StepResource(pulumi.CustomResource):
         *,
         parameters: Mapping[str, Any] | None = None,
         rehearsed: str = "not rehearsed",
+        machines: Sequence[Made] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         if not is_registered(self.STEP):
@@ -96,6 +112,7 @@ class StepResource(pulumi.CustomResource):
         inputs = {
             "site": stack.site,
             "parameters": dict(parameters or {}),
+            "machines": {machine.name: machine.made for machine in machines},
             "plan": lines(step.plan(stack.configuration)),
             "undo": lines(step.undo(stack.configuration)),
             "rehearsed": rehearsed,

@@ -82,6 +82,8 @@ class StepHandler(Handler):
             changed.append("site")
         if is_unknown(inputs.get("parameters")) or (old_inputs.get("parameters") or {}) != (inputs.get("parameters") or {}):
             changed.append("parameters")
+        if self._other_machines(old_inputs, inputs):
+            changed.append("machines")
         if not changed and str(old_outputs.get("status", DONE)).startswith(PARTIAL):
             changed.append("site")
         return changed
@@ -93,13 +95,15 @@ class StepHandler(Handler):
         return identity, self._advance(operation, identity, site, inputs, step.apply)
 
     def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
-        """Go on where a partial step stopped; else store the new inputs and prove again that the step is done."""
+        """Go on where a partial step stopped, begin anew on a machine that was made anew; else store the inputs and prove the step again."""
         site, step = self._open(inputs)
         if str(old_outputs.get("status", "")) != DONE:
             return self._advance(operation, operation.id, site, inputs, step.apply)
         # A proof that fails without touching anything leaves the step done and its old inputs in the state: the next `up` asks again.
         if self._past(old_inputs, site):
             return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
+        if self._other_machines(old_inputs, inputs):
+            return self._advance(operation, operation.id, site, inputs, step.apply)
         return self._advance(operation, operation.id, site, inputs, step.verify, harmless=(Exception,))
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
@@ -196,6 +200,12 @@ class StepHandler(Handler):
         with contextlib.suppress(ConfigurationError):
             phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
         return any(phase.reached(Phase.SWITCHED) for phase in phases)
+
+    @staticmethod
+    def _other_machines(old_inputs: Values, inputs: Values) -> bool:
+        """Whether a machine that the step has worked on has been made anew since: nothing of the step's work is on it."""
+        old, new = old_inputs.get("machines") or {}, inputs.get("machines") or {}
+        return any(name in old and old[name] != made for name, made in new.items())
 
     def _key(self, inputs: Values) -> str:
         return str((inputs.get("parameters") or {}).get("name", ""))

@@ -33,6 +33,14 @@ class Content:
     masked_units: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Identity:
+    """A machine before it is ready: its name, and what tells it from another one of that name."""
+
+    name: str
+    made: pulumi.Output[str]
+
+
 def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: pulumi.Resource) -> Machine:
     """Declare a machine and its `MachineReady`.
 
@@ -59,13 +67,16 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
     )
     resources = tuple(platform.build(request))
     key = stack.host_keys.get(machine.name)
+    ids: list[pulumi.Output[str]] = [resource.id for resource in resources if isinstance(resource, pulumi.CustomResource)]
+    made = pulumi.Output.all(*ids).apply(" ".join)
     ready = MachineReady(
         f"{machine.name}-ready",
         stack,
         parameters={"name": machine.name},
+        machines=[Identity(machine.name, made)],
         opts=pulumi.ResourceOptions(parent=parent, depends_on=list(resources)),
     )
-    return Machine(machine.name, machine.address, name, key.public_key if key else None, resources, ready)
+    return Machine(machine.name, machine.address, name, key.public_key if key else None, resources, made, ready)
 
 
 def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.Output[Provisioning]:

@@ -67,6 +67,7 @@ class Machine:
         platform: what built it.
         host_key: its public SSH host key; None where the operator's known hosts or `hostKey` has it (platform `existing`).
         resources: what the platform made.
+        made: the ids of those; another one is another, empty machine.
         ready: depend on this to run after the machine can be logged in to and its first boot has ended.
     """
 
@@ -75,4 +76,5 @@ class Machine:
     platform: str
     host_key: pulumi.Output[str] | None
     resources: tuple[pulumi.Resource, ...]
+    made: pulumi.Output[str]
     ready: pulumi.Resource

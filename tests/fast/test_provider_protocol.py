@@ -116,6 +116,15 @@ def test_an_update_stores_and_proves_again(provider: Harness) -> None:
     assert outputs["status"] == "done"
 
 
+def test_a_machine_made_anew_has_the_step_done_anew(provider: Harness) -> None:
+    old = {**provider.inputs(), "machines": {"db1": "id-1", "db2": "id-2"}}
+    anew = {**provider.inputs(), "machines": {"db1": "id-1", "db2": "id-3"}}
+    assert provider.diff(old, anew) == ["machines"]
+    assert provider.diff(provider.inputs(), old) == [], "a state that did not know them yet"
+    assert provider.update("Toy/test/one", old, {"status": "done"}, anew)["status"] == "done"
+    assert provider.calls == ["apply"]
+
+
 def test_a_proof_that_fails_changes_nothing_in_the_state(provider: Harness) -> None:
     provider.tell("verify")
     with pytest.raises(grpc.RpcError) as caught:
