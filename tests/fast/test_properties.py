@@ -20,5 +20,5 @@ def test_only_the_named_lines_change() -> None:
 
 
 def test_a_missing_key_is_an_error_not_an_addition() -> None:
-    with pytest.raises(StepFailed, match="db.usage.host"):
+    with pytest.raises(StepFailed, match=r"db\.usage\.host"):
         replace(TEXT, {"db.usage.host": "x"})
