@@ -8,6 +8,7 @@ from lab.files import Lab
 from lab.machines import ADDRESS, BRIDGE, PREFIX, USER_ADDRESS
 from parallel_build.machines.commands import run
 from parallel_build.machines.namespace import FOLDER
+from parallel_build.machines.provisioning import mac_address
 
 
 def up(lab: Lab) -> None:
@@ -16,8 +17,10 @@ def up(lab: Lab) -> None:
         run(["ip", "netns", "add", lab.namespace])
     links = {entry["ifname"] for entry in json.loads(run(["ip", "-n", lab.namespace, "-json", "link", "show"]))}
     if BRIDGE not in links:
-        # Without forwarding delay a machine can be reached as soon as its cable is in.
-        run(["ip", "-n", lab.namespace, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0"])
+        # Without forwarding delay a machine can be reached as soon as its cable is in. With an address of its own the bridge doesn't take that of
+        # one of its cards, which changes as machines come and go: the others would go on sending to the old one for a while.
+        card = ["address", mac_address(BRIDGE, ADDRESS), "type", "bridge", "forward_delay", "0"]
+        run(["ip", "-n", lab.namespace, "link", "add", BRIDGE, *card])
     for address in (ADDRESS, USER_ADDRESS):
         run(["ip", "-n", lab.namespace, "address", "replace", f"{address}/{PREFIX}", "dev", BRIDGE])
     for link in ("lo", BRIDGE):
