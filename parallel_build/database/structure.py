@@ -31,6 +31,10 @@ def read(session: Session, schema: str, *, portable: bool) -> Objects:
         for kind, name, attributes in part(session, schema):
             objects[kind, name] = {key: _form(key, value, portable) for key, value in attributes.items()}
     if portable:
+        # A check without a name of its own is called after its column by one family and numbered by the other: known by its text here.
+        for kind, name in [key for key in objects if key[0] == "check"]:
+            check = objects.pop((kind, name))
+            objects[kind, f"{name.partition('.')[0]}.{check['expression']}"] = check
         # What type a view's column has is the server's own conclusion from its expression, not part of its definition.
         views = {name for kind, name in objects if kind == "view"}
         for (kind, name), found in objects.items():
