@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.contract.harness import DATABASE_KEY, NODE, DatabaseServer, Managemen
 
 #: What a real CloudStack wrote and answered; not part of this repository.
 DATA = Path(__file__).parents[3] / "shared/data"
+MEMORY = 2 << 30
 Host = Callable[[str], ManagementHost]
 
 
@@ -44,11 +46,14 @@ def namespace() -> Iterator[Namespace]:
 
 
 @pytest.fixture(scope="session")
-def database(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A database server with the account `cloud`."""
-    server = DatabaseServer(tmp_path_factory.mktemp("mariadb"), namespace)
-    yield server
-    server.stop()
+def database(namespace: Namespace) -> Iterator[DatabaseServer]:
+    """A database server with the account `cloud`, in memory where there is room: every test loads it anew."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY
+    with tempfile.TemporaryDirectory(prefix="contract-", dir=memory if roomy else None) as folder:
+        server = DatabaseServer(Path(folder), namespace)
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -226,7 +226,7 @@ class ManagementHost:
         answer = json.loads(outcome.stdout)
         return answer["status"], answer["body"]
 
-    def wait_for_answer(self, seconds: float = 30) -> int:
+    def wait_for_answer(self, seconds: float = 90) -> int:
         """Return the first status that the API gives instead of refusing."""
         return int(wait(lambda: self.get("/client/api?command=listCapabilities&response=json")[0], seconds, "an answer of the API"))
 
@@ -254,7 +254,7 @@ class ManagementHost:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def exit_code(self, seconds: float = 30) -> int:
+    def exit_code(self, seconds: float = 60) -> int:
         """Wait for the process to end and return its exit code."""
         assert self._process is not None
         return self._process.wait(seconds)

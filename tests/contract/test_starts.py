@@ -13,7 +13,7 @@ from lab.packages import NEW, OLD
 from tests.contract.conftest import Host
 from tests.contract.harness import DatabaseServer, ManagementHost, wait
 
-pytestmark = pytest.mark.databases
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(300)]
 
 TEMPLATE = "systemvm-kvm-4.22.0-x86_64"
 STORM = 88
@@ -92,7 +92,7 @@ def test_sigterm_leaves_the_cluster_in_time(database: DatabaseServer, host: Host
     begin = time.monotonic()
     server.signal(signal.SIGTERM)
     wait(lambda: own_state(database) == "Down", 2, "the state Down")
-    assert server.exit_code(3) == 0
+    assert server.exit_code(3) == 143
     assert time.monotonic() - begin < 2.5
     assert server.logged("Cluster manager is stopped")
 
@@ -201,7 +201,7 @@ def test_killed_within_a_step(database: DatabaseServer, host: Host) -> None:
     server = host(NEW)
     server.settings(step_seconds={"4.21.0.0": 60})
     server.start()
-    wait(lambda: database.rows("SHOW COLUMNS FROM cloud.host LIKE 'last_mgmt_server_id'"), 30, "the step")
+    wait(lambda: database.rows("SHOW COLUMNS FROM cloud.host LIKE 'last_mgmt_server_id'"), 90, "the step")
     server.signal(signal.SIGKILL)
     server.exit_code()
     assert newest(database) == OLD
@@ -232,6 +232,26 @@ def test_empty_usage_database(database: DatabaseServer, host: Host) -> None:
     failed(server)
     assert newest(database) == "4.22.0.0"
     assert "cloud_usage" in first(server, "ERROR")
+
+
+def test_empty_cloud_database(database: DatabaseServer, host: Host) -> None:
+    database.execute("DROP DATABASE cloud")
+    database.execute("CREATE DATABASE cloud")
+    server = host(NEW)
+    server.start()
+    failed(server)
+    assert "Unable to get the 'init' value" in first(server, "ERROR")
+    assert not database.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'cloud'")
+
+
+def test_sigterm_within_a_step_is_a_kill(database: DatabaseServer, host: Host) -> None:
+    server = host(NEW)
+    server.settings(step_seconds={"4.21.0.0": 60})
+    server.start()
+    wait(lambda: database.rows("SHOW COLUMNS FROM cloud.host LIKE 'last_mgmt_server_id'"), 90, "the step")
+    server.signal(signal.SIGTERM)
+    assert server.exit_code(5) == 143
+    assert newest(database) == OLD
 
 
 def test_old_version_on_an_upgraded_database(database: DatabaseServer, host: Host) -> None:
@@ -266,7 +286,7 @@ def test_killed_in_the_views_phase_looks_healthy_afterwards(database: DatabaseSe
     server = host(NEW)
     server.settings(views_seconds=60)
     server.start()
-    wait(lambda: newest(database) == NEW and server.logged("network_offering_view"), 30, "the views phase")
+    wait(lambda: newest(database) == NEW and server.logged("network_offering_view"), 90, "the views phase")
     server.signal(signal.SIGKILL)
     server.exit_code()
     server.settings()

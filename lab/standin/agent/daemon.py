@@ -24,6 +24,8 @@ log = logging.getLogger("c.c.a.AgentShell")
 PROPERTIES = paths.AGENT_CONFIGURATION / "agent.properties"
 #: Made at the first connection: from then on nothing is booted that no management server asks for.
 CONNECTED_BEFORE = paths.AGENT_STATE / "connected-before"
+#: What a JVM ends with after SIGTERM.
+STOPPED = 143
 PRIVATE_KEY = Path("/root/.ssh/id_rsa.cloud")
 PUBLIC_KEY = Path("/root/.ssh/id_rsa.pub.cloud")
 
@@ -133,4 +135,4 @@ def main() -> int:
         signal.signal(number, lambda _number, _frame: threading.Thread(target=agent.dialer.stop).start())
     agent.dialer.run()
     log.info("Agent is stopped")
-    return 0
+    return STOPPED

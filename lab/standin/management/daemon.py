@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+import pymysql
+
 from ..shared import logs, paths, properties, settings
 from ..shared.release import code_version
 from . import failures, passwords, startup, web
@@ -24,35 +26,36 @@ from .templates import Templates
 
 lifecycle_log = logging.getLogger("o.a.c.s.l.CloudStackExtendedLifeCycle")
 agents_log = logging.getLogger("c.c.a.m.ClusteredAgentManagerImpl")
+#: What a JVM ends with after SIGTERM; systemd then calls a unit that was stopped failed.
+STOPPED = 143
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> int:
-    """Run the management server until it is told to stop; returns the exit code."""
+    """Run the management server until it is told to stop; returns the exit code, 143."""
     logs.open_log(paths.MANAGEMENT_LOG / "management-server.log")
-    stop = threading.Event()
+    # Until the server serves, a signal ends it wherever it is, as it ends a JVM: within an upgrade step too.
     for number in STOP_SIGNALS:
-        signal.signal(number, lambda _number, _frame: _stop(stop))
-    chosen = settings.load()
+        signal.signal(number, lambda _number, _frame: os._exit(STOPPED))
     ports = startup.announce(properties.read(paths.MANAGEMENT_CONFIGURATION / "server.properties"))
     try:
-        server = startup.prepare(chosen)
+        server = startup.prepare(settings.load())
+        return _serve(server, ports)
     except failures.StartFailed as failure:
         failures.report(failure, code_version().text)
         web.serve_failure(ports.http)
-        stop.wait()
-        return 0
-    if stop.is_set():
-        return 0
-    return _serve(server, ports, stop)
+        threading.Event().wait()
+    except pymysql.MySQLError as failure:
+        # A database that is not CloudStack's, or that went away: the web application fails, the process stays.
+        logging.getLogger("c.c.u.DatabaseUpgradeChecker").error("DB Exception: %s", failure.args[-1])  # noqa: TRY400
+        failures.report(failures.in_lifecycle(f"Unable to use the database: {failure.args[-1]}"), code_version().text)
+        web.serve_failure(ports.http)
+        threading.Event().wait()
+    return STOPPED
 
 
-def _stop(stop: threading.Event) -> None:
-    stop.set()
-
-
-def _serve(server: ManagementServer, ports: startup.Ports, stop: threading.Event) -> int:
-    server.stopping = stop
+def _serve(server: ManagementServer, ports: startup.Ports) -> int:
+    stop = server.stopping
     startup.enable_operator(server, passwords.hashed("password"))
     lifecycle_log.info("Starting CloudStack Components")
     lifecycle_log.info("Done Starting CloudStack Components")
@@ -65,6 +68,8 @@ def _serve(server: ManagementServer, ports: startup.Ports, stop: threading.Event
     system_vms = SystemVms(server, agents, jobs)
     cluster.refuse_conflict()
     agents.listen()
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda _number, _frame: stop.set())
     cluster.start(agents.execute_for_peer)
     logging.getLogger("c.c.s.ManagementServerImpl").info("Startup CloudStack management server...")
     lifecycle_log.info("Done Starting CloudStack Components")
@@ -81,4 +86,4 @@ def _serve(server: ManagementServer, ports: startup.Ports, stop: threading.Event
     logging.shutdown()
     # Threads that wait for a host or a database must not keep the process alive.
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(STOPPED)

@@ -96,7 +96,10 @@ def check(server: ManagementServer, secret: str, encryptor_version: str) -> None
 
 
 def _encryptors(server: ManagementServer, secret: str, version: str) -> None:
-    value = server.cloud.value("SELECT value FROM configuration WHERE name = 'init'")
+    try:
+        value = server.cloud.value("SELECT value FROM configuration WHERE name = 'init'")
+    except pymysql.MySQLError as failure:
+        raise _without_init(f"Caused by: java.sql.SQLException: {failure.args[-1]}") from None
     if secret:
         server.encryptor = Encryptor(secret, version)
         encryptor_log.debug("Calling to initialize for class com.cloud.utils.crypt.DBEncryptionUtil")
@@ -112,16 +115,20 @@ def _encryptors(server: ManagementServer, secret: str, version: str) -> None:
 def _undecryptable(value: str, failure: DecryptionFailed) -> StartFailed:
     decrypting = f"Error decrypting value: {masked(value)}"
     log.error(decrypting)
+    return _without_init(
+        f"Caused by: com.cloud.utils.exception.CloudRuntimeException: {decrypting}",
+        f"Caused by: com.cloud.utils.crypt.EncryptionException: Failed to decrypt {masked(value)}. Error: {failure}",
+    )
+
+
+def _without_init(*causes: str) -> StartFailed:
     message = (
         "Unable to initialize the database encryptors due to Unable to get the 'init' value from 'configuration' table "
         "in the 'cloud' database. Please check if database encryption key and database encryptor version are correct."
     )
     log.error(message)
     result = in_lifecycle(message)
-    result.causes += (
-        f"Caused by: com.cloud.utils.exception.CloudRuntimeException: {decrypting}",
-        f"Caused by: com.cloud.utils.crypt.EncryptionException: Failed to decrypt {masked(value)}. Error: {failure}",
-    )
+    result.causes += causes
     return result
 
 

@@ -33,6 +33,8 @@ ABANDONED = timedelta(seconds=60)
 RECURRING = 0
 VM_COLUMN_SINCE = Version("4.22.1.0")
 FAILED = 1
+#: What a JVM ends with after SIGTERM.
+STOPPED = 143
 
 
 class StartFailed(Exception):
@@ -160,4 +162,4 @@ def main() -> int:
         log.error("%s", failure if isinstance(failure, StartFailed) else failure.args[-1])
         server_log.error("Unable to start the usage server")
         return FAILED
-    return 0
+    return STOPPED
