@@ -36,7 +36,8 @@ ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM = (
 WATCH = r"""
 peak=0
 while [ -e /run/bench-watch ]; do
-  now=$(ps -eo rss=,comm= | awk '$2 ~ /^(mariadb|mysql|mariadb-dump|mysqldump|python3|mydumper|myloader|scp|ssh|mariadb-binlog|mysqlbinlog)$/ {sum += $1} END {print sum + 0}')
+  now=$(ps -eo rss=,comm= | awk '$2 ~ /^(mariadb|mysql|mariadb-dump|mysqldump|python3|mydumper|myloader|scp|ssh|mariadb-binlog)$/ {s += $1}
+    END {print s + 0}')
   [ "$now" -gt "$peak" ] && peak=$now
   sleep 0.3
 done

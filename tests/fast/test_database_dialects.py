@@ -1,0 +1,79 @@
+"""Which server is which, and which ways over there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from parallel_build.database import dialects
+from parallel_build.database.dialects import DatabaseServer, Family, Version, combination, dialect_of, parse_version, supported
+from parallel_build.errors import GuardFailed
+
+
+def server(family: Family, version: Version, name: str = "db") -> DatabaseServer:
+    dialect = dialect_of(family, version)
+    assert dialect is not None
+    return DatabaseServer(name, dialect, version, ".".join(map(str, version)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.11.19-MariaDB-0+deb12u1-log", ("mariadb", (10, 11, 19))),
+        ("5.5.5-10.6.12-MariaDB", ("mariadb", (10, 6, 12))),
+        ("8.4.5", ("mysql", (8, 4, 5))),
+        ("9.7.4-2", ("mysql", (9, 7, 4))),
+    ],
+)
+def test_versions(text: str, expected: tuple[str, Version]) -> None:
+    assert parse_version(text) == expected
+
+
+def test_an_unknown_version_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not a database server's version"):
+        parse_version("unknown")
+
+
+def test_the_statement_of_the_binary_log_position_follows_the_version() -> None:
+    assert server("mysql", (8, 0, 40)).dialect.log_status == "SHOW MASTER STATUS"
+    assert server("mysql", (8, 4, 0)).dialect.log_status == "SHOW BINARY LOG STATUS"
+    assert server("mysql", (9, 7, 4)).dialect.log_status == "SHOW BINARY LOG STATUS"
+    assert server("mariadb", (10, 11, 19)).dialect.log_status == "SHOW MASTER STATUS"
+    assert dialect_of("mysql", (5, 7, 44)) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "method"),
+    [
+        (("mariadb", (10, 11, 19)), ("mariadb", (10, 11, 19)), "replicate"),
+        (("mariadb", (10, 6, 12)), ("mariadb", (10, 11, 19)), "replicate"),
+        (("mysql", (9, 7, 4)), ("mysql", (9, 7, 4)), "replicate"),
+        (("mysql", (8, 4, 3)), ("mysql", (9, 7, 4)), "replicate"),
+        (("mysql", (8, 0, 40)), ("mysql", (9, 7, 4)), "dump"),
+        (("mariadb", (10, 11, 19)), ("mysql", (9, 7, 4)), "dump"),
+    ],
+)
+def test_ways_that_are_there(old: tuple[Family, Version], new: tuple[Family, Version], method: dialects.Method) -> None:
+    assert method in supported(server(*old), server(*new), method).methods
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "method", "reason"),
+    [
+        (("mariadb", (10, 11, 19)), ("mysql", (9, 7, 4)), "replicate", "not compatible in this direction"),
+        (("mysql", (8, 0, 40)), ("mysql", (9, 7, 4)), "replicate", "next series only"),
+        (("mariadb", (10, 11, 19)), ("mariadb", (10, 6, 12)), "dump", "can't be trusted to an older one"),
+        (("mysql", (9, 7, 4)), ("mariadb", (10, 11, 19)), "dump", "not in the table"),
+    ],
+)
+def test_ways_that_are_refused(old: tuple[Family, Version], new: tuple[Family, Version], method: dialects.Method, reason: str) -> None:
+    with pytest.raises(GuardFailed, match=reason):
+        supported(server(*old), server(*new), method)
+
+
+def test_every_entry_of_the_table_is_for_servers_that_are_known() -> None:
+    for entry in dialects.COMBINATIONS:
+        for family, oldest, newest in (entry.old, entry.new):
+            assert oldest <= newest
+            assert dialect_of(family, (*newest, 99)) is not None
+        assert ("replicate" in entry.methods) is not bool(entry.why_not_replicate)
+        assert combination(server(entry.old[0], (*entry.old[2], 50)), server(entry.new[0], (*entry.new[2], 50))) is not None

@@ -1,0 +1,101 @@
+"""The program that runs on the new server, with stand-ins for the client programs: what it sends, counts, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from parallel_build.database import progress, worker
+
+# Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
+CLIENT = r"""
+import re, sys
+rows = 0
+for line in sys.stdin:
+    line = line.strip().rstrip(";")
+    marker = re.match(r"SELECT CONCAT\('(--\w+--) '", line)
+    if marker:
+        print(marker[1], rows, rows, flush=True)
+    elif line.startswith("ROWS"):
+        rows = int(line.split()[1])
+        sys.stdout.write("".join("%d\tvalue\n" % n for n in range(rows)))
+        sys.stdout.flush()
+    elif line.startswith("LOAD"):
+        with open(line.split()[1]) as pipe:
+            rows = sum(1 for _ in pipe)
+    elif line.startswith("FAIL"):
+        sys.stderr.write("ERROR 1062 (23000) at line 1: Duplicate entry\n")
+        sys.exit(1)
+"""
+
+
+def job(folder: Path, **changes: Any) -> Path:
+    client = folder / "client.py"
+    client.write_text(CLIENT)
+    fifos = folder / "fifos"
+    fifos.mkdir()
+    document: dict[str, Any] = {
+        "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
+        "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "position": "P",
+        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60,
+        "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
+        "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
+        "finish": {"cloud.t1": ["ALTER"]},
+        **changes,
+    }  # fmt: skip
+    (folder / "job.json").write_text(json.dumps(document))
+    (folder / "alive").touch()
+    return folder
+
+
+def run(folder: Path) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run([sys.executable, worker.__file__, str(folder)], timeout=60, check=False, capture_output=True)
+    return done.returncode, json.loads((folder / "status.json").read_text())
+
+
+def test_every_row_arrives_and_is_counted(tmp_path: Path) -> None:
+    code, status = run(job(tmp_path))
+    assert (code, status["state"], status["error"]) == (0, "done", "")
+    assert status["rows"] == 15000
+    assert status["tables_done"] == 3
+    assert status["tables"]["cloud.t1"]["rows"] == 5000
+    assert status["bytes"] == sum(len(f"{row}\tvalue\n") for n in range(6) for row in range(1000 * n))
+
+
+def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> None:
+    code, status = run(job(tmp_path, finish={"cloud.t1": ["FAIL"]}))
+    assert code == 1
+    assert status["state"] == "failed"
+    assert "Duplicate entry" in status["error"]
+
+
+def test_nobody_watching_ends_the_copy(tmp_path: Path) -> None:
+    folder = job(tmp_path, bytes_per_second=100, abandoned=1)
+    os.utime(folder / "alive", (time.time() - 100, time.time() - 100))
+    code, status = run(folder)
+    assert code == 1
+    assert "nobody watched" in status["error"]
+
+
+def test_a_disk_that_fills_up_ends_the_copy(tmp_path: Path) -> None:
+    code, status = run(job(tmp_path, bytes_per_second=100, low_space=1 << 62))
+    assert code == 1
+    assert "MiB are left on the disk" in status["error"]
+
+
+def test_progress_in_words() -> None:
+    lines: list[str] = []
+    meter = progress.Meter(lines.append, 1000, 4)
+    status = {"phase": "copying", "state": "running", "done": 500, "bytes": 3 << 20, "finished_bytes": 3 << 20, "rows": 1234,
+              "tables_done": 1, "building": ["cloud.event"]}  # fmt: skip
+    assert meter.line(status, 10) == "3.0 MiB, 1,234 rows, 1 of 4 tables, 50%; about 10 s left; building the keys of cloud.event"
+    meter.tell(status)
+    meter.tell(status)
+    assert len(lines) == 1
+    assert progress.duration(200) == "3 min 20 s"
+    assert progress.duration(7500) == "2 h 5 min"
