@@ -127,7 +127,10 @@ class Job:
 def container_log(root: Path) -> list[str]:
     """The journal of a machine, read from its files."""
     shown = subprocess.run(
-        ["journalctl", "-D", str(root / "var/log/journal"), "-t", "sshd", "-o", "cat", "--no-pager"], capture_output=True, text=True, timeout=60
+        ["journalctl", "-D", str(root / "var/log/journal"), "-t", "sshd", "-o", "cat", "--no-pager"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return shown.stdout.splitlines()
 
@@ -161,12 +164,16 @@ def forward_and_back(job: Job) -> None:
     job.configure()
     lab = job.lab
     job.to(Phase.BUILT)
+    built, prepared = (lab.folder / f"sums-{phase}.json" for phase in ("built", "prepared"))
     with sessions(lab) as opened:
-        sums = lab.folder / "sums.json"
-        write_atomically(sums, json.dumps(checksums.read(opened)))
+        write_atomically(built, json.dumps(checksums.read(opened)))
     for name in SERVERS:
         assert job.logins(name) == {JUMP[1]}, "only the jump host's address may have logged in"
     job.to(Phase.PREPARED)
+    with sessions(lab) as opened:
+        write_atomically(prepared, json.dumps(checksums.read(opened)))
+        # Registering templates and setting addresses is the original's own work, and so is taking that back at the end.
+        by_prepared = checksums.compare(built, checksums.read(opened)).different
     job.to(Phase.SWITCHED)
     with sessions(lab) as opened:
         found = status.read(lab, opened)
@@ -176,12 +183,11 @@ def forward_and_back(job: Job) -> None:
     stack.destroy(lab)
     with sessions(lab) as opened:
         assert status.read(lab, opened).serving == "original"
-        compared = checksums.compare(sums, checksums.read(opened))
+        compared = checksums.compare(prepared, checksums.read(opened))
     assert compared.tables > 100
-    assert compared.different == [], "tables that nobody should have written"
+    assert set(compared.different) <= set(by_prepared), "tables that nobody should have written in the window"
     left = {name: difference(job.before[name], snapshot(job.root(name))) for name in SERVERS}
     assert left == {name: [] for name in SERVERS}
     for name in SERVERS:
         logs = [str(path.relative_to(job.root(name))) for path in (job.root(name) / "var/log").rglob("*") if path.is_file()]
         print(name, "logs:", *sorted(logs))
-
