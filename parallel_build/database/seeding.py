@@ -319,9 +319,7 @@ def _check_transactional(source: Host, names: Sequence[str]) -> None:
             list(names),
         )
         filled = [
-            f"{row['s']}.{row['t']} ({row['e']})"
-            for row in odd
-            if old.value(f"SELECT COUNT(*) FROM {quote(row['s'])}.{quote(row['t'])}") and row["e"] != "MEMORY"
+            f"{row['s']}.{row['t']} ({row['e']})" for row in odd if old.value(f"SELECT COUNT(*) FROM {quote(row['s'])}.{quote(row['t'])}")
         ]
     if filled:
         raise GuardFailed(

@@ -10,7 +10,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import changes, compare, copying, seeding
+from parallel_build.database import changes, channel, compare, copying, seeding
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
 from tests.containers.database_stand import Stand, roots, sql, stand
@@ -188,8 +188,8 @@ def test_catching_up_with_a_writing_original_is_refused(trio: tuple[Stand, Host,
 
 
 def test_many_changes_of_one_table_are_compared_whole() -> None:
-    one = changes.Changes(changes.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
-    both = one.joined(changes.Changes(changes.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
+    one = changes.Changes(channel.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
+    both = one.joined(changes.Changes(channel.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
     assert both.keys == {"cloud.host": {(1,), (2,)}}
     assert both.whole == {"cloud.event"}
     assert (both.events, both.statements, both.begin.offset) == (3, 1, 4)
