@@ -286,7 +286,7 @@ def test_killed_in_the_views_phase_looks_healthy_afterwards(database: DatabaseSe
     server = host(NEW)
     server.settings(views_seconds=60)
     server.start()
-    wait(lambda: newest(database) == NEW and server.logged("network_offering_view"), 90, "the views phase")
+    wait(lambda: newest(database) == NEW and server.logged("mshost_peer_view"), 90, "the views phase")
     server.signal(signal.SIGKILL)
     server.exit_code()
     server.settings()
@@ -295,9 +295,7 @@ def test_killed_in_the_views_phase_looks_healthy_afterwards(database: DatabaseSe
     assert own_state(database) == "Up"
     assert server.logged("DB version and code version matches so no upgrade needed")
     assert not server.logged("Executing VIEW script")
-    definition = database.value(
-        "SELECT view_definition FROM information_schema.views WHERE table_schema = 'cloud' AND table_name = 'user_vm_view'"
-    )
+    definition = database.rows("SHOW CREATE VIEW cloud.user_vm_view")[0]["Create View"]
     assert "user_vm_details" in definition
 
 
