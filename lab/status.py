@@ -101,7 +101,8 @@ def read(lab: Lab, opened: Sessions) -> Status:
 
 def power(lab: Lab, management: int) -> dict[str, str]:
     """Each machine: `on`, `off` or `absent`."""
-    guests = libvirtd.domains(lab)
+    # The component names domains after stack and machine, since one hypervisor may hold the guests of several stacks.
+    guests = {name.removeprefix(f"{stack.STACK}-"): runs for name, runs in libvirtd.domains(lab).items()}
     there = {}
     for machine in machines.everything(management):
         folder = lab.original if machine in machines.original(management) else lab.new
