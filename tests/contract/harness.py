@@ -24,9 +24,9 @@ from lab.standin.shared.encryption import Encryptor
 from lab.standin.shared.properties import SetupProperties
 
 NODE = "10.91.0.41"
-PASSWORD = "cloudpw1"
-MANAGEMENT_KEY = "newMgmt02"
-DATABASE_KEY = "dbKey01"
+PASSWORD = "contract-password"
+MANAGEMENT_KEY = "contract-management-key"
+DATABASE_KEY = "contract-database-key"
 CLIENT = Path(__file__).with_name("client.py")
 Row = dict[str, Any]
 

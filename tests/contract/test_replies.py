@@ -127,15 +127,26 @@ def keys(data: Path) -> dict[str, str]:
     return admin
 
 
+@pytest.fixture
+def database_key(data: Path) -> str:
+    """The recorded cloud's database key."""
+    found = re.search(r" -k (\S+)", (data / "encryption.txt").read_text())
+    assert found is not None
+    return found.group(1)
+
+
 def settle(server: ManagementHost, database: DatabaseServer) -> None:
     """Wait until the server answers and has connected to all hosts."""
     assert server.wait_for_answer() == 401
     wait(lambda: not database.rows("SELECT id FROM cloud.host WHERE status <> 'Up' AND removed IS NULL"), 20, "the hosts")
 
 
-def test_old_version(database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path, keys: dict[str, str]) -> None:
+def test_old_version(
+    database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path, database_key: str, keys: dict[str, str]
+) -> None:
     database.load(recorded)
     server = host(OLD)
+    server.configure(database_key=database_key)
     server.start()
     settle(server, database)
     differences = check(server, data / "api-4.20.3.0", keys, CALLS)
@@ -152,10 +163,11 @@ def test_old_version(database: DatabaseServer, recorded: Mapping[str, Path], hos
 
 
 def test_new_version_after_its_upgrade(
-    database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path, keys: dict[str, str]
+    database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path, database_key: str, keys: dict[str, str]
 ) -> None:
     database.load(recorded)
     server = host(NEW)
+    server.configure(database_key=database_key)
     server.start()
     settle(server, database)
     special = CALLS | {"readyForShutdown": ("readyForShutdown", {"managementserverid": "00000000-0000-0000-0000-000000000000"})}
@@ -173,10 +185,11 @@ def test_failed_application_page(database: DatabaseServer, generated: Mapping[st
 
 
 def test_upgrade_log_has_the_real_lines_in_their_order(
-    database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path
+    database: DatabaseServer, recorded: Mapping[str, Path], host: Host, data: Path, database_key: str
 ) -> None:
     database.load(recorded)
     server = host(NEW)
+    server.configure(database_key=database_key)
     server.start()
     assert server.wait_for_answer() == 401
     ours = [message(line) for line in server.log()]
