@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,18 +110,18 @@ def copy(
         _make_room(target, opened, names)
         folders = space.check(target, opened, definitions, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
-        before = leftovers.change(opened, FAST_SETTINGS)
         fifos = f"{_pipe_folder(opened, target)}/{leftovers.UNIT}"
+        before = leftovers.current(opened, FAST_SETTINGS)
         leftovers.write_record(target, leftovers.Record(list(names), False, before, fifos))
+        leftovers.change(opened, FAST_SETTINGS)
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
-        with _logging(opened, log):
-            progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
-            adapted = objects.make_tables(opened, old, new, definitions)
     meter = Meter(progress, sum(part.weight for part in parts), sum(len(one.tables) for one in definitions))
     tools = remote.find_tools(target, new)
     try:
+        progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
+        adapted = _make_tables(target, old, new, definitions, threads, cancel, log)
         with access.temporary(source, target, names) as way_in:
             job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders)
             remote.start(target, tools, new, way_in, job, fifos, owner)
@@ -129,7 +130,7 @@ def copy(
         leftovers.settle(target)
     with session(target) as opened, _logging(opened, log):
         progress("making views, routines, triggers and events")
-        adapted += objects.make_codes(opened, old, new, definitions)
+        adapted += [note for note in objects.make_codes(opened, old, new, definitions) if note not in adapted]
     leftovers.write_record(target, leftovers.Record(list(names), finished=True))
     position = status["position"]
     return CopyReport(
@@ -146,6 +147,30 @@ def copy(
         adapted=tuple(adapted),
         by_table=dict(status["tables"]),
     )
+
+
+def _make_tables(
+    target: Host,
+    old: DatabaseServer,
+    new: DatabaseServer,
+    definitions: Sequence[schema.Schema],
+    threads: int,
+    cancel: CancelToken,
+    log: bool,
+) -> list[str]:
+    """Make schemas and tables, the tables through several sessions: most of the time of each is waiting for the disk."""
+    with session(target) as opened, _logging(opened, log):
+        notes = objects.make_schemas(opened, old, new, definitions)
+    tables = [table for one in definitions for table in one.tables]
+
+    def share(number: int) -> list[str]:
+        with session(target) as opened, _logging(opened, log):
+            return objects.make_tables(opened, old, new, tables[number::threads], cancel)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for made in pool.map(share, range(threads)):
+            notes += [note for note in made if note not in notes]
+    return notes
 
 
 def empty(target: Host, schemas: Sequence[str]) -> None:
@@ -284,7 +309,7 @@ def _job(
 
 
 @contextlib.contextmanager
-def _logging(opened: Session, log: bool) -> Any:
+def _logging(opened: Session, log: bool) -> Iterator[None]:
     """Keep a session's statements out of the binary log unless `log`."""
     if not log:
         opened.execute("SET SESSION sql_log_bin = 0")

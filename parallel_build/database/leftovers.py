@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from parallel_build.connection import Host
@@ -104,13 +104,15 @@ def end_sessions(opened: Session) -> None:
     )
 
 
-def change(opened: Session, settings: dict[str, str]) -> dict[str, str]:
-    """Set global settings; return the values they had."""
-    before = {}
+def current(opened: Session, names: Iterable[str]) -> dict[str, str]:
+    """The values of global settings, to be written down before they are changed."""
+    return {name: str(opened.value(f"SELECT @@GLOBAL.{name}")) for name in names}
+
+
+def change(opened: Session, settings: dict[str, str]) -> None:
+    """Set global settings."""
     for name, value in settings.items():
-        before[name] = str(opened.value(f"SELECT @@GLOBAL.{name}"))
         opened.execute(f"SET GLOBAL {name} = {value}")
-    return before
 
 
 def restore(opened: Session, settings: dict[str, str]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from parallel_build.cancel import CancelToken
 from parallel_build.database import streams
 from parallel_build.database.dialects import DatabaseServer
-from parallel_build.database.schema import Code, Schema
+from parallel_build.database.schema import Code, Schema, Table
 from parallel_build.database.session import Session, quote
 from parallel_build.database.translation import Translation
 from parallel_build.errors import StepFailed
@@ -15,8 +16,20 @@ from parallel_build.errors import StepFailed
 CODECS = {"latin1": "cp1252", "latin2": "iso8859-2", "cp1250": "cp1250", "cp1251": "cp1251", "ascii": "ascii", "binary": "utf-8"}
 
 
-def make_tables(opened: Session, old: DatabaseServer, new: DatabaseServer, definitions: Sequence[Schema]) -> list[str]:
-    """Make the schemas with the original's defaults, and every table; large ones without their secondary keys.
+def make_schemas(opened: Session, old: DatabaseServer, new: DatabaseServer, definitions: Sequence[Schema]) -> list[str]:
+    """Make the schemas with the original's defaults; return what had to be written differently for the new server's family."""
+    translation = Translation(old, new)
+    for one in definitions:
+        name, collation = quote(one.name), translation.collation(one.collation)
+        opened.execute(f"CREATE DATABASE IF NOT EXISTS {name} DEFAULT CHARACTER SET {one.character_set} COLLATE {collation}")
+        opened.execute(f"ALTER DATABASE {name} DEFAULT CHARACTER SET {one.character_set} COLLATE {collation}")
+    return translation.notes
+
+
+def make_tables(opened: Session, old: DatabaseServer, new: DatabaseServer, tables: Sequence[Table], cancel: CancelToken) -> list[str]:
+    """Make tables, large ones without their secondary keys; their schemas are there already.
+
+    Several sessions may each make a share of them: without foreign key checks their order is of no importance.
 
     Returns:
         What had to be written differently for the new server's family.
@@ -24,13 +37,10 @@ def make_tables(opened: Session, old: DatabaseServer, new: DatabaseServer, defin
     translation = Translation(old, new)
     for setting in streams.TARGET_SETTINGS:
         opened.execute(setting)
-    for one in definitions:
-        name, collation = quote(one.name), translation.collation(one.collation)
-        opened.execute(f"CREATE DATABASE IF NOT EXISTS {name} DEFAULT CHARACTER SET {one.character_set} COLLATE {collation}")
-        opened.execute(f"ALTER DATABASE {name} DEFAULT CHARACTER SET {one.character_set} COLLATE {collation}")
-        opened.execute(f"USE {name}")
-        for table in one.tables:
-            opened.execute(translation.table(streams.create_statement(table)))
+    for table in tables:
+        cancel.check()
+        opened.execute(f"USE {quote(table.schema)}")
+        opened.execute(translation.table(streams.create_statement(table)))
     return translation.notes
 
 
