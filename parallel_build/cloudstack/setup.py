@@ -115,9 +115,7 @@ def link_usage(host: Host) -> None:
 
     The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
     """
-    host.script(
-        'cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER], timeout=30
-    )
+    host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER], timeout=30)
 
 
 def undo_setup(host: Host) -> None:

@@ -85,7 +85,7 @@ def test_settings_default_and_are_checked(tmp_path: Path) -> None:
 def test_scripts_of_both_versions() -> None:
     old, new = sql.views("4.20.3.0"), sql.views("4.22.1.0")
     assert {script.name for script in new} - {script.name for script in old} == {"cloud.gui_themes_view"}
-    assert len(old), len(new) == (34, 35)
+    assert (len(old), len(new)) == (34, 35)
     assert all(len(script.statements) == 2 for script in old + new + sql.procedures("4.22.1.0"))
     changed = {script.name for script in new if script not in old}
     assert "cloud.user_vm_view" in changed
