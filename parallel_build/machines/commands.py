@@ -47,10 +47,10 @@ def run(argv: Sequence[str], *, timeout: float = 60, ok: Sequence[int] = (0,)) -
     return done.stdout
 
 
-def start_detached(argv: Sequence[str], log: Path) -> None:
+def start_detached(argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one: a session of its own, in the mounts of process 1, its output in `log`."""
     with log.open("ab") as output:
-        subprocess.Popen(
+        return subprocess.Popen(
             [*in_init_mounts(), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,

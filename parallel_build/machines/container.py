@@ -7,28 +7,18 @@ to find it again is in that folder, so that another process, later, can switch i
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
 import signal
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.machines import cgroups, layer, namespace, network
-from parallel_build.machines.commands import MachineFailed, start_detached
+from parallel_build.machines import cgroups, container_process, layer, namespace, network
+from parallel_build.machines.commands import MachineFailed
+from parallel_build.machines.container_process import running
+from parallel_build.machines.container_record import Record, exclusive, must, read, write
 from parallel_build.machines.provisioning import Provisioning
-from parallel_build.machines.supervisor import start_time
-
-ALWAYS = ("CAP_NET_ADMIN",)  # a firewall inside
-
-INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
-INOTIFY_INSTANCES = 4096
-
 
 NSPAWN_FOLDER = Path("/run/systemd/nspawn/propagate")
 
@@ -58,46 +48,6 @@ class ContainerSpec:
     memory: int | None = None
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is remembered of a machine, without secrets.
-
-    Attributes:
-        host_key: its public SSH host key; two machines of one name are told apart by it.
-        made: its layer is complete.
-        cut: its network has been cut on purpose.
-    """
-
-    name: str
-    root: str
-    namespace: str
-    bridge: str
-    address: str
-    prefix: int
-    gateway: str | None
-    mac: str
-    host_key: str
-    capabilities: tuple[str, ...]
-    memory: int | None
-    made: bool = False
-    cut: bool = False
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """What makes two machines of one name the same. Files and packages don't: they may change over a machine's life."""
-        return (self.host_key, self.namespace, self.bridge, self.address)
-
-    @property
-    def machine(self) -> str:
-        """A name for it that is unique on this computer: what systemd-nspawn, control groups and its namespace are called."""
-        return f"{self.namespace}-{self.name}"
-
-    @property
-    def link(self) -> network.Link:
-        """Its connection to the bridge."""
-        return network.Link(self.namespace, self.bridge, self.machine, self.mac, f"{self.address}/{self.prefix}", self.gateway)
-
-
 def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | None = None) -> None:
     """Make the machine, switch it on, and wait until its sshd answers. A machine that is there already stays as it is.
 
@@ -109,9 +59,9 @@ def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | No
     """
     machine = spec.folder / spec.name
     _check(spec)
-    with _exclusive(spec.folder, spec.name):
+    with exclusive(spec.folder, spec.name):
         record = _record_of(spec)
-        found = _read(machine)
+        found = read(machine)
         if found and found.made and found.identity != record.identity:
             raise MachineFailed(
                 f"another machine named {spec.name} is in {spec.folder}",
@@ -120,12 +70,12 @@ def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | No
             )
         if not (found and found.made):
             if found:
-                _end(machine, found)
+                container_process.end(machine, found)
             layer.discard(machine)
-            _write(machine, record)
+            write(machine, record)
             layer.mount(machine, spec.root)
             layer.fill(machine / "root", spec.provisioning)
-            _write(machine, replace(record, made=True))
+            write(machine, replace(record, made=True))
     power_on(spec.folder, spec.name, timeout=timeout, cancel=cancel)
 
 
@@ -136,32 +86,24 @@ def power_on(folder: Path, name: str, *, timeout: float = 60, cancel: CancelToke
         MachineFailed: there is no such machine, or it ends at once.
         StepFailed: it doesn't answer in time.
     """
-    machine, record = folder / name, _must(folder, name)
-    with _exclusive(folder, name):
+    machine, record = folder / name, must(folder, name)
+    process = None
+    with exclusive(folder, name):
         if not running(folder, name):
             layer.mount(machine, Path(record.root))
             network.connect(record.link)
             network.plug(record.link, not record.cut)
-            command = {
-                "argv": _nspawn(machine, record),
-                "environment": layer.environment(Path(record.root)),
-                "unplug": network.plug_command(record.link, False),
-                "group": record.machine,
-                "memory": record.memory * 2**20 if record.memory else None,
-            }
-            (machine / "command.json").write_text(json.dumps(command, indent=1))
-            if "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY" in layer.environment(Path(record.root)):
-                cgroups.need_unified()
-            _need_inotify()
-            start_detached([sys.executable, "-m", "parallel_build.machines.supervisor", str(machine)], machine / "supervisor.log")
+            process = container_process.start(machine, record)
     token = cancel or CancelToken()
-    started = time.monotonic()
 
     def answers() -> bool:
+        over = process is None or process.poll() is not None  # Asked first: a supervisor that is not over may not hold its lock yet.
         if running(folder, name):
             return record.cut or namespace.ssh_answers(record.namespace, record.address)
-        if time.monotonic() - started > 5:
-            raise MachineFailed(f"machine {name} ended right after its start", _tail(machine), f"read {machine}/console.log")
+        if over:
+            raise MachineFailed(
+                f"machine {name} ended right after its start", container_process.tail(machine), f"read {machine}/console.log"
+            )
         return False
 
     wait_for(
@@ -180,9 +122,9 @@ def power_off(folder: Path, name: str, *, timeout: float = 90) -> None:
     Raises:
         MachineFailed: it is still on after `timeout` seconds.
     """
-    machine, record = folder / name, _must(folder, name)
-    _signal_supervisor(machine, signal.SIGTERM)
-    if not _ended(folder, name, timeout):
+    machine, record = folder / name, must(folder, name)
+    container_process.signal_supervisor(machine, signal.SIGTERM)
+    if not container_process.ended(folder, name, timeout):
         raise MachineFailed(
             f"machine {name} did not switch itself off within {timeout:.0f} s",
             "a service inside does not stop",
@@ -197,9 +139,9 @@ def kill(folder: Path, name: str) -> None:
     Raises:
         MachineFailed: its processes can't be ended.
     """
-    machine, record = folder / name, _must(folder, name)
+    machine, record = folder / name, must(folder, name)
     network.plug(record.link, False)  # First, or dying processes would still say goodbye on their connections.
-    _end(machine, record)
+    container_process.end(machine, record)
 
 
 def delete(folder: Path, name: str) -> None:
@@ -211,10 +153,10 @@ def delete(folder: Path, name: str) -> None:
     machine = folder / name
     if not machine.exists():
         return
-    with _exclusive(folder, name):
-        record = _read(machine)
+    with exclusive(folder, name):
+        record = read(machine)
         if record:
-            _end(machine, record)
+            container_process.end(machine, record)
             network.disconnect(record.link)
             cgroups.remove(record.machine)
             cgroups.remove(record.machine + ".keeper")
@@ -225,24 +167,9 @@ def delete(folder: Path, name: str) -> None:
     (folder / f".{name}.lock").unlink(missing_ok=True)
 
 
-def running(folder: Path, name: str) -> bool:
-    """Whether the machine is on: its supervisor holds the lock."""
-    try:
-        handle = os.open(folder / name / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def exists(folder: Path, name: str) -> bool:
     """Whether the machine has been made, on or off."""
-    record = _read(folder / name)
+    record = read(folder / name)
     return record is not None and record.made
 
 
@@ -253,85 +180,16 @@ def names(folder: Path) -> list[str]:
 
 def cut_network(folder: Path, name: str) -> None:
     """Pull the machine's network cable; it stays cut over a power cycle until `restore_network`."""
-    record = _must(folder, name)
-    _write(folder / name, replace(record, cut=True))
+    record = must(folder, name)
+    write(folder / name, replace(record, cut=True))
     network.plug(record.link, False)
 
 
 def restore_network(folder: Path, name: str) -> None:
     """Plug the machine's network cable in again."""
-    record = _must(folder, name)
-    _write(folder / name, replace(record, cut=False))
+    record = must(folder, name)
+    write(folder / name, replace(record, cut=False))
     network.plug(record.link, running(folder, name))
-
-
-def _nspawn(machine: Path, record: Record) -> list[str]:
-    own = namespace.FOLDER / record.machine
-    return [
-        # Started inside as well: the /sys that nspawn mounts shows the cards of the namespace it was started in, and CloudStack makes a
-        # server's id of the MAC address it finds there.
-        *("nsenter", f"--net={own}", "--"),
-        "systemd-nspawn",
-        "--quiet",
-        f"--directory={machine / 'root'}",
-        "--boot",
-        "--register=no",
-        "--keep-unit",
-        "--console=read-only",
-        f"--network-namespace-path={own}",
-        # Unique on this computer: nspawn keeps folders by this name; several labs have a machine called newdb1.
-        f"--machine={record.machine}",
-        f"--hostname={record.name}",
-        f"--capability={','.join((*ALWAYS, *record.capabilities))}",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-    ]
-
-
-def _need_inotify() -> None:
-    """Have enough inotify instances: each systemd takes dozens, and the kernel's limit is for all of root's together."""
-    if int(INOTIFY_LIMIT.read_text()) < INOTIFY_INSTANCES:
-        INOTIFY_LIMIT.write_text(str(INOTIFY_INSTANCES))
-
-
-def _end(machine: Path, record: Record) -> None:
-    # By its group: nspawn's own death doesn't take the machine's processes with it. The supervisor then ends by itself, unless it was just
-    # about to start the machine again.
-    if cgroups.kill(record.machine) and _ended(machine.parent, machine.name, 2):
-        return
-    _signal_supervisor(machine, signal.SIGKILL)
-    if not cgroups.kill(record.machine) or not _ended(machine.parent, machine.name, 10):
-        raise MachineFailed(f"processes of machine {record.name} can't be ended", "", f"look at `ps` and {machine}")
-
-
-def _ended(folder: Path, name: str, timeout: float) -> bool:
-    deadline = time.monotonic() + timeout
-    while running(folder, name):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _signal_supervisor(machine: Path, number: signal.Signals) -> None:
-    if not running(machine.parent, machine.name):
-        return
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:  # The lock is taken a moment before the record is written.
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads((machine / "supervisor.json").read_text())
-            handle = os.pidfd_open(found["pid"])
-            try:
-                if start_time(found["pid"]) == found["start"]:
-                    signal.pidfd_send_signal(handle, number)
-                    return
-            finally:
-                os.close(handle)
-        if not running(machine.parent, machine.name):
-            return
-        time.sleep(0.05)
-    raise MachineFailed(f"the supervisor of machine {machine.name} can't be found", f"{machine}/supervisor.json is stale")
 
 
 def _check(spec: ContainerSpec) -> None:
@@ -366,48 +224,16 @@ def _record_of(spec: ContainerSpec) -> Record:
     )
 
 
-def _read(machine: Path) -> Record | None:
-    try:
-        found = json.loads((machine / "machine.json").read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:  # Torn by a crash of this computer; the next create starts over, a delete goes by names.
-        return None
-    return Record(**{**found, "capabilities": tuple(found["capabilities"])})
-
-
-def _must(folder: Path, name: str) -> Record:
-    record = _read(folder / name)
-    if record is None or not record.made:
-        raise MachineFailed(f"there is no machine {name} in {folder}", "", "create it first")
-    return record
-
-
-def _write(machine: Path, record: Record) -> None:
-    machine.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = machine / "machine.new"
-    with temporary.open("w") as file:
-        file.write(json.dumps(asdict(record), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(machine / "machine.json")
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path, name: str) -> Iterator[None]:
-    """One create, power_on or delete of a machine at a time, over all processes."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _tail(machine: Path) -> str:
-    try:
-        lines = (machine / "console.log").read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        lines = []
-    return " | ".join(line.strip() for line in lines[-3:] if line.strip())
+__all__ = [
+    "ContainerSpec",
+    "create",
+    "cut_network",
+    "delete",
+    "exists",
+    "kill",
+    "names",
+    "power_off",
+    "power_on",
+    "restore_network",
+    "running",
+]

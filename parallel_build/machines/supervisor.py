@@ -24,6 +24,7 @@ from parallel_build.machines import cgroups
 
 REBOOT = 133
 PR_SET_PDEATHSIG = 1
+LOCK_PATIENCE = 2.0  # seconds
 
 
 def start_time(pid: int) -> int | None:
@@ -33,6 +34,20 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return int(text.rpartition(")")[2].split()[19])
+
+
+def _take(lock: int) -> bool:
+    """Take the lock, whether it could be taken. Who asks whether the machine is on holds it for a moment: that is waited for."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 class Supervisor:
@@ -47,9 +62,7 @@ class Supervisor:
     def run(self) -> int:
         """Run the container until it is powered off; 0 then, nspawn's exit code when it failed."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(lock):
             return 0  # Another one keeps it running.
         signal.signal(signal.SIGTERM, self._power_off)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
