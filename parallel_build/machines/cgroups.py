@@ -83,9 +83,9 @@ def processes(group: str) -> set[int]:
     """Ids of the processes in `group` and below it."""
     found: set[int] = set()
     for mount in tracking():
-        for path in (mount / group).rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):  # A group may go while it is read.
-                found.update(int(word) for word in path.read_text().split())
+        for folder, _, _ in os.walk(mount / group):  # It goes on where a group goes while it is read, which rglob doesn't.
+            with contextlib.suppress(OSError):
+                found.update(int(word) for word in Path(folder, "cgroup.procs").read_text().split())
     found.discard(0)  # A process of another process id namespace shows as 0.
     return found
 
