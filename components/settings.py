@@ -5,9 +5,7 @@ Every section of `StackConfiguration` is one configuration value of the project;
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,9 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from parallel_build.configuration import Secrets, Ssh, StackConfiguration, load, load_secrets
+from parallel_build.configuration import Secrets, Ssh, StackConfiguration
 from parallel_build.errors import ConfigurationError
-
-TEXT_SECTIONS = ("phase", "runs")
-# Secrets that a platform's component reads by itself.
-PLATFORM_SECRETS = ("vspherePassword",)
-REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
+from parallel_build.stack_values import REMEDY, names, parse
 
 
 @dataclass(frozen=True)
@@ -41,48 +35,11 @@ class Settings:
     operator_key: str
 
 
-def names(model: type[Secrets | StackConfiguration]) -> list[str]:
-    """The keys of a model as they are written in the stack file."""
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
 def project_values(project: str) -> dict[str, str]:
     """Every configuration value of the project, secrets in the clear, by its name without the project's."""
     values: dict[str, Any] = {**get_config_env(), **CONFIG.get()}
     prefix = f"{project}:"
     return {key.removeprefix(prefix): str(value) for key, value in values.items() if key.startswith(prefix)}
-
-
-def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Secrets]:
-    """Check plain and secret values together.
-
-    Args:
-        values: as Pulumi has them, objects as JSON texts.
-        stack: name of the stack, for the message.
-    Raises:
-        ConfigurationError: names every key and every secret that is missing or wrong, all at once.
-    """
-    secret_names = set(names(Secrets))
-    findings, plain = [], {}
-    for name, value in values.items():
-        if name in secret_names or name in PLATFORM_SECRETS:
-            continue
-        try:
-            plain[name] = value if name in TEXT_SECTIONS else json.loads(value)
-        except json.JSONDecodeError:
-            plain[name] = value
-    configuration = secrets = None
-    try:
-        configuration = load(plain, stack)
-    except ConfigurationError as error:
-        findings.append(error.fact.strip())
-    try:
-        secrets = load_secrets({name: value for name, value in values.items() if name in secret_names}, stack)
-    except ConfigurationError as error:
-        findings.append(error.fact.strip())
-    if configuration is None or secrets is None:
-        raise ConfigurationError("\n".join(findings) + "\n", "", f"correct these; {REMEDY}")
-    return configuration, secrets
 
 
 def operator_key(ssh: Ssh) -> str:
@@ -122,3 +79,6 @@ def read_settings() -> Settings:
     stack = pulumi.get_stack()
     configuration, secrets = parse(project_values(pulumi.get_project()), stack)
     return Settings(stack, configuration, secrets, operator_key(configuration.ssh))
+
+
+__all__ = ["Settings", "names", "operator_key", "parse", "project_values", "read_settings"]

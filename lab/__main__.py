@@ -128,6 +128,11 @@ def _pulumi(lab: Lab, arguments: argparse.Namespace) -> int:
     return stack.pulumi(lab, stack.pulumi_words(lab, arguments.words))
 
 
+def _tool(lab: Lab, arguments: argparse.Namespace) -> int:
+    _inside(lab)
+    return stack.tool(lab, arguments.words)
+
+
 def _fault(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
     machine = _machine(lab, arguments.host)
@@ -229,6 +234,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("host")
     sub.add_argument("command", nargs=argparse.REMAINDER)
     sub = command("pulumi", _pulumi, "run a Pulumi command on the lab's stack, inside its network")
+    sub.add_argument("words", nargs=argparse.REMAINDER)
+    sub = command("tool", _tool, "run `python -m parallel_build` on the lab's stack (named lab), inside its network")
     sub.add_argument("words", nargs=argparse.REMAINDER)
     sub = command("fault", _fault, "set, remove (without VALUE) or show (without KEY) a fault on a machine")
     sub.add_argument("host")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,12 @@ def destroy(lab: Lab) -> None:
 def pulumi(lab: Lab, words: Sequence[str]) -> int:
     """Run a Pulumi command with its output shown; its exit code. The caller must be inside the lab's network."""
     return subprocess.run(["pulumi", *words], cwd=PROJECT, env=environment(lab), check=False).returncode
+
+
+def tool(lab: Lab, words: Sequence[str]) -> int:
+    """Run `python -m parallel_build` with the lab's stack file; its exit code. The caller must be inside the lab's network."""
+    argv = [sys.executable, "-m", "parallel_build", "--config-file", str(lab.stack_file), *words]
+    return subprocess.run(argv, cwd=PROJECT, env=environment(lab), check=False).returncode
 
 
 def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:

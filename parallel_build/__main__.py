@@ -1,0 +1,47 @@
+"""`python -m parallel_build`: what can be done without a Pulumi program, from any machine that has the stack file and the keys."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from parallel_build import commands
+from parallel_build.errors import ConfigurationError, ParallelBuildError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, as `parallel_build.commands` makes it up."""
+    found = argparse.ArgumentParser(prog="python -m parallel_build", description=__doc__)
+    found.add_argument(
+        "--config-file", type=Path, metavar="FILE", help="the stack file (default: stacks/Pulumi.STACK.yaml of the checkout)"
+    )
+    subs = found.add_subparsers(required=True, metavar="COMMAND")
+    for command in commands.load():
+        sub = subs.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+        # After the command as well; without a default, or it would overwrite what stood before it.
+        sub.add_argument("--config-file", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        command.arguments(sub)
+        sub.set_defaults(run=command.run)
+    return found
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; its exit code (see `parallel_build.commands`)."""
+    given = parser().parse_args(words)
+    try:
+        code: int = given.run(given)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return commands.UNUSABLE
+    except ParallelBuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return commands.FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return commands.FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

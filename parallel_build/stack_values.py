@@ -1,0 +1,51 @@
+"""A stack's values as Pulumi has them, checked in full: by the program, and by commands that read the stack file themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
+from parallel_build.errors import ConfigurationError
+
+TEXT_SECTIONS = ("phase", "runs")
+# Secrets that a platform's component reads by itself.
+PLATFORM_SECRETS = ("vspherePassword",)
+REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
+
+
+def names(model: type[Secrets | StackConfiguration]) -> list[str]:
+    """The keys of a model as they are written in the stack file."""
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Secrets]:
+    """Check plain and secret values together.
+
+    Args:
+        values: as Pulumi has them, objects as JSON texts.
+        stack: name of the stack, for the message.
+    Raises:
+        ConfigurationError: names every key and every secret that is missing or wrong, all at once.
+    """
+    secret_names = set(names(Secrets))
+    findings, plain = [], {}
+    for name, value in values.items():
+        if name in secret_names or name in PLATFORM_SECRETS:
+            continue
+        try:
+            plain[name] = value if name in TEXT_SECTIONS else json.loads(value)
+        except json.JSONDecodeError:
+            plain[name] = value
+    configuration = secrets = None
+    try:
+        configuration = load(plain, stack)
+    except ConfigurationError as error:
+        findings.append(error.fact.strip())
+    try:
+        secrets = load_secrets({name: value for name, value in values.items() if name in secret_names}, stack)
+    except ConfigurationError as error:
+        findings.append(error.fact.strip())
+    if configuration is None or secrets is None:
+        raise ConfigurationError("\n".join(findings) + "\n", "", f"correct these; {REMEDY}")
+    return configuration, secrets
