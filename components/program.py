@@ -11,6 +11,7 @@ from components.cutover import Cutover
 from components.database import ReplicatedDatabase
 from components.management import ManagementServers
 from components.preparation import Preparation
+from components.resources import Retirement
 from components.settings import Settings, read_settings
 from components.stack import declare_stack
 from parallel_build.configuration import Phase
@@ -27,7 +28,9 @@ def declare(settings: Settings) -> None:
     if stack.reached(Phase.PREPARED):
         done += Preparation("preparation", stack, done).steps
     if stack.reached(Phase.SWITCHED):
-        Cutover("cutover", stack, done)
+        done += Cutover("cutover", stack, done).steps
+    if stack.reached(Phase.RETIRED):
+        Retirement("retirement", stack, opts=pulumi.ResourceOptions(depends_on=done))
     machines = [database.source, database.replica, *management.machines]
     pulumi.export("phase", configuration.phase.value)
     pulumi.export("addresses", {machine.name: machine.address for machine in machines})

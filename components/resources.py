@@ -253,3 +253,9 @@ class Acceptance(StepResource):
     """`cutover:index:Acceptance`: the configured tests, then users in."""
 
     STEP = "Acceptance"
+
+
+class Retirement(StepResource):
+    """`cutover:index:Retirement`: the new side names the original's servers no more, and going back is refused."""
+
+    STEP = "Retirement"

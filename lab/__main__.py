@@ -74,6 +74,10 @@ def _back(lab: Lab, arguments: argparse.Namespace) -> int:
     return _to(lab, Phase.PREPARED)
 
 
+def _retire(lab: Lab, arguments: argparse.Namespace) -> int:
+    return _to(lab, Phase.RETIRED)
+
+
 def _to(lab: Lab, phase: Phase) -> int:
     times = Times()
     with _alone(lab):
@@ -225,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_options(command(name, run, text))
     command("switch", _switch, "switch to the new servers: phase switched")
     command("back", _back, "switch back to the original: phase prepared")
+    command("retire", _retire, "end the way back: phase retired")
     sub = command("destroy", _destroy, "pulumi destroy: roll everything back, the original stays")
     sub.add_argument("--all", action="store_true", help="then take the whole lab down")
     command("down", _down, "take the whole lab down, the original too, whatever state it is in")

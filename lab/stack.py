@@ -92,6 +92,9 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     # A given dump may have fewer KVM hosts than the lab has machines for them, or none: then no template for KVM is looked for either.
     there = [host for host in original["hypervisors"] if container.exists(lab.original, host["name"])]
     original["hypervisors"] = there
+    names = {host["name"] for host in there}
+    steps = f"{PROJECT_NAME}:hypervisorSteps"
+    config[steps] = [each for each in config.get(steps, []) if names.issuperset(each["hosts"])]
     if not there:
         config[f"{PROJECT_NAME}:templates"] = []
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"

@@ -25,7 +25,7 @@ class WindowRecord:
     Attributes:
         identity: `Site.identity` of the stack that holds the window.
         facts: what steps remember for their undo, by step.
-        opened, switched, closed: times (ISO 8601, UTC) or None.
+        opened, switched, closed, retired: times (ISO 8601, UTC) or None.
     """
 
     stack: str
@@ -33,6 +33,7 @@ class WindowRecord:
     opened: str | None = None
     switched: str | None = None
     closed: str | None = None
+    retired: str | None = None
     holder: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -127,6 +128,24 @@ class WindowStore:
             record.switched = now()
             self._write(record)
             self.journal("switched")
+
+    def mark_retired(self) -> str:
+        """Note that the way back has ended; the first mark counts, its time is returned."""
+        record = self.mine()
+        if record.retired is None:
+            record.retired = now()
+            self._write(record)
+            self.journal("retired")
+        return record.retired
+
+    def unmark_retired(self) -> None:
+        """The operator goes back all the same."""
+        record = self.read()
+        if record is None or record.closed or record.retired is None or record.identity != self.site.identity:
+            return
+        record.retired = None
+        self._write(record)
+        self.journal("no longer retired")
 
     def close(self) -> None:
         """Give the window back: the original serves."""

@@ -23,9 +23,10 @@ def check_allowed(context: Context) -> None:
         return
     record = store(context).read()
     switched = None
-    if record is not None and record.switched and not record.closed and record.identity == context.site.identity:
+    mine = record is not None and not record.closed and record.identity == context.site.identity
+    if record is not None and mine and record.switched:
         switched = datetime.fromisoformat(record.switched)
-    if configuration.phase is Phase.RETIRED:
+    if configuration.phase is Phase.RETIRED or (record is not None and mine and record.retired):
         why = "the stack is retired"
     elif switched is not None and datetime.now(UTC) - switched > configuration.window.rollback_window:
         why = f"the switch was at {switched:%Y-%m-%d %H:%M} UTC, more than {configuration.window.rollback_window} ago"

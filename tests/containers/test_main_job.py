@@ -172,3 +172,51 @@ def test_modules_that_failed_behind_a_401_are_seen(original_serving: LabRunner) 
     tell("modules mended, switch again")
     lab.run("switch")
     assert_new_serves(lab)
+
+
+def test_wrong_node_address_is_seen_after_the_upgrade(original_serving: LabRunner) -> None:
+    lab = original_serving
+    # What a configuration management of the house may do to the file just before the start.
+    lab.run("shell", "newms1", "mkdir -p /etc/systemd/system/cloudstack-management.service.d && printf '[Service]\\nExecStartPre=+/bin/sed -i "
+            "s/^cluster.node.IP=.*/cluster.node.IP=127.0.1.1/ /etc/cloudstack/management/db.properties\\n' "
+            "> /etc/systemd/system/cloudstack-management.service.d/house.conf && systemctl daemon-reload")  # fmt: skip
+    try:
+        tell("switch, with a node address that is not the server's")
+        failed = lab.run("switch", check=False)
+        assert failed.returncode != 0
+        assert "cluster.node.IP is not an address of this server" in failed.stdout
+        assert lab.sql("newdb1", 'SELECT step FROM cloud.version WHERE version = "4.22.1.0"') == "Complete", "the schema was upgraded first"
+    finally:
+        lab.run("shell", "newms1", "rm -r /etc/systemd/system/cloudstack-management.service.d/house.conf; systemctl daemon-reload")
+    tell("the address is right, switch again")
+    again = lab.run("switch")
+    assert "importing it again" in again.stdout
+    assert_new_serves(lab)
+
+
+def test_retired_stack_names_the_original_no_more_and_does_not_go_back(original_serving: LabRunner) -> None:
+    lab = original_serving
+    tell("switch, then retire")
+    lab.run("switch")
+    originals = ("10.91.0.11", "10.91.0.12")
+    agent_file = "grep ^host= /etc/cloudstack/agent/agent.properties"
+    assert all(address in lab.shell("kvm1", agent_file) for address in originals)
+    lab.run("retire")
+    assert lab.sql("newdb1", 'SELECT value FROM cloud.configuration WHERE name = "host"') == "10.91.0.41,10.91.0.42"
+    for host in ("kvm1", "kvm2"):
+        assert not any(address in lab.shell(host, agent_file) for address in originals)
+    lab.run("pulumi", "preview", "--expect-no-changes")
+    tell("going back is refused")
+    refused = lab.run("back", check=False)
+    assert refused.returncode != 0
+    assert "going back is refused: the stack is retired" in refused.stdout
+    assert lab.status()["serving"] == "new"
+    tell("and is possible for an operator who says so")
+    lab.run("pulumi", "config", "set", "--path", "window.forceRollback", "true")
+    try:
+        lab.run("pulumi", "config", "set", "phase", "retired")
+        lab.run("pulumi", "up", "--yes", "--skip-preview")
+        lab.run("back")
+    finally:
+        lab.run("pulumi", "config", "set", "--path", "window.forceRollback", "false")
+    assert_original_serves(lab)

@@ -1,0 +1,141 @@
+"""Retirement: the new side stays for good; nothing of it names the original's servers any more, and going back is refused from now on."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack import agents
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.steps.agent_survey import Good, Survey, survey_evidence, wait_for_agents
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import store, units_of
+from parallel_build.steps.rollback import check_allowed
+from parallel_build.steps.user_access import setting
+from parallel_build.versions import CloudStackVersion
+
+
+@step
+class Retirement(Step):
+    """`host` without the original's addresses, learnt by every agent; the end of the way back on record."""
+
+    type = "Retirement"
+    phase = Phase.RETIRED
+    summary = "the original is history"
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """The setting, the mark, and what is left to the operator."""
+        first = configuration.new.management[0]
+        lines = [f"prove that {first.name} serves {configuration.new.version} and that every host that was Up before the window is Up"]
+        if configuration.agents.method == "setting":
+            lines += [
+                f"on {first.name}: updateConfiguration name=host value={configuration.host_setting}: the original's addresses go",
+                f"wait until {agents.AGENT_FILE} lists no original address on the KVM hosts, "
+                f"at most {configuration.agents.timeout.total_seconds():.0f} s",
+            ]
+        return [*lines, "mark the window's record as retired: from then on every way back is refused", *_left(configuration)]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """The reverse, for which the operator must have said so."""
+        return [
+            "refused unless window.forceRollback is true",
+            f"`host` on {configuration.new.management[0].name} with the original's addresses behind the new ones again, learnt by the agents",
+            "take the mark off",
+        ]
+
+    def apply(self, context: Context) -> Outputs:
+        """Prove first, then trim, then mark."""
+        records = store(context)
+        record = records.mine()
+        if record.switched is None:
+            raise GuardFailed(
+                "the new side has never been switched to",
+                "the original still serves, or nothing does",
+                "run `pulumi up` with phase switched",
+            )
+        cloud = Cloud.new(context.site)
+        self._prove_serving(context, cloud)
+        evidence: Outputs = {"switched": record.switched, "left": _left(context.configuration)}
+        if context.configuration.agents.method == "setting":
+            evidence |= self._trim(context, cloud)
+        context.intend("mark the window retired")
+        evidence["retired"] = records.mark_retired()
+        context.progress("retired: the original's servers can be taken away")
+        return evidence
+
+    def verify(self, context: Context) -> Outputs:
+        """The mark stands; `host` is the operator's from now on."""
+        record = store(context).mine()
+        return {"switched": record.switched, "retired": record.retired}
+
+    def before_revert(self, context: Context) -> None:
+        """Raises GuardFailed unless the operator has said that going back is wanted all the same."""
+        check_allowed(context)
+
+    def revert(self, context: Context) -> None:
+        """Agents learn the original's addresses again while the new side can still tell them; else the window's undo writes their files."""
+        records = store(context)
+        previous = records.facts(self.type).get("previous")
+        try:
+            if previous is not None:
+                self._put_back(context, str(previous))
+        except ParallelBuildError as error:
+            context.progress(f"agents can't be told by the new side, going back gives them the addresses by file: {error}")
+            context.run.record("not told", step=context.step, error=str(error))
+        records.unmark_retired()
+
+    def _prove_serving(self, context: Context, cloud: Cloud) -> None:
+        expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
+        missing = sorted(name for identity, name in expected.items() if identity not in up)
+        found = cloud.call("listCapabilities").get("capability", {}).get("cloudstackversion", "")
+        if missing or not found or CloudStackVersion(str(found)) != context.configuration.new.version:
+            raise GuardFailed(
+                f"the new side answers with version {found or 'unknown'}; not Up on it: {', '.join(missing) or 'no host'}",
+                "a stack is retired only when everything that served before the window serves now",
+                "mend that, or remove the host from the cloud; then run the same command again",
+            )
+
+    def _trim(self, context: Context, cloud: Cloud) -> Outputs:
+        configuration, records = context.configuration, store(context)
+        now, wanted = setting(cloud, agents.SETTING), configuration.host_setting
+        gone = {server.address for server in configuration.original.management} - set(agents.addresses(wanted))
+        trimmed = agents.reduced(now, gone)
+        if trimmed != now:
+            if "previous" not in records.facts(self.type):
+                records.remember(self.type, previous=now)
+            context.intend("take the original's addresses out of host", previous=now, value=trimmed)
+            cloud.call("updateConfiguration", name=agents.SETTING, value=trimmed)
+            context.progress(f"host on the new side: {now} -> {trimmed}")
+        survey = self._learnt(context, cloud, lambda known: not gone & set(known), "agents to forget the original's addresses")
+        return survey_evidence(context, trimmed, survey)
+
+    def _put_back(self, context: Context, previous: str) -> None:
+        cloud = Cloud.new(context.site)
+        now, new = setting(cloud, agents.SETTING), set(agents.addresses(previous))
+        if now == previous:
+            return
+        context.intend("put the original's addresses back into host", previous=now, value=previous)
+        cloud.call("updateConfiguration", name=agents.SETTING, value=previous)
+        context.progress(f"host on the new side: {now} -> {previous}")
+        self._learnt(context, cloud, lambda known: new <= set(known), "agents to know the original's addresses again")
+
+    @staticmethod
+    def _learnt(context: Context, cloud: Cloud, good: Good, what: str) -> Survey:
+        survey = wait_for_agents(context, cloud, good, what)
+        if survey.behind:
+            raise StepFailed(
+                f"waited for {what}: {', '.join(sorted(survey.behind))}",
+                "; ".join(sorted({cause for _, cause, _ in survey.behind.values()})),
+                "; ".join(sorted({remedy for _, _, remedy in survey.behind.values()})) + "; then `pulumi up`",
+            )
+        return survey
+
+
+def _left(configuration: StackConfiguration) -> list[str]:
+    """What stays on the original's servers for the operator to take away when nobody wants it any more."""
+    database = configuration.original.database
+    servers = [database.source, *([database.replica] if database.replica else [])]
+    return [
+        *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
+        *(f"left on {server.name}: the original's databases as they were, the server masked" for server in servers),
+    ]
