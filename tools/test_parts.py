@@ -1,0 +1,172 @@
+"""Runs the parts of the tests, two lanes at a time, and tells how long each took; `scripts/test` calls it.
+
+A lane is a sequence of parts; lanes run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PYTHON = [sys.executable, "-m"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the tests.
+
+    Attributes:
+        name: as it is written behind `scripts/test`.
+        lane: parts of one lane run one after the other.
+        tests: arguments of pytest; empty for a part that is no pytest run.
+        commands: what is run instead.
+        purpose: what `scripts/setup` has to make ready for it, beyond the tests' own packages.
+    """
+
+    name: str
+    lane: int
+    tests: Sequence[str] = ()
+    commands: Sequence[Sequence[str]] = ()
+    purpose: str | None = "lab"
+
+
+def _containers(name: str, lane: int, *files: str, timeout: int = 1500) -> Part:
+    return Part(name, lane, ("-v", "-s", "-m", "containers", "--timeout", str(timeout), *(f"tests/containers/{file}" for file in files)))
+
+
+PARTS = (
+    Part("lint", 1, commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)), purpose=None),
+    Part("fast", 1, ("-q", "tests/fast", "tests/contract"), purpose=None),
+    Part("libvirt", 1, ("-v", "-s", "-m", "libvirt", "--timeout", "2700", "tests"), purpose="lab"),
+    Part("vsphere", 1, ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
+    _containers("steps", 2, "test_built_steps.py", "test_prepared_steps.py"),
+    _containers("path", 2, "test_main_job.py"),
+    _containers("real", 2, "test_recorded_cloud.py"),
+    _containers("existing", 2, "test_existing.py", "test_existing_main_job.py", "test_data_disk.py", timeout=1700),
+    _containers("lab", 2, "test_lab_commands.py", "test_lab_machines.py"),
+    Part("databases", 2, ("-v", "-s", "-m", "databases", "--timeout", "1500", "tests")),
+)
+NAMES = tuple(part.name for part in PARTS)
+
+
+@dataclass
+class Outcome:
+    """How a part went."""
+
+    part: str
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Nothing failed."""
+        return not self.failed and not self.broken
+
+    def line(self) -> str:
+        """One line of the report."""
+        counts = f", {self.passed} passed, {self.failed} failed, {self.skipped} skipped" if self.passed + self.failed + self.skipped else ""
+        broken = f" ({'; '.join(self.broken)})" if self.broken else ""
+        return f"{self.part}: {'passed' if self.good else 'FAILED'} in {self.seconds:.0f} s{counts}{broken}"
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the named parts, all without names; 0 when all passed."""
+    parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {' '.join(NAMES)}; all without any")
+    parser.add_argument("--one-lane", action="store_true", help="one part after the other")
+    parser.add_argument("--purposes", action="store_true", help="only print what scripts/setup has to make ready")
+    given = parser.parse_args(words)
+    unknown = [name for name in given.parts if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)} (parts: {' '.join(NAMES)})")
+    chosen = [part for part in PARTS if not given.parts or part.name in given.parts]
+    if given.purposes:
+        print(*sorted({"test", *(part.purpose for part in chosen if part.purpose)}))
+        return 0
+    lanes: dict[int, list[Part]] = {}
+    for part in chosen:
+        lanes.setdefault(0 if given.one_lane else part.lane, []).append(part)
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    threads = [threading.Thread(target=_lane, args=(lane, outcomes), daemon=True) for lane in lanes.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for outcome in outcomes:
+        print(f"== {outcome.line()}")
+    print(f"== all: {time.monotonic() - began:.0f} s")
+    totals = (sum(o.passed for o in outcomes), sum(o.failed for o in outcomes), sum(o.skipped for o in outcomes))
+    print("{} passed, {} failed, {} skipped".format(*totals), flush=True)
+    return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+def _lane(parts: Sequence[Part], outcomes: list[Outcome]) -> None:
+    for part in parts:
+        outcome = _run(part)
+        outcomes.append(outcome)
+        print(f"== {outcome.line()}", flush=True)
+
+
+def _run(part: Part) -> Outcome:
+    outcome, began = Outcome(part.name), time.monotonic()
+    for command in part.commands:
+        if _stream(part.name, [*PYTHON, *command]) != 0:
+            outcome.broken.append(" ".join(command))
+    if part.tests:
+        with tempfile.TemporaryDirectory(prefix="tests-") as folder:
+            report = Path(folder) / "report.xml"
+            code = _stream(part.name, [*PYTHON, "pytest", f"--junitxml={report}", *part.tests])
+            _count(report, outcome)
+        if code != 0 and not outcome.failed:
+            outcome.broken.append(f"pytest ended with exit code {code}")
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _stream(name: str, command: Sequence[str]) -> int:
+    """Run a command, each of its lines with the part's name before it."""
+    print(f"== {name}: {' '.join(command[1:])}", flush=True)
+    # A lab of its own for each part: lanes must not meet.
+    environment = {**os.environ, "CUTOVER_TEST_LAB": f"test-{name}", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        if process.stdout is not None:
+            for line in process.stdout:
+                print(f"[{name}] {line}", end="", flush=True)
+        return process.wait()
+
+
+def _count(report: Path, outcome: Outcome) -> None:
+    if not report.exists():
+        return
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):  # noqa: S314 - written by the pytest that was started above
+        number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+        outcome.failed += number["failures"] + number["errors"]
+        outcome.skipped += number["skipped"]
+        outcome.passed += number["tests"] - number["failures"] - number["errors"] - number["skipped"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
