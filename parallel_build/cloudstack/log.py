@@ -20,6 +20,8 @@ COMPLETED = re.compile(r"Upgrade completed for version (\S+)")
 PERFORMED = re.compile(r"Database upgrade must be performed from (\S+) to (\S+)")
 MODULE = re.compile(r"Failed to start module \[([^\]]+)\]")
 LOCKED = "Grabbing lock to check for database upgrade"
+NO_CONTEXT = "Application context not found"  # the storm behind a module that failed
+CAUSED_BY = "Caused by: "
 UNCHANGED = "DB version and code version matches so no upgrade needed"
 PROCEDURES = "Executing Stored Procedure scripts"
 VIEWS_BEGUN, VIEWS_DONE = "Executing VIEW scripts", "Finished execution of VIEW scripts"
@@ -93,6 +95,7 @@ class StartReading:
         views_begun, views_done: the last part of the upgrade, which a later start never repeats.
         failed_modules: in order of appearance.
         first_error: the first ERROR line's text: the true cause, what follows is noise.
+        module_causes: what the first failed module said, and the exceptions behind it: the true cause where there is no ERROR.
         warnings: the last WARN texts.
     """
 
@@ -105,6 +108,7 @@ class StartReading:
     views_done: bool = False
     failed_modules: list[str] = field(default_factory=list)
     first_error: str | None = None
+    module_causes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     count: int = 0
 
@@ -112,12 +116,14 @@ class StartReading:
         """Take in one line; return what to tell the operator about it, if anything."""
         match = LINE.match(line)
         if not match:
+            if line.startswith(CAUSED_BY) and len(self.failed_modules) == 1:
+                self.module_causes.append(line.removeprefix(CAUSED_BY))
             return None
         self.count += 1
         when, level, _, text = match.groups()
         if level == "ERROR" and self.first_error is None:
             self.first_error = text
-        if level == "WARN":
+        if level == "WARN" and NO_CONTEXT not in text and not MODULE.search(text):
             self.warnings = [*self.warnings[-4:], text]
         if LOCKED in text:
             self.locked = True
@@ -130,6 +136,8 @@ class StartReading:
         elif VIEWS_DONE in text:
             self.views_done = True
         elif module := MODULE.search(text):
+            if not self.failed_modules:
+                self.module_causes.append(text)
             self.failed_modules.append(module[1])
         elif planned := PERFORMED.search(text):
             self.touched = True

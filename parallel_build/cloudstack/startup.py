@@ -239,7 +239,7 @@ class StartWatch:
 
     def _failed(self, fact: str) -> StartFailed:
         reading = self.reading
-        said = [text for text in (reading.first_error, *reading.warnings) if text]
+        said = [text for text in (reading.first_error, *reading.module_causes, *reading.warnings) if text]
         for pattern, cause, remedy in CAUSES:
             for text in said:
                 if re.search(pattern, text):

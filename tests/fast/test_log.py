@@ -64,3 +64,22 @@ def test_first_error_is_kept_and_the_storm_after_it_is_not() -> None:
 def test_stack_traces_and_other_text_are_passed_over() -> None:
     reading = read(["\tat com.cloud.Foo.bar(Foo.java:1)", "Caused by: x", ""])
     assert reading.count == 0
+
+
+def test_the_first_failed_module_names_the_cause_and_the_storm_behind_it_does_not() -> None:
+    storm = [line(20, f"Application context not found for module definition [m{number}]", "WARN ") for number in range(8)]
+    reading = read([
+        *UPGRADE,
+        line(19, "Failed to start module [core] due to: [Failed to start bean 'cloudStackLifeCycle'; nested exception is X].", "WARN "),
+        "Caused by: javax.naming.ConfigurationException: cluster node IP should be valid local address where the server is running",
+        line(19.5, "Failed to start module [network] due to: [no parent].", "WARN "),
+        "Caused by: NoSuchBeanDefinitionException",
+        *storm,
+    ])  # fmt: skip
+    assert reading.failed_modules == ["core", "network"]
+    assert [text.split(":")[0] for text in reading.module_causes] == [
+        "Failed to start module [core] due to",
+        "javax.naming.ConfigurationException",
+    ]
+    assert reading.warnings == []
+    assert reading.first_error is None
