@@ -43,7 +43,7 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
 class Cutover(pulumi.ComponentResource):
     """`cutover:components:Cutover`.
 
-    Children: the twelve steps of `ORDER`, a chain.
+    Children: the twelve steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
 
     Args:
         prepared: what must be there before the window: the phases `built` and `prepared`.
@@ -55,6 +55,8 @@ class Cutover(pulumi.ComponentResource):
         super().__init__("cutover:components:Cutover", name, None, opts)
         self.steps = []
         for label, step in ORDER:
+            if stack.configuration.window.stop_before == step.STEP:
+                break  # A hold point: this step and all after it are not declared yet.
             before = [self.steps[-1]] if self.steps else list(prepared)
             self.steps.append(step(label, stack, opts=pulumi.ResourceOptions(parent=self, depends_on=before)))
         self.register_outputs({})

@@ -12,19 +12,32 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from parallel_build.errors import ConfigurationError
+from parallel_build.machines.commands import PROJECT
 from parallel_build.secret import Secret
 from parallel_build.versions import CloudStackVersion
 
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
 # cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
 SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
+# Validation context of a configuration that a state holds, perhaps written on another machine.
+STORED = "stored"
 DURATION = re.compile(r"^(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m(?:in)?)?\s*(?:(\d+)s)?$")
 
 
@@ -43,18 +56,39 @@ def parse_duration(value: object) -> object:
     return value
 
 
-def expand_path(value: object) -> object:
-    """Expand `~` and `${NAME}` in a path; an environment variable that is not set is an error, not an empty text."""
-    if isinstance(value, str):
-        expanded = str(Path(os.path.expandvars(value)).expanduser())
-        if "${" in expanded:
-            raise ValueError(f"{value} names an environment variable that is not set")
-        return expanded
-    return value
+class WrittenPath(PosixPath):
+    """A path of this machine that knows how it was written: the state keeps `~/key`, and whoever goes on elsewhere has their own `~`."""
+
+    written: str = ""
+
+
+def expand_path(value: object, info: ValidationInfo) -> object:
+    """Expand `~` and `${NAME}` in a path; a relative one begins at the checkout.
+
+    An environment variable that is not set is an error, not an empty text - except in what comes out of a state (`STORED`): there an undo may
+    not need that path at all.
+    """
+    if not isinstance(value, str | Path):
+        return value
+    text = value.written or str(value) if isinstance(value, WrittenPath) else str(value)
+    expanded = os.path.expandvars(text)
+    if "${" in expanded and info.context != STORED:
+        raise ValueError(f"{text} names an environment variable that is not set")
+    try:
+        found = WrittenPath(PROJECT / Path(expanded).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{text} names a user whose home is not known here") from None
+    found.written = text
+    return found
+
+
+def write_path(path: Path) -> str:
+    """The path as it was written."""
+    return getattr(path, "written", "") or str(path)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-LocalPath = Annotated[Path, BeforeValidator(expand_path)]
+LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
 
 
 class Phase(StrEnum):
@@ -449,6 +483,21 @@ class UserAccess(Model):
         return self
 
 
+SwitchedStepName = Literal[
+    "UserAccess",
+    "OriginalManagement",
+    "DatabaseTransfer",
+    "OriginalDatabase",
+    "HostSetting",
+    "HypervisorSteps",
+    "FirstManagement",
+    "Hypervisors",
+    "SystemVms",
+    "AdditionalManagement",
+    "Acceptance",
+]
+
+
 class Window(Model):
     """The cutover's limits.
 
@@ -460,6 +509,7 @@ class Window(Model):
         hosts_timeout: time limit for every hypervisor host to be Up again.
         system_vm_timeout: time limit for one system VM or network restart.
         parallel_restarts: networks restarted at the same time.
+        stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
     """
 
     deadline: Duration = timedelta(hours=2)
@@ -469,6 +519,7 @@ class Window(Model):
     hosts_timeout: Duration = timedelta(minutes=15)
     system_vm_timeout: Duration = timedelta(minutes=15)
     parallel_restarts: int = Field(default=4, ge=1, le=64)
+    stop_before: SwitchedStepName | None = None
     user_access: UserAccess
 
 
@@ -653,17 +704,18 @@ def describe(error: ValidationError, prefix: str = "") -> str:
     return "\n  ".join(lines)
 
 
-def load(values: dict[str, Any], stack: str) -> StackConfiguration:
+def load(values: dict[str, Any], stack: str, *, stored: bool = False) -> StackConfiguration:
     """Check the stack's plain values.
 
     Args:
         values: the configuration values by section, keys in camelCase, without secrets.
         stack: name of the stack, for the message.
+        stored: they come out of a state: paths of the machine that wrote it may not be there.
     Raises:
         ConfigurationError: names every key that is wrong, all at once.
     """
     try:
-        return StackConfiguration.model_validate(values)
+        return StackConfiguration.model_validate(values, context=STORED if stored else None)
     except ValidationError as error:
         raise ConfigurationError(
             f"stacks/Pulumi.{stack}.yaml can't be used:\n  {describe(error)}\n",

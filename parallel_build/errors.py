@@ -41,6 +41,10 @@ class GuardFailed(ParallelBuildError):
     """A rule that must hold before a change does not hold; nothing has been changed."""
 
 
+class DeadlinePassed(GuardFailed):
+    """The new side has not started within the window's deadline; the step stopped at a safe point, and going back costs nothing."""
+
+
 class StepFailed(ParallelBuildError):
     """A step could not be finished; what it did so far is recorded and `up` resumes it."""
 

@@ -70,7 +70,7 @@ class Site:
         stack = document["stack"]
         return cls(
             stack,
-            load(document["configuration"], stack),
+            load(document["configuration"], stack, stored=True),
             load_secrets(document["secrets"], stack),
             document["hostKeys"],
         )

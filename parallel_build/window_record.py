@@ -6,6 +6,7 @@ synced, beside a journal that is only appended to. It holds no secrets.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,42 @@ from parallel_build.site import Site
 FOLDER = "/var/lib/cloudstack-parallel-build"
 
 
+# Takes the record for whoever has seen what is there now: of two operators at one moment the second finds something else. 45: it has changed.
+TAKE = """
+mkdir -p -m 700 "$1"; cd "$1"; exec 9>>window.lock; flock -w 20 9
+if [ -e window.json ]; then seen=$(sha256sum <window.json | cut -d' ' -f1); else seen=none; fi
+[ "$seen" = "$2" ] || exit 45
+if [ -e window.json ]; then mv window.json "window-$(date +%s).json"; fi
+umask 077; printf '%s\\n' "$3" >window.new; sync window.new; mv window.new window.json; sync .
+"""
+CHANGED = 45
+
+
+@dataclass(frozen=True)
+class HostClock:
+    """The clocks of one host: seconds since its boot, which no correction moves, and its time of day.
+
+    Attributes:
+        boot: what tells this boot from another.
+        uptime: seconds since the boot.
+        time: seconds since 1970.
+    """
+
+    boot: str
+    uptime: float
+    time: float
+
+    def since(self, earlier: HostClock) -> float:
+        """Seconds from `earlier` to this: by uptime, and only over a reboot by the time of day."""
+        return max(0.0, self.uptime - earlier.uptime if self.boot == earlier.boot else self.time - earlier.time)
+
+
+def read_host_clock(host: Host) -> HostClock:
+    """Ask a host for its clocks."""
+    words = host.script("cat /proc/sys/kernel/random/boot_id; cut -d' ' -f1 /proc/uptime; date +%s.%N", timeout=30).stdout.split()
+    return HostClock(words[0], float(words[1]), float(words[2]))
+
+
 @dataclass
 class WindowRecord:
     """The record of one stack's window.
@@ -26,6 +63,7 @@ class WindowRecord:
         identity: `Site.identity` of the stack that holds the window.
         facts: what steps remember for their undo, by step.
         opened, switched, closed, retired: times (ISO 8601, UTC) or None.
+        clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
     """
 
     stack: str
@@ -35,6 +73,7 @@ class WindowRecord:
     closed: str | None = None
     retired: str | None = None
     holder: str = ""
+    clock: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -89,22 +128,26 @@ class WindowStore:
     def open(self) -> WindowRecord:
         """Take the window for this stack; taking it again is no change.
 
-        The file is created exclusively (`set -C`), so of two operators at the same moment one is refused.
+        Of two operators at the same moment one is refused: the record is only replaced by who has seen what it replaces.
+        Raises:
+            GuardFailed: another stack holds it, or took it just now.
         """
-        record = self.read()
-        if record is not None and not record.closed:
-            self.check_owner(record)
-            return record
-        fresh = WindowRecord(self.site.stack, self.site.identity, opened=now(), holder=operator())
-        self.host.script(
-            'mkdir -p -m 700 "$1"; cd "$1"; if [ -e window.json ]; then mv window.json "window-$(date +%s).json"; fi; '
-            "set -C; cat >window.json <<'RECORD'\n" + self._text(fresh) + "\nRECORD\nsync window.json .",
-            [FOLDER],
-            timeout=60,
-            cancellable=False,
+        for _ in range(2):
+            raw = self.host.read(self.path)
+            record = WindowRecord(**json.loads(raw)) if raw else None
+            if record is not None and not record.closed:
+                self.check_owner(record)
+                return record
+            seen = "none" if raw is None else hashlib.sha256(raw).hexdigest()
+            clock = read_host_clock(self.host)
+            fresh = WindowRecord(self.site.stack, self.site.identity, opened=now(), holder=operator(), clock=clock.__dict__)
+            done = self.host.script(TAKE, [FOLDER, seen, self._text(fresh)], timeout=60, ok=(0, CHANGED), cancellable=False)
+            if done.ok:
+                self.journal("window opened")
+                return fresh
+        raise GuardFailed(
+            f"{self.path} on {self.host.name} changes all the time", "somebody else opens windows there", "ask who, then run it again"
         )
-        self.journal("window opened")
-        return fresh
 
     def remember(self, step: str, **facts: Any) -> WindowRecord:
         """Keep facts for a step's undo, before the step changes anything; known facts of that step stay."""

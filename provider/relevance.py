@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from parallel_build.configuration import Phase
 from parallel_build.site import Site
 
 # Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
@@ -44,8 +45,12 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         newest: the site that the program of this very run has sent for other resources; None in a plain `pulumi destroy`.
     """
     if newest is None or newest.stack != stored.stack:
-        return stored
+        # What the last `up` was told of a hold point says nothing about this undo.
+        window = stored.configuration.window.model_copy(update={"stop_before": None})
+        return replace(stored, configuration=stored.configuration.model_copy(update={"window": window}))
     window = newest.configuration.window.model_copy(update={"user_access": stored.configuration.window.user_access})
+    if newest.configuration.phase is not Phase.SWITCHED:
+        window = window.model_copy(update={"stop_before": None})
     configuration = stored.configuration.model_copy(
         update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs}
     )

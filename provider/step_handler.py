@@ -92,18 +92,18 @@ class StepHandler(Handler):
         """Apply the step; what an interrupted create left is the step's own to find."""
         site, step = self._open(inputs)
         identity = "/".join(filter(None, [self.step_class.type, site.stack, self._key(inputs)]))
-        return identity, self._advance(operation, identity, site, inputs, step.apply)
+        return identity, self._advance(operation, identity, site, inputs, forward(step))
 
     def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
         """Go on where a partial step stopped, begin anew on a machine that was made anew; else store the inputs and prove the step again."""
         site, step = self._open(inputs)
         if str(old_outputs.get("status", "")) != DONE:
-            return self._advance(operation, operation.id, site, inputs, step.apply)
+            return self._advance(operation, operation.id, site, inputs, forward(step))
         # A proof that fails without touching anything leaves the step done and its old inputs in the state: the next `up` asks again.
         if self._past(old_inputs, site):
             return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
         if self._other_machines(old_inputs, inputs):
-            return self._advance(operation, operation.id, site, inputs, step.apply)
+            return self._advance(operation, operation.id, site, inputs, forward(step))
         return self._advance(operation, operation.id, site, inputs, step.verify, harmless=(Exception,))
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
@@ -224,6 +224,16 @@ class StepHandler(Handler):
     @staticmethod
     def _outputs(inputs: Values, result: Outputs, status: str) -> Values:
         return {**{name: value for name, value in inputs.items() if name != "site"}, "result": result, "status": status}
+
+
+def forward(step: Step) -> Callable[[Context], Outputs]:
+    """The step's apply, once the step has been asked whether it may be done now."""
+
+    def apply(context: Context) -> Outputs:
+        step.before_apply(context)
+        return step.apply(context)
+
+    return apply
 
 
 def words(error: BaseException) -> str:

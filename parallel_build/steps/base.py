@@ -102,6 +102,13 @@ class Step(ABC):
     def revert(self, context: Context) -> None:
         """Undo it, whatever of it is there, and prove that."""
 
+    def before_apply(self, context: Context) -> None:
+        """Asked before every apply, which does not happen when this raises; changes nothing. Default: nothing is asked.
+
+        Raises:
+            GuardFailed: the step may not be done now.
+        """
+
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing. Default: an undo is always allowed.
 

@@ -19,6 +19,7 @@ class DatabaseTransfer(SwitchedStep):
 
     type = "DatabaseTransfer"
     summary = "databases brought over and compared"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Copy and compare."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
-from parallel_build.steps import database_transfer, host_setting, original_database
+from parallel_build.steps import database_transfer, deadline, host_setting, original_database
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.management_start import ManagementStart
@@ -38,6 +38,12 @@ class FirstManagement(SwitchedStep):
         """Fence."""
         first = configuration.new.management[0]
         return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
+
+    def before_apply(self, context: Context) -> None:
+        """Raises DeadlinePassed unless its start is under way already: that is followed on, however late."""
+        start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
+        if start.failed() or not start.running():
+            deadline.hold(context)
 
     def apply(self, context: Context) -> Outputs:
         """Start it; import the copy again first where an earlier start spoilt it."""

@@ -21,6 +21,7 @@ class HostSetting(SwitchedStep):
 
     type = "HostSetting"
     summary = "`host` names the new servers"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The two statements."""

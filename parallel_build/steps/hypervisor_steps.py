@@ -20,6 +20,7 @@ class HypervisorSteps(SwitchedStep):
 
     type = "HypervisorSteps"
     summary = "hypervisor-specific steps"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The commands as configured."""

@@ -15,6 +15,7 @@ from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWat
 from parallel_build.configuration import NewMachine
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
+from parallel_build.steps import deadline
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import OpenSession, new_database, store, tolerated
 
@@ -126,6 +127,7 @@ class ManagementStart:
         return database_key(self.context.site, self.context.host(self.context.configuration.original.management[0]))
 
     def _start(self) -> LogFollower:
+        deadline.commit(self.context)
         follower = LogFollower.now(self.host)
         mark = [follower.mark.inode, follower.mark.offset]
         # On record before the start: whoever comes next must know that the schema may have been touched.

@@ -24,6 +24,7 @@ class OriginalDatabase(SwitchedStep):
 
     type = "OriginalDatabase"
     summary = "original MySQL down"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""

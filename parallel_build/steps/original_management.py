@@ -24,6 +24,7 @@ class OriginalManagement(SwitchedStep):
 
     type = "OriginalManagement"
     summary = "original management and usage servers down"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""

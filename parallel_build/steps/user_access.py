@@ -112,6 +112,7 @@ class UserAccess(SwitchedStep):
 
     type = "UserAccess"
     summary = "users out, administrators stay"
+    within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The method's actions."""
