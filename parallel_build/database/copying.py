@@ -26,6 +26,7 @@ from parallel_build.errors import ConnectionFailed, GuardFailed
 
 # Flushing at every commit is for data that exists nowhere else; the copy is checked, and the values are put back and proved.
 FAST_SETTINGS = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
+FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 
@@ -131,6 +132,8 @@ def copy(
     with session(target) as opened, _logging(opened, log):
         progress("making views, routines, triggers and events")
         adapted += [note for note in objects.make_codes(opened, old, new, definitions) if note not in adapted]
+    progress("waiting until everything is on the disk")
+    _on_disk(target, folders)
     leftovers.write_record(target, leftovers.Record(list(names), finished=True))
     position = status["position"]
     return CopyReport(
@@ -171,6 +174,13 @@ def _make_tables(
         for made in pool.map(share, range(threads)):
             notes += [note for note in made if note not in notes]
     return notes
+
+
+def _on_disk(target: Host, folders: Sequence[str]) -> None:
+    """What was written while flushing was off is on the disk: the engine's logs first, then every file of the folders' file systems."""
+    with session(target) as opened:
+        opened.execute("FLUSH LOCAL ENGINE LOGS")
+    target.run(["sync", "--file-system", *folders], timeout=FLUSH_TIMEOUT)
 
 
 def empty(target: Host, schemas: Sequence[str]) -> None:
@@ -288,6 +298,8 @@ def _job(
         "compress_below": COMPRESS_BELOW,
         "bytes_per_second": bytes_per_second or 0,
         "abandoned": remote.ABANDONED,
+        "stalled": remote.STALLED,
+        "probe": remote.probe_command(tools, new),
         "fifo_folder": fifos,
         "folders": list(folders),
         "low_space": LOW_SPACE,

@@ -17,6 +17,7 @@ from parallel_build.database.leftovers import RUN_FOLDER, UNIT
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
+STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
 UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
 
 START = r"""
@@ -65,6 +66,18 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     """The client's words for a session on the original; where it is and the password are in its file."""
     words = [tools.client, f"--defaults-file={RUN_FOLDER}/source.cnf", *_session_options(server)]
     return [*words, "--quick", "--default-character-set=binary"]
+
+
+def probe_command(tools: Tools, server: DatabaseServer) -> list[str]:
+    """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one."""
+    question = "SELECT COUNT(*) - 1 FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
+    return [
+        tools.client,
+        f"--defaults-file={RUN_FOLDER}/source.cnf",
+        *_session_options(server),
+        "--connect-timeout=10",
+        f"--execute={question}",
+    ]
 
 
 def target_command(tools: Tools, server: DatabaseServer, socket: str) -> list[str]:

@@ -123,6 +123,7 @@ class Copy:
         self.busy = 0
         self.loading: Set[str] = set()
         self.clients: List[Client] = []
+        self.readers: List[Client] = []
 
     # -- sessions --------------------------------------------------------------------------------------------------------------
     def source(self, compress: bool) -> Client:
@@ -342,10 +343,18 @@ class Copy:
 
     # -- watching --------------------------------------------------------------------------------------------------------------
     def watch(self) -> None:
-        """Write the status; end the copy when nobody watches it any more."""
+        """Write the status; end the copy when nobody watches it any more, or when the original is gone without a word."""
         alive = os.path.join(self.folder, "alive")
+        moved, since = -1, time.time()
         while not self.stopped.wait(0.25):
             self.write_status()
+            with self.lock:
+                reading = self.busy > len(self.status["building"])
+                if self.status["bytes"] != moved or not reading:
+                    moved, since = self.status["bytes"], time.time()
+            if time.time() - since > self.job["stalled"]:
+                self.check_original()
+                since = time.time()
             for folder in self.job["folders"]:
                 room = os.statvfs(folder)
                 if room.f_bavail * room.f_frsize < self.job["low_space"]:
@@ -353,6 +362,19 @@ class Copy:
                     self.fail("only %d MiB are left on the disk of %s" % (room.f_bavail * room.f_frsize >> 20, folder))
             if time.time() - os.stat(alive).st_mtime > self.job["abandoned"]:
                 self.fail("nobody watched the copy for %d s" % self.job["abandoned"])
+
+    def check_original(self) -> None:
+        """A session whose other end has lost its power or its cable waits for ever: look whether the original still knows ours."""
+        living = sum(1 for reader in self.readers if reader.process.poll() is None)
+        try:
+            done = subprocess.run(self.job["probe"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        except subprocess.TimeoutExpired:
+            self.fail("the original does not answer")
+            return
+        if done.returncode:
+            self.fail("the original can't be reached any more: %s" % done.stderr.decode(errors="replace").strip())
+        elif int(done.stdout) < living:
+            self.fail("the original has ended %d of the %d sessions that read it" % (living - int(done.stdout), living))
 
     def write_status(self) -> None:
         with self.lock:
@@ -369,7 +391,7 @@ class Copy:
         watcher = threading.Thread(target=self.watch, daemon=True)
         watcher.start()
         try:
-            readers = self.connect()
+            self.readers = readers = self.connect()
             self.status["phase"] = "copying"
             threads = [threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)]
             for thread in threads:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +12,11 @@ from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
 from parallel_build.database import access, compare, copying, leftovers
 from parallel_build.database.session import session
-from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError, StepFailed
-from parallel_build.machines import container
+from parallel_build.errors import Cancelled, GuardFailed, StepFailed
 from tests.containers.database_stand import Stand, roots, sql, stand
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
 SCHEMAS = ["damage", "bulk"]
-# How often the copy is killed at a random moment; 50 in a full run.
-KILLS = int(os.environ.get("PARALLEL_BUILD_KILLS", "6"))
 BULK = """
 DROP DATABASE IF EXISTS bulk;
 CREATE DATABASE bulk DEFAULT CHARACTER SET utf8mb3;
@@ -152,52 +146,3 @@ systemctl start {unit}"""
     finally:
         target.script(f"systemctl stop {unit}; umount /var/lib/mysql; umount /small; systemctl start {unit}", timeout=180)
         made.wait(target)
-
-
-def _kill_worker(pair: tuple[Stand, Host, Host]) -> None:
-    pair[2].run(["systemctl", "kill", "--signal=KILL", leftovers.UNIT], timeout=30, ok=None)
-
-
-def _kill_readers(pair: tuple[Stand, Host, Host]) -> None:
-    with session(pair[1]) as opened:
-        for row in opened.rows("SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = %s", [access.COPY_USER]):
-            opened.execute(f"KILL {row['i']}")
-
-
-def _kill_target_server(pair: tuple[Stand, Host, Host]) -> None:
-    pair[2].run(["sh", "-c", "pkill -KILL -x mariadbd || pkill -KILL -x mysqld"], timeout=30, ok=None)
-
-
-def _cut_source(pair: tuple[Stand, Host, Host]) -> None:
-    container.cut_network(pair[0].machines(), "olddb1")
-
-
-KILLERS: list[Callable[[tuple[Stand, Host, Host]], None]] = [_kill_worker, _kill_readers, _kill_target_server, _cut_source]
-
-
-def test_killed_at_random_moments_it_completes_when_started_again(pair: tuple[Stand, Host, Host]) -> None:
-    made, source, target = pair
-    chance = random.Random(7)
-    with session(source) as opened:
-        before = opened.rows("CHECKSUM TABLE bulk.event, damage.everything")
-    for number in range(KILLS):
-        copying.empty(target, SCHEMAS)
-        killer = KILLERS[number % len(KILLERS)]
-        timer = threading.Timer(chance.uniform(0.2, 6.0), killer, [pair])
-        timer.start()
-        try:
-            _copy(pair, bytes_per_second=6 << 20)
-        except ParallelBuildError:
-            pass
-        finally:
-            timer.join()
-            container.restore_network(made.machines(), "olddb1")
-        for host in (source, target):
-            made.wait(host)
-        time.sleep(0.2)
-        if not copying.finished(target):
-            _copy(pair)
-        _same(pair)
-        _nothing_left(pair)
-    with session(source) as opened:
-        assert opened.rows("CHECKSUM TABLE bulk.event, damage.everything") == before

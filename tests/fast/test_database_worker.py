@@ -14,7 +14,10 @@ from parallel_build.database import progress, worker
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
 CLIENT = r"""
-import re, sys
+import re, sys, time
+if "--sessions" in sys.argv:
+    print(sys.argv[-1])
+    sys.exit(0)
 rows = 0
 for line in sys.stdin:
     line = line.strip().rstrip(";")
@@ -28,6 +31,8 @@ for line in sys.stdin:
     elif line.startswith("LOAD"):
         with open(line.split()[1]) as pipe:
             rows = sum(1 for _ in pipe)
+    elif line.startswith("HANG"):
+        time.sleep(600)
     elif line.startswith("FAIL"):
         sys.stderr.write("ERROR 1062 (23000) at line 1: Duplicate entry\n")
         sys.exit(1)
@@ -43,6 +48,7 @@ def job(folder: Path, **changes: Any) -> Path:
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
         "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "position": "P",
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60,
+        "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
         "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
         "finish": {"cloud.t1": ["ALTER"]},
@@ -99,3 +105,26 @@ def test_progress_in_words() -> None:
     assert len(lines) == 1
     assert progress.duration(200) == "3 min 20 s"
     assert progress.duration(7500) == "2 h 5 min"
+
+
+def test_an_original_that_forgot_the_sessions_ends_the_copy(tmp_path: Path) -> None:
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    probe = [sys.executable, str(tmp_path / "client.py"), "--sessions", "0"]
+    code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.5, probe=probe))
+    assert code == 1
+    assert status["error"] == "the original has ended 1 of the 1 sessions that read it"
+
+
+def test_an_original_out_of_reach_ends_the_copy(tmp_path: Path) -> None:
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    probe = [sys.executable, "-c", "import sys; sys.exit('ERROR 2002: no route to host')"]
+    code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.5, probe=probe))
+    assert code == 1
+    assert "can't be reached any more: ERROR 2002: no route to host" in status["error"]
+
+
+def test_a_slow_statement_of_a_living_original_is_waited_for(tmp_path: Path) -> None:
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.3, abandoned=2))
+    assert code == 1
+    assert status["error"] == "nobody watched the copy for 2 s"
