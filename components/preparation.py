@@ -11,6 +11,7 @@ from components.resources import (
     DatabaseSeed,
     HealthCheck,
     Parity,
+    Ready,
     Rehearsal,
     StepResource,
     SystemVmTemplate,
@@ -26,7 +27,8 @@ class Preparation(pulumi.ComponentResource):
     """`cutover:components:Preparation`.
 
     Children: `HealthCheck` and `Parity` where the installation has them; after them, side by side, a `SystemVmTemplate` for each of
-    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); at last `Rehearsal`.
+    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); then `Rehearsal`; at last `Ready`,
+    which asks every guard of the window.
 
     Args:
         built: what must be there before: the whole phase `built`.
@@ -59,5 +61,6 @@ class Preparation(pulumi.ComponentResource):
         if configuration.transfer.method == "replicate":
             work.append(DatabaseSeed("database-seed", stack, opts=after(ready)))
         rehearsal = [Rehearsal("rehearsal", stack, opts=after([*ready, *work]))] if is_registered("Rehearsal") else []
-        self.steps = [*checks, *work, *rehearsal]
+        ready_for_window = Ready("ready", stack, opts=after([*ready, *work, *rehearsal]))
+        self.steps = [*checks, *work, *rehearsal, ready_for_window]
         self.register_outputs({})

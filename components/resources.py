@@ -183,6 +183,12 @@ class Rehearsal(StepResource):
     STEP = "Rehearsal"
 
 
+class Ready(StepResource):
+    """`cutover:index:Ready`: every guard of the window holds."""
+
+    STEP = "Ready"
+
+
 class Window(StepResource):
     """`cutover:index:Window`: guards, lock, deadline; deleted last, it converges to the original serving."""
 

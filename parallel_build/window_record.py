@@ -63,6 +63,7 @@ class WindowRecord:
         identity: `Site.identity` of the stack that holds the window.
         facts: what steps remember for their undo, by step.
         opened, switched, closed, retired: times (ISO 8601, UTC) or None.
+        host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
     """
 
@@ -74,6 +75,7 @@ class WindowRecord:
     retired: str | None = None
     holder: str = ""
     clock: dict[str, Any] = field(default_factory=dict)
+    host_keys: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -140,7 +142,14 @@ class WindowStore:
                 return record
             seen = "none" if raw is None else hashlib.sha256(raw).hexdigest()
             clock = read_host_clock(self.host)
-            fresh = WindowRecord(self.site.stack, self.site.identity, opened=now(), holder=operator(), clock=clock.__dict__)
+            fresh = WindowRecord(
+                self.site.stack,
+                self.site.identity,
+                opened=now(),
+                holder=operator(),
+                clock=clock.__dict__,
+                host_keys=dict(self.site.host_keys),
+            )
             done = self.host.script(TAKE, [FOLDER, seen, self._text(fresh)], timeout=60, ok=(0, CHANGED), cancellable=False)
             if done.ok:
                 self.journal("window opened")

@@ -8,10 +8,20 @@ from parallel_build.cloudstack.properties import DB_PROPERTIES, parse
 from parallel_build.cloudstack.services import AGENT, MANAGEMENT, PORTS, USAGE, Services, UnitState
 from parallel_build.configuration import NewMachine
 from parallel_build.connection import Connections, Host
+from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import find_socket, session
 from parallel_build.errors import ParallelBuildError
-from parallel_build.facts.original import Clock, read_clock
+from parallel_build.facts import replication
+from parallel_build.facts.database_server import sessions_of
+from parallel_build.facts.original import Clock, own_addresses, read_clock
+from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.site import Site
+
+# Debian's and Red Hat's word for the installed version; nothing where it is not installed.
+INSTALLED = (
+    f"dpkg-query -W -f='${{Status}} ${{Version}}' {MANAGEMENT} 2>/dev/null | sed -n 's/^install ok installed //p'; "
+    f"rpm -q --qf '%{{VERSION}}' {MANAGEMENT} 2>/dev/null || true"
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class ManagementFacts:
         database_host: what db.properties names, "" before any set-up.
         local_database: a database server listens on the machine.
         unreachable: `name (address:port)` of what it can't reach but will have to.
+        package: version of cloudstack-management, "" where it is not installed.
+        resolves: its own host name leads to an address.
     """
 
     name: str
@@ -34,6 +46,8 @@ class ManagementFacts:
     database_host: str = ""
     local_database: bool = False
     unreachable: list[str] = field(default_factory=list)
+    package: str = ""
+    resolves: bool = True
 
 
 @dataclass
@@ -45,6 +59,10 @@ class NewFacts:
         variables: server variables of the new source.
         free_bytes: free space where the new source keeps its data.
         accounts: accounts of the new source, `user@host`.
+        server: family and version of the new source's server.
+        replica_fault: why the new replica does not follow the new source, "" when it does.
+        database_users: hosts from which the user `cloud` is connected to the new source.
+        addresses: each machine's own IP addresses.
     """
 
     management: list[ManagementFacts] = field(default_factory=list)
@@ -52,6 +70,10 @@ class NewFacts:
     variables: dict[str, str] = field(default_factory=dict)
     free_bytes: int = 0
     accounts: list[str] = field(default_factory=list)
+    server: DatabaseServer | None = None
+    replica_fault: str = ""
+    database_users: list[str] = field(default_factory=list)
+    addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -66,16 +88,26 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
                 there = database.value("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", [schema])
                 count = database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [schema])
                 facts.tables[schema] = int(count) if there else -1
-            for row in database.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on')"):
+            for row in database.rows(
+                "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on', 'lower_case_table_names')"
+            ):
                 facts.variables[row["Variable_name"]] = str(row["Value"])
+            facts.server = identify(database)
+            facts.database_users = sessions_of(database, "cloud")
             facts.accounts.extend(str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user"))
         free = source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]], timeout=30).stdout.split()[-1]
         facts.free_bytes = int(free)
     except ParallelBuildError as error:
         facts.problems.append(str(error))
+    try:
+        with session(connections.host(site.configuration.new.database.replica)) as database:
+            facts.replica_fault = _replica_fault(site, replication.status(database))
+    except ParallelBuildError as error:
+        facts.problems.append(str(error))
     for machine in site.configuration.new_machines():
         try:
             facts.clocks[machine.name] = read_clock(connections.host(machine))
+            facts.addresses[machine.name] = own_addresses(connections.host(machine))
         except ParallelBuildError as error:
             facts.problems.append(str(error))
     for machine in site.configuration.new.management:
@@ -88,7 +120,6 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
 
 def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:
     services = Services(host)
-    shown = host.run(["ip", "-o", "addr", "show"], timeout=30).stdout
     raw = host.read(DB_PROPERTIES)
     values = parse(raw.decode(errors="replace")) if raw else {}
     database = site.configuration.new.database
@@ -97,12 +128,23 @@ def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:
     return ManagementFacts(
         machine.name,
         units=[services.state(unit) for unit in (MANAGEMENT, USAGE, AGENT)],
-        addresses=[line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3],
+        addresses=own_addresses(host),
         open_ports=sorted(services.listening(list(PORTS.values()))),
         database_host=values.get("db.cloud.host", ""),
         local_database=find_socket(host) is not None,
         unreachable=[f"{name} ({address}:{port})" for name, address, port in wanted if not _reaches(host, address, port)],
+        package=host.run(["sh", "-c", INSTALLED], timeout=30, ok=None).stdout.strip(),
+        resolves=host.run(["sh", "-c", 'getent hosts "$(hostname)"'], timeout=30, ok=None).ok,
     )
+
+
+def _replica_fault(site: Site, found: ReplicaStatus | None) -> str:
+    pair = site.configuration.new.database
+    if found is None:
+        return "it is no replica"
+    if not found.points_to(pair.source, pair.port):
+        return f"it follows {found.source}:{found.port}"
+    return found.fault() or ""
 
 
 def _reaches(host: Host, address: str, port: int) -> bool:

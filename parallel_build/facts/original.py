@@ -6,15 +6,20 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.connection import Connections, Host
+from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError
 from parallel_build.site import Site
 
 VM_AT_REST = ("Running", "Stopped", "Destroyed", "Expunging", "Error", "Shutdown", "Unknown")
 VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "UploadError", "UploadAbandoned", "NotUploaded")
+
+
+LONG = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,13 @@ class OriginalFacts:
         bytes: data and indexes of the databases that travel.
         definers: accounts that views and routines are defined by.
         accounts: accounts of the database server, `user@host`.
+        server: family and version of the source's server.
+        replicates_from: the server that the configured source is itself a replica of, "" for none.
+        read_only: the configured source takes no writes.
+        long_transactions: transactions that have written, or still run a statement, after LONG seconds.
+        host_setting: `host` of cloud.configuration.
+        learnt: management servers that each listed hypervisor's agent knows.
+        addresses: each server's own IP addresses.
         clocks: by server name.
         problems: facts that could not be read, with the reason.
     """
@@ -61,6 +73,13 @@ class OriginalFacts:
     bytes: int = 0
     definers: list[str] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
+    server: DatabaseServer | None = None
+    replicates_from: str = ""
+    read_only: bool = False
+    long_transactions: list[str] = field(default_factory=list)
+    host_setting: str = ""
+    learnt: dict[str, list[str]] = field(default_factory=dict)
+    addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -73,6 +92,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
     try:
         with session(connections.host(original.database.source)) as database:
             found.update(_from_database(database))
+            found.update(_as_server(database))
             try:
                 prove(database_key(site, connections.host(original.management[0])), database)
             except GuardFailed as error:
@@ -87,13 +107,22 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         found["templates"] = [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)]
     except ParallelBuildError as error:
         problems.append(str(error))
-    clocks = {}
+    clocks, addresses, learnt = {}, {}, {}
     for server in site.configuration.original_servers():
         try:
             clocks[server.name] = read_clock(connections.host(server))
+            addresses[server.name] = own_addresses(connections.host(server))
+            if server in site.configuration.original.hypervisors:
+                learnt[server.name] = agents.learnt(connections.host(server))
         except ParallelBuildError as error:
             problems.append(str(error))
-    return OriginalFacts(**found, clocks=clocks, problems=problems)
+    return OriginalFacts(**found, clocks=clocks, addresses=addresses, learnt=learnt, problems=problems)
+
+
+def own_addresses(host: Host) -> list[str]:
+    """The IP addresses that a server itself has."""
+    shown = host.run(["ip", "-o", "addr", "show"], timeout=30).stdout
+    return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]
 
 
 def read_clock(host: Host) -> Clock:
@@ -152,6 +181,25 @@ def _from_database(database: Session) -> dict[str, Any]:
             )
         ],
         "accounts": [str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user")],
+    }
+
+
+def _as_server(database: Session) -> dict[str, Any]:
+    """What the source is as a database server: its version, its part in replication, and who holds it up."""
+    server = identify(database)
+    source = database.row(server.dialect.replica_status)
+    running = database.rows(
+        "SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age, trx_rows_modified AS wrote "
+        "FROM information_schema.INNODB_TRX WHERE trx_started < NOW() - INTERVAL %s SECOND "
+        "AND (trx_rows_modified > 0 OR trx_query IS NOT NULL)",
+        [LONG],
+    )
+    return {
+        "server": server,
+        "replicates_from": str(source.get("Master_Host") or source.get("Source_Host") or "?") if source else "",
+        "read_only": str(database.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"),
+        "long_transactions": [f"connection {row['id']}, {row['age']} s, {row['wrote']} rows written" for row in running],
+        "host_setting": str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or ""),
     }
 
 

@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterable
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import new, original
+from parallel_build.guards import between, new, original
 from parallel_build.site import Site
 
 Guard = Callable[[Site, OriginalFacts, NewFacts], None]
 
-GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS)
+GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *between.GUARDS)
+# What passes by itself on a cloud that is in use: a check that has time may ask again.
+PASSING: tuple[Guard, ...] = (
+    original.no_job_is_running,
+    original.nothing_is_in_transition,
+    original.hosts_are_up,
+    original.system_vms_run,
+    original.no_transaction_is_long,
+)
 
 
 def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Guard] = GUARDS) -> list[GuardFailed]:

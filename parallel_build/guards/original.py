@@ -149,6 +149,27 @@ def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         )
 
 
+def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: original.database.source is the server that takes the writes, and a replica of none."""
+    if old.replicates_from or old.read_only:
+        name = site.configuration.original.database.source.name
+        raise GuardFailed(
+            f"{name} " + (f"is a replica of {old.replicates_from}" if old.replicates_from else "is read only"),
+            "a replica may be behind, and the server that really serves would go on being written to",
+            "correct original.database.source (source and replica may be swapped), or end that replication",
+        )
+
+
+def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no transaction or statement has been at work on the original's database for more than a minute."""
+    if old.long_transactions:
+        raise GuardFailed(
+            f"transactions have been at work for more than a minute: {'; '.join(old.long_transactions[:5])}",
+            "a backup, a schema change or a large statement would hold up the stop, or be cut off by it",
+            "wait for their end (SHOW PROCESSLIST on the original's source)",
+        )
+
+
 GUARDS = (
     everything_was_read,
     version_is_the_configured_one,
@@ -162,4 +183,6 @@ GUARDS = (
     no_cluster_replication,
     binary_log_for_replication,
     clocks_agree,
+    source_is_the_source,
+    no_transaction_is_long,
 )

@@ -9,6 +9,7 @@ import pytest
 
 from parallel_build import guards
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
+from parallel_build.database.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
 from parallel_build.facts.original import Clock, OriginalFacts
@@ -27,13 +28,24 @@ GOOD_OLD = OriginalFacts(
     clocks={"oldms1": Clock(0.1, 0.01)},
 )
 GOOD_NEW = NewFacts(
-    management=[ManagementFacts("newms1", units=MASKED, addresses=["10.91.0.41"])],
+    management=[ManagementFacts("newms1", units=MASKED, addresses=["10.91.0.41"], package="4.22.1.0")],
     tables={"cloud": 0, "cloud_usage": 0},
     free_bytes=10_000_000_000,
     accounts=["cloud@localhost"],
     clocks={"newms1": Clock(-0.2, 0.01)},
 )
 RUNNING = [UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)]
+
+
+def server(name: str, text: str) -> DatabaseServer:
+    """A database server of this version."""
+    family, version = parse_version(text)
+    dialect = dialect_of(family, version)
+    assert dialect is not None
+    return DatabaseServer(name, dialect, version, text)
+
+
+OLDER, NEWER = server("newdb1", "10.6.5-MariaDB"), server("olddb1", "10.11.6-MariaDB")
 
 
 def new(**changes: Any) -> NewFacts:
@@ -72,6 +84,19 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     "node_addresses_are_local": (GOOD_OLD, new(addresses=["10.91.0.49"]), "10.91.0.49"),
     "needed_servers_are_reachable": (GOOD_OLD, new(unreachable=["newdb1 (10.91.0.31:3306)"]), "newdb1"),
     "space_is_enough": (replace(GOOD_OLD, bytes=9_000_000_000), GOOD_NEW, "9.0 GB"),
+    "source_is_the_source": (replace(GOOD_OLD, replicates_from="10.91.0.13"), GOOD_NEW, "is a replica of 10.91.0.13"),
+    "no_transaction_is_long": (replace(GOOD_OLD, long_transactions=["connection 7, 300 s, 12 rows written"]), GOOD_NEW, "connection 7"),
+    "sides_are_apart": (
+        GOOD_OLD,
+        replace(GOOD_NEW, addresses={"newdb1": ["127.0.0.1", "10.91.0.13"]}),
+        "newdb1 has 10.91.0.13, which is olddb1",
+    ),
+    "database_versions_fit": (replace(GOOD_OLD, server=NEWER), replace(GOOD_NEW, server=OLDER), "newer server series"),
+    "replica_follows": (GOOD_OLD, replace(GOOD_NEW, replica_fault="its applier does not run"), "applier"),
+    "nobody_uses_the_new_database": (GOOD_OLD, replace(GOOD_NEW, database_users=["10.91.0.41"]), "10.91.0.41"),
+    "target_is_installed": (GOOD_OLD, new(package="4.21.0.0"), "newms1 has 4.21.0.0"),
+    "own_names_resolve": (GOOD_OLD, new(resolves=False), "newms1"),
+    "agents_know_the_new_servers": (replace(GOOD_OLD, host_setting="10.91.0.11,10.91.0.41"), GOOD_NEW, "lacks 10.91.0.42"),
     "definers_exist": (replace(GOOD_OLD, definers=["root@10.0.0.5"]), GOOD_NEW, "root@10.0.0.5"),
 }
 
@@ -93,6 +118,30 @@ def test_guard_fails_alone_and_says_what(name: str) -> None:
         guard(site(), old, fresh)
     assert words in str(caught.value)
     assert len(failed) == 1
+
+
+def test_agents_are_asked_only_where_the_setting_tells_them() -> None:
+    told = replace(GOOD_OLD, host_setting="10.91.0.11,10.91.0.41,10.91.0.42", learnt={"kvm1": ["10.91.0.11"], "kvm2": []})
+    with pytest.raises(GuardFailed, match="not learnt the new addresses: kvm1"):
+        guards.between.agents_know_the_new_servers(site(), told, GOOD_NEW)
+    guards.between.agents_know_the_new_servers(site(agents={"method": "file"}), told, GOOD_NEW)
+
+
+@pytest.mark.parametrize(("package", "fits"), [("4.22.1.0", True), ("4.22.1.0~jammy", True), ("4.22.1.01", False), ("", False)])
+def test_packages_of_the_target_with_a_distributions_ending(package: str, fits: bool) -> None:
+    failed = guards.failures(site(), GOOD_OLD, new(package=package))
+    assert bool(failed) is not fits
+
+
+def test_case_of_table_names_must_be_the_same() -> None:
+    other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
+    with pytest.raises(GuardFailed, match="lower_case_table_names"):
+        guards.between.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
+
+
+def test_a_read_only_source_is_none() -> None:
+    with pytest.raises(GuardFailed, match="read only"):
+        guards.original.source_is_the_source(site(), replace(GOOD_OLD, read_only=True), GOOD_NEW)
 
 
 def test_binary_log_matters_only_for_replication() -> None:

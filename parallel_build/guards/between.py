@@ -1,0 +1,119 @@
+"""Guards over both sides together: two clouds' worth of servers, kept apart, that fit each other."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack import agents
+from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.database.dialects import supported
+from parallel_build.errors import GuardFailed
+from parallel_build.facts.new import NewFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.site import Site
+
+
+def sides_are_apart(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no machine of the new side answers at an address of the original, nor the other way round."""
+    configuration = site.configuration
+    originals = {server.address: server.name for server in configuration.original_servers()}
+    new = {machine.address: machine.name for machine in configuration.new_machines()}
+    mixed = [
+        f"{name} has {address}, which is {originals[address]}"
+        for name, own in fresh.addresses.items()
+        for address in own
+        if address in originals
+    ]
+    mixed += [f"{name} has {address}, which is {new[address]}" for name, own in old.addresses.items() for address in own if address in new]
+    if mixed:
+        raise GuardFailed(
+            f"one machine is on both sides: {', '.join(mixed)}",
+            "addresses of original and new are swapped, or sshHost leads to the other side",
+            "correct the addresses and sshHost of these servers",
+        )
+
+
+def database_versions_fit(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: there is a proved or documented way from the original's database server to the new one by the chosen method."""
+    if old.server is not None and fresh.server is not None:
+        supported(old.server, fresh.server, site.configuration.transfer.method)
+    names = "lower_case_table_names"
+    if old.variables.get(names) and fresh.variables.get(names) and old.variables[names] != fresh.variables[names]:
+        raise GuardFailed(
+            f"{names} is {old.variables[names]} on the original and {fresh.variables[names]} on the new source",
+            "tables would be found under other names; it can only be set when a server's data folder is made",
+            "make the new database servers with the original's value",
+        )
+
+
+def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the new replica follows the new source without a fault, over TLS: from the start on it is the only second copy."""
+    if fresh.replica_fault:
+        raise GuardFailed(
+            f"{site.configuration.new.database.replica.name} does not follow {site.configuration.new.database.source.name}: {fresh.replica_fault}",
+            "",
+            "run `pulumi up` in phase built and see step ReplicationPair",
+        )
+
+
+def nobody_uses_the_new_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the user cloud is not connected to the new source: something would be writing there already."""
+    if fresh.database_users:
+        raise GuardFailed(
+            f"user cloud is connected to {site.configuration.new.database.source.name} from {', '.join(fresh.database_users)}",
+            "a management server or a script uses the database that is about to be filled",
+            "stop it",
+        )
+
+
+def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every new management server has the packages of new.version: another one would upgrade the schema to another version."""
+    wanted = str(site.configuration.new.version)
+    other = [f"{server.name} has {server.package or 'none'}" for server in fresh.management if not _is_release(server.package, wanted)]
+    if other:
+        raise GuardFailed(
+            f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",
+            "packages were changed since phase built",
+            "run `pulumi up` in phase built and see step ManagementInstalled",
+        )
+
+
+def own_names_resolve(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: a new management server's own host name leads to an address; the set-up commands and Java look it up."""
+    lost = [server.name for server in fresh.management if not server.resolves]
+    if lost:
+        raise GuardFailed(
+            f"the own host name does not resolve on {', '.join(lost)}",
+            "cloudstack-setup-databases and the start look it up",
+            "add it to /etc/hosts or the DNS there",
+        )
+
+
+def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: `host` and the agents' own files name every new address before the window (`agents.method: setting`)."""
+    configuration = site.configuration
+    if configuration.agents.method != "setting" or not old.host_setting:
+        return
+    wanted = set(agents.addresses(configuration.host_setting))
+    missing = sorted(wanted - set(agents.addresses(old.host_setting)))
+    ignorant = [name for name, known in sorted(old.learnt.items()) if known and wanted - set(known)]
+    if missing or ignorant:
+        raise GuardFailed(
+            f"`host` lacks {', '.join(missing)}" if missing else f"agents that have not learnt the new addresses: {', '.join(ignorant)}",
+            "agents would not find the new servers once the original is down",
+            "run `pulumi up` in phase prepared and see step AgentAddresses",
+        )
+
+
+def _is_release(package: str, wanted: str) -> bool:
+    """`4.22.1.0`, also with a distribution's ending such as `4.22.1.0~jammy` or `4.22.1.0-1`."""
+    return package == wanted or package.startswith((f"{wanted}~", f"{wanted}-", f"{wanted}+", f"{wanted}."))
+
+
+GUARDS = (
+    sides_are_apart,
+    database_versions_fit,
+    replica_follows,
+    nobody_uses_the_new_database,
+    target_is_installed,
+    own_names_resolve,
+    agents_know_the_new_servers,
+)
