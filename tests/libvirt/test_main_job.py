@@ -34,6 +34,7 @@ def test_demo_on_guests_and_back_by_destroy(guests: LabRunner) -> None:
     )
     print(f"  demo on libvirt guests: {time.monotonic() - began:.0f} s", flush=True)
     assert guests.status()["serving"] == "new"
+    guests.run("pulumi", "preview", "--expect-no-changes")
     domains = guests.run("shell", "newms1", "systemd-detect-virt").stdout.strip()
     assert domains in ("qemu", "kvm"), "the new servers are virtual machines"
     began = time.monotonic()
