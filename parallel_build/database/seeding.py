@@ -23,10 +23,11 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.connection import Host
 from parallel_build.database import access, changes, channel, copying, schema
 from parallel_build.database.channel import CHANNEL, Position, Status, log_position, named, read_status, wait_applied
-from parallel_build.database.compare import Comparison, Side, compare_ranges, compare_sides, open_side
+from parallel_build.database.compare import Comparison, compare_ranges, compare_sides
 from parallel_build.database.dialects import DatabaseServer, identify, supported
 from parallel_build.database.fingerprint import Range
 from parallel_build.database.session import Session, quote, session
+from parallel_build.database.sides import Side, open_side
 from parallel_build.errors import GuardFailed, StepFailed
 
 KEYS_AT_ONCE = 1000  # keys in one condition

@@ -1,0 +1,222 @@
+"""CloudStack's own databases, generated and (where there is one) a real dump, over real servers of each combination, while users write.
+
+The writing user does what management servers do, a transaction a piece, each with a running number in several tables of both databases: a copy
+must hold whole transactions only, all that were confirmed before it began, in their order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lab.database import Accounts, DatabasePlan, load
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Host
+from parallel_build.database import compare, copying, meaning, seeding
+from parallel_build.database.session import session
+from tests.containers.database_stand import Stand, roots, stand
+
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
+SCHEMAS = ["cloud", "cloud_usage"]
+DATA = Path(os.environ.get("PARALLEL_BUILD_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DUMPS = {name: DATA / f"{name}-4.20.3.0.sql.xz" for name in SCHEMAS}
+PLAN = DatabasePlan(rows_usage=4000, rows_event=4000, rows_usage_event=4000, rows_vm_stats=1000, link_local_addresses=4000)
+GTID = {
+    "mariadb": {"gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"},
+    "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"},
+}
+# One transaction of a virtual machine that is stopped and started, as the statements of the management server's data access objects do it.
+TRANSACTION = (
+    "BEGIN",
+    "INSERT INTO cloud.event (uuid, type, state, description, user_id, account_id, domain_id, created, level, start_id) "
+    "VALUES (UUID(), 'VM.START', 'Completed', 'number {n} ünï 😀', 2, 2, 1, NOW(), 'INFO', {n})",
+    "UPDATE cloud.vm_instance SET state = IF(state = 'Running', 'Stopping', 'Running'), update_count = update_count + 1, update_time = NOW() "
+    "ORDER BY id LIMIT 1",
+    "INSERT INTO cloud.usage_event (type, account_id, created, zone_id, resource_id, resource_name) "
+    "VALUES ('VM.START', 2, NOW(), 1, {n}, 'number')",
+    "INSERT INTO cloud_usage.usage_event (type, account_id, created, zone_id, resource_id, resource_name) "
+    "VALUES ('VM.START', 2, NOW(), 1, {n}, 'number')",
+    "UPDATE cloud.host SET last_ping = last_ping + 1, update_count = update_count + 1 ORDER BY id LIMIT 1",
+    "INSERT INTO cloud.async_job (user_id, account_id, job_cmd, job_status, related, created) VALUES (2, 2, 'number', {n}, '', NOW())",
+    "DELETE FROM cloud.async_job WHERE job_cmd = 'number' AND job_status < {n} - 20",
+    "UPDATE cloud.user_statistics SET current_bytes_sent = current_bytes_sent + 1500",
+    "INSERT INTO cloud.op_lock (`key`, mac, ip, thread) VALUES ('number {n}', '02:00:00:00:00:01', '10.91.0.11', 'Job-Executor')",
+    "DELETE FROM cloud.op_lock WHERE `key` = 'number {n}'",
+    "COMMIT",
+)
+NUMBERS = {
+    "event": "SELECT start_id AS n FROM cloud.event WHERE description LIKE 'number %%' ORDER BY id",
+    "usage_event": "SELECT resource_id AS n FROM cloud.usage_event WHERE resource_name = 'number' ORDER BY id",
+    "cloud_usage.usage_event": "SELECT resource_id AS n FROM cloud_usage.usage_event WHERE resource_name = 'number' ORDER BY id",
+}
+COUNTED = "SELECT update_count AS n FROM cloud.vm_instance ORDER BY id LIMIT 1"
+
+
+class Users:
+    """Writes transactions to the original until the block ends; `confirmed` is the number of the last that the server confirmed."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.confirmed = host, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self) -> None:
+        with session(self.host) as opened:
+            for number in itertools.count(1):
+                if self._stop.is_set():
+                    return
+                for statement in TRANSACTION:
+                    opened.execute(statement.format(n=number))
+                self.confirmed = number
+                self._stop.wait(0.002)
+
+    def __enter__(self) -> Users:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@pytest.fixture(scope="module", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, str]]:
+    """An original without databases, and a new server."""
+    old, new = request.param.split(" to ")
+    if not {old, new} <= roots().keys():
+        pytest.skip(f"no root file system with {old} and {new}")
+    with stand() as made:
+        source = made.add("olddb1", roots()[old], 13)
+        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2", **GTID[new]})
+        if new == "mysql":
+            with session(target) as opened:
+                opened.execute("RESET BINARY LOGS AND GTIDS")
+        yield made, source, target, request.param
+
+
+@pytest.fixture(scope="module")
+def generated(pair: tuple[Stand, Host, Host, str]) -> tuple[Host, Host]:
+    """The pair, the original with a generated cloud."""
+    return _loaded(pair, PLAN)
+
+
+def _loaded(pair: tuple[Stand, Host, Host, str], what: DatabasePlan | Mapping[str, Path]) -> tuple[Host, Host]:
+    _, source, target, way = pair
+    with session(source) as opened:
+        for name in SCHEMAS:
+            opened.execute(f"DROP DATABASE IF EXISTS {name}")
+    copying.empty(target, SCHEMAS)
+    client = ["ssh", *source.options(), source.destination, "mysql" if way.startswith("mysql") else "mariadb"]
+    load(client, what, accounts=Accounts("Lab-Password-1"), timeout=900)
+    return source, target
+
+
+def _copy(source: Host, target: Host) -> copying.CopyReport:
+    return copying.copy(source, target, SCHEMAS, threads=3, cancel=CancelToken(), progress=_quiet)
+
+
+def _quiet(text: str) -> None:
+    del text
+
+
+def _same(source: Host, target: Host) -> compare.Comparison:
+    verdict = compare.compare(source, target, SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
+    assert verdict.same, [str(found) for found in verdict.differences]
+    assert meaning.differences(meaning.read(source), meaning.read(target)) == []
+    assert meaning.read(target).version == "4.20.3.0"
+    return verdict
+
+
+def _numbers(host: Host) -> dict[str, list[int]]:
+    with session(host) as opened:
+        return {name: [int(row["n"]) for row in opened.rows(statement)] for name, statement in NUMBERS.items()}
+
+
+def _counted(host: Host) -> int:
+    with session(host) as opened:
+        return int(opened.value(COUNTED))
+
+
+def test_dump_under_writing_users_holds_whole_transactions_in_their_order(generated: tuple[Host, Host]) -> None:
+    source, target = generated
+    before = _counted(source)
+    with Users(source) as users:
+        while users.confirmed < 20:
+            source.cancel.wait(0.05)
+        confirmed = users.confirmed
+        report = _copy(source, target)
+        assert users.confirmed > confirmed, "the users went on writing"
+    assert report.locked_seconds < 1
+    numbers = _numbers(target)
+    count = len(numbers["event"])
+    assert confirmed <= count <= users.confirmed
+    assert all(found == list(range(1, count + 1)) for found in numbers.values()), "a row is lost, doubled or out of its order"
+    assert _counted(target) - before == count
+    with session(target) as opened:
+        assert opened.value("SELECT COUNT(*) FROM cloud.op_lock WHERE `key` LIKE 'number %%'") == 0, "half a transaction"
+        assert opened.value("SELECT COUNT(*) FROM cloud.async_job WHERE job_cmd = 'number'") == min(count, 20)
+    print(
+        f"{users.confirmed} transactions written, {confirmed} of them before the copy; it holds {count}, at {report.position}", flush=True
+    )
+
+
+def test_dump_of_a_generated_cloud_is_the_same(generated: tuple[Host, Host]) -> None:
+    source, target = generated
+    copying.empty(target, SCHEMAS)
+    report = _copy(source, target)
+    assert _same(source, target).rows == report.rows
+
+
+def test_replicate_under_writing_users_loses_nothing(pair: tuple[Stand, Host, Host, str], generated: tuple[Host, Host]) -> None:
+    old, new = pair[3].split(" to ")
+    if old != new:
+        pytest.skip("the binary logs of the two families are not compatible: transfer.method dump")
+    source, target = generated
+    copying.empty(target, SCHEMAS)
+    with session(source) as opened:
+        for table, condition in (
+            ("cloud.event", "description LIKE 'number %%'"), ("cloud.usage_event", "resource_name = 'number'"),
+            ("cloud_usage.usage_event", "resource_name = 'number'"), ("cloud.async_job", "job_cmd = 'number'"),
+        ):  # fmt: skip
+            opened.execute(f"DELETE FROM {table} WHERE {condition}")
+    before, cancel = _counted(source), CancelToken()
+    with contextlib.ExitStack() as stack:
+        users = stack.enter_context(Users(source))
+        seeding.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
+        baseline = seeding.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+        assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
+        takeover = stack.enter_context(
+            seeding.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet)
+        )
+        takeover.advance()
+        users.stop()
+        takeover.catch_up(timeout=120)
+        verdict = takeover.compare_changes()
+        assert verdict.same, [str(found) for found in verdict.differences]
+        takeover.promote()
+    expected = list(range(1, users.confirmed + 1))
+    assert all(found == expected for found in _numbers(target).values()), "a row is lost, doubled or out of its order"
+    assert _counted(target) - before == users.confirmed
+    assert seeding.traces(source, target) == []
+    _same(source, target)
+    print(f"{users.confirmed} transactions written and arrived, {verdict.rows} changed rows compared in {verdict.seconds} s", flush=True)
+
+
+def test_dump_of_a_real_cloud_is_the_same(pair: tuple[Stand, Host, Host, str]) -> None:
+    if not all(path.exists() for path in DUMPS.values()):
+        pytest.skip(f"no dump of a real CloudStack 4.20.3.0 in {DATA}")
+    source, target = _loaded(pair, DUMPS)
+    report = _copy(source, target)
+    verdict = _same(source, target)
+    assert verdict.rows == report.rows
+    assert verdict.tables == report.tables
+    print(f"{pair[3]}: {report.tables} tables, {report.rows} rows, the same; {len(verdict.not_comparable)} remarks", flush=True)
