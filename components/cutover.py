@@ -22,6 +22,7 @@ from components.resources import (
     Window,
 )
 from components.stack import Stack
+from parallel_build.rehearsal_record import rehearsed
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
@@ -58,5 +59,6 @@ class Cutover(pulumi.ComponentResource):
             if stack.configuration.window.stop_before == step.STEP:
                 break  # A hold point: this step and all after it are not declared yet.
             before = [self.steps[-1]] if self.steps else list(prepared)
-            self.steps.append(step(label, stack, opts=pulumi.ResourceOptions(parent=self, depends_on=before)))
+            took = rehearsed(stack.configuration, stack.name, step.STEP)
+            self.steps.append(step(label, stack, rehearsed=took, opts=pulumi.ResourceOptions(parent=self, depends_on=before)))
         self.register_outputs({})

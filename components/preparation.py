@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.rehearsal import RehearsalServer
 from components.resources import (
     AgentAddresses,
     DatabaseSeed,
@@ -18,6 +19,8 @@ from components.resources import (
     is_registered,
 )
 from components.stack import Stack
+from parallel_build.configuration import Phase
+from parallel_build.steps.rehearsal import parameters
 
 # Checks that an installation may come without.
 OPTIONAL_CHECKS: dict[str, type[StepResource]] = {"health-check": HealthCheck, "parity": Parity}
@@ -27,8 +30,8 @@ class Preparation(pulumi.ComponentResource):
     """`cutover:components:Preparation`.
 
     Children: `HealthCheck` and `Parity` where the installation has them; after them, side by side, a `SystemVmTemplate` for each of
-    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); then `Rehearsal`; at last `Ready`,
-    which asks every guard of the window.
+    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
+    `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks every guard of the window.
 
     Args:
         built: what must be there before: the whole phase `built`.
@@ -60,7 +63,19 @@ class Preparation(pulumi.ComponentResource):
             work.append(AgentAddresses("agent-addresses", stack, opts=after(ready)))
         if configuration.transfer.method == "replicate":
             work.append(DatabaseSeed("database-seed", stack, opts=after(ready)))
-        rehearsal = [Rehearsal("rehearsal", stack, opts=after([*ready, *work]))] if is_registered("Rehearsal") else []
+        rehearsal: list[StepResource] = []
+        server = configuration.rehearsal.machine
+        if configuration.rehearsal.enabled and server and configuration.phase is not Phase.RETIRED:
+            there = RehearsalServer("rehearsal-server", stack, server, opts=pulumi.ResourceOptions(parent=self))
+            rehearsal = [
+                Rehearsal(
+                    "rehearsal",
+                    stack,
+                    parameters=parameters(configuration),
+                    machines=[there.machine],
+                    opts=after([*ready, *work, there.installed]),
+                )
+            ]
         ready_for_window = Ready("ready", stack, opts=after([*ready, *work, *rehearsal]))
         self.steps = [*checks, *work, *rehearsal, ready_for_window]
         self.register_outputs({})

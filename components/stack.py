@@ -56,7 +56,7 @@ def declare_stack(settings: Settings) -> Stack:
     configuration = settings.configuration
     keys = {
         machine.name: SshHostKey(f"{machine.name}-host-key", name=machine.name)
-        for machine in configuration.new_machines()
+        for machine in configuration.built_machines()
         if PLATFORMS[configuration.platform_of(machine)].makes_host_key
     }
 

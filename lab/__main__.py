@@ -16,7 +16,7 @@ from lab import bringup, checksums, faults, network, stack, status, takedown, ve
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import sessions
-from lab.machines import Machine, everything
+from lab.machines import REHEARSAL, Machine, everything
 from lab.packages import PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
@@ -160,7 +160,7 @@ def _checksums(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _machine(lab: Lab, name: str) -> Machine:
-    known = {machine.name: machine for machine in everything(lab.options().management)}
+    known = {machine.name: machine for machine in (*everything(lab.options().management), REHEARSAL)}
     if name not in known:
         raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
     return known[name]
@@ -256,6 +256,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", choices=("libvirt", "containers"), help="what the new machines are (default: libvirt)")
     parser.add_argument("--management", type=int, choices=(1, 2), help="management servers on each side (default: 2)")
     parser.add_argument("--rows", type=int, metavar="N", help="rows of each big table of the generated database")
+    parser.add_argument(
+        "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
+    )
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")
     parser.add_argument("--dump", metavar="FILE", help="use this dump as the original's database: .sql, .gz, .xz, .zst")
     parser.add_argument("--usage-dump", metavar="FILE", help="dump of cloud_usage, where --dump has only cloud")

@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import create, in_parallel, sessions
 from lab.images import base_root, guest_image, kvm_available
-from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
+from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
 from parallel_build.machines import container, namespace
@@ -63,6 +63,8 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
         repository = packages.build(cache_directory())
     with times.stage("network, package and template server"):
         network.up(lab)
+        if options.rehearsal:
+            network.isolate(lab, REHEARSAL)
         versions = {version: repository.repository(version) for version in (packages.OLD, packages.NEW)}
         fileserver.start(lab, versions)
     namespace.enter(lab.namespace)

@@ -40,6 +40,7 @@ class Options:
         seed: of the generated database.
         dump: a database dump used instead of a generated one.
         usage_dump: dump of `cloud_usage`, where `dump` holds only `cloud`.
+        rehearsal: the stack has a server for rehearsals, on a network without a way to the others.
     """
 
     hosts: str = "libvirt"
@@ -48,6 +49,7 @@ class Options:
     seed: int = 1
     dump: str | None = None
     usage_dump: str | None = None
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True)

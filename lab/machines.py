@@ -35,6 +35,7 @@ NEW_MANAGEMENT = (
     Machine("newms1", "10.91.0.41", "management"),
     Machine("newms2", "10.91.0.42", "management"),
 )
+REHEARSAL = Machine("rehearsal", "10.91.0.51", "rehearsal")  # only where `up --rehearsal` asks for it
 
 
 def original(management: int) -> tuple[Machine, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 from lab.files import Lab
-from lab.machines import ADDRESS, BRIDGE, PREFIX, USER_ADDRESS
+from lab.machines import ADDRESS, BRIDGE, PACKAGES_PORT, PREFIX, USER_ADDRESS, Machine
 from parallel_build.machines.commands import run
 from parallel_build.machines.namespace import FOLDER
 from parallel_build.machines.provisioning import mac_address
+
+ISOLATED = "rehearsal"
 
 
 def up(lab: Lab) -> None:
@@ -25,6 +27,27 @@ def up(lab: Lab) -> None:
         run(["ip", "-n", lab.namespace, "address", "replace", f"{address}/{PREFIX}", "dev", BRIDGE])
     for link in ("lo", BRIDGE):
         run(["ip", "-n", lab.namespace, "link", "set", link, "up"])
+
+
+def isolate(lab: Lab, machine: Machine) -> None:
+    """Keep a machine to itself: the bridge passes nothing between it and the others, and of the bridge's own address, from where it is worked on,
+    it reaches the packages and no more.
+    """
+    opens = "tcp flags & (fin | syn | rst | ack) == syn"
+    text = "; ".join(
+        [
+            f"add table bridge {ISOLATED}",
+            f"delete table bridge {ISOLATED}",
+            f"add table bridge {ISOLATED}",
+            f"add chain bridge {ISOLATED} forward {{ type filter hook forward priority 0; policy accept; }}",
+            f"add rule bridge {ISOLATED} forward ip saddr {machine.address} drop",
+            f"add rule bridge {ISOLATED} forward ip daddr {machine.address} drop",
+            f"add chain bridge {ISOLATED} input {{ type filter hook input priority 0; policy accept; }}",
+            f"add rule bridge {ISOLATED} input ip saddr {machine.address} {opens} tcp dport != {PACKAGES_PORT} drop",
+            f"add rule bridge {ISOLATED} input ip saddr {machine.address} ip protocol != tcp drop",
+        ]
+    )
+    run(["ip", "netns", "exec", lab.namespace, "nft", text])
 
 
 def down(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.images import base_root, guest_image
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, OLD_MANAGEMENT
+from lab.machines import BRIDGE, NEW_MANAGEMENT, OLD_MANAGEMENT, REHEARSAL
 from parallel_build.configuration import Phase
 from parallel_build.machines import container
 from parallel_build.machines.commands import PROJECT
@@ -97,6 +97,9 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     config[steps] = [each for each in config.get(steps, []) if names.issuperset(each["hosts"])]
     if not there:
         config[f"{PROJECT_NAME}:templates"] = []
+    if options.rehearsal:
+        machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
+        section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
 

@@ -564,6 +564,78 @@ class Acceptance(Model):
     timeout: Duration = timedelta(hours=1)
 
 
+class Housekeeping(Model):
+    """Old rows taken out of the copy before the schema upgrade, in the rehearsal and in the window alike; the original keeps them.
+
+    Each table group has the age from which its rows go; None leaves the group alone.
+
+    Attributes:
+        events: `cloud.event`.
+        alerts: `cloud.alert`.
+        usage_events: `cloud.usage_event`, only rows that the usage server has processed.
+        usage: `cloud_usage.cloud_usage`, the records that bills are made of.
+        statistics: `cloud.vm_stats` and `cloud.volume_stats`.
+        jobs: finished rows of `cloud.async_job`.
+        batch: rows deleted by one statement.
+    """
+
+    events: Duration | None = None
+    alerts: Duration | None = None
+    usage_events: Duration | None = None
+    usage: Duration | None = None
+    statistics: Duration | None = None
+    jobs: Duration | None = None
+    batch: int = Field(default=10000, ge=1, le=1_000_000)
+
+
+class Rehearsal(Model):
+    """The upgrade done once on an isolated server with a copy of the databases, before the window.
+
+    Attributes:
+        enabled: build the machine in phase `prepared`, rehearse, and demand a passed rehearsal before a window opens.
+        machine: the server; management and database server together.
+        max_age: a rehearsal older than this does not count any more.
+        growth: how many times the rows it was done with the databases may have when the window opens.
+        fixes: folder of `*.sql` files, run in the order of their names on the copy before the upgrade, in the rehearsal and in the window.
+        housekeeping: old rows that go first.
+        dump: dump files (.sql, .gz, .xz, .zst) by database, used instead of a copy of the running original.
+        bytes_per_second: limit for reading the running original; None for none.
+        must_not_reach: `address` or `address:port` that must be out of the server's reach beside what the original's own settings name.
+        allow: networks that the server's firewall lets it open connections to, such as that of a time server.
+        isolated_network: prove that the network itself has no way out, so that the server's own firewall is the second barrier and not the
+            only one.
+    """
+
+    enabled: bool = False
+    machine: NewMachine | None = None
+    max_age: Duration = timedelta(days=14)
+    growth: float = Field(default=1.5, ge=1)
+    fixes: LocalPath = Path("fixes")
+    housekeeping: Housekeeping = Field(default_factory=Housekeeping)
+    dump: dict[Literal["cloud", "cloud_usage", "cloudbridge"], LocalPath] = Field(default_factory=dict)
+    bytes_per_second: int | None = Field(default=None, ge=1024)
+    must_not_reach: list[str] = Field(default_factory=list)
+    allow: list[str] = Field(default_factory=list)
+    isolated_network: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> Rehearsal:
+        if self.enabled and self.machine is None:
+            raise ValueError("enabled needs machine: the name and address of a server that nobody else uses")
+        for network in self.allow:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(f"allow: {network!r} is not a network such as 192.0.2.7/32") from None
+        for target in self.must_not_reach:
+            address, _, port = target.rpartition(":")
+            if not target or (address and port.isdigit() and not 0 < int(port) < 65536):
+                raise ValueError(f"mustNotReach: {target!r} is not an address such as 192.0.2.7, or 192.0.2.7:25 with a port")
+        if self.dump and "cloud" not in self.dump:
+            raise ValueError("dump: names no file for the database cloud")
+        return self
+
+
 class Secrets(Model):
     """Secret values; each is a Pulumi secret of the same name.
 
@@ -615,6 +687,7 @@ class StackConfiguration(Model):
     hypervisor_steps: list[HypervisorCommand] = Field(default_factory=list)
     window: Window
     acceptance: Acceptance = Field(default_factory=Acceptance)
+    rehearsal: Rehearsal = Field(default_factory=Rehearsal)
     runs: LocalPath = Path("runs")
 
     def new_machines(self) -> Iterator[NewMachine]:
@@ -622,6 +695,12 @@ class StackConfiguration(Model):
         yield self.new.database.source
         yield self.new.database.replica
         yield from self.new.management
+
+    def built_machines(self) -> Iterator[NewMachine]:
+        """Every machine that the stack may build: the new side's, and the rehearsal's where there is one."""
+        yield from self.new_machines()
+        if self.rehearsal.enabled and self.rehearsal.machine:
+            yield self.rehearsal.machine
 
     def original_servers(self) -> Iterator[Server]:
         """The original's servers that the tool logs in to."""
@@ -659,6 +738,8 @@ class StackConfiguration(Model):
         seen_addresses: dict[str, str] = {}
         sides = [(server, "original") for server in self.original_servers()]
         sides += [(machine, "new") for machine in self.new_machines()]
+        if self.rehearsal.machine:
+            sides.append((self.rehearsal.machine, "rehearsal"))
         for server, side in sides:
             if server.name in seen_names:
                 yield f"{side}: the name {server.name} is used twice, give every server its own"
@@ -671,7 +752,7 @@ class StackConfiguration(Model):
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
-        for machine in self.new_machines():
+        for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
                 yield f"platforms.{platform}: missing although {machine.name} is built on it"
@@ -680,6 +761,11 @@ class StackConfiguration(Model):
             for name in step.hosts:
                 if name not in known:
                     yield f"hypervisorSteps: {name} is not one of original.hypervisors"
+        for name in self.rehearsal.dump:
+            if name == "cloudbridge" and not self.original.database.cloudbridge:
+                yield "rehearsal.dump.cloudbridge: original.database.cloudbridge says that there is no such database"
+        if self.rehearsal.dump and "cloud_usage" not in self.rehearsal.dump:
+            yield "rehearsal.dump.cloud_usage: missing, the schema upgrade needs that database too"
         if self.agents.method == "file" and not self.original.hypervisors:
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):

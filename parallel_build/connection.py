@@ -251,6 +251,31 @@ class Host:
             local.unlink(missing_ok=True)
             folder.rmdir()
 
+    @contextlib.contextmanager
+    def offer(self, local: Path) -> Iterator[int]:
+        """Let the server's own programs reach a unix socket of this machine: a port on the server's loopback address, for the time of the block.
+
+        The server opens no connection of its own for it: what it sends goes through the SSH connection that was opened from here.
+        Yields: the port.
+        Raises:
+            ConnectionFailed: the server's sshd forwards nothing (AllowTcpForwarding).
+        """
+        self.run(["true"], timeout=30)
+        way = ["-R", f"127.0.0.1:0:{local}"]
+        command = ["ssh", *self.options(), "-O", "forward", *way, self.destination]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=self._environment())
+        port = done.stdout.strip()
+        if done.returncode != 0 or not port.isdigit():
+            raise self._connection_failed(done.stderr or f"sshd of {self.name} gave no port: {port}")
+        try:
+            yield int(port)
+        finally:
+            # Cancelled by the words it was made with. The end of the connection ends it too.
+            cancel = ["ssh", *self.options(), "-O", "cancel", *way, self.destination]
+            ended = subprocess.run(cancel, capture_output=True, timeout=30, check=False, env=self._environment())
+            if ended.returncode != 0:
+                self.close()
+
     def close(self) -> None:
         """End the shared connection, if there is one."""
         if self._control.exists():

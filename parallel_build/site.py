@@ -38,10 +38,12 @@ class Site:
     def identity(self) -> str:
         """What tells this stack from another of the same name: the same for every operator who shares its state, for nobody else.
 
-        Made of the host keys in the stack's state and of its secrets, through a one-way function.
+        Made of the host keys in the stack's state and of its secrets, through a one-way function. The rehearsal's server, which comes and goes,
+        is left out.
         """
         parts = [self.stack, self.secrets.management_key.reveal(), self.secrets.cloud_password.reveal()]
-        parts += [f"{name}={key}" for name, key in sorted(self.host_keys.items())]
+        lasting = {machine.name for machine in self.configuration.new_machines()}
+        parts += [f"{name}={key}" for name, key in sorted(self.host_keys.items()) if name in lasting]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
     def to_json(self) -> str:

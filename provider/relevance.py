@@ -10,7 +10,8 @@ from parallel_build.configuration import Phase
 from parallel_build.site import Site
 
 # Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
-IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance")
+# The rehearsal's step has what it depends on among its parameters.
+IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "transfer": ("threads",),
@@ -26,7 +27,10 @@ def relevant(site: str) -> dict[str, Any]:
         section: _reduced(section, value) for section, value in document.get("configuration", {}).items() if section not in IGNORED_SECTIONS
     }
     secrets = {name: value for name, value in document.get("secrets", {}).items() if name not in IGNORED_SECRETS}
-    return {**document, "configuration": configuration, "secrets": secrets}
+    # Its server comes and goes; no other step's work is on it.
+    rehearsal = ((document.get("configuration", {}).get("rehearsal") or {}).get("machine") or {}).get("name")
+    keys = {name: key for name, key in document.get("hostKeys", {}).items() if name != rehearsal}
+    return {**document, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
 
 
 def _reduced(section: str, value: Any) -> Any:

@@ -79,6 +79,12 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
     return Machine(machine.name, machine.address, name, key.public_key if key else None, resources, made, ready)
 
 
+def neighbours(stack: Stack, machine: NewMachine) -> dict[str, str]:
+    """Names and addresses of the new side's machines, for each other; the rehearsal's server is told of none."""
+    others = {other.name: other.address for other in stack.configuration.new_machines()}
+    return others if machine.name in others else {}
+
+
 def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.Output[Provisioning]:
     """What the machine is made with; a secret, since its private host key is part of it."""
     network = stack.configuration.new.network
@@ -94,7 +100,7 @@ def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.
             prefix=network.prefix,
             gateway=network.gateway,
             dns=tuple(network.dns),
-            hosts={other.name: other.address for other in stack.configuration.new_machines()},
+            hosts=neighbours(stack, machine),
             files=content.files,
             packages=content.packages,
             enabled_units=content.enabled_units,

@@ -64,7 +64,7 @@ def foundation(stack: str, configuration: StackConfiguration) -> Center:
     )
     objects = Objects(settings, provider)
     # Before anything that vCenter would be changed for is declared, so that what is wrong is told in full and by itself.
-    places = objects.places(machine for machine in configuration.new_machines() if configuration.platform_of(machine) == "vsphere")
+    places = objects.places(machine for machine in configuration.built_machines() if configuration.platform_of(machine) == "vsphere")
     return Center(configuration, settings, provider, objects, places, _tag(stack, provider) if settings.tags else None)
 
 

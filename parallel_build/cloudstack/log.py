@@ -19,6 +19,7 @@ RUNNING = re.compile(r"Running upgrade (\S+) to upgrade from (\S+) to (\S+)")
 COMPLETED = re.compile(r"Upgrade completed for version (\S+)")
 PERFORMED = re.compile(r"Database upgrade must be performed from (\S+) to (\S+)")
 MODULE = re.compile(r"Failed to start module \[([^\]]+)\]")
+REFUSED = re.compile(r"java\.sql\.SQL\w*Exception: (.*)")
 LOCKED = "Grabbing lock to check for database upgrade"
 NO_CONTEXT = "Application context not found"  # the storm behind a module that failed
 CAUSED_BY = "Caused by: "
@@ -94,8 +95,10 @@ class StartReading:
         steps: the version steps in order.
         views_begun, views_done: the last part of the upgrade, which a later start never repeats.
         failed_modules: in order of appearance.
+        views_seconds: how long that part took; None until it is done.
         first_error: the first ERROR line's text: the true cause, what follows is noise.
         module_causes: what the first failed module said, and the exceptions behind it: the true cause where there is no ERROR.
+        reason: the database's own words where the first ERROR is a statement that it refused: the line after it.
         warnings: the last WARN texts.
     """
 
@@ -106,9 +109,12 @@ class StartReading:
     steps: list[UpgradeStep] = field(default_factory=list)
     views_begun: bool = False
     views_done: bool = False
+    views_began: datetime | None = None
+    views_seconds: float | None = None
     failed_modules: list[str] = field(default_factory=list)
     first_error: str | None = None
     module_causes: list[str] = field(default_factory=list)
+    reason: str | None = None
     warnings: list[str] = field(default_factory=list)
     count: int = 0
 
@@ -123,6 +129,8 @@ class StartReading:
         when, level, _, text = match.groups()
         if level == "ERROR" and self.first_error is None:
             self.first_error = text
+        elif level == "ERROR" and self.reason is None and (refused := REFUSED.match(text)):
+            self.reason = refused[1]
         if level == "WARN" and NO_CONTEXT not in text and not MODULE.search(text):
             self.warnings = [*self.warnings[-4:], text]
         if LOCKED in text:
@@ -133,8 +141,11 @@ class StartReading:
             self.touched = True
         elif VIEWS_BEGUN in text:
             self.views_begun = self.touched = True
+            self.views_began = self._time(when)
         elif VIEWS_DONE in text:
             self.views_done = True
+            if self.views_began:
+                self.views_seconds = (self._time(when) - self.views_began).total_seconds()
         elif module := MODULE.search(text):
             if not self.failed_modules:
                 self.module_causes.append(text)

@@ -70,6 +70,7 @@ class GoodStart:
     signs: dict[str, bool]
     steps: list[dict[str, Any]]
     fingerprint: str
+    views_seconds: float | None = None
 
 
 class StartFailed(StepFailed):
@@ -202,7 +203,7 @@ class StartWatch:
         if not all(signs.values()):
             return None
         steps = [{"version": s.version, "seconds": s.seconds} for s in self.reading.steps]
-        return GoodStart(round(seconds, 1), signs, steps, definitions(self.database()))
+        return GoodStart(round(seconds, 1), signs, steps, definitions(self.database()), self.reading.views_seconds)
 
     def _capabilities(self) -> bool:
         try:
@@ -243,7 +244,8 @@ class StartWatch:
         for pattern, cause, remedy in CAUSES:
             for text in said:
                 if re.search(pattern, text):
-                    return StartFailed(fact, f"{cause}; the log says: {text[:300]}", remedy, reading.touched)
+                    reason = f" - {reading.reason}" if reading.reason and text == reading.first_error else ""
+                    return StartFailed(fact, f"{cause}; the log says: {text[:300].strip()}{reason}", remedy, reading.touched)
         if said:
             return StartFailed(fact, f"the log says: {said[0][:300]}", f"see {self.follower.path} there", reading.touched)
         return StartFailed(

@@ -15,6 +15,7 @@ DONE, FAILED, UNUSABLE, DIFFERENT = 0, 1, 2, 3
 # One line a command, in the order of an upgrade.
 MODULES: tuple[str, ...] = (
     "check",
+    "rehearse",
     "recover",
 )  # fmt: skip
 

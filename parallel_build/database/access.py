@@ -80,19 +80,28 @@ def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) ->
 
 
 @contextlib.contextmanager
-def temporary(source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False) -> Iterator[Access]:
+def temporary(
+    source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False
+) -> Iterator[Access]:
     """The account, for the time of the block; leftovers of an interrupted copy go first.
 
     Args:
         replication: may also read the binary log.
+        through_here: for a target that can't open a connection to the original: it reaches it through the two SSH connections that were
+            opened from this machine, and the account is one of the original's own host.
     Raises:
         StepFailed: the original takes no connections over the network.
     """
-    address = own_address(target, source.server.address)
+    if through_here:
+        with session(source) as opened:
+            address = _own_side(opened, source)
+    else:
+        address = own_address(target, source.server.address)
     password = Secret(secrets.token_urlsafe(24))
     with session(source) as opened:
         server = identify(opened)
-        _check_network(opened, source)
+        if not through_here:
+            _check_network(opened, source)
         tls = offers_tls(opened, server)
         account = f"{quote(COPY_USER)}@{quote(address)}"
         revoke(opened)
@@ -106,7 +115,11 @@ def temporary(source: Host, target: Host, schemas: Sequence[str], *, replication
         port = int(opened.value("SELECT @@GLOBAL.port"))
         certificate = authority(source, opened) if tls else None
     try:
-        yield Access(source.server.address, port, COPY_USER, address, password, tls, certificate)
+        if through_here:
+            with source.forward(f"{address}:{port}") as local, target.offer(local) as offered:
+                yield Access("127.0.0.1", offered, COPY_USER, address, password, tls, certificate)
+        else:
+            yield Access(source.server.address, port, COPY_USER, address, password, tls, certificate)
     finally:
         with session(source) as opened:
             revoke(opened)
@@ -143,6 +156,23 @@ def client_options(access: Access, family: str, authority_path: str) -> str:
     if access.tls and access.authority:
         lines.append(f"ssl-ca={authority_path}")
     return "\n".join(lines) + "\n"
+
+
+def _own_side(opened: Session, source: Host) -> str:
+    """The address at which the server is reached from its own host.
+
+    Raises:
+        StepFailed: it takes no TCP connections at all.
+    """
+    row = opened.row("SELECT @@GLOBAL.skip_networking AS s, @@GLOBAL.bind_address AS b") or {}
+    if str(row.get("s")) in ("1", "ON"):
+        raise StepFailed(
+            f"{source.name}: the database server takes no TCP connections at all (skip_networking)",
+            "a copy is read through one",
+            f"take skip_networking out of its option file on {source.name} and restart it, or rehearse with a dump (rehearsal.dump)",
+        )
+    bind = str(row.get("b") or "*").split(",")[0].strip()
+    return "127.0.0.1" if bind in ("*", "0.0.0.0", "::", "localhost") else bind  # noqa: S104 - compared, not bound
 
 
 def _check_network(opened: Session, source: Host) -> None:

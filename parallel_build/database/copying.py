@@ -76,6 +76,7 @@ def copy(
     compress: bool | None = None,
     bytes_per_second: int | None = None,
     log: bool = True,
+    through_here: bool = False,
 ) -> CopyReport:
     """Copy whole databases.
 
@@ -90,6 +91,7 @@ def copy(
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
         log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
+        through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
     Raises:
         GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
         StepFailed: the copy failed; call again.
@@ -123,7 +125,7 @@ def copy(
     try:
         progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
         adapted = _make_tables(target, old, new, definitions, threads, cancel, log)
-        with access.temporary(source, target, names) as way_in:
+        with access.temporary(source, target, names, through_here=through_here) as way_in:
             job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders)
             remote.start(target, tools, new, way_in, job, fifos, owner)
             status = remote.follow(target, cancel, meter.tell)

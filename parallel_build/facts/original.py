@@ -13,6 +13,7 @@ from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError
+from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
 from parallel_build.site import Site
 
 VM_AT_REST = ("Running", "Stopped", "Destroyed", "Expunging", "Error", "Shutdown", "Unknown")
@@ -56,6 +57,8 @@ class OriginalFacts:
         learnt: management servers that each listed hypervisor's agent knows.
         addresses: each server's own IP addresses.
         clocks: by server name.
+        rows: rows of the databases that travel, as the server estimates them.
+        rehearsal: the last rehearsal that passed, where the stack has one.
         problems: facts that could not be read, with the reason.
     """
 
@@ -81,6 +84,8 @@ class OriginalFacts:
     learnt: dict[str, list[str]] = field(default_factory=dict)
     addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
+    rows: int = 0
+    rehearsal: RehearsalRecord | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -93,6 +98,8 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         with session(connections.host(original.database.source)) as database:
             found.update(_from_database(database))
             found.update(_as_server(database))
+            if site.configuration.rehearsal.enabled:
+                found["rehearsal"] = RehearsalStore(database.host, site).passed()
             try:
                 prove(database_key(site, connections.host(original.management[0])), database)
             except GuardFailed as error:
@@ -171,6 +178,11 @@ def _from_database(database: Session) -> dict[str, Any]:
             database.value(
                 "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES "
                 "WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
+            )
+        ),
+        "rows": int(
+            database.value(
+                "SELECT COALESCE(SUM(TABLE_ROWS), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
             )
         ),
         "definers": [

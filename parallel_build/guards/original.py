@@ -5,10 +5,12 @@ from __future__ import annotations
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
+from parallel_build.rehearsal_record import outdated
 from parallel_build.site import Site
 from parallel_build.versions import CloudStackVersion
 
 HEARTBEAT_THRESHOLD = 150  # seconds [cluster.heartbeat.threshold]
+ROWS_TOLERATED = 100_000  # more than any growth: the servers only estimate their rows
 CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
 
 
@@ -170,6 +172,31 @@ def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
         )
 
 
+def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: with `rehearsal.enabled`, a rehearsal of these versions with these fixes passed, lately, and with about as many rows as there are now."""
+    rehearsal = site.configuration.rehearsal
+    if not rehearsal.enabled:
+        return
+    again = f"run `python -m parallel_build rehearse {site.stack}`, or `pulumi up` in phase prepared"
+    record = old.rehearsal
+    if record is None:
+        raise GuardFailed("no rehearsal has passed", "rehearsal.enabled demands one before the window", again)
+    if reason := outdated(site.configuration, record):
+        raise GuardFailed(f"the rehearsal of {record.ended[:16]} does not count any more", reason, again)
+    if record.age() > rehearsal.max_age.total_seconds():
+        raise GuardFailed(
+            f"the rehearsal of {record.ended[:16]} is {record.age() / 86400:.1f} days old",
+            f"rehearsal.maxAge is {rehearsal.max_age}",
+            again,
+        )
+    if old.rows > record.rows * rehearsal.growth + ROWS_TOLERATED:
+        raise GuardFailed(
+            f"the databases have about {old.rows:,} rows, {record.rows:,} when the upgrade was rehearsed",
+            "the rehearsal's times say nothing about the window any more",
+            f"{again}; rehearsal.growth ({rehearsal.growth:g}) says how much they may grow",
+        )
+
+
 GUARDS = (
     everything_was_read,
     version_is_the_configured_one,
@@ -185,4 +212,5 @@ GUARDS = (
     clocks_agree,
     source_is_the_source,
     no_transaction_is_long,
+    rehearsal_passed,
 )

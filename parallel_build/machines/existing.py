@@ -139,4 +139,6 @@ class ExistingServer:
         return {"resolves": address}
 
     def _others(self) -> dict[str, str]:
-        return {other.name: other.address for other in self.configuration.new_machines() if other.name != self.host.name}
+        others = {other.name: other.address for other in self.configuration.new_machines()}
+        # The rehearsal's server is told of none.
+        return {name: address for name, address in others.items() if name != self.host.name} if self.host.name in others else {}

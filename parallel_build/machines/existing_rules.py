@@ -36,6 +36,9 @@ class Wanted:
         pair = configuration.new.database
         databases = {pair.source.name, pair.replica.name}
         servers = {server.name for server in configuration.new.management}
+        if configuration.rehearsal.machine:  # both on one server
+            databases.add(configuration.rehearsal.machine.name)
+            servers.add(configuration.rehearsal.machine.name)
         return cls(machine, machine.name in databases, machine.name in servers, pair.port)
 
 

@@ -8,6 +8,7 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.database import compare, copying
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
+from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
@@ -30,6 +31,7 @@ class DatabaseTransfer(SwitchedStep):
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last",
             f"compare every table's rows and every schema object of {old.name} with {new.name}",
+            *fixes.words(configuration, new.name),
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -83,6 +85,8 @@ def transfer(context: Context) -> dict[str, Any]:
         "compared in seconds": round(comparison.seconds, 1),
         "not comparable": comparison.not_comparable,
     }
+    if replayed := fixes.replay(context):
+        evidence["replayed"] = replayed
     records.remember("DatabaseTransfer", copied=evidence)
     return evidence
 

@@ -98,7 +98,7 @@ class ExistingMachine(Step):
 
     def _machine(self, configuration: StackConfiguration) -> NewMachine:
         name = self.parameters["name"]
-        return next(machine for machine in configuration.new_machines() if machine.name == name)
+        return next(machine for machine in configuration.built_machines() if machine.name == name)
 
     def _option_files(self, configuration: StackConfiguration) -> tuple[OptionFile, ...]:
         machine = self._machine(configuration)

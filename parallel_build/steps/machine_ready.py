@@ -61,7 +61,7 @@ class MachineReady(Step):
 
     def _machine(self, configuration: StackConfiguration) -> NewMachine:
         name = self.parameters["name"]
-        return next(machine for machine in configuration.new_machines() if machine.name == name)
+        return next(machine for machine in configuration.built_machines() if machine.name == name)
 
     @staticmethod
     def _wait_for_login(context: Context, host: Host) -> None:

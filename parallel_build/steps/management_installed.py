@@ -99,8 +99,8 @@ class ManagementInstalled(Step):
 
     def _machine(self, configuration: StackConfiguration) -> NewMachine:
         name = self.parameters.get("name")
-        for machine in configuration.new.management:
-            if machine.name == name:
+        for machine in (*configuration.new.management, configuration.rehearsal.machine):
+            if machine and machine.name == name:
                 return machine
         raise ConfigurationError(f"{name} is not one of new.management", "", "name a management server of the stack")
 

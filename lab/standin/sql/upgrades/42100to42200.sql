@@ -76,3 +76,8 @@ CALL `cloud`.`IDEMPOTENT_CHANGE_COLUMN`('cloud.object_store', 'used_bytes', 'use
 CALL `cloud`.`IDEMPOTENT_ADD_COLUMN`('cloud.object_store', 'allocated_size', 'bigint(20) unsigned DEFAULT NULL');
 
 CALL `cloud`.`INSERT_EXTENSION_IF_NOT_EXISTS`('MaaS', 'Sample extension for Canonical MaaS', 'MaaS/maas.py');
+
+-- if `cloud`.`guest_os`
+-- With an id of its own choice, as many of CloudStack's own scripts have it: a row that an operator has added under that id stops the upgrade.
+INSERT INTO `cloud`.`guest_os` (`id`, `uuid`, `category_id`, `display_name`, `created`)
+  SELECT 10001, UUID(), MIN(`id`), 'Rocky Linux 10', UTC_TIMESTAMP() FROM `cloud`.`guest_os_category`;

@@ -1,0 +1,57 @@
+"""The rehearsal's server: management and database server on one isolated machine, on any platform."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.database import UNITS
+from components.machines.build import Content, build_machine
+from components.machines.machine import Machine
+from components.resources import ManagementInstalled
+from components.stack import Stack
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.configuration import NewMachine
+from parallel_build.database.settings import option_files
+from parallel_build.machines.provisioning import File
+
+
+class RehearsalServer(pulumi.ComponentResource):
+    """`cutover:components:RehearsalServer`.
+
+    Children: the machine, its `MachineReady` and its `ManagementInstalled`. They go when the rehearsal is switched off, when the stack goes back
+    to `built`, and when it is retired; a rehearsal that passed stays on record.
+
+    Args:
+        machine: the configuration's `rehearsal.machine`.
+
+    Attributes:
+        machine: the server.
+        installed: depend on this to run when everything is on it.
+    """
+
+    machine: Machine
+    installed: ManagementInstalled
+
+    def __init__(self, name: str, stack: Stack, machine: NewMachine, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("cutover:components:RehearsalServer", name, None, opts)
+        self.machine = build_machine(stack, machine, content(stack, machine), self)
+        self.installed = ManagementInstalled(
+            f"{machine.name}-installed",
+            stack,
+            parameters={"name": machine.name},
+            machines=[self.machine],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.machine.ready]),
+        )
+        self.register_outputs({})
+
+
+def content(stack: Stack, machine: NewMachine) -> Content:
+    """What the server is made with: the new source's settings, half of the memory for the database, and what its firewall is made of."""
+    database = stack.configuration.new.database
+    own, _ = option_files(stack.configuration, machine.model_copy(update={"memory": machine.memory // 2}))
+    return Content(
+        files=(File(own.path, own.content),),
+        packages=(*database.packages, "nftables", "python3"),
+        enabled_units=(UNITS[database.engine],),
+        masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service"),
+    )

@@ -1,0 +1,247 @@
+"""What a rehearsal leaves behind: what the Window's guard demands, and where "took 4 min 10 s in rehearsal" comes from.
+
+It is kept on the original's database host beside the window's record, so that the guard sees it whichever operator opens the window, and as
+`rehearsal.json` in the run folder, where the change review reads it without contacting anything. No secrets, no rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from parallel_build.configuration import StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.errors import ConfigurationError
+from parallel_build.prepared_record import PreparedRecord
+from parallel_build.site import Site
+
+FILE = "rehearsal.json"
+SHEET = "rehearsal"
+NOT_REHEARSED = "not rehearsed"
+REASON = re.compile(r"^--\s*reason:\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One file of the folder `fixes`.
+
+    Attributes:
+        name: its file name; fixes run in the order of their names.
+        reason: from its header line `-- reason: ...`.
+        checksum: SHA-256 of its bytes.
+        text: its statements.
+    """
+
+    name: str
+    reason: str
+    checksum: str
+    text: str
+
+
+def read_fixes(folder: Path) -> list[Fix]:
+    """The fixes of a folder in their order; none where there is no such folder.
+
+    Raises:
+        ConfigurationError: a file has no reason in it, or is no text.
+    """
+    found = []
+    for path in sorted(folder.glob("*.sql")) if folder.is_dir() else []:
+        raw = path.read_bytes()
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path} is no text in UTF-8", "its statements can't be read", "save it as UTF-8") from None
+        reason = REASON.search(text)
+        if reason is None:
+            raise ConfigurationError(
+                f"{path} does not say what it is for",
+                "a fix changes a production database, and whoever reads the change review must know why",
+                "begin it with a line `-- reason: ...`",
+            )
+        found.append(Fix(path.name, reason[1].strip(), hashlib.sha256(raw).hexdigest(), text))
+    return found
+
+
+def checksums(configuration: StackConfiguration) -> dict[str, str]:
+    """Checksum of each fix by its name, in order."""
+    return {fix.name: fix.checksum for fix in read_fixes(configuration.rehearsal.fixes)}
+
+
+def housekeeping_of(configuration: StackConfiguration) -> dict[str, str]:
+    """The retentions that are set, as texts by table group."""
+    ages = configuration.rehearsal.housekeeping.model_dump(mode="json", by_alias=True, exclude={"batch"})
+    return {group: str(age) for group, age in ages.items() if age is not None}
+
+
+@dataclass(frozen=True)
+class RehearsalRecord:
+    """One rehearsal.
+
+    Attributes:
+        passed: it came to its good end.
+        cause: why it did not, as the operator read it.
+        old, new: the versions.
+        fixes: checksum by name, in the order they ran.
+        housekeeping: retention by table group.
+        rows: rows of the original's databases, as its server estimates them, when the copy was made.
+        seconds: how long each part took: `copy`, `housekeeping`, `fixes`, `host setting`, `setup`, `start`.
+        schema: seconds of each version step, and of `views`, in order.
+        deleted: rows that housekeeping deleted, by table.
+        began, ended: times (ISO 8601, UTC).
+        machine: name of the server.
+        source: what the copy was made of.
+        fingerprint: of the views and procedures that the upgrade left.
+        isolation: what was tried from inside, and what held it.
+    """
+
+    passed: bool
+    cause: str
+    old: str
+    new: str
+    fixes: dict[str, str] = field(default_factory=dict)
+    housekeeping: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    schema: dict[str, float] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)
+    began: str = ""
+    ended: str = ""
+    machine: str = ""
+    source: str = ""
+    fingerprint: str = ""
+    isolation: dict[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The record as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> RehearsalRecord | None:
+        """A record from plain values; None where they are none, or of another version of this project."""
+        names = {each.name for each in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in document.items() if name in names})
+        except TypeError:
+            return None
+
+    def age(self) -> float:
+        """Seconds since it ended."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds()
+
+    def upgrade_seconds(self) -> float:
+        """The schema upgrade alone."""
+        return round(sum(self.schema.values()), 3)
+
+
+def difference(rehearsed: dict[str, str], now: dict[str, str]) -> str:
+    """How two sets of fixes differ, in words."""
+    added = sorted(set(now) - set(rehearsed))
+    gone = sorted(set(rehearsed) - set(now))
+    changed = sorted(name for name in set(now) & set(rehearsed) if now[name] != rehearsed[name])
+    parts = [f"{verb}: {', '.join(names)}" for verb, names in (("new", added), ("missing", gone), ("changed", changed)) if names]
+    return "; ".join(parts) or "none was rehearsed"
+
+
+def outdated(configuration: StackConfiguration, record: RehearsalRecord) -> str:
+    """Why a passed rehearsal is not one of what is configured now, in words; empty where it is."""
+    if (record.old, record.new) != (str(configuration.original.version), str(configuration.new.version)):
+        return f"it was of {record.old} -> {record.new}"
+    if record.fixes != (now := checksums(configuration)):
+        return f"the fixes are others since: {difference(record.fixes, now)}"
+    if record.housekeeping != housekeeping_of(configuration):
+        return "the housekeeping is another one since"
+    return ""
+
+
+class RehearsalStore:
+    """The last rehearsal's record, on the original's database host and in the run folder.
+
+    Args:
+        host: session to the original's source.
+        site: the stack.
+    """
+
+    def __init__(self, host: Host, site: Site) -> None:
+        self.sheet = PreparedRecord(host, site, SHEET)
+        self.local = site.configuration.runs / site.stack / FILE
+
+    def last(self) -> RehearsalRecord | None:
+        """The last rehearsal, passed or not; None where there was none."""
+        return RehearsalRecord.of(self.sheet.facts().get("last") or {})
+
+    def passed(self) -> RehearsalRecord | None:
+        """The last one that passed."""
+        return RehearsalRecord.of(self.sheet.facts().get("passed") or {})
+
+    def keep(self, record: RehearsalRecord) -> None:
+        """Keep it in both places; one that failed does not make the last one that passed forgotten."""
+        facts = {"last": record.document()} | ({"passed": record.document()} if record.passed else {})
+        self.sheet.remember(**facts)
+        self.mirror()
+
+    def mirror(self) -> None:
+        """Write what the original's host knows into this machine's run folder."""
+        facts = self.sheet.facts()
+        if not facts:
+            return
+        self.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.local.with_suffix(".new")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+        temporary.replace(self.local)
+
+
+def in_words(seconds: float) -> str:
+    """A time for a reader: `0.4 s`, `41 s`, `4 min 10 s`, `1 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+# The parts of a rehearsal that a step of the window consists of.
+PARTS = {
+    "DatabaseTransfer": ("copy", "housekeeping", "fixes"),
+    "HostSetting": ("host setting",),
+    "FirstManagement": ("setup", "start"),
+}
+
+
+def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> str:
+    """How long a step took in the last rehearsal that passed with these versions, from this machine's run folder; contacts nothing."""
+    record = _local(configuration, stack)
+    parts = PARTS.get(step_type)
+    if record is None or parts is None or (record.old, record.new) != _versions(configuration):
+        return NOT_REHEARSED
+    took = in_words(sum(record.seconds.get(part, 0.0) for part in parts))
+    if step_type == "FirstManagement":
+        steps = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in record.schema.items())
+        return f"took {took} in rehearsal (schema: {steps})"
+    if step_type == "DatabaseTransfer":
+        done = [f"{part} {in_words(record.seconds[part])}" for part in parts if record.seconds.get(part)]
+        return f"took {took} in rehearsal ({', '.join(done)}; nothing was compared)"
+    return f"took {took} in rehearsal"
+
+
+def _local(configuration: StackConfiguration, stack: str) -> RehearsalRecord | None:
+    path = configuration.runs / stack / FILE
+    try:
+        document = json.loads(path.read_text()).get("passed")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return RehearsalRecord.of(document) if isinstance(document, dict) else None
+
+
+def _versions(configuration: StackConfiguration) -> tuple[str, str]:
+    return str(configuration.original.version), str(configuration.new.version)
