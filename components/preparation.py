@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.machines.machine import Machine
 from components.rehearsal import RehearsalServer
 from components.resources import (
     AgentAddresses,
@@ -35,11 +36,19 @@ class Preparation(pulumi.ComponentResource):
 
     Args:
         built: what must be there before: the whole phase `built`.
+        databases: the machines of the new source and replica.
     """
 
     steps: list[StepResource]
 
-    def __init__(self, name: str, stack: Stack, built: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        built: Sequence[pulumi.Resource],
+        databases: Sequence[Machine],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("cutover:components:Preparation", name, None, opts)
         configuration = stack.configuration
 
@@ -62,7 +71,8 @@ class Preparation(pulumi.ComponentResource):
         if configuration.agents.method == "setting":
             work.append(AgentAddresses("agent-addresses", stack, opts=after(ready)))
         if configuration.transfer.method == "replicate":
-            work.append(DatabaseSeed("database-seed", stack, opts=after(ready)))
+            renew = {"renew": configuration.transfer.renew}
+            work.append(DatabaseSeed("database-seed", stack, parameters=renew, machines=databases, opts=after(ready)))
         rehearsal: list[StepResource] = []
         server = configuration.rehearsal.machine
         if configuration.rehearsal.enabled and server and configuration.phase is not Phase.RETIRED:

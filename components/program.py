@@ -26,7 +26,7 @@ def declare(settings: Settings) -> None:
     management = ManagementServers("management", stack)
     done: list[pulumi.Resource] = [database.databases, *management.installed]
     if stack.reached(Phase.PREPARED):
-        done += Preparation("preparation", stack, done).steps
+        done += Preparation("preparation", stack, done, [database.source, database.replica]).steps
     if stack.reached(Phase.SWITCHED):
         done += Cutover("cutover", stack, done).steps
     if stack.reached(Phase.RETIRED):

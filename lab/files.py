@@ -41,6 +41,7 @@ class Options:
         dump: a database dump used instead of a generated one.
         usage_dump: dump of `cloud_usage`, where `dump` holds only `cloud`.
         rehearsal: the stack has a server for rehearsals, on a network without a way to the others.
+        transfer: how the stack brings the databases over: `dump` or `replicate`.
     """
 
     hosts: str = "libvirt"
@@ -50,6 +51,7 @@ class Options:
     dump: str | None = None
     usage_dump: str | None = None
     rehearsal: bool = False
+    transfer: str = "dump"
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     if options.rehearsal:
         machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
         section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
+    section("transfer")["method"] = options.transfer
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
 

@@ -529,10 +529,14 @@ class Transfer(Model):
     Attributes:
         method: `dump` costs time with the data; `replicate` does not.
         threads: parallel connections for copying and comparing.
+        bytes_per_second: limit for reading the running original while `replicate` seeds the new source; None for none.
+        renew: any text; a changed one has the next `up` look at the seed again, renew its comparison, and seed anew where it is broken.
     """
 
     method: Literal["dump", "replicate"] = "dump"
     threads: int = Field(default=4, ge=1, le=64)
+    bytes_per_second: int | None = Field(default=None, ge=65536)
+    renew: str = ""
 
 
 class HypervisorCommand(Model):

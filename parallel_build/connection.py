@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
@@ -380,6 +380,8 @@ class Connections:
         self._folder.chmod(0o700)
         self._hosts: dict[str, Host] = {}
         self._lock = threading.Lock()
+        self.held = contextlib.ExitStack()  # what a step opened for a later one; ended before the sessions are
+        self.ready: dict[str, Any] = {}
 
     def host(self, server: Server) -> Host:
         """The session to `server`."""
@@ -397,6 +399,8 @@ class Connections:
 
     def close(self) -> None:
         """End every session and remove the private folder."""
+        self.ready.clear()
+        self.held.close()
         with self._lock:
             for host in self._hosts.values():
                 host.close()

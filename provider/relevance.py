@@ -14,7 +14,7 @@ from parallel_build.site import Site
 IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
-    "transfer": ("threads",),
+    "transfer": ("threads", "bytesPerSecond", "renew"),
 }
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret")

@@ -86,6 +86,8 @@ class StepHandler(Handler):
             changed.append("machines")
         if not changed and str(old_outputs.get("status", DONE)).startswith(PARTIAL):
             changed.append("site")
+        if not changed and self.step_class.spent_by_switch and self._goes_back(old_inputs, site):
+            changed.append("site")
         return changed
 
     def create(self, operation: Operation, inputs: Values) -> tuple[str, Values]:
@@ -148,7 +150,10 @@ class StepHandler(Handler):
                 raise Refused(reason) from None
             outputs = self._outputs(inputs, masked(plain(context[0].done), secrets), PARTIAL + reason)
             raise PartialFailure(identity, outputs, reason) from None
-        return self._outputs(inputs, masked(result, secrets), DONE)
+        pending = mask(context[0].pending, secrets)
+        if pending:
+            operation.session.engine.warn(operation.urn, pending)
+        return self._outputs(inputs, masked(result, secrets), PARTIAL + pending if pending else DONE)
 
     def _perform(self, operation: Operation, site: Site, inputs: Values, action: Callable[[Context], Outputs], verb: str) -> Outputs:
         """Run one action of the step with its journal lines, its evidence and its timing."""
@@ -197,9 +202,20 @@ class StepHandler(Handler):
         if self.step_class.phase.reached(Phase.SWITCHED):
             return False
         phases = [site.configuration.phase]
-        with contextlib.suppress(ConfigurationError):
-            phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
+        # A step that the window uses up is asked on the way back, too: it knows best whether it still holds.
+        if not self.step_class.spent_by_switch:
+            with contextlib.suppress(ConfigurationError):
+                phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
         return any(phase.reached(Phase.SWITCHED) for phase in phases)
+
+    @staticmethod
+    def _goes_back(old_inputs: Values, site: Any) -> bool:
+        """Whether the stack was switched when it was last asked for, and is not to be any more."""
+        try:
+            before, now_wanted = (read_site(str(text)).configuration.phase for text in (old_inputs.get("site"), site))
+        except ConfigurationError:
+            return False
+        return before.reached(Phase.SWITCHED) and not now_wanted.reached(Phase.SWITCHED)
 
     @staticmethod
     def _other_machines(old_inputs: Values, inputs: Values) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parallel_build.connection import Host
 from parallel_build.database.dialects import DatabaseServer, identify
@@ -83,7 +83,21 @@ def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) ->
 def temporary(
     source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False
 ) -> Iterator[Access]:
-    """The account, for the time of the block; leftovers of an interrupted copy go first.
+    """The account, for the time of the block; arguments as for `make`."""
+    made = make(source, target, schemas, replication=replication, through_here=through_here)
+    try:
+        if through_here:
+            with source.forward(f"{made.host}:{made.port}") as local, target.offer(local) as offered:
+                yield replace(made, address="127.0.0.1", port=offered)
+        else:
+            yield made
+    finally:
+        with session(source) as opened:
+            revoke(opened)
+
+
+def make(source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False) -> Access:
+    """Make the account; leftovers of an interrupted copy go first. Who makes it has to `revoke` it.
 
     Args:
         replication: may also read the binary log.
@@ -114,15 +128,7 @@ def temporary(
             opened.execute(f"GRANT {server.dialect.replication_grant} ON *.* TO {account}")
         port = int(opened.value("SELECT @@GLOBAL.port"))
         certificate = authority(source, opened) if tls else None
-    try:
-        if through_here:
-            with source.forward(f"{address}:{port}") as local, target.offer(local) as offered:
-                yield Access("127.0.0.1", offered, COPY_USER, address, password, tls, certificate)
-        else:
-            yield Access(source.server.address, port, COPY_USER, address, password, tls, certificate)
-    finally:
-        with session(source) as opened:
-            revoke(opened)
+    return Access(source.server.address, port, COPY_USER, address, password, tls, certificate)
 
 
 def revoke(opened: Session, user: str = COPY_USER) -> int:

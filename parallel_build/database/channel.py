@@ -2,7 +2,8 @@
 
 It has a name of its own (`original`) in both families, so that it is never taken for the pair's own replication. Only CloudStack's databases
 come through it: accounts and other databases of the original stay there. The filter also stands in an option file, because neither family
-keeps a filter set at run time over a restart.
+keeps a filter set at run time over a restart. As long as the channel is there the new source is read only: nobody but replication and
+administrators writes to it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from parallel_build.secret import Secret
 
 CHANNEL = "original"
 USER = "cutover_repl"
+# Read after the server's own files, which say that a source is not read only.
 FILTER_FILE = {
-    "mariadb": "/etc/mysql/mariadb.conf.d/98-cutover-original.cnf",
-    "mysql": "/etc/mysql/mysql.conf.d/zy-cutover-original.cnf",
+    "mariadb": "/etc/mysql/mariadb.conf.d/zzz-cutover-original.cnf",
+    "mysql": "/etc/mysql/mysql.conf.d/zzz-cutover-original.cnf",
 }
 
 
@@ -157,7 +159,8 @@ def option_file(server: DatabaseServer, schemas: Sequence[str]) -> str:
     key = f"{CHANNEL}.replicate_wild_do_table = " if server.family == "mariadb" else f"replicate_wild_do_table = {CHANNEL}:"
     # A backslash is doubled: option files know escapes.
     lines = [key + pattern.replace("\\", "\\\\") for pattern in filters(schemas)]
-    return "# While the new source follows the original: nothing but CloudStack's databases.\n[mysqld]\n" + "\n".join(lines) + "\n"
+    words = "# While the new source follows the original: nothing but CloudStack's databases, and nobody else writes."
+    return "\n".join([words, "[mysqld]", "read_only = ON", *lines, ""])
 
 
 def begin(source: Host, target: Host, schemas: Sequence[str], position: Position) -> None:
@@ -202,6 +205,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
             options["ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS"] = "LOCAL"
         new.execute(_change(own, options), [value for value in options.values() if value != "LOCAL"])
         _set_filter(new, own, schemas)
+        new.execute("SET GLOBAL read_only = 1")
         new.execute(named(own, own.dialect.start_replica))
 
 
@@ -260,7 +264,7 @@ def wait_applied(
 
 
 def end(target: Host, opened: Session | None = None) -> bool:
-    """Stop the channel and forget it, its filter and what it is told by; whether there was one.
+    """Stop the channel and forget it, its filter and what it is told by; the new source can be written to again. Whether there was one.
 
     Args:
         opened: a session to use, else one is opened.
@@ -274,6 +278,8 @@ def end(target: Host, opened: Session | None = None) -> bool:
             new.execute(named(server, reset) if server.family == "mysql" else f"RESET SLAVE '{CHANNEL}' ALL")
         if read_status(new, server) is not None:
             raise StepFailed(f"{server.name}: the channel {CHANNEL} could not be removed", "", f"look at {server.dialect.replica_status}")
+        if str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
+            new.execute("SET GLOBAL read_only = 0")
         folder = new.value("SELECT @@GLOBAL.datadir")
     target.run(["rm", "-f", FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], timeout=30, cancellable=False)
     return there

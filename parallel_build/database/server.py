@@ -10,6 +10,7 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack.services import DATABASE_UNITS, Services
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.connection import Host
+from parallel_build.database import channel
 from parallel_build.database.certificates import Certificates
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import find_socket, session
@@ -140,6 +141,8 @@ class NewServer:
             wrong: dict[str, tuple[str, str]] = {}
             for file in self.files:
                 wrong |= differing(database, file.values)
+            if channel.read_status(database, server) is not None:
+                wrong.pop("read_only", None)  # as long as it follows the original, nobody may write to it
         if server.family != self.configuration.new.database.engine:
             raise StepFailed(
                 f"{self.host.name} runs {server}",

@@ -99,6 +99,8 @@ def server_values(
         "innodb_rollback_on_timeout": "ON",
         "innodb_lock_wait_timeout": "600",
         "innodb_flush_log_at_trx_commit": "1",
+        # With row binary logs it is safe, and parts of one table are loaded side by side; below 2 a LOAD DATA locks the table's counter.
+        "innodb_autoinc_lock_mode": "2",
         "log_bin": "ON",
         "binlog_format": "ROW",
         "sync_binlog": "1",

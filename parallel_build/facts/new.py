@@ -11,10 +11,11 @@ from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import find_socket, session
 from parallel_build.errors import ParallelBuildError
-from parallel_build.facts import replication
+from parallel_build.facts import replication, seed
 from parallel_build.facts.database_server import sessions_of
 from parallel_build.facts.original import Clock, own_addresses, read_clock
 from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.facts.seed import SeedFacts
 from parallel_build.site import Site
 
 # Debian's and Red Hat's word for the installed version; nothing where it is not installed.
@@ -63,6 +64,7 @@ class NewFacts:
         replica_fault: why the new replica does not follow the new source, "" when it does.
         database_users: hosts from which the user `cloud` is connected to the new source.
         addresses: each machine's own IP addresses.
+        seed: the seed of `transfer.method: replicate`; None with another method, or where it could not be read.
     """
 
     management: list[ManagementFacts] = field(default_factory=list)
@@ -74,6 +76,7 @@ class NewFacts:
     replica_fault: str = ""
     database_users: list[str] = field(default_factory=list)
     addresses: dict[str, list[str]] = field(default_factory=dict)
+    seed: SeedFacts | None = None
     clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -104,6 +107,11 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
             facts.replica_fault = _replica_fault(site, replication.status(database))
     except ParallelBuildError as error:
         facts.problems.append(str(error))
+    if site.configuration.transfer.method == "replicate":
+        try:
+            facts.seed = seed.gather(site, connections)
+        except ParallelBuildError as error:
+            facts.problems.append(str(error))
     for machine in site.configuration.new_machines():
         try:
             facts.clocks[machine.name] = read_clock(connections.host(machine))

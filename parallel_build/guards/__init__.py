@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import between, new, original
+from parallel_build.guards import between, new, original, seed
 from parallel_build.site import Site
 
 Guard = Callable[[Site, OriginalFacts, NewFacts], None]
 
-GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *between.GUARDS)
+GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *between.GUARDS, *seed.GUARDS)
 # What passes by itself on a cloud that is in use: a check that has time may ask again.
 PASSING: tuple[Guard, ...] = (
     original.no_job_is_running,
@@ -20,6 +20,7 @@ PASSING: tuple[Guard, ...] = (
     original.hosts_are_up,
     original.system_vms_run,
     original.no_transaction_is_long,
+    seed.seed_is_caught_up,
 )
 
 

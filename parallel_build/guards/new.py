@@ -9,6 +9,7 @@ from parallel_build.facts.original import OriginalFacts
 from parallel_build.site import Site
 
 SPACE_FACTOR = 2.0  # the copy, and the largest table again for ALTER, and binary logs
+SEEDED_FACTOR = 1.0  # the copy is there: the schema upgrade may write every table again
 
 
 def services_are_fenced(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -87,8 +88,9 @@ def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts
 
 
 def space_is_enough(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: the new source has room for the copy twice over."""
-    if fresh.free_bytes and old.bytes * SPACE_FACTOR > fresh.free_bytes:
+    """Rule: the new source has room for the copy twice over; once more where it is there already."""
+    factor = SEEDED_FACTOR if site.configuration.transfer.method == "replicate" else SPACE_FACTOR
+    if fresh.free_bytes and old.bytes * factor > fresh.free_bytes:
         raise GuardFailed(
             f"the databases are {old.bytes / 1e9:.1f} GB, the new source has {fresh.free_bytes / 1e9:.1f} GB free",
             "the copy, its largest table again, and binary logs must fit",

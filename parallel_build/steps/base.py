@@ -29,6 +29,7 @@ class Context:
         step: name of the step, as its evidence and journal lines carry it.
         done: what the step has done so far, in the state also when it fails.
         acted: whether a change was announced or made; a guard that fails before that leaves nothing to undo.
+        pending: why the step has to be applied again by the next `up` although nothing failed; empty when it is done.
     """
 
     site: Site
@@ -39,6 +40,7 @@ class Context:
     step: str = ""
     done: Outputs = field(default_factory=dict)
     acted: bool = False
+    pending: str = ""
     told: str = ""
 
     @property
@@ -82,6 +84,8 @@ class Step(ABC):
     type: ClassVar[str]
     phase: ClassVar[Phase]
     summary: ClassVar[str]
+    # What a step before the window made and the window uses up: it is looked at again when the stack goes back from the switch.
+    spent_by_switch: ClassVar[bool] = False
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         self.parameters: Mapping[str, Any] = parameters or {}

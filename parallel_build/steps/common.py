@@ -9,7 +9,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.database.session import Session, session
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.steps.base import Context, Outputs
 from parallel_build.window_record import WindowStore
 
@@ -67,6 +67,22 @@ def tolerated(context: Context, what: str) -> Iterator[None]:
     except (ConnectionFailed, CommandFailed) as error:
         context.progress(f"{what}: {error}")
         context.run.record("unreachable", step=context.step, what=what, error=str(error))
+
+
+def never_serving(context: Context) -> None:
+    """Rule: a database that a management server is using is never emptied.
+
+    Raises:
+        StepFailed: one has sessions on the new source.
+    """
+    with session(new_database(context)) as database:
+        users = database.rows("SELECT DISTINCT USER AS u, HOST AS h FROM information_schema.PROCESSLIST WHERE USER = 'cloud'")
+    if users:
+        raise StepFailed(
+            f"{context.configuration.new.database.source.name} has sessions of user cloud from {', '.join(str(u['h']) for u in users)}",
+            "a management server uses this database",
+            "stop it; a new management server must not run before its database is there",
+        )
 
 
 def window_open(context: Context) -> bool:

@@ -5,27 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import compare, copying
+from parallel_build.database import access, channel, compare, copying, seeding
+from parallel_build.database.channel import CHANNEL, USER
 from parallel_build.database.session import session
-from parallel_build.errors import StepFailed
+from parallel_build.seed_record import SeedRecord
 from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import new_database, original_database, schemas, store, tolerated
+from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.taking_over import let_go, take_over
 
 
 @step
 class DatabaseTransfer(SwitchedStep):
-    """The databases copied to the new source and compared (`transfer.method: dump`)."""
+    """The databases on the new source, compared: copied now (`transfer.method: dump`), or taken over from the seed (`replicate`)."""
 
     type = "DatabaseTransfer"
     summary = "databases brought over and compared"
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """Copy and compare."""
+        """Copy and compare, or catch up, compare and promote."""
         old, new = configuration.original.database.source, configuration.new.database.source
         names = ", ".join(schemas(configuration))
+        if configuration.transfer.method == "replicate":
+            return [
+                f"wait until {new.name} ({new.address}) has applied {names} up to the last position of {old.name} ({old.address}); "
+                "prove that this position moves no more",
+                "compare the rows that the original's binary log names since the last comparison (which the window's opening renewed)",
+                f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off; events enabled as on "
+                f"{old.name}",
+                f"on {old.name}, not in its binary log: DROP USER {USER}",
+                f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
+            ]
         return [
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
@@ -36,6 +48,12 @@ class DatabaseTransfer(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Empty the copy."""
+        if configuration.transfer.method == "replicate":
+            new = configuration.new.database.source
+            return [
+                f"before {new.name} was let go: nothing, it goes on following the original",
+                f"after: empty {', '.join(schemas(configuration))} on {new.name}; step DatabaseSeed is then done again by the next `pulumi up`",
+            ]
         return [f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name}; the original was only read"]
 
     def apply(self, context: Context) -> Outputs:
@@ -45,7 +63,7 @@ class DatabaseTransfer(SwitchedStep):
             context.progress("the copy is there already, compared before")
             found: Outputs = done
             return found
-        return transfer(context)
+        return take_over(context) if context.configuration.transfer.method == "replicate" else transfer(context)
 
     def verify(self, context: Context) -> Outputs:
         """Look at the record only: after the first start the copy differs from the original, as it must."""
@@ -53,11 +71,23 @@ class DatabaseTransfer(SwitchedStep):
         return found
 
     def revert(self, context: Context) -> None:
-        """Empty the new databases."""
+        """Empty the new databases; a seed that was not taken over yet stays and goes on following."""
+        let_go(context)
+        facts = store(context).facts(self.type)
+        replicate = context.configuration.transfer.method == "replicate"
+        if replicate and not facts.get("compared") and not facts.get("copied") and not facts.get("copying"):
+            context.progress(f"{new_database(context).name} was not let go, it goes on following the original")
+            return
         with tolerated(context, "emptying the new databases"):
             context.progress("emptying the new databases")
+            if replicate:
+                channel.end(new_database(context))
             copying.empty(new_database(context), schemas(context.configuration))
-            store(context).remember(self.type, copied=None)
+            store(context).remember(self.type, copied=None, compared=None, copying=None)
+        if replicate:
+            with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
+                for user in (USER, access.COPY_USER):
+                    access.revoke(original, user)
 
 
 def transfer(context: Context) -> dict[str, Any]:
@@ -66,9 +96,14 @@ def transfer(context: Context) -> dict[str, Any]:
     source, target, names = original_database(context), new_database(context), schemas(configuration)
     threads = configuration.transfer.threads
     records = store(context)
-    records.remember("DatabaseTransfer", copied=None)
+    records.remember("DatabaseTransfer", copied=None, compared=None, copying=True)
+    seed = SeedRecord(source, context.site)
+    if seed.facts():
+        # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
+        seed.take()
+        seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)
-    _never_serving(context)
+    never_serving(context)
     copying.empty(target, names)
     report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
@@ -89,15 +124,3 @@ def transfer(context: Context) -> dict[str, Any]:
         evidence["replayed"] = replayed
     records.remember("DatabaseTransfer", copied=evidence)
     return evidence
-
-
-def _never_serving(context: Context) -> None:
-    """Rule: a database that a management server is using is never emptied."""
-    with session(new_database(context)) as database:
-        users = database.rows("SELECT DISTINCT USER AS u, HOST AS h FROM information_schema.PROCESSLIST WHERE USER = 'cloud'")
-    if users:
-        raise StepFailed(
-            f"{context.configuration.new.database.source.name} has sessions of user cloud from {', '.join(str(u['h']) for u in users)}",
-            "a management server uses this database",
-            "stop it; a new management server must not run before its database is there",
-        )

@@ -13,6 +13,7 @@ from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.created import highest_ids, since_window
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.taking_over import make_ready
 from parallel_build.window_record import FOLDER
 
 
@@ -56,6 +57,8 @@ class Window(SwitchedStep):
         old = original_facts.gather(context.site, context.connections)
         fresh = new_facts.gather(context.site, context.connections, schemas(context.configuration))
         holding = guards.check(context.site, old, fresh)
+        if context.configuration.transfer.method == "replicate":
+            make_ready(context)
         context.intend("open the window")
         record = records.open()
         with session(original_database(context)) as database:

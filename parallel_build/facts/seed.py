@@ -1,0 +1,75 @@
+"""What is true of the seed of `transfer: replicate`: the channel, its comparison, the servers' numbers. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from parallel_build.connection import Connections
+from parallel_build.database import channel
+from parallel_build.database.channel import Status
+from parallel_build.database.dialects import identify, require
+from parallel_build.database.session import Session, session
+from parallel_build.errors import StepFailed
+from parallel_build.seed_record import SeedRecord
+from parallel_build.site import Site
+
+PATIENCE = 10.0  # seconds within which the new source is to reach where the original was
+
+
+@dataclass(frozen=True)
+class SeedFacts:
+    """Facts of the seed.
+
+    Attributes:
+        row_image: the original's binlog_row_image.
+        server_ids: server_id by server name.
+        status: the channel on the new source, None where there is none.
+        behind: seconds until the new source had applied what the original had written; None when it had not within PATIENCE.
+        read_only: nobody but replication and administrators can write to the new source.
+        baseline: the last comparison as the seed's record has it, None where there was none.
+        taken: when a window used the seed up.
+    """
+
+    row_image: str = ""
+    server_ids: dict[str, int] = field(default_factory=dict)
+    status: Status | None = None
+    behind: float | None = None
+    read_only: bool = False
+    baseline: dict[str, object] | None = None
+    taken: str | None = None
+
+
+def gather(site: Site, connections: Connections) -> SeedFacts:
+    """Read everything.
+
+    Raises:
+        ConnectionFailed: a server can't be asked.
+    """
+    pair, original = site.configuration.new.database, connections.host(site.configuration.original.database.source)
+    record = SeedRecord(original, site)
+    with (
+        session(original) as old,
+        session(connections.host(pair.source)) as new,
+        session(connections.host(pair.replica)) as replica,
+    ):
+        status = channel.read_status(new, identify(new))
+        return SeedFacts(
+            row_image=require(old, "binlog_row_image").upper(),
+            server_ids={opened.host.name: int(opened.value("SELECT @@GLOBAL.server_id")) for opened in (old, new, replica)},
+            status=status,
+            behind=_behind(old, new, connections) if status and status.applying and require(old, "log_bin") == "ON" else None,
+            read_only=require(new, "read_only") == "ON",
+            baseline=record.baseline,
+            taken=record.taken,
+        )
+
+
+def _behind(old: Session, new: Session, connections: Connections) -> float | None:
+    """How long the new source takes to reach where the original is now."""
+    position, began = channel.log_position(old, identify(old)), time.monotonic()
+    try:
+        channel.wait_applied(new, identify(new), position, timeout=PATIENCE, cancel=connections.cancel, progress=lambda text: None)
+    except StepFailed:
+        return None
+    return round(time.monotonic() - began, 3)

@@ -1,0 +1,255 @@
+"""DatabaseSeed: the new source a replica of the running original, both found the same at one position, the new replica behind it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.connection import Host
+from parallel_build.database import access, channel, copying, own, seeding
+from parallel_build.database.dialects import identify
+from parallel_build.database.session import Session, session
+from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
+from parallel_build.facts import replication as tier
+from parallel_build.seed_record import SeedRecord
+from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
+
+STANDSTILL = 900.0  # seconds without any progress after which the new replica is taken for stuck
+CATCH_UP = 600.0
+BEAT = 60.0
+AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds anew"
+
+
+@step
+class DatabaseSeed(Step):
+    """The running original copied to the new source, which follows it from then on (`transfer.method: replicate`)."""
+
+    type = "DatabaseSeed"
+    phase = Phase.PREPARED
+    summary = "new source seeded from the running original, following it"
+    spent_by_switch = True
+
+    def plan(self, configuration: StackConfiguration) -> list[str]:
+        """Copy, follow, compare."""
+        old, new = configuration.original.database.source, configuration.new.database.source
+        replica, names = configuration.new.database.replica, ", ".join(schemas(configuration))
+        limit = configuration.transfer.bytes_per_second
+        speed = f"at most {limit:,} bytes a second" if limit else "as fast as both servers allow (transfer.bytesPerSecond limits it)"
+        return [
+            f"on {old.name} ({old.address}), not in its binary log: CREATE USER '{access.COPY_USER}'@'{new.address}' to read {names} while rows "
+            f"are copied or compared, then DROP USER; CREATE USER '{channel.USER}'@'{new.address}'; GRANT REPLICATION SLAVE; "
+            "both with random passwords, over TLS where the original offers it",
+            f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
+            "the original is locked for some milliseconds once; events disabled on the copy",
+            f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only until the window",
+            f"compare {new.name} with {replica.name} ({replica.address}), row by row, while {new.name} stands still",
+            f"compare every row and schema object of {old.name} with {new.name} at one position while the original serves; when that is done "
+            "already, only the rows that the original's binary log names since",
+            f"prove: {new.name} follows without error, a row written there is on {replica.name}",
+        ]
+
+    def undo(self, configuration: StackConfiguration) -> list[str]:
+        """No trace."""
+        old, new = configuration.original.database.source, configuration.new.database.source
+        return [
+            f"on {new.name} ({new.address}): stop the channel `{channel.CHANNEL}` and forget it, remove {' or '.join(channel.FILTER_FILE.values())}",
+            f"on {old.name} ({old.address}), not in its binary log: DROP USER {channel.USER}, {access.COPY_USER}",
+            f"on {new.name}: empty {', '.join(schemas(configuration))}, unless a window has switched to them",
+        ]
+
+    def apply(self, context: Context) -> Outputs:
+        """Go on from whatever is there: copy, follow, compare; a seed that a window used up or that was found different is made anew."""
+        record = SeedRecord(original_database(context), context.site)
+        if self._in_window(context, record):
+            return record.facts()
+        facts = record.facts()
+        if record.taken or (facts.get("baseline") and record.same_at is None):
+            context.progress(
+                "seeding anew: " + ("a window has used the last seed up" if record.taken else "the last comparison found differences")
+            )
+            self._start_over(context, record)
+        report = self._seed(context, record)
+        with session(new_database(context)) as source, session(self._replica(context)) as replica:
+            if report or not record.facts().get("tiers"):
+                self._compare_tiers(context, record, source, replica)
+            baseline = compare(context, record)
+            lag = self._prove(context, source, replica)
+        return {**record.facts(), "baseline": baseline, **lag}
+
+    def verify(self, context: Context) -> Outputs:
+        """Prove the seed again, renew its comparison, mend what is broken: as `apply`, which is cheap where all is well."""
+        return self.apply(context)
+
+    def revert(self, context: Context) -> None:
+        """Leave no trace on the original, and the databases empty unless a window has switched to them."""
+        old, new = original_database(context), new_database(context)
+        record = SeedRecord(old, context.site)
+        window = store(context).read()
+        ours = window is not None and window.closed is None and window.identity == context.site.identity
+        context.intend("end the seed", source=old.name, target=new.name)
+        if not (ours and record.taken):
+            with tolerated(context, f"the channel on {new.name}"):
+                if channel.end(new):
+                    context.progress(f"{new.name} does not follow {old.name} any more")
+            with tolerated(context, f"emptying the databases on {new.name}"):
+                never_serving(context)
+                context.progress(f"emptying the databases on {new.name}")
+                copying.empty(new, schemas(context.configuration))
+        with session(old) as original:
+            dropped = access.revoke(original, channel.USER) + access.revoke(original, access.COPY_USER)
+            left = [name for name in (channel.USER, access.COPY_USER)
+                    if original.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [name])]  # fmt: skip
+        if left:
+            raise RollbackIncomplete(f"{old.name}: accounts {', '.join(left)} are still there", "", "run the same command again")
+        if dropped:
+            context.progress(f"{old.name}: {dropped} account(s) of the seed dropped")
+        record.forget()
+
+    def _in_window(self, context: Context, record: SeedRecord) -> bool:
+        """Nothing is touched while a window is open. One that took the seed over leaves none: that is noted for the next `up`."""
+        records = store(context)
+        window = records.read()
+        if window is None or window.closed:
+            return False
+        records.check_owner(window)
+        if record.taken:
+            context.pending = AGAIN
+        context.progress(f"a window is open, the seed is left alone; {AGAIN if record.taken else 'it was not used yet'}")
+        return True
+
+    def _start_over(self, context: Context, record: SeedRecord) -> None:
+        never_serving(context)
+        context.intend("remove the last seed", target=new_database(context).name)
+        seeding.remove(original_database(context), new_database(context))
+        copying.empty(new_database(context), schemas(context.configuration))
+        record.forget()
+
+    def _seed(self, context: Context, record: SeedRecord) -> copying.CopyReport | None:
+        transfer = context.configuration.transfer
+        source, target = original_database(context), new_database(context)
+        if not self._follows(target):
+            never_serving(context)
+            context.intend("seed", source=source.name, target=target.name)
+        report = seeding.seed(
+            source,
+            target,
+            schemas(context.configuration),
+            threads=transfer.threads,
+            cancel=context.cancel,
+            progress=context.progress,
+            bytes_per_second=transfer.bytes_per_second,
+            copied_at=record.copied_at,
+            on_copied=record.copied,
+        )
+        record.followed()
+        if report:
+            context.note(copied={"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds})
+            context.progress(f"{report.rows:,} rows copied in {report.seconds:.0f} s, {target.name} follows")
+        return report
+
+    @staticmethod
+    def _follows(target: Host) -> bool:
+        with session(target) as new:
+            found = channel.read_status(new, identify(new))
+        return found is not None and found.receiving and found.applying and not found.error
+
+    def _compare_tiers(self, context: Context, record: SeedRecord, source: Session, replica: Session) -> None:
+        """The new source with its replica, both standing still: before the original is asked again."""
+        configuration = context.configuration
+        context.progress(f"comparing {source.host.name} with {replica.host.name}")
+        verdict = seeding.compare_tiers(
+            source.host,
+            replica.host,
+            schemas(configuration),
+            threads=configuration.transfer.threads,
+            cancel=context.cancel,
+            progress=context.progress,
+            caught_up=lambda: await_tier(context, source, replica),
+        )
+        verdict.raise_if_different()
+        record.proved_tiers({"rows": verdict.rows, "seconds": verdict.seconds, "not comparable": verdict.not_comparable})
+
+    def _prove(self, context: Context, source: Session, replica: Session) -> dict[str, Any]:
+        server = identify(source)
+        with session(original_database(context)) as original:
+            position = channel.log_position(original, identify(original))
+        began = time.monotonic()
+        status = channel.wait_applied(source, server, position, timeout=CATCH_UP, cancel=context.cancel, progress=context.progress)
+        behind = time.monotonic() - began
+        await_tier(context, source, replica)
+        beat = own.beat(source, replica, timeout=BEAT, cancel=context.cancel)
+        context.progress(
+            f"{source.host.name} reached {position} of the original after {behind:.2f} s, a row written there was on "
+            f"{replica.host.name} after {beat * 1000:.0f} ms"
+        )
+        return {"followed": str(position), "behindSeconds": round(behind, 3), "tls": status.tls, "replicaSeconds": round(beat, 3)}
+
+    @staticmethod
+    def _replica(context: Context) -> Host:
+        return context.host(context.configuration.new.database.replica)
+
+
+def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
+    """Compare everything with the original at one position; where that was done before, only what has changed since.
+
+    Raises:
+        ComparisonFailed: they differ; the record then says so, and the seed is not used.
+    """
+    configuration, since = context.configuration, record.same_at
+    source, target = original_database(context), new_database(context)
+    context.progress(f"comparing {'what has changed since the last comparison' if since else 'everything'} with the running original")
+    found = seeding.compare_at_position(
+        source,
+        target,
+        schemas(configuration),
+        threads=configuration.transfer.threads,
+        cancel=context.cancel,
+        progress=context.progress,
+        since=since,
+    )
+    baseline = record.compared(found)
+    if not found.comparison.same:
+        raise ComparisonFailed(
+            f"{target.name} is not what {source.name} was at {found.position}: {'; '.join(baseline['differences'][:5])}",
+            "somebody wrote to the new source, or the original holds what its binary log does not",
+            "run `pulumi up` again: it seeds anew; the original is unchanged",
+        )
+    what = "everything" if found.changed is None else f"{found.changed:,} changes"
+    context.progress(f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s)")
+    return baseline
+
+
+def await_tier(context: Context, source: Session, replica: Session) -> None:
+    """Wait until the new replica has everything that the new source has written so far, as long as it goes on.
+
+    Raises:
+        StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
+    """
+    position = tier.source_position(source)
+    words = tier.WORDS[identify(replica).family]
+    before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
+    while position:
+        found = replica.value(words.wait, [position, 1])
+        if found is not None and int(found) == words.arrived:
+            return
+        context.cancel.check()
+        status = tier.status(replica)
+        fault = "it has no source" if status is None else status.fault()
+        if fault:
+            raise StepFailed(
+                f"{replica.host.name} does not follow {source.host.name}",
+                fault,
+                "see step ReplicationPair: `pulumi up` in phase built sets it up again",
+            )
+        has = tier.replica_position(replica)
+        if has != before:
+            before, moved = has, time.monotonic()
+        if time.monotonic() - moved > STANDSTILL:
+            raise StepFailed(
+                f"{replica.host.name} has not got on for {STANDSTILL:.0f} s", f"it is at {has}, {source.host.name} at {position}", ""
+            )
+        if time.monotonic() - told >= 5:
+            told = time.monotonic()
+            context.progress(f"waiting for {replica.host.name} to have what {source.host.name} has written")

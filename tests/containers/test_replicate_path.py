@@ -1,0 +1,190 @@
+"""`transfer.method: replicate` as a whole stack: seeded while users write, switched in a moment, back without a trace, and over again.
+
+One lab of its own, and one story: each test begins where the one before it ended. About five minutes on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
+from tests.containers.conftest import UP_LIMIT, LabRunner
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
+
+ACCOUNTS = 'SELECT COUNT(*) FROM mysql.user WHERE User IN ("cutover_repl", "cutover_copy")'
+SHEETS = "ls /var/lib/cloudstack-parallel-build/prepared/ 2>/dev/null | grep -c database-seed || true"
+TABLES = 'SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("cloud", "cloud_usage")'
+EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud.event WHERE type = "LAB.WRITER"'
+# Writes as a management server would, a row at a time, each confirmed before the next, until the management server is gone.
+WRITER = r"""
+n=$(mariadb -NBe 'SELECT COALESCE(MAX(resource_id), 0) FROM cloud.event WHERE type = "LAB.WRITER"')
+echo 0 >/run/writer.added
+rows() {
+  i=$n
+  while timeout 2 bash -c '</dev/tcp/10.91.0.11/8080' 2>/dev/null; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+      i=$((i+1))
+      echo "INSERT INTO cloud.event (uuid, type, description, user_id, account_id, domain_id, resource_id, created, level) VALUES (UUID(), 'LAB.WRITER', 'ünï $i', 1, 1, 1, $i, UTC_TIMESTAMP(), 'INFO');"
+      echo "UPDATE cloud.host SET last_ping = last_ping + 1 WHERE id = 1;"
+      echo "$((i-n))" >/run/writer.added
+    done
+    sleep 0.05
+  done
+}
+rows | mariadb --default-character-set=utf8mb4
+"""
+
+
+def tell(text: str) -> None:
+    """Say what a slow test is doing."""
+    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabRunner]:
+    """A lab of its own, seeded, in phase `prepared`."""
+    runner = LabRunner(f"{os.environ.get('CUTOVER_TEST_LAB', 'test')[:15]}-repl")
+    runner.run("down")
+    try:
+        tell("up, prepared")
+        began = time.monotonic()
+        runner.run("up", "--hosts", "containers", "--management", "1", "--transfer", "replicate", timeout=UP_LIMIT)
+        tell(f"prepared after {time.monotonic() - began:.0f} s")
+        yield runner
+    finally:
+        runner.run("down", check=False)
+
+
+def evidence(lab: LabRunner, step: str) -> dict[str, Any]:
+    """What a step left in the run's folder."""
+    found: dict[str, Any] = json.loads((lab.folder / f"runs/lab/evidence/{step}.json").read_text())
+    return found
+
+
+def start_writing(lab: LabRunner) -> None:
+    """A writer on the original's source, which ends with the original's management server."""
+    lab.shell("olddb1", f"cat >/run/writer.sh <<'END'\n{WRITER}\nEND\nsystemd-run --quiet --collect --unit=writer bash /run/writer.sh")
+    deadline = time.monotonic() + 30
+    while lab.shell("olddb1", "cat /run/writer.added 2>/dev/null || true").strip() in ("", "0"):
+        assert time.monotonic() < deadline, "the writer wrote nothing in 30 s"
+
+
+def written(lab: LabRunner) -> int:
+    """How many rows the last writer had added when it ended."""
+    assert lab.shell("olddb1", "systemctl is-active writer || true").strip() != "active"
+    return int(lab.shell("olddb1", "cat /run/writer.added"))
+
+
+def assert_no_trace(lab: LabRunner) -> None:
+    """Nothing of a seed on the original."""
+    assert lab.sql("olddb1", ACCOUNTS) == "0"
+    assert lab.sql("olddb2", ACCOUNTS) == "0", "accounts are made outside the original's binary log"
+
+
+def assert_new_serves(lab: LabRunner) -> None:
+    status = lab.status()
+    assert status["serving"] == "new", status
+    marker = str(time.time_ns())
+    lab.sql("newdb1", f'INSERT INTO cloud.event (type, description, user_id, account_id, domain_id, created, level) VALUES ("LAB.MARK", "{marker}", 1, 1, 1, NOW(), "INFO")')  # fmt: skip
+    deadline = time.monotonic() + 30
+    while lab.sql("newdb2", f'SELECT COUNT(*) FROM cloud.event WHERE description = "{marker}"') != "1":
+        assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 30 s"
+
+
+def switch(lab: LabRunner) -> None:
+    """Write, switch, and find every row on both new servers."""
+    before = int(lab.sql("olddb1", EVENTS).split()[0])
+    start_writing(lab)
+    tell("switch, while a writer writes to the original")
+    began = time.monotonic()
+    lab.run("switch")
+    taken = evidence(lab, "DatabaseTransfer")
+    tell(f"switched after {time.monotonic() - began:.0f} s; DatabaseTransfer {taken['timing']['seconds']} s: {taken['result']['seconds']}")
+    added = written(lab)
+    total = f"{before + added} {before + added}"
+    tell(f"{added} rows were written to the original until its management server was stopped")
+    assert added > 20
+    assert lab.sql("newdb1", EVENTS) == total, "every row that the original confirmed arrived, once"
+    assert lab.sql("newdb2", EVENTS) == total
+    assert_new_serves(lab)
+    assert "method" in taken["result"] and taken["result"]["method"] == "replicate"
+    assert taken["result"]["changes"] > 0
+
+
+def test_prepared_is_seeded_and_a_second_up_changes_nothing(lab: LabRunner) -> None:
+    seed = evidence(lab, "DatabaseSeed")["result"]
+    tell(
+        f"seeded: {seed['copy']['rows']} rows in {seed['copy']['seconds']} s, locked {seed['copy']['locked seconds']} s, compared {seed['baseline']['rows']} rows"
+    )
+    assert seed["baseline"]["same"] and seed["baseline"]["rows"] >= seed["copy"]["rows"] > 10000
+    assert seed["tiers"]["rows"] > 10000
+    assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "1"
+    assert lab.sql("olddb1", 'SELECT COUNT(*) FROM mysql.user WHERE User = "cutover_copy"') == "0"
+    assert lab.sql("olddb1", 'SELECT Host FROM mysql.user WHERE User = "cutover_repl"') == "10.91.0.31"
+    tell("a second up")
+    again = lab.run("pulumi", "up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert "unchanged" in again.stdout
+    assert lab.status()["serving"] == "original"
+
+
+def test_a_broken_channel_is_found_and_mended(lab: LabRunner) -> None:
+    lab.sql("newdb1", "STOP SLAVE 'original'; SET SESSION sql_log_bin = 0; DELETE FROM cloud.event ORDER BY id DESC LIMIT 1")
+    tell("preview of nothing, then a switch that the guards refuse")
+    refused = lab.run("switch", check=False)
+    assert refused.returncode != 0
+    assert "newdb1 does not follow olddb1" in refused.stdout
+    assert "transfer.renew" in refused.stdout
+    assert lab.status()["serving"] == "original"
+    lab.run("back")
+    lab.run("pulumi", "config", "set", "--path", "transfer.renew", "once more")
+    tell("up with another transfer.renew")
+    failed = lab.run("pulumi", "up", "--yes", "--skip-preview", check=False)
+    assert failed.returncode != 0, "a row was taken from the new source behind the channel's back"
+    assert "table event" in failed.stdout
+    tell("up again, which seeds anew")
+    lab.run("pulumi", "up", "--yes", "--skip-preview")
+    assert evidence(lab, "DatabaseSeed")["result"]["baseline"]["same"]
+
+
+def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
+    before = Path(lab.folder) / "before.json"
+    before.write_text(lab.run("checksums").stdout)
+    switch(lab)
+    tell("back")
+    began = time.monotonic()
+    lab.run("back")
+    tell(f"back after {time.monotonic() - began:.0f} s")
+    assert lab.status()["serving"] == "original"
+    earlier = json.loads(before.read_text())
+    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
+    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
+    assert_no_trace(lab)
+    assert lab.sql("newdb1", TABLES) == "0"
+    assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "0"
+    shown = lab.run("pulumi", "preview", "--diff").stdout
+    assert "database-seed" in shown and "1 to update" in shown, "the seed is seen to be used up"
+
+
+def test_the_next_switch_seeds_anew(lab: LabRunner) -> None:
+    switch(lab)
+    tell("back, and prepared again")
+    lab.run("back")
+    lab.run("pulumi", "up", "--yes", "--skip-preview")
+    assert evidence(lab, "DatabaseSeed")["result"]["baseline"]["same"]
+    lab.run("pulumi", "preview", "--expect-no-changes")
+
+
+def test_destroy_leaves_no_trace(lab: LabRunner) -> None:
+    tell("destroy from prepared")
+    lab.run("destroy")
+    assert_no_trace(lab)
+    assert lab.shell("olddb1", SHEETS).strip() == "0"
+    assert lab.status()["serving"] == "original"
