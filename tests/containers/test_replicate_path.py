@@ -26,20 +26,21 @@ EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud
 # Writes as a management server would, a row at a time, each confirmed before the next, until the management server is gone.
 WRITER = r"""
 n=$(mariadb -NBe 'SELECT COALESCE(MAX(resource_id), 0) FROM cloud.event WHERE type = "LAB.WRITER"')
-echo 0 >/run/writer.added
+rm -f /run/writer.total
+columns='uuid, type, description, user_id, account_id, domain_id, resource_id, created, level'
 rows() {
   i=$n
   while timeout 2 bash -c '</dev/tcp/10.91.0.11/8080' 2>/dev/null; do
     for _ in 1 2 3 4 5 6 7 8 9 10; do
       i=$((i+1))
-      echo "INSERT INTO cloud.event (uuid, type, description, user_id, account_id, domain_id, resource_id, created, level) VALUES (UUID(), 'LAB.WRITER', 'ünï $i', 1, 1, 1, $i, UTC_TIMESTAMP(), 'INFO');"
+      echo "INSERT INTO cloud.event ($columns) VALUES (UUID(), 'LAB.WRITER', 'ünï $i', 1, 1, 1, $i, UTC_TIMESTAMP(), 'INFO');"
       echo "UPDATE cloud.host SET last_ping = last_ping + 1 WHERE id = 1;"
-      echo "$((i-n))" >/run/writer.added
     done
     sleep 0.05
   done
 }
 rows | mariadb --default-character-set=utf8mb4
+mariadb -NBe 'SELECT COUNT(*) FROM cloud.event WHERE type = "LAB.WRITER"' >/run/writer.total
 """
 
 
@@ -73,14 +74,15 @@ def start_writing(lab: LabRunner) -> None:
     """A writer on the original's source, which ends with the original's management server."""
     lab.shell("olddb1", f"cat >/run/writer.sh <<'END'\n{WRITER}\nEND\nsystemd-run --quiet --collect --unit=writer bash /run/writer.sh")
     deadline = time.monotonic() + 30
-    while lab.shell("olddb1", "cat /run/writer.added 2>/dev/null || true").strip() in ("", "0"):
+    before = lab.sql("olddb1", EVENTS)
+    while lab.sql("olddb1", EVENTS) == before:
         assert time.monotonic() < deadline, "the writer wrote nothing in 30 s"
 
 
 def written(lab: LabRunner) -> int:
-    """How many rows the last writer had added when it ended."""
+    """How many rows there were on the original when the last writer had ended."""
     assert lab.shell("olddb1", "systemctl is-active writer || true").strip() != "active"
-    return int(lab.shell("olddb1", "cat /run/writer.added"))
+    return int(lab.shell("olddb1", "cat /run/writer.total"))
 
 
 def assert_no_trace(lab: LabRunner) -> None:
@@ -93,7 +95,8 @@ def assert_new_serves(lab: LabRunner) -> None:
     status = lab.status()
     assert status["serving"] == "new", status
     marker = str(time.time_ns())
-    lab.sql("newdb1", f'INSERT INTO cloud.event (type, description, user_id, account_id, domain_id, created, level) VALUES ("LAB.MARK", "{marker}", 1, 1, 1, NOW(), "INFO")')  # fmt: skip
+    columns = "type, description, user_id, account_id, domain_id, created, level"
+    lab.sql("newdb1", f'INSERT INTO cloud.event ({columns}) VALUES ("LAB.MARK", "{marker}", 1, 1, 1, NOW(), "INFO")')
     deadline = time.monotonic() + 30
     while lab.sql("newdb2", f'SELECT COUNT(*) FROM cloud.event WHERE description = "{marker}"') != "1":
         assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 30 s"
@@ -108,10 +111,10 @@ def switch(lab: LabRunner) -> None:
     lab.run("switch")
     taken = evidence(lab, "DatabaseTransfer")
     tell(f"switched after {time.monotonic() - began:.0f} s; DatabaseTransfer {taken['timing']['seconds']} s: {taken['result']['seconds']}")
-    added = written(lab)
-    total = f"{before + added} {before + added}"
-    tell(f"{added} rows were written to the original until its management server was stopped")
-    assert added > 20
+    count = written(lab)
+    total = f"{count} {count}"
+    tell(f"{count - before} rows were written to the original until its management server was stopped")
+    assert count - before > 20
     assert lab.sql("newdb1", EVENTS) == total, "every row that the original confirmed arrived, once"
     assert lab.sql("newdb2", EVENTS) == total
     assert_new_serves(lab)
@@ -121,9 +124,8 @@ def switch(lab: LabRunner) -> None:
 
 def test_prepared_is_seeded_and_a_second_up_changes_nothing(lab: LabRunner) -> None:
     seed = evidence(lab, "DatabaseSeed")["result"]
-    tell(
-        f"seeded: {seed['copy']['rows']} rows in {seed['copy']['seconds']} s, locked {seed['copy']['locked seconds']} s, compared {seed['baseline']['rows']} rows"
-    )
+    copied, compared = seed["copy"], seed["baseline"]
+    tell(f"{copied['rows']} rows copied in {copied['seconds']} s, locked {copied['locked seconds']} s; {compared['rows']} rows compared")
     assert seed["baseline"]["same"] and seed["baseline"]["rows"] >= seed["copy"]["rows"] > 10000
     assert seed["tiers"]["rows"] > 10000
     assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "1"

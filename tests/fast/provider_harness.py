@@ -105,6 +105,21 @@ class EarlyToy(Toy):
     phase = Phase.PREPARED
 
 
+class SpentToy(Toy):
+    """In the phase `prepared`, and used up by the switch."""
+
+    type = "SpentToy"
+    phase = Phase.PREPARED
+    spent_by_switch = True
+
+    def verify(self, context: Context) -> Outputs:
+        """Used up when so told."""
+        found = super().verify(context)
+        if self._told() == "spent":
+            context.pending = f"used up, {PLANTED}"
+        return found
+
+
 class PretendedEngine(engine_pb2_grpc.EngineServicer):
     """Keeps what the provider logs."""
 
@@ -245,6 +260,7 @@ def harness(folder: Path) -> Iterator[Harness]:
     handlers = {
         token("Toy"): StepHandler(Toy),
         token("EarlyToy"): StepHandler(EarlyToy),
+        token("SpentToy"): StepHandler(SpentToy),
         token("SshHostKey"): SshHostKeyHandler(),
     }
     server = serve(Engine(f"127.0.0.1:{port}"), handlers)

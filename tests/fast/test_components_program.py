@@ -16,10 +16,9 @@ from pulumi.runtime.stack import Stack
 from components.cutover import ORDER
 from components.machines.libvirt import FIXED, kernel_arguments
 from components.program import declare
-from components.resources import LONGEST, is_registered, lines
+from components.resources import LONGEST, lines
 from components.settings import Settings
 from parallel_build.configuration import load, load_secrets
-from parallel_build.errors import ConfigurationError
 from tests.fast.sites import SECRETS, values
 
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
@@ -258,10 +257,12 @@ def test_a_step_of_each_kind_only_where_the_configuration_asks() -> None:
     assert not of_kind(declared, "AgentAddresses")
 
 
-@pytest.mark.skipif(is_registered("DatabaseSeed"), reason="the installation has the step")
-def test_a_step_that_the_installation_lacks_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="DatabaseSeed is not part of this installation"):
-        run(settings(phase="prepared", transfer={"method": "replicate"}))
+def test_a_seed_belongs_to_its_machines_and_is_looked_at_again_on_demand() -> None:
+    declared, _ = run(settings(phase="prepared", transfer={"method": "replicate", "renew": "monday"}))
+    [seed] = of_kind(declared, "DatabaseSeed")
+    assert sorted(seed.inputs["machines"]) == ["newdb1", "newdb2"]
+    assert seed.inputs["parameters"] == {"renew": "monday"}
+    assert not of_kind(run(settings(phase="prepared"))[0], "DatabaseSeed")
 
 
 def test_the_outputs_name_addresses_and_host_keys() -> None:

@@ -142,13 +142,30 @@ def test_a_step_of_an_earlier_phase_is_not_proved_after_the_switch(provider: Har
     assert provider.calls == ["verify"]
 
 
+def test_what_a_switch_uses_up_is_asked_on_the_way_back_and_done_again_afterwards(provider: Harness) -> None:
+    switched, back = provider.inputs(phase="switched"), provider.inputs(phase="prepared")
+    assert provider.diff(back, switched, kind="SpentToy") == [], "the switch itself is no change of it"
+    assert provider.diff(switched, back, kind="EarlyToy") == []
+    assert provider.diff(switched, back, kind="SpentToy") == ["site"]
+    assert provider.update("x", switched, {"status": "done"}, back, "SpentToy")["status"] == "done", "it was not used"
+    provider.tell("spent")
+    outputs = provider.update("x", switched, {"status": "done"}, back, "SpentToy")
+    assert outputs["status"] == "partial: used up, [secret]"
+    assert ("used up, [secret]", False) in [(message, ephemeral) for _, message, ephemeral in provider.engine.lines]
+    for wanted in (back, switched):
+        assert provider.diff(back, wanted, outputs, kind="SpentToy") == ["site"]
+    provider.tell("")
+    assert provider.update("x", back, outputs, switched, "SpentToy")["status"] == "done"
+    assert provider.calls == ["verify", "verify", "apply"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"phase": "retired"},
         {"ssh": {"identityFile": "/elsewhere/id", "connectTimeout": "3s"}},
         {"window": {"rollbackWindow": "2d", "forceRollback": True, "deadline": "1h"}},
-        {"transfer": {"threads": 9}},
+        {"transfer": {"threads": 9, "bytesPerSecond": 5_000_000, "renew": "monday"}},
         {"acceptance": {"commands": [["true"]]}},
     ],
 )
