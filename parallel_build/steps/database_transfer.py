@@ -37,6 +37,7 @@ class DatabaseTransfer(SwitchedStep):
                 f"{old.name}",
                 f"on {old.name}, not in its binary log: DROP USER {USER}",
                 f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
+                *fixes.words(configuration, new.name),
             ]
         return [
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",

@@ -19,6 +19,7 @@ from parallel_build.database.session import session
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.facts import replication as tier
 from parallel_build.seed_record import SeedRecord
+from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.database_seed import await_tier, compare
@@ -136,7 +137,7 @@ def _take(context: Context, record: SeedRecord, ready: takeover.Takeover, last: 
     with ready.timed("replica"):
         replica = _follows_on(context, ready)
     seconds = {**ready.seconds, "together": round(time.monotonic() - began, 3)}
-    found: Outputs = {**evidence, **promoted, "replica": replica, "seconds": seconds}
+    found = _replayed(context, {**evidence, **promoted, "replica": replica, "seconds": seconds})
     records.remember(STEP, copied=found)
     context.progress(f"{ready.target.name} took over at {last}: {verdict.rows} changed rows compared, {seconds['together']:.2f} s")
     return found
@@ -149,9 +150,15 @@ def _promoted_before(context: Context, compared: dict[str, Any]) -> Outputs:
         promoted = takeover.promote(old, new, new_database(context), schemas(context.configuration))
         with session(context.host(context.configuration.new.database.replica)) as replica:
             await_tier(context, new, replica)
-    found: Outputs = {**compared, **promoted}
+    found = _replayed(context, {**compared, **promoted})
     store(context).remember(STEP, copied=found)
     return found
+
+
+def _replayed(context: Context, evidence: Outputs) -> Outputs:
+    """Housekeeping and fixes as they were rehearsed, on what is the new side's now."""
+    replayed = fixes.replay(context)
+    return {**evidence, "replayed": replayed} if replayed else evidence
 
 
 def _follows_on(context: Context, ready: takeover.Takeover) -> dict[str, Any]:
