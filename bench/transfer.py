@@ -329,19 +329,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scale in [float(text) for text in options.scale.split(",")]:
             say(f"scale {scale:g}")
             runs.append({"scale": scale, **bench.run(int(options.bytes * scale), options.methods.split(","))})
+            if options.json:
+                write_figures(options.json, runs)
+    runs.sort(key=lambda run: float(run["scale"]))
     print(table(runs))
-    figures = {
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "runs": runs,
-    }
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
     if options.chart:
         names = [name for name in (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON) if all(name in run for run in runs)]
         lines = {name: [(run["bytes"] / 1e9, run[name]["seconds"]) for run in runs] for name in names}
         options.chart.write_text(draw("The database's part of the window", lines, "original, GB", "seconds"))
-    return 0
+    return 0 if all(run[DUMP]["equal"] for run in runs if DUMP in run) else 1
+
+
+def write_figures(path: Path, runs: Sequence[dict[str, Any]]) -> None:
+    """The figures so far; written after each size, so that a long run that is ended leaves what it had."""
+    path.write_text(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg(), "runs": list(runs)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

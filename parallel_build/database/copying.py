@@ -9,7 +9,6 @@ See `streams` for the format, `worker` for the program that ties them together, 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
 from parallel_build.database import access, definers, leftovers, objects, remote, schema, space, streams
 from parallel_build.database.dialects import DatabaseServer, identify, supported
+from parallel_build.database.job import Job, cut
 from parallel_build.database.progress import Meter
 from parallel_build.database.session import Session, find_socket, quote, session
 from parallel_build.errors import ConnectionFailed, GuardFailed
@@ -27,8 +27,6 @@ from parallel_build.errors import ConnectionFailed, GuardFailed
 # Flushing at every commit is for data that exists nowhere else; the copy is checked, and the values are put back and proved.
 FAST_SETTINGS = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
-LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
-COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def copy(
         old = identify(opened)
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
-        parts = _parts(opened, definitions)
+        parts = cut(opened, definitions)
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
@@ -126,8 +124,10 @@ def copy(
         progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
         adapted = _make_tables(target, old, new, definitions, threads, cancel, log)
         with access.temporary(source, target, names, through_here=through_here) as way_in:
-            job = _job(old, new, tools, target, parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders)
-            remote.start(target, tools, new, way_in, job, fifos, owner)
+            job = Job(
+                old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders
+            )
+            remote.start(target, tools, new, way_in, job.document(), fifos, owner)
             status = remote.follow(target, cancel, meter.tell)
     finally:
         leftovers.settle(target)
@@ -249,79 +249,6 @@ def _check_types(source: Host, definitions: Sequence[schema.Schema]) -> None:
         )
 
 
-def _parts(opened: Session, definitions: Sequence[schema.Schema]) -> list[streams.Part]:
-    """All tables cut into parts, largest first, so that no stream is left alone with a large one at the end."""
-    parts = []
-    for one in definitions:
-        for table in one.tables:
-            conditions = [""]
-            if table.range_column and table.data_bytes > streams.CHUNK_BYTES:
-                name = quote(table.range_column)
-                found = opened.row(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}") or {}
-                conditions = streams.ranges(table, found.get("low"), found.get("high"))
-            weight = max(1, table.data_bytes // len(conditions))
-            parts += [streams.Part(table, condition, weight) for condition in conditions]
-    return sorted(parts, key=lambda part: (-part.table.data_bytes - part.table.index_bytes, part.table.full_name))
-
-
-def _job(
-    old: DatabaseServer,
-    new: DatabaseServer,
-    tools: remote.Tools,
-    target: Host,
-    parts: Sequence[streams.Part],
-    fifos: str,
-    threads: int,
-    snapshot: bool,
-    compress: bool | None,
-    bytes_per_second: int | None,
-    log: bool,
-    one_by_one: bool,
-    folders: Sequence[str],
-) -> dict[str, Any]:
-    socket = find_socket(target)
-    if socket is None:
-        raise ConnectionFailed(f"{target.name}: the database server stopped", "", f"look at `systemctl status` on {target.name}")
-    fifo_mark = f"@{secrets.token_hex(8)}@"
-    unlimited = f"SET SESSION {old.dialect.timeout_variable} = 0"
-    settings = [*streams.TARGET_SETTINGS, *([] if log else ["SET SESSION sql_log_bin = 0"])]
-    return {
-        "marker": f"--{secrets.token_hex(16)}--",
-        "source": remote.source_command(tools, new),
-        "target": remote.target_command(tools, new, socket),
-        "source_settings": streams.session_settings([*streams.SOURCE_SETTINGS, unlimited]),
-        "target_settings": streams.session_settings(settings),
-        "streams": min(threads, max(1, len(parts))),
-        "snapshot": snapshot,
-        "lock_attempts": 6,
-        "position": old.dialect.log_status,
-        "compress": compress,
-        "compress_options": remote.compress_options(new),
-        "compress_below": COMPRESS_BELOW,
-        "bytes_per_second": bytes_per_second or 0,
-        "abandoned": remote.ABANDONED,
-        "stalled": remote.STALLED,
-        "probe": remote.probe_command(tools, new),
-        "fifo_folder": fifos,
-        "folders": list(folders),
-        "low_space": LOW_SPACE,
-        "fifo_mark": fifo_mark,
-        "one_by_one": one_by_one,
-        "parts": [
-            {
-                "table": f"{part.table.schema}.{part.table.name}",
-                "select": streams.select(part.table, part.where),
-                "load": streams.load(part.table, fifo_mark),
-                "weight": part.weight,
-            }
-            for part in parts
-        ],
-        "finish": {
-            f"{part.table.schema}.{part.table.name}": statements for part in parts if (statements := streams.finish_statements(part.table))
-        },
-    }
-
-
 @contextlib.contextmanager
 def _logging(opened: Session, log: bool) -> Iterator[None]:
     """Keep a session's statements out of the binary log unless `log`."""
@@ -341,9 +268,16 @@ def _pipe_folder(opened: Session, target: Host) -> str:
             "the database server then reads no files at all, and the copy is read from named pipes",
             "set secure_file_priv = /var/lib/mysql-files in its my.cnf and restart it",
         )
-    return str(find_socket(target)).rpartition("/")[0]
+    return _socket(target).rpartition("/")[0]
 
 
 def _server_account(target: Host) -> str:
     """The account the database server runs as: the owner of its socket."""
-    return target.run(["stat", "-c", "%U", str(find_socket(target))], timeout=30).stdout.strip()
+    return target.run(["stat", "-c", "%U", _socket(target)], timeout=30).stdout.strip()
+
+
+def _socket(target: Host) -> str:
+    found = find_socket(target)
+    if found is None:
+        raise ConnectionFailed(f"{target.name}: the database server stopped", "", f"look at `systemctl status` on {target.name}")
+    return found

@@ -12,6 +12,7 @@ import yaml
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
 from parallel_build.database import compare
+from parallel_build.database import sides as sides_module
 from tests.containers.database_stand import roots, sql, stand
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(900)]
@@ -47,6 +48,13 @@ def _compare(pair: tuple[Host, Host]) -> compare.Comparison:
     return compare.compare(*pair, ["damage"], threads=2, cancel=CancelToken(), progress=lambda text: None)
 
 
+@pytest.fixture(scope="module")
+def sides(pair: tuple[Host, Host]) -> Iterator[tuple[sides_module.Side, sides_module.Side]]:
+    """Open sessions to both, kept for all differences: opening them takes longer than comparing so little."""
+    with sides_module.open_side(pair[0], 2) as left, sides_module.open_side(pair[1], 2) as right:
+        yield left, right
+
+
 @pytest.fixture
 def whole(pair: tuple[Host, Host], request: pytest.FixtureRequest) -> Iterator[tuple[Host, Host]]:
     """The pair, made the same again afterwards."""
@@ -62,9 +70,11 @@ def test_equal_databases_are_the_same(pair: tuple[Host, Host]) -> None:
 
 
 @pytest.mark.parametrize("case", _cases("differences.yaml"))
-def test_difference_is_found_and_named(whole: tuple[Host, Host], case: dict[str, str]) -> None:
+def test_difference_is_found_and_named(
+    whole: tuple[Host, Host], sides: tuple[sides_module.Side, sides_module.Side], case: dict[str, str]
+) -> None:
     sql(whole[1], _planted(case))
-    verdict = _compare(whole)
+    verdict = compare.compare_sides(*sides, ["damage"], cancel=CancelToken(), progress=lambda text: None)
     named = [found for found in verdict.differences if found.object == case["object"] and case["detail"] in found.detail]
     assert named, [str(found) for found in verdict.differences]
 

@@ -1,0 +1,108 @@
+"""What the copy's worker is told to do: the tables in parts, the statements of each, the clients' command lines (see `worker`)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from parallel_build.database import remote, schema, streams
+from parallel_build.database.dialects import DatabaseServer
+from parallel_build.database.session import Session, quote
+
+LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
+COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
+LOCK_ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class Job:
+    """A copy's order.
+
+    Attributes:
+        old, new: the original's database server, and the new one.
+        tools: programs on the new server.
+        socket: the new server's socket.
+        parts: what to copy, see `cut`.
+        fifos: folder for the named pipes.
+        threads: parallel streams.
+        snapshot: read everything at one binary log position.
+        compress: None measures the network and decides.
+        bytes_per_second: limit for the reading, None for none.
+        log: write the copy to the new server's binary log.
+        one_by_one: parts of one table go one after another.
+        folders: where the new server's free space is watched.
+    """
+
+    old: DatabaseServer
+    new: DatabaseServer
+    tools: remote.Tools
+    socket: str
+    parts: Sequence[streams.Part]
+    fifos: str
+    threads: int
+    snapshot: bool
+    compress: bool | None
+    bytes_per_second: int | None
+    log: bool
+    one_by_one: bool
+    folders: Sequence[str]
+
+    def document(self) -> dict[str, Any]:
+        """The job file's content."""
+        fifo_mark = f"@{secrets.token_hex(8)}@"
+        unlimited = f"SET SESSION {self.old.dialect.timeout_variable} = 0"
+        settings = [*streams.TARGET_SETTINGS, *([] if self.log else ["SET SESSION sql_log_bin = 0"])]
+        return {
+            "marker": f"--{secrets.token_hex(16)}--",
+            "source": remote.source_command(self.tools, self.new),
+            "target": remote.target_command(self.tools, self.new, self.socket),
+            "source_settings": streams.session_settings([*streams.SOURCE_SETTINGS, unlimited]),
+            "target_settings": streams.session_settings(settings),
+            "streams": min(self.threads, max(1, len(self.parts))),
+            "snapshot": self.snapshot,
+            "lock_attempts": LOCK_ATTEMPTS,
+            "position": self.old.dialect.log_status,
+            "compress": self.compress,
+            "compress_options": remote.compress_options(self.new),
+            "compress_below": COMPRESS_BELOW,
+            "bytes_per_second": self.bytes_per_second or 0,
+            "abandoned": remote.ABANDONED,
+            "stalled": remote.STALLED,
+            "probe": remote.probe_command(self.tools, self.new),
+            "fifo_folder": self.fifos,
+            "folders": list(self.folders),
+            "low_space": LOW_SPACE,
+            "fifo_mark": fifo_mark,
+            "one_by_one": self.one_by_one,
+            "parts": [
+                {
+                    "table": f"{part.table.schema}.{part.table.name}",
+                    "select": streams.select(part.table, part.where),
+                    "load": streams.load(part.table, fifo_mark),
+                    "weight": part.weight,
+                }
+                for part in self.parts
+            ],
+            "finish": {
+                f"{part.table.schema}.{part.table.name}": statements
+                for part in self.parts
+                if (statements := streams.finish_statements(part.table))
+            },
+        }
+
+
+def cut(opened: Session, definitions: Sequence[schema.Schema]) -> list[streams.Part]:
+    """All tables cut into parts, largest first, so that no stream is left alone with a large one at the end."""
+    parts = []
+    for one in definitions:
+        for table in one.tables:
+            conditions = [""]
+            if table.range_column and table.data_bytes > streams.CHUNK_BYTES:
+                name = quote(table.range_column)
+                found = opened.row(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}") or {}
+                conditions = streams.ranges(table, found.get("low"), found.get("high"))
+            weight = max(1, table.data_bytes // len(conditions))
+            parts += [streams.Part(table, condition, weight) for condition in conditions]
+    return sorted(parts, key=lambda part: (-part.table.data_bytes - part.table.index_bytes, part.table.full_name))
