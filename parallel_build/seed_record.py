@@ -87,6 +87,10 @@ class SeedRecord:
         self._sheet.remember(baseline=baseline)
         return baseline
 
+    def doubted(self) -> None:
+        """The channel had stopped: whatever happened meanwhile, everything is compared again."""
+        self._sheet.remember(baseline=None)
+
     def differs(self, differences: list[str]) -> None:
         """Both sides were found different in a window: the seed must not be used again."""
         before = self.baseline or {"position": ["", 0]}

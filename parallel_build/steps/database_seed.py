@@ -129,7 +129,8 @@ class DatabaseSeed(Step):
     def _seed(self, context: Context, record: SeedRecord) -> copying.CopyReport | None:
         transfer = context.configuration.transfer
         source, target = original_database(context), new_database(context)
-        if not self._follows(target):
+        followed = self._follows(target)
+        if not followed:
             never_serving(context)
             context.intend("seed", source=source.name, target=target.name)
         report = seeding.seed(
@@ -144,6 +145,8 @@ class DatabaseSeed(Step):
             on_copied=record.copied,
         )
         record.followed()
+        if report is None and not followed:
+            record.doubted()
         if report:
             context.note(copied={"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds})
             context.progress(f"{report.rows:,} rows copied in {report.seconds:.0f} s, {target.name} follows")
