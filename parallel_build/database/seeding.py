@@ -65,7 +65,7 @@ def seed(
         if status.receiving and status.applying and not status.error:
             progress(f"{target.name} follows {source.name} already")
             return None
-        if status.applying or not status.error:
+        if status.applied.file and (status.applying or not status.error):
             progress(
                 f"{target.name} does not receive from {source.name} ({status.error or 'stopped'}): beginning again at {status.applied}"
             )
