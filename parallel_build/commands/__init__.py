@@ -16,6 +16,8 @@ DONE, FAILED, UNUSABLE, DIFFERENT = 0, 1, 2, 3
 MODULES: tuple[str, ...] = (
     "check",
     "rehearse",
+    "switch",
+    "back",
     "recover",
 )  # fmt: skip
 
