@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from parallel_build.connection import Host
+from parallel_build.database import certificates
 from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.session import Session, quote, session
+from parallel_build.database.session import Row, Session, quote, session
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.secret import Secret
 
@@ -32,6 +33,7 @@ class Access:
         password: its password.
         tls: TLS is required.
         authority: the original's CA certificate (PEM) where it has one to check against, else None.
+        verified: its certificate names its address and is that authority's, so that the new server checks both.
     """
 
     address: str
@@ -41,6 +43,7 @@ class Access:
     password: Secret
     tls: bool
     authority: bytes | None
+    verified: bool = False
 
 
 def own_address(host: Host, peer: str) -> str:
@@ -65,7 +68,21 @@ def authority(host: Host, opened: Session) -> bytes | None:
     path = str(row.get("ca") or "")
     if not path:
         return None
-    return host.read(path if path.startswith("/") else f"{str(row['datadir']).rstrip('/')}/{path}")
+    return host.read(_absolute(path, row))
+
+
+def names_its_address(host: Host, opened: Session, ca: bytes | None) -> bool:
+    """Whether the server's certificate is of that authority and bears the address that the stack has for it."""
+    row = opened.row("SELECT @@GLOBAL.ssl_cert AS certificate, @@GLOBAL.datadir AS datadir") or {}
+    path = str(row.get("certificate") or "")
+    text = host.read(_absolute(path, row)) if path else None
+    if ca is None or text is None:
+        return False
+    return certificates.names_address(ca, text, host.server.address)
+
+
+def _absolute(path: str, row: Row) -> str:
+    return path if path.startswith("/") else f"{str(row['datadir']).rstrip('/')}/{path}"
 
 
 def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) -> list[str]:
@@ -128,7 +145,8 @@ def make(source: Host, target: Host, schemas: Sequence[str], *, replication: boo
             opened.execute(f"GRANT {server.dialect.replication_grant} ON *.* TO {account}")
         port = int(opened.value("SELECT @@GLOBAL.port"))
         certificate = authority(source, opened) if tls else None
-    return Access(source.server.address, port, COPY_USER, address, password, tls, certificate)
+        verified = tls and not through_here and names_its_address(source, opened, certificate)
+    return Access(source.server.address, port, COPY_USER, address, password, tls, certificate, verified)
 
 
 def revoke(opened: Session, user: str = COPY_USER) -> int:
@@ -155,10 +173,19 @@ def client_options(access: Access, family: str, authority_path: str) -> str:
         f'password="{access.password.reveal()}"',
     ]
     if family == "mysql":
-        mode = "VERIFY_CA" if access.tls and access.authority else "REQUIRED" if access.tls else "DISABLED"
+        mode = (
+            "VERIFY_IDENTITY"
+            if access.verified
+            else "VERIFY_CA"
+            if access.tls and access.authority
+            else "REQUIRED"
+            if access.tls
+            else "DISABLED"
+        )
         lines.append(f"ssl-mode={mode}")
     elif access.tls:
-        lines.append("ssl")
+        # The default differs between versions, and a certificate without the address would stop a newer client.
+        lines += ["ssl", "ssl-verify-server-cert" if access.verified else "disable-ssl-verify-server-cert"]
     if access.tls and access.authority:
         lines.append(f"ssl-ca={authority_path}")
     return "\n".join(lines) + "\n"

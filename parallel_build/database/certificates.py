@@ -107,6 +107,20 @@ def fault(ca: str, certificate: str, server: Server) -> str | None:
     return None
 
 
+def names_address(ca: bytes, certificate: bytes, address: str) -> bool:
+    """Whether a server's certificate is straight from this authority, valid now, and bears the address: then a client can check all of it."""
+    try:
+        authority, own = x509.load_pem_x509_certificate(ca), x509.load_pem_x509_certificate(certificate)
+        own.verify_directly_issued_by(authority)
+        names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        known = names.get_values_for_type(x509.IPAddress)
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    now = datetime.now(UTC)
+    valid = all(each.not_valid_before_utc < now < each.not_valid_after_utc for each in (own, authority))
+    return valid and ipaddress.ip_address(address) in known
+
+
 def _names(server: Server) -> list[x509.GeneralName]:
     return [x509.DNSName(server.name), x509.IPAddress(ipaddress.ip_address(server.address))]
 

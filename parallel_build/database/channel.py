@@ -171,6 +171,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         server = identify(old)
         tls = access.offers_tls(old, server)
         authority = access.authority(source, old) if tls else None
+        verified = access.names_its_address(source, old, authority)
         anonymous = server.family == "mysql" and str(old.value("SELECT @@GLOBAL.gtid_mode")) != "ON"
         port = int(old.value("SELECT @@GLOBAL.port"))
         access.revoke(old, USER)
@@ -198,10 +199,11 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
             path = f"{new.value('SELECT @@GLOBAL.datadir')}cutover-original-ca.pem"
             target.write(path, authority, mode=0o644, owner="mysql:mysql")
             options[names["ca"]] = path
-        if own.family == "mariadb":
-            # Its default differs between versions; the certificate's name is nobody's business here, the account is limited by address.
-            options[names["verify"]] = 0
-        elif anonymous:
+        if tls or own.family == "mariadb":
+            # The default differs between versions. A certificate that does not name the original's address can't be checked against it;
+            # the account is limited by address in any case.
+            options[names["verify"]] = int(verified)
+        if own.family == "mysql" and anonymous:
             options["ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS"] = "LOCAL"
         new.execute(_change(own, options), [value for value in options.values() if value != "LOCAL"])
         _set_filter(new, own, schemas)

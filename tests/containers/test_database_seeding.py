@@ -10,7 +10,8 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import changes, channel, compare, copying, seeding
+from parallel_build.database import certificates, changes, channel, compare, copying, seeding
+from parallel_build.database.dialects import identify
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
 from tests.containers.database_stand import Stand, roots, sql, stand
@@ -88,6 +89,8 @@ def trio(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, Ho
         if request.param == "mysql":
             for host in (source, replica):
                 sql(host, "RESET BINARY LOGS AND GTIDS")
+        if request.param == "mariadb":  # MySQL makes itself certificates, which name no address
+            _give_certificate(made, original)
         sql(original, ORIGINAL)
         sql(source, "CREATE USER follower@'%' IDENTIFIED BY 'Lab-Password-1'; GRANT REPLICATION SLAVE ON *.* TO follower@'%'")
         follow = (
@@ -101,6 +104,18 @@ def trio(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, Ho
         yield made, original, source, replica
 
 
+def _give_certificate(made: Stand, host: Host) -> None:
+    """TLS on a server, with a certificate that bears its address."""
+    files = certificates.issue([host.server])[host.name]
+    host.run(["install", "-d", "-m", "755", "/etc/mysql/own"], timeout=30)
+    for name, text in (("ca.pem", files.ca), ("cert.pem", files.certificate), ("key.pem", files.key)):
+        host.write(f"/etc/mysql/own/{name}", text, owner="mysql:mysql")
+    lines = [f"ssl_{key} = /etc/mysql/own/{key}.pem" for key in ("ca", "cert", "key")]
+    host.write("/etc/mysql/mariadb.conf.d/zz-own.cnf", "\n".join(["[mysqld]", *lines, ""]), mode=0o644)
+    host.run(["systemctl", "restart", "mariadb"], timeout=120)
+    made.wait(host)
+
+
 def _quiet(text: str) -> None:
     del text
 
@@ -109,11 +124,25 @@ def _seed(trio: tuple[Stand, Host, Host, Host]) -> copying.CopyReport | None:
     return seeding.seed(trio[1], trio[2], SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
 
 
+def _assert_encrypted(original: Host, source: Host) -> None:
+    """The channel runs over TLS; its account can't log in without; MariaDB's certificate, which bears the address, is verified."""
+    with session(source) as new, session(original) as old:
+        server = identify(new)
+        status = channel.read_status(new, server)
+        assert status is not None and status.tls
+        assert old.value("SELECT ssl_type FROM mysql.user WHERE User = 'cutover_repl'") in ("ANY", b"ANY")
+        row = next(row for row in new.rows(server.dialect.replica_status) if channel.CHANNEL in row.values())
+        field = "Master_SSL_Verify_Server_Cert" if server.family == "mariadb" else "Source_SSL_Verify_Server_Cert"
+        assert row[field] == ("Yes" if server.family == "mariadb" else "No")
+
+
 def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
     made, original, source, replica = trio
     cancel = CancelToken()
     with Users(original) as users:
-        assert _seed(trio) is not None
+        report = _seed(trio)
+        assert report is not None and report.tls, "the original offers TLS"
+        _assert_encrypted(original, source)
         assert _seed(trio) is None, "done already means nothing happens"
         baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
         assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]

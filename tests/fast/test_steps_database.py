@@ -235,3 +235,13 @@ def test_plan_and_undo_name_addresses_and_no_secret(step: ReplicationPair | Clou
     lines = [*step.plan(site().configuration), *step.undo(site().configuration)]
     assert any("10.91.0.31" in line for line in lines)
     assert not [line for line in lines for secret in SECRETS.values() if secret in line]
+
+
+def test_a_certificate_is_checked_against_an_address_only_where_it_bears_it() -> None:
+    server, other = Server(name="olddb1", address="10.91.0.13"), Server(name="olddb2", address="10.91.0.14")
+    made = certificates.issue([server, other])
+    ca, own = made["olddb1"].ca.encode(), made["olddb1"].certificate.encode()
+    assert certificates.names_address(ca, own, "10.91.0.13")
+    assert not certificates.names_address(ca, own, "10.91.0.14")
+    assert not certificates.names_address(certificates.issue([server])["olddb1"].ca.encode(), own, "10.91.0.13"), "another authority's"
+    assert not certificates.names_address(ca, b"no certificate", "10.91.0.13")
