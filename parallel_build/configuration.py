@@ -617,7 +617,7 @@ class Rehearsal(Model):
     fixes: LocalPath = Path("fixes")
     housekeeping: Housekeeping = Field(default_factory=Housekeeping)
     dump: dict[Literal["cloud", "cloud_usage", "cloudbridge"], LocalPath] = Field(default_factory=dict)
-    bytes_per_second: int | None = Field(default=None, ge=1024)
+    bytes_per_second: int | None = Field(default=30_000_000, ge=1024)
     must_not_reach: list[str] = Field(default_factory=list)
     allow: list[str] = Field(default_factory=list)
     isolated_network: bool = True

@@ -181,7 +181,7 @@ class RehearsalStore:
         return RehearsalRecord.of(self.sheet.facts().get("passed") or {})
 
     def keep(self, record: RehearsalRecord) -> None:
-        """Keep it in both places; one that failed does not make the last one that passed forgotten."""
+        """Keep it in both places; the times of the last one that passed stay known beside one that failed."""
         facts = {"last": record.document()} | ({"passed": record.document()} if record.passed else {})
         self.sheet.remember(**facts)
         self.mirror()

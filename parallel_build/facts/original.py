@@ -58,7 +58,7 @@ class OriginalFacts:
         addresses: each server's own IP addresses.
         clocks: by server name.
         rows: rows of the databases that travel, as the server estimates them.
-        rehearsal: the last rehearsal that passed, where the stack has one.
+        rehearsal: the last rehearsal, passed or not, where the stack has one.
         problems: facts that could not be read, with the reason.
     """
 
@@ -99,7 +99,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
             found.update(_from_database(database))
             found.update(_as_server(database))
             if site.configuration.rehearsal.enabled:
-                found["rehearsal"] = RehearsalStore(database.host, site).passed()
+                found["rehearsal"] = RehearsalStore(database.host, site).last()
             try:
                 prove(database_key(site, connections.host(original.management[0])), database)
             except GuardFailed as error:

@@ -173,14 +173,16 @@ def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 
 def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: with `rehearsal.enabled`, a rehearsal of these versions with these fixes passed, lately, and with about as many rows as there are now."""
+    """Rule: with `rehearsal.enabled`, the last rehearsal passed, with these versions and fixes, lately, and with about as many rows as there are now."""
     rehearsal = site.configuration.rehearsal
     if not rehearsal.enabled:
         return
     again = f"run `python -m parallel_build rehearse {site.stack}`, or `pulumi up` in phase prepared"
     record = old.rehearsal
     if record is None:
-        raise GuardFailed("no rehearsal has passed", "rehearsal.enabled demands one before the window", again)
+        raise GuardFailed("nothing has been rehearsed", "rehearsal.enabled demands it before the window", again)
+    if not record.passed:
+        raise GuardFailed(f"the last rehearsal failed on {record.ended[:16]}", record.cause, again)
     if reason := outdated(site.configuration, record):
         raise GuardFailed(f"the rehearsal of {record.ended[:16]} does not count any more", reason, again)
     if record.age() > rehearsal.max_age.total_seconds():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from parallel_build import isolation
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.database import access
 from parallel_build.database.session import quote, session
 from parallel_build.errors import ConfigurationError
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
@@ -67,10 +68,10 @@ class Rehearsal(Step):
         return _evidence(RehearsalRun(context).run())
 
     def verify(self, context: Context) -> Outputs:
-        """Another rehearsal only where the last one that passed was of something else."""
+        """Another rehearsal only where the last one failed or was of something else."""
         found = RehearsalStore(original_database(context), context.site)
-        last = found.passed()
-        if last is not None and not outdated(context.configuration, last):
+        last = found.last()
+        if last is not None and last.passed and not outdated(context.configuration, last):
             found.mirror()
             return _evidence(last)
         return self.apply(context)
@@ -88,6 +89,8 @@ class Rehearsal(Step):
                 for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user WHERE User = %s", [USER]):
                     database.execute(f"DROP USER IF EXISTS {quote(row['u'])}@{quote(row['h'])}")
             isolation.release(host)
+        with tolerated(context, "the account that the copy was read with"), session(original_database(context)) as original:
+            access.revoke(original)
 
 
 def parameters(configuration: StackConfiguration) -> dict[str, object]:

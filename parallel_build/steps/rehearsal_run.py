@@ -72,10 +72,12 @@ class RehearsalRun:
             record = self._record(passed=False, cause=str(error))
             raise
         finally:
-            fence(self.context)
-            if record is not None:
-                self.store.keep(record)
-                self.context.run.keep("rehearsal", record.document())
+            try:
+                fence(self.context)
+            finally:
+                if record is not None:
+                    self.store.keep(record)
+                    self.context.run.keep("rehearsal", record.document())
         self.context.progress(f"the rehearsal passed: {summary(record)}")
         return record
 

@@ -139,7 +139,8 @@ def test_guard_holds_on_a_fresh_rehearsal_and_without_one_where_none_is_asked_fo
 @pytest.mark.parametrize(
     ("record", "rows", "words"),
     [
-        (None, 0, "no rehearsal has passed"),
+        (None, 0, "nothing has been rehearsed"),
+        (replace(PASSED, passed=False, cause="a statement was refused"), 0, "a statement was refused"),
         (replace(PASSED, old="4.19.3.0"), 0, "it was of 4.19.3.0 -> 4.22.1.0"),
         (replace(PASSED, fixes={"a.sql": "1"}), 0, "missing: a.sql"),
         (replace(PASSED, housekeeping={"events": "P90D"}), 0, "housekeeping is another"),
