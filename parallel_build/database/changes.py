@@ -27,7 +27,8 @@ job = json.load(open(sys.argv[1]))
 process = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 head = re.compile(r"^### (?:INSERT INTO|UPDATE|DELETE FROM) `(.+)`\.`(.+)`$")
 value = re.compile(r"^###   @(\d+)=(-?\d+)(?: \((\d+)\))?")
-ddl = re.compile(r"(?i)^\s*(?:/\*.*?\*/\s*)?(CREATE|ALTER|DROP|RENAME|TRUNCATE|GRANT|REVOKE)\b")
+# Statements about accounts and temporary tables change nothing that is compared.
+ddl = re.compile(r"(?i)^\s*(?:/\*.*?\*/\s*)?(CREATE|ALTER|DROP|RENAME|TRUNCATE)\b(?!\s+(?:OR\s+REPLACE\s+)?(?:USER|ROLE)\b)(?!.*\bTEMPORARY\b)")
 keys, found, whole, statements = None, collections.defaultdict(set), set(), 0
 table, current = None, {}
 events = 0

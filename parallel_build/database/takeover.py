@@ -34,7 +34,7 @@ class Takeover:
         threads: sessions on each server.
         replica: the new source's own replica; a session to it (`tier`) is opened, too.
     Attributes:
-        progress: told what is waited for; the step that uses it sets its own.
+        progress, cancel: told what is waited for, asked whether to stop; the step that uses it sets its own.
         seconds: what each part took.
         changes: what the original's log names since the baseline, as far as it was read.
     """
@@ -53,7 +53,7 @@ class Takeover:
     ) -> None:
         self.source, self.target, self.replica, self.schemas, self.baseline = source, target, replica, list(schemas), baseline
         self._revoked = False
-        self._threads, self._cancel, self.progress = threads, cancel, progress
+        self._threads, self.cancel, self.progress = threads, cancel, progress
         self._stack = contextlib.ExitStack()
         self.changes = changes.Changes(baseline)
         self._read_to = baseline
@@ -104,7 +104,7 @@ class Takeover:
 
     def _catch_up(self, timeout: float) -> Position:
         last = log_position(self.old, self.old_server)
-        wait_applied(self.new, self.new_server, last, timeout=timeout, cancel=self._cancel, progress=self.progress)
+        wait_applied(self.new, self.new_server, last, timeout=timeout, cancel=self.cancel, progress=self.progress)
         again = log_position(self.old, self.old_server)
         found = read_status(self.new, self.new_server)
         if again != last:
@@ -137,11 +137,11 @@ class Takeover:
     def _compare_changes(self) -> Comparison:
         if self.changes.statements:
             self.progress("definitions have changed since the full comparison: comparing everything")
-            verdict = compare_sides(self._left, self._right, self.schemas, cancel=self._cancel, progress=self.progress)
+            verdict = compare_sides(self._left, self._right, self.schemas, cancel=self.cancel, progress=self.progress)
             leave_out_what_promoting_sets(verdict)
             return verdict
         ranges = changed_ranges(self._tables, self.changes)
-        return compare_ranges(self._left, self._right, ranges, cancel=self._cancel, progress=self.progress)
+        return compare_ranges(self._left, self._right, ranges, cancel=self.cancel, progress=self.progress)
 
     def promote(self) -> dict[str, Any]:
         """End the channel, and leave the new source as the original was: counters, events. Idempotent.

@@ -76,7 +76,7 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[takeover.Takeover,
     """Both sides at the last position, what changed compared: by what was made ready, or, where that does not serve any more, opened now."""
     ready: takeover.Takeover | None = context.connections.ready.pop(READY, None)
     if ready is not None:
-        ready.progress = context.progress
+        ready.progress, ready.cancel = context.progress, context.cancel
         try:
             return ready, *_catch_up(context, ready)
         except (ConnectionFailed, StepFailed) as error:
