@@ -20,6 +20,7 @@ from parallel_build.secret import Secret
 from tools.cache import cache_directory
 
 MARK = "original"
+DISK = 8  # GiB of a machine with a disk of its own; only what is written takes space
 
 
 def plan(lab: Lab, options: Options) -> DatabasePlan:
@@ -112,12 +113,13 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
     if container.exists(lab.original, machine.name) and lab.done(MARK):
         container.power_on(lab.original, machine.name)
         return
+    disk = DISK if lab.options().disks else None
     if machine.role in ("source", "replica"):
         files, units = (databases.configuration(machine),), ("mariadb.service",)
-        create(lab, machine, root, packages.OLD, files=files, units=units)
+        create(lab, machine, root, packages.OLD, files=files, units=units, disk=disk)
     else:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
-        create(lab, machine, root, packages.OLD, packages=more)
+        create(lab, machine, root, packages.OLD, packages=more, disk=disk)
 
 
 def _original(lab: Lab, options: Options, times: Times) -> None:

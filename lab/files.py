@@ -42,6 +42,7 @@ class Options:
         usage_dump: dump of `cloud_usage`, where `dump` holds only `cloud`.
         rehearsal: the stack has a server for rehearsals, on a network without a way to the others.
         transfer: how the stack brings the databases over: `dump` or `replicate`.
+        disks: whether each container has a disk of its own, which may become full.
     """
 
     hosts: str = "libvirt"
@@ -52,6 +53,7 @@ class Options:
     usage_dump: str | None = None
     rehearsal: bool = False
     transfer: str = "dump"
+    disks: bool = False
 
 
 @dataclass(frozen=True)

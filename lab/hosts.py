@@ -47,6 +47,7 @@ def create(
     files: Sequence[File] = (),
     units: Sequence[str] = (),
     packages: Sequence[str] = (),
+    disk: int | None = None,
 ) -> None:
     """Make one of the original's machines, with the packages of its role, and wait until it has been put together.
 
@@ -56,6 +57,7 @@ def create(
         files: further files.
         units: units to enable.
         packages: packages beyond those of its role.
+        disk: GiB of a disk of its own.
     Raises:
         LabError: its packages can't be installed; the message ends with what apt said.
     """
@@ -74,7 +76,7 @@ def create(
         # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
         masked_units=() if units else DATABASE_UNITS,
     )
-    container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning))
+    container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning, disk=disk))
     inside = lab.original / machine.name / "root"
 
     def assembled() -> bool:

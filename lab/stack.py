@@ -117,6 +117,16 @@ def set_phase(lab: Lab, wanted: Phase) -> None:
         _quiet(lab, ["config", "set", "phase", wanted.value, *_where(lab)])
 
 
+def configure(lab: Lab, path: str, value: str) -> None:
+    """Set one value of the stack's configuration, named by its path (`window.hostsTimeout`)."""
+    _quiet(lab, ["config", "set", "--path", path, value, *_where(lab)])
+
+
+def cancel(lab: Lab) -> None:
+    """`pulumi cancel`: take away the lock that a killed command left."""
+    _quiet(lab, ["cancel", "--yes", "--stack", STACK])
+
+
 def up(lab: Lab) -> None:
     """`pulumi up` for the configured phase; its progress is shown as it comes.
 
@@ -217,6 +227,7 @@ def _container(lab: Lab) -> dict[str, Any]:
             "folder": str(lab.new),
             "namespace": lab.namespace,
             "bridge": BRIDGE,
+            "disks": lab.options().disks,
         }
     }
 

@@ -352,12 +352,14 @@ class ContainerPlatform(Model):
         folder: where each machine's own layer and record are kept.
         namespace: network namespace that holds the bridge.
         bridge: bridge in it.
+        disks: whether each machine has a disk of its own, of its `disk`, which may become full; else the folder's space.
     """
 
     root: LocalPath
     folder: LocalPath
     namespace: str
     bridge: str
+    disks: bool = False
 
 
 class VspherePlatform(Model):
@@ -510,6 +512,7 @@ class Window(Model):
         system_vm_timeout: time limit for one system VM or network restart.
         parallel_restarts: networks restarted at the same time.
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
+        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
     """
 
     deadline: Duration = timedelta(hours=2)
@@ -520,6 +523,7 @@ class Window(Model):
     system_vm_timeout: Duration = timedelta(minutes=15)
     parallel_restarts: int = Field(default=4, ge=1, le=64)
     stop_before: SwitchedStepName | None = None
+    forensics: Literal["logs", "dump", "none"] = "logs"
     user_access: UserAccess
 
 

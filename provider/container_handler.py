@@ -16,7 +16,7 @@ FIXED = ("name", "address", "root", "folder", "namespace", "bridge")
 
 
 class ContainerMachineHandler(Handler):
-    """Inputs: `name`, `address`, `root`, `folder`, `namespace`, `bridge`, `memory` (MiB), `provisioning` (secret JSON text).
+    """Inputs: `name`, `address`, `root`, `folder`, `namespace`, `bridge`, `memory` (MiB), `disk` (GiB, may be missing), `provisioning` (secret JSON text).
 
     Outputs: the inputs without `provisioning`. What a machine is made of is fixed when it is made; later texts are stored.
     """
@@ -71,6 +71,7 @@ class ContainerMachineHandler(Handler):
             bridge=str(inputs["bridge"]),
             provisioning=document.load(str(inputs["provisioning"])),
             memory=inputs.get("memory"),
+            disk=int(inputs["disk"]) if inputs.get("disk") else None,
         )
         operation.tell(f"starting {spec.name} ({spec.provisioning.address})")
         container.create(spec, timeout=START_LIMIT, cancel=operation.session.cancel)

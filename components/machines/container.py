@@ -18,6 +18,7 @@ class ContainerMachine(pulumi.CustomResource):
         name, address: of the machine.
         root, folder, namespace, bridge: the section `platforms.container`.
         memory: limit in MiB.
+        disk: GiB of a disk of its own, only where `platforms.container.disks` is set.
         provisioning: JSON text, a secret.
     Outputs: the inputs, without `provisioning`.
     """
@@ -28,7 +29,7 @@ class ContainerMachine(pulumi.CustomResource):
 
 
 def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
-    """One container. Its memory is its `memory`; its processors and disk are the computer's."""
+    """One container. Its memory is its `memory`; its processors, and without `disks` its disk, are the computer's."""
     settings = request.configuration.platforms.container
     assert settings is not None  # the configuration was refused otherwise
     return [
@@ -42,6 +43,7 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
                 "namespace": settings.namespace,
                 "bridge": settings.bridge,
                 "memory": request.machine.memory,
+                **({"disk": request.machine.disk} if settings.disks else {}),
                 "provisioning": request.provisioning.apply(dump),
             },
             request.options(),

@@ -36,6 +36,7 @@ class ContainerSpec:
         provisioning: name, address, keys and files of the machine.
         capabilities: capabilities beyond systemd-nspawn's own and CAP_NET_ADMIN.
         memory: limit in MiB, None for none.
+        disk: GiB of a disk of its own, which may become full; None keeps its layer in its folder.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ContainerSpec:
     provisioning: Provisioning
     capabilities: tuple[str, ...] = ()
     memory: int | None = None
+    disk: int | None = None
 
 
 def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | None = None) -> None:
@@ -73,7 +75,7 @@ def create(spec: ContainerSpec, *, timeout: float = 60, cancel: CancelToken | No
                 container_process.end(machine, found)
             layer.discard(machine)
             write(machine, record)
-            layer.mount(machine, spec.root)
+            layer.mount(machine, spec.root, spec.disk)
             layer.fill(machine / "root", spec.provisioning)
             write(machine, replace(record, made=True))
     power_on(spec.folder, spec.name, timeout=timeout, cancel=cancel)
@@ -90,7 +92,7 @@ def power_on(folder: Path, name: str, *, timeout: float = 60, cancel: CancelToke
     process = None
     with exclusive(folder, name):
         if not running(folder, name):
-            layer.mount(machine, Path(record.root))
+            layer.mount(machine, Path(record.root), record.disk)
             network.connect(record.link)
             network.plug(record.link, not record.cut)
             process = container_process.start(machine, record)
@@ -221,6 +223,7 @@ def _record_of(spec: ContainerSpec) -> Record:
         host_key=given.host_key_public,
         capabilities=spec.capabilities,
         memory=spec.memory,
+        disk=spec.disk,
     )
 
 

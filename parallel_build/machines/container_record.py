@@ -22,6 +22,7 @@ class Record:
         host_key: its public SSH host key; two machines of one name are told apart by it.
         made: its layer is complete.
         cut: its network has been cut on purpose.
+        disk: GiB of its own disk, None where its layer is in its folder.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Record:
     memory: int | None
     made: bool = False
     cut: bool = False
+    disk: int | None = None
 
     @property
     def identity(self) -> tuple[str, ...]:

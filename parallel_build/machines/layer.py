@@ -30,21 +30,29 @@ FOREIGN_UNITS = (
 UNIFIED_SINCE = 256  # systemd's first release that doesn't run on control groups of version 1
 
 
-def mount(machine: Path, root: Path) -> None:
+def disk(machine: Path) -> Path:
+    """Where the disk of a machine that has one of its own is mounted."""
+    return machine / "disk"
+
+
+def mount(machine: Path, root: Path, size: int | None = None) -> None:
     """Mount the machine's root at `machine/root`, once.
 
     Args:
         machine: the machine's folder.
         root: shared root file system, the lower layer.
+        size: GiB of a disk of the machine's own, which may become full; None keeps the layer in the folder.
     Raises:
         MachineFailed: overlayfs can't be used there.
     """
-    for name in ("upper", "work", "root"):
-        (machine / name).mkdir(exist_ok=True)
-    (machine / "upper").chmod(0o755)
+    (machine / "root").mkdir(exist_ok=True)
     if _mounted(machine / "root"):
         return
-    options = f"lowerdir={root},upperdir={machine / 'upper'},workdir={machine / 'work'}"
+    layer = machine if size is None else _disk(machine, size)
+    for name in ("upper", "work"):
+        (layer / name).mkdir(exist_ok=True)
+    (layer / "upper").chmod(0o755)
+    options = f"lowerdir={root},upperdir={layer / 'upper'},workdir={layer / 'work'}"
     if any(":" in str(path) or "," in str(path) for path in (root, machine)):
         raise MachineFailed(f"{machine} can't hold a machine", "overlayfs takes no path with ':' or ','", "choose another")
     try:
@@ -57,17 +65,35 @@ def mount(machine: Path, root: Path) -> None:
         ) from None
 
 
+def _disk(machine: Path, size: int) -> Path:
+    """A file system in a sparse file, made once and mounted: it is full when it is full, whatever space this computer has."""
+    image, where = machine / "disk.img", disk(machine)
+    where.mkdir(exist_ok=True)
+    if not image.exists():
+        unfinished = machine / "disk.new"
+        with unfinished.open("wb") as file:
+            file.truncate(size * 2**30)
+        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(unfinished)])
+        unfinished.rename(image)
+    if not _mounted(where):
+        run(["mount", "-o", "loop", str(image), str(where)])
+    return where
+
+
 def discard(machine: Path) -> None:
     """Unmount the root and remove the layer, whatever of it is there.
 
     Raises:
         MachineFailed: it is still in use.
     """
-    while _mounted(machine / "root"):
-        run(["umount", str(machine / "root")])
-    for name in ("upper", "work", "root"):
+    for mounted in (machine / "root", disk(machine)):
+        while _mounted(mounted):
+            run(["umount", str(mounted)])
+    for name in ("upper", "work", "root", "disk"):
         if (machine / name).exists():
             shutil.rmtree(machine / name)
+    for name in ("disk.img", "disk.new"):
+        (machine / name).unlink(missing_ok=True)
 
 
 def fill(root: Path, provisioning: Provisioning) -> None:

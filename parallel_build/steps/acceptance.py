@@ -7,6 +7,7 @@ import shlex
 from parallel_build.configuration import StackConfiguration
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
+from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.user_access import UserAccess, run_local
 
@@ -29,6 +30,7 @@ class Acceptance(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Run each command; only then open."""
+        ensure_running(context)
         acceptance = context.configuration.acceptance
         for words in acceptance.commands:
             context.progress(f"acceptance: {shlex.join(words)}")

@@ -6,7 +6,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store, tolerated
-from parallel_build.steps.management_start import ManagementStart, present_fingerprint, start_usage
+from parallel_build.steps.management_start import ManagementStart, ensure_running, present_fingerprint, start_usage
 from parallel_build.steps.rollback import SwitchedStep
 
 
@@ -32,6 +32,7 @@ class AdditionalManagement(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """One server after the other: each must be good before the next starts."""
+        ensure_running(context)
         first = store(context).facts("FirstManagement").get("good") or {}
         fingerprint = first.get("fingerprint") or present_fingerprint(context)
         started = {}

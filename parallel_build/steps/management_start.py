@@ -6,15 +6,25 @@ import contextlib
 import time
 from typing import Any
 
+from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import setup
-from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.api import Cloud, http_status
 from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
-from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch, as_evidence, definitions
+from parallel_build.cloudstack.startup import (
+    ANSWERING,
+    FAILED_FOR_GOOD,
+    Expectation,
+    StartFailed,
+    StartWatch,
+    as_evidence,
+    definitions,
+)
 from parallel_build.configuration import NewMachine
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
+from parallel_build.forensics import FORENSICS
 from parallel_build.steps import deadline
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import OpenSession, new_database, store, tolerated
@@ -85,6 +95,13 @@ class ManagementStart:
         """Whether its last start is known to have failed."""
         return bool(self.records.facts(self.record).get("failed"))
 
+    def stop(self) -> None:
+        """Stopped, disabled and masked; its set-up and the record of its start stay."""
+        with tolerated(self.context, f"stopping {self.machine.name}"):
+            self.context.progress(f"stopping {self.machine.name}")
+            for unit in (USAGE, MANAGEMENT):
+                self.services.stop_and_fence(unit)
+
     def fence(self) -> None:
         """Stopped, disabled, masked, and never-set-up again."""
         with tolerated(self.context, f"fencing {self.machine.name}"):
@@ -131,6 +148,7 @@ class ManagementStart:
         follower = LogFollower.now(self.host)
         mark = [follower.mark.inode, follower.mark.offset]
         # On record before the start: whoever comes next must know that the schema may have been touched.
+        self.records.remember(FORENSICS, kept=None)  # what was kept of an earlier start says nothing of this one
         self.records.remember(self.record, mark=mark, good=None, touched=None, failed=None, began=time.time())
         self.context.intend("start", server=self.machine.name, log_mark=mark)
         self.services.release(MANAGEMENT, enable=False)
@@ -155,6 +173,42 @@ class ManagementStart:
     def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:
         expect = Expectation(self.context.configuration.new.version, upgrade, fingerprint)
         return StartWatch(self.machine, self.host, database, Cloud.new(self.context.site, self.machine), expect, follower)
+
+
+def ensure_running(context: Context) -> None:
+    """Have the management servers that were proved good running and answering: one that lost its database ends itself, and its unit has no restart.
+
+    Asked by the steps that come after a start, which may go on hours after it was proved.
+    Raises:
+        StepFailed: one does not answer in time, or its web application has failed.
+    """
+    records = store(context)
+    first, *others = context.configuration.new.management
+    for machine, record in [(first, "FirstManagement"), *((other, f"AdditionalManagement/{other.name}") for other in others)]:
+        if not records.facts(record).get("good"):
+            continue
+        services = Services(context.host(machine))
+        if not services.state(MANAGEMENT).active:
+            context.progress(f"{MANAGEMENT} on {machine.name} has ended since it was proved good: starting it")
+            context.intend("start", server=machine.name)
+            services.release(MANAGEMENT)
+            services.start(MANAGEMENT)
+        _await_answer(context, machine, services)
+
+
+def _await_answer(context: Context, machine: NewMachine, services: Services) -> None:
+    def answers() -> bool:
+        status = http_status(machine.address)
+        if status == FAILED_FOR_GOOD or not services.state(MANAGEMENT).active:
+            raise StepFailed(
+                f"{MANAGEMENT} on {machine.name} does not serve any more",
+                f"HTTP {status}" if status else "it has ended",
+                "look for the first ERROR in its management-server.log, mend it, and run the same command again",
+            )
+        return status == ANSWERING
+
+    timeout = context.configuration.window.start_timeout.total_seconds()
+    wait_for(f"the API on {machine.name}", answers, timeout=timeout, cancel=context.cancel, progress=context.progress)
 
 
 def present_fingerprint(context: Context) -> str:

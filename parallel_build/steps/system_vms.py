@@ -12,6 +12,8 @@ from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import OpenSession, new_database, store
+from parallel_build.steps.hypervisors import await_hosts
+from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
 
 
@@ -37,6 +39,8 @@ class SystemVms(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Renew what a witness contradicts; what is proved already stays as it is."""
+        ensure_running(context)
+        await_hosts(context)  # again: a step that goes on after hours may find them away
         cloud, window = Cloud.new(context.site), context.configuration.window
         timeout = window.system_vm_timeout.total_seconds()
         with contextlib.ExitStack() as stack:

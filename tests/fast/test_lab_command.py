@@ -94,6 +94,7 @@ class TestStackFile:
             "folder": str(lab.new),
             "namespace": "cslab-one",
             "bridge": "lab0",
+            "disks": False,
         }
 
     def test_the_libvirt_uri_names_the_labs_own_socket(self, lab: Lab) -> None:

@@ -1,0 +1,182 @@
+"""The matrix: steps of the window x faults x directions, and moments within a step; which cells are the same as others, and why."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lab.errors import LabError
+from lab.machines import KVM_HOSTS, NEW_MANAGEMENT, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, Machine
+
+# The window's steps in their order, as the journal names them [components/cutover.py ORDER].
+STEPS = (
+    "Window",
+    "UserAccess",
+    "OriginalManagement",
+    "DatabaseTransfer",
+    "OriginalDatabase",
+    "HostSetting",
+    "HypervisorSteps",
+    "FirstManagement",
+    "Hypervisors",
+    "SystemVms",
+    "AdditionalManagement",
+    "Acceptance",
+)
+KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK = (
+    "kill-provider",
+    "kill-cli",
+    "interrupt",
+    "power",
+    "network",
+    "database",
+    "disk",
+)
+FAULTS = (KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK)
+FORWARD, BACK = "forward", "back"
+DIRECTIONS = (FORWARD, BACK)
+MIDDLE, FIRST, LAST = "middle", "first", "last"
+MOMENTS = (MIDDLE, FIRST, LAST)
+AT_EVERY_MOMENT = (KILL_PROVIDER, KILL_CLI)  # those that leave nothing of the step in the state: asked at its first and last instant too
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a step's remote work is done.
+
+    Attributes:
+        host: the machine that is powered off, cut off or filled.
+        database: the machine whose database server is killed.
+        middle: a text in the intent or progress that is the step's middle; empty for its first one.
+    """
+
+    host: Machine
+    database: Machine
+    middle: str = ""
+
+
+PLACES: dict[tuple[str, str], Place] = {
+    ("Window", FORWARD): Place(OLD_SOURCE, OLD_SOURCE, "open the window"),
+    ("UserAccess", FORWARD): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
+    ("OriginalManagement", FORWARD): Place(OLD_MANAGEMENT[0], OLD_SOURCE, "stopping cloudstack-management"),
+    ("DatabaseTransfer", FORWARD): Place(NEW_SOURCE, NEW_SOURCE, "%"),
+    ("OriginalDatabase", FORWARD): Place(OLD_SOURCE, OLD_SOURCE, "on olddb1"),
+    ("HostSetting", FORWARD): Place(NEW_SOURCE, NEW_SOURCE),
+    ("HypervisorSteps", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE),
+    ("FirstManagement", FORWARD): Place(NEW_MANAGEMENT[0], NEW_SOURCE, "schema upgrade to"),
+    ("Hypervisors", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE),
+    ("SystemVms", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE, "renew system VM"),
+    ("AdditionalManagement", FORWARD): Place(NEW_MANAGEMENT[1], NEW_SOURCE, "started on"),
+    ("Acceptance", FORWARD): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
+    ("Acceptance", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
+    ("AdditionalManagement", BACK): Place(NEW_MANAGEMENT[1], NEW_SOURCE),
+    ("SystemVms", BACK): Place(KVM_HOSTS[0], NEW_SOURCE),
+    ("Hypervisors", BACK): Place(KVM_HOSTS[0], NEW_SOURCE),
+    ("FirstManagement", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
+    ("HypervisorSteps", BACK): Place(KVM_HOSTS[0], NEW_SOURCE),
+    ("HostSetting", BACK): Place(NEW_SOURCE, NEW_SOURCE),
+    ("OriginalDatabase", BACK): Place(OLD_SOURCE, OLD_SOURCE),
+    ("DatabaseTransfer", BACK): Place(NEW_SOURCE, NEW_SOURCE),
+    ("OriginalManagement", BACK): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
+    ("UserAccess", BACK): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
+    ("Window", BACK): Place(OLD_SOURCE, OLD_SOURCE, "renewing"),
+}
+
+# Undos that do nothing by design: they have no middle, and no remote host of theirs that could be lost.
+EMPTY_UNDOS = ("Hypervisors", "SystemVms")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the matrix."""
+
+    step: str
+    fault: str
+    direction: str
+    moment: str = MIDDLE
+
+    @property
+    def name(self) -> str:
+        """As `--cell` takes it."""
+        parts = [self.step, self.fault, self.direction]
+        return ":".join(parts if self.moment == MIDDLE else [*parts, self.moment])
+
+    @property
+    def place(self) -> Place:
+        """Where the step works."""
+        return PLACES[self.step, self.direction]
+
+    @property
+    def same_as(self) -> str:
+        """Why this cell shows nothing of its own, or empty."""
+        if self.direction == BACK and self.step in EMPTY_UNDOS and (self.moment != MIDDLE or self.fault not in AT_EVERY_MOMENT):
+            return f"the undo of {self.step} does nothing and contacts nobody: the same as the next undo's first instant"
+        if self.fault == DISK and self.direction == FORWARD and self.step == "Hypervisors":
+            return "Hypervisors only waits and writes nowhere: the same as Hypervisors without a fault"
+        return ""
+
+    @classmethod
+    def parse(cls, text: str) -> Cell:
+        """Read `STEP:FAULT:DIRECTION[:MOMENT]`.
+
+        Raises:
+            LabError: a part is not known; names those that are.
+        """
+        parts = text.split(":")
+        known = (STEPS, FAULTS, DIRECTIONS, MOMENTS)
+        if not 3 <= len(parts) <= 4:
+            raise LabError(f"{text!r} is no cell", "", "write STEP:FAULT:DIRECTION or STEP:FAULT:DIRECTION:MOMENT")
+        for part, allowed in zip(parts, known, strict=False):
+            if part not in allowed:
+                raise LabError(f"{text!r} is no cell", f"{part!r} is not known", f"take one of {', '.join(allowed)}")
+        return cls(*parts)
+
+
+def matrix() -> list[Cell]:
+    """Every step x fault x direction in the middle of the step: 168 cells."""
+    return [Cell(step, fault, direction) for direction in DIRECTIONS for fault in FAULTS for step in STEPS]
+
+
+def instants() -> list[Cell]:
+    """Both SIGKILLs at each step's first and last instant: 96 cells."""
+    return [
+        Cell(step, fault, direction, moment)
+        for moment in (FIRST, LAST)
+        for direction in DIRECTIONS
+        for fault in AT_EVERY_MOMENT
+        for step in STEPS
+    ]
+
+
+def sample(number: int, seed: int) -> list[Cell]:
+    """Cells drawn at random among those that show something of their own.
+
+    Args:
+        number: how many.
+        seed: the same seed draws the same cells.
+    """
+    own = [cell for cell in [*matrix(), *instants()] if not cell.same_as]
+    return random.Random(seed).sample(own, min(number, len(own)))
+
+
+def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Group cells into journeys: there and back, at most one fault a step and direction, in the order in which their steps come.
+
+    Each journey begins and ends with a serving original; a fault is mended and the journey goes on before the next one.
+    """
+    found: list[dict[tuple[str, str], Cell]] = []
+    for cell in cells:
+        key = (cell.direction, cell.step)
+        for journey in found:
+            if key not in journey:
+                journey[key] = cell
+                break
+        else:
+            found.append({key: cell})
+    return [sorted(journey.values(), key=_order) for journey in found]
+
+
+def _order(cell: Cell) -> tuple[int, int]:
+    place = STEPS.index(cell.step)
+    return (0, place) if cell.direction == FORWARD else (1, -place)

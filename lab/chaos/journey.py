@@ -1,0 +1,222 @@
+"""A journey: switch and go back with a fault in one step after the other, each followed by nothing but the documented commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import stack, status
+from lab.chaos import injuries, proofs, watching
+from lab.chaos.cells import BACK, FORWARD, Cell
+from lab.chaos.witness import Witness
+from lab.errors import LabError
+from lab.files import Lab
+from lab.hosts import sessions
+from lab.machines import OLD_MANAGEMENT
+from lab.progress import say
+from parallel_build.configuration import Phase
+from parallel_build.errors import ParallelBuildError
+from parallel_build.machines.commands import PROJECT
+
+OUTAGE = 20.0  # seconds until the operator brings back what was lost, unless the command has ended before
+RUN_LIMIT = 420.0  # seconds for one command
+TRIES = 3  # of the same command; every one after the first that follows a fault counts as a failure of its cell
+PHASES = {FORWARD: Phase.SWITCHED, BACK: Phase.PREPARED}
+PASSED, FAILED, SAME, MISSED = "passed", "failed", "same as another", "not hit"
+
+
+@dataclass
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        verdict: passed, failed, "same as another", or "not hit" where the step had no such moment in this run.
+        hit: the line of the journal or log at which the fault was made.
+        told: the fault in words.
+        commands: what was run after it.
+        causes: why it failed.
+        seconds: from the fault to the end of the command that went on after it.
+    """
+
+    cell: str
+    verdict: str
+    hit: str = ""
+    told: str = ""
+    commands: list[str] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class Run:
+    """One Pulumi command under way.
+
+    Args:
+        lab: whose stack.
+        log: file its output is appended to.
+    """
+
+    def __init__(self, lab: Lab, log: Path) -> None:
+        self._log = log
+        self._from = log.stat().st_size if log.exists() else 0
+        words = stack.pulumi_words(lab, ["up"])
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["pulumi", *words, "--yes", "--skip-preview", "--non-interactive"],
+                cwd=PROJECT,
+                env=stack.environment(lab),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end, at most so long; whether it has ended."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def errors(self) -> list[str]:
+        """The lines of its output that say what went wrong."""
+        with self._log.open("rb") as file:
+            file.seek(self._from)
+            lines = file.read().decode(errors="replace").splitlines()
+        found = [line.strip() for line in lines if "error:" in line or "Remedy:" in line or "panic" in line]
+        return list(dict.fromkeys(found))[-6:] or lines[-4:]
+
+
+class Journey:
+    """There and back with faults on the way.
+
+    Args:
+        lab: up, in phase prepared, with a serving original; the caller is inside its network.
+        cells: in the order of their steps, at most one a step and direction.
+        told: called with each cell's outcome once it is known.
+    """
+
+    def __init__(self, lab: Lab, cells: list[Cell], told: Callable[[Outcome], None]) -> None:
+        self.lab, self.cells, self.told = lab, cells, told
+        self.log = lab.folder / "chaos.log"
+        self.sound = True
+
+    def run(self) -> bool:
+        """Go; whether the lab is sound afterwards: the original serves and nothing of the journey is left."""
+        before = self.lab.folder / "chaos-before.json"
+        with sessions(self.lab) as opened:
+            before.write_text(json.dumps(proofs.baseline(opened)))
+        witness = Witness(OLD_MANAGEMENT[0], self.lab.secrets(), f"w{int(time.time())}")
+        witness.start()
+        try:
+            witness.began(3)
+            self._direction(FORWARD, lambda: witness.end(), lambda: proofs.new_serves(self.lab, witness.acknowledged))
+            if self.sound:
+                self._direction(BACK, lambda: None, lambda: proofs.original_serves(self.lab, before, witness.acknowledged))
+        finally:
+            witness.end()
+        return self.sound
+
+    def _direction(self, direction: str, arrived: Callable[[], None], proof: Callable[[], list[str]]) -> None:
+        """One way: every cell's fault in its step, then the proof that counts for all of them."""
+        queue = [cell for cell in self.cells if cell.direction == direction]
+        outcomes: list[Outcome] = []
+        for cell in [cell for cell in queue if cell.same_as]:
+            queue.remove(cell)
+            self.told(Outcome(cell.name, SAME, causes=[cell.same_as]))
+        began = time.monotonic()
+        try:
+            self._drive(direction, queue, outcomes)
+            arrived()
+            problems = proof()
+        except (LabError, ParallelBuildError, subprocess.SubprocessError) as error:
+            problems = [str(error)]
+        if problems:
+            self.sound = False
+        for outcome in outcomes:
+            if outcome.verdict == PASSED and problems:
+                outcome.verdict = FAILED
+            outcome.causes += problems
+            self.told(outcome)
+        for cell in queue:
+            self.told(Outcome(cell.name, FAILED if problems else MISSED, causes=problems))
+        say(f"  {direction}: {time.monotonic() - began:.0f} s, {'; '.join(problems) or 'as it must be'}")
+
+    def _drive(self, direction: str, queue: list[Cell], outcomes: list[Outcome]) -> None:
+        """Run the command until it succeeds; a fault at each cell's moment. Cells that were hit leave `queue` for `outcomes`."""
+        stack.set_phase(self.lab, PHASES[direction])
+        tries = 0
+        while True:
+            moment = watching.Moment(queue[0], self._runs) if queue else None
+            run = Run(self.lab, self.log)
+            hurt = False
+            while moment is not None and watching.wait(moment, run.over, RUN_LIMIT):
+                outcome, hurt = self._hurt(run, moment), True
+                outcomes.append(outcome)
+                queue.pop(0)
+                moment = watching.Moment(queue[0], self._runs) if queue and not run.over() else None
+            if not run.wait(RUN_LIMIT):
+                run.process.kill()
+                raise LabError(f"`pulumi up` did not end within {RUN_LIMIT:.0f} s", "", f"see {self.log}")
+            if outcomes:
+                outcomes[-1].seconds = round(time.monotonic() - self._hurt_at, 1)
+            if run.process.returncode == 0:
+                return
+            tries = 1 if hurt else tries + 1
+            if not hurt:
+                causes = run.errors()
+                say(f"  `pulumi up` failed without a fault: {' | '.join(causes)}")
+                if outcomes:
+                    outcomes[-1].verdict = FAILED
+                    outcomes[-1].causes += causes
+                if tries > TRIES:
+                    raise LabError(f"`pulumi up` failed {tries} times", " | ".join(causes), f"see {self.log}")
+            self._unlock(outcomes)
+            if outcomes:
+                outcomes[-1].commands.append("pulumi up")
+
+    def _hurt(self, run: Run, moment: watching.Moment) -> Outcome:
+        cell = moment.cell
+        provider = watching.provider_of(run.process.pid)
+        with watching.held(provider):
+            injury = injuries.make(cell, self.lab, run.process.pid, provider)
+        self._hurt_at = time.monotonic()
+        outcome = Outcome(cell.name, PASSED, moment.hit, injury.told)
+        say(f"  {cell.name}: {injury.told} at {moment.hit!r}")
+        if injury.ends_run:
+            run.wait(RUN_LIMIT)
+        elif not run.wait(OUTAGE):
+            say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
+        injury.mend()
+        return outcome
+
+    def _unlock(self, outcomes: list[Outcome]) -> None:
+        """`pulumi cancel`, where a killed command left its lock."""
+        if list((self.lab.backend / ".pulumi" / "locks").rglob("*.json")):
+            stack.cancel(self.lab)
+            if outcomes:
+                outcomes[-1].commands.append("pulumi cancel")
+
+    @property
+    def _runs(self) -> Path:
+        return self.lab.folder / "runs" / stack.STACK
+
+
+def sound(lab: Lab) -> bool:
+    """Whether a journey can begin: the original serves, in phase prepared, every machine on."""
+    with sessions(lab) as opened:
+        found = status.read(lab, opened)
+    return found.serving == "original" and found.phase == Phase.PREPARED.value and set(found.machines.values()) == {"on"}
