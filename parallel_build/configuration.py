@@ -544,12 +544,17 @@ class Transfer(Model):
 
 
 class HypervisorCommand(Model):
-    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each of `hosts` (names of original.hypervisors)."""
+    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each of `hosts` (names of original.hypervisors).
+
+    Attributes:
+        at_once: on all hosts at the same time, instead of one after the other in the order of the list.
+    """
 
     hosts: list[str] = Field(min_length=1)
     command: list[str] = Field(min_length=1)
     reverse: list[str] = Field(default_factory=list)
     timeout: Duration = timedelta(minutes=10)
+    at_once: bool = False
 
 
 class Agents(Model):

@@ -150,14 +150,24 @@ def instants() -> list[Cell]:
 
 
 def sample(number: int, seed: int) -> list[Cell]:
-    """Cells drawn at random among those that show something of their own.
+    """Cells drawn at random among those that show something of their own, so that as many as can be fit into one journey.
 
     Args:
         number: how many.
         seed: the same seed draws the same cells.
     """
-    own = [cell for cell in [*matrix(), *instants()] if not cell.same_as]
-    return random.Random(seed).sample(own, min(number, len(own)))
+    draw = random.Random(seed)
+    left: dict[tuple[str, str], list[Cell]] = {}
+    for cell in [*matrix(), *instants()]:
+        if not cell.same_as:
+            left.setdefault((cell.step, cell.direction), []).append(cell)
+    found: list[Cell] = []
+    while len(found) < number and any(left.values()):
+        keys = [key for key, cells in left.items() if cells]
+        draw.shuffle(keys)
+        for key in keys[: number - len(found)]:
+            found.append(left[key].pop(draw.randrange(len(left[key]))))
+    return found
 
 
 def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.steps import converge
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.management_start import ensure_running
@@ -25,8 +26,12 @@ class Acceptance(SwitchedStep):
         return [*lines, f"users in on the new side (method {configuration.window.user_access.method})"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """Users out again, before anything else is undone."""
-        return [f"users out on the new side (method {configuration.window.user_access.method})"]
+        """Users out again and the new side down, before anything else is undone."""
+        names = ", ".join(machine.name for machine in configuration.new.management)
+        return [
+            f"users out on the new side (method {configuration.window.user_access.method})",
+            f"on {names}, at the same time: systemctl disable, mask and stop usage and management",
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Run each command; only then open."""
@@ -45,5 +50,9 @@ class Acceptance(SwitchedStep):
         return dict(store(context).facts(self.type))
 
     def revert(self, context: Context) -> None:
-        """Close the new side, so that nobody changes what is about to be left behind."""
+        """Close the new side and fence it whole, so that nobody changes what is about to be left behind.
+
+        All its servers at once: the undos of the steps that started them would do it one after the other, and the original waits for each.
+        """
         UserAccess().close_on_new(context)
+        converge.fence_new_side(context, insist=False)

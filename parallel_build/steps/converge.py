@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.cancel import wait_for
@@ -11,36 +12,59 @@ from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Service
 from parallel_build.configuration import Hypervisor, NewMachine
 from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.machines import power
+from parallel_build.machines.commands import MachineFailed
 from parallel_build.steps import original_database
 from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database as original_database_host
 from parallel_build.steps.common import store
-from parallel_build.steps.hypervisor_steps import set_addresses
+from parallel_build.steps.hypervisor_steps import HypervisorSteps, set_addresses
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
 
 GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
 
 
-def fence_new_side(context: Context) -> None:
-    """Every new management server down and masked.
+def fence_new_side(context: Context, *, insist: bool = True) -> None:
+    """Every new management server down and masked, all at the same time.
 
-    A server that can't be reached over SSH is taken for down only when none of CloudStack's ports answers on it: otherwise two sides could serve.
+    A server that can't be reached over SSH has its power cut through its platform; where that can't be done from here it is taken for down only when
+    none of CloudStack's ports answers on it: otherwise two sides could serve.
+    Args:
+        insist: False only tells of one that can't be reached: it is asked for again before the way back ends.
     Raises:
         RollbackIncomplete: one can't be reached, and answers.
     """
-    for machine in context.configuration.new.management:
-        try:
-            services = Services(context.host(machine))
-            for unit in (USAGE, MANAGEMENT):
-                if services.stop_and_fence(unit):
-                    context.progress(f"fenced {unit} on {machine.name}")
-        except (ConnectionFailed, CommandFailed) as error:
+    machines = context.configuration.new.management
+    with ThreadPoolExecutor(max_workers=len(machines)) as pool:
+        for future in [pool.submit(_fence, context, machine, insist) for machine in machines]:
+            future.result()
+
+
+def _fence(context: Context, machine: NewMachine, insist: bool) -> None:
+    try:
+        services = Services(context.host(machine))
+        for unit in (USAGE, MANAGEMENT):
+            if services.stop_and_fence(unit):
+                context.progress(f"fenced {unit} on {machine.name}")
+    except (ConnectionFailed, CommandFailed) as error:
+        if insist:
             _proved_silent(context, machine, error)
+        else:
+            context.progress(f"{machine.name} can't be fenced yet: {error}")
 
 
 def _proved_silent(context: Context, machine: NewMachine, error: Exception) -> None:
+    try:
+        how = power.cut(context.configuration, context.site.stack, machine)
+    except MachineFailed as refused:
+        context.progress(f"{machine.name}: {refused}")
+        how = None
+    if how:
+        context.progress(f"{machine.name} can't be reached: powered off, {how}")
+        context.run.record("powered off", server=machine.name, by=how, error=str(error))
+        return
     if http_status(machine.address) is not None or _port_answers(context, machine):
         raise RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still answers",
@@ -58,12 +82,18 @@ def _port_answers(context: Context, machine: NewMachine) -> bool:
     return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], timeout=20, ok=None).ok for port in PORTS.values())
 
 
-def serve_from_original(context: Context) -> None:
-    """Original databases, then management, then users: each only started where it is down."""
-    original_database.start(context)
-    OriginalManagement().revert(context)
+def serve_from_original(context: Context) -> list[str]:
+    """Original databases, then management, then users: each only started where it is down.
+
+    Returns:
+        what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
+    """
+    missing = original_database.start(context)
+    missing += OriginalManagement().bring_back(context)
     redirect_agents(context)
     UserAccess().revert(context)
+    HypervisorSteps().revert(context)
+    return missing + HypervisorSteps().left(context)
 
 
 def redirect_agents(context: Context) -> None:

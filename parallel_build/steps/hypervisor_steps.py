@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.agents import AGENT_FILE
 from parallel_build.cloudstack.services import AGENT, Services
-from parallel_build.configuration import Hypervisor, StackConfiguration
-from parallel_build.errors import StepFailed
+from parallel_build.configuration import Hypervisor, HypervisorCommand, StackConfiguration
+from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
+from parallel_build.steps.common import store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
 
 
@@ -44,44 +45,73 @@ class HypervisorSteps(SwitchedStep):
         """Each command once: what has been done is on record."""
         configuration, records = context.configuration, store(context)
         done: list[str] = records.facts(self.type).get("done", [])
-        hosts = {host.name: host for host in configuration.original.hypervisors}
         for number, each in enumerate(configuration.hypervisor_steps):
-            for name in each.hosts:
-                mark = f"{number}/{name}"
-                if mark in done:
-                    continue
-                context.progress(f"{name}: {shlex.join(each.command)}")
-                context.intend("hypervisor step", host=name, command=shlex.join(each.command))
+            left = [f"{number}/{name}" for name in each.hosts if f"{number}/{name}" not in done]
+            for marks in [left] if each.at_once and left else [[mark] for mark in left]:
+                context.cancel.check()
+                names = [mark.split("/", 1)[1] for mark in marks]
+                context.progress(f"{', '.join(names)}: {shlex.join(each.command)}")
+                context.intend("hypervisor step", hosts=names, command=shlex.join(each.command))
                 # On record before it runs: half a command is undone by its reverse as a whole one is.
-                started = [*records.facts(self.type).get("started", []), mark]
-                records.remember(self.type, started=started)
-                context.host(hosts[name]).run(each.command, timeout=each.timeout.total_seconds())
-                done = [*done, mark]
+                started: list[str] = records.facts(self.type).get("started", [])
+                records.remember(self.type, started=[*started, *(mark for mark in marks if mark not in started)])
+                failed = self._run(context, each, each.command, names)
+                done = [*done, *(mark for mark, name in zip(marks, names, strict=True) if name not in failed)]
                 records.remember(self.type, done=done)
+                for error in failed.values():
+                    raise error
         if configuration.agents.method == "file":
             self._write_addresses(context)
         return {"done": done}
+
+    @staticmethod
+    def _run(context: Context, each: HypervisorCommand, command: list[str], names: list[str]) -> dict[str, ParallelBuildError]:
+        """Run a command on hosts at the same time; what failed, by host."""
+        hosts = {host.name: host for host in context.configuration.original.hypervisors}
+        failed: dict[str, ParallelBuildError] = {}
+        with ThreadPoolExecutor(max_workers=len(names)) as pool:
+            timeout = each.timeout.total_seconds()
+            for name, future in [(name, pool.submit(context.host(hosts[name]).run, command, timeout=timeout)) for name in names]:
+                try:
+                    future.result()
+                except (ConnectionFailed, CommandFailed) as error:
+                    failed[name] = error
+        return failed
 
     def verify(self, context: Context) -> Outputs:
         """Nothing to do again."""
         return {"done": store(context).facts(self.type).get("done", [])}
 
     def revert(self, context: Context) -> None:
-        """The reverse of what was begun, last first."""
+        """The reverse of what was begun, last first.
+
+        A host that is lost or whose command fails does not keep the original from serving: it stays on record, and Window's undo asks again.
+        """
         configuration, records = context.configuration, store(context)
-        hosts = {host.name: host for host in configuration.original.hypervisors}
         if configuration.agents.method == "file":
             for host in reversed(hosts_with_agent(configuration)):
-                self._restore_address(context, host)
-        started: list[str] = records.facts(self.type).get("started", [])
-        for mark in list(reversed(started)):
-            number, name = mark.split("/", 1)
-            each = configuration.hypervisor_steps[int(number)]
-            if each.reverse:
-                context.progress(f"{name}: {shlex.join(each.reverse)}")
-                context.host(hosts[name]).run(each.reverse, timeout=each.timeout.total_seconds())
-            started = [other for other in started if other != mark]
-            records.remember(self.type, started=started, done=[])
+                with tolerated(context, f"the agent's address on {host.name}"):
+                    self._restore_address(context, host)
+        for number, each in reversed(list(enumerate(configuration.hypervisor_steps))):
+            started: list[str] = records.facts(self.type).get("started", [])
+            names = [name for name in reversed(each.hosts) if f"{number}/{name}" in started]
+            for group in [names] if each.at_once and names else [[name] for name in names]:
+                failed: dict[str, ParallelBuildError] = {}
+                if each.reverse:
+                    context.progress(f"{', '.join(group)}: {shlex.join(each.reverse)}")
+                    context.intend("reverse of a hypervisor step", hosts=group, command=shlex.join(each.reverse))
+                    failed = self._run(context, each, each.reverse, group)
+                for name, error in failed.items():
+                    context.progress(f"{name} can't be put back yet: {error}")
+                    context.run.record("not undone", step=context.step, host=name, error=str(error))
+                undone = [f"{number}/{name}" for name in group if name not in failed]
+                started = [mark for mark in started if mark not in undone]
+                records.remember(self.type, started=started, done=[])
+
+    def left(self, context: Context) -> list[str]:
+        """What is still to be undone, in words."""
+        started: list[str] = store(context).facts(self.type).get("started", [])
+        return [f"hypervisor step on {mark.split('/', 1)[1]}" for mark in started]
 
     def _write_addresses(self, context: Context) -> None:
         wanted = context.configuration.host_setting

@@ -72,22 +72,40 @@ class OriginalDatabase(SwitchedStep):
         return remembered
 
 
-def start(context: Context) -> None:
-    """Start the original's database servers, source first, and wait until each answers; nothing happens where they run."""
+def start(context: Context) -> list[str]:
+    """Start the original's database servers, source first, and wait until each answers; nothing happens where they run.
+
+    Returns:
+        what is missing: a replica that can't be reached does not keep the original from serving.
+    Raises:
+        ConnectionFailed: the source can't be reached.
+    """
+    pair = context.configuration.original.database
+    _start(context, pair.source)
+    if pair.replica is None:
+        return []
+    try:
+        _start(context, pair.replica)
+    except ConnectionFailed as error:
+        context.progress(f"{pair.replica.name} can't be brought back yet: {error}")
+        return [f"replica {pair.replica.name}: {error}"]
+    return []
+
+
+def _start(context: Context, server: Server) -> None:
     remembered: dict[str, str] = store(context).facts("OriginalDatabase").get("units", {})
-    for server in reversed(servers(context.configuration)):
-        host = context.host(server)
-        services = Services(host)
-        unit = remembered.get(server.name) or services.database_unit()
-        services.release(unit)
-        if services.start(unit, timeout=600):
-            context.progress(f"{unit} started on {server.name}")
+    host = context.host(server)
+    services = Services(host)
+    unit = remembered.get(server.name) or services.database_unit()
+    services.release(unit)
+    if services.start(unit, timeout=600):
+        context.progress(f"{unit} started on {server.name}")
 
-        def answers() -> bool:
-            try:
-                with session(host) as database:  # noqa: B023 - used at once
-                    return bool(database.value("SELECT 1") == 1)
-            except (ConnectionFailed, CommandFailed):
-                return False
+    def answers() -> bool:
+        try:
+            with session(host) as database:
+                return bool(database.value("SELECT 1") == 1)
+        except (ConnectionFailed, CommandFailed):
+            return False
 
-        wait_for(f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress)
+    wait_for(f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
 from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
+from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.session import session
-from parallel_build.errors import RollbackIncomplete, StepFailed
+from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import original_database, store, units_of
 from parallel_build.steps.rollback import SwitchedStep
@@ -66,25 +68,53 @@ class OriginalManagement(SwitchedStep):
         return {"stopped": [server.name for server in servers], "mshost": self._rows(context)}
 
     def revert(self, context: Context) -> None:
-        """Release and start each server, management first, and wait until the API answers."""
-        configuration = context.configuration
+        """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again."""
+        self.bring_back(context)
+
+    def bring_back(self, context: Context) -> list[str]:
+        """Start every server that can be reached, all at once, and wait until the API answers on each.
+
+        Returns:
+            what is missing: servers that can't be reached, and why.
+        Raises:
+            RollbackIncomplete: none can be reached.
+        """
+        servers = context.configuration.original.management
         remembered = store(context).facts(self.type).get("enabled", {})
-        for server in configuration.original.management:
+        missing: dict[str, str] = {}
+
+        def start(server: OriginalServer) -> None:
             services = Services(context.host(server))
             services.release(MANAGEMENT, enable=remembered.get(f"{server.name}/{MANAGEMENT}", True))
             if services.start(MANAGEMENT):
                 context.progress(f"{MANAGEMENT} started on {server.name}")
-        self._await_api(context)
-        for server in configuration.original.management:
+
+        with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+            for server, future in [(server, pool.submit(start, server)) for server in servers]:
+                try:
+                    future.result()
+                except ConnectionFailed as error:
+                    context.progress(f"{server.name} can't be brought back yet: {error}")
+                    missing[server.name] = str(error)
+        there = [server for server in servers if server.name not in missing]
+        if not there:
+            raise RollbackIncomplete(
+                "no management server of the original can be reached",
+                next(iter(missing.values())),
+                "switch one on, then run the same command again",
+            )
+        self._await_api(context, there)
+        for server in there:
             if server.usage:
                 services = Services(context.host(server))
                 services.release(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
                 services.start(USAGE)
+        return [f"management server {name}: {reason}" for name, reason in missing.items()]
 
-    def _await_api(self, context: Context) -> None:
+    def _await_api(self, context: Context, servers: list[OriginalServer]) -> None:
         configuration = context.configuration
         timeout = configuration.window.start_timeout.total_seconds()
-        for server in configuration.original.management:
+        for server in servers:
             wait_for(
                 f"the API on {server.name}",
                 partial(self._answers, server),
@@ -92,12 +122,18 @@ class OriginalManagement(SwitchedStep):
                 cancel=context.cancel,
                 progress=context.progress,
             )
-        cloud = Cloud.original(context.site)
+        # At the configured address first: it may be a balancer's. Where the server behind it is lost, another one's word counts.
+        clouds = [Cloud.original(context.site), *(Cloud.original(context.site, server) for server in servers)]
+        cloud = clouds[0]
 
         def version() -> str | None:
-            try:
-                found = cloud.call("listCapabilities")
-            except (ApiRefused, ApiUnavailable):
+            for cloud in clouds:
+                try:
+                    found = cloud.call("listCapabilities")
+                    break
+                except (ApiRefused, ApiUnavailable):
+                    continue
+            else:
                 return None
             return str(found.get("capability", found).get("cloudstackversion"))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server, StackConfiguration
@@ -91,6 +92,14 @@ def firewall_closed(host: Host) -> bool:
     return host.script(CLOSED, timeout=60).stdout.strip() == "closed"
 
 
+def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
+    """Do the same on every server at the same time; all are tried, the first error is raised."""
+    with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
+        futures = [pool.submit(act, server) for server in servers]
+    for future in futures:
+        future.result()
+
+
 def run_local(words: list[str], timeout: float) -> None:
     """Run the operator's own load balancer command on this machine.
 
@@ -149,9 +158,13 @@ class UserAccess(SwitchedStep):
             self._close_setting(context, Cloud.original(context.site))
         else:
             store(context).remember(self.type, closed=True)
-            for server in self._closed_servers(context.configuration):
+            allowed = self._allowed(context.configuration)
+
+            def close(server: Server) -> None:
                 context.progress(f"users out on {server.name}")
-                close_firewall(context.host(server), self._allowed(context.configuration))
+                close_firewall(context.host(server), allowed)
+
+            at_once(close, self._closed_servers(context.configuration))
         return {"method": access.method, "administrators": list(access.administrators)}
 
     def revert(self, context: Context) -> None:
@@ -165,7 +178,9 @@ class UserAccess(SwitchedStep):
         else:
             for server in context.configuration.original.management:
                 context.progress(f"users in on {server.name}")
-                open_firewall(context.host(server))
+                # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
+                with tolerated(context, f"users in on {server.name}"):
+                    open_firewall(context.host(server))
             for machine in context.configuration.new.management:
                 with tolerated(context, f"users in on {machine.name}"):
                     open_firewall(context.host(machine))
@@ -187,12 +202,18 @@ class UserAccess(SwitchedStep):
         if access.method == "command":
             run_local(access.close, 120)
             return
-        for machine in context.configuration.new.management:
+        if access.method == "cidr":
+            machine = context.configuration.new.management[0]
+            with tolerated(context, f"users out by {machine.name}"):
+                self._close_setting(context, Cloud.new(context.site, machine))
+            return
+        allowed = self._allowed(context.configuration)
+
+        def close(machine: Server) -> None:
             with tolerated(context, f"users out on {machine.name}"):
-                if access.method == "firewall":
-                    close_firewall(context.host(machine), self._allowed(context.configuration))
-                else:
-                    self._close_setting(context, Cloud.new(context.site, machine))
+                close_firewall(context.host(machine), allowed)
+
+        at_once(close, context.configuration.new.management)
 
     def _close_setting(self, context: Context, cloud: Cloud) -> None:
         access = context.configuration.window.user_access

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from parallel_build import guards
+from parallel_build import forensics, guards
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
+from parallel_build.errors import RollbackIncomplete
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
 from parallel_build.steps import converge
@@ -86,7 +87,8 @@ class Window(SwitchedStep):
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         created = since_window(context, new_database(context))
         converge.fence_new_side(context)
-        converge.serve_from_original(context)
+        missing = converge.serve_from_original(context)
+        forensics.collect_once(context)
         outcome = {"created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
         if began:
@@ -94,5 +96,11 @@ class Window(SwitchedStep):
             outcome["removed"] = converge.tidy_hypervisors(context)
             outcome |= converge.renew_on_original(context)
         context.run.keep("tidying", outcome)
+        if missing:
+            raise RollbackIncomplete(
+                f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
+                "what was lost in the window is not back yet",
+                "bring it back and run the same command again; the window stays open until then",
+            )
         records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")

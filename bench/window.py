@@ -1,0 +1,310 @@
+"""How long the window takes: the article's sequence run as a script, beside this project's switch by each way of bringing the databases over,
+and the way back beside the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
+
+The window begins when users are let out and ends when the first new management server serves; the way back begins with the command and ends when
+the original answers a signed call. All times are of this computer's monotonic clock, or of the journal's lines, which it wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab import network, stack
+from lab.bringup import plan
+from lab.database import describe
+from lab.errors import LabError
+from lab.files import Lab
+from lab.hosts import Sessions, in_parallel, sessions
+from lab.machines import KVM_HOSTS, NEW_MANAGEMENT, NEW_SOURCE, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
+from lab.original import cloud
+from lab.progress import say, until
+from parallel_build.cloudstack import setup
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.configuration import Phase
+from parallel_build.database import copying
+from parallel_build.database.session import session
+from parallel_build.errors import ParallelBuildError
+from parallel_build.machines import namespace
+from parallel_build.machines.commands import PROJECT
+
+SCHEMAS = ["cloud", "cloud_usage"]
+LIMIT = 900.0
+OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the way back, may cost beyond the clouds' own stop, start and schema upgrade
+
+
+class Parts:
+    """Seconds by part, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time one part."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 2)
+        say(f"  {name}: {self.seconds[name]:.1f} s")
+
+    def document(self) -> dict[str, Any]:
+        """Parts and their sum."""
+        return {"parts": self.seconds, "seconds": round(sum(self.seconds.values()), 2)}
+
+
+class Script:
+    """The article's sequence as an operator would script it: one command after the other, over SSH, data through dump files."""
+
+    def __init__(self, lab: Lab, opened: Sessions, steps: list[dict[str, Any]]) -> None:
+        self.lab, self.opened, self.steps = lab, opened, steps
+        self.management = lab.options().management
+
+    def forward(self) -> dict[str, Any]:
+        """Stop, dump, copy, import, stop the old database, point, set up, start; until the new side answers."""
+        parts = Parts()
+        with parts.part("old stop"):
+            self._stop_original()
+        with parts.part("dump"):
+            self._sh(OLD_SOURCE, f"mariadb-dump --single-transaction --routines --databases {' '.join(SCHEMAS)} >/root/bench.sql")
+        with parts.part("copy the dump"):
+            self._copy(OLD_SOURCE, NEW_SOURCE, "/root/bench.sql")
+        with parts.part("import"):
+            self._sh(NEW_SOURCE, "mariadb </root/bench.sql")
+        with parts.part("old database stop"):
+            for machine in (OLD_REPLICA, OLD_SOURCE):
+                self._sh(machine, "systemctl disable --now mariadb")
+        with parts.part("host setting"):
+            addresses = ",".join(machine.address for machine in (*NEW_MANAGEMENT[: self.management], *OLD_MANAGEMENT[: self.management]))
+            self._sh(
+                NEW_SOURCE,
+                f"mariadb -e \"UPDATE cloud.configuration SET value='{addresses}' WHERE name='host'; UPDATE cloud.mshost SET state='Down'\"",
+            )
+        with parts.part("hypervisor steps"):
+            for step in self.steps:
+                for machine in KVM_HOSTS:
+                    self._sh(machine, shlex.join(step["command"]))
+        with parts.part("set up"):
+            self._set_up(NEW_MANAGEMENT[0])
+        with parts.part("new start and schema upgrade"):
+            self._sh(NEW_MANAGEMENT[0], f"systemctl unmask {MANAGEMENT} && systemctl start {MANAGEMENT}")
+            answering(self.lab, NEW_MANAGEMENT[0])
+        return parts.document()
+
+    def back(self) -> dict[str, Any]:
+        """New side down, the original on again; until it answers. What is its own start and what is not is told apart."""
+        parts = Parts()
+        with parts.part("new stop"):
+            self._sh(NEW_MANAGEMENT[0], f"systemctl disable {MANAGEMENT}; systemctl mask --now {MANAGEMENT}")
+        with parts.part("original's own start"):
+            for machine in (OLD_SOURCE, OLD_REPLICA):
+                self._sh(machine, "systemctl enable --now mariadb")
+            for machine in OLD_MANAGEMENT[: self.management]:
+                self._sh(machine, f"systemctl enable --now {MANAGEMENT}")
+            answering(self.lab, OLD_MANAGEMENT[0])
+        return parts.document()
+
+    def tidy(self) -> None:
+        """Leave the lab as the script found it."""
+        for step in reversed(self.steps):
+            in_parallel(lambda machine: self._sh(machine, shlex.join(step["reverse"])), KVM_HOSTS)  # noqa: B023 - used at once
+        self._sh(OLD_MANAGEMENT[0], f"systemctl enable --now {USAGE}")
+        setup.undo_setup(self.opened[NEW_MANAGEMENT[0]])
+        copying.empty(self.opened[NEW_SOURCE], SCHEMAS)
+        for machine in (OLD_SOURCE, NEW_SOURCE):
+            self._sh(machine, "rm -f /root/bench.sql")
+
+    def _stop_original(self) -> None:
+        for number, machine in enumerate(OLD_MANAGEMENT[: self.management]):
+            units = [USAGE, MANAGEMENT] if number == 0 else [MANAGEMENT]
+            for unit in units:
+                self._sh(machine, f"systemctl disable --now {unit}")
+
+    def _set_up(self, machine: Machine) -> None:
+        secrets = self.lab.secrets()
+        encryptor = describe(plan(self.lab, self.lab.options())).secrets.encryptor
+        words = [
+            "cloudstack-setup-databases", f"cloud:{secrets.must('cloud_password').reveal()}@{NEW_SOURCE.address}", "-e", "file",
+            "-m", secrets.must("management_key").reveal(), "-k", secrets.must("database_key").reveal(), "-g", encryptor, "-i", machine.address,
+        ]  # fmt: skip
+        shipped = f"test -e {setup.SHIPPED} || cp -p {setup.DB_PROPERTIES} {setup.SHIPPED}"
+        self._sh(machine, f"{shipped}; {shlex.join(words)} && cloudstack-setup-management --no-start")
+
+    def _copy(self, source: Machine, target: Machine, path: str) -> None:
+        one, other = self.opened[source], self.opened[target]
+        reader = subprocess.Popen(["ssh", *one.options(), one.destination, f"cat {path}"], stdout=subprocess.PIPE)
+        subprocess.run(["ssh", *other.options(), other.destination, f"cat >{path}"], stdin=reader.stdout, check=True, timeout=LIMIT)
+        if reader.wait(LIMIT):
+            raise LabError(f"{path} could not be read on {source.name}", "", "")
+
+    def _sh(self, machine: Machine, command: str) -> None:
+        self.opened[machine].script(command + "\n", timeout=LIMIT)
+
+
+def answering(lab: Lab, server: Machine) -> None:
+    """Wait until a management server answers a signed call."""
+
+    def answers() -> bool:
+        try:
+            return bool(cloud(server, lab.secrets()).call("listCapabilities"))
+        except ParallelBuildError:
+            return False
+
+    until(f"the API of {server.name}", answers, timeout=LIMIT, interval=0.1)
+
+
+class Journal:
+    """The entries that a run's journal has grown by."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.path = lab.folder / "runs" / stack.STACK / "journal.jsonl"
+        self.offset = self.path.stat().st_size
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All of them, with `at`: seconds of the clock."""
+        with self.path.open() as file:
+            file.seek(self.offset)
+            found = [json.loads(text) for text in file]
+        for entry in found:
+            entry["at"] = datetime.fromisoformat(entry["time"]).timestamp()
+        return found
+
+
+def switch(lab: Lab) -> dict[str, Any]:
+    """This project's switch, from users out to the first new server proved good; and what of it is not the clouds' own."""
+    journal = Journal(lab)
+    stack.set_phase(lab, Phase.SWITCHED)
+    whole = time.monotonic()
+    stack.up(lab)
+    seconds = time.monotonic() - whole
+    entries = journal.entries()
+    began = next(entry["at"] for entry in entries if entry["kind"] == "begin" and entry["step"] == "UserAccess")
+    ends = {entry["step"]: entry for entry in entries if entry["kind"] == "end"}
+    window = ends["FirstManagement"]["at"] - began
+    started = next(
+        entry["at"] for entry in entries if entry["kind"] == "intent" and entry["step"] == "FirstManagement" and entry["action"] == "start"
+    )
+    own = {
+        "old stop": ends["OriginalManagement"]["seconds"] + ends["OriginalDatabase"]["seconds"],
+        "new start and schema upgrade": ends["FirstManagement"]["at"] - started,
+    }
+    return {
+        "seconds": round(window, 2),
+        "overhead": round(window - sum(own.values()), 2),
+        "own": {name: round(value, 2) for name, value in own.items()},
+        "parts": {name: entry["seconds"] for name, entry in ends.items()},
+        "whole command": round(seconds, 2),
+    }
+
+
+def back(lab: Lab) -> dict[str, Any]:
+    """This project's way back: from the command to a serving original, and to its end."""
+    journal = Journal(lab)
+    stack.set_phase(lab, Phase.PREPARED)
+    served: list[float] = []
+    began = time.monotonic()
+
+    def watch() -> None:
+        answering(lab, OLD_MANAGEMENT[0])
+        served.append(time.monotonic() - began)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    stack.up(lab)
+    seconds = time.monotonic() - began
+    watcher.join(30)
+    ends = {entry["step"]: entry["seconds"] for entry in journal.entries() if entry["kind"] == "end"}
+    return {"seconds": round(served[0], 2), "parts": ends, "whole command": round(seconds, 2)}
+
+
+def run(lab: Lab, methods: list[str]) -> dict[str, Any]:
+    """Everything once, on a lab in phase prepared."""
+    config = yaml.safe_load(lab.stack_file.read_text())["config"]
+    steps: list[dict[str, Any]] = config.get(f"{stack.PROJECT_NAME}:hypervisorSteps") or []
+    result: dict[str, Any] = {}
+    with sessions(lab) as opened:
+        script = Script(lab, opened, steps)
+        with session(opened[OLD_SOURCE]) as database:
+            size = "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN %s"
+            result["bytes"] = int(database.value(size, [SCHEMAS]) or 0)
+        say("the article's sequence as a script")
+        result["script"] = {"forward": script.forward(), "back": script.back()}
+        script.tidy()
+        until("agents on the original", lambda: _agents_up(lab), timeout=120)
+    for method in methods:
+        say(f"this project, transfer: {method}")
+        stack.configure(lab, "transfer.method", method)
+        stack.set_phase(lab, Phase.PREPARED)
+        stack.up(lab)
+        result[method] = {"forward": switch(lab), "back": back(lab)}
+        until("agents on the original", lambda: _agents_up(lab), timeout=120)
+    return result
+
+
+def _agents_up(lab: Lab) -> bool:
+    hosts = cloud(OLD_MANAGEMENT[0], lab.secrets()).list("listHosts", type="Routing")
+    return bool(hosts) and all(host.get("state") == "Up" for host in hosts)
+
+
+def table(result: dict[str, Any], methods: list[str]) -> str:
+    """The figures beside each other, with ratios to the script."""
+    script, own = result["script"], result["script"]["back"]["parts"]["original's own start"]
+    lines = [
+        f"database: {result['bytes'] / 1e6:.0f} MB",
+        f"{'':24}{'window':>10}{'overhead':>10}{'to script':>10}{'back':>10}{'over start':>11}",
+        f"{'script':24}{script['forward']['seconds']:>8.1f} s{'':>10}{1:>10.2f}{script['back']['seconds']:>8.1f} s{'':>11}",
+    ]
+    for method in methods:
+        forward, way_back = result[method]["forward"], result[method]["back"]
+        ratio = forward["seconds"] / script["forward"]["seconds"]
+        lines.append(
+            f"{method:24}{forward['seconds']:>8.1f} s{forward['overhead']:>8.1f} s{ratio:>10.2f}"
+            f"{way_back['seconds']:>8.1f} s{way_back['seconds'] - own:>9.1f} s"
+        )
+    lines.append(
+        f"the original's own start took {own:.1f} s; limits: {OVERHEAD_LIMIT:.0f} s of overhead with replicate, and over that start"
+    )
+    return "\n".join(lines)
+
+
+def main(words: list[str] | None = None) -> int:
+    """0 when the limits hold, 1 when not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.window", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", default="bench", help="the lab's name (default: bench); made where it is not there, and kept")
+    parser.add_argument("--rows", type=int, help="rows of each big table of a lab that is made")
+    parser.add_argument("--methods", default="dump,replicate", help="comma-separated (default: dump,replicate)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args(words)
+    lab, methods = Lab(arguments.name), arguments.methods.split(",")
+    made = ["--rows", str(arguments.rows)] if arguments.rows else []
+    subprocess.run([sys.executable, "-m", "lab", "--name", lab.name, "up", "--hosts", "containers", *made], cwd=PROJECT, check=True)
+    if not network.exists(lab):
+        raise LabError(f"lab {lab.name} does not run", "", "scripts/lab up")
+    namespace.enter(lab.namespace)
+    result = run(lab, methods)
+    result["methods"] = methods
+    print(table(result, methods))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    own = result["script"]["back"]["parts"]["original's own start"]
+    good = all(result[method]["back"]["seconds"] <= own + OVERHEAD_LIMIT for method in methods)
+    if "replicate" in methods:
+        good = good and result["replicate"]["forward"]["overhead"] <= OVERHEAD_LIMIT
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

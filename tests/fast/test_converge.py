@@ -1,0 +1,239 @@
+"""Going back although something was lost on the way: what can be brought back serves, what can't is named, nothing is passed over."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_build import forensics
+from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.services import UnitState
+from parallel_build.configuration import Server
+from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
+from parallel_build.evidence import RunFolder
+from parallel_build.machines import power
+from parallel_build.steps import converge, hypervisor_steps, original_management
+from parallel_build.steps.base import Context
+from parallel_build.steps.hypervisor_steps import HypervisorSteps
+from parallel_build.steps.original_management import OriginalManagement
+from tests.fast.sites import SECRETS, site
+
+
+class Machine:
+    """A server that answers, or does not."""
+
+    def __init__(self, name: str, lost: bool, fails: bool) -> None:
+        self.name, self.lost, self.fails = name, lost, fails
+        self.ran: list[list[str]] = []
+        self.started: list[str] = []
+
+    def run(self, argv: Sequence[str], **_: Any) -> None:
+        if self.lost:
+            raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
+        if self.fails:
+            raise CommandFailed(f"{self.name}: no", "", "")
+        self.ran.append(list(argv))
+
+
+class Units:
+    """Services of such a machine."""
+
+    def __init__(self, host: Machine) -> None:
+        self.host = host
+
+    def _reach(self) -> None:
+        if self.host.lost:
+            raise ConnectionFailed(f"{self.host.name} can't be reached over SSH", "", "")
+
+    def release(self, unit: str, *, enable: bool = True) -> bool:
+        self._reach()
+        return True
+
+    def start(self, unit: str, timeout: float = 1) -> bool:
+        self._reach()
+        self.host.started.append(unit)
+        return True
+
+    def state(self, unit: str) -> UnitState:
+        self._reach()
+        return UnitState(unit, True, unit in self.host.started, True, False)
+
+    def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
+        self._reach()
+        self.host.started.append(f"-{unit}")
+        return True
+
+
+class Cloud:
+    """All machines, by name, and the context of a step that works on them."""
+
+    def __init__(self, folder: Path, lost: Sequence[str] = (), fails: Sequence[str] = (), **changes: Any) -> None:
+        self.lost, self.fails = lost, fails
+        self.machines: dict[str, Machine] = {}
+        self.told: list[str] = []
+        self.facts: dict[str, dict[str, Any]] = {}
+        where = site(**changes)
+        self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+
+    def host(self, server: Server) -> Machine:
+        return self.machines.setdefault(server.name, Machine(server.name, server.name in self.lost, server.name in self.fails))
+
+
+class Store:
+    """The window's record, in memory."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def facts(self, step: str) -> dict[str, Any]:
+        return self._cloud.facts.get(step, {})
+
+    def remember(self, step: str, **facts: Any) -> None:
+        self._cloud.facts.setdefault(step, {}).update(facts)
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (original_management, hypervisor_steps, forensics):
+        monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(original_management, "Services", Units)
+    monkeypatch.setattr(converge, "Services", Units)
+    monkeypatch.setattr(OriginalManagement, "_await_api", lambda self, context, servers: None)
+
+
+def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path, lost=["oldms1"])
+    missing = OriginalManagement().bring_back(cloud.context)
+    assert cloud.machines["oldms2"].started == ["cloudstack-management"]
+    assert len(missing) == 1
+    assert "oldms1" in missing[0]
+    assert any("oldms1 can't be brought back yet" in line for line in cloud.told)
+
+
+def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path)
+    assert OriginalManagement().bring_back(cloud.context) == []
+    assert cloud.machines["oldms1"].started == ["cloudstack-management", "cloudstack-usage"]
+
+
+def test_without_any_server_of_the_original_going_back_is_incomplete(tmp_path: Path) -> None:
+    with pytest.raises(RollbackIncomplete, match="no management server of the original can be reached"):
+        OriginalManagement().bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
+
+
+STEP = {"hosts": ["kvm1", "kvm2"], "command": ["up"], "reverse": ["down"]}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_hypervisor_that_can_not_be_put_back_stays_on_record(tmp_path: Path, at_once: bool) -> None:
+    cloud = Cloud(tmp_path, lost=["kvm2"], hypervisorSteps=[{**STEP, "atOnce": at_once}])
+    cloud.facts["HypervisorSteps"] = {"started": ["0/kvm1", "0/kvm2"], "done": ["0/kvm1", "0/kvm2"]}
+    HypervisorSteps().revert(cloud.context)
+    assert cloud.machines["kvm1"].ran == [["down"]]
+    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm2"]
+    cloud.machines["kvm2"].lost = False
+    HypervisorSteps().revert(cloud.context)
+    assert cloud.machines["kvm2"].ran == [["down"]]
+    assert cloud.machines["kvm1"].ran == [["down"]], "what is undone is not undone again"
+    assert HypervisorSteps().left(cloud.context) == []
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: Path, at_once: bool) -> None:
+    cloud = Cloud(tmp_path, fails=["kvm2"], hypervisorSteps=[{**STEP, "atOnce": at_once}])
+    with pytest.raises(CommandFailed, match="kvm2"):
+        HypervisorSteps().apply(cloud.context)
+    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
+    cloud.machines["kvm2"].fails = False
+    assert HypervisorSteps().apply(cloud.context) == {"done": ["0/kvm1", "0/kvm2"]}
+    assert [machine.ran for machine in cloud.machines.values()] == [[["up"]], [["up"]]]
+
+
+def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path, lost=["newms2"])
+    monkeypatch.setattr(converge, "http_status", lambda address: 401)
+    with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
+        converge.fence_new_side(cloud.context)
+    assert cloud.machines["newms1"].started == ["-cloudstack-usage", "-cloudstack-management"]
+    converge.fence_new_side(cloud.context, insist=False)
+    assert any("newms2 can't be fenced yet" in line for line in cloud.told)
+
+
+def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path, lost=["newms1"])
+    monkeypatch.setattr(power, "cut", lambda configuration, stack, machine: f"{stack}/{machine.name}")
+    monkeypatch.setattr(converge, "http_status", lambda address: pytest.fail("it is off: nobody has to be asked"))
+    converge.fence_new_side(cloud.context)
+    assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
+
+
+LIBVIRT = {"platform": "libvirt", "management": [{"name": "newms1", "address": "10.91.0.41"}]}
+
+
+@pytest.mark.parametrize(("state", "works"), [("shut off", True), ("running", False)])
+def test_virsh_must_have_shut_the_guest_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, works: bool) -> None:
+    virsh = tmp_path / "virsh"
+    virsh.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n[ "$3" = domstate ] && echo "{state}"\nexit 0\n')
+    virsh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    configuration = site(
+        new=LIBVIRT, platforms={"libvirt": {"uri": "qemu:///session", "image": "/i", "poolPath": "/p", "bridge": "b"}}
+    ).configuration
+    if works:
+        assert power.cut(configuration, "prod", configuration.new.management[0]) == "`virsh destroy prod-newms1`"
+    else:
+        with pytest.raises(Exception, match="prod-newms1 at qemu:///session is running"):
+            power.cut(configuration, "prod", configuration.new.management[0])
+    assert (tmp_path / "asked").read_text().splitlines()[0] == "--connect qemu:///session destroy prod-newms1"
+
+
+def test_servers_that_exist_already_have_no_platform(tmp_path: Path) -> None:
+    configuration = site().configuration
+    assert power.cut(configuration, "prod", configuration.new.management[0]) is None
+
+
+def test_kept_texts_hide_secrets_and_are_the_operators_only(tmp_path: Path) -> None:
+    target = tmp_path / "log.gz"
+    forensics.write(target, f"password {SECRETS['cloudPassword']} seen", site().secrets.all())
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert gzip.decompress(target.read_bytes()) == b"password [secret] seen"
+
+
+def test_a_dump_that_breaks_off_is_not_whole(tmp_path: Path) -> None:
+    part = tmp_path / "dump.gz"
+    part.write_bytes(gzip.compress(b"CREATE TABLE ...;\n-- Dump completed on 2026-11-22\n"))
+    assert forensics._whole(part)
+    part.write_bytes(part.read_bytes()[:-12])
+    assert not forensics._whole(part)
+    part.write_bytes(gzip.compress(b"CREATE TABLE ...;\n"))
+    assert not forensics._whole(part)
+
+
+def test_nothing_is_kept_of_a_side_that_never_started_and_once_of_one_that_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path)
+    calls: list[Path] = []
+
+    def collect(context: Context) -> Path:
+        calls.append(tmp_path)
+        return tmp_path
+
+    monkeypatch.setattr(forensics, "collect", collect)
+    forensics.collect_once(cloud.context)
+    assert not calls
+    cloud.facts["FirstManagement"] = {"began": 1.0}
+    forensics.collect_once(cloud.context)
+    forensics.collect_once(cloud.context)
+    assert len(calls) == 1
+
+
+def test_a_failure_to_keep_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path, lost=["newms1", "newms2", "newdb1", "newdb2"])
+    folder = forensics.collect(cloud.context)
+    assert folder is not None
+    assert list(folder.iterdir()) == []
+    assert any("not kept for the investigation: newms1-management-server.log" in line for line in cloud.told)
