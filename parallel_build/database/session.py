@@ -115,6 +115,12 @@ def session(host: Host, schema: str | None = None, *, timeout: float = 3600) -> 
                 cursorclass=DictCursor,
             )
         except pymysql.err.MySQLError as error:
+            if error.args and error.args[0] in CONNECT_ERRORS:
+                raise ConnectionFailed(
+                    f"{host.name}: the database server does not answer through {socket}",
+                    str(error),
+                    f"it is starting, or it has crashed: look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
+                ) from None
             raise ConnectionFailed(
                 f"{host.name}: the database server does not let root in through {socket}",
                 str(error),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,13 +12,14 @@ from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Service
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.database.session import session
+from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import original_database, store, units_of
 from parallel_build.steps.rollback import SwitchedStep
 
-HEARTBEAT_THRESHOLD = 150  # seconds without a heartbeat after which a row is stale [cluster.heartbeat.threshold]
+BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
+ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
 
 
 @step
@@ -174,22 +176,39 @@ class OriginalManagement(SwitchedStep):
         records.remember(self.type, enabled=enabled)
 
     def _rows(self, context: Context) -> dict[str, str]:
-        """State of each management server's row; one left Up by a crash is set Down in the copy, never here."""
-        with session(original_database(context)) as database:
-            rows = database.rows(
-                "SELECT name, service_ip, state, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
-                "FROM cloud.mshost WHERE removed IS NULL"
-            )
+        """State of each management server's row; one left Up by a crash is set Down in the copy, never here.
+
+        Raises:
+            StepFailed: a server that the stack does not know writes its heartbeat.
+        """
         known = {server.address for server in context.configuration.original.management}
-        strangers = [
-            row for row in rows
-            if row["state"] == "Up" and row["service_ip"] not in known and abs(row["age"] or 0) < HEARTBEAT_THRESHOLD
-        ]  # fmt: skip
-        if strangers:
-            names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in strangers)
+        with session(original_database(context)) as database:
+            rows = database.rows(ROWS)
+            unknown = {str(row["service_ip"]): str(row["beat"]) for row in rows if row["state"] == "Up" and row["service_ip"] not in known}
+            alive = self._beating(context, database, unknown)
+        if alive:
+            names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
             raise StepFailed(
                 f"management servers that the stack does not know are Up: {names}",
                 "they would go on writing to the original's database",
                 "add them to original.management, or stop them",
             )
         return {str(row["service_ip"]): str(row["state"]) for row in rows}
+
+    @staticmethod
+    def _beating(context: Context, database: Session, unknown: dict[str, str]) -> set[str]:
+        """Which of these rows are still written.
+
+        By watching, not by the age of the last heartbeat: that is the difference of two servers' clocks, and either may have jumped.
+        """
+        beating: set[str] = set()
+        end = time.monotonic() + BEATS_WITHIN
+        while unknown.keys() - beating and time.monotonic() < end:
+            context.progress(f"watching whether {', '.join(sorted(unknown))}, which the stack does not know, still write")
+            context.cancel.wait(1)
+            beating |= {
+                str(row["service_ip"])
+                for row in database.rows(ROWS)
+                if unknown.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
+            }
+        return beating

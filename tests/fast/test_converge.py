@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from parallel_build import forensics
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
-from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
+from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
 from parallel_build.steps import converge, hypervisor_steps, original_management
@@ -237,3 +238,42 @@ def test_a_failure_to_keep_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert folder is not None
     assert list(folder.iterdir()) == []
     assert any("not kept for the investigation: newms1-management-server.log" in line for line in cloud.told)
+
+
+class Heartbeats:
+    """A database whose rows of management servers are read again and again; some beat."""
+
+    def __init__(self, rows: dict[str, str], beating: Sequence[str]) -> None:
+        self.states, self.beating, self.reads = rows, beating, 0
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        self.reads += 1
+        return [
+            {"name": ip, "service_ip": ip, "state": state, "beat": f"2031-01-01 00:00:0{self.reads if ip in self.beating else 0}"}
+            for ip, state in self.states.items()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "beating", "refused"),
+    [
+        ({"10.91.0.11": "Up", "10.91.0.12": "Down"}, [], False),
+        ({"10.91.0.11": "Down", "10.91.0.99": "Up"}, [], False),
+        ({"10.91.0.11": "Down", "10.91.0.99": "Up"}, ["10.91.0.99"], True),
+        ({"10.91.0.11": "Up"}, ["10.91.0.11"], False),
+    ],
+    ids=["known", "a stranger's row left by a crash", "a stranger that writes", "one of the stack's own"],
+)
+def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: dict[str, str], beating: list[str], refused: bool
+) -> None:
+    database = Heartbeats(rows, beating)
+    monkeypatch.setattr(original_management, "session", lambda host: contextlib.nullcontext(database))
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "original_database", lambda context: None)
+    cloud = Cloud(tmp_path)
+    if refused:
+        with pytest.raises(StepFailed, match=r"does not know are Up: 10\.91\.0\.99"):
+            OriginalManagement()._rows(cloud.context)
+    else:
+        assert OriginalManagement()._rows(cloud.context) == rows
