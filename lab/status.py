@@ -42,7 +42,7 @@ class Agent:
 
     Attributes:
         version: of its package.
-        connected_to: name of the management server that its own connection leads to, as the host itself sees it.
+        connected_to: name of the management server that its own connection leads to, as the host itself sees it; several with commas.
         managed_by: name of the management server that the serving database names; None where none does.
     """
 
@@ -174,7 +174,8 @@ def _agents(lab: Lab, opened: Sessions, there: dict[str, str], api: tuple[str, C
 
     def agent(host: Machine) -> Agent:
         peer, version = _peer(opened, host) if there[host.name] == "on" else (None, None)
-        connected = by_address.get(peer, peer) if peer else None
+        # Several where the host's kernel still keeps a connection to a server that lost its power.
+        connected = ",".join(by_address.get(each, each) for each in peer.split(",")) if peer else None
         return Agent(host.name, version, states.get(host.name), connected, managed.get(host.name))
 
     return in_parallel(agent, [host for host in KVM_HOSTS if there[host.name] != "absent"])

@@ -35,7 +35,7 @@ def switched(found: Status, opened: Sessions) -> None:
             problems.append(f"users do not reach {server.name}")
     names = {machine.name for machine in NEW_MANAGEMENT}
     for agent in found.agents:
-        if agent.state != "Up" or agent.connected_to not in names:
+        if agent.state != "Up" or not set((agent.connected_to or "nobody").split(",")) <= names:
             problems.append(f"agent {agent.name} is {agent.state}, connected to {agent.connected_to}")
     for vm in found.system_vms:
         release = vm["version_appliance"]  # None where it runs on a simulated hypervisor: there is nothing to ask then

@@ -70,7 +70,7 @@ def _original(found: status.Status) -> list[str]:
             problems.append(f"{server.name} still runs {server.units}")
     names = {machine.name for machine in OLD_MANAGEMENT}
     for agent in found.agents:
-        if agent.state != "Up" or agent.connected_to not in names:
+        if agent.state != "Up" or not set((agent.connected_to or "nobody").split(",")) <= names:
             problems.append(f"agent {agent.name} is {agent.state}, connected to {agent.connected_to}")
     if found.original and found.original[0].units.get("cloudstack-usage") != "active":
         problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")

@@ -48,14 +48,15 @@ class DatabaseTransfer(SwitchedStep):
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """Empty the copy."""
+        """Leave the copy, which Window's undo empties."""
+        new, names = configuration.new.database.source, ", ".join(schemas(configuration))
         if configuration.transfer.method == "replicate":
-            new = configuration.new.database.source
             return [
                 f"before {new.name} was let go: nothing, it goes on following the original",
-                f"after: empty {', '.join(schemas(configuration))} on {new.name}; step DatabaseSeed is then done again by the next `pulumi up`",
+                f"after: {names} on {new.name} emptied at the end of Window's undo, once the original serves; step DatabaseSeed is then done "
+                "again by the next `pulumi up`",
             ]
-        return [f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name}; the original was only read"]
+        return [f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read"]
 
     def apply(self, context: Context) -> Outputs:
         """Copy unless a finished copy is there already, then compare."""
@@ -64,6 +65,8 @@ class DatabaseTransfer(SwitchedStep):
             context.progress("the copy is there already, compared before")
             found: Outputs = done
             return found
+        if store(context).facts(self.type).get("left"):
+            self.empty(context)  # a way back had begun
         return take_over(context) if context.configuration.transfer.method == "replicate" else transfer(context)
 
     def verify(self, context: Context) -> Outputs:
@@ -72,23 +75,37 @@ class DatabaseTransfer(SwitchedStep):
         return found
 
     def revert(self, context: Context) -> None:
-        """Empty the new databases; a seed that was not taken over yet stays and goes on following."""
+        """Nothing that takes longer with more data stands between users and the original: the copy stays for the moment.
+
+        A seed that was not taken over yet stays for good and goes on following.
+        """
         let_go(context)
-        facts = store(context).facts(self.type)
-        replicate = context.configuration.transfer.method == "replicate"
-        if replicate and not facts.get("compared") and not facts.get("copied") and not facts.get("copying"):
-            context.progress(f"{new_database(context).name} was not let go, it goes on following the original")
+        if not self._there(context):
+            context.progress(f"{new_database(context).name} has no copy of this window")
             return
+        store(context).remember(self.type, copied=None, compared=None, copying=None, left=True)
+        context.progress("the new databases stay until the original serves")
+
+    def empty(self, context: Context) -> None:
+        """Empty the new databases of what a transfer left, finished, interrupted or undone; the end of Window's undo."""
+        if not self._there(context):
+            return
+        replicate = context.configuration.transfer.method == "replicate"
         with tolerated(context, "emptying the new databases"):
             context.progress("emptying the new databases")
             if replicate:
                 channel.end(new_database(context))
             copying.empty(new_database(context), schemas(context.configuration))
-            store(context).remember(self.type, copied=None, compared=None, copying=None)
+            store(context).remember(self.type, copied=None, compared=None, copying=None, left=None)
         if replicate:
             with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
                 for user in (USER, access.COPY_USER):
                     access.revoke(original, user)
+
+    def _there(self, context: Context) -> bool:
+        """Whether this window has brought anything to the new databases."""
+        facts = store(context).facts(self.type)
+        return any(facts.get(name) for name in ("copied", "compared", "copying", "left"))
 
 
 def transfer(context: Context) -> dict[str, Any]:

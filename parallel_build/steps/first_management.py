@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from parallel_build import forensics
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
 from parallel_build.steps import database_transfer, deadline, host_setting, original_database
@@ -36,11 +35,9 @@ class FirstManagement(SwitchedStep):
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """Keep what tells what happened, and fence."""
+        """Fence."""
         first = configuration.new.management[0]
-        what = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
-        kept = [f"{what} of the new side kept in the run's folder, forensics/"] if what else []
-        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}", *kept, f"on {first.name}: db.properties as shipped"]
+        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late."""
@@ -63,11 +60,8 @@ class FirstManagement(SwitchedStep):
         return {"start": store(context).facts(self.type).get("good")}
 
     def revert(self, context: Context) -> None:
-        """Fence it; what an investigation needs is kept before its set-up is undone and, after this step, its databases emptied."""
-        start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
-        start.stop()
-        forensics.collect_once(context)
-        start.fence()
+        """Fence it."""
+        ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True).fence()
 
 
 def import_again(context: Context, start: ManagementStart) -> None:

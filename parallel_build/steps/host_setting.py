@@ -6,7 +6,6 @@ connects, agents write it down, and after a way back they would otherwise dial n
 
 from __future__ import annotations
 
-from parallel_build import forensics
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
@@ -49,8 +48,6 @@ class HostSetting(SwitchedStep):
 
     def revert(self, context: Context) -> None:
         """Put the former value back where the copy still is."""
-        # Here too: the first server's start may have been interrupted before it was recorded, and the next undo empties the databases.
-        forensics.collect_once(context)
         previous = store(context).facts(self.type).get("previous")
         if previous is None:
             return

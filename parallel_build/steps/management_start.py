@@ -95,13 +95,6 @@ class ManagementStart:
         """Whether its last start is known to have failed."""
         return bool(self.records.facts(self.record).get("failed"))
 
-    def stop(self) -> None:
-        """Stopped, disabled and masked; its set-up and the record of its start stay."""
-        with tolerated(self.context, f"stopping {self.machine.name}"):
-            self.context.progress(f"stopping {self.machine.name}")
-            for unit in (USAGE, MANAGEMENT):
-                self.services.stop_and_fence(unit)
-
     def fence(self) -> None:
         """Stopped, disabled, masked, and never-set-up again."""
         with tolerated(self.context, f"fencing {self.machine.name}"):

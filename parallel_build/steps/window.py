@@ -13,6 +13,7 @@ from parallel_build.steps import converge
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.created import highest_ids, since_window
+from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.taking_over import make_ready
 from parallel_build.window_record import FOLDER
@@ -38,10 +39,13 @@ class Window(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Converge."""
         names = [machine.name for machine in configuration.new.management]
+        kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
         return [
             f"whatever steps had run: {', '.join(names)} fenced; original MySQL, then management and usage enabled, started, answering; users in",
             "remove system VMs and routers that the new side made from KVM hosts, renew the original's where they are gone",
             "list what users created since the window opened, for tidying",
+            *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
+            f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
             "give the lock back",
         ]
 
@@ -88,7 +92,6 @@ class Window(SwitchedStep):
         created = since_window(context, new_database(context))
         converge.fence_new_side(context)
         missing = converge.serve_from_original(context)
-        forensics.collect_once(context)
         outcome = {"created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
         if began:
@@ -96,6 +99,9 @@ class Window(SwitchedStep):
             outcome["removed"] = converge.tidy_hypervisors(context)
             outcome |= converge.renew_on_original(context)
         context.run.keep("tidying", outcome)
+        # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
+        forensics.collect_once(context)
+        DatabaseTransfer().empty(context)
         if missing:
             raise RollbackIncomplete(
                 f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
