@@ -52,6 +52,8 @@ PARTS = (
     _containers("steps", 2, "test_built_steps.py", "test_prepared_steps.py"),
     _containers("path", 2, "test_main_job.py"),
     _containers("replicate", 2, "test_replicate_path.py"),
+    _containers("chaos", 2, "test_chaos.py", timeout=3600),
+    _containers("fencing", 2, "test_fencing.py", "test_planted_secrets.py"),
     _containers("real", 2, "test_recorded_cloud.py"),
     _containers("existing", 2, "test_existing.py", "test_existing_main_job.py", "test_data_disk.py", timeout=1700),
     _containers("lab", 2, "test_lab_commands.py", "test_lab_machines.py"),

@@ -88,10 +88,11 @@ def serve_from_original(context: Context) -> list[str]:
     Returns:
         what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
     """
-    missing = original_database.start(context)
-    missing += OriginalManagement().bring_back(context)
+    original_database.start(context)
+    missing = OriginalManagement().bring_back(context)
     redirect_agents(context)
     UserAccess().revert(context)
+    missing += original_database.start_replica(context)
     HypervisorSteps().revert(context)
     return missing + HypervisorSteps().left(context)
 

@@ -35,12 +35,14 @@ class OriginalDatabase(SwitchedStep):
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """Unmask, enable, start, wait."""
-        return [
-            *(f"on {s.name} ({s.address}): systemctl unmask, enable and start the database server"
-              for s in reversed(servers(configuration))),
-            "wait until it answers SQL",
-        ]  # fmt: skip
+        """Unmask, enable, start, wait; the source now, the replica when the original serves."""
+        pair = configuration.original.database
+        lines = [
+            f"on {pair.source.name} ({pair.source.address}): systemctl unmask, enable and start the database server; wait until it answers SQL"
+        ]
+        if pair.replica:
+            lines.append(f"on {pair.replica.name} ({pair.replica.address}): the same at the end of Window's undo, once the original serves")
+        return lines
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence both."""
@@ -60,7 +62,7 @@ class OriginalDatabase(SwitchedStep):
         return {"units": units}
 
     def revert(self, context: Context) -> None:
-        """Release and start both, and wait until SQL is answered."""
+        """Release and start the source, and wait until it answers; the replica is Window's."""
         start(context)
 
     def _units(self, context: Context) -> dict[str, str]:
@@ -72,23 +74,29 @@ class OriginalDatabase(SwitchedStep):
         return remembered
 
 
-def start(context: Context) -> list[str]:
-    """Start the original's database servers, source first, and wait until each answers; nothing happens where they run.
+def start(context: Context) -> None:
+    """Start the original's source and wait until it answers; nothing happens where it runs.
+
+    Raises:
+        ConnectionFailed: it can't be reached.
+    """
+    _start(context, context.configuration.original.database.source)
+
+
+def start_replica(context: Context) -> list[str]:
+    """Start the original's replica, where it has one: management does not wait for it.
 
     Returns:
         what is missing: a replica that can't be reached does not keep the original from serving.
-    Raises:
-        ConnectionFailed: the source can't be reached.
     """
-    pair = context.configuration.original.database
-    _start(context, pair.source)
-    if pair.replica is None:
+    replica = context.configuration.original.database.replica
+    if replica is None:
         return []
     try:
-        _start(context, pair.replica)
+        _start(context, replica)
     except ConnectionFailed as error:
-        context.progress(f"{pair.replica.name} can't be brought back yet: {error}")
-        return [f"replica {pair.replica.name}: {error}"]
+        context.progress(f"{replica.name} can't be brought back yet: {error}")
+        return [f"replica {replica.name}: {error}"]
     return []
 
 
