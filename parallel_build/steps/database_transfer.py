@@ -81,7 +81,9 @@ class DatabaseTransfer(SwitchedStep):
         """
         let_go(context)
         if not self._there(context):
-            context.progress(f"{new_database(context).name} has no copy of this window")
+            context.progress(
+                f"nothing was brought to {new_database(context).name}, or it was not let go and goes on following the original"
+            )
             return
         store(context).remember(self.type, copied=None, compared=None, copying=None, left=True)
         context.progress("the new databases stay until the original serves")

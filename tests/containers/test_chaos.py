@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(LIMIT)]
 
 
 def test_a_sample_of_faults_leaves_one_side_serving_and_nothing_lost(tmp_path: Path) -> None:
-    name = f"{os.environ.get('CUTOVER_TEST_LAB', 'test')}-chaos"
+    name = f"{os.environ.get('CUTOVER_TEST_LAB', 'test')[:14]}-chaos"
     results = tmp_path / "results.jsonl"
     words = [sys.executable, "-m", "lab.chaos", "--name", name, "--sample", str(NUMBER), "--seed", str(SEED), "--json", str(results)]
     try:
