@@ -20,7 +20,7 @@ from parallel_build.database.compare import Comparison, compare_ranges, compare_
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import Session, quote, session
 from parallel_build.database.sides import open_side
-from parallel_build.errors import StepFailed
+from parallel_build.errors import ConnectionFailed, StepFailed
 
 
 class Takeover:
@@ -157,7 +157,11 @@ class Takeover:
             return found
 
     def _revoke(self) -> None:
-        if not self._revoked:
+        if self._revoked:
+            return
+        try:
+            access.revoke(self.old)  # also after a cancel, which ends every new command
+        except ConnectionFailed:
             with session(self.source) as old:
                 access.revoke(old)
 

@@ -114,9 +114,11 @@ class DatabaseSeed(Step):
         if window is None or window.closed:
             return False
         records.check_owner(window)
-        if record.taken:
+        transfer = window.facts.get("DatabaseTransfer", {})
+        used = record.taken or any(transfer.get(key) for key in ("compared", "copying", "copied"))
+        if used:
             context.pending = AGAIN
-        context.progress(f"a window is open, the seed is left alone; {AGAIN if record.taken else 'it was not used yet'}")
+        context.progress(f"a window is open, the seed is left alone; {AGAIN if used else 'it was not used yet'}")
         return True
 
     def _start_over(self, context: Context, record: SeedRecord) -> None:

@@ -16,7 +16,7 @@ from parallel_build.database import own, takeover
 from parallel_build.database.channel import Position
 from parallel_build.database.compare import Comparison
 from parallel_build.database.session import session
-from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
+from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.facts import replication as tier
 from parallel_build.seed_record import SeedRecord
 from parallel_build.steps import fixes
@@ -39,7 +39,7 @@ def make_ready(context: Context) -> None:
     record = SeedRecord(original_database(context), context.site)
     compare(context, record)
     ready = _open(context, record)
-    context.connections.held.callback(ready.close)
+    context.connections.held.callback(_end, ready)
     ready.advance()
     context.connections.ready[READY] = ready
     context.progress("sessions to both database servers are open for the takeover")
@@ -68,7 +68,7 @@ def take_over(context: Context) -> Outputs:
     try:
         return _take(context, record, ready, last, verdict, began)
     except BaseException:
-        ready.close()
+        _end(ready)
         raise
 
 
@@ -81,14 +81,14 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[takeover.Takeover,
             return ready, *_catch_up(context, ready)
         except (ConnectionFailed, StepFailed) as error:
             context.progress(f"what was made ready for the takeover does not serve: {error.fact}")
-            ready.close()
+            _end(ready)
     context.progress("opening sessions for the takeover")
     ready = _open(context, record)
-    context.connections.held.callback(ready.close)
+    context.connections.held.callback(_end, ready)
     try:
         return ready, *_catch_up(context, ready)
     except BaseException:
-        ready.close()
+        _end(ready)
         raise
 
 
@@ -146,6 +146,7 @@ def _take(context: Context, record: SeedRecord, ready: takeover.Takeover, last: 
 def _promoted_before(context: Context, compared: dict[str, Any]) -> Outputs:
     """An earlier try compared and began to promote: the rest of that is done, each part only where it is not."""
     context.progress("compared before, going on with the takeover")
+    SeedRecord(original_database(context), context.site).take()
     with session(original_database(context)) as old, session(new_database(context)) as new:
         promoted = takeover.promote(old, new, new_database(context), schemas(context.configuration))
         with session(context.host(context.configuration.new.database.replica)) as replica:
@@ -174,5 +175,10 @@ def let_go(context: Context) -> None:
     """End what `make_ready` keeps open, when the window goes back instead."""
     ready: takeover.Takeover | None = context.connections.ready.pop(READY, None)
     if ready is not None:
-        with contextlib.suppress(ConnectionFailed):
-            ready.close()
+        _end(ready)
+
+
+def _end(ready: takeover.Takeover) -> None:
+    """A server that is gone keeps nothing from ending; an account that could not be dropped is, by the next seed or its undo."""
+    with contextlib.suppress(ParallelBuildError):
+        ready.close()
