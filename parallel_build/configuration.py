@@ -16,6 +16,7 @@ from pathlib import Path, PosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,6 +34,16 @@ from parallel_build.machines.commands import PROJECT
 from parallel_build.secret import Secret
 from parallel_build.versions import CloudStackVersion
 
+USER_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")
+# What ssh is told to connect to: never a word that it would take for an option.
+SSH_DESTINATION = re.compile(r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,253}$")
+HOST_KEY = re.compile(r"^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}( [^\n\r]*)?$")
+PACKAGE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,100}$")
+TEMPLATE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,254}$")
+CHECKSUM = re.compile(r"^(\{(MD5|SHA-?1|SHA-?224|SHA-?256|SHA-?384|SHA-?512)\})?[0-9A-Fa-f]{32,128}$")
+URL = re.compile(r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+@,=-]*)?$")
+PRINTABLE = re.compile(r"^[\x21-\x7e]+$")
+LONGEST_DURATION = timedelta(days=3650)
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
 # cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
 SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
@@ -46,14 +57,32 @@ def parse_duration(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
     if isinstance(value, int | float):
-        return timedelta(seconds=value)
+        return _limited(0, 0, 0, value)
     if isinstance(value, str) and not value.startswith("P"):  # ISO 8601, as a dumped configuration has it, is pydantic's
-        match = DURATION.match(value.strip())
+        match = DURATION.fullmatch(value.strip())
         if not match or not any(match.groups()):
             raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return _limited(days, hours, minutes, seconds)
     return value
+
+
+def _limited(days: int, hours: int, minutes: int, seconds: float) -> timedelta:
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not 0 < total <= LONGEST_DURATION.total_seconds():
+        raise ValueError(f"a duration is longer than nothing and at most {LONGEST_DURATION.days}d")
+    return timedelta(seconds=total)
+
+
+def parse_address(value: str) -> str:
+    """An IP address that one machine can have."""
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("an address is an IPv4 or IPv6 address such as 192.0.2.10") from None
+    if found.is_unspecified or found.is_loopback or found.is_multicast or "%" in value or str(found) == "255.255.255.255":
+        raise ValueError(f"{value} is not the address of a machine that others reach; write one such as 192.0.2.10")
+    return str(found)
 
 
 class WrittenPath(PosixPath):
@@ -71,6 +100,8 @@ def expand_path(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
     text = value.written or str(value) if isinstance(value, WrittenPath) else str(value)
+    if not text or not text.isprintable():
+        raise ValueError("a path is not empty and has no control characters")
     expanded = os.path.expandvars(text)
     if "${" in expanded and info.context != STORED:
         raise ValueError(f"{text} names an environment variable that is not set")
@@ -89,6 +120,10 @@ def write_path(path: Path) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
+
+
+PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
+IpAddress = Annotated[str, AfterValidator(parse_address)]
 
 
 class Phase(StrEnum):
@@ -110,6 +145,17 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, validate_default=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_coerced(cls, value: object, info: ValidationInfo) -> object:
+        """A number in quotes, or a truth value for a number, is a slip, not a number."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if wanted in (int, int | None) and isinstance(value, bool | str):
+            raise ValueError(f"{value!r} is not a number; write it without quotes")
+        if wanted is bool and value is not None and not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false; write one of them without quotes")
+        return value
+
 
 class Ssh(Model):
     """How servers are reached. The user's own `~/.ssh/config` counts (jump hosts, agent) unless `configFile` names another.
@@ -123,7 +169,7 @@ class Ssh(Model):
         connect_timeout: time limit of one connection attempt.
     """
 
-    user: str = "root"
+    user: Annotated[str, Field(pattern=USER_NAME.pattern)] = "root"
     identity_file: LocalPath | None = None
     public_key_file: LocalPath | None = None
     config_file: LocalPath | None = None
@@ -153,17 +199,35 @@ class Server(Model):
     @field_validator("name")
     @classmethod
     def _host_name(cls, value: str) -> str:
-        if not HOST_NAME.match(value):
+        if not HOST_NAME.fullmatch(value):
             raise ValueError("a server's name is a lower-case host name of letters, digits and hyphens")
         return value
 
     @field_validator("address")
     @classmethod
     def _address(cls, value: str) -> str:
-        try:
-            return str(ipaddress.ip_address(value))
-        except ValueError:
-            raise ValueError("an address is an IPv4 or IPv6 address such as 192.0.2.10") from None
+        return parse_address(value)
+
+    @field_validator("ssh_host")
+    @classmethod
+    def _destination(cls, value: str | None) -> str | None:
+        if value is not None and not SSH_DESTINATION.fullmatch(value):
+            raise ValueError("what ssh connects to is a name or an address")
+        return value
+
+    @field_validator("ssh_user")
+    @classmethod
+    def _user(cls, value: str | None) -> str | None:
+        if value is not None and not USER_NAME.fullmatch(value):
+            raise ValueError("an account's name has letters, digits, _ . and -")
+        return value
+
+    @field_validator("host_key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        if value is not None and not HOST_KEY.fullmatch(value):
+            raise ValueError("a host key is one line such as `ssh-ed25519 AAAA...`, as ssh-keyscan prints it without the name")
+        return value
 
 
 class OriginalManagement(Server):
@@ -204,8 +268,9 @@ class Api(Model):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
-        if not re.match(r"^https?://[^\s/]+(/\S*)?$", value):
-            raise ValueError("an API url looks like http://192.0.2.10:8080/client/api")
+        port = re.search(r":([0-9]{1,5})(/|$)", value.partition("://")[2].rpartition("]")[2])
+        if not URL.fullmatch(value) or (port and not 0 < int(port[1]) < 65536):
+            raise ValueError("an API url looks like http://192.0.2.10:8080/client/api, without user, query and fragment")
         return value
 
 
@@ -238,7 +303,7 @@ class VspherePlace(Model):
     @field_validator("data_mount")
     @classmethod
     def _mount(cls, value: str) -> str:
-        if not re.match(r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$", value):
+        if not re.fullmatch(r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$", value):
             raise ValueError("a mount point is an absolute path such as /var/lib/mysql")
         return value
 
@@ -275,15 +340,15 @@ class NewDatabase(Model):
     replica: NewMachine
     port: int = Field(default=3306, ge=1, le=65535)
     buffer_pool: int | None = Field(default=None, ge=64)
-    packages: list[str] = Field(default_factory=lambda: ["mariadb-server"])
+    packages: list[PackageName] = Field(default_factory=lambda: ["mariadb-server"])
 
 
 class Network(Model):
     """The management network that new machines get a fixed address on."""
 
     prefix: int = Field(default=24, ge=8, le=128)
-    gateway: str | None = None
-    dns: list[str] = Field(default_factory=list)
+    gateway: IpAddress | None = None
+    dns: list[IpAddress] = Field(default_factory=list)
 
 
 class Packages(Model):
@@ -298,8 +363,15 @@ class Packages(Model):
 
     repository: str | None = None
     key: str | None = None
-    names: list[str] = Field(default_factory=lambda: ["cloudstack-management"])
-    usage_names: list[str] = Field(default_factory=lambda: ["cloudstack-usage"])
+    names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-management"], min_length=1)
+    usage_names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-usage"])
+
+    @field_validator("repository")
+    @classmethod
+    def _line(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isprintable() or not re.fullmatch(r"^deb (\[[^\]]*\] )?\S+ \S.*", value)):
+            raise ValueError("a repository is one line such as `deb https://example.org/apt jammy 4.22`")
+        return value
 
 
 class New(Model):
@@ -318,6 +390,13 @@ class New(Model):
     packages: Packages = Field(default_factory=Packages)
     load_balancer: str | None = None
     usage_on: str | None = None
+
+    @field_validator("load_balancer")
+    @classmethod
+    def _balancer(cls, value: str | None) -> str | None:
+        if value is None or HOST_NAME.fullmatch(value):
+            return value
+        return parse_address(value)
 
 
 class LibvirtPlatform(Model):
@@ -406,7 +485,7 @@ class VspherePlatform(Model):
     @field_validator("server")
     @classmethod
     def _server(cls, value: str) -> str:
-        if not re.match(r"^[A-Za-z0-9.\[\]:_-]+$", value):
+        if not re.fullmatch(r"^[A-Za-z0-9.\[\]:_-]+$", value):
             raise ValueError("write vCenter's name or address without https:// and path, such as vcenter.example.com")
         return value
 
@@ -455,6 +534,27 @@ class Template(Model):
     checksum: str | None = None
     arch: Literal["x86_64", "aarch64"] | None = "x86_64"
 
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not TEMPLATE_NAME.fullmatch(value):
+            raise ValueError("a template's name has letters, digits, . _ - and spaces, as the target version looks it up")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _template_url(cls, value: str) -> str:
+        if not URL.fullmatch(value):
+            raise ValueError("a template's url is http or https, without user, query and fragment")
+        return value
+
+    @field_validator("checksum")
+    @classmethod
+    def _checksum(cls, value: str | None) -> str | None:
+        if value is not None and not CHECKSUM.fullmatch(value):
+            raise ValueError("a checksum is {SHA-512} and hexadecimal digits, or a bare MD5")
+        return value
+
 
 class UserAccess(Model):
     """How users are kept out during the window.
@@ -475,9 +575,11 @@ class UserAccess(Model):
     def _complete(self) -> UserAccess:
         for network in self.administrators:
             try:
-                ipaddress.ip_network(network)
+                found = ipaddress.ip_network(network)
             except ValueError:
                 raise ValueError(f"administrators: {network!r} is not a network such as 192.0.2.0/24") from None
+            if found.prefixlen == 0:
+                raise ValueError(f"administrators: {network} is everybody; name the networks that keep access")
         if self.method == "command" and not (self.close and self.open):
             raise ValueError("method command needs both close and open, each a list of words")
         if self.method != "command" and not self.administrators:
@@ -670,7 +772,7 @@ class Secrets(Model):
     @field_validator("cloud_password", "replication_password", "management_key", "database_key")
     @classmethod
     def _shell_safe(cls, value: Secret | None) -> Secret | None:
-        if value is not None and not SHELL_SAFE_SECRET.match(value.reveal()):
+        if value is not None and not SHELL_SAFE_SECRET.fullmatch(value.reveal()):
             raise ValueError("this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -")
         return value
 
@@ -679,6 +781,8 @@ class Secrets(Model):
     def _not_empty(cls, value: Secret) -> Secret:
         if not value:
             raise ValueError("this secret is empty")
+        if not PRINTABLE.fullmatch(value.reveal()):
+            raise ValueError("this secret has spaces, line ends or other characters that no API key has")
         return value
 
     def all(self) -> list[Secret]:
@@ -761,6 +865,8 @@ class StackConfiguration(Model):
                 other = seen_addresses[server.address]
                 yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own"
             seen_addresses.setdefault(server.address, server.name)
+        if self.new.load_balancer in {server.address for server, _ in sides}:
+            yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if not self.new.version > self.original.version:

@@ -69,7 +69,7 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
     Raises:
         ConfigurationError: the file, its secrets or its values can't be used; every finding at once.
     """
-    if not STACK_NAME.match(stack):
+    if not STACK_NAME.fullmatch(stack):
         raise ConfigurationError(f"{stack!r} is no name of a stack", "", f"give it as `pulumi stack ls` shows it; {UNCHANGED}")
     project = _yaml(PROJECT / "Pulumi.yaml")
     short = stack.rpartition("/")[2]

@@ -21,7 +21,7 @@ class CloudStackVersion:
     __slots__ = ("numbers",)
 
     def __init__(self, text: str) -> None:
-        match = re.match(r"^(\d+(?:\.\d+){1,3})(?:-[A-Za-z0-9.]+)?$", text)
+        match = re.fullmatch(r"^(\d+(?:\.\d+){1,3})(?:-[A-Za-z0-9.]+)?$", text)
         if not match:
             raise ValueError(f"{text!r} is not a CloudStack version such as 4.22.1.0")
         numbers = [int(part) for part in match[1].split(".")]
