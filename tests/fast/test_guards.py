@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +169,11 @@ def test_all_failures_are_told_together() -> None:
 def test_a_clock_that_was_read_slowly_is_not_called_wrong() -> None:
     slow = replace(GOOD_OLD, clocks={"oldms1": Clock(1.5, 0.9)})
     assert guards.failures(site(), slow, GOOD_NEW) == []
+
+
+def test_documentation_names_guards_that_exist() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs/guards.md").read_text()
+    named = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
+    known = {guard.__name__ for guard in guards.GUARDS}
+    assert named <= known
+    assert len(known - named) <= 3, f"not in docs/guards.md: {sorted(known - named)}"
