@@ -28,6 +28,7 @@ from parallel_build.forensics import FORENSICS
 from parallel_build.steps import deadline
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import OpenSession, new_database, store, tolerated
+from parallel_build.window_record import read_host_clock
 
 
 class ManagementStart:
@@ -82,6 +83,9 @@ class ManagementStart:
             return False
         if facts.get("touched") is not None:
             return bool(facts["touched"])
+        if facts.get("boot") and facts["boot"] != read_host_clock(self.host).boot:
+            # It lost its power: the last lines of its log may be lost, the database server on another machine keeps what they were about.
+            return True
         with contextlib.ExitStack() as stack:
             watch = self._watch(OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*facts["mark"])), upgrade=True)
             watch.read(self.context.progress)
@@ -140,9 +144,10 @@ class ManagementStart:
         deadline.commit(self.context)
         follower = LogFollower.now(self.host)
         mark = [follower.mark.inode, follower.mark.offset]
+        boot = read_host_clock(self.host).boot
         # On record before the start: whoever comes next must know that the schema may have been touched.
         self.records.remember(FORENSICS, kept=None)  # what was kept of an earlier start says nothing of this one
-        self.records.remember(self.record, mark=mark, good=None, touched=None, failed=None, began=time.time())
+        self.records.remember(self.record, mark=mark, good=None, touched=None, failed=None, boot=boot, began=time.time())
         self.context.intend("start", server=self.machine.name, log_mark=mark)
         self.services.release(MANAGEMENT, enable=False)
         self.services.start(MANAGEMENT)

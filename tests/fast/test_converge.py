@@ -15,13 +15,17 @@ from parallel_build import forensics
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
+from parallel_build.database import copying
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
-from parallel_build.steps import converge, hypervisor_steps, original_management
+from parallel_build.steps import converge, database_transfer, hypervisor_steps, management_start, original_management
 from parallel_build.steps.base import Context
+from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
+from parallel_build.steps.management_start import ManagementStart
 from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.window_record import HostClock
 from tests.fast.sites import SECRETS, site
 
 
@@ -277,3 +281,58 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
             OriginalManagement()._rows(cloud.context)
     else:
         assert OriginalManagement()._rows(cloud.context) == rows
+
+
+@pytest.mark.parametrize(("boot", "touched"), [("one", False), ("two", True)])
+def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str, touched: bool
+) -> None:
+    """Its log may lack the lines that would say so."""
+
+    class Reading:
+        touched = False
+
+    class Watch:
+        reading = Reading()
+
+        def read(self, progress: Any) -> None:
+            """The log says nothing."""
+
+    monkeypatch.setattr(management_start, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(management_start, "read_host_clock", lambda host: HostClock(boot, 1.0, 1.0))
+    monkeypatch.setattr(ManagementStart, "_watch", lambda self, database, follower, *, upgrade: Watch())
+    cloud = Cloud(tmp_path)
+    cloud.facts["FirstManagement"] = {"mark": [1, 2], "boot": "one", "touched": None, "good": None}
+    start = ManagementStart(cloud.context, cloud.context.configuration.new.management[0], "FirstManagement", upgrade=True)
+    assert start.touched() is touched
+
+
+def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A window that has brought the databases over; what is emptied is noted."""
+    emptied: list[str] = []
+    monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(copying, "empty", lambda host, names: emptied.extend(names))
+    cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
+    return emptied
+
+
+def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path)
+    cloud.ready = {}  # type: ignore[attr-defined]
+    emptied = copied(cloud, monkeypatch)
+    DatabaseTransfer().revert(cloud.context)
+    assert emptied == []
+    assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that goes on now copies again"
+    DatabaseTransfer().empty(cloud.context)
+    assert emptied == ["cloud", "cloud_usage"]
+    DatabaseTransfer().empty(cloud.context)
+    assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
+
+
+def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path)
+    cloud.ready = {}  # type: ignore[attr-defined]
+    emptied = copied(cloud, monkeypatch)
+    monkeypatch.setattr(database_transfer, "transfer", lambda context: {"emptied": list(emptied)})
+    DatabaseTransfer().revert(cloud.context)
+    assert DatabaseTransfer().apply(cloud.context) == {"emptied": ["cloud", "cloud_usage"]}
