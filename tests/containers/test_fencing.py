@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -72,6 +74,21 @@ def assert_down(lab: LabRunner, machines: dict[str, tuple[str, ...]]) -> None:
         assert not [line for line in listening.splitlines() if line.rpartition(":")[2] in ("8080", "8250", "9090", "3306")]
 
 
+def assert_kept(lab: LabRunner) -> None:
+    """What an investigation needs was kept, for the operator only, before the new databases were emptied."""
+    (folder,) = (lab.folder / "runs" / "lab" / "forensics").iterdir()
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    kept = {path.name: gzip.decompress(path.read_bytes()).decode() for path in folder.iterdir()}
+    assert "4.22.1.0" in kept["newms1-management-server.log.gz"]
+    assert "newms2-cloudstack-management.journal.gz" in kept
+    state = json.loads(kept["newdb1-state.json.gz"])
+    assert {"4.20.3.0", "4.22.1.0"} <= {row["version"] for row in state["cloud.version"]}
+    assert len(state["tables"]) > 300
+    assert {row["service_ip"] for row in state["cloud.mshost"]} >= {"10.91.0.41", "10.91.0.42"}
+    tables = lab.sql("newdb1", 'SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("cloud", "cloud_usage")')
+    assert tables == "0"
+
+
 def test_the_side_that_was_left_stays_down_over_reboots_and_the_one_that_serves_comes_back(original_serving: LabRunner) -> None:
     lab = original_serving
     tell("switch")
@@ -96,6 +113,7 @@ def test_the_side_that_was_left_stays_down_over_reboots_and_the_one_that_serves_
     namespace.inside(place.namespace, lambda: container.power_on(place.original, "oldms2"))
     lab.run("back")
     eventually("both servers of the original to serve", lambda: {server["version"] for server in lab.status()["original"]} == {"4.20.3.0"})
+    assert_kept(lab)
     tell("reboot of the new management servers, which were left")
     reboot(lab, NEW)
     assert_down(lab, NEW)
