@@ -19,6 +19,7 @@ MODULES: tuple[str, ...] = (
     "switch",
     "back",
     "recover",
+    "report",
 )  # fmt: skip
 
 

@@ -1,0 +1,135 @@
+"""What `recover` says of each broken run: which side serves, what is half done, one command forward and one back - or why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_build import recovery
+from parallel_build.cloudstack.services import MANAGEMENT, UnitState
+from parallel_build.evidence import RunFolder
+from parallel_build.facts.situation import Database, Management, Situation, unfinished
+from parallel_build.stack_state import StackState
+from parallel_build.window_record import WindowRecord
+
+UP = UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)
+FENCED = UnitState(MANAGEMENT, known=True, active=False, enabled=False, masked=True)
+OPEN = WindowRecord("prod", "me", opened="2026-01-01T00:00:00+00:00", holder="ann@here")
+ALL_DONE = dict.fromkeys(recovery.ORDER, "done")
+
+
+def management(name: str, unit: UnitState | None, **more: Any) -> Management:
+    return Management(name, unit=unit, answers=unit is UP, **more)
+
+
+def situation(old: UnitState | None, new: UnitState | None, **more: Any) -> Situation:
+    base = Situation(
+        "prod",
+        "switched",
+        StackState(found="file"),
+        original=[management("oldms1", old)],
+        new=[management("newms1", new)],
+        original_database=Database("olddb1", unit=UP, answers=True, versions=["4.20.3.0 Complete"]),
+        new_database=Database("newdb1", unit=UP, answers=True),
+    )
+    return replace(base, **more)
+
+
+def state(**steps: str) -> StackState:
+    return StackState(steps={name.replace("_", "-"): status for name, status in steps.items()}, found="file")
+
+
+CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
+    "nothing was begun": (
+        situation(UP, FENCED), "original", "(opens the window)", "", ["No window was ever opened"],
+    ),
+    "stopped in the middle": (
+        situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=600.0, state=state(window="done", original_management="partial: oldms2 is gone")),
+        "neither", "goes on where it stopped", "nothing is lost",
+        ["half done: original-management: partial: oldms2 is gone", "Until the deadline: 0:10:00"],
+    ),
+    "the deadline has passed": (
+        situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=-5.0, state=state(window="done")),
+        "neither", "window.deadline LONGER", "nothing is lost", ["The deadline has passed"],
+    ),
+    "switched": (
+        situation(FENCED, UP, record=replace(OPEN, switched="2026-01-01T01:00:00+00:00"), mine=True, state=StackState(steps=ALL_DONE)),
+        "new", "", "what users changed since the switch is lost", ["switched to at 2026-01-01T01:00:00"],
+    ),
+    "switched, not finished": (
+        situation(FENCED, UP, record=replace(OPEN, switched="x"), mine=True, state=state(window="done", first_management="done")),
+        "new", "goes on where it stopped", "lost", [],
+    ),
+    "both run": (
+        situation(UP, UP, record=OPEN, mine=True, state=state(window="done")),
+        "both", "goes on", "the original serves again", ["BOTH sides run"],
+    ),
+    "the state is gone": (
+        situation(FENCED, FENCED, record=OPEN, mine=True, state=StackState(problem="there is no state of stack prod in /x")),
+        "neither", "goes on", "back prod --without-pulumi", ["there is no state of stack prod"],
+    ),
+    "the engine died before it wrote the window down": (
+        situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
+        "original", "goes on", "back prod --without-pulumi", ["cut off: creating window"],
+    ),
+    "another stack holds it": (
+        situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
+        "neither", "", "only with the stack and state that hold the window", ["It is not held by this stack", "the state and the stack file of stack other"],
+    ),
+    "retired": (
+        situation(FENCED, UP, record=replace(OPEN, switched="x", retired="y"), mine=True, state=StackState(steps=ALL_DONE)),
+        "new", "", "refused: the stack is retired", ["Retired y"],
+    ),
+    "a lock was left": (
+        situation(FENCED, FENCED, record=OPEN, mine=True, state=replace(state(window="done"), locks=["ann@here, process 7, since then"])),
+        "neither", "goes on", "nothing is lost", ["locked by ann@here, process 7", "pulumi cancel --stack prod"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str) -> None:
+    found, serving, forward, back, words = CASES[name]
+    explained = recovery.explain(found)
+    assert explained.serving == serving
+    assert (forward in explained.forward) and bool(forward) == bool(explained.forward)
+    assert (back in explained.back) and bool(back) == bool(explained.back)
+    for word in words:
+        assert word in explained.text()
+
+
+def test_servers_that_can_not_be_asked_are_named_and_not_taken_for_down() -> None:
+    gone = Management("oldms1", problem="oldms1 can't be reached over SSH")
+    found = replace(situation(None, None), original=[gone], new=[replace(gone, name="newms1")])
+    explained = recovery.explain(found)
+    assert explained.serving == "unknown"
+    assert "bring oldms1 back, or make sure that it is powered off" in explained.text()
+    answering = recovery.explain(replace(found, new=[replace(gone, name="newms1", answers=True)]))
+    assert answering.serving == "new"
+    assert "its API ANSWERS" in answering.text()
+
+
+def test_a_record_that_can_not_be_read_is_said() -> None:
+    assert "record can't be read: olddb1 is gone" in recovery.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
+
+
+def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, "prod", [])
+    run.record("begin", step="Window", operation="apply")
+    run.record("end", step="Window", operation="apply", outcome="done", seconds=1)
+    assert unfinished(run) == {}
+    run.record("begin", step="FirstManagement", operation="apply")
+    run.record("intent", step="FirstManagement", action="start")
+    found = unfinished(run)
+    assert (found["step"], found["intent"]) == ("FirstManagement", "start")
+    text = recovery.explain(situation(FENCED, FENCED, running=found)).text()
+    assert "FirstManagement (apply) began" in text and "it was about to: start" in text
+
+
+def test_the_order_is_the_components() -> None:
+    from components.cutover import ORDER
+
+    assert tuple(label for label, _ in ORDER) == recovery.ORDER

@@ -1,0 +1,59 @@
+"""The page of a run: every operation is on it, drawn and in words, and nothing secret or foreign is in it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+from parallel_build import report
+from parallel_build.secret import Secret
+
+
+def entry(minute: int, kind: str, step: str, **more: Any) -> dict[str, Any]:
+    return {
+        "time": f"2026-01-01T{minute // 60:02d}:{minute % 60:02d}:00.000+00:00",
+        "operator": "me@here",
+        "kind": kind,
+        "step": step,
+        **more,
+    }
+
+
+JOURNAL = [
+    entry(0, "begin", "Window", operation="apply"),
+    entry(1, "end", "Window", operation="apply", outcome="done", seconds=60),
+    entry(1, "begin", "FirstManagement", operation="apply"),
+    entry(2, "intent", "FirstManagement", action="start"),
+    entry(5, "end", "FirstManagement", operation="apply", outcome="the start failed <b>hard</b> with s3cr3t&key", seconds=240),
+    entry(90, "begin", "Window", operation="undo"),
+]
+
+
+def test_runs_are_parted_by_a_long_pause_newest_first() -> None:
+    groups = report.runs(report.operations(JOURNAL))
+    assert [[operation.step for operation in group] for group in groups] == [["Window"], ["Window", "FirstManagement"]]
+    assert groups[0][0].outcome == report.OPEN
+    assert groups[1][1].intents[0][1] == "start"
+
+
+def test_drawing_is_well_formed_and_to_scale() -> None:
+    group = report.runs(report.operations(JOURNAL))[1]
+    root = ElementTree.fromstring(report.drawing(group))  # noqa: S314 - our own drawing
+    window, first = root.findall("rect")
+    assert float(first.get("width", 0)) / float(window.get("width", 1)) == 4.0
+    assert float(first.get("x", 0)) > float(window.get("x", 0))
+    assert (window.get("class"), first.get("class")) == ("done", "failed")
+    assert len([line for line in root.findall("line") if line.get("class") == "intent"]) == 1
+
+
+def test_page_escapes_and_masks() -> None:
+    text = report.page("prod", "a to b", JOURNAL, {"Window": {"note": "s3cr3t&key"}}, "log s3cr3t&key", [Secret("s3cr3t&key")])
+    assert "s3cr3t" not in text
+    assert text.count("[secret]") >= 3
+    assert "<b>hard" not in text and "&lt;b&gt;hard" in text
+    assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+    assert "FirstManagement" in text and "never ended" in text
+
+
+def test_page_of_nothing_says_so() -> None:
+    assert "Nothing has been done yet" in report.page("prod", "", [], {}, "", [])
