@@ -1,6 +1,6 @@
-"""Runs the parts of the tests, two lanes at a time, and tells how long each took; `scripts/test` calls it.
+"""Runs the parts of the tests, two at a time, and tells how long each took; `scripts/test` calls it.
 
-A lane is a sequence of parts; lanes run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
+Two run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,37 +27,36 @@ class Part:
 
     Attributes:
         name: as it is written behind `scripts/test`.
-        lane: parts of one lane run one after the other.
         tests: arguments of pytest; empty for a part that is no pytest run.
         commands: what is run instead.
         purpose: what `scripts/setup` has to make ready for it, beyond the tests' own packages.
     """
 
     name: str
-    lane: int
     tests: Sequence[str] = ()
     commands: Sequence[Sequence[str]] = ()
     purpose: str | None = "lab"
 
 
-def _containers(name: str, lane: int, *files: str, timeout: int = 1500) -> Part:
-    return Part(name, lane, ("-v", "-s", "-m", "containers", "--timeout", str(timeout), *(f"tests/containers/{file}" for file in files)))
+def _containers(name: str, *files: str, timeout: int = 1500) -> Part:
+    return Part(name, ("-v", "-s", "-m", "containers", "--timeout", str(timeout), *(f"tests/containers/test_{file}.py" for file in files)))
 
 
+# The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
-    Part("lint", 1, commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)), purpose=None),
-    Part("fast", 1, ("-q", "tests/fast", "tests/contract"), purpose=None),
-    Part("libvirt", 1, ("-v", "-s", "-m", "libvirt", "--timeout", "2700", "tests"), purpose="lab"),
-    Part("vsphere", 1, ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
-    _containers("steps", 2, "test_built_steps.py", "test_prepared_steps.py"),
-    _containers("path", 2, "test_main_job.py"),
-    _containers("replicate", 2, "test_replicate_path.py"),
-    _containers("chaos", 2, "test_chaos.py", timeout=3600),
-    _containers("fencing", 2, "test_fencing.py", "test_planted_secrets.py"),
-    _containers("real", 2, "test_recorded_cloud.py"),
-    _containers("existing", 2, "test_existing.py", "test_existing_main_job.py", "test_data_disk.py", timeout=1700),
-    _containers("lab", 2, "test_lab_commands.py", "test_lab_machines.py"),
-    Part("databases", 2, ("-v", "-s", "-m", "databases", "--timeout", "1500", "tests")),
+    Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "2700", "tests")),
+    _containers("path", "lab_commands", "main_job", "commands", "fencing", "planted_secrets"),
+    _containers("chaos", "chaos", timeout=3600),
+    Part("databases", ("-v", "-s", "-m", "databases", "--timeout", "1500", "tests")),
+    _containers("existing", "existing", "existing_main_job", "data_disk", timeout=1700),
+    Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
+    _containers("steps", "built_steps", "prepared_steps"),
+    _containers("replicate", "replicate_path"),
+    _containers("rehearsal", "rehearsal"),
+    _containers("real", "recorded_cloud"),
+    _containers("machines", "lab_machines"),
+    Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
+    Part("lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)), purpose=None),
 )
 NAMES = tuple(part.name for part in PARTS)
 
@@ -89,7 +88,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the named parts, all without names; 0 when all passed."""
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {' '.join(NAMES)}; all without any")
-    parser.add_argument("--one-lane", action="store_true", help="one part after the other")
+    parser.add_argument("--at-once", type=int, choices=range(1, 5), default=2, help="parts that run side by side (default: 2)")
     parser.add_argument("--purposes", action="store_true", help="only print what scripts/setup has to make ready")
     given = parser.parse_args(words)
     unknown = [name for name in given.parts if name not in NAMES]
@@ -99,16 +98,9 @@ def main(words: list[str] | None = None) -> int:
     if given.purposes:
         print(*sorted({"test", *(part.purpose for part in chosen if part.purpose)}))
         return 0
-    lanes: dict[int, list[Part]] = {}
-    for part in chosen:
-        lanes.setdefault(0 if given.one_lane else part.lane, []).append(part)
     began = time.monotonic()
-    outcomes: list[Outcome] = []
-    threads = [threading.Thread(target=_lane, args=(lane, outcomes), daemon=True) for lane in lanes.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(given.at_once) as workers:
+        outcomes = list(workers.map(_told, chosen))
     for outcome in outcomes:
         print(f"== {outcome.line()}")
     print(f"== all: {time.monotonic() - began:.0f} s")
@@ -117,11 +109,10 @@ def main(words: list[str] | None = None) -> int:
     return 0 if all(outcome.good for outcome in outcomes) else 1
 
 
-def _lane(parts: Sequence[Part], outcomes: list[Outcome]) -> None:
-    for part in parts:
-        outcome = _run(part)
-        outcomes.append(outcome)
-        print(f"== {outcome.line()}", flush=True)
+def _told(part: Part) -> Outcome:
+    outcome = _run(part)
+    print(f"== {outcome.line()}", flush=True)
+    return outcome
 
 
 def _run(part: Part) -> Outcome:
@@ -143,7 +134,7 @@ def _run(part: Part) -> Outcome:
 def _stream(name: str, command: Sequence[str]) -> int:
     """Run a command, each of its lines with the part's name before it."""
     print(f"== {name}: {' '.join(command[1:])}", flush=True)
-    # A lab of its own for each part: lanes must not meet.
+    # A lab of its own for each part: two must not meet.
     environment = {**os.environ, "CUTOVER_TEST_LAB": f"test-{name}", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command,

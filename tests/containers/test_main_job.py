@@ -109,21 +109,61 @@ def test_switch_and_back(original_serving: LabRunner) -> None:
     assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
 
 
-def test_schema_upgrade_that_fails_is_resumed_with_a_fresh_copy(original_serving: LabRunner) -> None:
-    lab = original_serving
-    lab.run("fault", "newms1", "fail_step", "4.22.1.0")
-    tell("switch, whose schema upgrade fails at its third step")
+def failing_switch(lab: LabRunner, *words: str) -> str:
+    """A switch that must fail with these words; what it printed."""
     failed = lab.run("switch", check=False)
     assert failed.returncode != 0
-    assert "a statement of the schema upgrade failed" in failed.stdout
-    state = lab.run("pulumi", "stack", "export").stdout
-    first = next(r for r in json.loads(state)["deployment"]["resources"] if r["type"] == "cutover:index:FirstManagement")
-    assert first["outputs"]["status"].startswith("partial")
-    assert lab.sql("newdb1", 'SELECT COUNT(*) FROM cloud.version WHERE version = "4.22.1.0" AND step = "Complete"') == "0"
-    lab.run("shell", "newms1", "rm -f /etc/cloudstack/standin.json")
-    tell("the cause is removed, switch again")
-    again = lab.run("switch")
-    assert "importing it again" in again.stdout
+    for each in words:
+        assert each in failed.stdout, each
+    return failed.stdout
+
+
+def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_again(original_serving: LabRunner) -> None:
+    lab = original_serving
+    upgraded = 'SELECT COUNT(*) FROM cloud.version WHERE version = "4.22.1.0" AND step = "Complete"'
+    forget = "rm -f /etc/cloudstack/standin.json"
+
+    lab.run("fault", "newms1", "fail_step", "4.22.1.0")
+    tell("switch, whose schema upgrade fails at its third step")
+    failing_switch(lab, "a statement of the schema upgrade failed")
+    state = json.loads(lab.run("pulumi", "stack", "export").stdout)
+    first = next(r for r in state["deployment"]["resources"] if r["type"] == "cutover:index:FirstManagement")
+    assert first["outputs"]["status"].startswith("partial"), "the state knows"
+    assert lab.sql("newdb1", upgraded) == "0"
+
+    lab.run("shell", "newms1", forget)
+    lab.run("fault", "newms1", "views_seconds", "20")
+    lab.run("shell", "newms1",
+            "(n=$(grep -c 'Executing VIEW scripts' /var/log/cloudstack/management/management-server.log); for i in $(seq 900); do "
+            "[ $(grep -c 'Executing VIEW scripts' /var/log/cloudstack/management/management-server.log) -gt $n ] && "
+            "sleep 2 && systemctl kill -s KILL cloudstack-management && break; sleep 0.2; done) >/dev/null 2>&1 &")  # fmt: skip
+    tell("the cause is removed, switch again; killed in the views")
+    failing_switch(lab, "importing it again")
+    assert lab.sql("newdb1", upgraded) == "1", "every version step is complete, only the views are not"
+    lab.run("shell", "newms1", f"{forget}; systemctl start cloudstack-management")
+    deadline = time.monotonic() + 60
+    probe = "curl -s -o /dev/null -w %{http_code} localhost:8080/client/api?command=x"
+    while "401" not in lab.run("shell", "newms1", probe, check=False).stdout:
+        assert time.monotonic() < deadline, "started by hand, the server looks healthy after some seconds"
+
+    lab.run("fault", "newms1", "fail_modules", '["backup", "quota"]')
+    tell("a start by hand looks healthy; switch again, with two modules failing behind a 401")
+    failing_switch(lab, "importing it again", "modules failed to start")
+    lab.run("shell", "newms1", forget)
+
+    # What a configuration management of the house may do to the file just before the start.
+    house = "/etc/systemd/system/cloudstack-management.service.d/house.conf"
+    lab.run("shell", "newms1", f"mkdir -p $(dirname {house}) && printf '[Service]\\nExecStartPre=+/bin/sed -i "
+            "s/^cluster.node.IP=.*/cluster.node.IP=127.0.1.1/ /etc/cloudstack/management/db.properties\\n' "
+            f"> {house} && systemctl daemon-reload")  # fmt: skip
+    try:
+        tell("modules mended, switch again, with a node address that is not the server's")
+        failing_switch(lab, "importing it again", "cluster.node.IP is not an address of this server")
+        assert lab.sql("newdb1", upgraded) == "1", "the schema was upgraded first"
+    finally:
+        lab.run("shell", "newms1", f"rm -f {house}; systemctl daemon-reload")
+    tell("the address is right, switch again")
+    assert "importing it again" in lab.run("switch").stdout
     assert_new_serves(lab)
 
 
@@ -137,61 +177,6 @@ def test_failed_switch_is_rolled_back_by_destroy_and_built_again(original_servin
     assert_original_serves(lab)
     tell("up again")
     lab.run("up", "--hosts", "containers")
-
-
-def test_start_killed_in_the_views_looks_good_and_is_not(original_serving: LabRunner) -> None:
-    lab = original_serving
-    lab.run("fault", "newms1", "views_seconds", "20")
-    lab.run("shell", "newms1",
-            "(for i in $(seq 600); do grep -q 'Executing VIEW scripts' /var/log/cloudstack/management/management-server.log && "
-            "sleep 2 && systemctl kill -s KILL cloudstack-management && break; sleep 0.2; done) >/dev/null 2>&1 &")  # fmt: skip
-    tell("switch, killed in the views")
-    failed = lab.run("switch", check=False)
-    assert failed.returncode != 0, "the server died during its first start"
-    lab.run("shell", "newms1", "rm -f /etc/cloudstack/standin.json; systemctl start cloudstack-management")
-    deadline = time.monotonic() + 60
-    while (
-        "401"
-        not in lab.run("shell", "newms1", "curl -s -o /dev/null -w %{http_code} localhost:8080/client/api?command=x", check=False).stdout
-    ):
-        assert time.monotonic() < deadline, "started by hand, the server looks healthy after some seconds"
-    tell("a start by hand looks healthy; switch again")
-    again = lab.run("switch")
-    assert "importing it again" in again.stdout
-    assert_new_serves(lab)
-
-
-def test_modules_that_failed_behind_a_401_are_seen(original_serving: LabRunner) -> None:
-    lab = original_serving
-    lab.run("fault", "newms1", "fail_modules", '["backup", "quota"]')
-    tell("switch, with two modules failing")
-    failed = lab.run("switch", check=False)
-    assert failed.returncode != 0
-    assert "modules failed to start" in failed.stdout
-    lab.run("shell", "newms1", "rm -f /etc/cloudstack/standin.json")
-    tell("modules mended, switch again")
-    lab.run("switch")
-    assert_new_serves(lab)
-
-
-def test_wrong_node_address_is_seen_after_the_upgrade(original_serving: LabRunner) -> None:
-    lab = original_serving
-    # What a configuration management of the house may do to the file just before the start.
-    lab.run("shell", "newms1", "mkdir -p /etc/systemd/system/cloudstack-management.service.d && printf '[Service]\\nExecStartPre=+/bin/sed -i "
-            "s/^cluster.node.IP=.*/cluster.node.IP=127.0.1.1/ /etc/cloudstack/management/db.properties\\n' "
-            "> /etc/systemd/system/cloudstack-management.service.d/house.conf && systemctl daemon-reload")  # fmt: skip
-    try:
-        tell("switch, with a node address that is not the server's")
-        failed = lab.run("switch", check=False)
-        assert failed.returncode != 0
-        assert "cluster.node.IP is not an address of this server" in failed.stdout
-        assert lab.sql("newdb1", 'SELECT step FROM cloud.version WHERE version = "4.22.1.0"') == "Complete", "the schema was upgraded first"
-    finally:
-        lab.run("shell", "newms1", "rm -r /etc/systemd/system/cloudstack-management.service.d/house.conf; systemctl daemon-reload")
-    tell("the address is right, switch again")
-    again = lab.run("switch")
-    assert "importing it again" in again.stdout
-    assert_new_serves(lab)
 
 
 def test_retired_stack_names_the_original_no_more_and_does_not_go_back(original_serving: LabRunner) -> None:
