@@ -4,7 +4,8 @@ Two machines with MariaDB of their own (systemd-nspawn), joined by a bridge; the
 Fairness: the same data, the same two servers with the same settings (binary log on, every commit flushed, as the servers come), the same
 accounts made beforehand, an empty new server with nothing left to write at each start; and no method is done before what it wrote is on the
 disk: the time of a `sync` of the new server's data is part of each. What each method leaves is compared with the original in full, outside
-of its time. Peak memory is that of the programs involved on both machines and of this program, without the database servers themselves.
+of its time. Peak memory is that of the programs involved on both machines and of this program, without the database servers
+themselves. `CPU s` is what both database servers used: on a machine that others use too, compare that first.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Bench:
                 highest = max(highest, _own_memory())
             peaks.append(highest - own)
 
-        load = os.getloadavg()[0]
+        load, cpu = os.getloadavg()[0], self.server_cpu()
         watchers = []
         for host in (self.source, self.target):
             host.run(["touch", "/run/bench-watch"], timeout=30)
@@ -124,10 +125,18 @@ class Bench:
             for thread in watchers:
                 thread.join()
         result.setdefault("seconds", round(time.monotonic() - started, 3))
+        result["server_cpu"] = round(self.server_cpu() - cpu, 2)
         result["peak_mib"] = round(sum(peaks) / 1024)
         result["load"] = [round(load, 1), round(os.getloadavg()[0], 1)]
         self.say(f"  {name}: {result['seconds']} s, {result['peak_mib']} MiB (load {load:.1f})")
         return result
+
+    def server_cpu(self) -> float:
+        """CPU seconds that both database servers have used; unlike time, they hardly depend on what else the machine does."""
+        words = 'sed "s/.*) //" /proc/"$(pidof mariadbd)"/stat'
+        fields = [host.run(["sh", "-c", words], timeout=30).stdout.split() for host in (self.source, self.target)]
+        # user and system time, fields 14 and 15 of the line [proc(5)]; the first that is left here is field 3
+        return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
     def article(self) -> dict[str, Any]:
         """The page's own sequence: a dump into a file, the file copied, the file imported."""
@@ -285,7 +294,7 @@ def _own_memory() -> int:
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """The results as a text table: seconds, the ratio to the article's sequence, and for what reads all rows its speed."""
-    lines = [f"{'method':34} {'GB':>6} {'seconds':>9} {'ratio':>7} {'GB/s':>7} {'peak MiB':>9}  {'left':12}"]
+    lines = [f"{'method':34} {'GB':>6} {'seconds':>9} {'ratio':>7} {'GB/s':>7} {'CPU s':>7} {'peak MiB':>9}  {'left':12}"]
     for run in runs:
         article = run.get(ARTICLE, {}).get("seconds")
         for name in (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM):
@@ -295,7 +304,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
                 left = {True: "equal", False: "DIFFERENT"}.get(found.get("equal", ""), "")
                 lines.append(
                     f"{name:34} {run['bytes'] / 1e9:6.2f} {found['seconds']:9.2f} {ratio:>7} {found.get('gb_per_second', ''):>7} "
-                    f"{found['peak_mib']:9}  {left}"
+                    f"{found['server_cpu']:7.1f} {found['peak_mib']:9}  {left}"
                 )
     return "\n".join(lines)
 

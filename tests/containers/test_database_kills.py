@@ -154,7 +154,9 @@ def _tool(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> N
 
 
 def _worker(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> None:
+    """The copy's program, or in later phases the reader of the original's log."""
     scene.target.run(["systemctl", "kill", "--signal=KILL", leftovers.UNIT], timeout=30, ok=None)
+    scene.target.run(["pkill", "-KILL", "-f", f"{changes.FOLDER}/read.py"], timeout=30, ok=None)
 
 
 def _sessions(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> None:
