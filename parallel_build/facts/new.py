@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from parallel_build.cloudstack.properties import DB_PROPERTIES, parse
 from parallel_build.cloudstack.services import AGENT, MANAGEMENT, PORTS, USAGE, Services, UnitState
@@ -10,12 +12,12 @@ from parallel_build.configuration import NewMachine
 from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import find_socket, session
-from parallel_build.errors import ParallelBuildError
 from parallel_build.facts import replication, seed
 from parallel_build.facts.database_server import sessions_of
 from parallel_build.facts.original import Clock, own_addresses, read_clock
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.facts.seed import SeedFacts
+from parallel_build.facts.together import together
 from parallel_build.site import Site
 
 # Debian's and Red Hat's word for the installed version; nothing where it is not installed.
@@ -84,46 +86,47 @@ class NewFacts:
 def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts:
     """Read everything; what can't be asked becomes a problem."""
     facts = NewFacts()
-    source = connections.host(site.configuration.new.database.source)
-    try:
-        with session(source) as database:
-            for schema in schemas:
-                there = database.value("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", [schema])
-                count = database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [schema])
-                facts.tables[schema] = int(count) if there else -1
-            for row in database.rows(
-                "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on', 'lower_case_table_names')"
-            ):
-                facts.variables[row["Variable_name"]] = str(row["Value"])
-            facts.server = identify(database)
-            facts.database_users = sessions_of(database, "cloud")
-            facts.accounts.extend(str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user"))
-        free = source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]], timeout=30).stdout.split()[-1]
-        facts.free_bytes = int(free)
-    except ParallelBuildError as error:
-        facts.problems.append(str(error))
-    try:
-        with session(connections.host(site.configuration.new.database.replica)) as database:
-            facts.replica_fault = _replica_fault(site, replication.status(database))
-    except ParallelBuildError as error:
-        facts.problems.append(str(error))
+    questions: list[Callable[[], None]] = [lambda: _source(site, connections, schemas, facts), lambda: _replica(site, connections, facts)]
     if site.configuration.transfer.method == "replicate":
-        try:
-            facts.seed = seed.gather(site, connections)
-        except ParallelBuildError as error:
-            facts.problems.append(str(error))
-    for machine in site.configuration.new_machines():
-        try:
-            facts.clocks[machine.name] = read_clock(connections.host(machine))
-            facts.addresses[machine.name] = own_addresses(connections.host(machine))
-        except ParallelBuildError as error:
-            facts.problems.append(str(error))
-    for machine in site.configuration.new.management:
-        try:
-            facts.management.append(_management(site, connections.host(machine), machine))
-        except ParallelBuildError as error:
-            facts.problems.append(str(error))
+        questions.append(lambda: _seed(site, connections, facts))
+    questions += [partial(_machine, connections, machine, facts) for machine in site.configuration.new_machines()]
+    together(questions, facts.problems)
+    facts.management = together(
+        [partial(_management, site, connections.host(machine), machine) for machine in site.configuration.new.management], facts.problems
+    )
     return facts
+
+
+def _source(site: Site, connections: Connections, schemas: list[str], facts: NewFacts) -> None:
+    source = connections.host(site.configuration.new.database.source)
+    with session(source) as database:
+        for schema in schemas:
+            there = database.value("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", [schema])
+            count = database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [schema])
+            facts.tables[schema] = int(count) if there else -1
+        for row in database.rows(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on', 'lower_case_table_names')"
+        ):
+            facts.variables[row["Variable_name"]] = str(row["Value"])
+        facts.server = identify(database)
+        facts.database_users = sessions_of(database, "cloud")
+        facts.accounts.extend(str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user"))
+    facts.free_bytes = int(source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]], timeout=30).stdout.split()[-1])
+
+
+def _replica(site: Site, connections: Connections, facts: NewFacts) -> None:
+    with session(connections.host(site.configuration.new.database.replica)) as database:
+        facts.replica_fault = _replica_fault(site, replication.status(database))
+
+
+def _seed(site: Site, connections: Connections, facts: NewFacts) -> None:
+    facts.seed = seed.gather(site, connections)
+
+
+def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> None:
+    host = connections.host(machine)
+    facts.clocks[machine.name] = read_clock(host)
+    facts.addresses[machine.name] = own_addresses(host)
 
 
 def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:

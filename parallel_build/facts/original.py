@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import Session, session
-from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError
+from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.facts.together import together
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
 from parallel_build.site import Site
 
@@ -21,6 +25,8 @@ VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "Upl
 
 
 LONG = 60  # seconds
+PER_SERVER = ("clocks", "addresses", "learnt")
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,39 +97,46 @@ class OriginalFacts:
 
 def gather(site: Site, connections: Connections) -> OriginalFacts:
     """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
-    original = site.configuration.original
-    found: dict[str, Any] = {}
     problems: list[str] = []
-    try:
-        with session(connections.host(original.database.source)) as database:
-            found.update(_from_database(database))
-            found.update(_as_server(database))
-            if site.configuration.rehearsal.enabled:
-                found["rehearsal"] = RehearsalStore(database.host, site).last()
-            try:
-                prove(database_key(site, connections.host(original.management[0])), database)
-            except GuardFailed as error:
-                found["key_problem"] = str(error)
-    except ParallelBuildError as error:
-        problems.append(str(error))
-    try:
-        cloud = Cloud.original(site)
-        found["hosts"] = cloud.list("listHosts", type="Routing")
-        found["system_vms"] = cloud.list("listSystemVms")
-        names = {template.name for template in site.configuration.templates}
-        found["templates"] = [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)]
-    except ParallelBuildError as error:
-        problems.append(str(error))
-    clocks, addresses, learnt = {}, {}, {}
-    for server in site.configuration.original_servers():
+    whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site)]
+    each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.original_servers()]
+    found: Facts = {}
+    for answer in together([*whole, *each], problems):
+        for name, value in answer.items():
+            # Of each server its own entry: clocks, addresses, what its agent has learnt.
+            found[name] = {**found.get(name, {}), **value} if isinstance(value, dict) and name in PER_SERVER else value
+    return OriginalFacts(**found, problems=problems)
+
+
+def _database(site: Site, connections: Connections) -> Facts:
+    original = site.configuration.original
+    with session(connections.host(original.database.source)) as database:
+        found = {**_from_database(database), **_as_server(database)}
+        if site.configuration.rehearsal.enabled:
+            found["rehearsal"] = RehearsalStore(database.host, site).last()
         try:
-            clocks[server.name] = read_clock(connections.host(server))
-            addresses[server.name] = own_addresses(connections.host(server))
-            if server in site.configuration.original.hypervisors:
-                learnt[server.name] = agents.learnt(connections.host(server))
-        except ParallelBuildError as error:
-            problems.append(str(error))
-    return OriginalFacts(**found, clocks=clocks, addresses=addresses, learnt=learnt, problems=problems)
+            prove(database_key(site, connections.host(original.management[0])), database)
+        except GuardFailed as error:
+            found["key_problem"] = str(error)
+    return found
+
+
+def _cloud(site: Site) -> Facts:
+    cloud = Cloud.original(site)
+    names = {template.name for template in site.configuration.templates}
+    return {
+        "hosts": cloud.list("listHosts", type="Routing"),
+        "system_vms": cloud.list("listSystemVms"),
+        "templates": [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)],
+    }
+
+
+def _server(site: Site, connections: Connections, server: Server) -> Facts:
+    host = connections.host(server)
+    found: Facts = {"clocks": {server.name: read_clock(host)}, "addresses": {server.name: own_addresses(host)}}
+    if server in site.configuration.original.hypervisors:
+        found["learnt"] = {server.name: agents.learnt(host)}
+    return found
 
 
 def own_addresses(host: Host) -> list[str]:

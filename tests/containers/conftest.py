@@ -67,6 +67,9 @@ def lab() -> Iterator[LabRunner]:
     """A lab with containers as new machines, in phase `prepared`. Tests leave it as they found it."""
     # Another name lets two test runs work on one computer.
     runner = LabRunner(os.environ.get("CUTOVER_TEST_LAB", "test"))
+    if os.environ.get("CUTOVER_TEST_LAB_KEEP"):  # While a test is written: a lab that is up already, and stays.
+        yield runner
+        return
     runner.run("down")
     try:
         up = runner.run("up", "--hosts", "containers", timeout=UP_LIMIT)
