@@ -33,6 +33,7 @@ OWN_ROW = (
     "VALUES (UUID(), 'KVM', 'default', 'Our own appliance', 10001)"
 )
 FIX = """-- reason: our own guest OS has an id that 4.22 gives to another one; ours moves away with all that names it
+SET SESSION foreign_key_checks = 0;
 UPDATE guest_os SET id = 20001 WHERE id = 10001 AND is_user_defined = 1;
 UPDATE guest_os_hypervisor SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 UPDATE vm_template SET guest_os_id = 20001 WHERE guest_os_id = 10001;
