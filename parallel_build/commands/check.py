@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from parallel_build import guards
 from parallel_build.cancel import CancelToken
 from parallel_build.commands import DONE, FAILED
 from parallel_build.connection import Connections
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
 from parallel_build.stack_file import Reading, read_stack
 from parallel_build.steps.common import schemas
+from parallel_build.window_record import WindowStore
 
 NAME = "check"
 HELP = "ask every guard on both sides, now; all that fail are told together. Changes nothing."
@@ -38,12 +40,15 @@ def run(given: argparse.Namespace) -> int:
         )
     connections = Connections(reading.site, CancelToken())
     try:
+        opened = _window(reading, connections)
         old = original_facts.gather(reading.site, connections)
         fresh = new_facts.gather(reading.site, connections, schemas(reading.site.configuration)) if both else new_facts.NewFacts()
     finally:
         connections.close()
     asked = guards.GUARDS if both else guards.original.GUARDS
     failed = guards.failures(reading.site, old, fresh, asked)
+    if opened:
+        print(f"a window is open since {opened}: the guards are for before it. `recover` tells where it stands.")
     if failed:
         print(f"{len(failed)} of {len(asked)} guards do not hold:")
         for error in failed:
@@ -51,6 +56,15 @@ def run(given: argparse.Namespace) -> int:
         return FAILED
     print(f"{len(asked)} guards hold" + ("" if both else "; the new side was not asked"))
     return DONE
+
+
+def _window(reading: Reading, connections: Connections) -> str:
+    """Since when a window is open; "" when none is, or nobody can say (which the guards then do)."""
+    with contextlib.suppress(ParallelBuildError):
+        record = WindowStore(connections.host(reading.site.configuration.original.database.source), reading.site).read()
+        if record is not None and not record.closed:
+            return record.opened or ""
+    return ""
 
 
 def _unaskable(reading: Reading) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parallel_build.configuration import Phase, load, load_secrets
 from parallel_build.errors import ConfigurationError
+from parallel_build.machines.commands import PROJECT
 from parallel_build.site import Site
+from provider.relevance import for_undo
 from tests.fast.sites import SECRETS, site, values
 
 
@@ -87,3 +90,30 @@ def test_missing_secret_is_named() -> None:
 def test_phases_are_in_order() -> None:
     assert Phase.SWITCHED.reached(Phase.PREPARED)
     assert not Phase.BUILT.reached(Phase.PREPARED)
+
+
+def test_paths_are_kept_as_they_are_written_and_each_operator_has_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("CLOUD_KEYS", "/media/ann")
+    written = site(ssh={"identityFile": "~/.ssh/id", "knownHosts": "${CLOUD_KEYS}/known"}, runs="runs")
+    assert written.configuration.ssh.identity_file == Path("/home/ann/.ssh/id")
+    text = written.to_json()
+    assert "/home/ann" not in text and "/media/ann" not in text
+    monkeypatch.setenv("HOME", "/home/bob")
+    monkeypatch.delenv("CLOUD_KEYS")
+    elsewhere = Site.from_json(text).configuration
+    assert elsewhere.ssh.identity_file == Path("/home/bob/.ssh/id")
+    assert str(elsewhere.ssh.known_hosts).endswith("${CLOUD_KEYS}/known"), "what an undo may not need is no error"
+    assert elsewhere.runs == PROJECT / "runs"
+    assert Site.from_json(text).to_json() == text
+
+
+def test_an_undo_takes_paths_and_limits_from_who_does_it_and_no_hold_point_of_the_past() -> None:
+    stored = site(window={"stopBefore": "Acceptance"}, ssh={"identityFile": "/old"})
+    assert for_undo(stored, None).configuration.window.stop_before is None
+    going_on = site(window={"stopBefore": "SystemVms"}, ssh={"identityFile": "/mine"})
+    assert for_undo(stored, going_on).configuration.window.stop_before == "SystemVms"
+    going_back = site(phase="prepared", window={"stopBefore": "SystemVms"}, ssh={"identityFile": "/mine"})
+    found = for_undo(stored, going_back).configuration
+    assert found.window.stop_before is None
+    assert found.ssh.identity_file == Path("/mine")
