@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.steps import converge
@@ -54,5 +55,10 @@ class Acceptance(SwitchedStep):
 
         All its servers at once: the undos of the steps that started them would do it one after the other, and the original waits for each.
         """
-        UserAccess().close_on_new(context)
-        converge.fence_new_side(context, insist=False)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            both = [
+                pool.submit(UserAccess().close_on_new, context),
+                pool.submit(converge.fence_new_side, context, insist=False),
+            ]
+        for each in both:
+            each.result()

@@ -45,8 +45,10 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
 def _fence(context: Context, machine: NewMachine, insist: bool) -> None:
     try:
         services = Services(context.host(machine))
-        for unit in (USAGE, MANAGEMENT):
-            if services.stop_and_fence(unit):
+        with ThreadPoolExecutor(max_workers=2) as pool:  # each is masked before it is stopped: neither brings the other back
+            fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
+        for unit, changed in fenced:
+            if changed.result():
                 context.progress(f"fenced {unit} on {machine.name}")
     except (ConnectionFailed, CommandFailed) as error:
         if insist:

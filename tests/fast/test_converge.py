@@ -164,7 +164,7 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
     monkeypatch.setattr(converge, "http_status", lambda address: 401)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
         converge.fence_new_side(cloud.context)
-    assert cloud.machines["newms1"].started == ["-cloudstack-usage", "-cloudstack-management"]
+    assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
     converge.fence_new_side(cloud.context, insist=False)
     assert any("newms2 can't be fenced yet" in line for line in cloud.told)
 
