@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 from parallel_build import recovery
 from parallel_build.cancel import CancelToken
@@ -22,6 +23,7 @@ HELP = "explain where a broken run stands, which side serves, and which command 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The stack."""
     parser.add_argument("stack")
+    parser.add_argument("--json", action="store_true", help="as JSON: serving, findings, servers, forward, back, first")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -34,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     finally:
         connections.close()
     explanation = recovery.explain(found)
-    print(explanation.text())
+    print(json.dumps(asdict(explanation), indent=1) if given.json else explanation.text())
     return DONE if explanation.serving in ("original", "new") else FAILED
 
 

@@ -31,8 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Configure, drive, and on a failure do as told."""
     reading = read_stack(given.stack, config_file=given.config_file)
-    phase = reading.site.configuration.phase
-    if phase is Phase.RETIRED:
+    if reading.site.configuration.phase is Phase.RETIRED:
         raise GuardFailed(f"stack {given.stack} is retired", "its switch is long over", "nothing is left to switch")
     driver = Driver(given.stack, given.config_file)
     driver.configure(Phase.SWITCHED, given.stop_before)
@@ -46,8 +45,8 @@ def run(given: argparse.Namespace) -> int:
     except UpFailed as error:
         print(f"error: {error}")
         if not _begun(given):
-            # Nothing of the window is there: the stack file says again what is.
-            driver.configure(phase if phase is not Phase.SWITCHED else Phase.PREPARED)
+            # Nothing of the window is there: the stack file must not say that it is.
+            driver.configure(Phase.PREPARED)
             print("the window was not opened, nothing was changed; the original serves")
             return FAILED
         if given.on_failure == "stop":

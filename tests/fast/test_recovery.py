@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from parallel_build import recovery
 from parallel_build.cloudstack.services import MANAGEMENT, UnitState
 from parallel_build.evidence import RunFolder
 from parallel_build.facts.situation import Database, Management, Situation, unfinished
+from parallel_build.machines.commands import PROJECT
 from parallel_build.stack_state import StackState
 from parallel_build.window_record import WindowRecord
 
@@ -133,3 +135,9 @@ def test_the_order_is_the_components() -> None:
     from components.cutover import ORDER
 
     assert tuple(label for label, _ in ORDER) == recovery.ORDER
+
+
+def test_the_script_is_the_command() -> None:
+    done = subprocess.run([str(PROJECT / "scripts/recover"), "no such stack"], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is no name of a stack" in done.stderr
