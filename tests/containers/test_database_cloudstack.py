@@ -44,7 +44,7 @@ TRANSACTION = (
     "VALUES ('VM.START', 2, NOW(), 1, {n}, 'number')",
     "UPDATE cloud.host SET last_ping = last_ping + 1, update_count = update_count + 1 ORDER BY id LIMIT 1",
     "INSERT INTO cloud.async_job (user_id, account_id, job_cmd, job_status, related, created) VALUES (2, 2, 'number', {n}, '', NOW())",
-    "DELETE FROM cloud.async_job WHERE job_cmd = 'number' AND job_status < {n} - 20",
+    "DELETE FROM cloud.async_job WHERE job_cmd = 'number' AND job_status <= {n} - 20",
     "UPDATE cloud.user_statistics SET current_bytes_sent = current_bytes_sent + 1500",
     "INSERT INTO cloud.op_lock (`key`, mac, ip, thread) VALUES ('number {n}', '02:00:00:00:00:01', '10.91.0.11', 'Job-Executor')",
     "DELETE FROM cloud.op_lock WHERE `key` = 'number {n}'",
