@@ -17,20 +17,16 @@ from components.resources import (
     Rehearsal,
     StepResource,
     SystemVmTemplate,
-    is_registered,
 )
 from components.stack import Stack
 from parallel_build.configuration import Phase
 from parallel_build.steps.rehearsal import parameters
 
-# Checks that an installation may come without.
-OPTIONAL_CHECKS: dict[str, type[StepResource]] = {"health-check": HealthCheck, "parity": Parity}
-
 
 class Preparation(pulumi.ComponentResource):
     """`cutover:components:Preparation`.
 
-    Children: `HealthCheck` and `Parity` where the installation has them; after them, side by side, a `SystemVmTemplate` for each of
+    Children: `HealthCheck`, and `Parity` where the configuration names what to compare with; after them, side by side, a `SystemVmTemplate` for each of
     `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
     `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks every guard of the window.
 
@@ -55,9 +51,9 @@ class Preparation(pulumi.ComponentResource):
         def after(resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, depends_on=list(resources))
 
-        checks: list[StepResource] = [
-            check(label, stack, opts=after(built)) for label, check in OPTIONAL_CHECKS.items() if is_registered(check.STEP)
-        ]
+        checks: list[StepResource] = [HealthCheck("health-check", stack, opts=after(built))]
+        if configuration.parity is not None:
+            checks.append(Parity("parity", stack, opts=after(built)))
         ready = [*built, *checks]
         work: list[StepResource] = [
             SystemVmTemplate(

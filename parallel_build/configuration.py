@@ -672,6 +672,28 @@ class Agents(Model):
     timeout: Duration = timedelta(minutes=15)
 
 
+class Health(Model):
+    """What the health check of the original lets pass.
+
+    Attributes:
+        accepted: names of rules whose findings are told but do not end the step (docs/health.md lists the rules).
+    """
+
+    accepted: list[str] = Field(default_factory=list)
+
+
+class Parity(Model):
+    """What this cloud is compared with before the upgrade that was rehearsed there is done here.
+
+    Attributes:
+        against: facts of the cloud that was rehearsed on: a file that `python -m parallel_build facts` wrote (relative to the project), or a stack's name.
+        fail_at: the least rank of a difference that fails the step; `never` only tells.
+    """
+
+    against: str = Field(min_length=1)
+    fail_at: Literal["high", "medium", "low", "never"] = "high"
+
+
 class Acceptance(Model):
     """Functional tests run on the new servers before users are let in: commands on this machine that must end with exit code 0."""
 
@@ -802,6 +824,8 @@ class StackConfiguration(Model):
     templates: list[Template] = Field(default_factory=list)
     agents: Agents = Field(default_factory=Agents)
     hypervisor_steps: list[HypervisorCommand] = Field(default_factory=list)
+    health: Health = Field(default_factory=Health)
+    parity: Parity | None = None
     window: Window
     acceptance: Acceptance = Field(default_factory=Acceptance)
     rehearsal: Rehearsal = Field(default_factory=Rehearsal)

@@ -57,11 +57,17 @@ class RunFolder:
 
     def keep(self, step: str, evidence: dict[str, Any]) -> None:
         """Keep a step's evidence as `evidence/<step>.json`, replaced whole."""
-        text = mask(json.dumps(evidence, indent=1, sort_keys=True, default=str), self._secrets)
-        path = self.path / "evidence" / f"{step}.json"
+        text = json.dumps(evidence, indent=1, sort_keys=True, default=str)
+        self._replace(self.path / "evidence" / f"{step}.json", text + "\n")
+
+    def keep_text(self, name: str, text: str) -> None:
+        """Keep a report for readers as `evidence/<name>.txt`, replaced whole."""
+        self._replace(self.path / "evidence" / f"{name}.txt", text)
+
+    def _replace(self, path: Path, text: str) -> None:
         temporary = path.with_suffix(".new")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text + "\n")
+            file.write(mask(text, self._secrets))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

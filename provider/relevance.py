@@ -11,7 +11,7 @@ from parallel_build.site import Site
 
 # Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
 # The rehearsal's step has what it depends on among its parameters.
-IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "rehearsal")
+IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "transfer": ("threads", "bytesPerSecond", "renew"),

@@ -15,6 +15,9 @@ DONE, FAILED, UNUSABLE, DIFFERENT = 0, 1, 2, 3
 # One line a command, in the order of an upgrade.
 MODULES: tuple[str, ...] = (
     "check",
+    "health",
+    "facts",
+    "parity",
     "rehearse",
     "switch",
     "back",

@@ -1,0 +1,145 @@
+"""The facts that the health check judges, read once: original's database, servers and API. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from parallel_build.cloudstack.keys import database_key
+from parallel_build.connection import Connections
+from parallel_build.database.session import session
+from parallel_build.errors import GuardFailed, ParallelBuildError
+from parallel_build.facts import original as original_facts
+from parallel_build.facts import replication
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.health import certificates, queries, servers, target_scripts
+from parallel_build.health.certificates import Certificate
+from parallel_build.health.servers import ServerFacts
+from parallel_build.health.target_scripts import GuestOsInsert
+from parallel_build.secret import Secret
+from parallel_build.site import Site
+
+T = TypeVar("T")
+Row = dict[str, Any]
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class HealthFacts:
+    """Everything the rules look at.
+
+    Attributes:
+        site: the stack.
+        old: what the window's guards look at as well.
+        tables: result of each query of `queries.QUERIES` by its name; a query that this version's schema does not allow is missing.
+        servers: facts of each of the original's servers by name.
+        replica: the replica's channel; None when there is no replica or it has none.
+        replica_problem: why the replica could not be asked, or "".
+        certificates: all that were found.
+        inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
+            scripts can't be read.
+        when: the moment of reading, UTC.
+        problems: what could not be read.
+    """
+
+    site: Site
+    old: OriginalFacts
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    servers: dict[str, ServerFacts] = field(default_factory=dict)
+    replica: ReplicaStatus | None = None
+    replica_problem: str = ""
+    certificates: list[Certificate] = field(default_factory=list)
+    inserts: list[GuestOsInsert] | None = None
+    when: datetime = field(default_factory=lambda: datetime.now(UTC))
+    problems: list[str] = field(default_factory=list)
+
+    def rows(self, query: str) -> list[Row]:
+        """Rows of a query; none where this version's schema does not have it."""
+        return self.tables.get(query, [])
+
+    def setting(self, name: str) -> str:
+        """A global setting's value, "" when it is not there."""
+        return next((str(row["value"] or "") for row in self.rows("settings") if row["name"] == name), "")
+
+
+def gather(site: Site, connections: Connections) -> HealthFacts:
+    """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is told at once."""
+    problems: list[str] = []
+    configuration = site.configuration
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        old = pool.submit(original_facts.gather, site, connections)
+        database = pool.submit(_guarded, problems, lambda: _database(site, connections))
+        replica = pool.submit(_replica, site, connections)
+        scripts = pool.submit(_scripts, site, connections)
+        each = {
+            server.name: pool.submit(_guarded, problems, lambda server=server: servers.read(connections.host(server)))
+            for server in configuration.original_servers()
+        }
+        agents = [
+            pool.submit(_guarded, problems, lambda host=host: certificates.of_agent(connections.host(host)))
+            for host in configuration.original.hypervisors
+            if host.kind in ("kvm", "lxc")
+        ]
+        api = pool.submit(_guarded, problems, lambda: certificates.of_api(configuration.original.api.url))
+        tables, stored = database.result() or ({}, [])
+        status, problem = replica.result()
+        found = [*stored, *(one for future in [*agents, api] for one in future.result() or [])]
+        return HealthFacts(
+            site,
+            old.result(),
+            tables,
+            {name: facts for name, future in each.items() if (facts := future.result()) is not None},
+            status,
+            problem,
+            found,
+            scripts.result(),
+            # A server that is out of reach is told once: the facts shared with the guards name it as well.
+            problems=sorted(set(problems) - set(old.result().problems)),
+        )
+
+
+def _guarded(problems: list[str], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except ParallelBuildError as error:
+        problems.append(str(error))
+        return None
+
+
+def _database(site: Site, connections: Connections) -> tuple[dict[str, list[Row]], list[Certificate]]:
+    original = site.configuration.original
+    with session(connections.host(original.database.source)) as opened:
+        tables = queries.run(opened)
+        key: Secret | None = None
+        try:
+            found = database_key(site, connections.host(original.management[0]))
+            return tables, certificates.of_database(opened, found.secret, found.encryptor)
+        except GuardFailed:  # the guard on the key says it
+            return tables, certificates.of_database(opened, key)
+
+
+def _replica(site: Site, connections: Connections) -> tuple[ReplicaStatus | None, str]:
+    server = site.configuration.original.database.replica
+    if server is None:
+        return None, ""
+    try:
+        with session(connections.host(server)) as opened:
+            return replication.status(opened), ""
+    except ParallelBuildError as error:
+        return None, str(error)
+
+
+def _scripts(site: Site, connections: Connections) -> list[GuestOsInsert] | None:
+    """From the first new server that has the target's packages; they are there from phase `built` on."""
+    for machine in site.configuration.new.management:
+        try:
+            found = target_scripts.read(connections.host(machine), site.configuration.original.version, site.configuration.new.version)
+        except ParallelBuildError:  # a new server that is not there yet is no illness of the original
+            continue
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,71 @@
+"""The questions put to the original's database. Each is short, reads only, and is left out where the schema of this version does not have its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallel_build.database.session import Session
+from parallel_build.errors import StepFailed
+
+Row = dict[str, Any]
+API_JOBS = "job_dispatcher = 'ApiAsyncJobDispatcher'"  # pseudo jobs of the server itself stay open for ever [seen in a real 4.20 database]
+RECENT = "UTC_TIMESTAMP() - INTERVAL 1 DAY"
+VM_MOVING = "state IN ('Starting', 'Stopping', 'Migrating', 'Restoring')"
+VOLUME_MOVING = (
+    "state NOT IN ('Ready', 'Allocated', 'Destroy', 'Expunged', 'Expunging', 'UploadError', 'UploadAbandoned', 'NotUploaded', 'Destroyed')"
+)
+ENGINES = "ENGINE IS NOT NULL AND ENGINE <> 'InnoDB'"
+OURS = "TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
+
+QUERIES: dict[str, str] = {
+    "servers": "SELECT name, service_ip, state, version, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
+    "FROM cloud.mshost WHERE removed IS NULL",
+    "hosts": "SELECT h.name, h.type, h.status, h.resource_state, h.version, h.hypervisor_type, h.hypervisor_version, h.private_ip_address "
+    "AS address, h.arch, c.managed_state FROM cloud.host h LEFT JOIN cloud.cluster c ON c.id = h.cluster_id WHERE h.removed IS NULL",
+    "clusters": "SELECT c.name, c.hypervisor_type, c.arch, z.name AS zone FROM cloud.cluster c "
+    "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
+    "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent FROM cloud.vm_instance v "
+    "LEFT JOIN cloud.host h ON h.name = v.instance_name AND h.removed IS NULL "
+    "WHERE v.removed IS NULL AND v.type IN ('SecondaryStorageVm', 'ConsoleProxy')",
+    "routers": "SELECT v.instance_name AS name, v.state, r.template_version, r.redundant_state, r.is_redundant_router AS redundant "
+    "FROM cloud.domain_router r JOIN cloud.vm_instance v ON v.id = r.id WHERE v.removed IS NULL",
+    "router_checks": "SELECT v.instance_name AS name, c.check_name FROM cloud.router_health_check c "
+    "JOIN cloud.vm_instance v ON v.id = c.router_id WHERE v.removed IS NULL AND CAST(c.check_result AS CHAR) IN ('0', 'FAILED')",
+    "networks": "SELECT name FROM cloud.networks WHERE removed IS NULL AND restart_required = 1 AND state = 'Implemented'",
+    "pools": "SELECT name, status, pool_type, used_bytes, capacity_bytes FROM cloud.storage_pool WHERE removed IS NULL",
+    "zones": "SELECT id, name FROM cloud.data_center WHERE removed IS NULL",
+    "image_stores": "SELECT name, protocol, data_center_id AS zone, scope, readonly, url FROM cloud.image_store "
+    "WHERE removed IS NULL AND role = 'Image'",
+    "capacity": "SELECT c.capacity_type AS kind, z.name AS zone, c.pod_id AS pod, SUM(c.used_capacity + c.reserved_capacity) AS used, "
+    "SUM(c.total_capacity) AS total FROM cloud.op_host_capacity c JOIN cloud.data_center z ON z.id = c.data_center_id "
+    "WHERE c.capacity_state = 'Enabled' GROUP BY c.capacity_type, z.name, c.pod_id",
+    "jobs_running": "SELECT job_cmd AS command, TIMESTAMPDIFF(SECOND, created, UTC_TIMESTAMP()) AS age FROM cloud.async_job "
+    f"WHERE job_status = 0 AND removed IS NULL AND {API_JOBS}",
+    "jobs_failed": f"SELECT job_cmd AS command, COUNT(*) AS times FROM cloud.async_job WHERE job_status = 2 AND {API_JOBS} "
+    f"AND created > {RECENT} GROUP BY job_cmd ORDER BY times DESC",
+    "alerts": "SELECT name, subject, COUNT(*) AS times, MAX(created) AS last FROM cloud.alert WHERE archived = 0 AND resolved IS NULL "
+    f"AND created > {RECENT} AND subject NOT LIKE '%%is up' GROUP BY name, subject ORDER BY last DESC LIMIT 50",
+    "vms_moving": "SELECT instance_name AS name, state, TIMESTAMPDIFF(SECOND, COALESCE(update_time, created), UTC_TIMESTAMP()) AS age "
+    f"FROM cloud.vm_instance WHERE removed IS NULL AND {VM_MOVING}",
+    "volumes_moving": "SELECT name, state, TIMESTAMPDIFF(SECOND, COALESCE(updated, created), UTC_TIMESTAMP()) AS age "
+    f"FROM cloud.volumes WHERE removed IS NULL AND {VOLUME_MOVING}",
+    "tables": "SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name, TABLE_ROWS AS row_count, DATA_LENGTH + INDEX_LENGTH AS bytes "
+    f"FROM information_schema.TABLES WHERE {OURS} AND TABLE_TYPE = 'BASE TABLE' ORDER BY bytes DESC",
+    "engines": f"SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name, ENGINE AS engine FROM information_schema.TABLES WHERE {OURS} AND {ENGINES}",
+    "settings": "SELECT name, value, default_value, category, updated FROM cloud.configuration WHERE category NOT IN ('Hidden', 'Secure')",
+    "guest_os": "SELECT id, display_name, is_user_defined FROM cloud.guest_os",
+    "guest_os_mappings": "SELECT id, hypervisor_type, hypervisor_version, guest_os_name, is_user_defined FROM cloud.guest_os_hypervisor",
+    "administrator": "SELECT username, state FROM cloud.user WHERE id = 2 AND removed IS NULL",
+    "versions": "SELECT version, step FROM cloud.version ORDER BY id",
+}
+
+
+def run(opened: Session) -> dict[str, list[Row]]:
+    """Put every question; what this version's schema refuses is left out."""
+    tables: dict[str, list[Row]] = {}
+    for name, statement in QUERIES.items():
+        try:
+            tables[name] = opened.rows(statement, ())
+        except StepFailed:
+            continue
+    return tables

@@ -1,0 +1,105 @@
+"""Rules over the original's database: contents, size, replication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parallel_build.guards import original as guards
+from parallel_build.health.facts import HealthFacts
+from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+
+MANY_ROWS = 1_000_000
+BEHIND = 60  # seconds
+# Tables that only grow, and that the upgrade's ALTERs copy [CloudStack issues 1387, 8266, 11103].
+GROWING = (
+    "cloud.event", "cloud.alert", "cloud.async_job", "cloud.usage_event", "cloud.vm_stats", "cloud.volume_stats",
+    "cloud_usage.cloud_usage", "cloud_usage.usage_event",
+)  # fmt: skip
+
+guard_rule(guards.database_key_fits)
+guard_rule(guards.no_cluster_replication)
+guard_rule(guards.binary_log_for_replication)
+
+
+@rule(Severity.BLOCKS, "CloudStack issue 6074: upgrade scripts alter cloud_usage whether or not a usage server runs")
+def usage_database_is_there(facts: HealthFacts) -> Iterator[Said]:
+    """The database cloud_usage has its tables."""
+    names = {f"{row['db']}.{row['name']}" for row in facts.rows("tables")}
+    if names and "cloud_usage.cloud_usage" not in names:
+        yield Said(
+            "the database cloud_usage has no table cloud_usage",
+            "upgrade scripts alter it also where no usage server runs, and fail half way",
+            "bring it back from a backup, or make an empty one with the scripts of the present version",
+        )
+
+
+@rule(Severity.WARNS, "transactions and consistent copies need InnoDB")
+def tables_are_transactional(facts: HealthFacts) -> Iterator[Said]:
+    """Every table is InnoDB."""
+    others = [f"{row['db']}.{row['name']} ({row['engine']})" for row in facts.rows("engines")]
+    if others:
+        yield Said(
+            f"tables are not InnoDB: {listed(others)}",
+            "a copy of them is not consistent while servers run, and replication may differ",
+            "ALTER TABLE ... ENGINE=InnoDB, or have them copied in the window (transfer.method dump)",
+        )
+
+
+@rule(Severity.NOTES, "table sizes; adminguide on event.purge.delay and usage")
+def growing_tables_are_small(facts: HealthFacts) -> Iterator[Said]:
+    """Tables that only grow are told when they are large."""
+    large = [
+        f"{row['db']}.{row['name']} ({int(row['row_count']):,} rows, {float(row['bytes']) / 1e6:.0f} MB)"
+        for row in facts.rows("tables")
+        if f"{row['db']}.{row['name']}" in GROWING and int(row["row_count"] or 0) >= MANY_ROWS
+    ]
+    if large:
+        yield Said(
+            f"tables that only grow are large: {listed(large)}",
+            "copying and altering them is a good part of the window",
+            "housekeeping in the rehearsal and before the window (event.purge.delay, removeRawUsageRecords)",
+        )
+
+
+@rule(Severity.WARNS, "accounts of the original's server")
+def definers_are_there(facts: HealthFacts) -> Iterator[Said]:
+    """Views and routines are defined by accounts that exist."""
+    missing = [definer for definer in facts.old.definers if definer not in facts.old.accounts]
+    if missing and facts.old.accounts:
+        yield Said(
+            f"views or routines are defined by accounts that do not exist: {listed(missing)}",
+            "they fail when used (ERROR 1449)",
+            "create these accounts, locked; the new side gets them so",
+        )
+
+
+@rule(Severity.WARNS, "the replica's own status")
+def replica_follows(facts: HealthFacts) -> Iterator[Said]:
+    """The original's replica follows its source."""
+    replica = facts.site.configuration.original.database.replica
+    if replica is None:
+        yield Said(
+            "the original's database has no replica",
+            "nothing stands in for its source while the window runs",
+            "none needed",
+            Severity.NOTES,
+        )
+        return
+    if facts.replica_problem:
+        yield Said(f"the replica {replica.name} can't be asked: {facts.replica_problem}", "", "see its database server")
+    elif facts.replica is None:
+        yield Said(
+            f"{replica.name} replicates from nobody",
+            "it is in the stack as the original's replica; a rollback does not count on it",
+            "set its replication up again, or take it out of original.database",
+        )
+    elif not (facts.replica.receiving and facts.replica.applying):
+        yield Said(
+            f"replication to {replica.name} stands still" + (f": {facts.replica.error}" if facts.replica.error else ""),
+            "it falls behind, and after a failure of the source what it lacks is lost",
+            "START REPLICA there after mending the cause",
+        )
+    elif (facts.replica.lag or 0) > BEHIND:
+        yield Said(
+            f"{replica.name} is {facts.replica.lag} s behind its source", "it can't keep up, or caught up only just now", "see its load"
+        )

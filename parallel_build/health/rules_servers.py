@@ -1,0 +1,109 @@
+"""Rules over the original's servers: management servers, their rows, clocks, disks, units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parallel_build.guards import original as guards
+from parallel_build.health.facts import HealthFacts
+from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+
+SCARCE = 1 << 30  # bytes free that a server of a cloud should have wherever it writes
+FULL = 100 << 20  # with less, logs and tables stop
+AT_SERVICE = ("Up", "Down")
+
+
+@rule(Severity.BLOCKS, "what can't be seen can't be judged")
+def everything_is_readable(facts: HealthFacts) -> Iterator[Said]:
+    """Every server, the database and the API can be asked."""
+    for problem in [*facts.old.problems, *facts.problems]:
+        yield Said(problem, "what can't be seen can't be judged", "make it reachable, then check again")
+
+
+guard_rule(guards.management_servers_are_known)
+guard_rule(guards.clocks_agree)
+
+
+@rule(Severity.WARNS, "cluster.heartbeat.threshold; CloudStack pull request 12140")
+def management_servers_beat(facts: HealthFacts) -> Iterator[Said]:
+    """No row of mshost says Up without a heartbeat."""
+    stale = [
+        f"{row['name']} ({row['service_ip']}), last seen {(row['age'] or 0) / 3600:.1f} h ago"
+        for row in facts.rows("servers")
+        if row["state"] == "Up" and (row["age"] or 0) >= guards.HEARTBEAT_THRESHOLD
+    ]
+    if stale:
+        yield Said(
+            f"management servers are Up in mshost but have no heartbeat: {listed(stale)}",
+            "they were killed; a new server that finds such a row in the copy ends with exit code 5 (the window puts it right there)",
+            "start them, or set their rows Down on the original if they are gone for good",
+        )
+
+
+@rule(Severity.WARNS, "stack file, original.management")
+def configured_servers_serve(facts: HealthFacts) -> Iterator[Said]:
+    """Every configured management server has a row that is Up."""
+    up = {row["service_ip"] for row in facts.rows("servers") if row["state"] == "Up" and (row["age"] or 0) < guards.HEARTBEAT_THRESHOLD}
+    if not facts.rows("servers"):
+        return
+    for server in facts.site.configuration.original.management:
+        if server.address not in up:
+            yield Said(
+                f"{server.name} ({server.address}) is in original.management but does not serve",
+                "a rollback would wait for it to answer",
+                "start it, or take it out of original.management",
+            )
+
+
+@rule(Severity.WARNS, "states of ManagementServerHost.java since 4.19")
+def no_server_is_leaving(facts: HealthFacts) -> Iterator[Said]:
+    """No management server is in maintenance or about to shut down."""
+    for row in facts.rows("servers"):
+        if row["state"] not in AT_SERVICE:
+            yield Said(
+                f"management server {row['name']} is {row['state']}",
+                "somebody takes it out of service, and it refuses new jobs",
+                "end that (cancelMaintenance or cancelShutdown), or wait for its end",
+            )
+
+
+@rule(Severity.NOTES, "CloudStack issue 8516")
+def old_rows_of_servers(facts: HealthFacts) -> Iterator[Said]:
+    """Rows of management servers that are no longer there are told."""
+    known = {server.address for server in facts.site.configuration.original.management}
+    gone = [
+        f"{row['name']} ({row['service_ip']})" for row in facts.rows("servers") if row["service_ip"] not in known and row["state"] == "Down"
+    ]
+    if gone:
+        yield Said(
+            f"mshost has rows of servers that are not in original.management: {listed(gone)}",
+            "they are Down and harm nothing; a new server with one of these addresses is told from it by its MAC address",
+            "none needed; removeManagementServer tidies them up since 4.21",
+        )
+
+
+@rule(Severity.WARNS, "units of CloudStack's packages")
+def services_are_enabled(facts: HealthFacts) -> Iterator[Said]:
+    """Services that serve also start after a reboot."""
+    for name, server in facts.servers.items():
+        for unit, (active, enabled) in server.units.items():
+            if active == "active" and enabled == "disabled":
+                yield Said(
+                    f"{unit} on {name} runs but is not enabled",
+                    "after a reboot it stays down; a rollback enables what the window stopped",
+                    f"there: systemctl enable {unit}",
+                )
+
+
+@rule(Severity.WARNS, "df on every server; a schema upgrade and logs need room")
+def disks_have_room(facts: HealthFacts) -> Iterator[Said]:
+    """Wherever CloudStack or a database server writes there is room."""
+    for name, server in facts.servers.items():
+        for each in server.file_systems:
+            if each.free < SCARCE:
+                yield Said(
+                    f"{name}: {each.mount} has {each.free / 1e6:.0f} MB free of {each.size / 1e9:.1f} GB",
+                    "CloudStack or its database writes there; a full disk stops it",
+                    "make room: old logs, dumps, binary logs",
+                    Severity.BLOCKS if each.free < FULL else None,
+                )

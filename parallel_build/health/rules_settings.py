@@ -1,0 +1,169 @@
+"""Rules over global settings and the certificates that CloudStack keeps."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from parallel_build.cloudstack.agents import SETTING, addresses
+from parallel_build.health.facts import HealthFacts
+from parallel_build.health.finding import Said, Severity, listed, rule
+
+SOON = timedelta(days=30)
+SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]
+LOCAL = ("localhost", "127.0.0.1", "127.0.1.1", "")
+
+
+def covers(networks: str, address: str) -> bool:
+    """Whether a comma separated list of networks has the address; a part that is no network counts for nothing."""
+    for part in networks.split(","):
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(part.strip(), strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+@rule(Severity.BLOCKS, "setting host; agents dial what it names")
+def host_is_no_loopback(facts: HealthFacts) -> Iterator[Said]:
+    """The setting `host` names addresses that other machines reach."""
+    if not facts.rows("settings"):
+        return
+    agents = any(row["hypervisor_type"] in ("KVM", "LXC") for row in facts.rows("hosts"))
+    bad = [each for each in addresses(facts.setting(SETTING)) or [""] if each in LOCAL]
+    if bad and agents:
+        yield Said(
+            f"the setting host is {facts.setting(SETTING) or 'empty'}",
+            "system VMs made anew would dial themselves, and agents lose their server",
+            "updateConfiguration name=host value=[the management servers' addresses]",
+        )
+
+
+@rule(Severity.WARNS, "CloudStack ConsoleProxyManagerImpl, SecondaryStorageManagerImpl: management.network.cidr")
+def management_network_holds_new_servers(facts: HealthFacts) -> Iterator[Said]:
+    """`management.network.cidr` has the new management servers."""
+    networks = facts.setting("management.network.cidr")
+    outside = [f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks, each.address)]
+    if networks and outside:
+        yield Said(
+            f"management.network.cidr is {networks}, which does not have {listed(outside)}",
+            "system VMs let only that network in and route to it by their management side",
+            "widen it, before system VMs are renewed",
+        )
+
+
+@rule(Severity.WARNS, "secstorage.allowed.internal.sites")
+def template_sites_are_allowed(facts: HealthFacts) -> Iterator[Said]:
+    """Templates with an internal address come from allowed networks."""
+    allowed = facts.setting("secstorage.allowed.internal.sites")
+    for template in facts.site.configuration.templates:
+        host = urlsplit(template.url).hostname or ""
+        try:
+            internal = ipaddress.ip_address(host).is_private
+        except ValueError:  # a name: what it resolves to is the secondary storage VM's matter
+            continue
+        if internal and not covers(allowed, host):
+            yield Said(
+                f"{host}, where template {template.name} comes from, is not in secstorage.allowed.internal.sites ({allowed or 'empty'})",
+                "the secondary storage VM has no route to internal sites that are not named there",
+                "add it there and renew the secondary storage VM, or use another url",
+            )
+
+
+@rule(Severity.WARNS, "integration.api.port: an API without authentication")
+def open_api_is_off(facts: HealthFacts) -> Iterator[Said]:
+    """The API without authentication is off."""
+    port = facts.setting("integration.api.port")
+    if port not in ("", "0") and not port.startswith("-"):
+        yield Said(
+            f"integration.api.port is {port}",
+            "everybody who reaches that port is root administrator; on the new servers too, and users-out does not close it",
+            "set it to 0, or close the port in the firewalls",
+        )
+
+
+@rule(Severity.WARNS, "ManagementServerImpl.enableAdminUser")
+def administrator_is_enabled(facts: HealthFacts) -> Iterator[Said]:
+    """The built-in administrator (user 2) is not disabled."""
+    for row in facts.rows("administrator"):
+        if str(row["state"]).lower() == "disabled":
+            yield Said(
+                f"the built-in administrator {row['username']} is disabled",
+                'every start of a management server enables it again and sets its password to "password"',
+                "enable it with a strong password of your own, or lock it instead",
+            )
+
+
+@rule(Severity.WARNS, "Upgrade41000to41100.java; adminguide on dynamic roles")
+def roles_are_dynamic(facts: HealthFacts) -> Iterator[Said]:
+    """API permissions are in the database, not in a file on the old servers."""
+    if facts.setting("dynamic.apichecker.enabled") == "false":
+        yield Said(
+            "dynamic.apichecker.enabled is false",
+            "roles are in commands.properties on the old management servers, which the new ones do not have",
+            "migrate to dynamic roles (migrate-dynamicroles.py), or carry that file over",
+        )
+
+
+@rule(Severity.NOTES, "configuration.updated: null means that the server no longer knows the setting")
+def changed_settings_are_known(facts: HealthFacts) -> Iterator[Said]:
+    """Settings that were changed but are no longer known to the present version are told."""
+    obsolete = [
+        str(row["name"])
+        for row in facts.rows("settings")
+        if row["updated"] is None and row["default_value"] is not None and row["value"] not in (None, row["default_value"])
+    ]
+    if obsolete:
+        yield Said(
+            f"changed settings that the present version does not know any more: {listed(obsolete)}",
+            "they have no effect, whatever they were meant to do",
+            "see the release notes for what took their place",
+        )
+
+
+@rule(Severity.NOTES, "endpoint.url and others that carry an address")
+def settings_name_old_servers(facts: HealthFacts) -> Iterator[Said]:
+    """Settings that name an old management server's address are told."""
+    old = [server.address for server in facts.site.configuration.original.management]
+    naming = [
+        f"{row['name']} ({row['value']})"
+        for row in facts.rows("settings")
+        if row["name"] != SETTING and any(_names(str(row["value"] or ""), address) for address in old)
+    ]
+    if naming:
+        yield Said(
+            f"settings name the old management servers: {listed(naming)}",
+            "callbacks of autoscaling, Kubernetes or single sign-on go there after the switch",
+            "change them after the switch, or use a name that moves with the service",
+        )
+
+
+def _names(value: str, address: str) -> bool:
+    before, found, after = value.partition(address)
+    return bool(found) and not before[-1:].isdigit() and not after[:1].isdigit()
+
+
+@rule(Severity.WARNS, "validity of each certificate; CloudStack RootCAProvider.java")
+def certificates_last(facts: HealthFacts) -> Iterator[Said]:
+    """No certificate ends soon."""
+    for each in facts.certificates:
+        if each.expires is None:
+            yield Said(
+                f"the certificate of {each.what} can't be read", "whether it is valid is not known", "look at it by hand", Severity.NOTES
+            )
+        elif each.expires <= facts.when:
+            yield Said(
+                f"the certificate of {each.what} ended on {each.expires:%Y-%m-%d}",
+                "whoever checks it refuses it, the new servers as well",
+                "renew it before the window (provisionCertificate, uploadCustomCertificate)",
+                Severity.BLOCKS,
+            )
+        elif each.expires - facts.when < (SOON_RENEWED if each.renewed else SOON):
+            yield Said(
+                f"the certificate of {each.what} ends on {each.expires:%Y-%m-%d}",
+                "it would end while people look for faults of the upgrade",
+                "renew it before the window (provisionCertificate, uploadCustomCertificate)",
+            )

@@ -1,0 +1,122 @@
+"""Rules over the way from the original's version to the target's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parallel_build.guards import original as guards
+from parallel_build.health.facts import HealthFacts
+from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.versions import CloudStackVersion
+
+# Version steps of the schema [CloudStack 4.22.1 DatabaseUpgradeChecker.java].
+STEPS = (
+    "4.9.1.0", "4.9.2.0", "4.9.3.0", "4.10.0.0", "4.11.0.0", "4.11.1.0", "4.11.2.0", "4.11.3.0", "4.12.0.0", "4.13.0.0", "4.13.1.0",
+    "4.14.0.0", "4.15.0.0", "4.15.1.0", "4.15.2.0", "4.16.0.0", "4.16.1.0", "4.17.0.0", "4.17.1.0", "4.17.2.0", "4.18.0.0", "4.18.1.0",
+    "4.19.0.0", "4.19.1.0", "4.20.0.0", "4.20.1.0", "4.21.0.0", "4.22.0.0", "4.22.1.0",
+)  # fmt: skip
+OLDEST = CloudStackVersion("4.9.0.0")
+REGISTERS_ITSELF = CloudStackVersion("4.16.0.0")
+ARCHITECTURES = CloudStackVersion("4.20.0.0")
+WITH_TEMPLATE = ("KVM", "XenServer", "VMware", "Hyperv", "LXC", "Ovm3")
+
+guard_rule(guards.version_is_the_configured_one)
+
+
+def path(old: CloudStackVersion, new: CloudStackVersion) -> list[str]:
+    """Schema versions that an upgrade goes through, the target's included where it has a step."""
+    return [step for step in STEPS if old < CloudStackVersion(step) <= new]
+
+
+@rule(Severity.WARNS, "facts on the chain of steps from 4.9.0 to 4.22.1.0")
+def path_is_known(facts: HealthFacts) -> Iterator[Said]:
+    """The way from the original's version to the target's is one that is known."""
+    configuration = facts.site.configuration
+    old, new = configuration.original.version, configuration.new.version
+    if old < OLDEST:
+        yield Said(f"the original is {old}", "upgrades from before 4.9 are not known to this project", "upgrade to 4.9 or later first")
+    if new > CloudStackVersion(STEPS[-1]):
+        yield Said(
+            f"the target is {new}, later than {STEPS[-1]}, the last one this project knows",
+            "its steps, its templates' names and its log lines may differ",
+            "rehearse it with more care than usual",
+        )
+
+
+@rule(Severity.WARNS, "upgrade guide: a template of the exact name for every hypervisor in use, by architecture since 4.20")
+def templates_are_configured(facts: HealthFacts) -> Iterator[Said]:
+    """The stack has a system VM template for every hypervisor and architecture in use."""
+    configuration = facts.site.configuration
+    by_arch = configuration.new.version >= ARCHITECTURES
+    used = {
+        (str(row["hypervisor_type"]), str(row.get("arch") or "x86_64") if by_arch else "")
+        for row in facts.rows("clusters")
+        if row["hypervisor_type"] in WITH_TEMPLATE
+    }
+    there = {(template.hypervisor, (template.arch or "x86_64") if by_arch else "") for template in configuration.templates}
+    for hypervisor, arch in sorted(used - there):
+        yield Said(
+            f"no system VM template is configured for {hypervisor} {arch}".rstrip() + f" ({_where(facts, hypervisor)})",
+            "without it the schema upgrade "
+            + ("tries to register one itself, over NFS" if configuration.new.version >= REGISTERS_ITSELF else "stops"),
+            "add it to the stack's `templates` under the exact name that the target looks up",
+            None if configuration.new.version >= REGISTERS_ITSELF else Severity.BLOCKS,
+        )
+
+
+def _where(facts: HealthFacts, hypervisor: str) -> str:
+    return "cluster " + listed(sorted(str(row["name"]) for row in facts.rows("clusters") if row["hypervisor_type"] == hypervisor))
+
+
+@rule(Severity.BLOCKS, "the target's own upgrade scripts; CloudStack issues 5685, 2740, 3609")
+def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
+    """No guest operating system of the operator's has a number that the target's scripts give."""
+    if facts.inserts is None:
+        yield Said(
+            "the target's upgrade scripts can't be read on the new servers",
+            "whether they collide with guest operating systems of your own shows only in the rehearsal",
+            "none needed when it passes there",
+            Severity.NOTES,
+        )
+        return
+    taken = {"guest_os": {int(row["id"]): str(row["display_name"]) for row in facts.rows("guest_os")}}
+    taken["guest_os_hypervisor"] = {int(row["id"]): str(row["guest_os_name"]) for row in facts.rows("guest_os_mappings")}
+    for insert in facts.inserts:
+        there = taken[insert.table].get(insert.number)
+        if there is not None:
+            yield Said(
+                f"row {insert.number} of cloud.{insert.table} is {there!r}; {insert.script} inserts {insert.name!r} under that number",
+                "the mappings that follow would be those of another system, unseen"
+                if insert.ignored
+                else "the schema upgrade stops with Duplicate entry, half way",
+                "a fix in fixes/ that gives your row another number (and what refers to it), rehearsed",
+                Severity.WARNS if insert.ignored else None,
+            )
+
+
+@rule(Severity.NOTES, "upgrade guide, customisation warnings; guest_os.is_user_defined")
+def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
+    """Guest operating systems that an operator added are told."""
+    own = [str(row["display_name"]) for row in facts.rows("guest_os") if row.get("is_user_defined")]
+    own += [
+        f"mapping {row['guest_os_name']} ({row['hypervisor_type']})"
+        for row in facts.rows("guest_os_mappings")
+        if row.get("is_user_defined")
+    ]
+    if own:
+        yield Said(
+            f"guest operating systems were added by hand: {listed(own)}",
+            "the upgrade guide advises to remove such mappings first; the target may bring the same under its own numbers",
+            "have them in the rehearsal; keep a list of them",
+        )
+
+
+@rule(Severity.NOTES, "CloudStack issue 13371")
+def known_faults_of_the_target(facts: HealthFacts) -> Iterator[Said]:
+    """Faults that the target release is known for are told."""
+    if facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
+        yield Said(
+            "CloudStack 4.22.1.0 has a fault in VM high availability",
+            "it was mended after that release",
+            "take a later patch release where there is one, or test high availability before users are let in",
+        )

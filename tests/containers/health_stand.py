@@ -1,0 +1,82 @@
+"""The running lab's original as the health check and parity see it: its stack read, and both run inside its network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from lab.files import Lab
+from lab.stack import STACK, environment
+from parallel_build import health
+from parallel_build.cancel import CancelToken
+from parallel_build.connection import Connections
+from parallel_build.health import Finding
+from parallel_build.machines import namespace
+from parallel_build.site import Site
+from parallel_build.stack_file import read_site
+from tests.containers.conftest import LabRunner
+
+T = TypeVar("T")
+
+
+class Stand:
+    """A lab that is up.
+
+    Args:
+        runner: its commands.
+    """
+
+    def __init__(self, runner: LabRunner) -> None:
+        self.runner, self.lab = runner, Lab(runner.name)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(self.lab).items():
+                patch.setenv(name, value)
+            self.site: Site = read_site(STACK, config_file=self.lab.stack_file)
+
+    def inside(self, call: Callable[[], T]) -> T:
+        """Run `call` where the lab's machines can be reached."""
+        return namespace.inside(self.lab.namespace, call)
+
+    @contextmanager
+    def connections(self, site: Site | None = None) -> Iterator[Connections]:
+        """Sessions to the machines; to be used inside the lab's network."""
+        opened = Connections(site or self.site, CancelToken())
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def examine(self, site: Site | None = None) -> list[Finding]:
+        """Read the original and judge."""
+
+        def read() -> list[Finding]:
+            with self.connections(site) as opened:
+                return health.examine(health.gather(site or self.site, opened))
+
+        return self.inside(read)
+
+    def sql(self, *statements: str) -> None:
+        """Run statements on the original's database."""
+        self.runner.run("shell", "olddb1", "mariadb <<'SQL'\n" + ";\n".join(statements) + ";\nSQL")
+
+
+def certificate(days: int) -> str:
+    """A certificate that ends in so many days (negative: has ended), as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "planted")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=400)).not_valid_after(now + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    return made.public_bytes(serialization.Encoding.PEM).decode()

@@ -1,0 +1,199 @@
+"""The health check's rules on facts: those that can't be planted in the lab, the reading of upgrade scripts, the report and its page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from parallel_build.configuration import load
+from parallel_build.errors import ConfigurationError
+from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.health import RULES, HealthFacts, Severity, as_document, as_text, examine
+from parallel_build.health.certificates import Certificate, expiry
+from parallel_build.health.rules_upgrade import path
+from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
+from parallel_build.machines.commands import PROJECT
+from parallel_build.steps.health_check import HealthCheck, check_names
+from parallel_build.versions import CloudStackVersion
+from tests.fast.sites import site, values
+from tests.fast.test_guards import GOOD_OLD
+
+OLD, NEW = CloudStackVersion("4.20.3.0"), CloudStackVersion("4.22.1.0")
+FOLLOWS = ReplicaStatus("10.91.0.13", 3306, "repl", True, True, True, True, True, 0, 0, "")
+UP = {"state": "Up", "version": "4.20.3.0", "age": 1}
+SERVERS = [{"name": "oldms1", "service_ip": "10.91.0.11", **UP}, {"name": "oldms2", "service_ip": "10.91.0.12", **UP}]
+KVM = {"name": "kvm1", "type": "Routing", "status": "Up", "resource_state": "Enabled", "version": "4.20.3.0", "hypervisor_type": "KVM"}
+
+
+def settings(**found: str) -> list[dict[str, Any]]:
+    """Rows of cloud.configuration; two underscores are a dot."""
+    return [{"name": name.replace("__", "."), "value": value, "default_value": None, "updated": 1} for name, value in found.items()]
+
+
+REACHED = {"host": "10.91.0.11", "management__network__cidr": "10.91.0.0/24", "secstorage__allowed__internal__sites": "10.91.0.0/24"}
+
+
+def facts(**changes: Any) -> HealthFacts:
+    """Facts of a healthy original; `tables` merges."""
+    tables: dict[str, list[dict[str, Any]]] = {"servers": SERVERS, "hosts": [KVM], "settings": settings(**REACHED)}
+    tables.update(changes.pop("tables", {}))
+    return HealthFacts(
+        changes.pop("site", site()),
+        changes.pop("old", replace(GOOD_OLD, accounts=GOOD_OLD.definers)),
+        tables,
+        **{"replica": FOLLOWS, "inserts": [], **changes},
+    )
+
+
+HEALTHY = {"known_faults_of_the_target"}
+IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
+    "no_cluster_replication": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"wsrep_on": "ON"})},
+        Severity.BLOCKS,
+        "Galera",
+    ),
+    "binary_log_for_replication": (
+        {
+            "site": site(transfer={"method": "replicate"}),
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"log_bin": "OFF"}),
+        },
+        Severity.BLOCKS,
+        "log_bin=OFF",
+    ),
+    "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
+}
+
+
+def test_a_healthy_original_has_no_finding() -> None:
+    assert {each.rule for each in examine(facts())} == HEALTHY
+
+
+@pytest.mark.parametrize("rule", IN_FACTS_ONLY)
+def test_what_can_not_be_planted_in_the_lab_is_found_in_facts(rule: str) -> None:
+    changes, severity, words = IN_FACTS_ONLY[rule]
+    found = [each for each in examine(facts(**changes)) if each.rule not in HEALTHY]
+    assert [(each.rule, each.severity) for each in found] == [(rule, severity)]
+    assert words in found[0].fact and found[0].cause and found[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("days", "renewed", "severity"),
+    [(-1, False, "blocks"), (29, False, "warns"), (31, False, None), (8, True, None), (6, True, "warns")],
+)
+def test_certificates_near_their_end(days: int, renewed: bool, severity: str | None) -> None:
+    now = datetime.now(UTC)
+    found = examine(facts(certificates=[Certificate("x", now + timedelta(days=days, minutes=1), renewed)], when=now))
+    assert [each.severity for each in found if each.rule == "certificates_last"] == ([severity] if severity else [])
+    assert expiry("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n") is None
+
+
+def test_jobs_and_states_of_a_cloud_in_use_are_no_warning() -> None:
+    tables = {
+        "jobs_running": [{"command": "a.b.DeployVMCmd", "age": 30}],
+        "vms_moving": [{"name": "i-2-3-VM", "state": "Starting", "age": 30}],
+        "volumes_moving": [{"name": "ROOT-3", "state": "Creating", "age": 30}],
+    }
+    found = [each for each in examine(facts(tables=tables)) if each.rule not in HEALTHY]
+    assert {(each.rule, each.severity) for each in found} == {("no_job_hangs", "notes"), ("nothing_is_stuck", "notes")}
+
+
+def test_before_4_16_a_template_that_is_not_configured_blocks() -> None:
+    tables = {"clusters": [{"name": "c1", "hypervisor_type": "VMware", "arch": "x86_64", "zone": "z"}]}
+    now = [each for each in examine(facts(tables=tables)) if each.rule == "templates_are_configured"]
+    assert [each.severity for each in now] == ["warns"] and "VMware x86_64 (cluster c1)" in now[0].fact
+    old = site(original={"version": "4.11.3.0"}, new={"version": "4.15.2.0"})
+    before = [each for each in examine(facts(site=old, tables=tables)) if each.rule == "templates_are_configured"]
+    assert [each.severity for each in before] == ["blocks"] and "VMware (cluster c1)" in before[0].fact
+
+
+def test_every_architecture_needs_its_template_since_4_20() -> None:
+    tables = {
+        "clusters": [
+            {"name": name, "hypervisor_type": "KVM", "arch": arch, "zone": "z"} for name, arch in (("a", "x86_64"), ("b", "aarch64"))
+        ]
+    }
+    found = [each.fact for each in examine(facts(tables=tables)) if each.rule == "templates_are_configured"]
+    assert len(found) == 1 and "KVM aarch64" in found[0]
+
+
+SCRIPT = """INSERT IGNORE INTO `cloud`.`guest_os` (id, uuid, category_id, display_name, created) VALUES
+ (277, UUID(), 1, 'It''s (64-bit), a system', now()), (278, UUID(), 2, "Other", utc_timestamp());"""
+
+
+def test_upgrade_scripts_are_read() -> None:
+    found = list(parse("schema-4930to41000", SCRIPT))
+    assert found[0] == GuestOsInsert("guest_os", 277, "It''s (64-bit), a system", "schema-4930to41000", True)
+    assert found[1].number == 278 and found[1].name == "Other"
+    columns = "id,uuid,hypervisor_type,hypervisor_version,guest_os_name,guest_os_id"
+    mapping = f"INSERT INTO cloud.guest_os_hypervisor ({columns}) VALUES (5, UUID(), 'KVM', 'default', 'Debian', 9);"
+    assert list(parse("s", mapping)) == [GuestOsInsert("guest_os_hypervisor", 5, "Debian", "s", False)]
+    without = "INSERT INTO cloud.guest_os (uuid, category_id, display_name) VALUES (UUID(), 1, 'x');"
+    assert list(parse("s", without)) == []
+    assert list(parse("s", "INSERT INTO cloud.guest_os (id, display_name) SELECT 3, 'x';")) == []
+
+
+@pytest.mark.parametrize(
+    ("digits", "release"),
+    [
+        ("42100", "4.21.0.0"),
+        ("42010", "4.20.1.0"),
+        ("4930", "4.9.3.0"),
+        ("41000", "4.10.0.0"),
+        ("450", "4.5.0.0"),
+        ("217", None),
+        ("30", None),
+    ],
+)
+def test_the_release_in_a_scripts_name(digits: str, release: str | None) -> None:
+    found = release_of(digits)
+    assert (str(found) if found else None) == release
+
+
+def test_only_scripts_on_the_way_count() -> None:
+    assert on_the_path("schema-42010to42100", OLD, NEW) and on_the_path("schema-42200to42210", OLD, NEW)
+    assert not on_the_path("schema-42000to42010", OLD, NEW) and not on_the_path("schema-42210to42300", OLD, NEW)
+    assert path(OLD, NEW) == ["4.21.0.0", "4.22.0.0", "4.22.1.0"]
+    assert len(path(CloudStackVersion("4.9.0.0"), NEW)) == 29
+
+
+def test_colliding_rows_block_and_silently_ignored_ones_warn() -> None:
+    tables = {"guest_os": [{"id": 277, "display_name": "Mill OS", "is_user_defined": 0}]}
+    for ignored, severity in ((False, "blocks"), (True, "warns")):
+        insert = GuestOsInsert("guest_os", 277, "Ubuntu", "schema-42010to42100", ignored)
+        found = [each for each in examine(facts(tables=tables, inserts=[insert])) if each.rule not in HEALTHY]
+        assert [(each.rule, each.severity) for each in found] == [("guest_os_rows_do_not_collide", severity)]
+    other = GuestOsInsert("guest_os_hypervisor", 277, "Ubuntu", "schema-42010to42100", False)
+    assert {each.rule for each in examine(facts(tables=tables, inserts=[other]))} == HEALTHY
+
+
+def test_what_blocks_comes_first_in_the_report() -> None:
+    changes, _, words = IN_FACTS_ONLY["host_is_no_loopback"]
+    known = facts(**changes)
+    findings = examine(known)
+    text, document = as_text(known, findings), as_document(known, findings)
+    assert text.index("BLOCKS host_is_no_loopback") < text.index("NOTES")
+    assert words in text and "schema steps 4.21.0.0, 4.22.0.0, 4.22.1.0" in text
+    assert document["summary"] == {"blocks": 1, "warns": 0, "notes": 1} and not document["healthy"]
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:
+    assert check_names(load(values(health={"accepted": ["hosts_are_up"]}), "test")) == {"hosts_are_up"}
+    with pytest.raises(ConfigurationError, match="no rule host_are_up"):
+        check_names(load(values(health={"accepted": ["host_are_up"]}), "test"))
+    assert any(
+        "hosts_are_up are told and accepted" in line
+        for line in HealthCheck().plan(load(values(health={"accepted": ["hosts_are_up"]}), "t"))
+    )
+
+
+def test_the_page_lists_every_rule_with_its_severity() -> None:
+    page = (PROJECT / "docs/health.md").read_text()
+    for rule in RULES:
+        assert f"| `{rule.name}` | {rule.severity.value} |" in page, rule.name
+    assert sum(line.startswith("| `") for line in page.splitlines()) == len(RULES)
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.source and rule.summary for rule in RULES)
