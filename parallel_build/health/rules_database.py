@@ -17,6 +17,7 @@ GROWING = (
 )  # fmt: skip
 
 guard_rule(guards.database_key_fits)
+guard_rule(guards.source_is_the_source)
 guard_rule(guards.no_cluster_replication)
 guard_rule(guards.binary_log_for_replication)
 
