@@ -556,6 +556,33 @@ class Template(Model):
         return value
 
 
+class UserProbe(Model):
+    """From where it is proved that users are out, and in again: one of `server` and `source`.
+
+    Attributes:
+        server: a machine in the users' network that the tool may log in to; it needs curl.
+        source: an address of this machine that is a user's to the cloud: none of `administrators`.
+        url: the API's address as users have it, such as a load balancer's; None asks every management server itself.
+    """
+
+    server: Server | None = None
+    source: str | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> UserProbe:
+        if (self.server is None) == (self.source is None):
+            raise ValueError("a probe asks from a server or from a source address: name one of them")
+        if self.source is not None:
+            try:
+                ipaddress.ip_address(self.source)
+            except ValueError:
+                raise ValueError(f"source: {self.source!r} is not an address such as 192.0.2.10") from None
+        if self.url is not None and not URL.fullmatch(self.url):
+            raise ValueError("url: an API url looks like http://192.0.2.10:8080/client/api")
+        return self
+
+
 class UserAccess(Model):
     """How users are kept out during the window.
 
@@ -564,12 +591,14 @@ class UserAccess(Model):
         administrators: networks that keep access.
         close: command that takes users out (method `command`), run on this machine.
         open: command that lets them in again.
+        probe: from where both are proved; without it only the means are looked at.
     """
 
     method: Literal["firewall", "cidr", "command"] = "firewall"
     administrators: list[str] = Field(default_factory=list)
     close: list[str] = Field(default_factory=list)
     open: list[str] = Field(default_factory=list)
+    probe: UserProbe | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> UserAccess:
@@ -584,6 +613,9 @@ class UserAccess(Model):
             raise ValueError("method command needs both close and open, each a list of words")
         if self.method != "command" and not self.administrators:
             raise ValueError(f"method {self.method} needs administrators, or nobody could work in the window")
+        address = self.probe and (self.probe.source or (self.probe.server.address if self.probe.server else None))
+        if address and any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in self.administrators):
+            raise ValueError(f"probe: {address} is an administrator's, what it reaches says nothing about users")
         return self
 
 
@@ -891,6 +923,9 @@ class StackConfiguration(Model):
             seen_addresses.setdefault(server.address, server.name)
         if self.new.load_balancer in {server.address for server, _ in sides}:
             yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"
+        probed = self.window.user_access.probe.server if self.window.user_access.probe else None
+        if probed and probed.name in seen_names and probed.address != next(other.address for other, _ in sides if other.name == probed.name):
+            yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if not self.new.version > self.original.version:

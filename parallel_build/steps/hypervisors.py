@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.cancel import wait_for
+from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
-from parallel_build.errors import StepFailed
+from parallel_build.connection import Host
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.management_start import ensure_running
@@ -74,8 +77,59 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             interval=1,
         )
     except StepFailed:
+        causes = why_missing(context, cloud, expected)
         raise StepFailed(
             f"not Up on the new side: {', '.join(missing)}",
-            "an agent that never learnt the new addresses, or can't reach them, goes on dialling the old ones",
-            "see `host=` in /etc/cloudstack/agent/agent.properties on that host and port 8250 of the new servers; then `pulumi up`",
+            "; ".join(f"{name}: {cause}" for name, (cause, _) in causes.items()),
+            "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
+            + "; then `pulumi up`, which goes on from here. VMs on such a host run on meanwhile, they can only not be managed",
         ) from None
+
+
+def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Why each host that is missing has not come over, as far as it can be seen on itself, and what to do with it."""
+    now = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
+    new = agents.addresses(context.configuration.host_setting)
+    causes = {}
+    for identity, name in expected.items():
+        item = now.get(identity)
+        if item is not None and item.get("state") == "Up":
+            continue
+        known = agents.agent_hosts([item], context.configuration.original.hypervisors) if item else []
+        if not known or known[0].hypervisor is None:
+            causes[name] = (
+                "it is not in original.hypervisors, so nothing can be seen on it",
+                f"see there that `host=` in {agents.AGENT_FILE} has {','.join(new)}, and that port 8250 of these is reached",
+            )
+            continue
+        try:
+            causes[name] = stranded(context.host(known[0].hypervisor), new)
+        except (ConnectionFailed, CommandFailed) as error:
+            causes[name] = (str(error), "bring that host back, or put it into maintenance")
+    return causes
+
+
+REACHES = 'for a; do timeout 3 bash -c "</dev/tcp/$a/8250" 2>/dev/null && echo "$a"; done; true'
+
+
+def stranded(host: Host, new: list[str]) -> tuple[str, str]:
+    """Why the agent of a host has not come over to `new` addresses, seen on the host itself: cause and remedy."""
+    active = Services(host).state(AGENT).active
+    listed = agents.learnt(host)
+    lacking = [address for address in new if address not in listed]
+    if not active:
+        return f"{AGENT} does not run there", f"there: systemctl start {AGENT}"
+    if lacking:
+        return (
+            f"its {agents.AGENT_FILE} lists {', '.join(listed) or 'nothing'}, not {', '.join(lacking)}",
+            f"there: set host={','.join([*new, *(address for address in listed if address not in new)])} in that file "
+            f"and systemctl restart {AGENT} (running VMs are not touched)",
+        )
+    reached = host.run(["sh", "-c", REACHES, "sh", *new], timeout=10 + 3 * len(new)).stdout.split()
+    closed = [address for address in new if address not in reached]
+    if closed:
+        return f"it does not reach port 8250 of {', '.join(closed)}", "open that port between it and the new servers"
+    return (
+        "it knows the new servers and reaches them, but its agent has not connected",
+        f"see /var/log/cloudstack/agent/agent.log there; systemctl restart {AGENT}",
+    )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.api import ApiRefused, Cloud
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import StepFailed
+from parallel_build.database.session import session
+from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.steps import user_proof
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store, tolerated
+from parallel_build.steps.common import original_database, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
 
+CHECKS = "api.source.cidr.checks.enabled"
 SETTING = "api.allowed.source.cidr.list"  # dynamic, since 4.11 [CloudStack ApiServer.checkCommandAvailable]
 USER_PORTS = (80, 443, 8080, 8443)
 TABLE = "cloudstack_parallel_build"
@@ -124,14 +128,26 @@ class UserAccess(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """The method's actions."""
+        """The method's actions, and the proof."""
+        return [*self._actions(configuration), self._proof(configuration)]
+
+    @staticmethod
+    def _proof(configuration: StackConfiguration) -> str:
+        section = configuration.window.user_access.probe
+        if section is None:
+            return "prove that administrators are still served; without window.userAccess.probe nobody asks from a user's address"
+        where = section.server.name if section.server else section.source
+        return f"prove from {where} by a signed call that users were served before and are not any more, and that administrators still are"
+
+    def _actions(self, configuration: StackConfiguration) -> list[str]:
         access = configuration.window.user_access
         admins = ", ".join(access.administrators)
         if access.method == "command":
             return [f"run here: {shlex.join(access.close)}"]
         if access.method == "cidr":
             return [
-                f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *self._servers(configuration)])} on the original",
+                f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *self._servers(configuration)])} on the original, "
+                "and the same for every account that has a value of its own",
                 "prove by listConfigurations",
             ]
         ports = ", ".join(str(port) for port in USER_PORTS)
@@ -144,12 +160,13 @@ class UserAccess(SwitchedStep):
         if access.method == "command":
             return [f"run here: {shlex.join(access.open)}"]
         if access.method == "cidr":
-            return [f"updateConfiguration name={SETTING} to what it was"]
+            return [f"updateConfiguration name={SETTING} to what it was, for each account with a value of its own as well"]
         return [f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE}"]
 
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""
         access = context.configuration.window.user_access
+        proved = [] if store(context).facts(self.type).get("closed") else user_proof.users_are_in_before(context)
         context.intend("users out", method=access.method)
         if access.method == "command":
             store(context).remember(self.type, closed=True)
@@ -165,7 +182,12 @@ class UserAccess(SwitchedStep):
                 close_firewall(context.host(server), allowed)
 
             at_once(close, self._closed_servers(context.configuration))
-        return {"method": access.method, "administrators": list(access.administrators)}
+        proved += user_proof.users_are_out(context)
+        return {"method": access.method, "administrators": list(access.administrators), "proved": proved}
+
+    def verify(self, context: Context) -> Outputs:
+        """Taken out once; the original may be silent by now."""
+        return {"method": context.configuration.window.user_access.method}
 
     def revert(self, context: Context) -> None:
         """Open on the original; the original's management is up again by then."""
@@ -184,6 +206,7 @@ class UserAccess(SwitchedStep):
             for machine in context.configuration.new.management:
                 with tolerated(context, f"users in on {machine.name}"):
                     open_firewall(context.host(machine))
+        user_proof.users_are_in(context, list(context.configuration.original.management), must=False)
 
     def admit_on_new(self, context: Context) -> None:
         """Let users in on the new side, once it is accepted."""
@@ -195,6 +218,7 @@ class UserAccess(SwitchedStep):
         else:
             for machine in context.configuration.new.management:
                 open_firewall(context.host(machine))
+        user_proof.users_are_in(context, list(context.configuration.new.management), must=True)
 
     def close_on_new(self, context: Context) -> None:
         """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
@@ -218,23 +242,42 @@ class UserAccess(SwitchedStep):
     def _close_setting(self, context: Context, cloud: Cloud) -> None:
         access = context.configuration.window.user_access
         wanted = ",".join([*access.administrators, *self._servers(context.configuration)])
-        now = setting(cloud)
-        if now == wanted:
-            return
-        # The old value is on record before it is changed: it is needed on whichever side serves in the end.
-        if "previous" not in store(context).facts(self.type):
-            store(context).remember(self.type, previous=now, closed=True)
-        cloud.call("updateConfiguration", name=SETTING, value=wanted)
-        if setting(cloud) != wanted:
-            raise StepFailed(f"the original does not take {SETTING}={wanted}", f"it still says {setting(cloud)}", "")
+        if setting(cloud, CHECKS).lower() == "false":
+            raise GuardFailed(
+                f"{CHECKS} is false on {cloud.url}",
+                f"{SETTING} has no effect then",
+                "set it to true, or use another window.userAccess.method",
+            )
+        facts = store(context).facts(self.type)
+        # The old values are on record before they are changed: they are needed on whichever side serves in the end.
+        if "previous" not in facts:
+            store(context).remember(self.type, previous=setting(cloud), closed=True)
+        own: dict[str, str] = facts.get("accounts") or own_values(context)
+        if own and "accounts" not in facts:
+            store(context).remember(self.type, accounts=own)
+        for account in (None, *own):
+            if setting(cloud, account=account) != wanted:
+                self._change(cloud, wanted, account)
 
     def _open_setting(self, context: Context, cloud: Cloud) -> None:
         facts = store(context).facts(self.type)
-        if "previous" not in facts or setting(cloud) == facts["previous"]:
+        if "previous" not in facts:
             return
-        cloud.call("updateConfiguration", name=SETTING, value=facts["previous"])
+        for account, value in facts.get("accounts", {}).items():
+            with contextlib.suppress(ApiRefused):  # an account that was deleted meanwhile has nothing to be put back
+                if setting(cloud, account=account) != value:
+                    self._change(cloud, value, account)
         if setting(cloud) != facts["previous"]:
-            raise StepFailed(f"{cloud.url} does not take {SETTING} back", f"it says {setting(cloud)}", f"set it to {facts['previous']}")
+            self._change(cloud, facts["previous"], None)
+
+    @staticmethod
+    def _change(cloud: Cloud, value: str, account: str | None) -> None:
+        whose = {"accountid": account} if account else {}
+        cloud.call("updateConfiguration", name=SETTING, value=value, **whose)
+        now = setting(cloud, account=account)
+        if now != value:
+            of = f" of account {account}" if account else ""
+            raise StepFailed(f"{cloud.url} does not take {SETTING}={value}{of}", f"it still says {now}", f"set it to {value} there by hand")
 
     @staticmethod
     def _servers(configuration: StackConfiguration) -> list[str]:
@@ -249,13 +292,24 @@ class UserAccess(SwitchedStep):
         return [*configuration.original.management, *configuration.new.management]
 
 
-def setting(cloud: Cloud, name: str = SETTING) -> str:
-    """A global setting's value as the API gives it.
+def setting(cloud: Cloud, name: str = SETTING, *, account: str | None = None) -> str:
+    """A setting's value as the API gives it: the global one, or that of an account (its id).
 
     Raises:
         StepFailed: there is no such setting.
     """
-    for item in cloud.list("listConfigurations", name=name):
+    whose = {"accountid": account} if account else {}
+    for item in cloud.list("listConfigurations", name=name, **whose):
         if item.get("name") == name:
             return str(item.get("value", ""))
     raise StepFailed(f"{cloud.url} has no setting {name}", "", "is it a version that has it?")
+
+
+def own_values(context: Context) -> dict[str, str]:
+    """Accounts with a value of their own, id -> value: it wins over the global one, so users of theirs would stay in [CloudStack ApiServer.java]."""
+    with session(original_database(context)) as database:
+        rows = database.rows(
+            "SELECT a.uuid, d.value FROM cloud.account_details d JOIN cloud.account a ON a.id = d.account_id WHERE d.name = %s AND a.removed IS NULL",
+            [SETTING],
+        )
+    return {str(row["uuid"]): str(row["value"]) for row in rows}

@@ -187,9 +187,14 @@ def test_a_template_that_was_there_before_stays(original: Original) -> None:
 
 def test_a_failed_download_is_tried_again_and_then_told_in_the_clouds_words(original: Original) -> None:
     step = SystemVmTemplate({**TEMPLATE, "name": "systemvm-kvm-gone", "url": "http://10.91.0.1/templates/is-not-there.qcow2.bz2"})
-    with pytest.raises(StepFailed) as caught:
+    with pytest.raises(StepFailed, match="the download of systemvm-kvm-gone failed in") as caught:
         original.apply(step)
-    assert "systemvm-kvm-gone" in str(caught.value)
+    # What the operator reads: each try with the cloud's own words, and at last fact, cause and remedy.
+    tries = [line for line in original.lines if "deleting it and trying again" in line]
+    assert [line.rpartition("(")[2] for line in tries] == ["1 of 3 tries failed)", "2 of 3 tries failed)"]
+    assert caught.value.cause and all(caught.value.cause in line for line in tries)
+    assert "see whether the secondary storage VM reaches http://10.91.0.1/templates/is-not-there" in caught.value.remedy
+    print(f"  {caught.value}")
     original.revert(step)
     assert original.api("listTemplates", templatefilter="all", name="systemvm-kvm-gone") == []
 
