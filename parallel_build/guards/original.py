@@ -100,7 +100,11 @@ def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         kinds[key] = kinds.get(key, False) or vm.get("state") == "Running"
     missing = [f"{kind} in {zone}" for (zone, kind), runs in sorted(kinds.items()) if not runs]
     if missing:
-        raise GuardFailed(f"not Running: {', '.join(missing)}", "", "see the original's alerts; destroy it so that it is made anew")
+        raise GuardFailed(
+            f"not Running: {', '.join(missing)}",
+            "without it no template is downloaded, no console opened; an upgrade does not mend it",
+            "see the original's alerts; destroy it so that it is made anew",
+        )
 
 
 def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

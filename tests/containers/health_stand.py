@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ class Stand:
 
     def __init__(self, runner: LabRunner) -> None:
         self.runner, self.lab = runner, Lab(runner.name)
+        os.environ["CUTOVER_LAB"] = str(self.lab.folder)  # its stack file's paths name it, also when they are read again
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(self.lab).items():
                 patch.setenv(name, value)

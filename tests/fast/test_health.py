@@ -63,6 +63,20 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         Severity.BLOCKS,
         "log_bin=OFF",
     ),
+    "source_is_the_source": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, read_only=True)},
+        Severity.BLOCKS,
+        "olddb1 is read only",
+    ),
+    "system_vms_run": (
+        {
+            "old": replace(
+                GOOD_OLD, accounts=GOOD_OLD.definers, system_vms=[{"zonename": "z", "systemvmtype": "consoleproxy", "state": "Stopped"}]
+            )
+        },
+        Severity.BLOCKS,
+        "consoleproxy in z",
+    ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }
 
