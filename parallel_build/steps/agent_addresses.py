@@ -10,7 +10,7 @@ from parallel_build.prepared_record import PreparedRecord
 from parallel_build.steps.agent_survey import survey_agents, survey_evidence, wait_for_agents
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import original_database, window_open
-from parallel_build.steps.user_access import setting
+from parallel_build.steps.user_setting import setting
 
 
 @step

@@ -10,7 +10,7 @@ from parallel_build.steps.agent_survey import Good, Survey, survey_evidence, wai
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import store, units_of
 from parallel_build.steps.rollback import check_allowed
-from parallel_build.steps.user_access import setting
+from parallel_build.steps.user_setting import setting
 from parallel_build.versions import CloudStackVersion
 
 

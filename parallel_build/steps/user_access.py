@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.database.session import session
-from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.steps import user_proof
+from parallel_build.errors import StepFailed
+from parallel_build.steps import user_proof, user_setting
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, tolerated
+from parallel_build.steps.common import store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.user_setting import SETTING
 
-CHECKS = "api.source.cidr.checks.enabled"
-SETTING = "api.allowed.source.cidr.list"  # dynamic, since 4.11 [CloudStack ApiServer.checkCommandAvailable]
 USER_PORTS = (80, 443, 8080, 8443)
 TABLE = "cloudstack_parallel_build"
 RULES = "/etc/cloudstack-parallel-build/users-out"
@@ -167,12 +164,14 @@ class UserAccess(SwitchedStep):
         """Close, by the configured method."""
         access = context.configuration.window.user_access
         proved = [] if store(context).facts(self.type).get("closed") else user_proof.users_are_in_before(context)
+        if access.method != "command":
+            user_proof.administrators_would_stay(context, self._allowed(context.configuration))
         context.intend("users out", method=access.method)
         if access.method == "command":
             store(context).remember(self.type, closed=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
-            self._close_setting(context, Cloud.original(context.site))
+            user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
         else:
             store(context).remember(self.type, closed=True)
             allowed = self._allowed(context.configuration)
@@ -196,7 +195,7 @@ class UserAccess(SwitchedStep):
             if store(context).facts(self.type).get("closed"):
                 run_local(access.open, 120)
         elif access.method == "cidr":
-            self._open_setting(context, Cloud.original(context.site))
+            user_setting.open_again(context, Cloud.original(context.site))
         else:
             for server in context.configuration.original.management:
                 context.progress(f"users in on {server.name}")
@@ -214,7 +213,7 @@ class UserAccess(SwitchedStep):
         if access.method == "command":
             run_local(access.open, 120)
         elif access.method == "cidr":
-            self._open_setting(context, Cloud.new(context.site))
+            user_setting.open_again(context, Cloud.new(context.site))
         else:
             for machine in context.configuration.new.management:
                 open_firewall(context.host(machine))
@@ -229,7 +228,7 @@ class UserAccess(SwitchedStep):
         if access.method == "cidr":
             machine = context.configuration.new.management[0]
             with tolerated(context, f"users out by {machine.name}"):
-                self._close_setting(context, Cloud.new(context.site, machine))
+                user_setting.close(context, Cloud.new(context.site, machine), self._allowed(context.configuration))
             return
         allowed = self._allowed(context.configuration)
 
@@ -238,46 +237,6 @@ class UserAccess(SwitchedStep):
                 close_firewall(context.host(machine), allowed)
 
         at_once(close, context.configuration.new.management)
-
-    def _close_setting(self, context: Context, cloud: Cloud) -> None:
-        access = context.configuration.window.user_access
-        wanted = ",".join([*access.administrators, *self._servers(context.configuration)])
-        if setting(cloud, CHECKS).lower() == "false":
-            raise GuardFailed(
-                f"{CHECKS} is false on {cloud.url}",
-                f"{SETTING} has no effect then",
-                "set it to true, or use another window.userAccess.method",
-            )
-        facts = store(context).facts(self.type)
-        # The old values are on record before they are changed: they are needed on whichever side serves in the end.
-        if "previous" not in facts:
-            store(context).remember(self.type, previous=setting(cloud), closed=True)
-        own: dict[str, str] = facts.get("accounts") or own_values(context)
-        if own and "accounts" not in facts:
-            store(context).remember(self.type, accounts=own)
-        for account in (None, *own):
-            if setting(cloud, account=account) != wanted:
-                self._change(cloud, wanted, account)
-
-    def _open_setting(self, context: Context, cloud: Cloud) -> None:
-        facts = store(context).facts(self.type)
-        if "previous" not in facts:
-            return
-        for account, value in facts.get("accounts", {}).items():
-            with contextlib.suppress(ApiRefused):  # an account that was deleted meanwhile has nothing to be put back
-                if setting(cloud, account=account) != value:
-                    self._change(cloud, value, account)
-        if setting(cloud) != facts["previous"]:
-            self._change(cloud, facts["previous"], None)
-
-    @staticmethod
-    def _change(cloud: Cloud, value: str, account: str | None) -> None:
-        whose = {"accountid": account} if account else {}
-        cloud.call("updateConfiguration", name=SETTING, value=value, **whose)
-        now = setting(cloud, account=account)
-        if now != value:
-            of = f" of account {account}" if account else ""
-            raise StepFailed(f"{cloud.url} does not take {SETTING}={value}{of}", f"it still says {now}", f"set it to {value} there by hand")
 
     @staticmethod
     def _servers(configuration: StackConfiguration) -> list[str]:
@@ -290,26 +249,3 @@ class UserAccess(SwitchedStep):
     @staticmethod
     def _closed_servers(configuration: StackConfiguration) -> list[Server]:
         return [*configuration.original.management, *configuration.new.management]
-
-
-def setting(cloud: Cloud, name: str = SETTING, *, account: str | None = None) -> str:
-    """A setting's value as the API gives it: the global one, or that of an account (its id).
-
-    Raises:
-        StepFailed: there is no such setting.
-    """
-    whose = {"accountid": account} if account else {}
-    for item in cloud.list("listConfigurations", name=name, **whose):
-        if item.get("name") == name:
-            return str(item.get("value", ""))
-    raise StepFailed(f"{cloud.url} has no setting {name}", "", "is it a version that has it?")
-
-
-def own_values(context: Context) -> dict[str, str]:
-    """Accounts with a value of their own, id -> value: it wins over the global one, so users of theirs would stay in [CloudStack ApiServer.java]."""
-    with session(original_database(context)) as database:
-        rows = database.rows(
-            "SELECT a.uuid, d.value FROM cloud.account_details d JOIN cloud.account a ON a.id = d.account_id WHERE d.name = %s AND a.removed IS NULL",
-            [SETTING],
-        )
-    return {str(row["uuid"]): str(row["value"]) for row in rows}

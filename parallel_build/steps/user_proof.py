@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.api import NEW_API, Cloud
 from parallel_build.cloudstack.user_probe import Answer, Probe
@@ -46,6 +51,41 @@ def users_are_in_before(context: Context) -> list[str]:
             "correct window.userAccess.probe: it must ask from where users are, and reach what they reach",
         )
     return [f"before: from {asker.where} {in_words(answers)}"]
+
+
+def administrators_would_stay(context: Context, allowed: Sequence[str]) -> None:
+    """Rule: this machine is among those who keep access, or the tool itself would be shut out, with no way to open again by the API.
+
+    Its address is known in two ways, either of which may be hidden by a NAT or a jump host: its own towards the API, and the one that a management
+    server sees its SSH session come from.
+
+    Raises:
+        GuardFailed: neither address is allowed; nothing has been changed.
+    """
+    addresses_seen = [address for address in (_own_address(context), _seen_address(context)) if address]
+    networks = [ipaddress.ip_network(network) for network in allowed]
+    if addresses_seen and not any(ipaddress.ip_address(address) in network for address in addresses_seen for network in networks):
+        raise GuardFailed(
+            f"administrators would be out as well: this machine comes from {' or '.join(addresses_seen)}",
+            f"window.userAccess.administrators is {', '.join(context.configuration.window.user_access.administrators)}",
+            "add the address that the management servers see it come from",
+        )
+
+
+def _own_address(context: Context) -> str | None:
+    parts = urlsplit(context.configuration.original.api.url)
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as asking:
+            asking.connect(target)  # sends nothing: it only chooses the address
+            return str(asking.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _seen_address(context: Context) -> str | None:
+    shown = context.host(context.configuration.original.management[0]).run(["sh", "-c", 'echo "${SSH_CONNECTION:-}"'], timeout=30)
+    return next(iter(shown.stdout.split()), None)
 
 
 def users_are_out(context: Context) -> list[str]:

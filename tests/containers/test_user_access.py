@@ -19,13 +19,14 @@ from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
 from parallel_build.cloudstack.api import NEW_API, Cloud
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
-from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.site import Site
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import store
 from parallel_build.steps.hypervisors import stranded
-from parallel_build.steps.user_access import SETTING, UserAccess, own_values, setting
+from parallel_build.steps.user_access import UserAccess
+from parallel_build.steps.user_setting import SETTING, own_values, setting
 from tests.containers.conftest import LabRunner
 from tests.containers.health_stand import Stand
 from tests.containers.test_health import tell, with_changes
@@ -208,14 +209,15 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
     stand.inside(run)
 
 
-def test_an_administrator_who_would_be_out_too_is_told(stand: Stand) -> None:
+@pytest.mark.parametrize("method", ["firewall", "cidr"])
+def test_an_administrator_who_would_be_out_too_is_told_before_anything_changes(stand: Stand, method: str) -> None:
     def run() -> None:
-        with window(stand, access(stand, administrators=["10.91.0.77/32"])) as context:
-            with pytest.raises((StepFailed, ParallelBuildError), match="administrators are out as well") as caught:
+        with window(stand, access(stand, method=method, administrators=["10.91.0.77/32"])) as context:
+            with pytest.raises(GuardFailed, match=r"administrators would be out as well: this machine comes from 10\.91\.0\.1") as caught:
                 UserAccess().apply(context)
             tell(str(caught.value))
-            UserAccess().revert(context)
-            assert Cloud.original(stand.site).call("listCapabilities") and user_served(stand) == [True, True]
+            assert not context.acted and user_served(stand) == [True, True]
+            assert Cloud.original(stand.site).call("listCapabilities")
 
     stand.inside(run)
 
