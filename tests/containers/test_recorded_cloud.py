@@ -53,6 +53,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabRunner]:
 def test_the_database_of_a_real_cloudstack_goes_over_and_back(recorded: LabRunner) -> None:
     lab = recorded
     assert lab.status()["serving"] == "original"
+    health = (lab.folder / "runs/lab/evidence/health.txt").read_text()
+    assert "0 blocks, 0 warns" in health, health
     before = json.loads(lab.run("checksums").stdout)
     machines = lab.sql("olddb1", "SELECT COUNT(*), MIN(uuid), MAX(uuid) FROM cloud.vm_instance")
     tell("switch")
