@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
-from parallel_build.errors import ConfigurationError
+from parallel_build.connection import Connections
+from parallel_build.errors import ConfigurationError, GuardFailed
+from parallel_build.evidence import RunFolder
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.health import RULES, HealthFacts, Severity, as_document, as_text, examine
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.rules_upgrade import path
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.machines.commands import PROJECT
+from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import site, values
@@ -211,3 +216,44 @@ def test_the_page_lists_every_rule_with_its_severity() -> None:
     assert sum(line.startswith("| `") for line in page.splitlines()) == len(RULES)
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and rule.summary for rule in RULES)
+
+
+def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[HealthFacts], **sections: Any) -> tuple[Any, Context]:
+    """The step applied to what is read, one after the other; its outputs or its error, and its context."""
+    own = site(**sections)
+    cancel = CancelToken()
+    lines: list[str] = []
+    context = Context(own, Connections(own, cancel), RunFolder(tmp_path, "test", []), cancel, lines.append, "HealthCheck")
+    monkeypatch.setattr("parallel_build.health.gather", lambda *_: replace(reads.pop(0) if len(reads) > 1 else reads[0], site=own))
+    monkeypatch.setattr("parallel_build.steps.health_check.LOOK_AGAIN", 0.01)
+    try:
+        return HealthCheck().apply(context), context
+    except GuardFailed as error:
+        return error, context
+    finally:
+        context.connections.close()
+
+
+def test_the_step_passes_on_a_healthy_original_and_keeps_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, context = applied(tmp_path, monkeypatch, [facts()])
+    assert outputs["summary"] == {"blocks": 0, "warns": 0, "notes": 1} and not context.acted
+    assert "0 blocks, 0 warns, 1 notes" in (tmp_path / "test/evidence/health.txt").read_text()
+    assert (context.run.evidence("health") or {})["healthy"]
+
+
+def test_the_step_waits_for_what_passes_by_itself_and_for_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = facts(**IN_FACTS_ONLY["system_vms_run"][0])
+    outputs, _ = applied(tmp_path, monkeypatch, [gone, gone, facts()])
+    assert outputs["summary"]["blocks"] == 0
+    monkeypatch.setattr(HealthCheck, "patience", 0.05)
+    error, context = applied(tmp_path, monkeypatch, [gone])
+    assert "1 findings block" in str(error) and "consoleproxy in z" in str(error) and not context.acted
+    wrong = facts(**IN_FACTS_ONLY["host_is_no_loopback"][0])
+    error, _ = applied(tmp_path, monkeypatch, [wrong, facts()])
+    assert "host is localhost" in str(error) and "nothing has been changed" in str(error)
+
+
+def test_what_is_accepted_does_not_end_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = facts(**IN_FACTS_ONLY["host_is_no_loopback"][0])
+    outputs, _ = applied(tmp_path, monkeypatch, [wrong], health={"accepted": ["host_is_no_loopback"]})
+    assert outputs["summary"]["blocks"] == 1
