@@ -51,6 +51,7 @@ PARTS = (
     _containers("existing", "existing", "existing_main_job", "data_disk", timeout=1700),
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
     _containers("steps", "built_steps", "prepared_steps"),
+    _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
     _containers("replicate", "replicate_path"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
