@@ -924,7 +924,11 @@ class StackConfiguration(Model):
         if self.new.load_balancer in {server.address for server, _ in sides}:
             yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"
         probed = self.window.user_access.probe.server if self.window.user_access.probe else None
-        if probed and probed.name in seen_names and probed.address != next(other.address for other, _ in sides if other.name == probed.name):
+        if (
+            probed
+            and probed.name in seen_names
+            and probed.address != next(other.address for other, _ in sides if other.name == probed.name)
+        ):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
