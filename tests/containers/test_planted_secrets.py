@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import mmap
 import os
@@ -95,8 +96,9 @@ def files(root: Path) -> Iterator[Path]:
         names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
         for entry in entries:
             path = Path(folder) / entry
-            if path.is_file() and not path.is_symlink() and path.stat().st_size:
-                yield path
+            with contextlib.suppress(FileNotFoundError):  # servers run meanwhile and remove files of theirs
+                if path.is_file() and not path.is_symlink() and path.stat().st_size:
+                    yield path
 
 
 def search(root: Path, place: str, wanted: dict[bytes, str]) -> set[tuple[str, str]]:
