@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from parallel_build import forensics, guards
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
@@ -92,13 +94,13 @@ class Window(SwitchedStep):
         created = since_window(context, new_database(context))
         converge.fence_new_side(context)
         missing = converge.serve_from_original(context)
-        outcome = {"created": created.items, "unknown": created.unknown}
+        outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced")
             outcome["removed"] = converge.tidy_hypervisors(context)
             outcome |= converge.renew_on_original(context)
-        context.run.keep("tidying", outcome)
+        context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
         DatabaseTransfer().empty(context)
@@ -110,3 +112,22 @@ class Window(SwitchedStep):
             )
         records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
+
+
+def with_earlier(earlier: dict[str, Any] | None, outcome: dict[str, Any]) -> dict[str, Any]:
+    """What is left to tidy, with what an earlier try of the same way back has found: by now the new databases may be empty.
+
+    Args:
+        earlier: the evidence that is there, of this window or of another one, which counts for nothing.
+    """
+    if not earlier or earlier.get("opened") != outcome["opened"]:
+        return outcome
+    return {name: _joined(earlier.get(name), outcome.get(name)) for name in {**earlier, **outcome}}
+
+
+def _joined(earlier: Any, now: Any) -> Any:
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        return {name: _joined(earlier.get(name), now.get(name)) for name in {**earlier, **now}}
+    if isinstance(earlier, list) and isinstance(now, list):
+        return [*earlier, *(item for item in now if item not in earlier)]
+    return now or earlier

@@ -25,6 +25,7 @@ from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.management_start import ManagementStart
 from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.steps.window import with_earlier
 from parallel_build.window_record import HostClock
 from tests.fast.sites import SECRETS, site
 
@@ -336,3 +337,16 @@ def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases
     monkeypatch.setattr(database_transfer, "transfer", lambda context: {"emptied": list(emptied)})
     DatabaseTransfer().revert(cloud.context)
     assert DatabaseTransfer().apply(cloud.context) == {"emptied": ["cloud", "cloud_usage"]}
+
+
+def test_what_an_earlier_try_found_to_tidy_stays_in_the_list() -> None:
+    first = {"opened": "t1", "created": {"volumes": [{"id": 1}]}, "unknown": "", "renewed": ["a by b"]}
+    second = {"opened": "t1", "created": {}, "unknown": "", "renewed": ["c by d"]}
+    assert with_earlier(first, second) == {
+        "opened": "t1",
+        "created": {"volumes": [{"id": 1}]},
+        "unknown": "",
+        "renewed": ["a by b", "c by d"],
+    }
+    assert with_earlier(None, second) == second
+    assert with_earlier({**first, "opened": "t0"}, second) == second, "another window's list is not this one's"
