@@ -20,6 +20,8 @@ from parallel_build.facts.seed import SeedFacts
 from parallel_build.facts.together import together
 from parallel_build.site import Site
 
+# Where a management server calls a hypervisor itself: SSH to install an agent's key and to heal, XAPI, vSphere's API.
+DIRECT_PORTS = {"kvm": 22, "xenserver": 443, "vmware": 443}
 # Debian's and Red Hat's word for the installed version; nothing where it is not installed.
 INSTALLED = (
     f"dpkg-query -W -f='${{Status}} ${{Version}}' {MANAGEMENT} 2>/dev/null | sed -n 's/^install ok installed //p'; "
@@ -135,7 +137,7 @@ def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:
     values = parse(raw.decode(errors="replace")) if raw else {}
     database = site.configuration.new.database
     wanted = [(database.source.name, database.source.address, database.port)]
-    wanted += [(h.name, h.address, 22) for h in site.configuration.original.hypervisors if h.kind == "kvm"]
+    wanted += [(h.name, h.address, DIRECT_PORTS[h.kind]) for h in site.configuration.original.hypervisors if h.kind in DIRECT_PORTS]
     return ManagementFacts(
         machine.name,
         units=[services.state(unit) for unit in (MANAGEMENT, USAGE, AGENT)],
