@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import json
 import mmap
 import os
@@ -131,8 +132,8 @@ def upper(lab: LabRunner, machine: str) -> Path:
 def volatile(lab: LabRunner, machine: str, wanted: dict[bytes, str]) -> set[tuple[str, str]]:
     """What a machine's journal, and its folders in memory, hold."""
     find = "find /run /tmp /dev/shm -xdev -type f -size -2000k 2>/dev/null"
-    command = f"journalctl --no-pager -o cat -a; for f in $({find}); do echo FILE:$f; cat $f; done 2>/dev/null"
-    text = lab.shell(machine, command, check=False).encode(errors="replace")
+    command = f"{{ journalctl --no-pager -o cat -a; for f in $({find}); do cat $f; done 2>/dev/null; }} | gzip -1 | base64 -w 0"
+    text = gzip.decompress(base64.b64decode(lab.shell(machine, command)))
     return {(name, f"{machine}:journal or /run or /tmp") for needle, name in wanted.items() if needle in text}
 
 
