@@ -89,7 +89,7 @@ class SeedRecord:
 
     def doubted(self) -> None:
         """The channel had stopped: whatever happened meanwhile, everything is compared again."""
-        self._sheet.remember(baseline=None)
+        self._sheet.remember(baseline=None, tiers=None)
 
     def differs(self, differences: list[str]) -> None:
         """Both sides were found different in a window: the seed must not be used again."""

@@ -31,6 +31,12 @@ FILTER_FILE = {
 }
 
 
+# As long as it follows: nobody else writes, and not every transaction of the original waits for this disk, or a busy original would be faster
+# than its copy. What a power cut loses of that, the original still has. Afterwards a new source's values as `settings` has them, read_only last.
+FOLLOWING = {"read_only": "1", "innodb_flush_log_at_trx_commit": "2", "sync_binlog": "0"}
+ON_ITS_OWN = {"innodb_flush_log_at_trx_commit": "1", "sync_binlog": "1", "read_only": "0"}
+
+
 @dataclass(frozen=True)
 class Position:
     """A place in the original's binary log."""
@@ -160,7 +166,8 @@ def option_file(server: DatabaseServer, schemas: Sequence[str]) -> str:
     # A backslash is doubled: option files know escapes.
     lines = [key + pattern.replace("\\", "\\\\") for pattern in filters(schemas)]
     words = "# While the new source follows the original: nothing but CloudStack's databases, and nobody else writes."
-    return "\n".join([words, "[mysqld]", "read_only = ON", *lines, ""])
+    values = [f"{name} = {value}" for name, value in FOLLOWING.items()]
+    return "\n".join([words, "[mysqld]", *values, *lines, ""])
 
 
 def begin(source: Host, target: Host, schemas: Sequence[str], position: Position) -> None:
@@ -207,7 +214,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
             options["ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS"] = "LOCAL"
         new.execute(_change(own, options), [value for value in options.values() if value != "LOCAL"])
         _set_filter(new, own, schemas)
-        new.execute("SET GLOBAL read_only = 1")
+        _put(new, FOLLOWING)
         new.execute(named(own, own.dialect.start_replica))
 
 
@@ -280,8 +287,13 @@ def end(target: Host, opened: Session | None = None) -> bool:
             new.execute(named(server, reset) if server.family == "mysql" else f"RESET SLAVE '{CHANNEL}' ALL")
         if read_status(new, server) is not None:
             raise StepFailed(f"{server.name}: the channel {CHANNEL} could not be removed", "", f"look at {server.dialect.replica_status}")
-        if str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
-            new.execute("SET GLOBAL read_only = 0")
+        if there or str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
+            _put(new, ON_ITS_OWN)
         folder = new.value("SELECT @@GLOBAL.datadir")
     target.run(["rm", "-f", FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], timeout=30, cancellable=False)
     return there
+
+
+def _put(new: Session, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        new.execute(f"SET GLOBAL {name} = {value}")

@@ -142,7 +142,8 @@ class NewServer:
             for file in self.files:
                 wrong |= differing(database, file.values)
             if channel.read_status(database, server) is not None:
-                wrong.pop("read_only", None)  # as long as it follows the original, nobody may write to it
+                # As long as it follows the original it has other values for these.
+                wrong = {name: values for name, values in wrong.items() if name not in channel.FOLLOWING}
         if server.family != self.configuration.new.database.engine:
             raise StepFailed(
                 f"{self.host.name} runs {server}",

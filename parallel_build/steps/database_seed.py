@@ -43,7 +43,8 @@ class DatabaseSeed(Step):
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
             "the original is locked for some milliseconds once; events disabled on the copy",
-            f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only until the window",
+            f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
+            "not synced at each commit, until the window",
             f"compare {new.name} with {replica.name} ({replica.address}), row by row, while {new.name} stands still",
             f"compare every row and schema object of {old.name} with {new.name} at one position while the original serves; when that is done "
             "already, only the rows that the original's binary log names since",

@@ -33,8 +33,8 @@ class DatabaseTransfer(SwitchedStep):
                 f"wait until {new.name} ({new.address}) has applied {names} up to the last position of {old.name} ({old.address}); "
                 "prove that this position moves no more",
                 "compare the rows that the original's binary log names since the last comparison (which the window's opening renewed)",
-                f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off; events enabled as on "
-                f"{old.name}",
+                f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off, "
+                f"synced at each commit; events enabled as on {old.name}",
                 f"on {old.name}, not in its binary log: DROP USER {USER}",
                 f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
                 *fixes.words(configuration, new.name),

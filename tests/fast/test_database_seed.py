@@ -11,12 +11,13 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Connections, Host
-from parallel_build.database import changes
+from parallel_build.database import changes, channel
 from parallel_build.database.baseline import Baseline, leave_out_what_promoting_sets
 from parallel_build.database.channel import Position, option_file
 from parallel_build.database.compare import Comparison, Difference
 from parallel_build.database.copying import CopyReport
 from parallel_build.database.dialects import DIALECTS, DatabaseServer
+from parallel_build.database.settings import server_values
 from parallel_build.errors import GuardFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.seed_record import SeedRecord
@@ -196,7 +197,10 @@ def test_the_filter_file_keeps_the_new_source_read_only(family: str) -> None:
     dialect = next(entry for entry in DIALECTS if entry.family == family)
     text = option_file(DatabaseServer("newdb1", dialect, dialect.oldest, ""), ["cloud", "cloud_usage"])
     lines = text.splitlines()
-    assert "read_only = ON" in lines
+    assert "read_only = 1" in lines
+    assert channel.FOLLOWING.keys() == channel.ON_ITS_OWN.keys()
+    own = server_values(engine="mariadb", server_id=7, memory=4096, managers=1, role="source")
+    assert all(own[name] in (value, "OFF") for name, value in channel.ON_ITS_OWN.items()), "afterwards it has its configured values"
     assert len([line for line in lines if "wild_do_table" in line]) == 2
     assert "cloud\\\\_usage.%" in text
 
