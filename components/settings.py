@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.runtime.config import CONFIG, get_config_env
+from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
 
 from parallel_build.configuration import Secrets, Ssh, StackConfiguration
 from parallel_build.errors import ConfigurationError
-from parallel_build.stack_values import REMEDY, names, parse
+from parallel_build.stack_values import REMEDY, names, parse, refuse_clear
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,10 @@ def read_settings() -> Settings:
     Raises:
         ConfigurationError: they can't be used.
     """
-    stack = pulumi.get_stack()
-    configuration, secrets = parse(project_values(pulumi.get_project()), stack)
+    stack, project = pulumi.get_stack(), pulumi.get_project()
+    values = project_values(project)
+    refuse_clear(values, (key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()), f"Pulumi.{stack}.yaml")
+    configuration, secrets = parse(values, stack)
     return Settings(stack, configuration, secrets, operator_key(configuration.ssh))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from parallel_build import stack_state, stack_values
-from parallel_build.configuration import NewMachine, Secrets
+from parallel_build.configuration import NewMachine
 from parallel_build.errors import ConfigurationError
 from parallel_build.machines.commands import PROJECT
 from parallel_build.pulumi_secrets import UNCHANGED, Decrypter, passphrase
@@ -105,16 +105,12 @@ def _values(document: dict[str, Any], project: str, file: Path, stack: str) -> d
         )
     prefix = f"{project}:"
     found = {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+    stack_values.refuse_clear(found, {name for name, value in found.items() if _sealed(value)}, str(file))
     if any(_sealed(value) for value in found.values()):
         if "encryptionsalt" not in document:
             return _from_cli(project, file, stack)
         decrypter = Decrypter(str(document["encryptionsalt"]), passphrase(str(file)), str(file))
         found = {key: _opened(value, key, decrypter) for key, value in found.items()}
-    for name in set(stack_values.names(Secrets)) & set(found):
-        if not _sealed(config[prefix + name]):
-            raise ConfigurationError(
-                f"{name} in {file} is in the clear", "anybody who reads the file has it", f"pulumi config set --secret {name}; {UNCHANGED}"
-            )
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
 from parallel_build.errors import ConfigurationError
@@ -17,6 +17,25 @@ REMEDY = "docs/configuration.md lists every key; nothing has been contacted or c
 def names(model: type[Secrets | StackConfiguration]) -> list[str]:
     """The keys of a model as they are written in the stack file."""
     return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def refuse_clear(given: Iterable[str], sealed: Iterable[str], where: str) -> None:
+    """Rule: a secret is sealed in the stack file, never written in the clear.
+
+    Args:
+        given: names of the values that the stack has.
+        sealed: those of them that are sealed.
+        where: the stack file, for the message.
+    Raises:
+        ConfigurationError: names each that is in the clear.
+    """
+    clear = sorted({*names(Secrets), *PLATFORM_SECRETS} & set(given) - set(sealed))
+    if clear:
+        raise ConfigurationError(
+            f"{', '.join(clear)} in {where} {'is' if len(clear) == 1 else 'are'} in the clear",
+            "anybody who reads the file has it",
+            f"pulumi config set --secret {clear[0]}, and change what was exposed; nothing has been contacted or changed",
+        )
 
 
 def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Secrets]:

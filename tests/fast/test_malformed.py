@@ -13,7 +13,7 @@ import pytest
 
 from parallel_build import guards
 from parallel_build.errors import ConfigurationError
-from parallel_build.stack_values import parse
+from parallel_build.stack_values import parse, refuse_clear
 from tests.fast.sites import SECRETS, values
 from tests.fast.sites import site as make_site
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD, RUNNING, new
@@ -256,3 +256,11 @@ def test_what_servers_reveal_is_refused_by_guards(what: str) -> None:
     old, fresh, expected = HOSTILE_FACTS[what]
     failing = {guard.__name__ for guard in guards.GUARDS if guards.failures(make_site(), old, fresh, [guard])}
     assert failing == expected
+
+
+def test_secrets_in_the_clear_are_refused_by_name() -> None:
+    refuse_clear({"phase": "", **SECRETS}, SECRETS, "stacks/Pulumi.test.yaml")
+    with pytest.raises(ConfigurationError) as caught:
+        refuse_clear([*SECRETS, "vspherePassword"], set(SECRETS) - {"managementKey"}, "stacks/Pulumi.test.yaml")
+    assert "managementKey, vspherePassword in stacks/Pulumi.test.yaml are in the clear" in str(caught.value)
+    assert "pulumi config set --secret managementKey" in str(caught.value)
