@@ -16,7 +16,7 @@ CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
 
 def everything_was_read(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: every server and the API can be asked; what can't be seen can't be judged."""
-    problems = old.problems + fresh.problems
+    problems = list(dict.fromkeys(old.problems + fresh.problems))
     if problems:
         raise GuardFailed(f"not everything could be read: {' | '.join(problems)}", "", "make those servers reachable")
 
