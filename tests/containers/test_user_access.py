@@ -118,7 +118,10 @@ def test_the_setting_holds_users_out_of_accounts_with_values_of_their_own_too(st
 
 
 def test_a_setting_without_effect_is_refused_before_anything_changes(stand: Stand) -> None:
-    stand.sql("UPDATE cloud.configuration SET value = 'false' WHERE name = 'api.source.cidr.checks.enabled'")
+    stand.sql(
+        "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value) "
+        "VALUES ('Advanced', 'DEFAULT', 'ApiServiceConfiguration', 'api.source.cidr.checks.enabled', 'false', 'true')"
+    )
 
     def run() -> None:
         with window(stand, access(stand, method="cidr")) as context:
@@ -130,7 +133,7 @@ def test_a_setting_without_effect_is_refused_before_anything_changes(stand: Stan
     try:
         stand.inside(run)
     finally:
-        stand.sql("UPDATE cloud.configuration SET value = 'true' WHERE name = 'api.source.cidr.checks.enabled'")
+        stand.sql("DELETE FROM cloud.configuration WHERE name = 'api.source.cidr.checks.enabled'")
 
 
 class Balancer(http.server.BaseHTTPRequestHandler):
