@@ -12,6 +12,8 @@ from parallel_build.database.session import Session, quote
 from parallel_build.database.translation import Translation
 from parallel_build.errors import StepFailed
 
+DEADLOCK = 1213  # the server's number for "Deadlock found when trying to get lock"; what it refused so is not there
+DEADLOCK_ATTEMPTS = 20
 # Python's codecs for servers' character sets that statements were made under and that are not UTF-8.
 CODECS = {"latin1": "cp1252", "latin2": "iso8859-2", "cp1250": "cp1250", "cp1251": "cp1251", "ascii": "ascii", "binary": "utf-8"}
 
@@ -40,8 +42,20 @@ def make_tables(opened: Session, old: DatabaseServer, new: DatabaseServer, table
     for table in tables:
         cancel.check()
         opened.execute(f"USE {quote(table.schema)}")
-        opened.execute(translation.table(streams.create_statement(table)))
+        _make_table(opened, translation.table(streams.create_statement(table)), cancel)
     return translation.notes
+
+
+def _make_table(opened: Session, statement: str, cancel: CancelToken) -> None:
+    """Make a table; on MySQL two sessions whose tables refer to each other may block one another: the one that is told so begins again."""
+    for attempt in range(DEADLOCK_ATTEMPTS):
+        try:
+            opened.execute(statement)
+            return
+        except StepFailed as problem:
+            if f"({DEADLOCK}," not in str(problem) or attempt + 1 == DEADLOCK_ATTEMPTS:
+                raise
+        cancel.wait(0.05 * (attempt + 1))
 
 
 def make_codes(opened: Session, old: DatabaseServer, new: DatabaseServer, definitions: Sequence[Schema]) -> list[str]:
