@@ -23,7 +23,7 @@ ACCOUNTS = 'SELECT COUNT(*) FROM mysql.user WHERE User IN ("cutover_repl", "cuto
 SHEETS = "ls /var/lib/cloudstack-parallel-build/prepared/ 2>/dev/null | grep -c database-seed || true"
 TABLES = 'SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("cloud", "cloud_usage")'
 EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud.event WHERE type = "LAB.WRITER"'
-# Writes as a management server would, a row at a time, each confirmed before the next, until the management server is gone.
+# Writes as a busy management server would, some forty transactions a second, a row at a time, each confirmed before the next, until the management server is gone.
 WRITER = r"""
 n=$(mariadb -NBe 'SELECT COALESCE(MAX(resource_id), 0) FROM cloud.event WHERE type = "LAB.WRITER"')
 rm -f /run/writer.total
@@ -31,12 +31,12 @@ columns='uuid, type, description, user_id, account_id, domain_id, resource_id, c
 rows() {
   i=$n
   while timeout 2 bash -c '</dev/tcp/10.91.0.11/8080' 2>/dev/null; do
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for _ in 1 2; do
       i=$((i+1))
       echo "INSERT INTO cloud.event ($columns) VALUES (UUID(), 'LAB.WRITER', 'ünï $i', 1, 1, 1, $i, UTC_TIMESTAMP(), 'INFO');"
       echo "UPDATE cloud.host SET last_ping = last_ping + 1 WHERE id = 1;"
     done
-    sleep 0.05
+    sleep 0.1
   done
 }
 rows | mariadb --default-character-set=utf8mb4
@@ -72,7 +72,10 @@ def evidence(lab: LabRunner, step: str) -> dict[str, Any]:
 
 def start_writing(lab: LabRunner) -> None:
     """A writer on the original's source, which ends with the original's management server."""
-    lab.shell("olddb1", f"cat >/run/writer.sh <<'END'\n{WRITER}\nEND\nsystemd-run --quiet --collect --unit=writer bash /run/writer.sh")
+    lab.shell(
+        "olddb1",
+        f"cat >/run/writer.sh <<'END'\n{WRITER}\nEND\nsystemd-run --quiet --collect --unit=writer --property=RuntimeMaxSec=400 bash /run/writer.sh",
+    )
     deadline = time.monotonic() + 30
     before = lab.sql("olddb1", EVENTS)
     while lab.sql("olddb1", EVENTS) == before:
