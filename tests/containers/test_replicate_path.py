@@ -23,7 +23,7 @@ ACCOUNTS = 'SELECT COUNT(*) FROM mysql.user WHERE User IN ("cutover_repl", "cuto
 SHEETS = "ls /var/lib/cloudstack-parallel-build/prepared/ 2>/dev/null | grep -c database-seed || true"
 TABLES = 'SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("cloud", "cloud_usage")'
 EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud.event WHERE type = "LAB.WRITER"'
-# Writes as a busy management server would, some forty transactions a second, a row at a time, each confirmed before the next, until the management server is gone.
+# Writes as a busy management server would, some forty transactions a second, until the management server is gone.
 WRITER = r"""
 n=$(mariadb -NBe 'SELECT COALESCE(MAX(resource_id), 0) FROM cloud.event WHERE type = "LAB.WRITER"')
 rm -f /run/writer.total
