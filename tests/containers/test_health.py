@@ -140,7 +140,10 @@ IN_DATABASE = [
     setting("management.network.cidr", "10.99.0.0/24", "management_network_holds_new_servers", WARNS, "does not have newms1 (10.91.0.41)"),
     setting("secstorage.allowed.internal.sites", "", "template_sites_are_allowed", WARNS, "10.91.0.1, where template systemvm-kvm-4.22.0-x86_64"),
     setting("integration.api.port", "8096", "open_api_is_off", WARNS, "integration.api.port is 8096"),
-    setting("dynamic.apichecker.enabled", "false", "roles_are_dynamic", WARNS, "dynamic.apichecker.enabled is false"),
+    Plant("roles_are_dynamic", WARNS, "dynamic.apichecker.enabled is false",
+          "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value, updated) "
+          "VALUES ('Advanced', 'DEFAULT', 'RoleService', 'dynamic.apichecker.enabled', 'false', 'false', UTC_TIMESTAMP())",
+          "DELETE FROM cloud.configuration WHERE name = 'dynamic.apichecker.enabled'"),
     Plant("changed_settings_are_known", NOTES, "planted.obsolete",
           "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value, updated) "
           "VALUES ('Advanced', 'DEFAULT', 'x', 'planted.obsolete', '2', '1', NULL)",
