@@ -1,0 +1,38 @@
+"""The stack's configuration: typed, complete, and checked in full before anything is contacted.
+
+The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section is one Pulumi configuration value of the project.
+`StackConfiguration` is what an operator writes; `parallel_build.site.Site` adds what is only known once machines exist.
+"""
+
+from __future__ import annotations
+
+from parallel_build.configuration.loading import load, load_secrets
+from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
+from parallel_build.configuration.preparation import Housekeeping, Parity, Template
+from parallel_build.configuration.secrets import Secrets
+from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement, Server, Ssh
+from parallel_build.configuration.stack import StackConfiguration
+from parallel_build.configuration.values import HOST_NAME, Phase
+from parallel_build.configuration.window import HypervisorCommand, SwitchedStepName, UserProbe
+
+__all__ = [
+    "HOST_NAME",
+    "Housekeeping",
+    "Hypervisor",
+    "HypervisorCommand",
+    "LibvirtPlatform",
+    "NewMachine",
+    "OriginalManagement",
+    "Parity",
+    "Phase",
+    "Secrets",
+    "Server",
+    "Ssh",
+    "StackConfiguration",
+    "SwitchedStepName",
+    "Template",
+    "UserProbe",
+    "VspherePlatform",
+    "load",
+    "load_secrets",
+]

@@ -1,0 +1,53 @@
+"""The stack's secrets."""
+
+from __future__ import annotations
+
+from pydantic import (
+    field_validator,
+)
+
+from parallel_build.configuration.values import (
+    PRINTABLE,
+    SHELL_SAFE_SECRET,
+    Model,
+)
+from parallel_build.secret import Secret
+
+
+class Secrets(Model):
+    """Secret values; each is a Pulumi secret of the same name.
+
+    Attributes:
+        original_api_key, original_api_secret: a root administrator's keys on the original.
+        cloud_password: password of the database user `cloud` on the new servers.
+        replication_password: password of the replication user.
+        management_key: key of the new servers' db.properties.
+        database_key: key of the values in the database; None reads it from the original's management server.
+    """
+
+    original_api_key: Secret
+    original_api_secret: Secret
+    cloud_password: Secret
+    replication_password: Secret
+    management_key: Secret
+    database_key: Secret | None = None
+
+    @field_validator("cloud_password", "replication_password", "management_key", "database_key")
+    @classmethod
+    def _shell_safe(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not SHELL_SAFE_SECRET.fullmatch(value.reveal()):
+            raise ValueError("this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -")
+        return value
+
+    @field_validator("original_api_key", "original_api_secret")
+    @classmethod
+    def _not_empty(cls, value: Secret) -> Secret:
+        if not value:
+            raise ValueError("this secret is empty")
+        if not PRINTABLE.fullmatch(value.reveal()):
+            raise ValueError("this secret has spaces, line ends or other characters that no API key has")
+        return value
+
+    def all(self) -> list[Secret]:
+        """Every secret that is set, for masking."""
+        return [value for value in (getattr(self, name) for name in type(self).model_fields) if value]

@@ -1,0 +1,269 @@
+"""The servers: the original's, which are there, and the new ones, which are to be built."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    field_validator,
+)
+
+from parallel_build.configuration.values import (
+    HOST_KEY,
+    HOST_NAME,
+    SSH_DESTINATION,
+    URL,
+    USER_NAME,
+    Duration,
+    IpAddress,
+    LocalPath,
+    Model,
+    PackageName,
+    parse_address,
+)
+from parallel_build.versions import CloudStackVersion
+
+
+class Ssh(Model):
+    """How servers are reached. The user's own `~/.ssh/config` counts (jump hosts, agent) unless `configFile` names another.
+
+    Attributes:
+        user: account on the servers; not root needs passwordless sudo.
+        identity_file: private key file; None leaves the choice to ssh and its agent.
+        public_key_file: the operator's public key put on new machines; default is `identityFile` with `.pub`.
+        config_file: an ssh configuration file used instead of the user's own.
+        known_hosts: file that holds the host keys of the servers that exist already.
+        connect_timeout: time limit of one connection attempt.
+    """
+
+    user: Annotated[str, Field(pattern=USER_NAME.pattern)] = "root"
+    identity_file: LocalPath | None = None
+    public_key_file: LocalPath | None = None
+    config_file: LocalPath | None = None
+    known_hosts: LocalPath | None = None
+    connect_timeout: Duration = timedelta(seconds=10)
+
+
+class Server(Model):
+    """A server that is there, or will be.
+
+    Attributes:
+        name: short host name; unique in the stack, and part of file and resource names.
+        address: IP address other servers reach it at.
+        ssh_host: what to hand to ssh instead of the address, such as a name in the ssh configuration.
+        ssh_port: port of its ssh server.
+        ssh_user: account there, when it is not the one of the section `ssh`.
+        host_key: public SSH host key (`ssh-ed25519 AAAA...`), when it is not in `ssh.knownHosts`.
+    """
+
+    name: str
+    address: str
+    ssh_host: str | None = None
+    ssh_port: int | None = Field(default=None, ge=1, le=65535)
+    ssh_user: str | None = None
+    host_key: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        if not HOST_NAME.fullmatch(value):
+            raise ValueError("a server's name is a lower-case host name of letters, digits and hyphens")
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return parse_address(value)
+
+    @field_validator("ssh_host")
+    @classmethod
+    def _destination(cls, value: str | None) -> str | None:
+        if value is not None and not SSH_DESTINATION.fullmatch(value):
+            raise ValueError("what ssh connects to is a name or an address")
+        return value
+
+    @field_validator("ssh_user")
+    @classmethod
+    def _user(cls, value: str | None) -> str | None:
+        if value is not None and not USER_NAME.fullmatch(value):
+            raise ValueError("an account's name has letters, digits, _ . and -")
+        return value
+
+    @field_validator("host_key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        if value is not None and not HOST_KEY.fullmatch(value):
+            raise ValueError("a host key is one line such as `ssh-ed25519 AAAA...`, as ssh-keyscan prints it without the name")
+        return value
+
+
+class OriginalManagement(Server):
+    """A running management server; `usage` says that the usage server runs on it."""
+
+    usage: bool = False
+
+
+class DatabasePair(Model):
+    """The original's database servers. `adminUser` None means root through the server's own socket."""
+
+    engine: Literal["mariadb", "mysql"] = "mariadb"
+    source: Server
+    replica: Server | None = None
+    port: int = Field(default=3306, ge=1, le=65535)
+    cloudbridge: bool = False
+
+
+class Hypervisor(Server):
+    """A hypervisor host that the tool may log in to (KVM); hosts that need nothing from it are not listed."""
+
+    kind: Literal["kvm", "xenserver", "vmware", "hyperv", "lxc", "ovm3", "simulator"] = "kvm"
+
+
+class Api(Model):
+    """The original cloud's API.
+
+    Attributes:
+        url: for example `http://192.0.2.10:8080/client/api`.
+        timeout: time limit of one call.
+        ca_file: certificates to check https against, when not the system's.
+    """
+
+    url: str
+    timeout: Duration = timedelta(seconds=30)
+    ca_file: LocalPath | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        port = re.search(r":([0-9]{1,5})(/|$)", value.partition("://")[2].rpartition("]")[2])
+        if not URL.fullmatch(value) or (port and not 0 < int(port[1]) < 65536):
+            raise ValueError("an API url looks like http://192.0.2.10:8080/client/api, without user, query and fragment")
+        return value
+
+
+class Original(Model):
+    """The cloud as it runs today."""
+
+    version: CloudStackVersion
+    management: list[OriginalManagement] = Field(min_length=1)
+    database: DatabasePair
+    api: Api
+    hypervisors: list[Hypervisor] = Field(default_factory=list)
+
+
+class VspherePlace(Model):
+    """Where in vCenter one machine goes, when it is not where `platforms.vsphere` says. Each value overrides the one of the same name.
+
+    Attributes:
+        data_disk: a second disk in GiB, mounted at `dataMount` before any database starts; None for none.
+        data_mount: where it is mounted.
+    """
+
+    resource_pool: str | None = None
+    datastore: str | None = None
+    folder: str | None = None
+    network: str | None = None
+    template: str | None = None
+    data_disk: int | None = Field(default=None, ge=1)
+    data_mount: str = "/var/lib/mysql"
+
+    @field_validator("data_mount")
+    @classmethod
+    def _mount(cls, value: str) -> str:
+        if not re.fullmatch(r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$", value):
+            raise ValueError("a mount point is an absolute path such as /var/lib/mysql")
+        return value
+
+
+class NewMachine(Server):
+    """A machine to be built, or (platform `existing`) one that is there and empty.
+
+    Attributes:
+        platform: overrides `new.platform`, so that one stack can mix platforms.
+        cpus: virtual processors.
+        memory: in MiB.
+        disk: system disk in GiB.
+        vsphere: where in vCenter it goes, and its data disk.
+    """
+
+    platform: Literal["libvirt", "container", "existing", "vsphere"] | None = None
+    cpus: int = Field(default=2, ge=1, le=256)
+    memory: int = Field(default=4096, ge=256)
+    disk: int = Field(default=40, ge=2)
+    vsphere: VspherePlace = Field(default_factory=VspherePlace)
+
+
+class NewDatabase(Model):
+    """The new source and replica.
+
+    Attributes:
+        engine: server family installed on them.
+        buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
+        packages: Debian packages to install where the image lacks them.
+    """
+
+    engine: Literal["mariadb", "mysql"] = "mariadb"
+    source: NewMachine
+    replica: NewMachine
+    port: int = Field(default=3306, ge=1, le=65535)
+    buffer_pool: int | None = Field(default=None, ge=64)
+    packages: list[PackageName] = Field(default_factory=lambda: ["mariadb-server"])
+
+
+class Network(Model):
+    """The management network that new machines get a fixed address on."""
+
+    prefix: int = Field(default=24, ge=8, le=128)
+    gateway: IpAddress | None = None
+    dns: list[IpAddress] = Field(default_factory=list)
+
+
+class Packages(Model):
+    """Where the target version's packages come from.
+
+    Attributes:
+        repository: an apt `deb ...` line or None where the machine's own sources have them.
+        key: armoured signing key of that repository, as text; None where the line itself says `[trusted=yes]` or names a key.
+        names: management packages.
+        usage_names: packages of the usage server.
+    """
+
+    repository: str | None = None
+    key: str | None = None
+    names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-management"], min_length=1)
+    usage_names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-usage"])
+
+    @field_validator("repository")
+    @classmethod
+    def _line(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isprintable() or not re.fullmatch(r"^deb (\[[^\]]*\] )?\S+ \S.*", value)):
+            raise ValueError("a repository is one line such as `deb https://example.org/apt jammy 4.22`")
+        return value
+
+
+class New(Model):
+    """The servers that take over.
+
+    Attributes:
+        load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
+        usage_on: name of the management server that runs the usage server; None means the first.
+    """
+
+    version: CloudStackVersion
+    platform: Literal["libvirt", "container", "existing", "vsphere"] = "libvirt"
+    management: list[NewMachine] = Field(min_length=1)
+    database: NewDatabase
+    network: Network = Field(default_factory=Network)
+    packages: Packages = Field(default_factory=Packages)
+    load_balancer: str | None = None
+    usage_on: str | None = None
+
+    @field_validator("load_balancer")
+    @classmethod
+    def _balancer(cls, value: str | None) -> str | None:
+        if value is None or HOST_NAME.fullmatch(value):
+            return value
+        return parse_address(value)

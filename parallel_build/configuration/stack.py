@@ -1,0 +1,142 @@
+"""The whole stack, and what must hold between its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from parallel_build.configuration.platforms import Platforms
+from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
+from parallel_build.configuration.servers import (
+    New,
+    NewMachine,
+    Original,
+    Server,
+    Ssh,
+)
+from parallel_build.configuration.values import (
+    LocalPath,
+    Model,
+    Phase,
+)
+from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
+from parallel_build.versions import CloudStackVersion
+
+
+class StackConfiguration(Model):
+    """Everything an operator says about one stack."""
+
+    phase: Phase = Phase.BUILT
+    ssh: Ssh = Field(default_factory=Ssh)
+    original: Original
+    new: New
+    platforms: Platforms = Field(default_factory=Platforms)
+    transfer: Transfer = Field(default_factory=Transfer)
+    templates: list[Template] = Field(default_factory=list)
+    agents: Agents = Field(default_factory=Agents)
+    hypervisor_steps: list[HypervisorCommand] = Field(default_factory=list)
+    health: Health = Field(default_factory=Health)
+    parity: Parity | None = None
+    window: Window
+    acceptance: Acceptance = Field(default_factory=Acceptance)
+    rehearsal: Rehearsal = Field(default_factory=Rehearsal)
+    runs: LocalPath = Path("runs")
+
+    def new_machines(self) -> Iterator[NewMachine]:
+        """The machines of the new side: source, replica, then the management servers."""
+        yield self.new.database.source
+        yield self.new.database.replica
+        yield from self.new.management
+
+    def built_machines(self) -> Iterator[NewMachine]:
+        """Every machine that the stack may build: the new side's, and the rehearsal's where there is one."""
+        yield from self.new_machines()
+        if self.rehearsal.enabled and self.rehearsal.machine:
+            yield self.rehearsal.machine
+
+    def original_servers(self) -> Iterator[Server]:
+        """The original's servers that the tool logs in to."""
+        yield from self.original.management
+        yield self.original.database.source
+        if self.original.database.replica:
+            yield self.original.database.replica
+        yield from self.original.hypervisors
+
+    def platform_of(self, machine: NewMachine) -> str:
+        """The platform that builds `machine`."""
+        return machine.platform or self.new.platform
+
+    @property
+    def usage_server(self) -> NewMachine:
+        """The new management server that runs the usage server."""
+        if self.new.usage_on is None:
+            return self.new.management[0]
+        return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
+
+    @property
+    def host_setting(self) -> str:
+        """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
+        return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StackConfiguration:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        seen_names: dict[str, str] = {}
+        seen_addresses: dict[str, str] = {}
+        sides = [(server, "original") for server in self.original_servers()]
+        sides += [(machine, "new") for machine in self.new_machines()]
+        if self.rehearsal.machine:
+            sides.append((self.rehearsal.machine, "rehearsal"))
+        for server, side in sides:
+            if server.name in seen_names:
+                yield f"{side}: the name {server.name} is used twice, give every server its own"
+            seen_names[server.name] = side
+            if server.address in seen_addresses and not self._may_share(server, side):
+                other = seen_addresses[server.address]
+                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own"
+            seen_addresses.setdefault(server.address, server.name)
+        if self.new.load_balancer in {server.address for server, _ in sides}:
+            yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"
+        probed = self.window.user_access.probe.server if self.window.user_access.probe else None
+        if (
+            probed
+            and probed.name in seen_names
+            and probed.address != next(other.address for other, _ in sides if other.name == probed.name)
+        ):
+            yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
+        if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
+            yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if not self.new.version > self.original.version:
+            yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+        for machine in self.built_machines():
+            platform = self.platform_of(machine)
+            if platform != "existing" and getattr(self.platforms, platform) is None:
+                yield f"platforms.{platform}: missing although {machine.name} is built on it"
+        known = {host.name for host in self.original.hypervisors}
+        for step in self.hypervisor_steps:
+            for name in step.hosts:
+                if name not in known:
+                    yield f"hypervisorSteps: {name} is not one of original.hypervisors"
+        for name in self.rehearsal.dump:
+            if name == "cloudbridge" and not self.original.database.cloudbridge:
+                yield "rehearsal.dump.cloudbridge: original.database.cloudbridge says that there is no such database"
+        if self.rehearsal.dump and "cloud_usage" not in self.rehearsal.dump:
+            yield "rehearsal.dump.cloud_usage: missing, the schema upgrade needs that database too"
+        if self.agents.method == "file" and not self.original.hypervisors:
+            yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
+        if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
+            yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _may_share(self, server: Server, side: str) -> bool:
+        """On the original a small cloud may run management and MySQL on one server."""
+        return side == "original" and any(server.address == other.address for other in self.original_servers())

@@ -1,0 +1,145 @@
+"""What every section is made of: strict models, durations, paths, addresses, and the phases."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path, PosixPath
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from parallel_build.machines.commands import PROJECT
+
+USER_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")
+# What ssh is told to connect to: never a word that it would take for an option.
+SSH_DESTINATION = re.compile(r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,253}$")
+HOST_KEY = re.compile(r"^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}( [^\n\r]*)?$")
+PACKAGE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,100}$")
+TEMPLATE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,254}$")
+CHECKSUM = re.compile(r"^(\{(MD5|SHA-?1|SHA-?224|SHA-?256|SHA-?384|SHA-?512)\})?[0-9A-Fa-f]{32,128}$")
+URL = re.compile(r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+@,=-]*)?$")
+PRINTABLE = re.compile(r"^[\x21-\x7e]+$")
+LONGEST_DURATION = timedelta(days=3650)
+HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
+# cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
+SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
+# Validation context of a configuration that a state holds, perhaps written on another machine.
+STORED = "stored"
+DURATION = re.compile(r"^(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m(?:in)?)?\s*(?:(\d+)s)?$")
+
+
+def parse_duration(value: object) -> object:
+    """Turn `90s`, `5m`, `2h`, `1d 12h` or a number of seconds into a timedelta; leave anything else to the validator."""
+    if isinstance(value, bool):
+        raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
+    if isinstance(value, int | float):
+        return _limited(0, 0, 0, value)
+    if isinstance(value, str) and not value.startswith("P"):  # ISO 8601, as a dumped configuration has it, is pydantic's
+        match = DURATION.fullmatch(value.strip())
+        if not match or not any(match.groups()):
+            raise ValueError("a duration is written as 90s, 5m, 2h or 1d 12h")
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return _limited(days, hours, minutes, seconds)
+    return value
+
+
+def _limited(days: int, hours: int, minutes: int, seconds: float) -> timedelta:
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not 0 < total <= LONGEST_DURATION.total_seconds():
+        raise ValueError(f"a duration is longer than nothing and at most {LONGEST_DURATION.days}d")
+    return timedelta(seconds=total)
+
+
+def parse_address(value: str) -> str:
+    """An IP address that one machine can have."""
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("an address is an IPv4 or IPv6 address such as 192.0.2.10") from None
+    if found.is_unspecified or found.is_loopback or found.is_multicast or "%" in value or str(found) == "255.255.255.255":
+        raise ValueError(f"{value} is not the address of a machine that others reach; write one such as 192.0.2.10")
+    return str(found)
+
+
+class WrittenPath(PosixPath):
+    """A path of this machine that knows how it was written: the state keeps `~/key`, and whoever goes on elsewhere has their own `~`."""
+
+    written: str = ""
+
+
+def expand_path(value: object, info: ValidationInfo) -> object:
+    """Expand `~` and `${NAME}` in a path; a relative one begins at the checkout.
+
+    An environment variable that is not set is an error, not an empty text - except in what comes out of a state (`STORED`): there an undo may
+    not need that path at all.
+    """
+    if not isinstance(value, str | Path):
+        return value
+    text = value.written or str(value) if isinstance(value, WrittenPath) else str(value)
+    if not text or not text.isprintable():
+        raise ValueError("a path is not empty and has no control characters")
+    expanded = os.path.expandvars(text)
+    if "${" in expanded and info.context != STORED:
+        raise ValueError(f"{text} names an environment variable that is not set")
+    try:
+        found = WrittenPath(PROJECT / Path(expanded).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{text} names a user whose home is not known here") from None
+    found.written = text
+    return found
+
+
+def write_path(path: Path) -> str:
+    """The path as it was written."""
+    return getattr(path, "written", "") or str(path)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
+PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
+IpAddress = Annotated[str, AfterValidator(parse_address)]
+
+
+class Phase(StrEnum):
+    """Hold points of a stack, in order."""
+
+    BUILT = "built"
+    PREPARED = "prepared"
+    SWITCHED = "switched"
+    RETIRED = "retired"
+
+    def reached(self, other: Phase) -> bool:
+        """Whether this phase includes everything of `other`."""
+        order = list(Phase)
+        return order.index(self) >= order.index(other)
+
+
+class Model(BaseModel):
+    """Base of every section: unknown keys are errors, values are not coerced silently, keys are camelCase."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_coerced(cls, value: object, info: ValidationInfo) -> object:
+        """A number in quotes, or a truth value for a number, is a slip, not a number."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if wanted in (int, int | None) and isinstance(value, bool | str):
+            raise ValueError(f"{value!r} is not a number; write it without quotes")
+        if wanted is bool and value is not None and not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false; write one of them without quotes")
+        return value

@@ -1,0 +1,147 @@
+"""The window: its limits, how users are kept out, what is run on hypervisors, and what must hold at its end."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from parallel_build.configuration.servers import (
+    Server,
+)
+from parallel_build.configuration.values import (
+    URL,
+    Duration,
+    Model,
+)
+
+
+class UserProbe(Model):
+    """From where it is proved that users are out, and in again: one of `server` and `source`.
+
+    Attributes:
+        server: a machine in the users' network that the tool may log in to; it needs curl.
+        source: an address of this machine that is a user's to the cloud: none of `administrators`.
+        url: the API's address as users have it, such as a load balancer's; None asks every management server itself.
+    """
+
+    server: Server | None = None
+    source: str | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> UserProbe:
+        if (self.server is None) == (self.source is None):
+            raise ValueError("a probe asks from a server or from a source address: name one of them")
+        if self.source is not None:
+            try:
+                ipaddress.ip_address(self.source)
+            except ValueError:
+                raise ValueError(f"source: {self.source!r} is not an address such as 192.0.2.10") from None
+        if self.url is not None and not URL.fullmatch(self.url):
+            raise ValueError("url: an API url looks like http://192.0.2.10:8080/client/api")
+        return self
+
+
+class UserAccess(Model):
+    """How users are kept out during the window.
+
+    Attributes:
+        method: `firewall` on the original's management servers, `cidr` by `api.allowed.source.cidr.list`, or `command` for a load balancer.
+        administrators: networks that keep access.
+        close: command that takes users out (method `command`), run on this machine.
+        open: command that lets them in again.
+        probe: from where both are proved; without it only the means are looked at.
+    """
+
+    method: Literal["firewall", "cidr", "command"] = "firewall"
+    administrators: list[str] = Field(default_factory=list)
+    close: list[str] = Field(default_factory=list)
+    open: list[str] = Field(default_factory=list)
+    probe: UserProbe | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> UserAccess:
+        for network in self.administrators:
+            try:
+                found = ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(f"administrators: {network!r} is not a network such as 192.0.2.0/24") from None
+            if found.prefixlen == 0:
+                raise ValueError(f"administrators: {network} is everybody; name the networks that keep access")
+        if self.method == "command" and not (self.close and self.open):
+            raise ValueError("method command needs both close and open, each a list of words")
+        if self.method != "command" and not self.administrators:
+            raise ValueError(f"method {self.method} needs administrators, or nobody could work in the window")
+        address = self.probe and (self.probe.source or (self.probe.server.address if self.probe.server else None))
+        if address and any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in self.administrators):
+            raise ValueError(f"probe: {address} is an administrator's, what it reaches says nothing about users")
+        return self
+
+
+SwitchedStepName = Literal[
+    "UserAccess",
+    "OriginalManagement",
+    "DatabaseTransfer",
+    "OriginalDatabase",
+    "HostSetting",
+    "HypervisorSteps",
+    "FirstManagement",
+    "Hypervisors",
+    "SystemVms",
+    "AdditionalManagement",
+    "Acceptance",
+]
+
+
+class Window(Model):
+    """The cutover's limits.
+
+    Attributes:
+        deadline: time from the window's opening within which the new management server must start.
+        rollback_window: time since the switch within which going back is allowed.
+        force_rollback: go back although the rollback window has passed or the stack is retired.
+        start_timeout: time limit of one management server start, schema upgrade included.
+        hosts_timeout: time limit for every hypervisor host to be Up again.
+        system_vm_timeout: time limit for one system VM or network restart.
+        parallel_restarts: networks restarted at the same time.
+        stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
+        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
+    """
+
+    deadline: Duration = timedelta(hours=2)
+    rollback_window: Duration = timedelta(days=1)
+    force_rollback: bool = False
+    start_timeout: Duration = timedelta(hours=1)
+    hosts_timeout: Duration = timedelta(minutes=15)
+    system_vm_timeout: Duration = timedelta(minutes=15)
+    parallel_restarts: int = Field(default=4, ge=1, le=64)
+    stop_before: SwitchedStepName | None = None
+    forensics: Literal["logs", "dump", "none"] = "logs"
+    user_access: UserAccess
+
+
+class HypervisorCommand(Model):
+    """A hypervisor-specific command of the official upgrade guide, with its reverse; run on each of `hosts` (names of original.hypervisors).
+
+    Attributes:
+        at_once: on all hosts at the same time, instead of one after the other in the order of the list.
+    """
+
+    hosts: list[str] = Field(min_length=1)
+    command: list[str] = Field(min_length=1)
+    reverse: list[str] = Field(default_factory=list)
+    timeout: Duration = timedelta(minutes=10)
+    at_once: bool = False
+
+
+class Acceptance(Model):
+    """Functional tests run on the new servers before users are let in: commands on this machine that must end with exit code 0."""
+
+    commands: list[list[str]] = Field(default_factory=list)
+    timeout: Duration = timedelta(hours=1)
