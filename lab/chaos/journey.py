@@ -164,10 +164,12 @@ class Journey:
             run = Run(self.lab, self.log)
             hurt = False
             while moment is not None and watching.wait(moment, run.over, RUN_LIMIT):
-                outcome, hurt = self._hurt(run, moment), True
-                outcomes.append(outcome)
                 queue.pop(0)
-                moment = watching.Moment(queue[0], self._runs) if queue and not run.over() else None
+                # Watched from before the fault on: a command that goes on in spite of it soon comes to the next cell's step.
+                following = watching.Moment(queue[0], self._runs) if queue else None
+                outcome, hurt = self._hurt(run, moment, following), True
+                outcomes.append(outcome)
+                moment = following if not run.over() else None
             if not run.wait(RUN_LIMIT):
                 run.process.kill()
                 raise LabError(f"`pulumi up` did not end within {RUN_LIMIT:.0f} s", "", f"see {self.log}")
@@ -188,7 +190,8 @@ class Journey:
             if outcomes:
                 outcomes[-1].commands.append("pulumi up")
 
-    def _hurt(self, run: Run, moment: watching.Moment) -> Outcome:
+    def _hurt(self, run: Run, moment: watching.Moment, following: watching.Moment | None) -> Outcome:
+        """Make a fault, and mend it once the command has ended, has come to the next cell's moment, or the operator's time is over."""
         cell = moment.cell
         provider = watching.provider_of(run.process.pid)
         with watching.held(provider):
@@ -198,9 +201,13 @@ class Journey:
         say(f"  {cell.name}: {injury.told} at {moment.hit!r}")
         if injury.ends_run:
             run.wait(RUN_LIMIT)
-        elif not run.wait(OUTAGE):
+            injury.mend()
+        elif watching.within(OUTAGE, lambda: run.over() or (following is not None and following.reached())):
+            with watching.held(None if run.over() else provider):
+                injury.mend()
+        else:
             say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
-        injury.mend()
+            injury.mend()
         return outcome
 
     def _unlock(self, outcomes: list[Outcome]) -> None:

@@ -106,6 +106,16 @@ def wait(moment: Moment, over: Callable[[], bool], timeout: float) -> bool:
         time.sleep(POLL)
 
 
+def within(seconds: float, happened: Callable[[], bool]) -> bool:
+    """Wait for something, at most so long; whether it happened."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
 @contextlib.contextmanager
 def held(pid: int | None) -> Iterator[None]:
     """A process held still meanwhile: what is done takes place at one moment of its life."""
