@@ -13,6 +13,7 @@ from parallel_build.database.session import Session, quote
 
 LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
+SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that is slow to greet it
 LOCK_ATTEMPTS = 6
 
 
@@ -63,6 +64,7 @@ class Job:
             "streams": min(self.threads, max(1, len(self.parts))),
             "snapshot": self.snapshot,
             "lock_attempts": LOCK_ATTEMPTS,
+            "session_attempts": SESSION_ATTEMPTS,
             "position": self.old.dialect.log_status,
             "compress": self.compress,
             "compress_options": remote.compress_options(self.new),

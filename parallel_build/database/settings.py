@@ -96,6 +96,8 @@ def server_values(
         "max_connections": str(CONNECTIONS_PER_MANAGER * managers),
         "max_allowed_packet": str(MAX_PACKET),
         "innodb_buffer_pool_size": str((pool or buffer_pool(memory)) * 1024 * 1024),
+        # The default of 10 s is short for a server that is busy making its tables.
+        "connect_timeout": "60",
         "innodb_rollback_on_timeout": "ON",
         "innodb_lock_wait_timeout": "600",
         "innodb_flush_log_at_trx_commit": "1",

@@ -128,16 +128,28 @@ class Copy:
     # -- sessions --------------------------------------------------------------------------------------------------------------
     def source(self, compress: bool) -> Client:
         argv = self.job["source"] + (self.job["compress_options"] if compress else [])
-        return self.keep(Client(argv, self.job["marker"], "reading from the original"), self.job["source_settings"])
+        return self.opened(argv, "reading from the original", self.job["source_settings"])
 
     def target(self) -> Client:
-        return self.keep(Client(self.job["target"], self.job["marker"], "writing to the new server"), self.job["target_settings"])
+        return self.opened(self.job["target"], "writing to the new server", self.job["target_settings"])
 
-    def keep(self, client: Client, settings: str) -> Client:
-        with self.lock:
-            self.clients.append(client)
-        client.ask(settings)
-        return client
+    def opened(self, argv: List[str], name: str, settings: str) -> Client:
+        """A session with its settings. A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
+        attempt = 1
+        while True:
+            client = Client(argv, self.job["marker"], name)
+            with self.lock:
+                self.clients.append(client)
+            try:
+                client.ask(settings)
+                return client
+            except Failed:
+                if attempt >= self.job["session_attempts"] or self.stopped.is_set():
+                    raise
+                with self.lock:
+                    self.clients.remove(client)
+            self.pause(attempt)
+            attempt += 1
 
     def slow_network(self, client: Client) -> bool:
         """Whether compressing pays: the network carries less than the servers could feed it."""

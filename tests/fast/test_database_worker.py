@@ -33,6 +33,13 @@ for line in sys.stdin:
             rows = sum(1 for _ in pipe)
     elif line.startswith("HANG"):
         time.sleep(600)
+    elif line.startswith("ONCE"):
+        try:
+            open(line.split()[1], "x").close()
+        except FileExistsError:
+            continue
+        sys.stderr.write("ERROR 2026 (HY000): TLS/SSL error: Broken pipe (32)\n")
+        sys.exit(1)
     elif line.startswith("FAIL"):
         sys.stderr.write("ERROR 1062 (23000) at line 1: Duplicate entry\n")
         sys.exit(1)
@@ -40,13 +47,14 @@ for line in sys.stdin:
 
 
 def job(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
     client = folder / "client.py"
     client.write_text(CLIENT)
     fifos = folder / "fifos"
     fifos.mkdir()
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
-        "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "position": "P",
+        "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
@@ -78,6 +86,16 @@ def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> N
     assert code == 1
     assert status["state"] == "failed"
     assert "Duplicate entry" in status["error"]
+
+
+def test_a_session_that_a_busy_server_closed_is_opened_again(tmp_path: Path) -> None:
+    settings = f"ONCE {tmp_path}/greeted"
+    code, status = run(job(tmp_path, target_settings=settings, session_attempts=2))
+    assert (code, status["rows"]) == (0, 15000)
+    (tmp_path / "greeted").unlink()
+    code, status = run(job(tmp_path / "again", target_settings=settings))
+    assert code == 1
+    assert "Broken pipe" in status["error"], "the last attempt's words are told"
 
 
 def test_nobody_watching_ends_the_copy(tmp_path: Path) -> None:
