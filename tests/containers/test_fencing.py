@@ -93,6 +93,7 @@ def test_the_side_that_was_left_stays_down_over_reboots_and_the_one_that_serves_
     lab = original_serving
     tell("switch")
     lab.run("switch")
+    assert lab.status()["serving"] == "new"
     tell("reboot of all the original's servers")
     reboot(lab, OLD)
     assert_down(lab, OLD)
