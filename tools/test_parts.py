@@ -1,6 +1,6 @@
-"""Runs the parts of the tests, two at a time, and tells how long each took; `scripts/test` calls it.
+"""Runs the parts of the tests, three at a time, and tells how long each took; `scripts/test` calls it.
 
-Two run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
+They run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the named parts, all without names; 0 when all passed."""
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {' '.join(NAMES)}; all without any")
-    parser.add_argument("--at-once", type=int, choices=range(1, 5), default=2, help="parts that run side by side (default: 2)")
+    parser.add_argument("--at-once", type=int, choices=range(1, 5), default=3, help="parts that run side by side (default: 3)")
     parser.add_argument("--purposes", action="store_true", help="only print what scripts/setup has to make ready")
     given = parser.parse_args(words)
     unknown = [name for name in given.parts if name not in NAMES]
