@@ -39,7 +39,7 @@ def original_serving(lab: LabRunner) -> Iterator[LabRunner]:
     lab.run("back", check=False)
 
 
-def eventually(what: str, holds: Callable[[], bool], timeout: float = 90) -> None:
+def eventually(what: str, holds: Callable[[], bool], timeout: float = 300) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + timeout
     while not holds():
