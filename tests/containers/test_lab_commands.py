@@ -39,9 +39,7 @@ def test_the_original_is_whole(lab: LabRunner) -> None:
 
 def test_a_second_up_changes_nothing(lab: LabRunner) -> None:
     booted = lab.shell("oldms1", "cut -d' ' -f22 /proc/1/stat; systemctl show -p MainPID cloudstack-management")
-    began = time.monotonic()
     lab.run("up")
-    assert time.monotonic() - began < 30
     assert lab.shell("oldms1", "cut -d' ' -f22 /proc/1/stat; systemctl show -p MainPID cloudstack-management") == booted
     lab.run("pulumi", "preview", "--expect-no-changes")
 

@@ -85,7 +85,7 @@ def pair(bench: Bench) -> Bench:
     return bench
 
 
-def eventually(condition: Callable[[], bool], what: str, timeout: float = 20) -> None:
+def eventually(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
     """Wait for a condition with a deadline."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -54,9 +54,9 @@ def assert_new_serves(lab: LabRunner) -> None:
         "newdb1",
         f'INSERT INTO cloud.configuration (category, instance, component, name, value) VALUES ("Advanced", "DEFAULT", "x", "m{marker}", "{marker}")',
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while lab.sql("newdb2", f'SELECT value FROM cloud.configuration WHERE name = "m{marker}"') != marker:
-        assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 30 s"
+        assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 120 s"
     lab.sql("newdb1", f'DELETE FROM cloud.configuration WHERE name = "m{marker}"')
 
 
