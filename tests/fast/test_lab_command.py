@@ -215,7 +215,7 @@ class TestFileServer:
     def test_slow_is_slow(self, port: int) -> None:
         started = time.monotonic()
         assert self.get(port, "/slow/file")[1] == b"x" * SLOW
-        assert 0.8 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.8
 
 
 def test_every_machine_has_an_address_of_its_own() -> None:
