@@ -6,7 +6,6 @@ import base64
 import contextlib
 import gzip
 import json
-import mmap
 import os
 import re
 import threading
@@ -32,6 +31,7 @@ PLANTED = (
     "database_key",
     "passphrase",
 )
+PIECE = 1 << 20  # bytes of a file read at once
 MACHINES = ("oldms1", "oldms2", "olddb1", "olddb2", "kvm1", "kvm2", "newms1", "newms2", "newdb1", "newdb2")
 # Where each must be: (secret, machine and path or file of the workstation, why).
 ALLOWED = (
@@ -107,10 +107,21 @@ def search(root: Path, place: str, wanted: dict[bytes, str]) -> set[tuple[str, s
     found = set()
     for path in files(root):
         try:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                found |= {(name, f"{place}:/{path.relative_to(root)}") for needle, name in wanted.items() if content.find(needle) >= 0}
-        except (OSError, ValueError):
+            found |= {(name, f"{place}:/{path.relative_to(root)}") for name in held(path, wanted)}
+        except OSError:  # gone meanwhile
             continue
+    return found
+
+
+def held(path: Path, wanted: dict[bytes, str]) -> set[str]:
+    """The secrets that a file holds. Read piece by piece, not mapped: a server that truncates a mapped file would end this process."""
+    overlap = max(len(needle) for needle in wanted) - 1
+    found: set[str] = set()
+    kept = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            kept = kept[-overlap:] + piece
+            found |= {name for needle, name in wanted.items() if needle in kept}
     return found
 
 
