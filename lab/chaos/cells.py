@@ -5,25 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from lab.errors import LabError
 from lab.machines import KVM_HOSTS, NEW_MANAGEMENT, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, Machine
+from parallel_build.configuration import SwitchedStepName
 
-# The window's steps in their order, as the journal names them [components/cutover.py ORDER].
-STEPS = (
-    "Window",
-    "UserAccess",
-    "OriginalManagement",
-    "DatabaseTransfer",
-    "OriginalDatabase",
-    "HostSetting",
-    "HypervisorSteps",
-    "FirstManagement",
-    "Hypervisors",
-    "SystemVms",
-    "AdditionalManagement",
-    "Acceptance",
-)
+# The window's steps in their order, as the journal names them [components/cutover.py ORDER]: all but the first can be held before.
+STEPS = ("Window", *get_args(SwitchedStepName))
 KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK = (
     "kill-provider",
     "kill-cli",

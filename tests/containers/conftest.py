@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ from parallel_build.machines.commands import PROJECT
 
 UP_LIMIT = 900.0
 LIMIT = 900.0
+
+
+def tell(text: str) -> None:
+    """Say what a slow test is doing."""
+    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from parallel_build.machines.commands import PROJECT
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
@@ -55,11 +54,6 @@ for connections, site in winners:
     store.close()
     connections.close()
 """
-
-
-def tell(text: str) -> None:
-    """Say what a slow test is doing."""
-    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def environment(lab: LabRunner, **more: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Host, Host]]:
     """Two servers of one family, both with the same database."""
     root = roots().get(request.param)
     if root is None:
-        pytest.skip(f"no root file system with {request.param}: see docs/development.md")
+        pytest.skip(f"no root file system with {request.param}")
     with stand() as made:
         hosts = made.add("left", root, 13), made.add("right", root, 31)
         for host in hosts:

@@ -12,7 +12,7 @@ import pytest
 
 from lab.files import Lab
 from parallel_build.machines import container, namespace
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 
@@ -23,11 +23,6 @@ OLD = {
     "olddb2": ("mariadb",),
 }
 NEW = {"newms1": ("cloudstack-usage", "cloudstack-management"), "newms2": ("cloudstack-management",)}
-
-
-def tell(text: str) -> None:
-    """Say what a slow test is doing."""
-    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from parallel_build.secret import Secret
 from parallel_build.site import Site
 from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand, certificate
 from tests.fast.test_health import IN_FACTS_ONLY
 
@@ -167,11 +167,6 @@ def stand(lab: LabRunner) -> Iterator[Stand]:
     made.sql("CREATE DATABASE IF NOT EXISTS test")
     yield made
     made.sql("DROP DATABASE IF EXISTS test")
-
-
-def tell(text: str) -> None:
-    """Say what a slow test is doing."""
-    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def of(findings: list[Finding], rule: str) -> list[Finding]:

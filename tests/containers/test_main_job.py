@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.conftest import LabRunner
+from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
+from tests.containers.conftest import LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
@@ -17,20 +18,6 @@ STEPS = (
     "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps",
     "FirstManagement", "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
 )  # fmt: skip
-# What the original's own servers write when they make system VMs and routers anew at the end of a rollback.
-WRITTEN_BY_RENEWING = {
-    f"cloud.{name}"
-    for name in (
-        "console_proxy", "domain_router", "nics", "op_dc_ip_address_alloc", "op_dc_link_local_ip_address_alloc", "op_networks",
-        "router_network_ref", "secondary_storage_vm", "user_ip_address", "volumes", "vm_instance", "alert", "event",
-        "op_host_capacity", "sequence", "nic_details", "template_spool_ref", "resource_count",
-    )
-}  # fmt: skip
-
-
-def tell(text: str) -> None:
-    """Say what a slow test is doing."""
-    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 @pytest.fixture
@@ -103,8 +90,6 @@ def test_switch_and_back(original_serving: LabRunner) -> None:
         for name, value in json.loads(lab.run("checksums").stdout).items()
         if json.loads(before.read_text()).get(name, "absent") != value
     }
-    from lab.checksums import WRITTEN_BY_SERVERS
-
     tell(f"tables that the original's own servers wrote meanwhile: {', '.join(sorted(changed))}")
     assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
 

@@ -16,9 +16,9 @@ from parallel_build.evidence import RunFolder
 from parallel_build.machines.commands import PROJECT
 from parallel_build.steps.base import Context
 from parallel_build.steps.parity import Parity
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
-from tests.containers.test_health import tell, with_changes
+from tests.containers.test_health import with_changes
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 

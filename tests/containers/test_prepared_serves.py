@@ -14,9 +14,8 @@ from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
 from parallel_build.cloudstack.api import NEW_API
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import UserProbe
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
-from tests.containers.test_health import tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.checksums import WRITTEN_BY_SERVERS
-from tests.containers.conftest import UP_LIMIT, LabRunner
-from tests.containers.test_main_job import WRITTEN_BY_RENEWING, tell
+from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
+from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 

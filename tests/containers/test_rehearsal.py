@@ -16,8 +16,7 @@ import pytest
 from lab.files import Lab
 from lab.machines import REHEARSAL
 from lab.network import ISOLATED, isolate
-from tests.containers.conftest import UP_LIMIT, LabRunner
-from tests.containers.test_main_job import tell
+from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 

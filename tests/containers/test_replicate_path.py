@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
-from tests.containers.conftest import UP_LIMIT, LabRunner
+from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
@@ -42,11 +42,6 @@ rows() {
 rows | mariadb --default-character-set=utf8mb4
 mariadb -NBe 'SELECT COUNT(*) FROM cloud.event WHERE type = "LAB.WRITER"' >/run/writer.total
 """
-
-
-def tell(text: str) -> None:
-    """Say what a slow test is doing."""
-    print(f"  [{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,9 @@ from parallel_build.steps.common import store
 from parallel_build.steps.hypervisors import stranded
 from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.user_setting import SETTING, own_values, setting
-from tests.containers.conftest import LabRunner
+from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
-from tests.containers.test_health import tell, with_changes
+from tests.containers.test_health import with_changes
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
