@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-m"]
+
+AGAIN = 150
+"""Lines that a part which failed printed last, shown once more at the end: between the lines of the other parts they are hard to find."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     broken: list[str] = field(default_factory=list)
+    told: deque[str] = field(default_factory=lambda: deque(maxlen=AGAIN))
 
     @property
     def good(self) -> bool:
@@ -103,6 +108,9 @@ def main(words: list[str] | None = None) -> int:
     with ThreadPoolExecutor(given.at_once) as workers:
         outcomes = list(workers.map(_told, chosen))
     for outcome in outcomes:
+        if not outcome.good:
+            print(f"== what {outcome.part} printed last", *outcome.told, sep="\n")
+    for outcome in outcomes:
         print(f"== {outcome.line()}")
     print(f"== all: {time.monotonic() - began:.0f} s")
     totals = (sum(o.passed for o in outcomes), sum(o.failed for o in outcomes), sum(o.skipped for o in outcomes))
@@ -119,12 +127,12 @@ def _told(part: Part) -> Outcome:
 def _run(part: Part) -> Outcome:
     outcome, began = Outcome(part.name), time.monotonic()
     for command in part.commands:
-        if _stream(part.name, [*PYTHON, *command]) != 0:
+        if _stream(part.name, [*PYTHON, *command], outcome.told) != 0:
             outcome.broken.append(" ".join(command))
     if part.tests:
         with tempfile.TemporaryDirectory(prefix="tests-") as folder:
             report = Path(folder) / "report.xml"
-            code = _stream(part.name, [*PYTHON, "pytest", f"--junitxml={report}", *part.tests])
+            code = _stream(part.name, [*PYTHON, "pytest", f"--junitxml={report}", *part.tests], outcome.told)
             _count(report, outcome)
         if code != 0 and not outcome.failed:
             outcome.broken.append(f"pytest ended with exit code {code}")
@@ -132,8 +140,8 @@ def _run(part: Part) -> Outcome:
     return outcome
 
 
-def _stream(name: str, command: Sequence[str]) -> int:
-    """Run a command, each of its lines with the part's name before it."""
+def _stream(name: str, command: Sequence[str], told: deque[str]) -> int:
+    """Run a command, each of its lines with the part's name before it; `told` keeps the last ones."""
     print(f"== {name}: {' '.join(command[1:])}", flush=True)
     # A lab of its own for each part: two must not meet.
     environment = {**os.environ, "CUTOVER_TEST_LAB": f"test-{name}", "PYTHONUNBUFFERED": "1"}
@@ -149,7 +157,8 @@ def _stream(name: str, command: Sequence[str]) -> int:
     ) as process:
         if process.stdout is not None:
             for line in process.stdout:
-                print(f"[{name}] {line}", end="", flush=True)
+                told.append(f"[{name}] {line.rstrip()}")
+                print(told[-1], flush=True)
         return process.wait()
 
 
