@@ -35,12 +35,12 @@ class Apt:
 
     def installed(self, package: str) -> str | None:
         """The installed version, None when it is not fully installed."""
-        shown = self.host.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package], timeout=60, ok=(0, 1)).stdout.split()
+        shown = self.host.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package], ok=(0, 1)).stdout.split()
         return shown[1] if len(shown) == 2 and shown[0] == "installed" else None
 
     def dependencies(self, package: str) -> str:
         """The `Depends` field of an installed package."""
-        return self.host.run(["dpkg-query", "-W", "-f", "${Depends}", package], timeout=60).stdout
+        return self.host.run(["dpkg-query", "-W", "-f", "${Depends}", package]).stdout
 
     def available(self, package: str) -> list[Available]:
         """Every version that apt knows of, newest first, as `apt-cache madison` tells."""

@@ -28,6 +28,8 @@ from parallel_build.site import Site
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)  # what coreutils' timeout(1) exits with after TERM and after KILL
 GRACE = 10.0
+SHORT_COMMAND = 180.0
+"""Seconds that a command of milliseconds may take: a server that starts a dozen others, or an emulated one, makes it wait for minutes."""
 REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
@@ -134,7 +136,7 @@ class Host:
         self,
         argv: Sequence[str],
         *,
-        timeout: float,
+        timeout: float = SHORT_COMMAND,
         input: bytes | str | Secret | None = None,
         ok: Sequence[int] | None = (0,),
         cancellable: bool = True,
@@ -143,7 +145,7 @@ class Host:
 
         Args:
             argv: the words, quoted for the remote shell here; never put a secret among them.
-            timeout: seconds; on the server timeout(1) ends the command, here ssh is ended a little later.
+            timeout: seconds, those of a short command unless told; on the server timeout(1) ends the command, here ssh is ended a little later.
             input: handed to standard input; the place for secrets.
             ok: exit codes that are no error; None accepts any.
             cancellable: end the command when the engine cancels; False for short commands that must not be torn.
@@ -180,7 +182,7 @@ class Host:
         text: str,
         args: Sequence[str] = (),
         *,
-        timeout: float,
+        timeout: float = SHORT_COMMAND,
         ok: Sequence[int] | None = (0,),
         cancellable: bool = True,
     ) -> Result:
@@ -197,7 +199,7 @@ class Host:
             cancellable=cancellable,
         )
 
-    def read(self, path: str, *, timeout: float = 30) -> bytes | None:
+    def read(self, path: str, *, timeout: float = SHORT_COMMAND) -> bytes | None:
         """Return a file's content, or None where there is no such file."""
         result = self.run(["sh", "-c", 'test -e "$1" || exit 44; base64 "$1"', "sh", path], timeout=timeout, ok=(0, 44))
         if result.code == 44:
@@ -211,7 +213,7 @@ class Host:
         *,
         mode: int = 0o600,
         owner: str = "root:root",
-        timeout: float = 30,
+        timeout: float = SHORT_COMMAND,
     ) -> None:
         """Replace a file whole: written beside it, synced, then renamed; nobody ever sees half of it."""
         self.run(
@@ -238,16 +240,16 @@ class Host:
         """
         folder = Path(tempfile.mkdtemp(prefix="f-", dir=self.folder))
         local = folder / "s"
-        self.run(["true"], timeout=30)
+        self.run(["true"])
         command = ["ssh", *self.options(), "-O", "forward", "-L", f"{local}:{remote}", self.destination]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=self._environment())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SHORT_COMMAND, check=False, env=self._environment())
         if done.returncode != 0:
             raise self._connection_failed(done.stderr)
         try:
             yield local
         finally:
             cancel = ["ssh", *self.options(), "-O", "cancel", "-L", f"{local}:{remote}", self.destination]
-            subprocess.run(cancel, capture_output=True, timeout=30, check=False, env=self._environment())
+            subprocess.run(cancel, capture_output=True, timeout=SHORT_COMMAND, check=False, env=self._environment())
             local.unlink(missing_ok=True)
             folder.rmdir()
 
@@ -260,10 +262,10 @@ class Host:
         Raises:
             ConnectionFailed: the server's sshd forwards nothing (AllowTcpForwarding).
         """
-        self.run(["true"], timeout=30)
+        self.run(["true"])
         way = ["-R", f"127.0.0.1:0:{local}"]
         command = ["ssh", *self.options(), "-O", "forward", *way, self.destination]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=self._environment())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SHORT_COMMAND, check=False, env=self._environment())
         port = done.stdout.strip()
         if done.returncode != 0 or not port.isdigit():
             raise self._connection_failed(done.stderr or f"sshd of {self.name} gave no port: {port}")
@@ -272,7 +274,7 @@ class Host:
         finally:
             # Cancelled by the words it was made with. The end of the connection ends it too.
             cancel = ["ssh", *self.options(), "-O", "cancel", *way, self.destination]
-            ended = subprocess.run(cancel, capture_output=True, timeout=30, check=False, env=self._environment())
+            ended = subprocess.run(cancel, capture_output=True, timeout=SHORT_COMMAND, check=False, env=self._environment())
             if ended.returncode != 0:
                 self.close()
 
@@ -280,7 +282,7 @@ class Host:
         """End the shared connection, if there is one."""
         if self._control.exists():
             command = ["ssh", *self.options(), "-O", "exit", self.destination]
-            subprocess.run(command, capture_output=True, timeout=30, check=False, env=self._environment())
+            subprocess.run(command, capture_output=True, timeout=SHORT_COMMAND, check=False, env=self._environment())
 
     def _attempt(self, argv: Sequence[str], data: bytes, timeout: float, cancellable: bool) -> Result:
         if cancellable:

@@ -51,11 +51,11 @@ class PreparedRecord:
         after = {**before, **facts}
         if after == before:
             return
-        self.host.run(["install", "-d", "-m", "700", FOLDER, self.path.rsplit("/", 1)[0]], timeout=30)
+        self.host.run(["install", "-d", "-m", "700", FOLDER, self.path.rsplit("/", 1)[0]])
         document = {"stack": self.site.stack, "identity": self.site.identity, "key": self.key, "facts": after}
         self.host.write(self.path, json.dumps(document, sort_keys=True) + "\n")
 
     def forget(self) -> None:
         """Forget everything; nothing happens where nothing is known."""
         if self.facts():
-            self.host.run(["rm", "-f", self.path], timeout=30, cancellable=False)
+            self.host.run(["rm", "-f", self.path], cancellable=False)

@@ -51,7 +51,7 @@ class HostClock:
 
 def read_host_clock(host: Host) -> HostClock:
     """Ask a host for its clocks."""
-    words = host.script("cat /proc/sys/kernel/random/boot_id; cut -d' ' -f1 /proc/uptime; date +%s.%N", timeout=30).stdout.split()
+    words = host.script("cat /proc/sys/kernel/random/boot_id; cut -d' ' -f1 /proc/uptime; date +%s.%N").stdout.split()
     return HostClock(words[0], float(words[1]), float(words[2]))
 
 
@@ -150,7 +150,7 @@ class WindowStore:
                 clock=clock.__dict__,
                 host_keys=dict(self.site.host_keys),
             )
-            done = self.host.script(TAKE, [FOLDER, seen, self._text(fresh)], timeout=60, ok=(0, CHANGED), cancellable=False)
+            done = self.host.script(TAKE, [FOLDER, seen, self._text(fresh)], ok=(0, CHANGED), cancellable=False)
             if done.ok:
                 self.journal("window opened")
                 return fresh
@@ -214,7 +214,6 @@ class WindowStore:
         self.host.script(
             'mkdir -p -m 700 "$1"; printf "%s\\n" "$2" >>"$1/journal.jsonl"; sync "$1/journal.jsonl"',
             [FOLDER, line],
-            timeout=60,
             cancellable=False,
         )
 

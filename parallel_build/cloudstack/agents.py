@@ -84,7 +84,6 @@ def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
         ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
          "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", f"root@{address}",
          "cat", SYSTEM_VM_AGENT_FILE],
-        timeout=30,
         ok=None,
     )  # fmt: skip
     return listed(shown.stdout) if shown.ok else None

@@ -51,7 +51,7 @@ class LogFollower:
     @classmethod
     def now(cls, host: Host, path: str = MANAGEMENT_LOG) -> LogFollower:
         """Begin at the log's end."""
-        text = host.run(["sh", "-c", 'stat -c "%i %s" "$1" 2>/dev/null || echo 0 0', "sh", path], timeout=30).stdout
+        text = host.run(["sh", "-c", 'stat -c "%i %s" "$1" 2>/dev/null || echo 0 0', "sh", path]).stdout
         inode, size = (int(part) for part in text.split())
         return cls(host, Mark(inode, size), path)
 
@@ -61,7 +61,7 @@ class LogFollower:
             'p=$1; set -- $(stat -c "%i %s" "$p" 2>/dev/null || echo 0 0) "$2" "$3"; '
             'o=$4; [ "$1" = "$3" ] && [ "$2" -ge "$o" ] || o=0; echo "$1 $o"; [ "$1" = 0 ] || tail -c +$((o + 1)) "$p" | base64'
         )
-        answer = self.host.run(["sh", "-c", script, "sh", self.path, str(self.mark.inode), str(self.mark.offset)], timeout=60).stdout
+        answer = self.host.run(["sh", "-c", script, "sh", self.path, str(self.mark.inode), str(self.mark.offset)]).stdout
         head, _, body = answer.partition("\n")
         inode, offset = (int(part) for part in head.split())
         if (inode, offset) != (self.mark.inode, self.mark.offset):

@@ -81,10 +81,9 @@ class Services:
                 'u=$1; [ -x "/etc/init.d/$u" ] && echo known; service "$u" status >/dev/null 2>&1 && echo active; '
                 'chkconfig "$u" >/dev/null 2>&1 && echo enabled; exit 0',
                 [unit],
-                timeout=30,
             ).stdout.split()
             return UnitState(unit, "known" in text, "active" in text, "enabled" in text, "enabled" not in text)
-        shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], timeout=30, ok=None).stdout
+        shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], ok=None).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if "ActiveState" not in values:
             raise StepFailed(f"{self.host.name}: systemd does not tell the state of {unit}", shown.strip()[:200], "")
@@ -158,7 +157,7 @@ class Services:
 
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""
-        text = self.host.run(["ss", "-Hltn"], timeout=30).stdout
+        text = self.host.run(["ss", "-Hltn"]).stdout
         found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if len(line.split()) > 3}
         return found & set(ports)
 
@@ -166,12 +165,12 @@ class Services:
         """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
         if not self.systemd:
             return unit
-        name = self.host.run(["systemctl", "show", unit, "-p", "Id", "--value"], timeout=30, ok=None).stdout.strip()
+        name = self.host.run(["systemctl", "show", unit, "-p", "Id", "--value"], ok=None).stdout.strip()
         return name.removesuffix(".service") or unit
 
     def _commands(self) -> dict[str, str]:
         if self._table is None:
-            found = self.host.run(["test", "-d", "/run/systemd/system"], timeout=30, ok=(0, 1))
+            found = self.host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1))
             self._table = SYSTEMD if found.ok else SYSV
         return self._table
 

@@ -40,7 +40,6 @@ def prove_login(host: Host, database: Server, port: int, password: Secret) -> No
     answer = host.run(
         ["sh", "-c", LOGIN],
         input=Secret(options),
-        timeout=60,
         ok=None,
     )
     if answer.code == 45:
@@ -63,9 +62,9 @@ def setup_databases(
         server: its address becomes `cluster.node.IP`, always given: the default is often 127.0.1.1.
         key: the old database's key and encryptor version.
     """
-    host.run(["sh", "-c", 'test -e "$2" || cp -p "$1" "$2"', "sh", DB_PROPERTIES, SHIPPED], timeout=30, cancellable=False)
+    host.run(["sh", "-c", 'test -e "$2" || cp -p "$1" "$2"', "sh", DB_PROPERTIES, SHIPPED], cancellable=False)
     # The command needs the keys it rewrites to be there, as they are in the shipped file.
-    host.run(["cp", "-p", SHIPPED, DB_PROPERTIES], timeout=30, cancellable=False)
+    host.run(["cp", "-p", SHIPPED, DB_PROPERTIES], cancellable=False)
     throw_away = secrets.token_hex(12)
     done = host.run(
         ["cloudstack-setup-databases", f"cloud:{throw_away}@{database.address}:{port}", "-e", "file", "-m", throw_away,
@@ -115,12 +114,12 @@ def link_usage(host: Host) -> None:
 
     The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
     """
-    host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER], timeout=30)
+    host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER])
 
 
 def undo_setup(host: Host) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
-    host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], timeout=30, cancellable=False)
+    host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], cancellable=False)
 
 
 def _words(text: str) -> str:

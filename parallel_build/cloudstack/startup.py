@@ -234,7 +234,7 @@ class StartWatch:
         return "the API does not answer yet" if reading.locked else "before the database lock"
 
     def _exit_code(self) -> str:
-        shown = self.host.run(["systemctl", "show", MANAGEMENT, "-p", "ExecMainStatus", "--value"], timeout=30, ok=None)
+        shown = self.host.run(["systemctl", "show", MANAGEMENT, "-p", "ExecMainStatus", "--value"], ok=None)
         code = shown.stdout.strip()
         return f" with exit code {code}" if code and code != "0" else ""
 

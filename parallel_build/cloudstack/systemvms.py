@@ -216,7 +216,6 @@ def _appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | Non
             ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
              "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{address}",
              "cat", RELEASE_FILE],
-            timeout=60,
         )  # fmt: skip
     except CommandFailed as error:
         return f"unreadable ({error.cause or error.fact})"

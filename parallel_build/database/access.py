@@ -48,7 +48,7 @@ class Access:
 
 def own_address(host: Host, peer: str) -> str:
     """The address with which `host` appears at `peer`."""
-    result = host.run(["ip", "-o", "route", "get", peer], timeout=30)
+    result = host.run(["ip", "-o", "route", "get", peer])
     words = result.stdout.split()
     if "src" not in words:
         raise CommandFailed(

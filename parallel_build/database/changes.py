@@ -134,7 +134,7 @@ class LogReader:
         self._job = {"many": MANY, "schemas": list(schemas), "keys": {name: keys for name, keys in names.items() if keys}}
 
     def __enter__(self) -> LogReader:
-        self._target.run(["mkdir", "-p", "-m", "700", FOLDER], timeout=30)
+        self._target.run(["mkdir", "-p", "-m", "700", FOLDER])
         self._target.write(f"{FOLDER}/source.cnf", access.client_options(self._way_in, self._server.family, f"{FOLDER}/ca.pem"))
         self._target.write(f"{FOLDER}/read.py", READ)
         self._target.write(f"{FOLDER}/job.json", json.dumps(self._job))
@@ -143,7 +143,7 @@ class LogReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._target.run(["rm", "-rf", FOLDER], timeout=30, cancellable=False)
+        self._target.run(["rm", "-rf", FOLDER], cancellable=False)
 
     def read(self, begin: Position) -> Changes:
         """What changed from `begin` to the log's end.
@@ -174,7 +174,7 @@ def log_program(target: Host, server: DatabaseServer) -> str:
         StepFailed: it has none.
     """
     names = ("mariadb-binlog", "mysqlbinlog") if server.family == "mariadb" else ("mysqlbinlog",)
-    result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], timeout=30, ok=(0, 1))
+    result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], ok=(0, 1))
     if not result.ok:
         raise StepFailed(f"{target.name} has no {names[0]}", "it reads the original's binary log", "install the server's own packages")
     return result.stdout.strip()

@@ -290,7 +290,7 @@ def end(target: Host, opened: Session | None = None) -> bool:
         if there or str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
             _put(new, ON_ITS_OWN)
         folder = new.value("SELECT @@GLOBAL.datadir")
-    target.run(["rm", "-f", FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], timeout=30, cancellable=False)
+    target.run(["rm", "-f", FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], cancellable=False)
     return there
 
 

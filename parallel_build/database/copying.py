@@ -273,7 +273,7 @@ def _pipe_folder(opened: Session, target: Host) -> str:
 
 def _server_account(target: Host) -> str:
     """The account the database server runs as: the owner of its socket."""
-    return target.run(["stat", "-c", "%U", _socket(target)], timeout=30).stdout.strip()
+    return target.run(["stat", "-c", "%U", _socket(target)]).stdout.strip()
 
 
 def _socket(target: Host) -> str:

@@ -59,7 +59,7 @@ def read_record(target: Host) -> Record | None:
 
 def write_record(target: Host, record: Record) -> None:
     """Keep the record, synced to disk."""
-    target.run(["mkdir", "-p", "-m", "700", RECORD.rpartition("/")[0]], timeout=30, cancellable=False)
+    target.run(["mkdir", "-p", "-m", "700", RECORD.rpartition("/")[0]], cancellable=False)
     target.write(RECORD, json.dumps(asdict(record)))
 
 
@@ -134,4 +134,4 @@ def forget(target: Host, schemas: Sequence[str]) -> None:
     """Drop the record once nothing of the copied databases is left."""
     record = read_record(target)
     if record and not set(record.schemas) - set(schemas):
-        target.run(["rm", "-f", RECORD], timeout=30, cancellable=False)
+        target.run(["rm", "-f", RECORD], cancellable=False)

@@ -51,7 +51,7 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
     """
     found: dict[str, str] = {}
     for meaning, names in (("Python 3", ("python3",)), ("client program", server.dialect.client), ("systemd-run", ("systemd-run",))):
-        result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], timeout=30, ok=(0, 1))
+        result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], ok=(0, 1))
         if not result.ok:
             raise StepFailed(
                 f"{target.name} has no {meaning} ({' or '.join(names)})",
@@ -108,14 +108,14 @@ def start(target: Host, tools: Tools, server: DatabaseServer, access: Access, jo
     Args:
         fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
     """
-    target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], timeout=30, cancellable=False)
-    target.run(["install", "-d", "-m", "700", "-o", owner, fifos], timeout=30, cancellable=False)
+    target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], cancellable=False)
+    target.run(["install", "-d", "-m", "700", "-o", owner, fifos], cancellable=False)
     if access.authority:
         target.write(f"{RUN_FOLDER}/ca.pem", access.authority)
     target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, f"{RUN_FOLDER}/ca.pem"))
     target.write(f"{RUN_FOLDER}/worker.py", Path(__file__).with_name("worker.py").read_text())
     target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
-    target.script(START, [RUN_FOLDER, UNIT, tools.python], timeout=60, cancellable=False)
+    target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
 
 
 def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], interval: float = 0.5) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
                 "put that right, then run the same command again: it starts the copy anew",
             )
         if ended:
-            journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], timeout=30, ok=None).stdout
+            journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], ok=None).stdout
             raise StepFailed(
                 f"{target.name}: the copy's program ended without a word",
                 " | ".join(journal.split("\n")).strip(" |"),

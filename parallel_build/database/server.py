@@ -74,7 +74,7 @@ class NewServer:
     def certificates(self) -> tuple[str, str] | None:
         """Its authority and its certificate as PEM, None where they are not complete."""
         paths = TlsPaths()
-        key = self.host.run(["sh", "-c", 'test "$(stat -c %a:%U "$1" 2>/dev/null)" = 600:mysql', "sh", paths.key], timeout=30, ok=(0, 1))
+        key = self.host.run(["sh", "-c", 'test "$(stat -c %a:%U "$1" 2>/dev/null)" = 600:mysql', "sh", paths.key], ok=(0, 1))
         ca, certificate = self.host.read(paths.ca), self.host.read(paths.certificate)
         if not key.ok or ca is None or certificate is None:
             return None
@@ -83,8 +83,8 @@ class NewServer:
     def put_certificates(self, files: Certificates) -> None:
         """Replace its certificates. The authority's goes first and comes last: an interrupted replacement is seen as one."""
         paths = TlsPaths()
-        self.host.run(["install", "-d", "-m", "755", TLS_FOLDER], timeout=30)
-        self.host.run(["rm", "-f", paths.ca], timeout=30, cancellable=False)
+        self.host.run(["install", "-d", "-m", "755", TLS_FOLDER])
+        self.host.run(["rm", "-f", paths.ca], cancellable=False)
         self.host.write(paths.key, files.key, mode=0o600, owner="mysql:mysql")
         self.host.write(paths.certificate, files.certificate, mode=0o644, owner="root:root")
         self.host.write(paths.ca, files.ca, mode=0o644, owner="root:root")
@@ -118,7 +118,7 @@ class NewServer:
         if state.active:
             self._not_in_use()
         self.intend(f"{self.host.name}: systemctl restart {unit}", reason=reason)
-        self.host.run(["systemctl", "reset-failed", unit], timeout=30, ok=None, cancellable=False)
+        self.host.run(["systemctl", "reset-failed", unit], ok=None, cancellable=False)
         # The unit's start job is waited for on the server; a cancel in between would leave it half way.
         done = self.host.run(["systemctl", "restart", unit], timeout=RESTART_TIMEOUT, ok=None, cancellable=False)
         if not done.ok:
@@ -170,7 +170,7 @@ class NewServer:
             path = f"{str(database.value('SELECT @@GLOBAL.datadir')).rstrip('/')}/auto.cnf"
         self._not_in_use()
         self.intend(f"{self.host.name}: remove {path} and restart, so that MySQL chooses a new server_uuid")
-        self.host.run(["rm", "-f", path], timeout=30, cancellable=False)
+        self.host.run(["rm", "-f", path], cancellable=False)
         unit = Services(self.host).database_unit()
         self.host.run(["systemctl", "restart", unit], timeout=RESTART_TIMEOUT, cancellable=False)
         self._await_answer()
@@ -180,7 +180,7 @@ class NewServer:
             return "it was not running"
         paths = TlsPaths()
         files = [file.path for file in self.files] + [paths.ca, paths.certificate, paths.key]
-        newer = self.host.script(NEWER, [unit, *files], timeout=30).stdout.split()
+        newer = self.host.script(NEWER, [unit, *files]).stdout.split()
         if newer:
             return f"{', '.join(newer)} changed since it was started"
         return None
@@ -216,7 +216,7 @@ class NewServer:
         )
 
     def _last_words(self, unit: str) -> str:
-        shown = self.host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], timeout=30, ok=None).stdout
+        shown = self.host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout
         errors = [line for line in shown.splitlines() if "ERROR" in line.upper()]
         return " | ".join(errors[-3:]) or "its journal has no error line"
 

@@ -79,7 +79,7 @@ def quote(name: str) -> str:
 def find_socket(host: Host) -> str | None:
     """The database server's socket on `host`, or None when none listens (the server is down)."""
     found = host.run(["sh", "-c", 'for s; do [ -S "$s" ] && echo "$s" && exit 0; done; exit 1', "sh", *SOCKETS],
-                     timeout=30, ok=(0, 1))  # fmt: skip
+                     ok=(0, 1))  # fmt: skip
     return found.stdout.strip() or None
 
 

@@ -40,7 +40,7 @@ def check(target: Host, opened: Session, definitions: Sequence[Schema], *, log: 
         places[folder] = places.get(folder, 0) + logged
     by_disk: dict[str, tuple[int, int, str]] = {}
     for folder, wanted in places.items():
-        lines = target.run(["df", "-B1", "--output=source,avail", folder], timeout=30).stdout.split("\n")
+        lines = target.run(["df", "-B1", "--output=source,avail", folder]).stdout.split("\n")
         disk, available = lines[1].rsplit(maxsplit=1)
         by_disk[disk] = (by_disk.get(disk, (0, 0, ""))[0] + wanted, int(available), folder)
     for total, free, where in by_disk.values():

@@ -113,7 +113,7 @@ def _source(site: Site, connections: Connections, schemas: list[str], facts: New
         facts.server = identify(database)
         facts.database_users = sessions_of(database, "cloud")
         facts.accounts.extend(str(row["a"]) for row in database.rows("SELECT CONCAT(User, '@', Host) AS a FROM mysql.user"))
-    facts.free_bytes = int(source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]], timeout=30).stdout.split()[-1])
+    facts.free_bytes = int(source.run(["df", "-B1", "--output=avail", facts.variables["datadir"]]).stdout.split()[-1])
 
 
 def _replica(site: Site, connections: Connections, facts: NewFacts) -> None:
@@ -146,8 +146,8 @@ def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:
         database_host=values.get("db.cloud.host", ""),
         local_database=find_socket(host) is not None,
         unreachable=[f"{name} ({address}:{port})" for name, address, port in wanted if not _reaches(host, address, port)],
-        package=host.run(["sh", "-c", INSTALLED], timeout=30, ok=None).stdout.strip(),
-        resolves=host.run(["sh", "-c", 'getent hosts "$(hostname)"'], timeout=30, ok=None).ok,
+        package=host.run(["sh", "-c", INSTALLED], ok=None).stdout.strip(),
+        resolves=host.run(["sh", "-c", 'getent hosts "$(hostname)"'], ok=None).ok,
     )
 
 
@@ -162,4 +162,4 @@ def _replica_fault(site: Site, found: ReplicaStatus | None) -> str:
 
 def _reaches(host: Host, address: str, port: int) -> bool:
     probe = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null || nc -z -w 5 "$1" "$2"'
-    return host.run(["sh", "-c", probe, "sh", address, str(port)], timeout=30, ok=None).ok
+    return host.run(["sh", "-c", probe, "sh", address, str(port)], ok=None).ok

@@ -141,7 +141,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
 
 def own_addresses(host: Host) -> list[str]:
     """The IP addresses that a server itself has."""
-    shown = host.run(["ip", "-o", "addr", "show"], timeout=30).stdout
+    shown = host.run(["ip", "-o", "addr", "show"]).stdout
     return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]
 
 

@@ -144,7 +144,7 @@ def _record(site: Site, connections: Connections) -> tuple[WindowRecord | None, 
         left = None
         if record is not None and not record.closed and record.clock:
             left = deadline.left(record, site.configuration.window.deadline, read_host_clock(host))
-        raw = host.run(["tail", "-n", "5", f"{FOLDER}/journal.jsonl"], timeout=30, ok=None).stdout
+        raw = host.run(["tail", "-n", "5", f"{FOLDER}/journal.jsonl"], ok=None).stdout
     except (ParallelBuildError, ValueError, TypeError) as error:
         return None, str(error), None, []
     return record, "", left, [_line(text) for text in raw.splitlines()]
@@ -163,7 +163,7 @@ def _management(connections: Connections, server: Server) -> Management:
     try:
         host = connections.host(server)
         services = Services(host)
-        users_out = host.script(CLOSED, timeout=30, ok=None).stdout.strip() == "closed"
+        users_out = host.script(CLOSED, ok=None).stdout.strip() == "closed"
         return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out)
     except ParallelBuildError as error:
         return Management(server.name, error.fact + (f" ({error.cause})" if error.cause else ""), answers=answers)

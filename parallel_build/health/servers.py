@@ -41,7 +41,7 @@ class ServerFacts:
 
 def read(host: Host) -> ServerFacts:
     """Ask a server, with one command."""
-    shown = host.script(READ, PLACES, timeout=30).stdout
+    shown = host.script(READ, PLACES).stdout
     disks, _, units = shown.partition("units\n")
     found: dict[str, FileSystem] = {}
     for line in disks.splitlines():

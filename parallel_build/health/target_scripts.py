@@ -62,7 +62,7 @@ class GuestOsInsert:
 
 def read(host: Host, old: CloudStackVersion, new: CloudStackVersion) -> list[GuestOsInsert] | None:
     """Inserts of the steps from `old` to `new`; None when no upgrade script is found there."""
-    shown = host.run(["python3", "-", LIBRARY], input=READER, timeout=60, ok=(0, 1, 127))
+    shown = host.run(["python3", "-", LIBRARY], input=READER, ok=(0, 1, 127))
     if not shown.ok or not shown.stdout.strip():
         return None
     scripts: dict[str, list[str]] = json.loads(shown.stdout)

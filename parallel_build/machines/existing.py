@@ -110,10 +110,10 @@ class ExistingServer:
                 if not services.state(unit).masked:
                     self.intend(f"{self.host.name}: systemctl mask {unit}")
                     # Before its package is there: Debian's packages start what they install.
-                    self.host.run(["systemctl", "mask", f"{unit}.service"], timeout=60, cancellable=False)
+                    self.host.run(["systemctl", "mask", f"{unit}.service"], cancellable=False)
                     changed.append(f"{unit} masked")
         found = self.host.read(HOSTS) or b""
-        system = self.host.run(["hostname"], timeout=30).stdout.strip()
+        system = self.host.run(["hostname"]).stdout.strip()
         text = with_names(found.decode(errors="surrogateescape"), self.stack, self.wanted.machine, system, self._others())
         if text.encode(errors="surrogateescape") != found:
             self.intend(f"{self.host.name}: write {HOSTS}")
@@ -128,7 +128,7 @@ class ExistingServer:
             StepFailed: its own name does not stand for its address.
         """
         address = self.wanted.machine.address
-        said = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], timeout=60, ok=None).stdout
+        said = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], ok=None).stdout
         stands_for = sorted({line.split()[0] for line in said.splitlines() if line.split()})
         if stands_for != [address]:
             raise StepFailed(

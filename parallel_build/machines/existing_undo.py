@@ -153,20 +153,20 @@ class Leaving:
             state = services.state(unit)
             if unit not in record.units:
                 if state.masked:
-                    self.host.run(["systemctl", "unmask", f"{unit}.service"], timeout=60, cancellable=False)
+                    self.host.run(["systemctl", "unmask", f"{unit}.service"], cancellable=False)
                 continue
             active, enabled, masked = record.units[unit]
             if state.masked and not masked:
-                self.host.run(["systemctl", "unmask", f"{unit}.service"], timeout=60, cancellable=False)
+                self.host.run(["systemctl", "unmask", f"{unit}.service"], cancellable=False)
             if unit == record.unit or not record.unit:
                 if services.state(unit).enabled != enabled:
-                    self.host.run(["systemctl", "enable" if enabled else "disable", unit], timeout=60, cancellable=False)
+                    self.host.run(["systemctl", "enable" if enabled else "disable", unit], cancellable=False)
                 if services.state(unit).active != active:
                     self.host.run(["systemctl", "start" if active else "stop", unit], timeout=300, cancellable=False)
             if masked and not services.state(unit).masked:
-                self.host.run(["systemctl", "mask", f"{unit}.service"], timeout=60, cancellable=False)
-        self.host.run(["systemctl", "daemon-reload"], timeout=60, cancellable=False)
-        self.host.run(["systemctl", "reset-failed"], timeout=60, ok=None, cancellable=False)
+                self.host.run(["systemctl", "mask", f"{unit}.service"], cancellable=False)
+        self.host.run(["systemctl", "daemon-reload"], cancellable=False)
+        self.host.run(["systemctl", "reset-failed"], ok=None, cancellable=False)
 
     def _folders(self, ours: tuple[str, ...], paths: Paths) -> None:
         """Remove what is new in this project's own places: files first, then folders from the deepest up, where they are empty."""

@@ -86,4 +86,4 @@ def keep(host: Host, stack: str, *, source: bool, intend: Callable[..., None], p
 
 
 def _has_databases(host: Host) -> bool:
-    return host.run(["test", "-d", "/var/lib/mysql/cloud"], timeout=30, ok=(0, 1)).ok
+    return host.run(["test", "-d", "/var/lib/mysql/cloud"], ok=(0, 1)).ok

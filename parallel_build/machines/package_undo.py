@@ -45,7 +45,7 @@ class PackageUndo:
         if not added:
             return
         known = set(self.manifest.lines("users")) | set(self.manifest.lines("groups"))
-        current = set(self.host.run(["cut", "-d:", "-f1", "/etc/passwd", "/etc/group"], timeout=30).stdout.split())
+        current = set(self.host.run(["cut", "-d:", "-f1", "/etc/passwd", "/etc/group"]).stdout.split())
         candidates = sorted(current - known)
         if not candidates:
             return

@@ -29,7 +29,7 @@ VERSION_IN_NAME = re.compile(r"-\d[\w.+-]*(?=\.jar$)")
 
 def read(host: Host) -> dict[str, Any]:
     """Ask a server, with one command; a thing that is not there is an empty text or list."""
-    pairs = [line.partition("=")[::2] for line in host.script(READ, [PACKAGES.replace("$", "")], timeout=60).stdout.splitlines()]
+    pairs = [line.partition("=")[::2] for line in host.script(READ, [PACKAGES.replace("$", "")]).stdout.splitlines()]
     found: dict[str, Any] = {key: value.strip() for key, value in pairs if key not in ("package", "library")}
     wanted = re.compile(PACKAGES)
     packages = {}

@@ -135,7 +135,7 @@ class AgentAddresses(Step):
             try:
                 if not agents.learnt(context.host(host)):
                     faults.append(f"{host.name} has no `host=` in {agents.AGENT_FILE}")
-                elif not context.host(host).run(["test", "-w", agents.AGENT_FILE], timeout=30, ok=(0, 1)).ok:
+                elif not context.host(host).run(["test", "-w", agents.AGENT_FILE], ok=(0, 1)).ok:
                     faults.append(f"{host.name}: {agents.AGENT_FILE} can't be written")
             except (ConnectionFailed, CommandFailed) as error:
                 faults.append(str(error))

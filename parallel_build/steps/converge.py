@@ -145,7 +145,7 @@ def tidy_hypervisors(context: Context) -> dict[str, list[str]]:
 
 def _tidy(context: Context, hypervisor: Hypervisor, known: set[str]) -> list[str]:
     host = context.host(hypervisor)
-    listed = host.run(["virsh", "list", "--all", "--name"], timeout=60).stdout.split()
+    listed = host.run(["virsh", "list", "--all", "--name"]).stdout.split()
     strangers = [name for name in listed if is_system_vm(name) and name not in known]
     for name in strangers:
         context.progress(f"{hypervisor.name}: removing {name}, which the new side made")
@@ -215,6 +215,6 @@ def _runs_really(context: Context, vm: dict[str, Any]) -> bool:
         return False
     for hypervisor in context.configuration.original.hypervisors:
         if hypervisor.kind == "kvm" and hypervisor.name == vm.get("hostname"):
-            listed = context.host(hypervisor).run(["virsh", "list", "--name"], timeout=60).stdout.split()
+            listed = context.host(hypervisor).run(["virsh", "list", "--name"]).stdout.split()
             return vm["name"] in listed
     return True

@@ -139,7 +139,7 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
     kept = [line for line in lines if not line.startswith("host=")]
     text = "\n".join([*kept, f"host={value}"]) + "\n"
-    mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE], timeout=30).stdout.split()
+    mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE]).stdout.split()
     host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:

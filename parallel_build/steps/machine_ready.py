@@ -69,7 +69,7 @@ class MachineReady(Step):
 
         def lets_in() -> bool:
             try:
-                host.run(["true"], timeout=60)
+                host.run(["true"])
             except (ConnectionFailed, CommandFailed) as error:
                 last[:] = [error]
                 return False

@@ -120,7 +120,7 @@ class ManagementInstalled(Step):
                 self._never_set_up(host)
             if not state.masked:
                 context.intend(f"{host.name}: systemctl mask {unit}")
-                host.run(["systemctl", "mask", unit], timeout=60, cancellable=False)
+                host.run(["systemctl", "mask", unit], cancellable=False)
 
     def _repository(self, context: Context, host: Host) -> None:
         packages = context.configuration.new.packages
@@ -134,7 +134,7 @@ class ManagementInstalled(Step):
             found = host.read(path)
             if found is None or found.decode(errors="replace") != content:
                 context.intend(f"{host.name}: write {path}")
-                host.run(["install", "-d", "-m", "755", path.rsplit("/", 1)[0]], timeout=30)
+                host.run(["install", "-d", "-m", "755", path.rsplit("/", 1)[0]])
                 host.write(path, content, mode=0o644)
                 changed.append(path)
         if changed:
@@ -176,15 +176,15 @@ class ManagementInstalled(Step):
             # A package enables its unit behind the mask; without this it would start by itself once it is unmasked.
             if enabled_links(host, unit):
                 context.intend(f"{host.name}: systemctl disable {unit}")
-                host.run(["sh", "-c", REMOVE_LINKS, "sh", unit], timeout=30, cancellable=False)
+                host.run(["sh", "-c", REMOVE_LINKS, "sh", unit], cancellable=False)
 
     def _links(self, context: Context, host: Host) -> None:
         """On Debian the usage package links the key only if it exists when it is installed; here it comes later."""
         for name in ("key", "db.properties"):
             link = f"{USAGE_FOLDER}/{name}"
-            if not host.run(["sh", "-c", 'test -L "$1" || test -e "$1"', "sh", link], timeout=30, ok=(0, 1)).ok:
+            if not host.run(["sh", "-c", 'test -L "$1" || test -e "$1"', "sh", link], ok=(0, 1)).ok:
                 context.intend(f"{host.name}: link {link} -> ../management/{name}")
-                host.run(["ln", "-sfn", f"../management/{name}", link], timeout=30, cancellable=False)
+                host.run(["ln", "-sfn", f"../management/{name}", link], cancellable=False)
 
     def _proof(self, context: Context, host: Host, *, fenced: bool) -> Outputs:
         apt, services, configuration = Apt(host), Services(host), context.configuration
@@ -239,7 +239,7 @@ class ManagementInstalled(Step):
     def _java(host: Host, apt: Apt) -> str:
         if not re.search(r"\b(jre|java|openjdk)", apt.dependencies("cloudstack-management")):
             return "not needed"
-        found = host.run(["sh", "-c", "java -version 2>&1"], timeout=60, ok=None)
+        found = host.run(["sh", "-c", "java -version 2>&1"], ok=None)
         return found.stdout.splitlines()[0].strip() if found.ok and found.stdout else "missing"
 
 
@@ -253,7 +253,7 @@ REMOVE_LINKS = (
 
 def enabled_links(host: Host, unit: str) -> list[str]:
     """The links by which a unit would start at boot."""
-    return host.run(["sh", "-c", LINKS, "sh", unit], timeout=30).stdout.split()
+    return host.run(["sh", "-c", LINKS, "sh", unit]).stdout.split()
 
 
 def set_up(host: Host) -> bool:
@@ -261,7 +261,7 @@ def set_up(host: Host) -> bool:
     raw = host.read(DB_PROPERTIES)
     values = parse(raw.decode(errors="replace")) if raw else {}
     encrypted = any(value.startswith("ENC(") for value in values.values())
-    return encrypted or host.run(["test", "-s", KEY_FILE], timeout=30, ok=(0, 1)).ok
+    return encrypted or host.run(["test", "-s", KEY_FILE], ok=(0, 1)).ok
 
 
 def lets_cloud_in(host: Host, services: Services) -> bool:

@@ -76,21 +76,21 @@ def close_firewall(host: Host, allowed: Iterable[str]) -> None:
         + IPTABLES_CLOSE.format(chain=CHAIN, accept=tables, ports=ports.replace(" ", ""))
         + "fi"
     )
-    host.script(script, timeout=60, cancellable=False)
+    host.script(script, cancellable=False)
     if not firewall_closed(host):
         raise StepFailed(f"{host.name}: the packet filter does not hold users out", "neither nft nor iptables took the rules", "")
 
 
 def open_firewall(host: Host) -> None:
     """Take the barrier away; nothing happens where there is none."""
-    host.script(OPEN, timeout=60, cancellable=False)
+    host.script(OPEN, cancellable=False)
     if firewall_closed(host):
         raise StepFailed(f"{host.name}: users are still held out", f"table {TABLE} or chain {CHAIN} can't be removed", "")
 
 
 def firewall_closed(host: Host) -> bool:
     """Whether the barrier is up on a server."""
-    return host.script(CLOSED, timeout=60).stdout.strip() == "closed"
+    return host.script(CLOSED).stdout.strip() == "closed"
 
 
 def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:

@@ -84,7 +84,7 @@ def _own_address(context: Context) -> str | None:
 
 
 def _seen_address(context: Context) -> str | None:
-    shown = context.host(context.configuration.original.management[0]).run(["sh", "-c", 'echo "${SSH_CONNECTION:-}"'], timeout=30)
+    shown = context.host(context.configuration.original.management[0]).run(["sh", "-c", 'echo "${SSH_CONNECTION:-}"'])
     return next(iter(shown.stdout.split()), None)
 
 
