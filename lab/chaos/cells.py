@@ -1,4 +1,4 @@
-"""The matrix: steps of the window x faults x directions, and moments within a step; which cells are the same as others, and why."""
+"""The matrix: steps of the window x faults x directions, and moments within a step."""
 
 from __future__ import annotations
 
@@ -72,9 +72,6 @@ PLACES: dict[tuple[str, str], Place] = {
     ("Window", BACK): Place(OLD_SOURCE, OLD_SOURCE, "renewing"),
 }
 
-# Undos that do nothing by design: they have no middle, and no remote host of theirs that could be lost.
-EMPTY_UNDOS = ("Hypervisors", "SystemVms")
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -95,15 +92,6 @@ class Cell:
     def place(self) -> Place:
         """Where the step works."""
         return PLACES[self.step, self.direction]
-
-    @property
-    def same_as(self) -> str:
-        """Why this cell shows nothing of its own, or empty."""
-        if self.direction == BACK and self.step in EMPTY_UNDOS and (self.moment != MIDDLE or self.fault not in AT_EVERY_MOMENT):
-            return f"the undo of {self.step} does nothing and contacts nobody: the same as the next undo's first instant"
-        if self.fault == DISK and self.direction == FORWARD and self.step == "Hypervisors":
-            return "Hypervisors only waits and writes nowhere: the same as Hypervisors without a fault"
-        return ""
 
     @classmethod
     def parse(cls, text: str) -> Cell:
@@ -139,7 +127,7 @@ def instants() -> list[Cell]:
 
 
 def sample(number: int, seed: int) -> list[Cell]:
-    """Cells drawn at random among those that show something of their own, so that as many as can be fit into one journey.
+    """Cells drawn at random, so that as many as can be fit into one journey.
 
     Args:
         number: how many.
@@ -148,8 +136,7 @@ def sample(number: int, seed: int) -> list[Cell]:
     draw = random.Random(seed)
     left: dict[tuple[str, str], list[Cell]] = {}
     for cell in [*matrix(), *instants()]:
-        if not cell.same_as:
-            left.setdefault((cell.step, cell.direction), []).append(cell)
+        left.setdefault((cell.step, cell.direction), []).append(cell)
     found: list[Cell] = []
     while len(found) < number and any(left.values()):
         keys = [key for key, cells in left.items() if cells]

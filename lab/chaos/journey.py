@@ -13,6 +13,7 @@ from typing import Any
 from lab import stack, status
 from lab.chaos import injuries, proofs, watching
 from lab.chaos.cells import BACK, FORWARD, Cell
+from lab.chaos.results import FAILED, MISSED, PASSED
 from lab.chaos.witness import Witness
 from lab.errors import LabError
 from lab.files import Lab
@@ -27,7 +28,6 @@ OUTAGE = 20.0  # seconds until the operator brings back what was lost, unless th
 RUN_LIMIT = 420.0  # seconds for one command
 TRIES = 3  # of the same command; every one after the first that follows a fault counts as a failure of its cell
 PHASES = {FORWARD: Phase.SWITCHED, BACK: Phase.PREPARED}
-PASSED, FAILED, SAME, MISSED = "passed", "failed", "same as another", "not hit"
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Outcome:
     """What became of a cell.
 
     Attributes:
-        verdict: passed, failed, "same as another", or "not hit" where the step had no such moment in this run.
+        verdict: passed, failed, or "not hit" where the step had no such moment in this run.
         hit: the line of the journal or log at which the fault was made.
         told: the fault in words.
         commands: what was run after it.
@@ -134,9 +134,6 @@ class Journey:
         """One way: every cell's fault in its step, then the proof that counts for all of them."""
         queue = [cell for cell in self.cells if cell.direction == direction]
         outcomes: list[Outcome] = []
-        for cell in [cell for cell in queue if cell.same_as]:
-            queue.remove(cell)
-            self.told(Outcome(cell.name, SAME, causes=[cell.same_as]))
         began = time.monotonic()
         try:
             self._drive(direction, queue, outcomes)
@@ -152,7 +149,7 @@ class Journey:
             outcome.causes += problems
             self.told(outcome)
         for cell in queue:
-            self.told(Outcome(cell.name, FAILED if problems else MISSED, causes=problems))
+            self.told(Outcome(cell.name, MISSED, causes=["the journey ended before it"] if problems else []))
         say(f"  {direction}: {time.monotonic() - began:.0f} s, {'; '.join(problems) or 'as it must be'}")
 
     def _drive(self, direction: str, queue: list[Cell], outcomes: list[Outcome]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos import cells
-from lab.chaos.journey import MISSED, PASSED
+from lab.chaos import cells, results
 from parallel_build.machines.commands import PROJECT
 
 # How many faults, and which: a run of CI takes the default, others set more, or another seed.
@@ -24,15 +22,15 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(LIMIT)]
 
 def test_a_sample_of_faults_leaves_one_side_serving_and_nothing_lost(tmp_path: Path) -> None:
     name = f"{os.environ.get('CUTOVER_TEST_LAB', 'test')[:14]}-chaos"
-    results = tmp_path / "results.jsonl"
-    words = [sys.executable, "-m", "lab.chaos", "--name", name, "--sample", str(NUMBER), "--seed", str(SEED), "--json", str(results)]
+    file = tmp_path / "results.jsonl"
+    words = [sys.executable, "-m", "lab.chaos", "--name", name, "--sample", str(NUMBER), "--seed", str(SEED), "--json", str(file)]
     try:
         done = subprocess.run(words, cwd=PROJECT, stdin=subprocess.DEVNULL, timeout=LIMIT - 120, check=False)
-        found = [json.loads(line) for line in results.read_text().splitlines()]
-        assert {each["cell"] for each in found} == {cell.name for cell in cells.sample(NUMBER, SEED)}
-        missed = [each["cell"] for each in found if each["verdict"] == MISSED]
-        assert len(missed) <= len(found) // 5, f"a run that does not come to its faults proves nothing; not hit: {missed}"
-        assert done.returncode == 0, [f"{each['cell']}: {each['causes']}" for each in found if each["verdict"] != PASSED]
+        found = results.read(file)
+        assert set(found) == {cell.name for cell in cells.sample(NUMBER, SEED)}
+        # A fault whose moment did not come, tried three times, proves nothing: it counts as failed.
+        assert [results.line(each) for each in found.values() if each["verdict"] != results.PASSED] == []
+        assert done.returncode == 0
     finally:
         subprocess.run(
             [sys.executable, "-m", "lab", "--name", name, "down"], cwd=PROJECT, stdin=subprocess.DEVNULL, timeout=300, check=False
