@@ -102,6 +102,8 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
         section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
     section("transfer")["method"] = options.transfer
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
+    if options.hosts != "containers":
+        section("ssh")["connectTimeout"] = "60s"  # an emulated guest that is busy takes its time for the handshake
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
 
 

@@ -48,7 +48,7 @@ def _containers(name: str, *files: str, timeout: int = 1500) -> Part:
 
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
-    Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "2700", "tests")),
+    Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "3300", "tests")),
     _containers("path", "lab_commands", "main_job", "commands", "fencing", "planted_secrets"),
     _containers("chaos", "chaos", timeout=3600),
     Part("databases", ("-v", "-s", "-m", "databases", "--timeout", "1500", "tests")),
