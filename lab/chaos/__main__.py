@@ -17,6 +17,7 @@ from lab.chaos import cells, results
 from lab.chaos.cells import Cell
 from lab.chaos.dispatch import ALL_PASSED, SOME_FAILED, Dispatch
 from lab.chaos.journey import Journey, Outcome, sound
+from lab.chaos.watching import promptly
 from lab.errors import LabError
 from lab.files import Lab
 from lab.progress import say
@@ -90,6 +91,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
         if file:
             results.append(file, found)
 
+    promptly()
     whole = Journey(lab, wanted, told).run()
     return BROKEN if not whole else ALL_PASSED if all(passed) else SOME_FAILED
 

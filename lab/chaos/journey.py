@@ -40,7 +40,7 @@ class Outcome:
         told: the fault in words.
         commands: what was run after it.
         causes: why it failed.
-        seconds: from the fault to the end of the command that went on after it.
+        seconds: from the fault to the next one, or to the end of the way.
     """
 
     cell: str
@@ -113,6 +113,8 @@ class Journey:
         self.lab, self.cells, self.told = lab, cells, told
         self.log = lab.folder / "chaos.log"
         self.sound = True
+        self._missed: list[Cell] = []
+        self._hurt_at = 0.0
 
     def run(self) -> bool:
         """Go; whether the lab is sound afterwards: the original serves and nothing of the journey is left."""
@@ -134,6 +136,7 @@ class Journey:
         """One way: every cell's fault in its step, then the proof that counts for all of them."""
         queue = [cell for cell in self.cells if cell.direction == direction]
         outcomes: list[Outcome] = []
+        self._missed = []
         began = time.monotonic()
         try:
             self._drive(direction, queue, outcomes)
@@ -148,7 +151,7 @@ class Journey:
                 outcome.verdict = FAILED
             outcome.causes += problems
             self.told(outcome)
-        for cell in queue:
+        for cell in [*self._missed, *queue]:
             self.told(Outcome(cell.name, MISSED, causes=["the journey ended before it"] if problems else []))
         say(f"  {direction}: {time.monotonic() - began:.0f} s, {'; '.join(problems) or 'as it must be'}")
 
@@ -157,22 +160,23 @@ class Journey:
         stack.set_phase(self.lab, PHASES[direction])
         tries = 0
         while True:
-            moment = watching.Moment(queue[0], self._runs) if queue else None
             run = Run(self.lab, self.log)
-            hurt = False
-            while moment is not None and watching.wait(moment, run.over, RUN_LIMIT):
-                queue.pop(0)
-                # Watched from before the fault on: a command that goes on in spite of it soon comes to the next cell's step.
-                following = watching.Moment(queue[0], self._runs) if queue else None
-                outcome, hurt = self._hurt(run, moment, following), True
+            watch = watching.Watch(queue, self._runs, run.process.pid)
+            hurt, moment = False, watch.wait(run.over, RUN_LIMIT) if queue else None
+            while moment is not None:
+                skipped = [queue.pop(0) for _ in range(queue.index(moment.cell) + 1)][:-1]
+                self._missed += skipped
+                watch.passed(moment)
+                outcome, moment = self._hurt(run, moment, watch, outcomes)
                 outcomes.append(outcome)
-                moment = following if not run.over() else None
+                hurt = True
+                if moment is None and queue and not run.over():
+                    moment = watch.wait(run.over, RUN_LIMIT)
             if not run.wait(RUN_LIMIT):
                 run.process.kill()
                 raise LabError(f"`pulumi up` did not end within {RUN_LIMIT:.0f} s", "", f"see {self.log}")
-            if outcomes:
-                outcomes[-1].seconds = round(time.monotonic() - self._hurt_at, 1)
             if run.process.returncode == 0:
+                self._took(outcomes)
                 return
             tries = 1 if hurt else tries + 1
             if not hurt:
@@ -187,25 +191,46 @@ class Journey:
             if outcomes:
                 outcomes[-1].commands.append("pulumi up")
 
-    def _hurt(self, run: Run, moment: watching.Moment, following: watching.Moment | None) -> Outcome:
-        """Make a fault, and mend it once the command has ended, has come to the next cell's moment, or the operator's time is over."""
+    def _hurt(
+        self, run: Run, moment: watching.Moment, watch: watching.Watch, before: list[Outcome]
+    ) -> tuple[Outcome, watching.Moment | None]:
+        """Make a fault, and mend it once the command has ended, has come to the next cell's moment, or the operator's time is over.
+
+        The provider is held already. A command that goes on in spite of a fault soon comes to another cell's moment: that is returned, the provider held again.
+        """
         cell = moment.cell
-        provider = watching.provider_of(run.process.pid)
-        with watching.held(provider):
-            injury = injuries.make(cell, self.lab, run.process.pid, provider)
-        self._hurt_at = time.monotonic()
+        try:
+            self._took(before)
+            injury = injuries.make(cell, self.lab, run.process.pid, watch.provider)
+        finally:
+            watching.release(watch.provider)
         outcome = Outcome(cell.name, PASSED, moment.hit, injury.told)
         say(f"  {cell.name}: {injury.told} at {moment.hit!r}")
         if injury.ends_run:
             run.wait(RUN_LIMIT)
             injury.mend()
-        elif watching.within(OUTAGE, lambda: run.over() or (following is not None and following.reached())):
-            with watching.held(None if run.over() else provider):
-                injury.mend()
-        else:
+            return outcome, None
+        found: list[watching.Moment] = []
+
+        def enough() -> bool:
+            if not run.over() and (reached := watch.reached()):
+                found.append(reached)
+            return run.over() or bool(found)
+
+        if not watching.within(OUTAGE, enough):
             say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
+        try:
             injury.mend()
-        return outcome
+        except BaseException:
+            watching.release(watch.provider)
+            raise
+        return outcome, found[0] if found else None
+
+    def _took(self, outcomes: list[Outcome]) -> None:
+        """The last fault's time is over: another one is made, or the way has come to its end."""
+        if outcomes:
+            outcomes[-1].seconds = round(time.monotonic() - self._hurt_at, 1)
+        self._hurt_at = time.monotonic()
 
     def _unlock(self, outcomes: list[Outcome]) -> None:
         """`pulumi cancel`, where a killed command left its lock."""

@@ -7,14 +7,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.chaos.cells import BACK, FIRST, LAST, Cell
 from lab.errors import LabError
+from lab.progress import say
 
-POLL = 0.002  # seconds; the shortest steps take tens of milliseconds
+POLL = 0.001  # seconds; the shortest steps take some milliseconds
+LOOK = 0.1  # seconds between two looks for a provider that is not there yet: each reads all of /proc
 
 
 class Growing:
@@ -42,25 +44,25 @@ class Growing:
 
 
 class Moment:
-    """Watches a run for the moment of one cell.
+    """Knows the moment of one cell from what a run writes.
 
     Args:
         cell: what is waited for.
-        folder: the run's folder.
     """
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.journal, self.log = Growing(folder / "journal.jsonl"), Growing(folder / "run.log")
         self.begun = False
         self.hit = ""
 
-    def reached(self) -> bool:
-        """Whether the moment has come; `hit` then says by which line."""
-        for line in self.journal.lines():
-            with contextlib.suppress(ValueError):
-                self._entry(json.loads(line))
-        progress = self.log.lines()
+    def read(self, entries: Sequence[dict[str, Any]], progress: Sequence[str]) -> None:
+        """See whether the moment has come; `hit` then says by which line.
+
+        Args:
+            entries, progress: new lines of the run's journal and log.
+        """
+        for entry in entries:
+            self._entry(entry)
         if not self.hit and self.begun and self.cell.moment not in (FIRST, LAST):
             wanted = self.cell.place.middle
             for line in progress:
@@ -69,7 +71,6 @@ class Moment:
                 if step == self.cell.step and wanted in message:
                     self.hit = message[:80]
                     break
-        return bool(self.hit)
 
     def _entry(self, entry: dict[str, Any]) -> None:
         if self.hit or entry.get("step") != self.cell.step:
@@ -88,22 +89,58 @@ class Moment:
             self.hit = f"intent: {entry.get('action')}"
 
 
-def wait(moment: Moment, over: Callable[[], bool], timeout: float) -> bool:
-    """Wait until the moment comes or the run is over; whether it came.
+class Watch:
+    """Watches one run for the moments of the cells to come, and holds its provider still as soon as one is reached.
 
-    Raises:
-        LabError: neither within `timeout` seconds.
+    Args:
+        queue: the cells to come, in the order of their steps. A moment that the run passes by does not keep the later ones from being seen.
+        folder: the run's folder.
+        engine: process id of the Pulumi command.
     """
-    deadline = time.monotonic() + timeout
-    while True:
-        ended = over()
-        if moment.reached():
-            return True
-        if ended:
-            return False
-        if time.monotonic() > deadline:
-            raise LabError(f"the run neither came to {moment.cell.name} nor ended within {timeout:.0f} s", "", "see its run.log")
-        time.sleep(POLL)
+
+    def __init__(self, queue: Sequence[Cell], folder: Path, engine: int) -> None:
+        self.moments = [Moment(cell) for cell in queue]
+        self.provider: int | None = None
+        self._engine = engine
+        self._journal, self._log = Growing(folder / "journal.jsonl"), Growing(folder / "run.log")
+        self._looked = 0.0
+
+    def passed(self, moment: Moment) -> None:
+        """A moment that was reached, and those before it, are not waited for any more."""
+        del self.moments[: self.moments.index(moment) + 1]
+
+    def reached(self) -> Moment | None:
+        """The first moment that has come, with the provider held from then on; None while none has."""
+        if self.provider is None and time.monotonic() - self._looked > LOOK:
+            # Before the moment: looking for it then would take longer than a short step.
+            self.provider, self._looked = provider_of(self._engine), time.monotonic()
+        lines, progress = self._journal.lines(), self._log.lines()
+        if lines or progress:
+            entries = [json.loads(line) for line in lines]
+            for moment in self.moments:
+                moment.read(entries, progress)
+        found = next((moment for moment in self.moments if moment.hit), None)
+        if found:
+            hold(self.provider)
+        return found
+
+    def wait(self, over: Callable[[], bool], timeout: float) -> Moment | None:
+        """Wait until a moment comes, or the run is over; the moment, with the provider held. A run that has ended can't be hit any more.
+
+        Raises:
+            LabError: neither within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if over():
+                return None
+            if moment := self.reached():
+                return moment
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"the run neither came to {self.moments[0].cell.name} nor ended within {timeout:.0f} s", "", "see its run.log"
+                )
+            time.sleep(POLL)
 
 
 def within(seconds: float, happened: Callable[[], bool]) -> bool:
@@ -116,19 +153,26 @@ def within(seconds: float, happened: Callable[[], bool]) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def held(pid: int | None) -> Iterator[None]:
-    """A process held still meanwhile: what is done takes place at one moment of its life."""
-    if pid is None:
-        yield
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
+def hold(pid: int | None) -> None:
+    """Stop a process where it is: what is done now takes place at one moment of its life."""
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+
+
+def release(pid: int | None) -> None:
+    """Let a process go on."""
+    if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def promptly() -> None:
+    """Have this process, not those that it starts, woken at once also on a busy computer: a moment is over in milliseconds."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        say("this process can't be scheduled in real time: on a busy computer faults may come a little late")
 
 
 def descendants(pid: int) -> dict[int, str]:

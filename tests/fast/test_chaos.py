@@ -17,7 +17,7 @@ from lab.chaos import cells, results
 from lab.chaos.__main__ import main
 from lab.chaos.cells import BACK, FIRST, FORWARD, LAST, Cell
 from lab.chaos.dispatch import Dispatch
-from lab.chaos.watching import Growing, Moment, descendants
+from lab.chaos.watching import Growing, Watch, descendants, release
 from lab.errors import LabError
 from parallel_build.cancel import CancelToken, wait_for
 
@@ -75,6 +75,17 @@ def write(folder: Path, *entries: dict[str, str], log: str = "") -> None:
         file.write(log)
 
 
+def watch(folder: Path, *cells: Cell) -> Watch:
+    """Of a run whose engine has started no provider."""
+    return Watch(cells, folder, os.getpid())
+
+
+def hit(watched: Watch) -> str:
+    found = watched.reached()
+    assert found
+    return found.hit
+
+
 BEGIN = {"kind": "begin", "step": "UserAccess", "operation": "apply"}
 END = {"kind": "end", "step": "UserAccess", "operation": "apply"}
 INTENT = {"kind": "intent", "step": "UserAccess", "action": "users out"}
@@ -82,41 +93,74 @@ INTENT = {"kind": "intent", "step": "UserAccess", "action": "users out"}
 
 def test_the_middle_is_the_first_intent_after_the_begin(tmp_path: Path) -> None:
     write(tmp_path, BEGIN, INTENT, END)  # an earlier run counts for nothing
-    moment = Moment(Cell("UserAccess", "power", FORWARD), tmp_path)
-    assert not moment.reached()
+    moment = watch(tmp_path, Cell("UserAccess", "power", FORWARD))
+    assert moment.reached() is None
     write(tmp_path, {**INTENT, "step": "Window"}, {**BEGIN, "operation": "undo"}, INTENT)
-    assert not moment.reached()
+    assert moment.reached() is None
     write(tmp_path, BEGIN)
-    assert not moment.reached()
+    assert moment.reached() is None
     write(tmp_path, INTENT)
-    assert moment.reached()
-    assert moment.hit == "intent: users out"
+    assert hit(moment) == "intent: users out"
 
 
 def test_the_middle_may_be_a_line_of_progress(tmp_path: Path) -> None:
-    moment = Moment(Cell("FirstManagement", "power", FORWARD), tmp_path)
+    moment = watch(tmp_path, Cell("FirstManagement", "power", FORWARD))
     begin = {**BEGIN, "step": "FirstManagement"}
     write(tmp_path, begin, {**INTENT, "step": "FirstManagement"}, log="2026-11-22T21:00:00.000+00:00 FirstManagement: newms1: logging in\n")
-    assert not moment.reached()
+    assert moment.reached() is None
     write(tmp_path, log="2026-11-22T21:00:00.000+00:00 FirstManagement: schema upgrade to 4.21.0.0\n")
-    assert moment.reached()
+    assert hit(moment).startswith("schema upgrade to")
 
 
-@pytest.mark.parametrize(("moment", "hit"), [(FIRST, "begin"), (LAST, "end")])
-def test_first_and_last_instants_are_the_journals_own_lines(tmp_path: Path, moment: str, hit: str) -> None:
-    watched = Moment(Cell("UserAccess", "kill-cli", FORWARD, moment), tmp_path)
+@pytest.mark.parametrize(("moment", "where"), [(FIRST, "begin"), (LAST, "end")])
+def test_first_and_last_instants_are_the_journals_own_lines(tmp_path: Path, moment: str, where: str) -> None:
+    watched = watch(tmp_path, Cell("UserAccess", "kill-cli", FORWARD, moment))
     write(tmp_path, BEGIN, INTENT, END)
-    assert watched.reached()
-    assert watched.hit == hit
+    assert hit(watched) == where
+
+
+def test_a_moment_that_was_passed_by_does_not_hide_the_later_ones(tmp_path: Path) -> None:
+    watched = watch(
+        tmp_path, Cell("Hypervisors", "kill-cli", FORWARD), Cell("SystemVms", "power", FORWARD), Cell("Acceptance", "power", FORWARD)
+    )
+    write(tmp_path, {**BEGIN, "step": "SystemVms"}, {**END, "step": "SystemVms"})
+    found = watched.reached()
+    assert found
+    assert found.cell.step == "SystemVms"
+    watched.passed(found)
+    assert [moment.cell.step for moment in watched.moments] == ["Acceptance"]
+
+
+def test_a_run_that_has_ended_is_not_hit_any_more(tmp_path: Path) -> None:
+    watched = watch(tmp_path, Cell("UserAccess", "kill-cli", FORWARD, LAST))
+    write(tmp_path, BEGIN, END)
+    assert watched.wait(lambda: True, 5) is None
+
+
+def test_a_provider_is_held_at_the_moment(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "30"]) as process:
+        try:
+            watched = watch(tmp_path, Cell("UserAccess", "kill-cli", FORWARD, LAST))
+            watched.provider = process.pid
+            write(tmp_path, BEGIN, END)
+            assert watched.wait(lambda: False, 5)
+            wait_for("it to stop", lambda: state(process.pid) == "T", timeout=5, cancel=CancelToken())
+            release(process.pid)
+            wait_for("it to go on", lambda: state(process.pid) == "S", timeout=5, cancel=CancelToken())
+        finally:
+            process.kill()
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_step_without_intent_and_progress_is_hit_at_its_end(tmp_path: Path) -> None:
-    watched = Moment(Cell("Hypervisors", "kill-cli", BACK), tmp_path)
+    watched = watch(tmp_path, Cell("Hypervisors", "kill-cli", BACK))
     write(
         tmp_path, {"kind": "begin", "step": "Hypervisors", "operation": "undo"}, {"kind": "end", "step": "Hypervisors", "operation": "undo"}
     )
-    assert watched.reached()
-    assert watched.hit == "end"
+    assert hit(watched) == "end"
 
 
 def test_half_a_line_is_not_read_before_it_is_whole(tmp_path: Path) -> None:
