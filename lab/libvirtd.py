@@ -20,7 +20,8 @@ PROGRAMS = ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "qemu-img", "
 CONFIGURATION = {
     "libvirtd.conf": 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n',
     # Disks are in the user's own folders, which another account could not enter. The lab's guests run nothing foreign.
-    "qemu.conf": 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\n',
+    # All guests of a computer share one cgroup otherwise, and with it one process's worth of its processors.
+    "qemu.conf": 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\ncgroup_controllers = []\n',
     "virtlogd.conf": "",
 }
 

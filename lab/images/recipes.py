@@ -42,6 +42,17 @@ cloud_final_modules:
   - final-message
 """
 
+CLOUD_INIT_SEED = """\
+# The seed is a CD-ROM whose driver udev loads. On a busy computer cloud-init can be quicker, find nothing, and leave the machine without
+# name, keys and address.
+[Unit]
+Wants=systemd-udevd.service systemd-udev-trigger.service
+After=systemd-udevd.service systemd-udev-trigger.service
+
+[Service]
+ExecStartPre=/usr/bin/udevadm wait --timeout=600 /dev/disk/by-label/cidata
+"""
+
 JOURNAL = """\
 [Journal]
 Storage=persistent
@@ -187,6 +198,7 @@ BASE = Recipe(
     files=(
         *_EMPTIED,
         ("etc/cloud/cloud.cfg.d/90_lab.cfg", 0o644, CLOUD_INIT),
+        ("etc/systemd/system/cloud-init-local.service.d/seed.conf", 0o644, CLOUD_INIT_SEED),
         ("etc/systemd/journald.conf.d/lab.conf", 0o644, JOURNAL),
         ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD),
     ),
