@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from lab.machines import KVM_HOSTS, NEW_MANAGEMENT, NEW_SOURCE, OLD_MANAGEMENT, 
 from lab.original import cloud
 from lab.progress import say, until
 from parallel_build.cloudstack import setup
+from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import Phase
 from parallel_build.database import copying
@@ -138,7 +140,7 @@ class Script:
             "cloudstack-setup-databases", f"cloud:{secrets.must('cloud_password').reveal()}@{NEW_SOURCE.address}", "-e", "file",
             "-m", secrets.must("management_key").reveal(), "-k", secrets.must("database_key").reveal(), "-g", encryptor, "-i", machine.address,
         ]  # fmt: skip
-        shipped = f"test -e {setup.SHIPPED} || cp -p {setup.DB_PROPERTIES} {setup.SHIPPED}"
+        shipped = f"test -e {setup.SHIPPED} || cp -p {DB_PROPERTIES} {setup.SHIPPED}"
         self._sh(machine, f"{shipped}; {shlex.join(words)} && cloudstack-setup-management --no-start")
 
     def _copy(self, source: Machine, target: Machine, path: str) -> None:
@@ -208,11 +210,17 @@ def switch(lab: Lab) -> dict[str, Any]:
     }
 
 
-def back(lab: Lab) -> dict[str, Any]:
-    """This project's way back: from the command to a serving original, and to its end."""
+def back(lab: Lab, way: str) -> dict[str, Any]:
+    """This project's way back: from the command to a serving original, and to its end.
+
+    Args:
+        way: `back`, the command that has the original serve first, or `up`: phase prepared and `pulumi up`.
+    """
     journal = Journal(lab)
-    stack.set_phase(lab, Phase.PREPARED)
     served: list[float] = []
+    used = os.times()
+    if way == "up":
+        stack.set_phase(lab, Phase.PREPARED)
     began = time.monotonic()
 
     def watch() -> None:
@@ -221,14 +229,24 @@ def back(lab: Lab) -> dict[str, Any]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    stack.up(lab)
+    if way == "up":
+        stack.up(lab)
+    elif stack.tool(lab, ["back", stack.STACK]) != 0:
+        raise LabError("`python -m parallel_build back` failed", "see above", "")
     seconds = time.monotonic() - began
     watcher.join(30)
+    after = os.times()
     ends = {entry["step"]: entry["seconds"] for entry in journal.entries() if entry["kind"] == "end"}
-    return {"seconds": round(served[0], 2), "parts": ends, "whole command": round(seconds, 2)}
+    return {
+        "seconds": round(served[0], 2),
+        "parts": ends,
+        "whole command": round(seconds, 2),
+        "processor seconds": round(after.children_user + after.children_system - used.children_user - used.children_system, 2),
+        "load": [round(each, 1) for each in os.getloadavg()],
+    }
 
 
-def run(lab: Lab, methods: list[str]) -> dict[str, Any]:
+def run(lab: Lab, methods: list[str], way: str) -> dict[str, Any]:
     """Everything once, on a lab in phase prepared."""
     config = yaml.safe_load(lab.stack_file.read_text())["config"]
     steps: list[dict[str, Any]] = config.get(f"{stack.PROJECT_NAME}:hypervisorSteps") or []
@@ -247,7 +265,7 @@ def run(lab: Lab, methods: list[str]) -> dict[str, Any]:
         stack.configure(lab, "transfer.method", method)
         stack.set_phase(lab, Phase.PREPARED)
         stack.up(lab)
-        result[method] = {"forward": switch(lab), "back": back(lab)}
+        result[method] = {"forward": switch(lab), "back": back(lab, way)}
         until("agents on the original", lambda: _agents_up(lab), timeout=120)
     return result
 
@@ -286,6 +304,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--name", default="bench", help="the lab's name (default: bench); made where it is not there, and kept")
     parser.add_argument("--rows", type=int, help="rows of each big table of a lab that is made")
     parser.add_argument("--methods", default="dump,replicate", help="comma-separated (default: dump,replicate)")
+    parser.add_argument("--way-back", choices=("back", "up"), default="back", help="the command `back`, or `pulumi up` (default: back)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args(words)
     lab, methods = Lab(arguments.name), arguments.methods.split(",")
@@ -294,8 +313,8 @@ def main(words: list[str] | None = None) -> int:
     if not network.exists(lab):
         raise LabError(f"lab {lab.name} does not run", "", "scripts/lab up")
     namespace.enter(lab.namespace)
-    result = run(lab, methods)
-    result["methods"] = methods
+    result = run(lab, methods, arguments.way_back)
+    result |= {"methods": methods, "way back": arguments.way_back}
     print(table(result, methods))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")

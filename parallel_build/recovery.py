@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from parallel_build.facts.situation import Database, Management, Situation
+from parallel_build.words import duration
 
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
@@ -85,6 +85,8 @@ def _findings(found: Situation) -> Iterator[str]:
         yield f"A window is open: stack {record.stack}, since {record.opened}, by {record.holder}."
         if not found.mine:
             yield "It is not held by this stack and its state: another stack, or another state of this one, has to go on or go back."
+        if record.returning:
+            yield f"A way back has begun {record.returning}, ahead of the state: no step goes forward until it has come to its end."
         if record.retired:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
@@ -92,7 +94,7 @@ def _findings(found: Situation) -> Iterator[str]:
         elif found.seconds_left is not None and found.seconds_left <= 0:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
-            yield f"Until the deadline: {timedelta(seconds=round(found.seconds_left))}."
+            yield f"Until the deadline: {duration(found.seconds_left)}."
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)
     if found.running:
@@ -164,6 +166,8 @@ def _first(found: Situation) -> Iterator[str]:
 def _forward(found: Situation, serving: str) -> str:
     if _not_ours(found):
         return ""
+    if found.record is not None and not found.record.closed and found.record.returning:
+        return "refused until the way back that has begun has come to its end; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
         return ""
     words = f"pulumi config set phase switched --stack {found.stack} && pulumi up --stack {found.stack}"
@@ -181,6 +185,8 @@ def _back(found: Situation, serving: str) -> str:
         return "" if serving == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
+    if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
+        return f"python -m parallel_build back {found.stack}   (goes on where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
         return f"python -m parallel_build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"

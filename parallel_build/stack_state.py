@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -30,7 +30,8 @@ class StackState:
         outputs: the stack's outputs.
         found: where it was read; "" when there is no state.
         problem: why it could not be read, or "".
-        lock: the file backend's locks that are held, as `path: content`.
+        locks: the file backend's locks that are held: by whom, since when.
+        file: whether the backend is a folder, so that `locks` tells all of them.
     """
 
     host_keys: dict[str, str] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class StackState:
     found: str = ""
     problem: str = ""
     locks: list[str] = field(default_factory=list)
+    file: bool = False
 
 
 def read(project: str, stack: str, folder: Path) -> StackState:
@@ -67,10 +69,10 @@ def read(project: str, stack: str, folder: Path) -> StackState:
                     raw = candidate.read_bytes()
                     document = json.loads(gzip.decompress(raw) if candidate.suffix == ".gz" else raw)
                 except (OSError, ValueError) as error:
-                    return StackState(problem=f"{candidate} can't be read: {error}", locks=held)
+                    return StackState(problem=f"{candidate} can't be read: {error}", locks=held, file=True)
                 deployment = ((document.get("checkpoint") or {}).get("latest")) or {}
-                return understand(deployment, str(candidate), held)
-    return StackState(problem=f"there is no state of stack {short} in {root}", locks=held)
+                return replace(understand(deployment, str(candidate), held), file=True)
+    return StackState(problem=f"there is no state of stack {short} in {root}", locks=held, file=True)
 
 
 def file_backend(environment: Mapping[str, str]) -> Path | None:

@@ -9,8 +9,6 @@ from parallel_build.configuration import Secrets, StackConfiguration, load, load
 from parallel_build.errors import ConfigurationError
 
 TEXT_SECTIONS = ("phase", "runs")
-# Secrets that a platform's component reads by itself.
-PLATFORM_SECRETS = ("vspherePassword",)
 REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
 
 
@@ -29,7 +27,7 @@ def refuse_clear(given: Iterable[str], sealed: Iterable[str], where: str) -> Non
     Raises:
         ConfigurationError: names each that is in the clear.
     """
-    clear = sorted({*names(Secrets), *PLATFORM_SECRETS} & set(given) - set(sealed))
+    clear = sorted(set(names(Secrets)) & set(given) - set(sealed))
     if clear:
         raise ConfigurationError(
             f"{', '.join(clear)} in {where} {'is' if len(clear) == 1 else 'are'} in the clear",
@@ -50,7 +48,7 @@ def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Se
     secret_names = set(names(Secrets))
     findings, plain = [], {}
     for name, value in values.items():
-        if name in secret_names or name in PLATFORM_SECRETS:
+        if name in secret_names:
             continue
         try:
             plain[name] = value if name in TEXT_SECTIONS else json.loads(value)

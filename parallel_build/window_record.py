@@ -62,9 +62,11 @@ class WindowRecord:
     Attributes:
         identity: `Site.identity` of the stack that holds the window.
         facts: what steps remember for their undo, by step.
-        opened, switched, closed, retired: times (ISO 8601, UTC) or None.
+        opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
+        returning: since when a way back is under way that may be ahead of the state: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
+        switched_clock: the same at the switch, by which the rollback window is measured.
     """
 
     stack: str
@@ -73,8 +75,10 @@ class WindowRecord:
     switched: str | None = None
     closed: str | None = None
     retired: str | None = None
+    returning: str | None = None
     holder: str = ""
     clock: dict[str, Any] = field(default_factory=dict)
+    switched_clock: dict[str, Any] = field(default_factory=dict)
     host_keys: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -177,9 +181,17 @@ class WindowStore:
         """Note the time since which users may have changed things on the new side; the first mark counts."""
         record = self.mine()
         if record.switched is None:
-            record.switched = now()
+            record.switched, record.switched_clock = now(), read_host_clock(self.host).__dict__
             self._write(record)
             self.journal("switched")
+
+    def mark_returning(self) -> None:
+        """Note that a way back has begun which does not follow the state's order, before its first change; the first mark counts."""
+        record = self.mine()
+        if record.returning is None:
+            record.returning = now()
+            self._write(record)
+            self.journal("going back")
 
     def mark_retired(self) -> str:
         """Note that the way back has ended; the first mark counts, its time is returned."""

@@ -17,7 +17,7 @@ IGNORED_KEYS = {
     "transfer": ("threads", "bytesPerSecond", "renew"),
 }
 KEPT_KEYS = {"window": ("userAccess",)}
-IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret")
+IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "vspherePassword")
 
 
 def relevant(site: str) -> dict[str, Any]:
@@ -62,6 +62,7 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         update={
             "original_api_key": newest.secrets.original_api_key,
             "original_api_secret": newest.secrets.original_api_secret,
+            "vsphere_password": newest.secrets.vsphere_password,
         }
     )
     return replace(stored, configuration=configuration, secrets=secrets)

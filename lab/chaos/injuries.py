@@ -90,6 +90,8 @@ def _power_on(lab: Lab, machine: Machine) -> None:
 
 def _plug(lab: Lab, machine: Machine) -> None:
     container.restore_network(_folder(lab, machine), machine.name)
+    if not container.running(_folder(lab, machine), machine.name):  # a way back that could not reach it has cut its power
+        container.power_on(_folder(lab, machine), machine.name)
     _ready(lab, machine)
 
 

@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
             print(f"On: python -m parallel_build switch {given.stack}\nBack: python -m parallel_build back {given.stack}")
             return FAILED
         print("going back to the original")
-        go_back(given, driver)
+        go_back(given, lambda: driver)
         print("the switch failed, see above; the original serves again")
         return FAILED
     if given.stop_before:

@@ -23,6 +23,7 @@ class Secrets(Model):
         replication_password: password of the replication user.
         management_key: key of the new servers' db.properties.
         database_key: key of the values in the database; None reads it from the original's management server.
+        vsphere_password: vCenter's, where a platform of the stack is vSphere.
     """
 
     original_api_key: Secret
@@ -31,6 +32,7 @@ class Secrets(Model):
     replication_password: Secret
     management_key: Secret
     database_key: Secret | None = None
+    vsphere_password: Secret | None = None
 
     @field_validator("cloud_password", "replication_password", "management_key", "database_key")
     @classmethod

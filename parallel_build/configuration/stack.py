@@ -116,6 +116,9 @@ class StackConfiguration(Model):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        for name in self.window.confirmed_down:
+            if name not in {machine.name for machine in self.new.management}:
+                yield f"window.confirmedDown: {name} is not one of new.management"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
         for machine in self.built_machines():

@@ -112,6 +112,7 @@ class Window(Model):
         parallel_restarts: networks restarted at the same time.
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
+        confirmed_down: new management servers that the operator has switched off himself, where nothing else can prove that they are down.
     """
 
     deadline: Duration = timedelta(hours=2)
@@ -123,6 +124,7 @@ class Window(Model):
     parallel_restarts: int = Field(default=4, ge=1, le=64)
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
+    confirmed_down: list[str] = Field(default_factory=list)
     user_access: UserAccess
 
 

@@ -6,9 +6,9 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.steps import converge
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
+from parallel_build.steps.fencing import fence_new_side
 from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.user_access import UserAccess, run_local
@@ -54,11 +54,16 @@ class Acceptance(SwitchedStep):
         """Close the new side and fence it whole, so that nobody changes what is about to be left behind.
 
         All its servers at once: the undos of the steps that started them would do it one after the other, and the original waits for each.
+        On a way back that is ahead of the state users may be in on the original already: a load balancer's command would put them out there.
         """
+        record = store(context).read()
+        if record is not None and record.returning and not record.closed:
+            fence_new_side(context, insist=False)
+            return
         with ThreadPoolExecutor(max_workers=2) as pool:
             both = [
                 pool.submit(UserAccess().close_on_new, context),
-                pool.submit(converge.fence_new_side, context, insist=False),
+                pool.submit(fence_new_side, context, insist=False),
             ]
         for each in both:
             each.result()

@@ -7,18 +7,16 @@ from typing import Any
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents, systemvms
-from parallel_build.cloudstack.api import Cloud, http_status
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
-from parallel_build.configuration import Hypervisor, NewMachine
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import Hypervisor
 from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.machines import power
-from parallel_build.machines.commands import MachineFailed
 from parallel_build.steps import original_database
 from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database as original_database_host
 from parallel_build.steps.common import store
+from parallel_build.steps.fencing import fence_new_side
 from parallel_build.steps.hypervisor_steps import HypervisorSteps, set_addresses
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
@@ -26,62 +24,24 @@ from parallel_build.steps.user_access import UserAccess
 GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
 
 
-def fence_new_side(context: Context, *, insist: bool = True) -> None:
-    """Every new management server down and masked, all at the same time.
+def serve_at_once(context: Context) -> None:
+    """The shortest safe way to a serving original with users in, ahead of every step's own undo; Window's undo does it again and all the rest.
 
-    A server that can't be reached over SSH has its power cut through its platform; where that can't be done from here it is taken for down only when
-    none of CloudStack's ports answers on it: otherwise two sides could serve.
-    Args:
-        insist: False only tells of one that can't be reached: it is asked for again before the way back ends.
+    In this order: written down that no step goes forward any more; the new side proved down; the original's source, its management servers, users.
+    The hypervisors' steps are undone beside that: nobody waits for them. Everything that a user of the cloud does not wait for comes later.
     Raises:
-        RollbackIncomplete: one can't be reached, and answers.
+        RollbackIncomplete: a new management server can't be proved down, or none of the original's can be reached.
     """
-    machines = context.configuration.new.management
-    with ThreadPoolExecutor(max_workers=len(machines)) as pool:
-        for future in [pool.submit(_fence, context, machine, insist) for machine in machines]:
-            future.result()
-
-
-def _fence(context: Context, machine: NewMachine, insist: bool) -> None:
-    try:
-        services = Services(context.host(machine))
-        with ThreadPoolExecutor(max_workers=2) as pool:  # each is masked before it is stopped: neither brings the other back
-            fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
-        for unit, changed in fenced:
-            if changed.result():
-                context.progress(f"fenced {unit} on {machine.name}")
-    except (ConnectionFailed, CommandFailed) as error:
-        if insist:
-            _proved_silent(context, machine, error)
-        else:
-            context.progress(f"{machine.name} can't be fenced yet: {error}")
-
-
-def _proved_silent(context: Context, machine: NewMachine, error: Exception) -> None:
-    try:
-        how = power.cut(context.configuration, context.site.stack, machine)
-    except MachineFailed as refused:
-        context.progress(f"{machine.name}: {refused}")
-        how = None
-    if how:
-        context.progress(f"{machine.name} can't be reached: powered off, {how}")
-        context.run.record("powered off", server=machine.name, by=how, error=str(error))
-        return
-    if http_status(machine.address) is not None or _port_answers(context, machine):
-        raise RollbackIncomplete(
-            f"{machine.name} ({machine.address}) can't be fenced, and still answers",
-            str(error),
-            "power it off through its platform, then run the same command again",
-        ) from None
-    context.progress(f"{machine.name} can't be reached and does not answer: taken for down")
-    context.run.record("taken for down", server=machine.name, error=str(error))
-
-
-def _port_answers(context: Context, machine: NewMachine) -> bool:
-    """Asked from an original management server: it is on the network that agents use."""
-    asker = context.host(context.configuration.original.management[0])
-    probe = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
-    return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], timeout=20, ok=None).ok for port in PORTS.values())
+    store(context).mark_returning()
+    context.intend("go back: the original serves")
+    fence_new_side(context)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = pool.submit(HypervisorSteps().revert, context)
+        original_database.start(context)
+        OriginalManagement().serve(context)
+        UserAccess().revert(context)
+        context.progress("the original serves and users are in; what is left is undone now")
+        beside.result()
 
 
 def serve_from_original(context: Context) -> list[str]:

@@ -11,10 +11,11 @@ import time
 from datetime import timedelta
 
 from parallel_build.cancel import CancelToken
-from parallel_build.errors import DeadlinePassed
+from parallel_build.errors import DeadlinePassed, GuardFailed
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database, store
 from parallel_build.window_record import HostClock, WindowRecord, read_host_clock
+from parallel_build.words import duration
 
 
 def passed(limit: timedelta, elapsed: float) -> DeadlinePassed:
@@ -25,7 +26,7 @@ def passed(limit: timedelta, elapsed: float) -> DeadlinePassed:
         elapsed: seconds since the window was opened.
     """
     return DeadlinePassed(
-        f"the window's deadline has passed: the new side had to start within {limit}, and {timedelta(seconds=round(elapsed))} are over",
+        f"the window's deadline has passed: the new side had to start within {duration(limit)}, and {duration(elapsed)} are over",
         "window.deadline; the new side has not started, so going back loses nothing",
         "go back: `pulumi config set phase prepared && pulumi up`; or set a longer window.deadline, then `pulumi up` goes on from here",
     )
@@ -81,9 +82,9 @@ def check(context: Context) -> float | None:
     Returns:
         seconds left; None when no window is open, or one that was opened without a clock.
     Raises:
-        DeadlinePassed: it should have started by now.
+        DeadlinePassed: it should have started by now. GuardFailed: see `not_going_back`.
     """
-    record = store(context).read()
+    record = not_going_back(context)
     if record is None or record.closed or not record.clock:
         return None
     limit = context.configuration.window.deadline
@@ -91,6 +92,24 @@ def check(context: Context) -> float | None:
     if seconds <= 0:
         raise passed(limit, limit.total_seconds() - seconds)
     return seconds
+
+
+def not_going_back(context: Context) -> WindowRecord | None:
+    """Rule: no step goes forward while a way back is under way that is ahead of the state: the original may serve already.
+
+    Returns:
+        the window's record.
+    Raises:
+        GuardFailed: one is.
+    """
+    record = store(context).read()
+    if record is not None and not record.closed and record.returning and record.identity == context.site.identity:
+        raise GuardFailed(
+            f"a way back has begun {record.returning}, and has not come to its end",
+            "the original may serve already, whatever the state still says of the switch",
+            f"lead it to its end: python -m parallel_build back {context.site.stack}; after that a new window can be opened",
+        )
+    return record
 
 
 def hold(context: Context) -> None:

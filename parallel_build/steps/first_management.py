@@ -40,10 +40,12 @@ class FirstManagement(SwitchedStep):
         return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
 
     def before_apply(self, context: Context) -> None:
-        """Raises DeadlinePassed unless its start is under way already: that is followed on, however late."""
+        """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""
         start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
         if start.failed() or not start.running():
             deadline.hold(context)
+        else:
+            deadline.not_going_back(context)
 
     def apply(self, context: Context) -> Outputs:
         """Start it; import the copy again first where an earlier start spoilt it."""

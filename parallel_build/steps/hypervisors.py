@@ -15,6 +15,7 @@ from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.words import duration
 
 
 @step
@@ -26,7 +27,7 @@ class Hypervisors(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """What is waited for."""
-        limit = configuration.window.hosts_timeout
+        limit = duration(configuration.window.hosts_timeout)
         return [f"wait until every host that was Up when the window opened is Up again (listHosts), at most {limit}"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:

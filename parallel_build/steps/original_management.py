@@ -16,6 +16,7 @@ from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import original_database, store, units_of
+from parallel_build.steps.fencing import fence_new_side
 from parallel_build.steps.rollback import SwitchedStep
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
@@ -70,14 +71,36 @@ class OriginalManagement(SwitchedStep):
         return {"stopped": [server.name for server in servers], "mshost": self._rows(context)}
 
     def revert(self, context: Context) -> None:
-        """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again."""
+        """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again.
+
+        Raises:
+            RollbackIncomplete: a new management server can't be proved down: two sides could serve.
+        """
+        fence_new_side(context)
         self.bring_back(context)
 
     def bring_back(self, context: Context) -> list[str]:
-        """Start every server that can be reached, all at once, and wait until the API answers on each.
+        """Start every server that can be reached, all at once, and wait until the API answers on each; usage after that.
 
         Returns:
             what is missing: servers that can't be reached, and why.
+        Raises:
+            RollbackIncomplete: none can be reached.
+        """
+        missing = self.serve(context)
+        remembered = store(context).facts(self.type).get("enabled", {})
+        for server in context.configuration.original.management:
+            if server.usage and server.name not in missing:
+                services = Services(context.host(server))
+                services.release(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
+                services.start(USAGE)
+        return [f"management server {name}: {reason}" for name, reason in missing.items()]
+
+    def serve(self, context: Context) -> dict[str, str]:
+        """Start the management service of every server that can be reached, all at once, and wait until the API answers on each.
+
+        Returns:
+            servers that can't be reached, and why.
         Raises:
             RollbackIncomplete: none can be reached.
         """
@@ -106,12 +129,7 @@ class OriginalManagement(SwitchedStep):
                 "switch one on, then run the same command again",
             )
         self._await_api(context, there)
-        for server in there:
-            if server.usage:
-                services = Services(context.host(server))
-                services.release(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
-                services.start(USAGE)
-        return [f"management server {name}: {reason}" for name, reason in missing.items()]
+        return missing
 
     def _await_api(self, context: Context, servers: list[OriginalServer]) -> None:
         configuration = context.configuration
@@ -122,6 +140,7 @@ class OriginalManagement(SwitchedStep):
                 partial(self._answers, server),
                 timeout=timeout,
                 cancel=context.cancel,
+                interval=0.5,
                 progress=context.progress,
             )
         # At the configured address first: it may be a balancer's. Where the server behind it is lost, another one's word counts.

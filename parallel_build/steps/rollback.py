@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from parallel_build.configuration import Phase
 from parallel_build.errors import GuardFailed
 from parallel_build.steps import deadline
 from parallel_build.steps.base import Context, Step
-from parallel_build.steps.common import new_database, store
+from parallel_build.steps.common import new_database, original_database, store
 from parallel_build.steps.created import since_window
+from parallel_build.window_record import HostClock, WindowRecord, read_host_clock
+from parallel_build.words import duration
 
 
 def check_allowed(context: Context) -> None:
@@ -20,7 +22,7 @@ def check_allowed(context: Context) -> None:
     Raises:
         GuardFailed: it is not; lists what was created since the window opened.
     """
-    configuration = context.configuration
+    configuration, limit = context.configuration, context.configuration.window.rollback_window
     record = store(context).read()
     if configuration.window.stop_before and record is not None and record.switched and not record.closed:
         raise GuardFailed(
@@ -28,16 +30,13 @@ def check_allowed(context: Context) -> None:
             "undoing only the last steps would leave neither side serving",
             "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
         )
-    if configuration.window.force_rollback:
-        return
-    switched = None
     mine = record is not None and not record.closed and record.identity == context.site.identity
-    if record is not None and mine and record.switched:
-        switched = datetime.fromisoformat(record.switched)
-    if configuration.phase is Phase.RETIRED or (record is not None and mine and record.retired):
+    if configuration.window.force_rollback or record is None or not mine or record.returning:
+        return  # a way back that has begun is always led to its end
+    if configuration.phase is Phase.RETIRED or record.retired:
         why = "the stack is retired"
-    elif switched is not None and datetime.now(UTC) - switched > configuration.window.rollback_window:
-        why = f"the switch was at {switched:%Y-%m-%d %H:%M} UTC, more than {configuration.window.rollback_window} ago"
+    elif record.switched and (since := since_switch(record, read_host_clock(original_database(context)))) > limit.total_seconds():
+        why = f"the switch was {duration(since)} ago, at {record.switched[:16].replace('T', ' ')} UTC, and window.rollbackWindow is {duration(limit)}"
     else:
         return
     raise GuardFailed(
@@ -47,6 +46,16 @@ def check_allowed(context: Context) -> None:
     )
 
 
+def since_switch(record: WindowRecord, now: HostClock) -> float:
+    """Seconds since the switch by the clocks of the original's database host, as the deadline is measured: no workstation's clock counts.
+
+    A record of an earlier version of this project has no such clock: then by that host's time of day.
+    """
+    if record.switched_clock:
+        return now.since(HostClock(**record.switched_clock))
+    return max(0.0, now.time - datetime.fromisoformat(str(record.switched)).timestamp())
+
+
 class SwitchedStep(Step):
     """Base of the window's steps: each asks before its undo whether going back is still allowed."""
 
@@ -54,9 +63,14 @@ class SwitchedStep(Step):
     within_deadline: ClassVar[bool] = False  # whether the step comes before the new side's start, and must be done by then
 
     def before_apply(self, context: Context) -> None:
-        """Raises DeadlinePassed when the new side should have started by now; the step's waits and loops end then as well."""
+        """Raises DeadlinePassed when the new side should have started by now; the step's waits and loops end then as well.
+
+        Raises GuardFailed while a way back is under way that is ahead of the state.
+        """
         if self.within_deadline:
             deadline.hold(context)
+        else:
+            deadline.not_going_back(context)
 
     def before_revert(self, context: Context) -> None:
         """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start."""

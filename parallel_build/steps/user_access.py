@@ -197,14 +197,16 @@ class UserAccess(SwitchedStep):
         elif access.method == "cidr":
             user_setting.open_again(context, Cloud.original(context.site))
         else:
-            for server in context.configuration.original.management:
-                context.progress(f"users in on {server.name}")
+
+            def let_in(server: Server) -> None:
                 # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
                 with tolerated(context, f"users in on {server.name}"):
                     open_firewall(context.host(server))
-            for machine in context.configuration.new.management:
-                with tolerated(context, f"users in on {machine.name}"):
-                    open_firewall(context.host(machine))
+
+            originals = context.configuration.original.management
+            context.progress(f"users in on {', '.join(server.name for server in originals)}")
+            at_once(let_in, originals)
+            at_once(let_in, context.configuration.new.management)
         user_proof.users_are_in(context, list(context.configuration.original.management), must=False)
 
     def admit_on_new(self, context: Context) -> None:

@@ -16,9 +16,11 @@ from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.created import highest_ids, since_window
 from parallel_build.steps.database_transfer import DatabaseTransfer
+from parallel_build.steps.fencing import fence_new_side
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.taking_over import make_ready
 from parallel_build.window_record import FOLDER
+from parallel_build.words import duration
 
 
 @step
@@ -35,7 +37,7 @@ class Window(SwitchedStep):
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
-            f"limits: new management started within {window.deadline}; going back within {window.rollback_window} of the switch",
+            f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -92,7 +94,7 @@ class Window(SwitchedStep):
         context.intend("converge: the original serves")
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         created = since_window(context, new_database(context))
-        converge.fence_new_side(context)
+        fence_new_side(context)
         missing = converge.serve_from_original(context)
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from parallel_build.database import copying
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
-from parallel_build.steps import converge, database_transfer, hypervisor_steps, management_start, original_management
+from parallel_build.machines.commands import MachineFailed
+from parallel_build.steps import database_transfer, fencing, hypervisor_steps, management_start, original_management
 from parallel_build.steps.base import Context
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
@@ -108,7 +110,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (original_management, hypervisor_steps, forensics):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(original_management, "Services", Units)
-    monkeypatch.setattr(converge, "Services", Units)
+    monkeypatch.setattr(fencing, "Services", Units)
     monkeypatch.setattr(OriginalManagement, "_await_api", lambda self, context, servers: None)
 
 
@@ -162,45 +164,92 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
 
 def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms2"])
-    monkeypatch.setattr(converge, "http_status", lambda address: 401)
+    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
-        converge.fence_new_side(cloud.context)
+        fencing.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
-    converge.fence_new_side(cloud.context, insist=False)
+    fencing.fence_new_side(cloud.context, insist=False)
     assert any("newms2 can't be fenced yet" in line for line in cloud.told)
 
 
 def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms1"])
-    monkeypatch.setattr(power, "cut", lambda configuration, stack, machine: f"{stack}/{machine.name}")
-    monkeypatch.setattr(converge, "http_status", lambda address: pytest.fail("it is off: nobody has to be asked"))
-    converge.fence_new_side(cloud.context)
+    monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
+    monkeypatch.setattr(fencing, "http_status", lambda address: pytest.fail("it is off: nobody has to be asked"))
+    fencing.fence_new_side(cloud.context)
     assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
 
 
 LIBVIRT = {"platform": "libvirt", "management": [{"name": "newms1", "address": "10.91.0.41"}]}
 
 
-@pytest.mark.parametrize(("state", "works"), [("shut off", True), ("running", False)])
-def test_virsh_must_have_shut_the_guest_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, works: bool) -> None:
+@pytest.mark.parametrize(
+    ("listed", "state", "says"),
+    [
+        ("prod-newms1", "shut off", "`virsh destroy prod-newms1`"),
+        ("prod-newms1", "running", None),
+        ("prod-newms11", "", "there is no guest prod-newms1 at qemu:///session any more"),
+    ],
+)
+def test_virsh_must_have_shut_the_guest_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, state: str, says: str | None
+) -> None:
     virsh = tmp_path / "virsh"
-    virsh.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n[ "$3" = domstate ] && echo "{state}"\nexit 0\n')
+    virsh.write_text(
+        f'#!/bin/sh\necho "$3 $4 $5" >>{tmp_path}/asked\ncase "$3" in list) echo {listed};; domstate) echo "{state}";; esac\nexit 0\n'
+    )
     virsh.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    configuration = site(
-        new=LIBVIRT, platforms={"libvirt": {"uri": "qemu:///session", "image": "/i", "poolPath": "/p", "bridge": "b"}}
-    ).configuration
-    if works:
-        assert power.cut(configuration, "prod", configuration.new.management[0]) == "`virsh destroy prod-newms1`"
+    platforms = {"libvirt": {"uri": "qemu:///session", "image": "/i", "poolPath": "/p", "bridge": "b"}}
+    where = replace(site(new=LIBVIRT, platforms=platforms), stack="prod")
+    machine = where.configuration.new.management[0]
+    if says:
+        assert power.cut(where, machine) == says
     else:
-        with pytest.raises(Exception, match="prod-newms1 at qemu:///session is running"):
-            power.cut(configuration, "prod", configuration.new.management[0])
-    assert (tmp_path / "asked").read_text().splitlines()[0] == "--connect qemu:///session destroy prod-newms1"
+        with pytest.raises(MachineFailed, match="prod-newms1 at qemu:///session is running"):
+            power.cut(where, machine)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert ("destroy prod-newms1 " in asked) == (listed == "prod-newms1")
+    assert ("autostart prod-newms1 --disable" in asked) == (listed == "prod-newms1"), "its host's next boot must not bring it back"
 
 
-def test_servers_that_exist_already_have_no_platform(tmp_path: Path) -> None:
-    configuration = site().configuration
-    assert power.cut(configuration, "prod", configuration.new.management[0]) is None
+@pytest.fixture
+def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
+    monkeypatch.setattr(fencing, "http_status", lambda address: None)
+    monkeypatch.setattr(fencing, "_port_answers", lambda context, machine: False)
+    return Cloud(tmp_path, lost=["newms1"])
+
+
+def test_silence_proves_nothing(out_of_reach: Cloud) -> None:
+    with pytest.raises(RollbackIncomplete) as caught:
+        fencing.fence_new_side(out_of_reach.context)
+    for words in (
+        "newms1 (10.91.0.41) can't be reached, and nothing proves that it is down",
+        "platform existing offers nothing",
+        "'window.confirmedDown[0]' newms1",
+    ):
+        assert words in str(caught.value)
+
+
+def test_the_operators_word_counts_for_a_silent_server_and_is_recorded(tmp_path: Path, out_of_reach: Cloud) -> None:
+    window = {"confirmedDown": ["newms1"]}
+    out_of_reach.context = replace(out_of_reach.context, site=site(window=window))
+    fencing.fence_new_side(out_of_reach.context)
+    assert any(entry["kind"] == "confirmed down" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
+
+
+def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
+    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
+    with pytest.raises(RollbackIncomplete, match=r"newms1 .* can't be fenced, and still answers"):
+        fencing.fence_new_side(out_of_reach.context)
+
+
+def test_the_original_is_not_started_beside_a_new_server_that_may_serve(out_of_reach: Cloud) -> None:
+    with pytest.raises(RollbackIncomplete, match="nothing proves that it is down"):
+        OriginalManagement().revert(out_of_reach.context)
+    assert "cloudstack-management" not in out_of_reach.host(out_of_reach.context.configuration.original.management[0]).started
 
 
 def test_kept_texts_hide_secrets_and_are_the_operators_only(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     "stopped in the middle": (
         situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=600.0, state=state(window="done", original_management="partial: oldms2 is gone")),
         "neither", "goes on where it stopped", "nothing is lost",
-        ["half done: original-management: partial: oldms2 is gone", "Until the deadline: 0:10:00"],
+        ["half done: original-management: partial: oldms2 is gone", "Until the deadline: 10 min"],
     ),
     "the deadline has passed": (
         situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=-5.0, state=state(window="done")),
@@ -76,6 +76,10 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     "the engine died before it wrote the window down": (
         situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
         "original", "goes on", "back prod --without-pulumi", ["cut off: creating window"],
+    ),
+    "a way back is ahead of the state": (
+        situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z"), mine=True, state=StackState(steps=ALL_DONE)),
+        "original", "refused until the way back that has begun", "python -m parallel_build back prod ", ["A way back has begun z"],
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
