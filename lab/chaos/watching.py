@@ -15,6 +15,7 @@ from lab.chaos.cells import BACK, FIRST, LAST, Cell
 from lab.errors import LabError
 from lab.progress import say
 
+DONE = "done"  # a step's outcome in the journal where it has not failed [provider/step_handler.py]
 POLL = 0.001  # seconds; the shortest steps take some milliseconds
 LOOK = 0.1  # seconds between two looks for a provider that is not there yet: each reads all of /proc
 
@@ -82,6 +83,8 @@ class Moment:
                 self.hit = "begin"
         elif not self.begun:
             return
+        elif kind == "end" and entry.get("outcome") != DONE:
+            self.begun = False  # it failed on the way to this moment, of an earlier fault: the command that follows begins it again
         elif kind == "end":
             # A step without intent or progress has no middle: its end is the last that can be hit.
             self.hit = "end"

@@ -15,7 +15,7 @@ import pytest
 
 from lab.chaos import cells, results
 from lab.chaos.__main__ import main
-from lab.chaos.cells import BACK, FIRST, FORWARD, LAST, Cell
+from lab.chaos.cells import BACK, FIRST, FORWARD, LAST, MIDDLE, Cell
 from lab.chaos.dispatch import Dispatch
 from lab.chaos.watching import Growing, Watch, descendants, release
 from lab.errors import LabError
@@ -87,7 +87,7 @@ def hit(watched: Watch) -> str:
 
 
 BEGIN = {"kind": "begin", "step": "UserAccess", "operation": "apply"}
-END = {"kind": "end", "step": "UserAccess", "operation": "apply"}
+END = {"kind": "end", "step": "UserAccess", "operation": "apply", "outcome": "done"}
 INTENT = {"kind": "intent", "step": "UserAccess", "action": "users out"}
 
 
@@ -131,6 +131,17 @@ def test_a_moment_that_was_passed_by_does_not_hide_the_later_ones(tmp_path: Path
     assert [moment.cell.step for moment in watched.moments] == ["Acceptance"]
 
 
+@pytest.mark.parametrize("moment", [MIDDLE, LAST])
+def test_a_step_that_failed_before_its_moment_is_waited_for_again(tmp_path: Path, moment: str) -> None:
+    watched = watch(tmp_path, Cell("UserAccess", "kill-cli", FORWARD, moment))
+    write(tmp_path, BEGIN, {**END, "outcome": "oldms1 can't be reached"})
+    assert watched.reached() is None
+    write(tmp_path, END)
+    assert watched.reached() is None
+    write(tmp_path, BEGIN, END)
+    assert hit(watched) == "end"
+
+
 def test_a_run_that_has_ended_is_not_hit_any_more(tmp_path: Path) -> None:
     watched = watch(tmp_path, Cell("UserAccess", "kill-cli", FORWARD, LAST))
     write(tmp_path, BEGIN, END)
@@ -157,9 +168,7 @@ def state(pid: int) -> str:
 
 def test_a_step_without_intent_and_progress_is_hit_at_its_end(tmp_path: Path) -> None:
     watched = watch(tmp_path, Cell("Hypervisors", "kill-cli", BACK))
-    write(
-        tmp_path, {"kind": "begin", "step": "Hypervisors", "operation": "undo"}, {"kind": "end", "step": "Hypervisors", "operation": "undo"}
-    )
+    write(tmp_path, {"kind": "begin", "step": "Hypervisors", "operation": "undo"}, {**END, "step": "Hypervisors", "operation": "undo"})
     assert hit(watched) == "end"
 
 
