@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from parallel_build.connection import Host
+from parallel_build.facts.full_disks import says_so
 
 MANAGEMENT_LOG = "/var/log/cloudstack/management/management-server.log"
 LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\w+)\s+\[([^\]]*)\] .*?\(logid:[^)]*\) (.*)$")
@@ -100,6 +101,7 @@ class StartReading:
         module_causes: what the first failed module said, and the exceptions behind it: the true cause where there is no ERROR.
         reason: the database's own words where the first ERROR is a statement that it refused: the line after it.
         warnings: the last WARN texts.
+        no_space: the first line about a full disk, whatever its level: what comes after it is noise.
     """
 
     locked: bool = False
@@ -116,11 +118,14 @@ class StartReading:
     module_causes: list[str] = field(default_factory=list)
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
+    no_space: str | None = None
     count: int = 0
 
     def take(self, line: str) -> str | None:
         """Take in one line; return what to tell the operator about it, if anything."""
         match = LINE.match(line)
+        if self.no_space is None and says_so(line):
+            self.no_space = match[4] if match else line.strip()
         if not match:
             if line.startswith(CAUSED_BY) and len(self.failed_modules) == 1:
                 self.module_causes.append(line.removeprefix(CAUSED_BY))

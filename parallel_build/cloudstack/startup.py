@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
@@ -19,7 +20,8 @@ from parallel_build.cloudstack.services import MANAGEMENT, PORTS, Services
 from parallel_build.configuration import Server
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
-from parallel_build.errors import StepFailed
+from parallel_build.errors import ParallelBuildError, StepFailed
+from parallel_build.facts.full_disks import full, says_so
 from parallel_build.versions import CloudStackVersion
 
 FAILED_FOR_GOOD = 503
@@ -240,6 +242,9 @@ class StartWatch:
 
     def _failed(self, fact: str) -> StartFailed:
         reading = self.reading
+        spaceless = self._full()
+        if spaceless:
+            return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which goes on from here", reading.touched)
         said = [text for text in (reading.first_error, *reading.module_causes, *reading.warnings) if text]
         for pattern, cause, remedy in CAUSES:
             for text in said:
@@ -250,10 +255,29 @@ class StartWatch:
             return StartFailed(fact, f"the log says: {said[0][:300]}", f"see {self.follower.path} there", reading.touched)
         return StartFailed(
             fact,
-            "the log simply ends, as it does when user cloud may not read the key file",
+            "the log simply ends, as it does when user cloud may not read the key file; no disk is full",
             f"see the owner and mode of the key file, and {self.follower.path.replace('-server.log', '-server.err')} there",
             reading.touched,
         )
+
+    def _full(self) -> str:
+        """Whether a disk is full, or the start has met one that was, in words: everything else that is said then follows from it."""
+        found = full(self.host)
+        with contextlib.suppress(ParallelBuildError):
+            database = self.database()
+            found += full(database.host, (str(database.value("SELECT @@datadir")), str(database.value("SELECT @@tmpdir"))))
+        said = self.reading.no_space or self._said_to_systemd()
+        if not found and not said:
+            return ""
+        return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {said[:300]}" if said else ""]))
+
+    def _said_to_systemd(self) -> str:
+        """The first words about a full disk that this very start has written where the log has none: to its unit's journal."""
+        script = 'i=$(systemctl show "$1" -p InvocationID --value); [ -z "$i" ] || journalctl -q --no-pager -o cat "_SYSTEMD_INVOCATION_ID=$i" -n 200'
+        with contextlib.suppress(ParallelBuildError):
+            shown = self.host.run(["sh", "-c", script, "sh", MANAGEMENT], ok=None).stdout
+            return next((line.strip() for line in shown.splitlines() if says_so(line)), "")
+        return ""
 
 
 def as_evidence(proof: GoodStart) -> dict[str, Any]:

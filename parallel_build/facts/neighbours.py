@@ -109,6 +109,11 @@ def _storage(database: Session) -> Iterator[Target]:
                 if address and address != "localhost":
                     ports = {*STORAGE_PORTS.get(str(row["kind"]), (2049,)), *([int(row["port"])] if row["port"] else [])}
                     yield from (Target(f"primary storage {row['name']}", address, port) for port in sorted(ports) if 0 < port < 65536)
+    yield from secondary_storage(database)
+
+
+def secondary_storage(database: Session) -> Iterator[Target]:
+    """The servers of secondary storage; management servers mount it to seed templates and for VMware's operations [CloudStack 4.22]."""
     if _has(database, "image_store"):
         for row in database.rows("SELECT name, url FROM cloud.image_store WHERE removed IS NULL AND url IS NOT NULL"):
             parts = urlsplit(str(row["url"]))

@@ -14,6 +14,7 @@ from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import find_socket, session
 from parallel_build.facts import replication, seed
 from parallel_build.facts.database_server import sessions_of
+from parallel_build.facts.neighbours import Target, secondary_storage
 from parallel_build.facts.original import Clock, own_addresses, read_clock
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.facts.seed import SeedFacts
@@ -93,10 +94,20 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
         questions.append(lambda: _seed(site, connections, facts))
     questions += [partial(_machine, connections, machine, facts) for machine in site.configuration.new_machines()]
     together(questions, facts.problems)
+    storage = [target for found in together([lambda: _storage(site, connections)], facts.problems) for target in found]
     facts.management = together(
-        [partial(_management, site, connections.host(machine), machine) for machine in site.configuration.new.management], facts.problems
+        [partial(_management, site, connections.host(machine), machine, storage) for machine in site.configuration.new.management],
+        facts.problems,
     )
     return facts
+
+
+def _storage(site: Site, connections: Connections) -> list[Target]:
+    """The secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
+    original = site.configuration.original
+    asker = connections.host(original.management[0])
+    with session(connections.host(original.database.source)) as database:
+        return [target for target in secondary_storage(database) if _reaches(asker, target.address, target.port)]
 
 
 def _source(site: Site, connections: Connections, schemas: list[str], facts: NewFacts) -> None:
@@ -131,13 +142,14 @@ def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> 
     facts.addresses[machine.name] = own_addresses(host)
 
 
-def _management(site: Site, host: Host, machine: NewMachine) -> ManagementFacts:
+def _management(site: Site, host: Host, machine: NewMachine, storage: list[Target]) -> ManagementFacts:
     services = Services(host)
     raw = host.read(DB_PROPERTIES)
     values = parse(raw.decode(errors="replace")) if raw else {}
     database = site.configuration.new.database
     wanted = [(database.source.name, database.source.address, database.port)]
     wanted += [(h.name, h.address, DIRECT_PORTS[h.kind]) for h in site.configuration.original.hypervisors if h.kind in DIRECT_PORTS]
+    wanted += [(target.what, target.address, target.port) for target in storage]
     return ManagementFacts(
         machine.name,
         units=[services.state(unit) for unit in (MANAGEMENT, USAGE, AGENT)],

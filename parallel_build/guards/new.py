@@ -79,11 +79,13 @@ def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) ->
 
 
 def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: new management servers reach the new database and the hypervisors."""
+    """Rule: new management servers reach the new database, the hypervisors, and the secondary storage that the original's reach."""
     for server in fresh.management:
         if server.unreachable:
             raise GuardFailed(
-                f"{server.name} can't reach {', '.join(server.unreachable)}", "", "open the way in the firewalls between them"
+                f"{server.name} can't reach {', '.join(server.unreachable)}",
+                "it will have to once it serves",
+                "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
             )
 
 
