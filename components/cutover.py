@@ -22,7 +22,7 @@ from components.resources import (
     Window,
 )
 from components.stack import Stack
-from parallel_build.rehearsal_record import rehearsed
+from parallel_build.rehearsal_times import rehearsed
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (

@@ -6,67 +6,21 @@ It is kept on the original's database host beside the window's record, so that t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import ConfigurationError
+from parallel_build.fix_files import read_fixes
 from parallel_build.prepared_record import PreparedRecord
 from parallel_build.site import Site
 
 FILE = "rehearsal.json"
 SHEET = "rehearsal"
-NOT_REHEARSED = "not rehearsed"
-REASON = re.compile(r"^--\s*reason:\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Fix:
-    """One file of the folder `fixes`.
-
-    Attributes:
-        name: its file name; fixes run in the order of their names.
-        reason: from its header line `-- reason: ...`.
-        checksum: SHA-256 of its bytes.
-        text: its statements.
-    """
-
-    name: str
-    reason: str
-    checksum: str
-    text: str
-
-
-def read_fixes(folder: Path) -> list[Fix]:
-    """The fixes of a folder in their order; none where there is no such folder.
-
-    Raises:
-        ConfigurationError: a file has no reason in it, or is no text.
-    """
-    found = []
-    for path in sorted(folder.glob("*.sql")) if folder.is_dir() else []:
-        raw = path.read_bytes()
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"{path} is no text in UTF-8", "its statements can't be read", "save it as UTF-8") from None
-        reason = REASON.search(text)
-        if reason is None:
-            raise ConfigurationError(
-                f"{path} does not say what it is for",
-                "a fix changes a production database, and whoever reads the change review must know why",
-                "begin it with a line `-- reason: ...`",
-            )
-        found.append(Fix(path.name, reason[1].strip(), hashlib.sha256(raw).hexdigest(), text))
-    return found
 
 
 def checksums(configuration: StackConfiguration) -> dict[str, str]:
@@ -196,52 +150,3 @@ class RehearsalStore:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(json.dumps(facts, indent=1, sort_keys=True) + "\n")
         temporary.replace(self.local)
-
-
-def in_words(seconds: float) -> str:
-    """A time for a reader: `0.4 s`, `41 s`, `4 min 10 s`, `1 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-# The parts of a rehearsal that a step of the window consists of.
-PARTS = {
-    "DatabaseTransfer": ("copy", "housekeeping", "fixes"),
-    "HostSetting": ("host setting",),
-    "FirstManagement": ("setup", "start"),
-}
-
-
-def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> str:
-    """How long a step took in the last rehearsal that passed with these versions, from this machine's run folder; contacts nothing."""
-    record = _local(configuration, stack)
-    parts = PARTS.get(step_type)
-    if record is None or parts is None or (record.old, record.new) != _versions(configuration):
-        return NOT_REHEARSED
-    took = in_words(sum(record.seconds.get(part, 0.0) for part in parts))
-    if step_type == "FirstManagement":
-        steps = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in record.schema.items())
-        return f"took {took} in rehearsal (schema: {steps})"
-    if step_type == "DatabaseTransfer":
-        done = [f"{part} {in_words(record.seconds[part])}" for part in parts if record.seconds.get(part)]
-        return f"took {took} in rehearsal ({', '.join(done)}; nothing was compared)"
-    return f"took {took} in rehearsal"
-
-
-def _local(configuration: StackConfiguration, stack: str) -> RehearsalRecord | None:
-    path = configuration.runs / stack / FILE
-    try:
-        document = json.loads(path.read_text()).get("passed")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return RehearsalRecord.of(document) if isinstance(document, dict) else None
-
-
-def _versions(configuration: StackConfiguration) -> tuple[str, str]:
-    return str(configuration.original.version), str(configuration.new.version)

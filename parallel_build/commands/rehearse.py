@@ -11,7 +11,8 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.connection import Connections
 from parallel_build.errors import ParallelBuildError
 from parallel_build.evidence import RunFolder, now
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, in_words, outdated
+from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, outdated
+from parallel_build.rehearsal_times import in_words
 from parallel_build.stack_file import read_site
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database

@@ -71,7 +71,7 @@ def clean(copy: Session, wanted: Housekeeping, *, cancel: CancelToken, progress:
             continue
         limit = copy.value("SELECT UTC_TIMESTAMP() - INTERVAL %s SECOND", [int(age.total_seconds())])
         statement = f"DELETE FROM {group.table} WHERE `{group.age}` < %s{group.condition} ORDER BY id LIMIT {wanted.batch}"
-        gone = 0
+        gone, first = 0, time.monotonic()
         while True:
             cancel.check()
             deleted = copy.execute(statement, [limit])
@@ -80,7 +80,7 @@ def clean(copy: Session, wanted: Housekeeping, *, cancel: CancelToken, progress:
                 break
             progress(f"{group.table}: {gone} old rows deleted")
         rows[group.table] = gone
-        progress(f"{group.table}: {gone} rows from before {limit} deleted")
+        progress(f"{group.table}: {gone} rows from before {limit} deleted in {time.monotonic() - first:.1f} s")
     return Cleaned(rows, round(time.monotonic() - began, 3))
 
 

@@ -16,10 +16,12 @@ from parallel_build.facts import original as original_facts
 from parallel_build.facts import replication
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.fix_files import Fix, read_fixes
 from parallel_build.health import certificates, queries, servers, target_scripts
 from parallel_build.health.certificates import Certificate
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
+from parallel_build.rehearsal_record import RehearsalRecord, outdated
 from parallel_build.secret import Secret
 from parallel_build.site import Site
 
@@ -42,6 +44,7 @@ class HealthFacts:
         certificates: all that were found.
         inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
             scripts can't be read.
+        fixes: the fixes that the rehearsal and the window run on the copy; none without a rehearsal.
         when: the moment of reading, UTC.
         problems: what could not be read.
     """
@@ -54,6 +57,7 @@ class HealthFacts:
     replica_problem: str = ""
     certificates: list[Certificate] = field(default_factory=list)
     inserts: list[GuestOsInsert] | None = None
+    fixes: list[Fix] = field(default_factory=list)
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[str] = field(default_factory=list)
 
@@ -61,15 +65,27 @@ class HealthFacts:
         """Rows of a query; none where this version's schema does not have it."""
         return self.tables.get(query, [])
 
+    def rehearsed(self, fix: Fix) -> RehearsalRecord | None:
+        """The last rehearsal, where it passed with exactly what is configured now, this fix among it; else None."""
+        record = self.old.rehearsal
+        if record is None or not record.passed or fix.name not in record.fixes or outdated(self.site.configuration, record):
+            return None
+        return record
+
     def setting(self, name: str) -> str:
         """A global setting's value, "" when it is not there."""
         return next((str(row["value"] or "") for row in self.rows("settings") if row["name"] == name), "")
 
 
 def gather(site: Site, connections: Connections) -> HealthFacts:
-    """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is told at once."""
+    """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is told at once.
+
+    Raises:
+        ConfigurationError: a fix does not say what it is for.
+    """
     problems: list[str] = []
     configuration = site.configuration
+    fixes = read_fixes(configuration.rehearsal.fixes) if configuration.rehearsal.enabled else []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         old = pool.submit(original_facts.gather, site, connections)
         database = pool.submit(_guarded, problems, lambda: _database(site, connections))
@@ -97,6 +113,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             problem,
             found,
             scripts.result(),
+            fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
             problems=sorted(set(problems) - set(old.result().problems)),
         )

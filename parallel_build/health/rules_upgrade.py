@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.fix_files import mending
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.versions import CloudStackVersion
 
 # Version steps of the schema [CloudStack 4.22.1 DatabaseUpgradeChecker.java].
@@ -84,14 +86,38 @@ def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
     for insert in facts.inserts:
         there = taken[insert.table].get(insert.number)
         if there is not None:
-            yield Said(
-                f"row {insert.number} of cloud.{insert.table} is {there!r}; {insert.script} inserts {insert.name!r} under that number",
-                "the mappings that follow would be those of another system, unseen"
-                if insert.ignored
-                else "the schema upgrade stops with Duplicate entry, half way",
-                "a fix in fixes/ that gives your row another number (and what refers to it), rehearsed",
-                Severity.WARNS if insert.ignored else None,
-            )
+            yield _collision(facts, insert, there)
+
+
+def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
+    """What is said of one row: what to write where no fix mends it, and which fix does where one says so."""
+    row = f"{insert.table} {insert.number}"
+    fact = f"row {insert.number} of cloud.{insert.table} is {there!r}; {insert.script} inserts {insert.name!r} under that number"
+    cause = (
+        "the mappings that follow would be those of another system, unseen"
+        if insert.ignored
+        else "the schema upgrade stops with Duplicate entry, half way"
+    )
+    fix = mending(facts.fixes, insert.table, insert.number)
+    if fix is None:
+        rehearsal = facts.site.configuration.rehearsal
+        unnamed = f"; none of the fixes there ({listed([each.name for each in facts.fixes])}) has such a line" if facts.fixes else ""
+        first = "" if rehearsal.enabled else "set rehearsal.enabled and rehearsal.machine, without which no fix is run; then "
+        return Said(
+            fact,
+            cause,
+            f"{first}write {rehearsal.fixes}/NAME.sql with the lines `-- reason: ...` and `-- mends: {row}` and the statements that give your row, "
+            f"and all that refers to it, a number of its own (docs/rehearsal.md has one){unnamed}; `pulumi up` then rehearses it",
+            Severity.WARNS if insert.ignored else Severity.BLOCKS,
+        )
+    if (record := facts.rehearsed(fix)) is not None:
+        return Said(f"{fact}; {fix.name} mends it, the rehearsal of {record.ended[:16]} passed with it", "", "", Severity.NOTES)
+    return Said(
+        f"{fact}; {fix.name} is to mend it ({fix.reason})",
+        f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",
+        "rehearse it: `pulumi up` does, or `python -m parallel_build rehearse`",
+        Severity.WARNS,
+    )
 
 
 @rule(Severity.NOTES, "upgrade guide, customisation warnings; guest_os.is_user_defined")

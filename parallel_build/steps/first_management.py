@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
+from parallel_build.rehearsal_times import beside, compared_in_words, passed_here
 from parallel_build.steps import database_transfer, deadline, host_setting, original_database
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
@@ -55,7 +58,7 @@ class FirstManagement(SwitchedStep):
             import_again(context, start)
         evidence = start.run()
         store(context).mark_switched()
-        return {"start": evidence}
+        return {"start": evidence, **_beside_rehearsal(context, evidence)}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing is started again by a changed input; the recorded proof stands."""
@@ -64,6 +67,16 @@ class FirstManagement(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Fence it."""
         ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True).fence()
+
+
+def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
+    """The times of this start beside those of the rehearsal, told and kept; empty where this machine knows of no rehearsal of these versions."""
+    record = passed_here(context.configuration, context.site.stack)
+    pairs = beside(record, evidence) if record is not None else []
+    if not pairs:
+        return {}
+    context.progress(compared_in_words(pairs))
+    return {"rehearsal": [pair.document() for pair in pairs]}
 
 
 def import_again(context: Context, start: ManagementStart) -> None:

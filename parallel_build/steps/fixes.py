@@ -12,7 +12,8 @@ from parallel_build.database import housekeeping, remote
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import find_socket, session
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.rehearsal_record import Fix, RehearsalStore, checksums, difference, read_fixes
+from parallel_build.fix_files import Fix, read_fixes
+from parallel_build.rehearsal_record import RehearsalStore, checksums, difference
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import new_database, original_database
 

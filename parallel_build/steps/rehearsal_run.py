@@ -21,7 +21,8 @@ from parallel_build.errors import Cancelled, ConfigurationError, ParallelBuildEr
 from parallel_build.evidence import now
 from parallel_build.facts.database_server import Account, account
 from parallel_build.facts.neighbours import targets
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, in_words
+from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
+from parallel_build.rehearsal_times import START, in_words
 from parallel_build.steps import fixes
 from parallel_build.steps.base import Context
 from parallel_build.steps.cloud_databases import PROCESS, USER
@@ -108,8 +109,7 @@ class RehearsalRun:
         self.where = "in isolating the server"
         self._prove_isolation(network=False)  # once more: what was true before the copy must be true at the start
         self.where = "in its first start"
-        with self._timed("start"):
-            self._start()
+        self._start()
 
     def _isolate(self) -> None:
         rehearsal = self.configuration.rehearsal
@@ -199,11 +199,13 @@ class RehearsalRun:
             context.progress(f"{MANAGEMENT} started on {self.machine.name}, isolated")
             limit = self.configuration.window.start_timeout.total_seconds()
             try:
-                good = watch.follow(timeout=limit, cancel=context.cancel, progress=context.progress)
+                with self._timed(START):
+                    good = watch.follow(timeout=limit, cancel=context.cancel, progress=context.progress)
             except StartFailed as error:
                 self._keep_schema(watch)
                 raise self._failed(error, watch) from None
             self._keep_schema(watch)
+            self.facts["seconds"][START] = good.seconds  # as the window measures it
             self.facts["fingerprint"] = good.fingerprint
 
     def _keep_schema(self, watch: StartWatch) -> None:

@@ -15,11 +15,13 @@ from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.health import RULES, HealthFacts, Severity, as_document, as_text, examine
+from parallel_build.fix_files import read_fixes
+from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.rules_upgrade import path
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.machines.commands import PROJECT
+from parallel_build.rehearsal_record import RehearsalRecord
 from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
@@ -186,6 +188,48 @@ def test_colliding_rows_block_and_silently_ignored_ones_warn() -> None:
         assert [(each.rule, each.severity) for each in found] == [("guest_os_rows_do_not_collide", severity)]
     other = GuestOsInsert("guest_os_hypervisor", 277, "Ubuntu", "schema-42010to42100", False)
     assert {each.rule for each in examine(facts(tables=tables, inserts=[other]))} == HEALTHY
+
+
+COLLISION: dict[str, Any] = {
+    "tables": {"guest_os": [{"id": 277, "display_name": "Mill OS", "is_user_defined": 0}]},
+    "inserts": [GuestOsInsert("guest_os", 277, "Ubuntu", "schema-42010to42100", False)],
+}
+
+
+def collision(**changes: Any) -> Finding:
+    """What is found of one colliding row."""
+    (found,) = (each for each in examine(facts(**COLLISION, **changes)) if each.rule == "guest_os_rows_do_not_collide")
+    return found
+
+
+def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path) -> None:
+    machine = {"name": "rehearsal", "address": "10.91.0.51"}
+    without, there = site(), site(rehearsal={"enabled": True, "machine": machine, "fixes": str(tmp_path)})
+    (tmp_path / "10-mill.sql").write_text("-- reason: Mill OS moves away\n-- mends: guest_os 277\n")
+    (tmp_path / "20-other.sql").write_text("-- reason: another one\n")
+    mill, other = read_fixes(tmp_path)
+    assert "set rehearsal.enabled and rehearsal.machine" in collision(site=without).remedy
+    blocking = collision(site=there, fixes=[other])
+    assert blocking.severity is Severity.BLOCKS
+    for words in (f"write {tmp_path}/NAME.sql", "`-- mends: guest_os 277`", "none of the fixes there (20-other.sql)", "docs/rehearsal.md"):
+        assert words in blocking.remedy
+    planned = collision(site=there, fixes=[mill, other])
+    assert planned.severity is Severity.WARNS and "10-mill.sql is to mend it (Mill OS moves away)" in planned.fact
+    assert "no rehearsal has passed with 10-mill.sql" in planned.cause and "pulumi up" in planned.remedy
+    now = {each.name: each.checksum for each in (mill, other)}
+    passed = RehearsalRecord(True, "", "4.20.3.0", "4.22.1.0", fixes=now, ended="2026-11-01T10:00:00+00:00")
+    for record, severity in (
+        (passed, Severity.NOTES),
+        (replace(passed, passed=False), Severity.WARNS),
+        (replace(passed, fixes={**now, "10-mill.sql": "another"}), Severity.WARNS),
+        (replace(passed, new="4.22.0.0"), Severity.WARNS),
+    ):
+        old = replace(GOOD_OLD, accounts=GOOD_OLD.definers, rehearsal=record)
+        found = collision(site=there, fixes=[mill, other], old=old)
+        assert found.severity is severity, record
+    assert "10-mill.sql mends it, the rehearsal of 2026-11-01T10:00 passed with it" in collision(
+        site=there, fixes=[mill, other], old=replace(GOOD_OLD, accounts=GOOD_OLD.definers, rehearsal=passed)
+    ).fact  # fmt: skip
 
 
 def test_what_blocks_comes_first_in_the_report() -> None:

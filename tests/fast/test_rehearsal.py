@@ -19,15 +19,9 @@ from parallel_build.database import housekeeping
 from parallel_build.database.session import Session
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.neighbours import Target, targets
-from parallel_build.rehearsal_record import (
-    NOT_REHEARSED,
-    RehearsalRecord,
-    checksums,
-    in_words,
-    outdated,
-    read_fixes,
-    rehearsed,
-)
+from parallel_build.fix_files import mending, read_fixes
+from parallel_build.rehearsal_record import RehearsalRecord, checksums, outdated
+from parallel_build.rehearsal_times import NOT_REHEARSED, beside, compared_in_words, in_words, rehearsed
 from parallel_build.site import Site
 from parallel_build.steps import fixes
 from parallel_build.steps.rehearsal import Rehearsal, parameters
@@ -113,6 +107,42 @@ def test_a_fix_without_a_reason_is_refused(tmp_path: Path) -> None:
     fix(tmp_path, "a.sql", "DELETE FROM x;\n")
     with pytest.raises(ConfigurationError, match="-- reason:"):
         read_fixes(tmp_path / "fixes")
+
+
+def test_a_fix_says_which_rows_it_mends(tmp_path: Path) -> None:
+    fix(
+        tmp_path,
+        "a.sql",
+        "-- reason: numbers of our own\n-- mends: guest_os 10001, cloud.guest_os_hypervisor 17\n-- Mends: guest_os 10002\n",
+    )
+    fix(tmp_path, "b.sql", "-- reason: something else\n")
+    found = read_fixes(tmp_path / "fixes")
+    assert found[0].mends == (("guest_os", 10001), ("guest_os_hypervisor", 17), ("guest_os", 10002)) and found[1].mends == ()
+    mended = mending(found, "guest_os", 10002)
+    assert mended is not None and mended.name == "a.sql"
+    assert mending(found, "guest_os", 17) is None
+
+
+@pytest.mark.parametrize("line", ["-- mends:", "-- mends: guest_os", "-- mends: guest_os 1, 2", "-- mends: guest_os 1; DROP"])
+def test_what_a_fix_mends_is_named_exactly(tmp_path: Path, line: str) -> None:
+    fix(tmp_path, "a.sql", f"-- reason: x\n{line}\n")
+    with pytest.raises(ConfigurationError, match="its table in the database cloud and its id"):
+        read_fixes(tmp_path / "fixes")
+
+
+def test_the_windows_times_are_told_beside_the_rehearsals() -> None:
+    steps = [{"version": "4.21.0.0", "seconds": 240.0}, {"version": "4.22.0.0", "seconds": 1.9}, {"version": "4.23.0.0", "seconds": 1.0}]
+    pairs = beside(PASSED, {"seconds": 305.0, "steps": steps, "views_seconds": None})
+    assert [(pair.part, pair.rehearsed, pair.window, pair.like) for pair in pairs] == [
+        ("4.21.0.0", 200.5, 240.0, True),
+        ("4.22.0.0", 1.0, 1.9, True),
+        ("start", 240.2, 305.0, False),
+    ]
+    told = compared_in_words(pairs)
+    assert told.startswith("4.21.0.0 4 min 0 s (3 min 20 s in rehearsal), 4.22.0.0 1.9 s (1.0 s in rehearsal)")
+    assert told.endswith("not as long as in the rehearsal: start")
+    assert compared_in_words(pairs[:2]).endswith("; as long as in the rehearsal")
+    assert compared_in_words(beside(PASSED, {"seconds": None})) == ""
 
 
 def test_the_plan_names_every_fix_and_every_deletion_and_the_window_has_the_same(tmp_path: Path) -> None:
