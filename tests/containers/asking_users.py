@@ -69,7 +69,7 @@ def clients(stand: Stand) -> Iterator[list[Client]]:
         outer.join()
 
 
-def _prove_unnoticed(asking: list[Client], seconds: float) -> None:
+def prove_unnoticed(asking: list[Client], seconds: float) -> None:
     """No call of any client failed, in so many seconds; what they saw is told."""
     for client in asking:
         tell(
@@ -97,4 +97,4 @@ def prepare_while_asked(lab: LabRunner, stand: Stand) -> None:
         again = lab.run("pulumi", "up", "--yes", "--skip-preview", "--expect-no-changes", timeout=PREPARED_LIMIT).stdout
         second = time.monotonic() - began
         assert " unchanged" in again and " created" not in again and " updated" not in again
-    _prove_unnoticed(asking, first + second)
+    prove_unnoticed(asking, first + second)
