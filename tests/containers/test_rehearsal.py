@@ -53,10 +53,11 @@ AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 @pytest.fixture(scope="module")
 def rehearsing() -> Iterator[LabRunner]:
     """A lab of its own with a rehearsal's server, in phase `prepared`: one rehearsal has passed."""
-    runner = LabRunner(os.environ.get("CUTOVER_TEST_LAB", "test") + "r")
+    name = os.environ.get("CUTOVER_TEST_LAB", "test")
     if os.environ.get("CUTOVER_TEST_LAB_KEEP"):  # While a test is written: a lab that is up already, and stays.
-        yield runner
+        yield LabRunner(name)
         return
+    runner = LabRunner(name + "r")
     runner.run("down")
     try:
         tell("a lab with a rehearsal")
