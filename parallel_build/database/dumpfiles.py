@@ -61,7 +61,7 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
         importing.wait()
         unpacking.wait()
     if importing.returncode != 0 or (unpacking.returncode != 0 and broken):
-        raise StepFailed(
-            f"{path.name} could not be read into {schema} on {host.name}", said[-1] if said else broken, "see whether it is whole"
-        )
+        # A file that ends too soon makes the server complain of its last statement: the unpacking program's word is the cause.
+        cause = broken if unpacking.returncode > 0 and broken else said[-1] if said else broken
+        raise StepFailed(f"{path.name} could not be read into {schema} on {host.name}", cause, "see whether it is whole")
     progress(f"{path.name} is in {schema} after {time.monotonic() - began:.1f} s")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from parallel_build.cloudstack.keys import database_key
-from parallel_build.connection import Connections
+from parallel_build.connection import Connections, Host
 from parallel_build.database.session import session
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import original as original_facts
@@ -17,7 +17,7 @@ from parallel_build.facts import replication
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import Fix, read_fixes
-from parallel_build.health import certificates, queries, servers, target_scripts
+from parallel_build.health import certificates, queries, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
@@ -44,6 +44,7 @@ class HealthFacts:
         certificates: all that were found.
         inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
             scripts can't be read.
+        unknown_settings: settings that were changed and that the target's own program does not know; None when that can't be read.
         fixes: the fixes that the rehearsal and the window run on the copy; none without a rehearsal.
         when: the moment of reading, UTC.
         problems: what could not be read.
@@ -57,6 +58,7 @@ class HealthFacts:
     replica_problem: str = ""
     certificates: list[Certificate] = field(default_factory=list)
     inserts: list[GuestOsInsert] | None = None
+    unknown_settings: frozenset[str] | None = None
     fixes: list[Fix] = field(default_factory=list)
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[str] = field(default_factory=list)
@@ -113,6 +115,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             problem,
             found,
             scripts.result(),
+            _on_new_server(site, connections, lambda host: target_settings.unknown(host, changed(tables.get("settings", [])))),
             fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
             problems=sorted(set(problems) - set(old.result().problems)),
@@ -150,11 +153,21 @@ def _replica(site: Site, connections: Connections) -> tuple[ReplicaStatus | None
         return None, str(error)
 
 
+def changed(settings: list[Row]) -> list[str]:
+    """Names of the settings that have another value than their default."""
+    return [str(row["name"]) for row in settings if row["default_value"] is not None and row["value"] not in (None, row["default_value"])]
+
+
 def _scripts(site: Site, connections: Connections) -> list[GuestOsInsert] | None:
+    versions = site.configuration.original.version, site.configuration.new.version
+    return _on_new_server(site, connections, lambda host: target_scripts.read(host, *versions))
+
+
+def _on_new_server(site: Site, connections: Connections, read: Callable[[Host], T | None]) -> T | None:
     """From the first new server that has the target's packages; they are there from phase `built` on."""
     for machine in site.configuration.new.management:
         try:
-            found = target_scripts.read(connections.host(machine), site.configuration.original.version, site.configuration.new.version)
+            found = read(connections.host(machine))
         except ParallelBuildError:  # a new server that is not there yet is no illness of the original
             continue
         if found is not None:

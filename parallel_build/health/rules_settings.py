@@ -108,19 +108,15 @@ def roles_are_dynamic(facts: HealthFacts) -> Iterator[Said]:
         )
 
 
-@rule(Severity.NOTES, "configuration.updated: null means that the server no longer knows the setting")
+@rule(Severity.NOTES, "the target's own program: the names of settings in its classes")
 def changed_settings_are_known(facts: HealthFacts) -> Iterator[Said]:
-    """Settings that were changed but are no longer known to the present version are told."""
-    obsolete = [
-        str(row["name"])
-        for row in facts.rows("settings")
-        if row["updated"] is None and row["default_value"] is not None and row["value"] not in (None, row["default_value"])
-    ]
-    if obsolete:
+    """Settings that were changed and that the target does not know are told."""
+    if facts.unknown_settings:
+        target = facts.site.configuration.new.version
         yield Said(
-            f"changed settings that the present version does not know any more: {listed(obsolete)}",
-            "they have no effect, whatever they were meant to do",
-            "see the release notes for what took their place",
+            f"changed settings that CloudStack {target} names nowhere in its program: {listed(sorted(facts.unknown_settings))}",
+            "they have no effect after the upgrade, whatever they were meant to do",
+            "see the release notes for what took their place, and set that once the new servers serve",
         )
 
 

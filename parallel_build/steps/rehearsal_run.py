@@ -15,22 +15,20 @@ from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
 from parallel_build.configuration import NewMachine
-from parallel_build.database import accounts, copying, definers, dumpfiles, schema
-from parallel_build.database.session import Session, quote, session
+from parallel_build.database import accounts, copying
+from parallel_build.database.session import Session, session
 from parallel_build.errors import Cancelled, ConfigurationError, ParallelBuildError, StepFailed
 from parallel_build.evidence import now
 from parallel_build.facts.database_server import Account, account
 from parallel_build.facts.neighbours import targets
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
 from parallel_build.rehearsal_times import START, in_words
-from parallel_build.steps import fixes
+from parallel_build.steps import fixes, rehearsal_dump
 from parallel_build.steps.base import Context
 from parallel_build.steps.cloud_databases import PROCESS, USER
 from parallel_build.steps.common import OpenSession, original_database, schemas, tolerated
 
 ROWS = "SELECT COALESCE(SUM(TABLE_ROWS), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
-# Accounts that CloudStack's own set-up makes, and a dump's views and procedures run as.
-USUAL_DEFINERS = (definers.Account(USER, "localhost"), definers.Account(USER, "%"))
 
 
 class RehearsalRun:
@@ -138,7 +136,7 @@ class RehearsalRun:
         context, rehearsal = self.context, self.configuration.rehearsal
         copying.empty(self.host, self.schemas)
         if rehearsal.dump:
-            self._from_dump()
+            rehearsal_dump.read(context, self.host, self.schemas)
             return
         context.progress(f"copying {', '.join(self.schemas)} of the running original, through this machine")
         copying.copy(
@@ -151,18 +149,6 @@ class RehearsalRun:
             bytes_per_second=rehearsal.bytes_per_second,
             through_here=True,
         )
-
-    def _from_dump(self) -> None:
-        names = list(self.configuration.rehearsal.dump)
-        with session(original_database(self.context)) as original, session(self.host) as copy:
-            for name in names:
-                character_set, collation = schema.defaults(original, name)
-                copy.execute(f"ALTER DATABASE {quote(name)} DEFAULT CHARACTER SET {character_set} COLLATE {collation}")
-            used = definers.used([schema.read(original, name) for name in names])
-            definers.ensure(copy, sorted({*used, *USUAL_DEFINERS}), self.schemas)
-        client = fixes.client(self.host)
-        for name, path in self.configuration.rehearsal.dump.items():
-            dumpfiles.load(self.host, client, name, path, cancel=self.context.cancel, progress=self.context.progress)
 
     def _account(self, copy: Session) -> None:
         """User `cloud`, from this server only."""

@@ -144,10 +144,6 @@ IN_DATABASE = [
           "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value, updated) "
           "VALUES ('Advanced', 'DEFAULT', 'RoleService', 'dynamic.apichecker.enabled', 'false', 'false', UTC_TIMESTAMP())",
           "DELETE FROM cloud.configuration WHERE name = 'dynamic.apichecker.enabled'"),
-    Plant("changed_settings_are_known", NOTES, "planted.obsolete",
-          "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value, updated) "
-          "VALUES ('Advanced', 'DEFAULT', 'x', 'planted.obsolete', '2', '1', NULL)",
-          "DELETE FROM cloud.configuration WHERE name = 'planted.obsolete'"),
     Plant("certificates_last", WARNS, "ends on",
           f"INSERT INTO cloud.keystore (name, certificate, domain_suffix) VALUES ('soon', '{certificate(9)}', '*.planted')",
           "DELETE FROM cloud.keystore WHERE name = 'soon'"),
@@ -289,21 +285,31 @@ import zipfile
 with zipfile.ZipFile("/usr/share/cloudstack-management/lib/planted.jar", "w") as jar:
     jar.writestr("META-INF/db/schema-42010to42100.sql",
         "INSERT INTO `cloud`.`guest_os` (id, uuid, category_id, display_name) VALUES (9001, UUID(), 1, 'Debian (64-bit), new');")
+    # As in a class file: a text behind its length.
+    known = [b"planted.old.not", b"planted.known"]
+    jar.writestr("com/cloud/configuration/Config.class", b"".join(b"\\1" + len(name).to_bytes(2, "big") + name for name in known))
 END
 """
+CHANGED = "INSERT INTO cloud.configuration (category, instance, component, name, value, default_value) VALUES ('Advanced', 'DEFAULT', 'x', '{}', '2', '1')"
 
 
-def test_a_guest_os_row_that_collides_with_the_targets_own_scripts_is_found(stand: Stand) -> None:
+def test_what_the_targets_own_program_collides_with_or_does_not_know_is_found(stand: Stand) -> None:
     stand.runner.shell("newms1", JAR)
-    stand.sql("INSERT INTO cloud.guest_os (id, category_id, uuid, display_name, is_user_defined) VALUES (9001, 1, 'planted', 'Mill OS', 1)")
+    stand.sql(
+        "INSERT INTO cloud.guest_os (id, category_id, uuid, display_name, is_user_defined) VALUES (9001, 1, 'planted', 'Mill OS', 1)",
+        CHANGED.format("planted.old"),
+        CHANGED.format("planted.known"),
+    )
     try:
         findings = stand.examine()
     finally:
-        stand.sql("DELETE FROM cloud.guest_os WHERE id = 9001")
+        stand.sql("DELETE FROM cloud.guest_os WHERE id = 9001", "DELETE FROM cloud.configuration WHERE name LIKE 'planted.%'")
     assert_found(
         findings, "guest_os_rows_do_not_collide", BLOCKS,
         "row 9001 of cloud.guest_os is 'Mill OS'; schema-42010to42100 inserts 'Debian (64-bit), new' under that number",
     )  # fmt: skip
+    told = of(findings, "changed_settings_are_known")
+    assert told and told[0].severity is NOTES and "planted.old" in told[0].fact and "planted.known" not in told[0].fact
     assert not of(stand.examine(), "guest_os_rows_do_not_collide")
     stand.runner.shell("newms1", "rm /usr/share/cloudstack-management/lib/planted.jar")
 
@@ -371,5 +377,6 @@ def test_every_rule_has_its_plant() -> None:
         "hosts_are_up", "clocks_agree", "disks_have_room", "services_are_enabled", "replica_follows", "system_vm_agents_answer",
         "administrator_is_enabled", "everything_is_readable", "configured_servers_serve", "management_servers_are_known",
         "version_is_the_configured_one", "templates_are_configured", "path_is_known", "database_key_fits", "growing_tables_are_small",
+        "changed_settings_are_known",
     }  # fmt: skip
     assert here | set(IN_FACTS_ONLY) == {rule.name for rule in RULES}

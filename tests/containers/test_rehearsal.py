@@ -174,9 +174,13 @@ def test_a_hole_stops_it_before_cloudstack_starts(rehearsing: LabRunner) -> None
 
 def test_a_copy_can_come_from_dump_files(rehearsing: LabRunner, tmp_path: Path) -> None:
     lab = rehearsing
+    cloud, usage = (
+        lab.shell("olddb1", f"mariadb-dump --single-transaction --routines --triggers --hex-blob {name}").encode()
+        for name in ("cloud", "cloud_usage")
+    )
+    (tmp_path / "cloud.sql.gz").write_bytes(gzip.compress(cloud))
+    (tmp_path / "usage.sql").write_bytes(usage)
     for name, file in (("cloud", "cloud.sql.gz"), ("cloud_usage", "usage.sql")):
-        text = lab.shell("olddb1", f"mariadb-dump --single-transaction --routines --triggers --hex-blob {name}").encode()
-        (tmp_path / file).write_bytes(gzip.compress(text) if file.endswith(".gz") else text)
         lab.run("pulumi", "config", "set", "--path", f"rehearsal.dump.{name}", str(tmp_path / file))
     before, users = record(lab), lab.sql("olddb1", "SELECT COUNT(*) FROM mysql.user")
     try:
@@ -193,7 +197,16 @@ def test_a_copy_can_come_from_dump_files(rehearsing: LabRunner, tmp_path: Path) 
         refused = rehearse(lab)
         assert refused.returncode == 1 and "cloud.sql.gz could not be read into cloud on rehearsal" in refused.stderr, refused.stderr
         tell(refused.stderr.strip())
-        assert not record(lab)["passed"]
+        assert "unexpected end of file" in refused.stderr and not record(lab)["passed"]
+        tell("with one that lacks its end, and is read without an error")
+        whole = (tmp_path / "usage.sql").read_text()
+        (tmp_path / "usage.sql").write_text(whole[: whole.rindex("DROP TABLE IF EXISTS")])
+        (tmp_path / "cloud.sql.gz").write_bytes(gzip.compress(cloud))
+        refused = rehearse(lab)
+        assert refused.returncode == 1, refused.stdout[-3000:]
+        tell(refused.stderr.strip())
+        assert f"the dump {tmp_path}/usage.sql lacks 1 tables or views that the original's cloud_usage has" in refused.stderr
+        fenced(lab)
     finally:
         lab.run("pulumi", "config", "rm", "--path", "rehearsal.dump")
     assert lab.sql("olddb1", "SELECT COUNT(*) FROM mysql.user") == users

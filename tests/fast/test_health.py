@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +20,9 @@ from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import read_fixes
-from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine
+from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, target_settings
 from parallel_build.health.certificates import Certificate, expiry
+from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.machines.commands import PROJECT
@@ -188,6 +193,31 @@ def test_colliding_rows_block_and_silently_ignored_ones_warn() -> None:
         assert [(each.rule, each.severity) for each in found] == [("guest_os_rows_do_not_collide", severity)]
     other = GuestOsInsert("guest_os_hypervisor", 277, "Ubuntu", "schema-42010to42100", False)
     assert {each.rule for each in examine(facts(tables=tables, inserts=[other]))} == HEALTHY
+
+
+def jar(folder: Path, name: str, entries: dict[str, list[str]]) -> None:
+    """An archive of classes that hold texts as a compiler writes them."""
+    with zipfile.ZipFile(folder / f"{name}.jar", "w") as archive:
+        for entry, texts in entries.items():
+            archive.writestr(entry, b"".join(b"\1" + len(text).to_bytes(2, "big") + text.encode() for text in texts))
+
+
+def test_settings_that_the_target_does_not_know_are_told(tmp_path: Path) -> None:
+    def unknown() -> Any:
+        argv = [sys.executable, "-", str(tmp_path), json.dumps(["a.b", "c.d", "e.f", "g.h"]), target_settings.WITNESS]
+        return json.loads(subprocess.run(argv, input=target_settings.READER, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+    jar(tmp_path, "plugin", {"net/example/Plugin.class": ["c.d"]})
+    assert unknown() is None, "a plug-in alone is not the program"
+    jar(tmp_path, "cloud", {target_settings.WITNESS: ["a.b", "x.e.f"], "com/cloud/X.class": ["e.f.y"], "org/library/Y.class": ["g.h"]})
+    assert unknown() == ["e.f", "g.h"]
+    rows = [
+        {"name": "a", "value": "2", "default_value": "1"}, {"name": "b", "value": "1", "default_value": "1"},
+        {"name": "c", "value": None, "default_value": "1"}, {"name": "d", "value": "2", "default_value": None},
+    ]  # fmt: skip
+    assert changed(rows) == ["a"]
+    found = [each for each in examine(facts(unknown_settings=frozenset({"e.f", "g.h"}))) if each.rule == "changed_settings_are_known"]
+    assert [each.severity for each in found] == ["notes"] and "CloudStack 4.22.1.0 names nowhere in its program: e.f, g.h" in found[0].fact
 
 
 COLLISION: dict[str, Any] = {
