@@ -55,7 +55,8 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
     Raises:
         StepFailed: some are not, after window.hostsTimeout.
     """
-    expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+    up: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+    expected = dict(sorted(up.items(), key=lambda item: item[1]))  # in the order in which an operator looks for them
     cloud = Cloud.new(context.site)
     missing: list[str] = []
 

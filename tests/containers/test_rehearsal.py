@@ -46,7 +46,7 @@ UPDATE vm_instance SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 SSH_FAILED = 255
 # Seconds that the stand-in spends in each part of the upgrade beside its real statements, as the tables of a cloud in use would make it.
 SET_TIMES = {"step_seconds": {"4.21.0.0": 12, "4.22.0.0": 6, "4.22.1.0": 4}, "views_seconds": 4}
-HOUSEKEEPING = {"events": "1d", "alerts": "1d", "usageEvents": "1d", "usage": "1d", "statistics": "1d", "jobs": "1d", "batch": "100"}
+HOUSEKEEPING = {"events": "1d", "alerts": "1d", "usageEvents": "1d", "usage": "1d", "statistics": "1d", "jobs": "1d", "batch": "5000"}
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 
 
@@ -258,7 +258,7 @@ def test_housekeeping_is_done_in_batches_measured_and_on_record(rehearsing: LabR
     tell(f"deleted on the copy: {found['deleted']} in {found['seconds']['housekeeping']} s; the original still has {there}")
     assert left == dict.fromkeys(old, 0)
     assert all(found["deleted"][table] >= rows for table, rows in there.items())
-    assert sum(rows > 100 for rows in there.values()) >= 3, "more than one batch"
+    assert sum(rows > 2 * int(HOUSEKEEPING["batch"]) for rows in there.values()) >= 2, "several batches"
     assert found["seconds"]["housekeeping"] > 0 and set(found["housekeeping"]) == {key for key in HOUSEKEEPING if key != "batch"}
     shown = rehearse(lab, "--show").stdout
     assert "housekeeping" in shown and re.search(r"deleted +[\d,]+ rows of cloud\.event", shown)

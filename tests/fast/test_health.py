@@ -211,7 +211,7 @@ def test_settings_that_the_target_does_not_know_are_told(tmp_path: Path) -> None
     assert unknown() is None, "a plug-in alone is not the program"
     jar(tmp_path, "cloud", {target_settings.WITNESS: ["a.b", "x.e.f"], "com/cloud/X.class": ["e.f.y"], "org/library/Y.class": ["g.h"]})
     assert unknown() == ["e.f", "g.h"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": "a", "value": "2", "default_value": "1"}, {"name": "b", "value": "1", "default_value": "1"},
         {"name": "c", "value": None, "default_value": "1"}, {"name": "d", "value": "2", "default_value": None},
     ]  # fmt: skip
