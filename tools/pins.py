@@ -29,6 +29,23 @@ SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3"
 
 
 @dataclass(frozen=True)
+class Mend:
+    """An error of a Go module that no release of it has mended: its text, and what is built instead.
+
+    Args:
+        module: path of the module; its version is that of the program's go.mod.
+        file: path inside the module.
+        wrong: text that has to be there exactly once.
+        right: what stands in its place.
+    """
+
+    module: str
+    file: str
+    wrong: str
+    right: str
+
+
+@dataclass(frozen=True)
 class Program:
     """A program built from the Go module in `tools/<name>`.
 
@@ -40,6 +57,7 @@ class Program:
         tags: build tags, comma separated.
         stamped: whether the version has to be linked in.
         usual_seconds: a cold build, downloads included, on two idle cores; only for the progress line.
+        mends: errors of its modules that are put right before it is built.
     """
 
     name: str
@@ -49,6 +67,7 @@ class Program:
     tags: str = ""
     stamped: bool = False
     usual_seconds: int = 60
+    mends: tuple[Mend, ...] = ()
 
 
 CLI = Program(
@@ -69,7 +88,39 @@ PYTHON_HOST = Program(
     stamped=True,
     usual_seconds=45,
 )
-LIBVIRT = Program(name="pulumi-resource-libvirt", version=LIBVIRT_PLUGIN, binary="pulumi-resource-libvirt", usual_seconds=65)
+STREAM_DEADLOCK = Mend(
+    module="github.com/digitalocean/go-libvirt",
+    file="rpc.go",
+    wrong="""\
+	defer func() {
+		l.cmux.Lock()
+		defer l.cmux.Unlock()
+
+		l.deregister(serial)
+""",
+    right="""\
+	defer func() {
+		go func() {
+			for range c {
+			}
+		}()
+		l.cmux.Lock()
+		defer l.cmux.Unlock()
+
+		l.deregister(serial)
+""",
+)
+"""After a download libvirtd sends one answer more than is read. Where it comes before the request is forgotten, its deliverer holds the lock
+that forgetting needs, and every request waits for ever: seen when the plugin reads back a cloud-init disk on a busy computer (issue 241 of
+the module, open)."""
+
+LIBVIRT = Program(
+    name="pulumi-resource-libvirt",
+    version=LIBVIRT_PLUGIN,
+    binary="pulumi-resource-libvirt",
+    usual_seconds=65,
+    mends=(STREAM_DEADLOCK,),
+)
 VSPHERE = Program(name="pulumi-resource-vsphere", version=VSPHERE_PLUGIN, binary="pulumi-resource-vsphere", usual_seconds=80)
 VCENTER_SIMULATOR = Program(name="vcsim", version=VCSIM, binary="vcsim", usual_seconds=25)
 

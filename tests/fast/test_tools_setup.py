@@ -121,6 +121,16 @@ def test_a_changed_go_module_gets_a_folder_of_its_own(monkeypatch: pytest.Monkey
     assert golang.program_folder(pins.VCENTER_SIMULATOR) != before
 
 
+def test_a_module_is_mended_only_where_it_is_what_was_mended(tmp_path: Path) -> None:
+    mend = pins.STREAM_DEADLOCK
+    file = tmp_path / mend.file
+    file.write_text(f"package libvirt\n\nfunc f() {{\n{mend.wrong}\t}}()\n}}\n")
+    golang.mend_file(file, mend)
+    assert mend.right in file.read_text() and mend.wrong not in file.read_text()
+    with pytest.raises(ToolError, match="not what was mended"):
+        golang.mend_file(file, mend)
+
+
 def test_scripts_are_moved_and_binaries_left_alone(tmp_path: Path) -> None:
     (tmp_path / "pip").write_bytes(b"#!/tmp/old/bin/python\n")
     (tmp_path / "tool").write_bytes(b"\x7fELF\0/tmp/old/\0")
