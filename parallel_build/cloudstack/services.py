@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 from parallel_build.connection import Host
@@ -45,7 +46,7 @@ SYSTEMD = {
     "disable": "systemctl disable {unit}",
     "mask": "systemctl mask {unit}",
     "unmask": "systemctl unmask {unit}",
-    "reset": "systemctl reset-failed {unit}",
+    "reset": "{{ systemctl reset-failed {unit} 2>/dev/null || true; }}",
 }
 SYSV = {
     "start": "service {unit} start",
@@ -58,6 +59,10 @@ SYSV = {
 }
 
 
+# Which of the two a host has, asked once for each session to it.
+_TABLES: weakref.WeakKeyDictionary[Host, dict[str, str]] = weakref.WeakKeyDictionary()
+
+
 class Services:
     """The units of one host.
 
@@ -67,7 +72,6 @@ class Services:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self._table: dict[str, str] | None = None
 
     @property
     def systemd(self) -> bool:
@@ -108,10 +112,8 @@ class Services:
         if before.fenced and not before.enabled:
             return False
         if before.known:
-            self._do("disable", unit, 60)
-            # Masked first: with the mask in place nothing can start it between the stop and our look.
-            self._do("mask", unit, 60)
-            self._do("stop", unit, timeout)
+            # Masked before it is stopped: with the mask in place nothing can start it between the stop and our look.
+            self._do(("disable", "mask", "stop"), unit, timeout + 120)
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(
@@ -126,22 +128,32 @@ class Services:
         before = self.state(unit)
         if not before.known and not before.masked:
             return False
-        changed = False
-        if before.masked:
-            self._do("unmask", unit, 60)
-            changed = True
-        if enable and not self.state(unit).enabled:
-            self._do("enable", unit, 60)
-            changed = True
-        return changed
+        actions = self._releasing(before, enable)
+        self._do(actions, unit, 120)
+        return bool(actions)
 
     def start(self, unit: str, timeout: float = 180) -> bool:
         """Start a unit; return whether it had to be started. Being active proves nothing about its readiness."""
         if self.state(unit).active:
             return False
-        self._do("reset", unit, 30, ok=None)
-        self._do("start", unit, timeout)
+        self._do(("reset", "start"), unit, timeout)
         return True
+
+    def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 180) -> bool:
+        """Release a unit and start it, in one go; return whether it had to be started."""
+        before = self.state(unit)
+        if before.active and not before.masked:
+            self._do(self._releasing(before, enable), unit, 120)
+            return False
+        releasing = self._releasing(before, enable) if before.known or before.masked else ()
+        self._do((*releasing, "reset", "start"), unit, timeout + 120)
+        return True
+
+    @staticmethod
+    def _releasing(before: UnitState, enable: bool) -> tuple[str, ...]:
+        """What releases a unit; a masked one says nothing about whether it is enabled below the mask."""
+        unmask = ("unmask",) if before.masked else ()
+        return (*unmask, "enable") if enable and (before.masked or not before.enabled) else unmask
 
     def database_unit(self) -> str:
         """The name of the database server's unit here.
@@ -169,11 +181,13 @@ class Services:
         return name.removesuffix(".service") or unit
 
     def _commands(self) -> dict[str, str]:
-        if self._table is None:
+        if self.host not in _TABLES:
             found = self.host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1))
-            self._table = SYSTEMD if found.ok else SYSV
-        return self._table
+            _TABLES[self.host] = SYSTEMD if found.ok else SYSV
+        return _TABLES[self.host]
 
-    def _do(self, action: str, unit: str, timeout: float, ok: tuple[int, ...] | None = (0,)) -> None:
-        words = self._commands()[action].format(unit=unit).split()
-        self.host.run(words, timeout=timeout, ok=ok, cancellable=False)
+    def _do(self, actions: tuple[str, ...], unit: str, timeout: float) -> None:
+        """Several actions one after the other in one session; the first that fails ends it."""
+        if actions:
+            commands = [self._commands()[action].format(unit=unit) for action in actions]
+            self.host.run(["sh", "-c", " && ".join(commands)], timeout=timeout, cancellable=False)

@@ -27,17 +27,24 @@ GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRo
 def serve_at_once(context: Context) -> None:
     """The shortest safe way to a serving original with users in, ahead of every step's own undo; Window's undo does it again and all the rest.
 
-    In this order: written down that no step goes forward any more; the new side proved down; the original's source, its management servers, users.
-    The hypervisors' steps are undone beside that: nobody waits for them. Everything that a user of the cloud does not wait for comes later.
+    In this order: written down that no step goes forward any more; the new side proved down; the original's management servers; users. The original's
+    source starts while the new side is fenced: a database that only masked servers use serves nobody. The hypervisors' steps are undone beside the start
+    of management. Everything that no user of the cloud waits for comes later.
     Raises:
         RollbackIncomplete: a new management server can't be proved down, or none of the original's can be reached.
     """
+    configuration = context.configuration
+    opening = ThreadPoolExecutor(max_workers=8)
+    for server in (*configuration.new.management, *configuration.original.management):
+        opening.submit(context.host(server).reachable)  # only so that the sessions are open when they are needed
+    opening.shutdown(wait=False)
     store(context).mark_returning()
     context.intend("go back: the original serves")
-    fence_new_side(context)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        starting = pool.submit(original_database.start, context)
+        fence_new_side(context)
+        starting.result()
         beside = pool.submit(HypervisorSteps().revert, context)
-        original_database.start(context)
         OriginalManagement().serve(context)
         UserAccess().revert(context)
         context.progress("the original serves and users are in; what is left is undone now")

@@ -105,8 +105,7 @@ def _start(context: Context, server: Server) -> None:
     host = context.host(server)
     services = Services(host)
     unit = remembered.get(server.name) or services.database_unit()
-    services.release(unit)
-    if services.start(unit, timeout=600):
+    if services.bring_up(unit, timeout=600):
         context.progress(f"{unit} started on {server.name}")
 
     def answers() -> bool:

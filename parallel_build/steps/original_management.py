@@ -92,8 +92,7 @@ class OriginalManagement(SwitchedStep):
         for server in context.configuration.original.management:
             if server.usage and server.name not in missing:
                 services = Services(context.host(server))
-                services.release(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
-                services.start(USAGE)
+                services.bring_up(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
         return [f"management server {name}: {reason}" for name, reason in missing.items()]
 
     def serve(self, context: Context) -> dict[str, str]:
@@ -110,8 +109,7 @@ class OriginalManagement(SwitchedStep):
 
         def start(server: OriginalServer) -> None:
             services = Services(context.host(server))
-            services.release(MANAGEMENT, enable=remembered.get(f"{server.name}/{MANAGEMENT}", True))
-            if services.start(MANAGEMENT):
+            if services.bring_up(MANAGEMENT, enable=remembered.get(f"{server.name}/{MANAGEMENT}", True)):
                 context.progress(f"{MANAGEMENT} started on {server.name}")
 
         with ThreadPoolExecutor(max_workers=len(servers)) as pool:

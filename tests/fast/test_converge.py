@@ -58,11 +58,7 @@ class Units:
         if self.host.lost:
             raise ConnectionFailed(f"{self.host.name} can't be reached over SSH", "", "")
 
-    def release(self, unit: str, *, enable: bool = True) -> bool:
-        self._reach()
-        return True
-
-    def start(self, unit: str, timeout: float = 1) -> bool:
+    def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 1) -> bool:
         self._reach()
         self.host.started.append(unit)
         return True
