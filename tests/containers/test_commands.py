@@ -193,6 +193,27 @@ def test_first_interrupt_stops_where_it_is_safe(lab: LabRunner) -> None:
     assert lab.status()["serving"] == "original"
 
 
+def test_a_way_back_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_then(lab: LabRunner) -> None:
+    lab.run("tool", "switch", "lab", "--stop-before", "OriginalDatabase")
+    going = begin(lab, "back", "lab")
+    shown = await_line(going, "cloudstack-management started on")
+    assert not [line for line in shown if "pulumi" in line], "the original comes before the state"
+    tell("SIGKILL of the way back, ahead of the state")
+    going.kill()
+    going.communicate(timeout=60)
+    refused = lab.run("tool", "switch", "lab", check=False)
+    assert refused.returncode == 1
+    assert "a way back has begun" in refused.stdout
+    assert "stopping" not in refused.stdout, "no step has touched the original again"
+    explained = lab.run("tool", "recover", "lab", check=False).stdout
+    assert "ahead of the state" in explained
+    assert "Forward: refused until the way back" in explained
+    tell("the same command again")
+    lab.run("tool", "back", "lab")
+    assert lab.status()["serving"] == "original"
+    assert "guards hold" in lab.run("tool", "check", "lab").stdout
+
+
 def test_destroy_from_another_workstation(lab: LabRunner, tmp_path: Path) -> None:
     tell("switch to a hold point, then the workstation is lost")
     lab.run("tool", "switch", "lab", "--stop-before", "OriginalDatabase")
