@@ -51,6 +51,7 @@ class Difference:
 KINDS: dict[str, tuple[Rank, str]] = {
     "hypervisors": (Rank.HIGH, "its agents, its system VM template and its commands are not rehearsed"),
     "hypervisor versions": (Rank.MEDIUM, "another version of a hypervisor may answer in another way"),
+    "hypervisor models": (Rank.LOW, "how long system VMs and routers take to start there is not rehearsed"),
     "architectures": (Rank.HIGH, "since 4.20 each architecture has a system VM template of its own"),
     "primary storage": (Rank.MEDIUM, "starting VMs and routers on it is not rehearsed"),
     "secondary storage": (Rank.MEDIUM, "downloading templates to it is not rehearsed; the upgrade itself can only use NFS"),

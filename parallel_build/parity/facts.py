@@ -47,6 +47,9 @@ KINDS = {
     "hypervisors": "SELECT DISTINCT hypervisor_type AS kind FROM cloud.cluster WHERE removed IS NULL",
     "hypervisor versions": "SELECT DISTINCT CONCAT(hypervisor_type, ' ', COALESCE(hypervisor_version, '?')) AS kind FROM cloud.host "
     "WHERE removed IS NULL AND type = 'Routing'",
+    # What CloudStack itself knows of every kind of host; the clock is rounded, since it is that of one moment.
+    "hypervisor models": "SELECT DISTINCT CONCAT(hypervisor_type, ', ', COALESCE(cpu_sockets, '?'), ' sockets, ', COALESCE(cpus, '?'), "
+    "' processors, ', COALESCE(ROUND(speed / 1000, 1), '?'), ' GHz') AS kind FROM cloud.host WHERE removed IS NULL AND type = 'Routing'",
     "architectures": "SELECT DISTINCT arch AS kind FROM cloud.cluster WHERE removed IS NULL",
     "primary storage": "SELECT DISTINCT CONCAT(pool_type, ', ', COALESCE(LOWER(scope), '?'), ', ', COALESCE(storage_provider_name, '?')) AS kind "
     "FROM cloud.storage_pool WHERE removed IS NULL",
