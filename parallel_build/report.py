@@ -15,6 +15,8 @@ PAUSE = 1800.0  # seconds without anything begun: what comes after is another ru
 WIDTH, LEFT, ROW, BAR = 1100, 240, 24, 16  # of the drawing, in its own units
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 DONE, OPEN = "done", "never ended"
+OPERATIONS = ("begin", "intent", "end")
+WAYS = {"apply": "forward", "undo": "back"}
 CLASSES = {DONE: "done", OPEN: "open"}
 
 
@@ -55,15 +57,29 @@ def operations(journal: Iterable[Mapping[str, Any]]) -> list[Operation]:
 
 
 def runs(found: Sequence[Operation]) -> list[list[Operation]]:
-    """Operations parted where nothing was done for a long time, the newest run first."""
+    """Operations parted where nothing was done for a long time, and where forward turns to back; the newest run first."""
     parted: list[list[Operation]] = []
     last = float("-inf")
     for operation in found:
-        if operation.began - last > PAUSE:
+        if operation.began - last > PAUSE or parted[-1][-1].verb != operation.verb:
             parted.append([])
         parted[-1].append(operation)
         last = max(last, operation.ended or operation.began)
     return parted[::-1]
+
+
+def noted(journal: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """What the journal holds beside operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
+    known = ("time", "kind", "operator")
+    return [
+        (
+            str(entry.get("time", ""))[:19].replace("T", " "),
+            str(entry["kind"]),
+            ", ".join(f"{name}: {entry[name]}" for name in entry if name not in known),
+        )
+        for entry in journal
+        if entry.get("kind") and entry["kind"] not in OPERATIONS
+    ]
 
 
 def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence: Mapping[str, Any], log: str, secrets: list[Secret]) -> str:
@@ -77,18 +93,23 @@ def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence:
         log: the end of the run's log.
         secrets: masked in everything.
     """
+    entries = list(journal)
     parts = [f"<h1>{_text(stack)}</h1><p>{_text(title)}</p>"]
-    parted = runs(operations(journal))
+    parted = runs(operations(entries))
     if not parted:
         parts.append("<p>Nothing has been done yet.</p>")
     for number, group in enumerate(parted):
         began = datetime.fromtimestamp(group[0].began).astimezone()
         failed = sum(1 for operation in group if operation.outcome != DONE)
-        heading = f"{began:%Y-%m-%d %H:%M:%S %Z}: {len(group)} operations, {_span(_end(group) - group[0].began)}" + (
-            f", {failed} failed" if failed else ""
+        heading = (
+            f"{began:%Y-%m-%d %H:%M:%S %Z}: {WAYS.get(group[0].verb, group[0].verb)}, {len(group)} operations, {_span(_end(group) - group[0].began)}"
+            + (f", {failed} failed" if failed else "")
         )
         body = drawing(group) + table(group)
         parts.append(f"<details{' open' if number == 0 else ''}><summary><h2>{_text(heading)}</h2></summary>{body}</details>")
+    if found := noted(entries):
+        rows = "".join(f"<tr><td>{_text(when)} UTC<td>{_text(kind)}<td>{_text(rest)}" for when, kind, rest in found)
+        parts.append(f"<h2>Noted</h2><table><tr><th>when<th>what<th>{rows}</table>")
     parts.append("<h2>Evidence</h2>")
     parts += [
         f"<details><summary>{_text(name)}</summary><pre>{_text(json.dumps(value, indent=1, sort_keys=True, default=str))}</pre></details>"

@@ -42,13 +42,15 @@ class OriginalManagement(SwitchedStep):
         return [*lines, f"prove: ports {ports} closed, units masked, mshost rows Down"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """Unmask, enable, start, wait."""
+        """Prove the new side down, then unmask, enable, start, wait."""
+        names = ", ".join(machine.name for machine in configuration.new.management)
+        first = f"prove that {names} are down, or nothing is started: fenced over SSH, else powered off through the platform"
         lines = [
             f"on {server.name} ({server.address}): systemctl unmask, enable and start {unit}"
             for server in configuration.original.management
             for unit in reversed(units_of(server))
         ]
-        return [*lines, f"wait until the API answers with {configuration.original.version}"]
+        return [first, *lines, f"wait until the API answers with {configuration.original.version}"]
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first."""

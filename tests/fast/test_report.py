@@ -36,6 +36,26 @@ def test_runs_are_parted_by_a_long_pause_newest_first() -> None:
     assert groups[1][1].intents[0][1] == "start"
 
 
+def test_a_way_back_is_a_run_of_its_own() -> None:
+    there = [entry(minute, kind, "Window", operation="apply") for minute, kind in ((0, "begin"), (1, "end"))]
+    back = [entry(minute, kind, "Window", operation="undo") for minute, kind in ((2, "begin"), (3, "end"))]
+    again = [entry(4, "begin", "UserAccess", operation="apply")]
+    groups = report.runs(report.operations([*there, *back, *again]))
+    assert [[(operation.step, operation.verb) for operation in group] for group in groups] == [
+        [("UserAccess", "apply")],
+        [("Window", "undo")],
+        [("Window", "apply")],
+    ]
+
+
+def test_what_was_noted_beside_operations_is_on_the_page() -> None:
+    noted = entry(5, "confirmed down", "", server="newms1", error="no route to <host>, s3cr3t&key")
+    text = report.page("prod", "", [*JOURNAL, noted], {}, "", [Secret("s3cr3t&key")])
+    assert "confirmed down" in text and "server: newms1" in text and "no route to &lt;host&gt;" in text
+    assert "s3cr3t" not in text
+    assert "Noted" not in report.page("prod", "", JOURNAL, {}, "", [])
+
+
 def test_drawing_is_well_formed_and_to_scale() -> None:
     group = report.runs(report.operations(JOURNAL))[1]
     root = ElementTree.fromstring(report.drawing(group))  # noqa: S314 - our own drawing
