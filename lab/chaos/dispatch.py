@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from lab.chaos import cells, results
 from lab.chaos.cells import Cell
 from lab.errors import LabError
+from lab.files import Lab
 from lab.progress import say
 from parallel_build.machines.commands import PROJECT
 
@@ -78,8 +80,20 @@ class Dispatch:
             named = [word for cell in journey for word in ("--cell", cell.name)]
             code = self._command(lab, ["lab.chaos", "--name", lab, "--journey", *named, "--json", str(self._file)], JOURNEY_LIMIT)
             tell(lab, f"the journey ended with exit code {code} after {time.monotonic() - began:.0f} s")
+            if code != ALL_PASSED:
+                self._keep(lab)
             if code not in (ALL_PASSED, SOME_FAILED) and not self._stop.is_set():
                 self._down(lab)
+
+    def _keep(self, lab: str) -> None:
+        """Copy what tells why a cell failed: the lab may be gone before anybody looks."""
+        folder = self._file.with_suffix(".failed") / f"{lab}-{time.strftime('%H%M%S')}"
+        folder.mkdir(parents=True, exist_ok=True)
+        where = Lab(lab).folder
+        for path in (where / "chaos.log", *(where / "runs").glob("*/*.log"), *(where / "runs").glob("*/journal.jsonl")):
+            if path.is_file():
+                shutil.copy2(path, folder)
+        tell(lab, f"its logs are kept in {folder}")
 
     def _up(self, lab: str) -> None:
         """Make sure of the lab; one that does not come up is made anew, once."""

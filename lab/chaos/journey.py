@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,18 +213,22 @@ class Journey:
             return outcome, None
         found: list[watching.Moment] = []
 
-        def enough() -> bool:
-            if not run.over() and (reached := watch.reached()):
-                found.append(reached)
-            return run.over() or bool(found)
+        def reached() -> bool:
+            if not found and not run.over() and (moment := watch.reached()):
+                found.append(moment)
+            return bool(found)
 
-        if not watching.within(OUTAGE, enough):
+        if not watching.within(OUTAGE, lambda: run.over() or reached()):
             say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
-        try:
-            injury.mend()
-        except BaseException:
-            watching.release(watch.provider)
-            raise
+        # Watched on: a machine takes seconds to boot, in which a command that goes on comes to the next moment. There it waits for the mending.
+        with ThreadPoolExecutor(1) as mending:
+            mended = mending.submit(injury.mend)
+            try:
+                watching.within(RUN_LIMIT, lambda: mended.done() or reached())
+                mended.result()
+            except BaseException:
+                watching.release(watch.provider)
+                raise
         return outcome, found[0] if found else None
 
     def _took(self, outcomes: list[Outcome]) -> None:
