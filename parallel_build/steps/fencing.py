@@ -11,6 +11,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncom
 from parallel_build.machines import power
 from parallel_build.machines.commands import MachineFailed
 from parallel_build.steps.base import Context
+from parallel_build.steps.common import store
 
 
 def fence_new_side(context: Context, *, insist: bool = True) -> None:
@@ -18,6 +19,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
 
     A server that can't be reached over SSH has its power cut through its platform. Where that can't be done from here, silence proves nothing: it may
     be cut off from here alone. Then the operator who has switched it off says so in `window.confirmedDown`, which counts unless it answers.
+    One that this window has never started is down in any case: it was masked when the window opened, or its guards would not have held.
     Args:
         insist: False only tells of one that can't be reached: it is asked for again before the original's management starts.
     Raises:
@@ -45,6 +47,10 @@ def _fence(context: Context, machine: NewMachine, insist: bool) -> None:
 
 
 def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None:
+    if not ever_started(context, machine):
+        context.progress(f"{machine.name} can't be reached; this window has never started it, and found it masked")
+        context.run.record("never started", server=machine.name, error=str(error))
+        return
     try:
         how = power.cut(context.site, machine)
     except MachineFailed as refused:
@@ -71,6 +77,12 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
         "mend the way to it; or switch it off yourself, so that nobody switches it on again, and say so: "
         f"pulumi config set --path 'window.confirmedDown[0]' {machine.name}; then run the same command again",
     ) from None
+
+
+def ever_started(context: Context, machine: NewMachine) -> bool:
+    """Whether this window has begun a start of a new management server, by its record: written down before each start."""
+    first = context.configuration.new.management[0].name == machine.name
+    return bool(store(context).facts("FirstManagement" if first else f"AdditionalManagement/{machine.name}").get("began"))
 
 
 def _port_answers(context: Context, machine: NewMachine) -> bool:

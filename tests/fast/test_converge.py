@@ -80,7 +80,7 @@ class Cloud:
         self.lost, self.fails = lost, fails
         self.machines: dict[str, Machine] = {}
         self.told: list[str] = []
-        self.facts: dict[str, dict[str, Any]] = {}
+        self.facts: dict[str, dict[str, Any]] = {"FirstManagement": {"began": 1.0}, "AdditionalManagement/newms2": {"began": 1.0}}
         where = site(**changes)
         self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (original_management, hypervisor_steps, forensics):
+    for module in (original_management, hypervisor_steps, forensics, fencing):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(original_management, "Services", Units)
     monkeypatch.setattr(fencing, "Services", Units)
@@ -235,6 +235,12 @@ def test_the_operators_word_counts_for_a_silent_server_and_is_recorded(tmp_path:
     assert any(entry["kind"] == "confirmed down" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
 
 
+def test_a_server_that_was_never_started_keeps_the_original_from_nothing(out_of_reach: Cloud) -> None:
+    out_of_reach.facts["FirstManagement"] = {}
+    fencing.fence_new_side(out_of_reach.context)
+    assert any(entry["kind"] == "never started" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
+
+
 def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
     monkeypatch.setattr(fencing, "http_status", lambda address: 401)
@@ -274,6 +280,7 @@ def test_nothing_is_kept_of_a_side_that_never_started_and_once_of_one_that_did(t
         return tmp_path
 
     monkeypatch.setattr(forensics, "collect", collect)
+    cloud.facts["FirstManagement"] = {}
     forensics.collect_once(cloud.context)
     assert not calls
     cloud.facts["FirstManagement"] = {"began": 1.0}
