@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.chaos.watching import hold, provider_of, release
 from parallel_build.machines.commands import PROJECT
 from tests.containers.conftest import LabRunner, tell
 
@@ -129,7 +130,12 @@ def test_hold_point_second_operator_and_a_lost_state(lab: LabRunner) -> None:
     tell("switch to a hold point; a second operator on the same stack meanwhile")
     first = begin(lab, "switch", "lab", "--stop-before", "DatabaseTransfer")
     shown = await_line(first, "reading both sides")
-    second = lab.run("tool", "switch", "lab", check=False)
+    provider = provider_of(first.pid)
+    hold(provider)  # or the first could be done before the second has begun, on a busy computer
+    try:
+        second = lab.run("tool", "switch", "lab", check=False)
+    finally:
+        release(provider)
     assert second.returncode == 1
     assert "is locked" in second.stdout and "pulumi cancel" in second.stdout
     rest, _ = first.communicate(timeout=300)
