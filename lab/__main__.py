@@ -256,6 +256,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", choices=("libvirt", "containers"), help="what the new machines are (default: libvirt)")
     parser.add_argument("--management", type=int, choices=(1, 2), help="management servers on each side (default: 2)")
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
+    parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")
+    parser.add_argument("--new-database", choices=("mariadb", "mysql"), help="and of the new ones (default: the original's)")
     parser.add_argument("--rows", type=int, metavar="N", help="rows of each big table of the generated database")
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"

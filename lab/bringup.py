@@ -10,7 +10,7 @@ from lab.database import DatabasePlan, ManagementServer, adapt, describe
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import create, in_parallel, sessions
-from lab.images import base_root, guest_image, kvm_available
+from lab.images import base_root, family_root, guest_image, kvm_available
 from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
@@ -58,6 +58,8 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
     lab.secrets().set(**given)
     with times.stage("images and packages"):
         root = base_root()
+        for family in options.families:
+            family_root(family)
         if options.hosts == "libvirt":
             guest_image()
             kvm_available()
@@ -92,6 +94,8 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
     for path in (options.dump, options.usage_dump):
         if path and not Path(path).is_file():
             raise LabError(f"there is no dump {path}", "", "name a file .sql, .sql.gz, .sql.xz or .sql.zst")
+    if "mysql" in options.families:
+        _check_mysql(options)
     if options.dump:
         missing = [
             name for name in ("database_key", "original_api_key", "original_api_secret") if not (given.get(name) or lab.secrets().get(name))
@@ -102,6 +106,14 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
                 f"missing: {', '.join(missing)}",
                 "give --database-key, --api-key and --api-secret of a root administrator in it",
             )
+
+
+def _check_mysql(options: Options) -> None:
+    """The lab's image with MySQL is a container's, and has nothing that a management server needs beside it."""
+    if options.hosts != "containers":
+        raise LabError("MySQL is for containers only", "the guests' image has MariaDB", "give --hosts containers")
+    if options.rehearsal:
+        raise LabError("a rehearsal with MySQL is not possible in the lab", "its server's image has MariaDB", "leave --rehearsal out")
 
 
 def _machines(lab: Lab, options: Options) -> list[Machine]:
@@ -115,8 +127,9 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
         return
     disk = DISK if lab.options().disks else None
     if machine.role in ("source", "replica"):
-        files, units = (databases.configuration(machine),), ("mariadb.service",)
-        create(lab, machine, root, packages.OLD, files=files, units=units, disk=disk)
+        family = lab.options().database
+        files, units = (databases.configuration(machine, family),), (databases.UNIT[family],)
+        create(lab, machine, family_root(family), packages.OLD, files=files, units=units, disk=disk)
     else:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
         create(lab, machine, root, packages.OLD, packages=more, disk=disk)

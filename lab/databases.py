@@ -11,6 +11,7 @@ from lab.files import Lab, Options
 from lab.hosts import Sessions, in_parallel
 from lab.machines import OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
+from parallel_build.database.dialects import Family, identify
 from parallel_build.database.session import Session, session
 from parallel_build.machines.commands import run
 from parallel_build.machines.provisioning import File
@@ -19,7 +20,13 @@ from parallel_build.secret import Secret
 DATABASES = ("cloud", "cloud_usage")
 DATA = "var/lib/mysql"
 REPLICATION_USER = "repl"
-CONFIGURATION = "/etc/mysql/mariadb.conf.d/99-cloudstack.cnf"
+# What of the original's servers is spelt differently by family.
+CONFIGURATION: dict[Family, str] = {
+    "mariadb": "/etc/mysql/mariadb.conf.d/99-cloudstack.cnf",
+    "mysql": "/etc/mysql/mysql.conf.d/zz-cloudstack.cnf",
+}
+UNIT: dict[Family, str] = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
+LOG_SIZE: dict[Family, str] = {"mariadb": "innodb_log_file_size = 128M", "mysql": "innodb_redo_log_capacity = 256M"}
 SETTINGS = """[mysqld]
 # CloudStack's installation guide, "Install the database on the management server node"
 server-id = {number}
@@ -32,16 +39,15 @@ max_connections = 700
 bind-address = 0.0.0.0
 skip-name-resolve
 innodb_buffer_pool_size = 256M
-innodb_log_file_size = 128M
+{log_size}
 {more}
 """
 
 
-def configuration(machine: Machine) -> File:
+def configuration(machine: Machine, family: Family) -> File:
     """The database server's configuration file."""
-    if machine == OLD_SOURCE:
-        return File(CONFIGURATION, SETTINGS.format(number=1, more=""))
-    return File(CONFIGURATION, SETTINGS.format(number=2, more="read_only = 1\nrelay-log = relay-bin"))
+    number, more = (1, "") if machine == OLD_SOURCE else (2, "read_only = 1\nrelay-log = relay-bin")
+    return File(CONFIGURATION[family], SETTINGS.format(number=number, log_size=LOG_SIZE[family], more=more))
 
 
 def source_of(options: Options, plan: DatabasePlan) -> DatabasePlan | Path | Mapping[str, Path]:
@@ -64,30 +70,38 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         LabError: the replica does not follow.
     """
     primary, replica = opened[OLD_SOURCE], opened[OLD_REPLICA]
-    primary.run(["systemctl", "start", "mariadb"], timeout=120)  # An attempt that was interrupted may have left it stopped.
+    family = lab.options().database
+    unit = UNIT[family]
+    primary.run(["systemctl", "start", unit], timeout=120)  # An attempt that was interrupted may have left it stopped.
     # The replica is copied from the source's files, so nothing of the load needs to be in the binary log.
     with session(primary) as database:
         for name in DATABASES:
             database.execute(f"DROP DATABASE IF EXISTS {name}")
-    client = ["ssh", *primary.options(), primary.destination, "mariadb", "--init-command='SET SESSION sql_log_bin = 0'"]
+    client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
     load(client, source, accounts=Accounts(password.reveal()), progress=_told())
-    in_parallel(lambda host: host.run(["systemctl", "stop", "mariadb"], timeout=120), (primary, replica))
+    in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
-    in_parallel(lambda host: host.run(["systemctl", "start", "mariadb"], timeout=120), (primary, replica))
+    in_parallel(lambda host: host.run(["systemctl", "start", unit], timeout=120), (primary, replica))
     secret = lab.secrets().made("original_replication_password")
     with session(primary) as database:
+        dialect = identify(database).dialect
         account = f"'{REPLICATION_USER}'@'{OLD_REPLICA.address}'"
-        database.execute(f"CREATE OR REPLACE USER {account} IDENTIFIED BY %s", [secret.reveal()])
-        database.execute(f"GRANT REPLICATION SLAVE ON *.* TO {account}")
-        position = database.row("SHOW MASTER STATUS")
+        database.execute(f"DROP USER IF EXISTS {account}")
+        database.execute(f"CREATE USER {account} {dialect.password_clause}", [secret.reveal()])
+        database.execute(f"GRANT {dialect.replication_grant} ON *.* TO {account}")
+        position = database.row(dialect.log_status)
     assert position is not None, "a source without a binary log"
+    values = {
+        "host": OLD_SOURCE.address, "user": REPLICATION_USER, "password": secret.reveal(),
+        "file": position["File"], "position": position["Position"],
+    }  # fmt: skip
+    if "public_key" in dialect.options:  # without TLS a password is given away only in a form that needs the source's key
+        values["public_key"] = 1
     with session(replica) as database:
-        database.execute(
-            "CHANGE MASTER TO master_host=%s, master_user=%s, master_password=%s, master_log_file=%s, master_log_pos=%s",
-            [OLD_SOURCE.address, REPLICATION_USER, secret.reveal(), position["File"], position["Position"]],
-        )
-        database.execute("START SLAVE")
-        until("the original's replica", lambda: follows(database), timeout=60, remedy="see SHOW SLAVE STATUS on olddb2")
+        options = ", ".join(f"{dialect.options[meaning]} = %s" for meaning in values)
+        database.execute(dialect.change_source.format(options=options), list(values.values()))
+        database.execute(dialect.start_replica)
+        until("the original's replica", lambda: follows(database), timeout=60, remedy=f"see {dialect.replica_status} on olddb2")
 
 
 def _told() -> Callable[[int], None]:
@@ -105,9 +119,9 @@ def _told() -> Callable[[int], None]:
 
 def follows(database: Session) -> bool:
     """Whether a replica's both threads run and it has caught up."""
-    state = database.row("SHOW SLAVE STATUS") or {}
-    running = state.get("Slave_IO_Running") == "Yes" and state.get("Slave_SQL_Running") == "Yes"
-    return running and state.get("Seconds_Behind_Master") == 0
+    dialect = identify(database).dialect
+    state, names = database.row(dialect.replica_status) or {}, dialect.status_fields
+    return state.get(names["io"]) == "Yes" and state.get(names["sql"]) == "Yes" and state.get(names["lag"]) == 0
 
 
 def _copy_data(lab: Lab) -> None:
@@ -115,6 +129,7 @@ def _copy_data(lab: Lab) -> None:
     source, target = (lab.original / machine.name / "root" / DATA for machine in (OLD_SOURCE, OLD_REPLICA))
     run(["find", str(target), "-mindepth", "1", "-delete"], timeout=300)
     run(["cp", "-a", f"{source}/.", str(target)], timeout=3600)
-    for pattern in ("mysql-bin.*", "relay-bin.*", "master.info", "relay-log.info", "multi-master.info"):
+    # auto.cnf holds a MySQL server's own identity, which the replica must not share.
+    for pattern in ("mysql-bin.*", "binlog.*", "relay-bin.*", "master.info", "relay-log.info", "multi-master.info", "auto.cnf"):
         for path in target.glob(pattern):
             path.unlink()

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lab.errors import LabError
+from parallel_build.database.dialects import Family
 from parallel_build.secret import Secret
 from tools.cache import PROJECT, write_atomically
 
@@ -43,6 +44,8 @@ class Options:
         rehearsal: the stack has a server for rehearsals, on a network without a way to the others.
         transfer: how the stack brings the databases over: `dump` or `replicate`.
         disks: whether each container has a disk of its own, which may become full.
+        database: server family of the original's databases: `mariadb` or `mysql`.
+        new_database: of the new servers'; None is the original's.
     """
 
     hosts: str = "libvirt"
@@ -54,6 +57,13 @@ class Options:
     rehearsal: bool = False
     transfer: str = "dump"
     disks: bool = False
+    database: Family = "mariadb"
+    new_database: Family | None = None
+
+    @property
+    def families(self) -> tuple[Family, Family]:
+        """Server families of the original's and of the new databases."""
+        return self.database, self.new_database or self.database
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import yaml
 
 from lab.errors import LabError
 from lab.files import Lab
-from lab.images import base_root, guest_image
+from lab.images import base_root, family_root, guest_image
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, OLD_MANAGEMENT, REHEARSAL
+from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL
 from parallel_build.configuration import Phase
 from parallel_build.machines import container
 from parallel_build.machines.commands import PROJECT
@@ -101,6 +101,8 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
         machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
         section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
     section("transfer")["method"] = options.transfer
+    original["database"]["engine"], new["database"]["engine"] = options.families
+    new["database"]["packages"] = [f"{options.families[1]}-server"]
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
         section("ssh")["connectTimeout"] = "60s"  # an emulated guest that is busy takes its time for the handshake
@@ -223,9 +225,12 @@ def _some(servers: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]
 
 
 def _container(lab: Lab) -> dict[str, Any]:
+    family = lab.options().families[1]
+    others = {} if family == "mariadb" else {machine.name: str(family_root(family)) for machine in (NEW_SOURCE, NEW_REPLICA)}
     return {
         "container": {
             "root": str(base_root()),
+            **({"roots": others} if others else {}),
             "folder": str(lab.new),
             "namespace": lab.namespace,
             "bridge": BRIDGE,

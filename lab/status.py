@@ -16,6 +16,7 @@ from lab.machines import KVM_HOSTS, Machine
 from lab.original import cloud
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.database.dialects import identify
 from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
 from parallel_build.machines import container
@@ -238,17 +239,19 @@ def _replication(opened: Sessions, replica: Machine, there: dict[str, str]) -> d
         return None
     try:
         with session(opened[replica]) as database:
-            state = database.row("SHOW SLAVE STATUS")
+            dialect = identify(database).dialect
+            state = database.row(dialect.replica_status)
     except ParallelBuildError:
         return None
     if not state:
         return None
+    found = {meaning: state.get(column) for meaning, column in dialect.status_fields.items()}
     return {
-        "source": state["Master_Host"],
-        "receiving": state["Slave_IO_Running"] == "Yes",
-        "applying": state["Slave_SQL_Running"] == "Yes",
-        "seconds_behind": state["Seconds_Behind_Master"],
-        "error": state["Last_SQL_Error"] or state["Last_IO_Error"] or None,
+        "source": found["host"],
+        "receiving": found["io"] == "Yes",
+        "applying": found["sql"] == "Yes",
+        "seconds_behind": found["lag"],
+        "error": found["sql_error"] or found["io_error"] or None,
     }
 
 

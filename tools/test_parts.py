@@ -57,6 +57,7 @@ PARTS = (
     _containers("steps", "built_steps", "prepared_steps"),
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
     _containers("replicate", "replicate_path"),
+    _containers("mysql", "mysql_path"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),

@@ -38,7 +38,7 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
             {
                 "name": request.name,
                 "address": request.machine.address,
-                "root": str(settings.root),
+                "root": str(settings.roots.get(request.name, settings.root)),
                 "folder": str(settings.folder),
                 "namespace": settings.namespace,
                 "bridge": settings.bridge,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.images.archive import build_environment, host_archive, host_options
 from lab.images.recipes import BASE, CONTAINER_MASKED_UNITS, MYSQL, Recipe
+from parallel_build.database.dialects import Family
 from tools.cache import build_once, cache_directory, remove
 from tools.errors import ToolError
 from tools.progress import piece, run, say
@@ -49,6 +50,15 @@ def mysql_root() -> Path:
         ToolError: it could not be made.
     """
     return _root(MYSQL, usual_seconds=45)
+
+
+def family_root(family: Family) -> Path:
+    """Root of a container with this family's database server.
+
+    Raises:
+        ToolError: it could not be made.
+    """
+    return {"mariadb": base_root, "mysql": mysql_root}[family]()
 
 
 def mask_for_container(upper: Path) -> None:

@@ -48,6 +48,7 @@ class ContainerPlatform(Model):
 
     Attributes:
         root: unpacked root file system, never written to.
+        roots: root file systems of single machines, by name, where they need another one.
         folder: where each machine's own layer and record are kept.
         namespace: network namespace that holds the bridge.
         bridge: bridge in it.
@@ -55,6 +56,7 @@ class ContainerPlatform(Model):
     """
 
     root: LocalPath
+    roots: dict[str, LocalPath] = Field(default_factory=dict)
     folder: LocalPath
     namespace: str
     bridge: str

@@ -65,7 +65,7 @@ class LabRunner:
     def sql(self, machine: str, statement: str) -> str:
         """Run a statement as root of a database machine; columns parted by tabs, no headings."""
         words = statement.replace("'", "'\\''")
-        return self.shell(machine, f"mariadb -N -B -e '{words}'").strip()
+        return self.shell(machine, f"$(command -v mariadb || command -v mysql) -N -B -e '{words}'").strip()
 
 
 @pytest.fixture(scope="session")

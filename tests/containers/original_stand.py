@@ -164,7 +164,7 @@ def _build(lab: Lab, plan: DatabasePlan) -> LabSecrets:
         database = each.role in ("source", "replica")
         create(
             lab, each, root, packages.OLD,
-            files=(databases.configuration(each),) if database else (),
+            files=(databases.configuration(each, "mariadb"),) if database else (),
             units=("mariadb.service",) if database else (),
             packages=("cloudstack-usage",) if each == SERVER else (),
         )  # fmt: skip

@@ -89,6 +89,13 @@ def assert_no_trace(lab: LabRunner) -> None:
     assert lab.sql("olddb2", ACCOUNTS) == "0", "accounts are made outside the original's binary log"
 
 
+def assert_original_unchanged(lab: LabRunner, before: Path) -> None:
+    """Every table of the original but those that its running servers write is as `before`, what `checksums` printed then."""
+    earlier = json.loads(before.read_text())
+    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
+    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
+
+
 def assert_new_serves(lab: LabRunner) -> None:
     status = lab.status()
     assert status["serving"] == "new", status
@@ -169,9 +176,7 @@ def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
     lab.run("back")
     tell(f"back after {time.monotonic() - began:.0f} s")
     assert lab.status()["serving"] == "original"
-    earlier = json.loads(before.read_text())
-    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
-    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
+    assert_original_unchanged(lab, before)
     assert_no_trace(lab)
     assert lab.sql("newdb1", TABLES) == "0"
     assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "0"
