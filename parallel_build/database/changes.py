@@ -76,6 +76,22 @@ json.dump({"code": process.wait(), "error": error[-500:], "events": events, "sta
            "keys": {name: sorted(rows) for name, rows in found.items() if name not in whole}}, sys.stdout)
 """
 
+# A tool that was killed leaves its reader running and its last command under way here: both are ended, then the folder stays gone.
+CLEAR = r"""
+folder=$1
+if command -v pgrep >/dev/null; then
+  for pid in $(pgrep -f -- "$folder/|mkdir .*$folder"); do
+    [ "$pid" = "$$" ] || kill -KILL "$pid" 2>/dev/null || true
+  done
+fi
+rm -rf "$folder"
+"""
+
+
+def clear(target: Host) -> None:
+    """End what a reader left on the new source, and remove its folder, in which a password may be. Idempotent."""
+    target.run(["sh", "-s", "--", FOLDER], input="set -eu\n" + CLEAR, timeout=60, cancellable=False)
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -134,6 +150,7 @@ class LogReader:
         self._job = {"many": MANY, "schemas": list(schemas), "keys": {name: keys for name, keys in names.items() if keys}}
 
     def __enter__(self) -> LogReader:
+        clear(self._target)
         self._target.run(["mkdir", "-p", "-m", "700", FOLDER])
         self._target.write(f"{FOLDER}/source.cnf", access.client_options(self._way_in, self._server.family, f"{FOLDER}/ca.pem"))
         self._target.write(f"{FOLDER}/read.py", READ)
@@ -143,7 +160,7 @@ class LogReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._target.run(["rm", "-rf", FOLDER], cancellable=False)
+        clear(self._target)
 
     def read(self, begin: Position) -> Changes:
         """What changed from `begin` to the log's end.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.connection import Host
-from parallel_build.database import access, channel, copying, schema
+from parallel_build.database import access, changes, channel, copying, schema
 from parallel_build.database.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.channel import CHANNEL, Position, Status, read_status
 from parallel_build.database.dialects import identify, supported
@@ -142,6 +142,7 @@ def remove(source: Host, target: Host) -> None:
     """
     problems = []
     for host, what, work in (
+        (target, "the reader of the original's log", lambda: changes.clear(target)),
         (target, "the replication channel", lambda: channel.end(target)),
         (source, f"the accounts {channel.USER} and {access.COPY_USER}", lambda: _revoke_all(source)),
     ):
