@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from parallel_build.machines.commands import PROJECT
+from tests.containers.database_stand import Combination, combination, roots
 
 UP_LIMIT = 900.0
 LIMIT = 900.0
@@ -66,6 +67,16 @@ class LabRunner:
         """Run a statement as root of a database machine; columns parted by tabs, no headings."""
         words = statement.replace("'", "'\\''")
         return self.shell(machine, f"$(command -v mariadb || command -v mysql) -N -B -e '{words}'").strip()
+
+
+@pytest.fixture(scope="session", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
+def servers(request: pytest.FixtureRequest) -> Iterator[Combination]:
+    """Database servers of each combination, shared by all tests that want nothing special of them. Tests drop what they make."""
+    old, new = request.param.split(" to ")
+    if not {old, new} <= roots().keys():
+        pytest.skip(f"no root file system with {old} and {new}")
+    with combination(old, new) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

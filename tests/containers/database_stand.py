@@ -24,6 +24,11 @@ from parallel_build.secret import Secret
 READY = 90.0
 NETWORK = "10.93.0"
 MARIADB_CONF = "/etc/mysql/mariadb.conf.d/90-stand.cnf"
+# What a new server has of GTIDs, by family.
+GTID = {
+    "mariadb": {"gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"},
+    "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"},
+}
 MYSQL_CONF = "/etc/mysql/mysql.conf.d/zz-stand.cnf"
 
 
@@ -144,6 +149,35 @@ def stand() -> Iterator[Stand]:
         yield made
     finally:
         made.close()
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An original's server and a new one, of two families.
+
+    Attributes:
+        old, new: the families.
+    """
+
+    made: Stand
+    source: Host
+    target: Host
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.old} to {self.new}"
+
+
+@contextlib.contextmanager
+def combination(old: str, new: str) -> Iterator[Combination]:
+    """Two servers as the product finds and makes them, without databases."""
+    with stand() as made:
+        source = made.add("olddb1", roots()[old], 13)
+        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2", **GTID[new]})
+        if new == "mysql":
+            sql(target, "RESET BINARY LOGS AND GTIDS")
+        yield Combination(made, source, target, old, new)
 
 
 def sql(host: Host, statements: str, *, timeout: float = 600, options: Sequence[str] = ()) -> str:

@@ -7,10 +7,8 @@ must hold whole transactions only, all that were confirmed before it began, in t
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,17 +18,14 @@ from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
 from parallel_build.database import compare, copying, meaning, seeding
 from parallel_build.database.session import session
-from tests.containers.database_stand import Stand, roots, stand
+from tests.containers.database_stand import Combination
+from tests.containers.database_users import Users
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
 SCHEMAS = ["cloud", "cloud_usage"]
 DATA = Path(os.environ.get("PARALLEL_BUILD_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DUMPS = {name: DATA / f"{name}-4.20.3.0.sql.xz" for name in SCHEMAS}
 PLAN = DatabasePlan(rows_usage=4000, rows_event=4000, rows_usage_event=4000, rows_vm_stats=1000, link_local_addresses=4000)
-GTID = {
-    "mariadb": {"gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"},
-    "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"},
-}
 # One transaction of a virtual machine that is stopped and started, as the statements of the management server's data access objects do it.
 TRANSACTION = (
     "BEGIN",
@@ -58,64 +53,19 @@ NUMBERS = {
 COUNTED = "SELECT update_count AS n FROM cloud.vm_instance ORDER BY id LIMIT 1"
 
 
-class Users:
-    """Writes transactions to the original until the block ends; `confirmed` is the number of the last that the server confirmed."""
-
-    def __init__(self, host: Host) -> None:
-        self.host, self.confirmed = host, 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write)
-
-    def _write(self) -> None:
-        with session(self.host) as opened:
-            for number in itertools.count(1):
-                if self._stop.is_set():
-                    return
-                for statement in TRANSACTION:
-                    opened.execute(statement.format(n=number))
-                self.confirmed = number
-                self._stop.wait(0.002)
-
-    def __enter__(self) -> Users:
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-@pytest.fixture(scope="module", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, str]]:
-    """An original without databases, and a new server."""
-    old, new = request.param.split(" to ")
-    if not {old, new} <= roots().keys():
-        pytest.skip(f"no root file system with {old} and {new}")
-    with stand() as made:
-        source = made.add("olddb1", roots()[old], 13)
-        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2", **GTID[new]})
-        if new == "mysql":
-            with session(target) as opened:
-                opened.execute("RESET BINARY LOGS AND GTIDS")
-        yield made, source, target, request.param
-
-
 @pytest.fixture(scope="module")
-def generated(pair: tuple[Stand, Host, Host, str]) -> tuple[Host, Host]:
-    """The pair, the original with a generated cloud."""
-    return _loaded(pair, PLAN)
+def generated(servers: Combination) -> tuple[Host, Host]:
+    """Original and new server, the original with a generated cloud."""
+    return _loaded(servers, PLAN)
 
 
-def _loaded(pair: tuple[Stand, Host, Host, str], what: DatabasePlan | Mapping[str, Path]) -> tuple[Host, Host]:
-    _, source, target, way = pair
+def _loaded(servers: Combination, what: DatabasePlan | Mapping[str, Path]) -> tuple[Host, Host]:
+    source, target = servers.source, servers.target
     with session(source) as opened:
         for name in SCHEMAS:
             opened.execute(f"DROP DATABASE IF EXISTS {name}")
     copying.empty(target, SCHEMAS)
-    client = ["ssh", *source.options(), source.destination, "mysql" if way.startswith("mysql") else "mariadb"]
+    client = ["ssh", *source.options(), source.destination, servers.old]
     load(client, what, accounts=Accounts("Lab-Password-1"), timeout=900)
     return source, target
 
@@ -149,7 +99,7 @@ def _counted(host: Host) -> int:
 def test_dump_under_writing_users_holds_whole_transactions_in_their_order(generated: tuple[Host, Host]) -> None:
     source, target = generated
     before = _counted(source)
-    with Users(source) as users:
+    with Users(source, TRANSACTION, 0.002) as users:
         while users.confirmed < 20:
             source.cancel.wait(0.05)
         confirmed = users.confirmed
@@ -176,9 +126,8 @@ def test_dump_of_a_generated_cloud_is_the_same(generated: tuple[Host, Host]) -> 
     assert _same(source, target).rows == report.rows
 
 
-def test_replicate_under_writing_users_loses_nothing(pair: tuple[Stand, Host, Host, str], generated: tuple[Host, Host]) -> None:
-    old, new = pair[3].split(" to ")
-    if old != new:
+def test_replicate_under_writing_users_loses_nothing(servers: Combination, generated: tuple[Host, Host]) -> None:
+    if servers.old != servers.new:
         pytest.skip("the binary logs of the two families are not compatible: transfer.method dump")
     source, target = generated
     copying.empty(target, SCHEMAS)
@@ -190,7 +139,7 @@ def test_replicate_under_writing_users_loses_nothing(pair: tuple[Stand, Host, Ho
             opened.execute(f"DELETE FROM {table} WHERE {condition}")
     before, cancel = _counted(source), CancelToken()
     with contextlib.ExitStack() as stack:
-        users = stack.enter_context(Users(source))
+        users = stack.enter_context(Users(source, TRANSACTION, 0.002))
         seeding.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
         baseline = seeding.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
         assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
@@ -211,12 +160,12 @@ def test_replicate_under_writing_users_loses_nothing(pair: tuple[Stand, Host, Ho
     print(f"{users.confirmed} transactions written and arrived, {verdict.rows} changed rows compared in {verdict.seconds} s", flush=True)
 
 
-def test_dump_of_a_real_cloud_is_the_same(pair: tuple[Stand, Host, Host, str]) -> None:
+def test_dump_of_a_real_cloud_is_the_same(servers: Combination) -> None:
     if not all(path.exists() for path in DUMPS.values()):
         pytest.skip(f"no dump of a real CloudStack 4.20.3.0 in {DATA}")
-    source, target = _loaded(pair, DUMPS)
+    source, target = _loaded(servers, DUMPS)
     report = _copy(source, target)
     verdict = _same(source, target)
     assert verdict.rows == report.rows
     assert verdict.tables == report.tables
-    print(f"{pair[3]}: {report.tables} tables, {report.rows} rows, the same; {len(verdict.not_comparable)} remarks", flush=True)
+    print(f"{servers}: {report.tables} tables, {report.rows} rows, the same; {len(verdict.not_comparable)} remarks", flush=True)

@@ -13,7 +13,7 @@ from parallel_build.connection import Host
 from parallel_build.database import access, compare, copying, leftovers
 from parallel_build.database.session import session
 from parallel_build.errors import Cancelled, GuardFailed, StepFailed
-from tests.containers.database_stand import Stand, roots, sql, stand
+from tests.containers.database_stand import Combination, Stand, sql
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
 SCHEMAS = ["damage", "bulk"]
@@ -30,20 +30,17 @@ INSERT INTO event (uuid, type, description, created, amount)
 """
 
 
-@pytest.fixture(scope="module", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host]]:
+@pytest.fixture(scope="module")
+def pair(servers: Combination) -> Iterator[tuple[Stand, Host, Host]]:
     """An original with every type of value and some bulk, and a new server."""
-    old, new = request.param.split(" to ")
-    if not {old, new} <= roots().keys():
-        pytest.skip(f"no root file system with {old} and {new}")
-    with stand() as made:
-        source = made.add("olddb1", roots()[old], 13)
-        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2"})
-        commands = ["--commands"] if old == "mysql" else []
-        sql(source, (Path(__file__).with_name("damage") / "original.sql").read_text(), options=commands)
-        settings = "SET SESSION cte_max_recursion_depth = 100000;" if old == "mysql" else ""
-        sql(source, settings + BULK)
-        yield made, source, target
+    source, target = servers.source, servers.target
+    mysql = servers.old == "mysql"
+    sql(source, (Path(__file__).with_name("damage") / "original.sql").read_text(), options=["--commands"] if mysql else [])
+    sql(source, ("SET SESSION cte_max_recursion_depth = 100000;" if mysql else "") + BULK)
+    yield servers.made, source, target
+    copying.empty(target, SCHEMAS)
+    for host in (source, target):
+        sql(host, "DROP DATABASE IF EXISTS damage; DROP DATABASE IF EXISTS bulk")
 
 
 def _copy(pair: tuple[Stand, Host, Host], cancel: CancelToken | None = None, **options: object) -> copying.CopyReport:

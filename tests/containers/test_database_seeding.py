@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
@@ -14,7 +13,8 @@ from parallel_build.database import certificates, changes, channel, compare, cop
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
-from tests.containers.database_stand import Stand, roots, sql, stand
+from tests.containers.database_stand import GTID, Stand, roots, sql, stand
+from tests.containers.database_users import Users
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
 SCHEMAS = ["cloud", "cloud_usage"]
@@ -43,45 +43,13 @@ WRITES = (
 )
 
 
-class Users:
-    """Writes to the original as a management server would, until told to stop."""
-
-    def __init__(self, host: Host) -> None:
-        self.host, self.written = host, 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write)
-
-    def _write(self) -> None:
-        with session(self.host) as opened:
-            while not self._stop.is_set():
-                self.written += 1
-                for statement in WRITES:
-                    opened.execute(statement.format(n=self.written))
-                time.sleep(0.005)
-
-    def __enter__(self) -> Users:
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
 @pytest.fixture(scope="module", params=["mariadb", "mysql"])
 def trio(request: pytest.FixtureRequest) -> Iterator[tuple[Stand, Host, Host, Host]]:
     """An original, a new source, and a new replica that follows the new source by GTID."""
     root = roots().get(request.param)
     if root is None:
         pytest.skip(f"no root file system with {request.param}")
-    pair = (
-        {"gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"}
-        if request.param == "mariadb"
-        else {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"}
-    )
+    pair = GTID[request.param]
     with stand() as made:
         original = made.add("olddb1", root, 13)
         source = made.add("newdb1", root, 31, pair)
@@ -139,7 +107,7 @@ def _assert_encrypted(original: Host, source: Host) -> None:
 def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
     made, original, source, replica = trio
     cancel = CancelToken()
-    with Users(original) as users:
+    with Users(original, WRITES, 0.005) as users:
         report = _seed(trio)
         assert report is not None and report.tls, "the original offers TLS"
         _assert_encrypted(original, source)
@@ -165,7 +133,7 @@ def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
     full = compare.compare(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     assert full.same, [str(found) for found in full.differences]
     with session(source) as opened:
-        assert opened.value("SELECT COUNT(*) FROM cloud_usage.usage_event") == users.written, "every statement arrived, once"
+        assert opened.value("SELECT COUNT(*) FROM cloud_usage.usage_event") == users.confirmed, "every statement arrived, once"
         assert opened.value("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'elsewhere'") == 0
         opened.execute("INSERT INTO cloud.event (description) VALUES ('written after the takeover')")
     deadline = time.monotonic() + 60
@@ -206,7 +174,7 @@ def test_catching_up_with_a_writing_original_is_refused(trio: tuple[Stand, Host,
     baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     with (
         seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover,
-        Users(original),
+        Users(original, WRITES, 0.005),
         pytest.raises(StepFailed, match=r"still writes|stands at"),
     ):
         for _ in range(50):
