@@ -101,8 +101,9 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
         machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
         section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
     section("transfer")["method"] = options.transfer
-    original["database"]["engine"], new["database"]["engine"] = options.families
-    new["database"]["packages"] = [f"{options.families[1]}-server"]
+    old_family, new_family = options.families
+    original.setdefault("database", {})["engine"] = old_family
+    new.setdefault("database", {}).update(engine=new_family, packages=[f"{new_family}-server"])
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
         section("ssh")["connectTimeout"] = "60s"  # an emulated guest that is busy takes its time for the handshake

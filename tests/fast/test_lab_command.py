@@ -86,9 +86,19 @@ class TestStackFile:
         stack.adapt(lab, config)
         prefix = stack.PROJECT_NAME
         assert config[f"{prefix}:phase"] == "built"
-        assert config[f"{prefix}:original"] == {"management": [{"name": "oldms1"}], "version": "4.20.3.0", "hypervisors": KVM[:there]}
+        assert config[f"{prefix}:original"] == {
+            "management": [{"name": "oldms1"}],
+            "version": "4.20.3.0",
+            "hypervisors": KVM[:there],
+            "database": {"engine": "mariadb"},
+        }
         assert bool(config[f"{prefix}:templates"]) is bool(there)
-        assert config[f"{prefix}:new"] == {"management": [{"name": "newms1"}], "platform": "container", "usageOn": "newms1"}
+        assert config[f"{prefix}:new"] == {
+            "management": [{"name": "newms1"}],
+            "platform": "container",
+            "usageOn": "newms1",
+            "database": {"engine": "mariadb", "packages": ["mariadb-server"]},
+        }
         assert config[f"{prefix}:platforms"]["container"] == {
             "root": "/images/base",
             "folder": str(lab.new),
@@ -96,6 +106,19 @@ class TestStackFile:
             "bridge": "lab0",
             "disks": False,
         }
+
+    @pytest.mark.parametrize(("new", "engine"), [(None, "mysql"), ("mariadb", "mariadb")])
+    def test_mysql_is_another_root(self, lab: Lab, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, new: Any, engine: str) -> None:
+        monkeypatch.setattr(container, "exists", lambda folder, name: False)
+        monkeypatch.setattr(stack, "base_root", lambda: Path("/images/base"))
+        monkeypatch.setattr(stack, "family_root", lambda family: Path(f"/images/{family}"))
+        lab.begin(Options(hosts="containers", management=1, database="mysql", new_database=new))
+        stack.adapt(lab, config)
+        prefix = stack.PROJECT_NAME
+        assert config[f"{prefix}:original"]["database"]["engine"] == "mysql"
+        assert config[f"{prefix}:new"]["database"] == {"engine": engine, "packages": [f"{engine}-server"]}
+        roots = {"newdb1": "/images/mysql", "newdb2": "/images/mysql"} if engine == "mysql" else None
+        assert config[f"{prefix}:platforms"]["container"].get("roots") == roots
 
     def test_the_libvirt_uri_names_the_labs_own_socket(self, lab: Lab) -> None:
         assert uri(lab) == "qemu:///system?socket=/run/cslab-one/libvirt/libvirt-sock"
