@@ -147,22 +147,23 @@ def sample(number: int, seed: int) -> list[Cell]:
 
 
 def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """Group cells into journeys: there and back, at most one fault a step and direction, in the order in which their steps come.
+    """Group cells into journeys: there and back, one fault a step and direction, in the order in which their steps come.
 
+    A SIGKILL may come to a step three times in one journey, at each of its moments: every time the command that follows begins the step again.
     Each journey begins and ends with a serving original; a fault is mended and the journey goes on before the next one.
     """
-    found: list[dict[tuple[str, str], Cell]] = []
+    found: list[dict[tuple[str, str], list[Cell]]] = []
     for cell in cells:
         key = (cell.direction, cell.step)
         for journey in found:
-            if key not in journey:
-                journey[key] = cell
+            if all(cell.fault == other.fault and cell.moment != other.moment for other in journey.get(key, [])):
+                journey.setdefault(key, []).append(cell)
                 break
         else:
-            found.append({key: cell})
-    return [sorted(journey.values(), key=_order) for journey in found]
+            found.append({key: [cell]})
+    return [sorted((cell for group in journey.values() for cell in group), key=_order) for journey in found]
 
 
-def _order(cell: Cell) -> tuple[int, int]:
-    place = STEPS.index(cell.step)
-    return (0, place) if cell.direction == FORWARD else (1, -place)
+def _order(cell: Cell) -> tuple[int, int, int]:
+    place, moment = STEPS.index(cell.step), (FIRST, MIDDLE, LAST).index(cell.moment)
+    return (0, place, moment) if cell.direction == FORWARD else (1, -place, moment)

@@ -106,7 +106,7 @@ class Journey:
 
     Args:
         lab: up, in phase prepared, with a serving original; the caller is inside its network.
-        cells: in the order of their steps, at most one a step and direction.
+        cells: in the order of their steps, as `cells.journeys` groups them.
         told: called with each cell's outcome once it is known.
     """
 

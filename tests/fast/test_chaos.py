@@ -55,17 +55,19 @@ def test_a_sample_is_drawn_by_its_seed() -> None:
     assert len(cells.sample(1000, 1)) == 264
 
 
-def test_a_journey_has_one_fault_a_step_and_direction_in_the_order_of_the_way() -> None:
+def test_a_journey_has_one_fault_a_step_moment_and_direction_in_the_order_of_the_way() -> None:
     planned = cells.journeys([*cells.matrix(), *cells.instants()])
     assert sum(len(journey) for journey in planned) == 168 + 96
     for journey in planned:
-        assert len({(cell.step, cell.direction) for cell in journey}) == len(journey)
+        assert len({(cell.step, cell.direction, cell.moment) for cell in journey}) == len(journey)
+        assert len({(cell.step, cell.direction, cell.fault) for cell in journey}) == 24
         forward = [cells.STEPS.index(cell.step) for cell in journey if cell.direction == FORWARD]
         back = [cells.STEPS.index(cell.step) for cell in journey if cell.direction == BACK]
         assert forward == sorted(forward)
         assert back == sorted(back, reverse=True)
         assert [cell.direction for cell in journey] == [FORWARD] * len(forward) + [BACK] * len(back)
-    assert len(planned) == 11
+    assert sorted(map(len, planned)) == [24] * 5 + [72] * 2
+    assert [cell.moment for cell in planned[0][:3]] == [FIRST, MIDDLE, LAST]
 
 
 def write(folder: Path, *entries: dict[str, str], log: str = "") -> None:
