@@ -133,7 +133,7 @@ def _run(part: Part) -> Outcome:
     if part.tests:
         with tempfile.TemporaryDirectory(prefix="tests-") as folder:
             report = Path(folder) / "report.xml"
-            code = _stream(part.name, [*PYTHON, "pytest", f"--junitxml={report}", *part.tests], outcome.told)
+            code = _stream(part.name, [*PYTHON, "pytest", "--tb=short", f"--junitxml={report}", *part.tests], outcome.told)
             _count(report, outcome)
         if code != 0 and not outcome.failed:
             outcome.broken.append(f"pytest ended with exit code {code}")
