@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
+from lab.machines import USER_ADDRESS
 from parallel_build.cloudstack.api import NEW_API
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import UserProbe
@@ -48,7 +48,7 @@ class Client:
 @contextmanager
 def clients(stand: Stand) -> Iterator[list[Client]]:
     """A client at each of the original's management servers, from the user's address."""
-    found = [Client(NEW_API.format(address=machine.address)) for machine in OLD_MANAGEMENT]
+    found = [Client(NEW_API.format(address=server.address)) for server in stand.site.configuration.original.management]
     done = threading.Event()
 
     def ask() -> None:
