@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.progress import say
 
 DONE = "done"  # a step's outcome in the journal where it has not failed [provider/step_handler.py]
-POLL = 0.001  # seconds; the shortest steps take some milliseconds
+POLL = 0.002  # seconds; the shortest steps take some milliseconds
 LOOK = 0.1  # seconds between two looks for a provider that is not there yet: each reads all of /proc
 
 
