@@ -77,7 +77,7 @@ def prove_unnoticed(asking: list[Client], seconds: float) -> None:
             f"slowest {max(client.seconds) * 1000:.0f} ms, middle {sorted(client.seconds)[len(client.seconds) // 2] * 1000:.0f} ms"
         )
         assert client.failed == []
-        assert len(client.seconds) > seconds / EVERY / 4, "a busy machine may slow the client down, but not that far"
+        assert len(client.seconds) > seconds / EVERY / 10, "it asked all along; a busy machine may slow it down"
 
 
 def prepare_while_asked(lab: LabRunner, stand: Stand) -> None:
