@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bytes", type=size, default=size("1.5G"), help="size of the original at scale 1 (default 1.5G)")
     parser.add_argument("--scale", default="1", help="multiples of it, one run each, such as 1,4,16 (default 1)")
     parser.add_argument("--methods", default="article,mydumper,dump,replicate", help="which to measure")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 2, help="parallel connections (default: the number of cores)")
+    parser.add_argument("--threads", type=int, default=4, help="parallel connections (default: 4, as the stack's and mydumper's)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="write the chart (SVG) to this file")
     options = parser.parse_args(arguments)

@@ -30,7 +30,9 @@ BARE_TYPES = frozenset({
 FORMAT = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
 # Rows of a table smaller than this are a matter of milliseconds: its keys are made with it.
 DEFER_KEYS_FROM = 4 << 20
-CHUNK_BYTES = 96 << 20
+# Small enough that every stream has a share of the largest table: its keys can be built only when its last row is in.
+CHUNK_BYTES = 24 << 20
+PIECES = 1000  # at most, of one table
 
 SOURCE_SETTINGS = (
     "SET SESSION sql_mode = ''",
@@ -119,12 +121,12 @@ def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_B
     Args:
         low: smallest value of that column, None for an empty table.
         high: largest value.
-        chunk: bytes of the clustered index in one piece.
+        chunk: bytes of the clustered index in one piece; more where there would be more than `PIECES`.
     Returns:
         Conditions that together hold for every row exactly once, also for rows outside of low..high (added since they were asked for).
     """
     column = table.range_column
-    pieces = max(1, table.data_bytes // chunk)
+    pieces = max(1, min(table.data_bytes // chunk, PIECES))
     if column is None or low is None or high is None or pieces == 1 or high - low < pieces:
         return [""]
     name = quote(column)

@@ -103,6 +103,10 @@ def test_ranges_hold_every_row_once(low: int, high: int) -> None:
         assert len(holding) == 1
 
 
+def test_a_huge_table_is_not_cut_into_too_many() -> None:
+    assert len(streams.ranges(table(ID, data=1 << 42), 1, 10**9)) == streams.PIECES
+
+
 @pytest.mark.parametrize("change", [{"primary_key": ()}, {"data_bytes": 100}])
 def test_what_is_not_cut(change: dict[str, object]) -> None:
     assert streams.ranges(dataclasses.replace(table(ID), **change), 1, 10**6) == [""]  # type: ignore[arg-type]
