@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,16 @@ def pair(servers: Combination) -> Iterator[tuple[Stand, Host, Host]]:
         sql(host, "DROP DATABASE IF EXISTS damage; DROP DATABASE IF EXISTS bulk")
 
 
-def _copy(pair: tuple[Stand, Host, Host], cancel: CancelToken | None = None, **options: object) -> copying.CopyReport:
+def _copy(
+    pair: tuple[Stand, Host, Host], cancel: CancelToken | None = None, *, progress: Callable[[str], None] | None = None, **options: object
+) -> copying.CopyReport:
     return copying.copy(
         pair[1],
         pair[2],
         SCHEMAS,
         threads=3,
         cancel=cancel or CancelToken(),
-        progress=lambda text: None,
+        progress=progress or (lambda text: None),
         **options,  # type: ignore[arg-type]
     )
 
@@ -131,11 +133,15 @@ systemctl start {unit}"""
             _copy(pair)
         target.script("mount -o remount,size=2g /small", timeout=30)
         fill = "fallocate -l $(( $(df -B1 --output=avail /small | tail -1) - 41943040 )) /small/filler"
-        timer = threading.Timer(2.0, lambda: target.script(fill, timeout=60, ok=None))
-        timer.start()
+        filled: list[str] = []
+
+        def fill_once_rows_travel(text: str) -> None:
+            if " rows, " in text and not filled:
+                filled.append(text)
+                target.script(fill, timeout=60, ok=None)
+
         with pytest.raises(StepFailed, match="MiB are left on the disk"):
-            _copy(pair, bytes_per_second=2 << 20)
-        timer.join()
+            _copy(pair, bytes_per_second=2 << 20, progress=fill_once_rows_travel)
         _nothing_left(pair)
         target.script("rm -f /small/filler", timeout=30)
         _copy(pair)

@@ -147,6 +147,17 @@ def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
     copying.empty(source, SCHEMAS)
 
 
+def test_undo_ends_the_reader_that_a_killed_tool_left(trio: tuple[Stand, Host, Host, Host]) -> None:
+    _, original, source, _ = trio
+    source.run(["mkdir", "-p", changes.FOLDER], timeout=30)
+    source.write(f"{changes.FOLDER}/read.py", "import time\ntime.sleep(600)\n")
+    source.run(["systemd-run", "--quiet", "--collect", "--unit=left", "python3", f"{changes.FOLDER}/read.py"], timeout=30)
+    seeding.remove(original, source)
+    assert not source.run(["test", "-e", changes.FOLDER], timeout=30, ok=None).ok
+    assert source.run(["systemctl", "is-active", "left"], timeout=30, ok=None).stdout.strip() != "active"
+    seeding.remove(original, source)
+
+
 def test_a_row_changed_behind_the_channel_is_found(trio: tuple[Stand, Host, Host, Host]) -> None:
     _, original, source, _ = trio
     cancel = CancelToken()
