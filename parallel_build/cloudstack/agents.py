@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parallel_build.cloudstack.systemvms import SYSTEM_VM_KEY, SYSTEM_VM_PORT
+from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor
 from parallel_build.connection import Host
+from parallel_build.errors import CommandFailed
 
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
@@ -80,13 +81,10 @@ def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
     address = vm.get("linklocalip") or vm.get("privateip")
     if not address:
         return None
-    shown = hypervisor.run(
-        ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
-         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", f"root@{address}",
-         "cat", SYSTEM_VM_AGENT_FILE],
-        ok=None,
-    )  # fmt: skip
-    return listed(shown.stdout) if shown.ok else None
+    try:
+        return listed(read_on_system_vm(hypervisor, address, SYSTEM_VM_AGENT_FILE).stdout)
+    except CommandFailed:
+        return None
 
 
 @dataclass(frozen=True)

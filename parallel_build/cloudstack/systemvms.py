@@ -18,6 +18,7 @@ from parallel_build.cloudstack.api import ApiRefused, Cloud
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.openssh import Result
 from parallel_build.versions import CloudStackVersion
 
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
@@ -212,11 +213,20 @@ def _appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | Non
     if hypervisor is None or not address:
         return None
     try:
-        found = hypervisor.run(
-            ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
-             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{address}",
-             "cat", RELEASE_FILE],
-        )  # fmt: skip
+        found = read_on_system_vm(hypervisor, address, RELEASE_FILE)
     except CommandFailed as error:
         return f"unreadable ({error.cause or error.fact})"
     return found.stdout.strip()
+
+
+def read_on_system_vm(hypervisor: Host, address: str, path: str) -> Result:
+    """Read a file of a system VM through its KVM host.
+
+    Raises:
+        CommandFailed: the system VM lets nobody in, or there is no such file.
+        ConnectionFailed: the KVM host itself can't be reached.
+    """
+    inner = ["ssh", "-i", SYSTEM_VM_KEY, "-p", str(SYSTEM_VM_PORT), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{address}", "cat", path]  # fmt: skip
+    # The inner ssh ends with 255 where it can't connect. From the outer one that code would mean the KVM host.
+    return hypervisor.run(["sh", "-c", '"$@" || exit 1', "sh", *inner])

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from parallel_build.cloudstack.systemvms import Restarts, running, same_release
+from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.systemvms import Restarts, read_on_system_vm, running, same_release
+from parallel_build.configuration import Server, Ssh
+from parallel_build.connection import Host
+from parallel_build.errors import CommandFailed
+from parallel_build.openssh import Client, Result
 from parallel_build.steps.converge import is_system_vm
 
 
@@ -47,3 +56,21 @@ def test_a_system_vm_runs_only_with_its_agent() -> None:
 )
 def test_users_vms_are_never_taken_for_system_vms(name: str, found: bool) -> None:
     assert is_system_vm(name) is found
+
+
+def test_a_system_vm_that_lets_nobody_in_is_not_taken_for_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ssh, started on the KVM host, ends with 255, the code by which an ssh says that it could not connect."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'connect to host 169.254.1.1 port 3922: Connection refused' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+
+    def on_the_host(client: Client, command: str, *_: object) -> Result:
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=30, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    monkeypatch.setattr(Client, "attempt", on_the_host)
+    kvm = Host(Server(name="kvm1", address="192.0.2.1"), Ssh(), tmp_path, None, CancelToken())
+    with pytest.raises(CommandFailed, match="exit code 1") as failed:
+        read_on_system_vm(kvm, "169.254.1.1", "/etc/cloudstack-release")
+    assert "Connection refused" in failed.value.cause
