@@ -63,7 +63,8 @@ def missing(session: Session, accounts: Iterable[Account]) -> list[Account]:
 def ensure(session: Session, accounts: Sequence[Account], schemas: Sequence[str]) -> list[Account]:
     """Make every account that is missing, locked, with CloudStack's rights on `schemas`; return those made.
 
-    An account that exists keeps its password and lock; nothing is taken from it or given to it.
+    A locked one that exists is given the rights too: an interrupted run may have made it without them. An account that somebody can use keeps its
+    password and rights.
     """
     dialect = identify(session).dialect
     made = missing(session, accounts)
@@ -72,10 +73,12 @@ def ensure(session: Session, accounts: Sequence[Account], schemas: Sequence[str]
         if "mysql_no_login" in clause and not _plugin_active(session, "mysql_no_login"):
             clause = "ACCOUNT LOCK"  # the plug-in that refuses every login is optional; the lock alone refuses too
         session.execute(f"CREATE USER IF NOT EXISTS {account.quoted} {clause}")
-        for schema in schemas:
-            # A grant takes _ and % as wildcards.
-            name = schema.replace("_", r"\_").replace("%", r"\%")
-            session.execute(f"GRANT {PRIVILEGES} ON {quote(name)}.* TO {account.quoted}")
+    for account in accounts:
+        if locked(session, account):
+            for schema in schemas:
+                # A grant takes _ and % as wildcards.
+                name = schema.replace("_", r"\_").replace("%", r"\%")
+                session.execute(f"GRANT {PRIVILEGES} ON {quote(name)}.* TO {account.quoted}")
     return made
 
 

@@ -37,19 +37,20 @@ def operate(number):
     site = Site(f"stack{number}", own.configuration, secrets, own.host_keys)
     connections = Connections(site, CancelToken())
     host = connections.host(own.configuration.original.database.source)
-    host.run(["true"], timeout=30)
+    host.run(["true"])
     barrier.wait()
     try:
         WindowStore(host, site).open()
-        print("won", number, flush=True)
+        said.append(f"won {number}")
         winners.append((connections, site))
     except GuardFailed as error:
-        print("refused", error, flush=True)
+        said.append(f"refused {error}")
         connections.close()
-barrier, winners = threading.Barrier(5), []
+barrier, winners, said = threading.Barrier(5), [], []
 threads = [threading.Thread(target=operate, args=(n,)) for n in range(5)]
 [t.start() for t in threads]
 [t.join() for t in threads]
+print(*said, sep="\\n")
 for connections, site in winners:
     store = WindowStore(connections.host(own.configuration.original.database.source), site)
     store.close()

@@ -10,7 +10,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, compare, copying, leftovers
+from parallel_build.database import access, compare, copying, definers, leftovers
 from parallel_build.database.session import session
 from parallel_build.errors import Cancelled, GuardFailed, StepFailed
 from tests.containers.database_stand import Combination, Stand, sql
@@ -83,6 +83,18 @@ def test_copy_is_the_same_and_leaves_nothing(pair: tuple[Stand, Host, Host]) -> 
     assert report.locked_seconds < 1
     _same(pair)
     _nothing_left(pair)
+
+
+def test_an_account_that_an_interrupted_run_left_without_rights_is_given_them(pair: tuple[Stand, Host, Host]) -> None:
+    left = definers.Account("left", "localhost")
+    with session(pair[2]) as opened:
+        try:
+            definers.ensure(opened, [left], [])
+            assert "bulk" not in str(opened.rows(f"SHOW GRANTS FOR {left.quoted}"))
+            assert definers.ensure(opened, [left], SCHEMAS) == []
+            assert "bulk" in str(opened.rows(f"SHOW GRANTS FOR {left.quoted}"))
+        finally:
+            assert definers.remove(opened, [left]) == [left]
 
 
 def test_second_copy_refuses_what_is_there(pair: tuple[Stand, Host, Host]) -> None:
