@@ -49,9 +49,10 @@ def _containers(name: str, *files: str, timeout: int = 1500) -> Part:
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
     Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "3300", "tests")),
-    _containers("path", "lab_commands", "main_job", "commands", "fencing", "planted_secrets"),
+    _containers("path", "lab_commands", "main_job"),
     _containers("chaos", "chaos", timeout=3600),
     Part("databases", ("-v", "-s", "-m", "databases", "--timeout", "1500", "tests")),
+    _containers("commands", "commands", "fencing", "planted_secrets"),
     _containers("existing", "existing", "existing_main_job", "data_disk", timeout=1700),
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
     _containers("steps", "built_steps", "prepared_steps"),
