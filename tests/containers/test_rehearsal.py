@@ -144,34 +144,6 @@ def test_nothing_is_reached_from_inside_also_after_a_reboot(rehearsing: LabRunne
     fenced(lab)
 
 
-def test_a_hole_stops_it_before_cloudstack_starts(rehearsing: LabRunner) -> None:
-    lab, network = rehearsing, Lab(rehearsing.name)
-    before = starts(lab)
-    subprocess.run(["ip", "netns", "exec", network.namespace, "nft", "delete", "table", "bridge", ISOLATED], check=True, timeout=30)
-    try:
-        tell("rehearse with a network that has a way out")
-        stopped = rehearse(lab)
-        assert stopped.returncode == 1, stopped.stdout
-        tell(stopped.stderr.strip())
-        for words in ("rehearsal reached", "olddb1 (10.91.0.13:3306)", "the network has a way out", "CloudStack has not been started"):
-            assert words in stopped.stderr
-        assert "copying" not in stopped.stdout
-        assert reached(lab) == "", "its firewall still keeps it in"
-        tell("rehearse with a hole in its firewall too")
-        lab.run("pulumi", "config", "set", "--path", "rehearsal.allow[0]", "10.91.0.13/32")
-        stopped = rehearse(lab)
-        assert stopped.returncode == 1, stopped.stdout
-        tell(stopped.stderr.strip())
-        assert "database server olddb1 (10.91.0.13:3306)" in stopped.stderr and "take the cloud's hypervisors" in stopped.stderr
-        assert "kvm1" not in stopped.stderr and "10.91.0.13/3306" in reached(lab), "the hole is real, and the only one"
-    finally:
-        lab.run("pulumi", "config", "rm", "--path", "rehearsal.allow")
-        isolate(network, REHEARSAL)
-    assert starts(lab) == before
-    refused = lab.run("tool", "check", "lab", check=False)
-    assert refused.returncode == 1 and "the last rehearsal failed" in refused.stdout
-
-
 def test_a_copy_can_come_from_dump_files(rehearsing: LabRunner, tmp_path: Path) -> None:
     lab = rehearsing
     cloud, usage = (
@@ -210,6 +182,34 @@ def test_a_copy_can_come_from_dump_files(rehearsing: LabRunner, tmp_path: Path) 
     finally:
         lab.run("pulumi", "config", "rm", "--path", "rehearsal.dump")
     assert lab.sql("olddb1", "SELECT COUNT(*) FROM mysql.user") == users
+
+
+def test_a_hole_stops_it_before_cloudstack_starts(rehearsing: LabRunner) -> None:
+    lab, network = rehearsing, Lab(rehearsing.name)
+    before = starts(lab)
+    subprocess.run(["ip", "netns", "exec", network.namespace, "nft", "delete", "table", "bridge", ISOLATED], check=True, timeout=30)
+    try:
+        tell("rehearse with a network that has a way out")
+        stopped = rehearse(lab)
+        assert stopped.returncode == 1, stopped.stdout
+        tell(stopped.stderr.strip())
+        for words in ("rehearsal reached", "olddb1 (10.91.0.13:3306)", "the network has a way out", "CloudStack has not been started"):
+            assert words in stopped.stderr
+        assert "copying" not in stopped.stdout
+        assert reached(lab) == "", "its firewall still keeps it in"
+        tell("rehearse with a hole in its firewall too")
+        lab.run("pulumi", "config", "set", "--path", "rehearsal.allow[0]", "10.91.0.13/32")
+        stopped = rehearse(lab)
+        assert stopped.returncode == 1, stopped.stdout
+        tell(stopped.stderr.strip())
+        assert "database server olddb1 (10.91.0.13:3306)" in stopped.stderr and "take the cloud's hypervisors" in stopped.stderr
+        assert "kvm1" not in stopped.stderr and "10.91.0.13/3306" in reached(lab), "the hole is real, and the only one"
+    finally:
+        lab.run("pulumi", "config", "rm", "--path", "rehearsal.allow")
+        isolate(network, REHEARSAL)
+    assert starts(lab) == before
+    refused = lab.run("tool", "check", "lab", check=False)
+    assert refused.returncode == 1 and "the last rehearsal failed" in refused.stdout
 
 
 def test_it_fails_on_an_operators_own_row_and_passes_with_a_fix(rehearsing: LabRunner) -> None:
