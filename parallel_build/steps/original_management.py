@@ -111,7 +111,14 @@ class OriginalManagement(SwitchedStep):
 
         def start(server: OriginalServer) -> None:
             services = Services(context.host(server))
-            if services.bring_up(MANAGEMENT, enable=remembered.get(f"{server.name}/{MANAGEMENT}", True)):
+            enable = remembered.get(f"{server.name}/{MANAGEMENT}", True)
+            started = services.bring_up(MANAGEMENT, enable=enable)
+            if not started and http_status(server.address) == FAILED_FOR_GOOD:
+                # What an earlier try started without its database, say, stays active for ever and serves nobody.
+                context.progress(f"{MANAGEMENT} runs on {server.name} but its start has failed (HTTP 503): starting it anew")
+                services.stop_and_fence(MANAGEMENT)
+                started = services.bring_up(MANAGEMENT, enable=enable)
+            if started:
                 context.progress(f"{MANAGEMENT} started on {server.name}")
 
         with ThreadPoolExecutor(max_workers=len(servers)) as pool:
@@ -178,7 +185,7 @@ class OriginalManagement(SwitchedStep):
             raise RollbackIncomplete(
                 f"the web application on {server.name} failed (HTTP 503)",
                 "",
-                "look for the first ERROR in its management-server.log, mend it, and run the same command again",
+                "look for the first ERROR in its management-server.log, mend it, and run the same command again: it starts the server anew",
             )
         return status == ANSWERING
 

@@ -60,6 +60,8 @@ class Units:
 
     def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 1) -> bool:
         self._reach()
+        if self.host.started[-1:] == [unit]:
+            return False
         self.host.started.append(unit)
         return True
 
@@ -117,6 +119,17 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
     assert len(missing) == 1
     assert "oldms1" in missing[0]
     assert any("oldms1 can't be brought back yet" in line for line in cloud.told)
+
+
+def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path)
+    addresses = {server.address: server.name for server in cloud.context.configuration.original.management}
+    monkeypatch.setattr(original_management, "http_status", lambda address: 503 if addresses[address] == "oldms1" else 401)
+    assert OriginalManagement().serve(cloud.context) == {}
+    assert OriginalManagement().serve(cloud.context) == {}
+    assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
+    assert cloud.machines["oldms2"].started == ["cloudstack-management"]
+    assert any("oldms1 but its start has failed" in line for line in cloud.told)
 
 
 def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
