@@ -13,6 +13,7 @@ from typing import Any
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.rehearsal_record import FILE, RehearsalRecord
+from parallel_build.words import roughly
 
 NOT_REHEARSED = "not rehearsed"
 # The parts of a rehearsal that a step of the window consists of.
@@ -51,14 +52,7 @@ class Pair:
 
 def in_words(seconds: float) -> str:
     """A time for a reader: `0.4 s`, `41 s`, `4 min 10 s`, `1 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{seconds:.1f} s" if seconds < 10 else roughly(seconds)
 
 
 def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> str:

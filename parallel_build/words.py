@@ -22,3 +22,13 @@ def duration(length: timedelta | float) -> str:
         if count:
             said.append(f"{count} {one if count == 1 else more}")
     return " ".join(said) or "0 s"
+
+
+def roughly(seconds: float) -> str:
+    """A length of time in its two largest units from minutes up: `41 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

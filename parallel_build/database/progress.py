@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from parallel_build.words import roughly
+
 TELL_EVERY = 2.0
 
 
@@ -16,16 +18,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit in ("B", "KiB") or count >= 100 else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `41 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class Meter:
@@ -60,7 +52,7 @@ class Meter:
             share = min(1.0, status["bytes"] * status["done"] / finished / self._weight)
         words = [f"{size(status['bytes'])}, {status['rows']:,} rows, {status['tables_done']} of {self._tables} tables, {share:.0%}"]
         if share > 0.03 and elapsed > 2:
-            words.append(f"about {duration(elapsed * (1 - share) / share)} left")
+            words.append(f"about {roughly(elapsed * (1 - share) / share)} left")
         if status["building"]:
             words.append("building the keys of " + ", ".join(status["building"]))
         return "; ".join(words)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parallel_build.database import progress, worker
+from parallel_build.words import roughly
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
 CLIENT = r"""
@@ -121,8 +122,8 @@ def test_progress_in_words() -> None:
     meter.tell(status)
     meter.tell(status)
     assert len(lines) == 1
-    assert progress.duration(200) == "3 min 20 s"
-    assert progress.duration(7500) == "2 h 5 min"
+    assert roughly(200) == "3 min 20 s"
+    assert roughly(7500) == "2 h 5 min"
 
 
 def test_an_original_that_forgot_the_sessions_ends_the_copy(tmp_path: Path) -> None:
