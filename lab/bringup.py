@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lab import databases, fileserver, libvirtd, network, original, packages, stack
+from lab import databases, fileserver, libvirtd, network, original, packages, stack, timeserver
 from lab.database import DatabasePlan, ManagementServer, adapt, describe
 from lab.errors import LabError
 from lab.files import Lab, Options
-from lab.hosts import create, in_parallel, sessions
+from lab.hosts import NO_SERVICE, create, in_parallel, sessions
 from lab.images import base_root, family_root, guest_image, kvm_available
-from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, Machine
+from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
 from parallel_build.machines import container, namespace
@@ -132,7 +132,8 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
         create(lab, machine, family_root(family), packages.OLD, files=files, units=units, disk=disk)
     else:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
-        create(lab, machine, root, packages.OLD, packages=more, disk=disk)
+        service = timeserver.SERVICE if machine == TIME_SERVER else NO_SERVICE
+        create(lab, machine, root, packages.OLD, service=service, packages=more, disk=disk)
 
 
 def _original(lab: Lab, options: Options, times: Times) -> None:

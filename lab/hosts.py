@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,17 @@ PACKAGES = {
 }
 
 
+@dataclass(frozen=True)
+class Service:
+    """A further service of a machine: its files and the units to enable."""
+
+    files: tuple[File, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+NO_SERVICE = Service()
+
+
 def repository_line(version: str) -> str:
     """The apt line of a version's packages in the lab."""
     return f"deb [trusted=yes] http://{ADDRESS}:{PACKAGES_PORT}/{version} ./"
@@ -46,6 +58,7 @@ def create(
     *,
     files: Sequence[File] = (),
     units: Sequence[str] = (),
+    service: Service = NO_SERVICE,
     packages: Sequence[str] = (),
     disk: int | None = None,
 ) -> None:
@@ -55,7 +68,8 @@ def create(
         root: shared root file system.
         version: CloudStack version that is installed.
         files: further files.
-        units: units to enable.
+        units: a database server's units, to enable.
+        service: a further service, with its files.
         packages: packages beyond those of its role.
         disk: GiB of a disk of its own.
     Raises:
@@ -70,9 +84,9 @@ def create(
         host_key_public=public,
         authorized_keys=(lab.operator_key(),),
         hosts={other.name: other.address for other in everything(2)},
-        files=(File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS, *files),
+        files=(File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS, *files, *service.files),
         packages=(*PACKAGES[machine.role], *packages),
-        enabled_units=tuple(units),
+        enabled_units=(*units, *service.units),
         # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
         masked_units=() if units else DATABASE_UNITS,
     )

@@ -28,6 +28,7 @@ OLD_MANAGEMENT = (
 )
 OLD_SOURCE = Machine("olddb1", "10.91.0.13", "source")
 OLD_REPLICA = Machine("olddb2", "10.91.0.14", "replica")
+TIME_SERVER = OLD_MANAGEMENT[0]  # gives the new guests the time; containers have this computer's
 KVM_HOSTS = (Machine("kvm1", "10.91.0.21", "kvm"), Machine("kvm2", "10.91.0.22", "kvm"))
 NEW_SOURCE = Machine("newdb1", "10.91.0.31", "source")
 NEW_REPLICA = Machine("newdb2", "10.91.0.32", "replica")

@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.images import base_root, family_root, guest_image
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL
+from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL, TIME_SERVER
 from parallel_build.configuration import Phase
 from parallel_build.machines import container
 from parallel_build.machines.commands import PROJECT
@@ -106,6 +106,7 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     new.setdefault("database", {}).update(engine=new_family, packages=[f"{new_family}-server"])
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
+        section("new")["network"]["timeServers"] = [TIME_SERVER.address]
         section("ssh")["connectTimeout"] = "60s"  # an emulated guest that is busy takes its time for the handshake
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
 

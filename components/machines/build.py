@@ -15,6 +15,9 @@ from parallel_build.configuration import NewMachine
 from parallel_build.machines.provisioning import File, Provisioning
 from parallel_build.secret import Secret
 
+# Containers have this computer's clock; a server that exists already has a time service of its owner's.
+OWN_CLOCK = frozenset({"libvirt", "vsphere"})
+
 
 @dataclass(frozen=True)
 class Content:
@@ -85,6 +88,13 @@ def neighbours(stack: Stack, machine: NewMachine) -> dict[str, str]:
     return others if machine.name in others else {}
 
 
+def time_servers(stack: Stack, machine: NewMachine) -> tuple[str, ...]:
+    """What the machine's clock follows: only a virtual machine has one of its own to set, and the rehearsal's server reaches nobody."""
+    configuration = stack.configuration
+    alone = machine.name not in {each.name for each in configuration.new_machines()}
+    return () if alone or configuration.platform_of(machine) not in OWN_CLOCK else tuple(configuration.new.network.time_servers)
+
+
 def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.Output[Provisioning]:
     """What the machine is made with; a secret, since its private host key is part of it."""
     network = stack.configuration.new.network
@@ -100,6 +110,7 @@ def provisioning(stack: Stack, machine: NewMachine, content: Content) -> pulumi.
             prefix=network.prefix,
             gateway=network.gateway,
             dns=tuple(network.dns),
+            time_servers=time_servers(stack, machine),
             hosts=neighbours(stack, machine),
             files=content.files,
             packages=content.packages,

@@ -87,6 +87,7 @@ CONTAINER_MASKED_UNITS = (
     "systemd-udevd.service",
     "systemd-udev-trigger.service",
     "systemd-timesyncd.service",
+    "chrony.service",
 )
 """Units that a container on this root must not start: its addresses and its identity are set from outside."""
 
@@ -165,6 +166,7 @@ BASE = Recipe(
         "lz4",
         "cloud-init",
         "cloud-guest-utils",
+        "chrony",
         "e2fsprogs",
         "openssh-server",
         "openssh-client",

@@ -21,6 +21,7 @@ from parallel_build.configuration.values import (
     IpAddress,
     LocalPath,
     Model,
+    NameOrAddress,
     PackageName,
     parse_address,
 )
@@ -214,11 +215,16 @@ class NewDatabase(Model):
 
 
 class Network(Model):
-    """The management network that new machines get a fixed address on."""
+    """The management network that new machines get a fixed address on.
+
+    Attributes:
+        time_servers: NTP servers that new virtual machines follow, the original's best; empty leaves the image's own time service.
+    """
 
     prefix: int = Field(default=24, ge=8, le=128)
     gateway: IpAddress | None = None
     dns: list[IpAddress] = Field(default_factory=list)
+    time_servers: list[NameOrAddress] = Field(default_factory=list)
 
 
 class Packages(Model):
@@ -258,12 +264,5 @@ class New(Model):
     database: NewDatabase
     network: Network = Field(default_factory=Network)
     packages: Packages = Field(default_factory=Packages)
-    load_balancer: str | None = None
+    load_balancer: NameOrAddress | None = None
     usage_on: str | None = None
-
-    @field_validator("load_balancer")
-    @classmethod
-    def _balancer(cls, value: str | None) -> str | None:
-        if value is None or HOST_NAME.fullmatch(value):
-            return value
-        return parse_address(value)

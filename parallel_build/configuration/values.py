@@ -111,7 +111,19 @@ def write_path(path: Path) -> str:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
+
+
+def parse_name_or_address(value: str) -> str:
+    """A host name as it is, an IP address in its usual form.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return value if HOST_NAME.fullmatch(value) and not value.replace(".", "").isdigit() else parse_address(value)
+
+
 IpAddress = Annotated[str, AfterValidator(parse_address)]
+NameOrAddress = Annotated[str, AfterValidator(parse_name_or_address)]
 
 
 class Phase(StrEnum):

@@ -233,6 +233,17 @@ def test_libvirt_shares_a_pool_and_an_image_and_never_replaces() -> None:
     assert len(macs) == 4
 
 
+def test_guests_follow_the_time_servers_and_containers_have_a_clock_already() -> None:
+    new = {**values()["new"], "platform": "libvirt", "network": {"timeServers": ["192.0.2.3"]}}
+    new["management"][0]["platform"] = "container"
+    declared, _ = run(settings(phase="built", new=new))
+    (container,) = of_kind(declared, "ContainerMachine")
+    assert "chrony" not in container.inputs["provisioning"]["value"]
+    seeds = {each.name: each.inputs["userData"]["value"] for each in of_kind(declared, "CloudInitDisk")}
+    assert len(seeds) == 3
+    assert all("server 192.0.2.3 iburst" in text and "chronyc -n waitsync" in text for text in seeds.values())
+
+
 def test_platforms_can_be_mixed() -> None:
     new = values()["new"]
     new["platform"] = "libvirt"

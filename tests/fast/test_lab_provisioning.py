@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from parallel_build.errors import ConfigurationError
-from parallel_build.machines.provisioning import DONE, SCRIPT, File, Provisioning, mac_address
+from parallel_build.machines.provisioning import DONE, SCRIPT, TIME_SOURCES, File, Provisioning, mac_address
 from parallel_build.secret import Secret
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
@@ -108,6 +108,28 @@ def test_the_script_does_nothing_twice(given: Provisioning) -> None:
 
 def test_no_packages_no_apt(given: Provisioning) -> None:
     assert "apt-get" not in replace(given, packages=()).script()
+
+
+def test_the_clock_follows_the_time_servers_before_any_service_starts(given: Provisioning) -> None:
+    timed = replace(given, time_servers=("192.0.2.3", "ntp.example.com"))
+    files = {entry["path"]: entry["content"] for entry in yaml.safe_load(timed.cloud_config())["write_files"]}
+    assert files[TIME_SOURCES].splitlines() == ["server 192.0.2.3 iburst", "server ntp.example.com iburst"]
+    script = timed.script()
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True, timeout=10)
+    order = [
+        "for package in mariadb-server zstd chrony",
+        "restart chrony.service",
+        "chronyc -n waitsync",
+        "exit 1; }",
+        "enable mariadb.service",
+    ]
+    places = [script.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_without_time_servers_the_image_keeps_its_own_time_service(given: Provisioning) -> None:
+    assert "chrony" not in given.script()
+    assert TIME_SOURCES not in given.cloud_config()
 
 
 def test_secrets_do_not_show(given: Provisioning) -> None:

@@ -104,6 +104,10 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     ({"new": {"network": {"prefix": 64.5}}}, "new.network.prefix"),
     ({"new": {"network": {"gateway": "the router"}}}, "new.network.gateway"),
     ({"new": {"network": {"dns": ["8.8.8.8\nnameserver 6.6.6.6"]}}}, "new.network.dns.0"),
+    ({"new": {"network": {"timeServers": ["ntp.example.com; reboot"]}}}, "new.network.timeServers.0"),
+    ({"new": {"network": {"timeServers": ["192.0.2.3 iburst\nallow all"]}}}, "new.network.timeServers.0"),
+    ({"new": {"network": {"timeServers": ["999.1.1.1"]}}}, "new.network.timeServers.0"),
+    ({"new": {"network": {"timeServers": "192.0.2.3"}}}, "new.network.timeServers"),
     # SSH.
     (server(sshHost="-oProxyCommand=touch /tmp/x"), "original.management.0.sshHost"),
     (server(sshHost="jump host"), "original.management.0.sshHost"),
