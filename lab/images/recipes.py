@@ -59,6 +59,11 @@ Storage=persistent
 SystemMaxUse=64M
 """
 
+CLOCK = """\
+# A guest that had no processor for a while is late: its clock is set at once, not brought back over minutes.
+makestep 0.5 -1
+"""
+
 SSHD = """\
 PasswordAuthentication no
 PermitRootLogin prohibit-password
@@ -202,6 +207,7 @@ BASE = Recipe(
         ("etc/cloud/cloud.cfg.d/90_lab.cfg", 0o644, CLOUD_INIT),
         ("etc/systemd/system/cloud-init-local.service.d/seed.conf", 0o644, CLOUD_INIT_SEED),
         ("etc/systemd/journald.conf.d/lab.conf", 0o644, JOURNAL),
+        ("etc/chrony/conf.d/lab.conf", 0o644, CLOCK),
         ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD),
     ),
     enabled=("ssh.service", "systemd-networkd.service"),
