@@ -163,8 +163,12 @@ def pulumi(lab: Lab, words: Sequence[str]) -> int:
 
 def tool(lab: Lab, words: Sequence[str]) -> int:
     """Run `python -m parallel_build` with the lab's stack file; its exit code. The caller must be inside the lab's network."""
-    argv = [sys.executable, "-m", "parallel_build", "--config-file", str(lab.stack_file), *words]
-    return subprocess.run(argv, cwd=PROJECT, env=environment(lab), check=False).returncode
+    return subprocess.run(tool_words(lab, words), cwd=PROJECT, env=environment(lab), check=False).returncode
+
+
+def tool_words(lab: Lab, words: Sequence[str]) -> list[str]:
+    """The command that `tool` runs."""
+    return [sys.executable, "-m", "parallel_build", "--config-file", str(lab.stack_file), *words]
 
 
 def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 Every step of the window is hit in its middle by every fault, forward and on the way back; SIGKILLs also at each step's first and last
 instant. After a fault only the documented commands are run: `pulumi cancel` where a lock was left, and the same `pulumi up` again, once power,
 network or disk space are back. Each way ends with a proof: exactly one side serves, nothing acknowledged is lost, the original is as it was.
+A turn (STEP:FAULT:turn, --turns) has its fault on the way there, and then the command `back` instead of the same `pulumi up`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ BROKEN = 1
 
 def main(words: list[str] | None = None) -> int:
     """0 when every cell passed."""
-    arguments = _parser().parse_args(words)
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    if sum(map(bool, (arguments.all, arguments.cell, arguments.sample or arguments.turns))) != 1:
+        parser.error("say which cells: --all, --cell, or --sample and --turns")
     try:
         wanted = _wanted(arguments)
         if arguments.list:
@@ -51,8 +55,8 @@ def main(words: list[str] | None = None) -> int:
 def _wanted(arguments: argparse.Namespace) -> list[Cell]:
     if arguments.cell:
         return [Cell.parse(text) for text in arguments.cell]
-    if arguments.sample:
-        return cells.sample(arguments.sample, arguments.seed)
+    if arguments.sample or arguments.turns:
+        return [*cells.sample(arguments.sample or 0, arguments.seed), *cells.some_turns(arguments.turns or 0, arguments.seed)]
     return [*cells.matrix(), *cells.instants()]
 
 
@@ -66,7 +70,7 @@ def _journeys(arguments: argparse.Namespace, wanted: list[Cell]) -> int:
     labs = [arguments.name] if arguments.labs == 1 else [f"{arguments.name}-{number}" for number in range(1, arguments.labs + 1)]
     began = time.monotonic()
     try:
-        Dispatch(labs, file.resolve()).run(left)
+        Dispatch(labs, file.resolve(), arguments.transfer).run(left)
     finally:
         found = results.read(file)
         print(results.table(wanted, found, time.monotonic() - began))
@@ -101,10 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", default="chaos", help="the lab's name (default: chaos); made where it is not there, with a disk a machine"
     )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="every cell: 168, and 96 at first and last instants")
-    which.add_argument("--cell", action="append", metavar="STEP:FAULT:DIRECTION[:MOMENT]", help="this cell; may be repeated")
-    which.add_argument("--sample", type=int, metavar="N", help="N cells drawn at random")
+    parser.add_argument("--all", action="store_true", help="every cell: 168, and 96 at first and last instants")
+    parser.add_argument(
+        "--cell",
+        action="append",
+        metavar="STEP:FAULT:DIRECTION[:MOMENT]",
+        help="this cell; may be repeated; DIRECTION: forward, back, turn",
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="N cells drawn at random")
+    parser.add_argument("--turns", type=int, metavar="N", choices=range(1, 85), help="N turns drawn at random, of 84")
+    parser.add_argument(
+        "--transfer", default="dump", choices=("dump", "replicate"), help="how the labs bring the databases over (default: dump)"
+    )
     parser.add_argument("--labs", type=int, default=1, choices=range(1, 9), metavar="N", help="side by side on N labs, NAME-1 to NAME-N")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--resume", action="store_true", help="leave out cells that have passed by the results file, and append to it")

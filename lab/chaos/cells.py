@@ -23,8 +23,9 @@ KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK = (
     "disk",
 )
 FAULTS = (KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK)
-FORWARD, BACK = "forward", "back"
+FORWARD, BACK, TURN = "forward", "back", "turn"
 DIRECTIONS = (FORWARD, BACK)
+WAYS = (*DIRECTIONS, TURN)  # turn: the fault comes on the way there, and the operator goes back from where it left him
 MIDDLE, FIRST, LAST = "middle", "first", "last"
 MOMENTS = (MIDDLE, FIRST, LAST)
 AT_EVERY_MOMENT = (KILL_PROVIDER, KILL_CLI)  # those that leave nothing of the step in the state: asked at its first and last instant too
@@ -91,7 +92,7 @@ class Cell:
     @property
     def place(self) -> Place:
         """Where the step works."""
-        return PLACES[self.step, self.direction]
+        return PLACES[self.step, BACK if self.direction == BACK else FORWARD]
 
     @classmethod
     def parse(cls, text: str) -> Cell:
@@ -101,7 +102,7 @@ class Cell:
             LabError: a part is not known; names those that are.
         """
         parts = text.split(":")
-        known = (STEPS, FAULTS, DIRECTIONS, MOMENTS)
+        known = (STEPS, FAULTS, WAYS, MOMENTS)
         if not 3 <= len(parts) <= 4:
             raise LabError(f"{text!r} is no cell", "", "write STEP:FAULT:DIRECTION or STEP:FAULT:DIRECTION:MOMENT")
         for part, allowed in zip(parts, known, strict=False):
@@ -126,6 +127,16 @@ def instants() -> list[Cell]:
     ]
 
 
+def turns() -> list[Cell]:
+    """Every step x fault in the middle of the step on the way there, and back from that: 84 cells."""
+    return [Cell(step, fault, TURN) for fault in FAULTS for step in STEPS]
+
+
+def some_turns(number: int, seed: int) -> list[Cell]:
+    """So many of them, drawn at random; the same seed draws the same."""
+    return random.Random(seed).sample(turns(), number)
+
+
 def sample(number: int, seed: int) -> list[Cell]:
     """Cells drawn at random, so that as many as can be fit into one journey.
 
@@ -147,13 +158,17 @@ def sample(number: int, seed: int) -> list[Cell]:
 
 
 def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """Group cells into journeys: there and back, one fault a step and direction, in the order in which their steps come.
+    """Group cells into journeys: there and back, one fault a step and direction, in the order in which their steps come; a turn is one of its own.
 
     A SIGKILL may come to a step three times in one journey, at each of its moments: every time the command that follows begins the step again.
     Each journey begins and ends with a serving original; a fault is mended and the journey goes on before the next one.
     """
     found: list[dict[tuple[str, str], list[Cell]]] = []
+    alone: list[list[Cell]] = []
     for cell in cells:
+        if cell.direction == TURN:
+            alone.append([cell])
+            continue
         key = (cell.direction, cell.step)
         for journey in found:
             if all(cell.fault == other.fault and cell.moment != other.moment for other in journey.get(key, [])):
@@ -161,7 +176,7 @@ def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
                 break
         else:
             found.append({key: [cell]})
-    return [sorted((cell for group in journey.values() for cell in group), key=_order) for journey in found]
+    return [*(sorted((cell for group in journey.values() for cell in group), key=_order) for journey in found), *alone]
 
 
 def _order(cell: Cell) -> tuple[int, int, int]:

@@ -33,10 +33,11 @@ class Dispatch:
     Args:
         labs: their names; each is made where it is not there. Their networks are namespaces of their own, so that they can't meet.
         file: the results; appended to.
+        transfer: how the labs bring the databases over.
     """
 
-    def __init__(self, labs: Sequence[str], file: Path) -> None:
-        self._labs, self._file = labs, file
+    def __init__(self, labs: Sequence[str], file: Path, transfer: str = "dump") -> None:
+        self._labs, self._file, self._transfer = labs, file, transfer
         self._queue: deque[list[Cell]] = deque()
         self._stop = threading.Event()
 
@@ -97,7 +98,7 @@ class Dispatch:
 
     def _up(self, lab: str) -> None:
         """Make sure of the lab; one that does not come up is made anew, once."""
-        words = ["lab", "--name", lab, "up", "--hosts", "containers", "--disks"]
+        words = ["lab", "--name", lab, "up", "--hosts", "containers", "--disks", "--transfer", self._transfer]
         if self._command(lab, words, UP_LIMIT) != 0:
             self._down(lab)
             if (code := self._command(lab, words, UP_LIMIT)) != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from typing import Any
 
 from lab import stack, status
 from lab.chaos import injuries, proofs, watching
-from lab.chaos.cells import BACK, FORWARD, Cell
+from lab.chaos.cells import BACK, FORWARD, TURN, Cell
 from lab.chaos.results import FAILED, MISSED, PASSED
+from lab.chaos.run import Run
 from lab.chaos.witness import Witness
 from lab.errors import LabError
 from lab.files import Lab
@@ -23,7 +25,6 @@ from lab.machines import OLD_MANAGEMENT
 from lab.progress import say
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines.commands import PROJECT
 
 OUTAGE = 20.0  # seconds until the operator brings back what was lost, unless the command has ended before
 RUN_LIMIT = 900.0  # seconds for one command, on a computer that does a lot besides
@@ -57,50 +58,6 @@ class Outcome:
         return asdict(self)
 
 
-class Run:
-    """One Pulumi command under way.
-
-    Args:
-        lab: whose stack.
-        log: file its output is appended to.
-    """
-
-    def __init__(self, lab: Lab, log: Path) -> None:
-        self._log = log
-        self._from = log.stat().st_size if log.exists() else 0
-        words = stack.pulumi_words(lab, ["up"])
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                ["pulumi", *words, "--yes", "--skip-preview", "--non-interactive"],
-                cwd=PROJECT,
-                env=stack.environment(lab),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return self.process.poll() is not None
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for its end, at most so long; whether it has ended."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def errors(self) -> list[str]:
-        """The lines of its output that say what went wrong."""
-        with self._log.open("rb") as file:
-            file.seek(self._from)
-            lines = file.read().decode(errors="replace").splitlines()
-        found = [line.strip() for line in lines if "error:" in line or "Remedy:" in line or "panic" in line]
-        return list(dict.fromkeys(found))[-6:] or lines[-4:]
-
-
 class Journey:
     """There and back with faults on the way.
 
@@ -126,6 +83,9 @@ class Journey:
         witness.start()
         try:
             witness.began(3)
+            if self.cells[0].direction == TURN:
+                self._turn(self.cells[0], before, witness)
+                return self.sound
             self._direction(FORWARD, lambda: witness.end(), lambda: proofs.new_serves(self.lab, witness.acknowledged))
             if self.sound:
                 self._direction(BACK, lambda: None, lambda: proofs.original_serves(self.lab, before, witness.acknowledged))
@@ -156,6 +116,51 @@ class Journey:
             self.told(Outcome(cell.name, MISSED, causes=["the journey ended before it"] if problems else []))
         say(f"  {direction}: {time.monotonic() - began:.0f} s, {'; '.join(problems) or 'as it must be'}")
 
+    def _turn(self, cell: Cell, before: Path, witness: Witness) -> None:
+        """A fault on the way there; then `back`, the documented command, until the original serves, and the proof of that."""
+        stack.set_phase(self.lab, Phase.SWITCHED)
+        outcome = Outcome(cell.name, MISSED)
+        try:
+            run = Run(self.lab, self.log)
+            watch = watching.Watch([cell], self._runs, run.process.pid)
+            if moment := watch.wait(run.over, RUN_LIMIT):
+                watch.passed(moment)
+                outcome, _ = self._hurt(run, moment, watch, [])
+            if not run.over():
+                run.process.send_signal(
+                    signal.SIGINT
+                )  # the command goes on in spite of the fault: the operator has it stop where it is safe
+            run.end(RUN_LIMIT)
+            self._unlock([outcome])
+            self._back([outcome])
+            witness.end()
+            problems = proofs.original_serves(self.lab, before, witness.acknowledged)
+        except (LabError, ParallelBuildError, subprocess.SubprocessError) as error:
+            problems = [str(error)]
+        self._took([outcome])
+        self.sound = not problems
+        outcome.causes += problems
+        if outcome.verdict == PASSED and outcome.causes:
+            outcome.verdict = FAILED
+        self.told(outcome)
+        say(f"  turn: {'; '.join(problems) or 'as it must be'}")
+
+    def _back(self, outcomes: list[Outcome]) -> None:
+        """`python -m parallel_build back`, the same again where it failed; every failure counts against the cell.
+
+        Raises:
+            LabError: it does not succeed.
+        """
+        for _ in range(TRIES):
+            run = Run(self.lab, self.log, stack.tool_words(self.lab, ["back", stack.STACK]))
+            outcomes[-1].commands.append("back")
+            run.end(RUN_LIMIT)
+            if run.process.returncode == 0:
+                return
+            outcomes[-1].causes += run.errors()
+            self._unlock(outcomes)
+        raise LabError(f"`back` failed {TRIES} times", "see above", f"see {self.log}")
+
     def _drive(self, direction: str, queue: list[Cell], outcomes: list[Outcome]) -> None:
         """Run the command until it succeeds; a fault at each cell's moment. Cells that were hit leave `queue` for `outcomes`."""
         stack.set_phase(self.lab, PHASES[direction])
@@ -173,9 +178,7 @@ class Journey:
                 hurt = True
                 if moment is None and queue and not run.over():
                     moment = watch.wait(run.over, RUN_LIMIT)
-            if not run.wait(RUN_LIMIT):
-                run.process.kill()
-                raise LabError(f"`pulumi up` did not end within {RUN_LIMIT:.0f} s", "", f"see {self.log}")
+            run.end(RUN_LIMIT)
             if run.process.returncode == 0:
                 self._took(outcomes)
                 return

@@ -47,6 +47,23 @@ def test_what_is_no_cell_is_refused(text: str) -> None:
         Cell.parse(text)
 
 
+def test_a_turn_is_a_journey_of_its_own_and_hit_on_the_way_there() -> None:
+    found = cells.turns()
+    assert len({cell.name for cell in found}) == 12 * 7
+    assert all(Cell.parse(cell.name) == cell for cell in found)
+    assert all(cell.place == Cell(cell.step, cell.fault, FORWARD).place for cell in found)
+    assert cells.journeys([*found[:3], *cells.sample(20, 1)])[1:] == [[cell] for cell in found[:3]]
+    assert cells.some_turns(3, 1) == cells.some_turns(3, 1) != cells.some_turns(3, 2)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--all", "--turns", "2"], ["--all", "--cell", "Window:power:turn"], ["--cell", "Window:power:turn", "--sample", "2"]]
+)
+def test_which_cells_is_said_once(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+
+
 def test_a_sample_is_drawn_by_its_seed() -> None:
     first, again, other = cells.sample(20, 1), cells.sample(20, 1), cells.sample(20, 2)
     assert first == again != other
