@@ -13,6 +13,7 @@ from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.same_meaning import prove_same_meaning
 from parallel_build.steps.taking_over import let_go, take_over
 
 
@@ -43,7 +44,8 @@ class DatabaseTransfer(SwitchedStep):
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last",
-            f"compare every table's rows and every schema object of {old.name} with {new.name}",
+            f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
+            "version, things by state, management servers, `init` decrypted",
             *fixes.words(configuration, new.name),
         ]
 
@@ -128,6 +130,8 @@ def transfer(context: Context) -> dict[str, Any]:
     report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
+    with session(source) as old, session(target) as new:
+        meant = prove_same_meaning(context, old, new, states=True)
     evidence = {
         "tables": report.tables,
         "rows": report.rows,
@@ -139,6 +143,7 @@ def transfer(context: Context) -> dict[str, Any]:
         "compared rows": comparison.rows,
         "compared in seconds": round(comparison.seconds, 1),
         "not comparable": comparison.not_comparable,
+        "meaning": meant,
     }
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed

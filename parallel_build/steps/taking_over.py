@@ -23,6 +23,7 @@ from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.database_seed import await_tier, compare
+from parallel_build.steps.same_meaning import fetch_key, prove_same_meaning
 
 CATCH_UP = 300.0
 BEAT = 60.0
@@ -41,6 +42,7 @@ def make_ready(context: Context) -> None:
     ready = _open(context, record)
     context.connections.held.callback(_end, ready)
     ready.advance()
+    fetch_key(context)
     context.connections.ready[READY] = ready
     context.progress("sessions to both database servers are open for the takeover")
 
@@ -118,6 +120,9 @@ def _take(context: Context, record: SeedRecord, ready: takeover.Takeover, last: 
     if not verdict.same:
         record.differs([str(difference) for difference in verdict.differences])
     verdict.raise_if_different()
+    with ready.timed("meaning"):
+        # By state they were compared row by row: counting them would take longer with more rows.
+        meant = prove_same_meaning(context, ready.old, ready.new, states=False)
     context.cancel.check()
     evidence = {
         "method": "replicate",
@@ -126,6 +131,7 @@ def _take(context: Context, record: SeedRecord, ready: takeover.Takeover, last: 
         "changes": ready.changes.events,
         "compared rows": verdict.rows,
         "not comparable": verdict.not_comparable,
+        "meaning": meant,
     }
     context.intend("take over", position=str(last), target=ready.target.name)
     # On record before it is done: from here on the copy is the new side's, and an undo has to empty it.

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.database import Accounts, DatabasePlan, load
+from lab.database import Accounts, DatabasePlan, describe, load
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.connection import Host
 from parallel_build.database import compare, copying, meaning, seeding
 from parallel_build.database.session import session
+from parallel_build.secret import Secret
 from tests.containers.database_stand import Combination
 from tests.containers.database_users import Users
 
@@ -81,8 +83,9 @@ def _quiet(text: str) -> None:
 def _same(source: Host, target: Host) -> compare.Comparison:
     verdict = compare.compare(source, target, SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
     assert verdict.same, [str(found) for found in verdict.differences]
-    assert meaning.differences(meaning.read(source), meaning.read(target)) == []
-    assert meaning.read(target).version == "4.20.3.0"
+    with session(source) as old, session(target) as new:
+        assert meaning.differences(meaning.read(old), meaning.read(new)) == []
+        assert meaning.read(new).version == "4.20.3.0"
     return verdict
 
 
@@ -169,3 +172,31 @@ def test_dump_of_a_real_cloud_is_the_same(servers: Combination) -> None:
     assert verdict.rows == report.rows
     assert verdict.tables == report.tables
     print(f"{servers}: {report.tables} tables, {report.rows} rows, the same; {len(verdict.not_comparable)} remarks", flush=True)
+
+
+PLANTED = {
+    "version": ("UPDATE cloud.version SET version = '4.19.0.0' WHERE version = '4.20.3.0'", ["version"]),
+    "state": ("UPDATE cloud.vm_instance SET state = 'Gone' WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.vm_instance Gone"]),
+    "removed": ("UPDATE cloud.volumes SET removed = NOW() WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.volumes (removed)"]),
+    "management": ("UPDATE cloud.mshost SET state = 'Maintenance' ORDER BY id LIMIT 1", ["management server"]),
+    "init": ("UPDATE cloud.configuration SET value = REVERSE(value) WHERE name = 'init'", ["configuration init"]),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_cloudstack_would_read_otherwise_is_named(generated: tuple[Host, Host], planted: str) -> None:
+    statement, named = PLANTED[planted]
+    made = describe(PLAN).secrets
+    key, encryptor = Secret(made.database_key), Encryptor(made.encryptor)
+    with session(generated[0]) as opened:
+        right = meaning.read(opened, key, encryptor)
+        assert right.init is True
+        assert meaning.read(opened, Secret("another-key"), encryptor).init is False
+        opened.execute("BEGIN")
+        try:
+            opened.execute(statement)
+            found = [str(each) for each in meaning.differences(right, meaning.read(opened, key, encryptor))]
+        finally:
+            opened.execute("ROLLBACK")
+        assert all(any(name in each for each in found) for name in named), found
+        assert meaning.differences(right, meaning.read(opened, key, encryptor)) == []
