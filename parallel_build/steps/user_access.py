@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import StepFailed
-from parallel_build.steps import user_proof, user_setting
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.steps import original_down, user_proof, user_setting
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
@@ -178,7 +178,12 @@ class UserAccess(SwitchedStep):
 
             def close(server: Server) -> None:
                 context.progress(f"users out on {server.name}")
-                close_firewall(context.host(server), allowed)
+                try:
+                    close_firewall(context.host(server), allowed)
+                except ConnectionFailed as error:
+                    if server in context.configuration.new.management:
+                        raise
+                    original_down.silent(context, server, error)
 
             at_once(close, self._closed_servers(context.configuration))
         proved += user_proof.users_are_out(context)
