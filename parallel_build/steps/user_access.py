@@ -168,12 +168,12 @@ class UserAccess(SwitchedStep):
             user_proof.administrators_would_stay(context, self._allowed(context.configuration))
         context.intend("users out", method=access.method)
         if access.method == "command":
-            store(context).remember(self.type, closed=True)
+            store(context).note({self.type: {"closed": True}}, forward=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
             user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
         else:
-            store(context).remember(self.type, closed=True)
+            store(context).note({self.type: {"closed": True}}, forward=True)
             allowed = self._allowed(context.configuration)
 
             def close(server: Server) -> None:
