@@ -50,7 +50,7 @@ _SERVING = {
     "new": "The NEW side serves.",
     "neither": "NEITHER side serves.",
     "both": "BOTH sides run: two clouds give orders to the same hypervisors. Go back or forward at once.",
-    "unknown": "Which side serves can't be told: servers that matter can't be reached.",
+    "unknown": "Which side serves can't be told: servers that can't be asked may serve, and nothing proves that they are down.",
 }
 
 
@@ -63,14 +63,19 @@ def explain(found: Situation) -> Explanation:
 
 
 def which_serves(found: Situation) -> str:
-    """`original`, `new`, `neither`, `both` or `unknown`: by what answers, and by what can't be proved to be down."""
+    """`original`, `new`, `neither`, `both` or `unknown`: by what answers.
+
+    A server that is silent and not proved down may serve all the same. It only leaves no doubt where its own side is known to serve.
+    """
     old, new = (any(server.runs for server in side) for side in (found.original, found.new))
     if old and new:
         return "both"
+    doubtful = [*([] if old else found.original), *([] if new else found.new)]
+    if any(server.silent for server in doubtful):
+        return "unknown"
     if old or new:
         return "original" if old else "new"
-    silent = [server for server in (*found.original, *found.new) if server.problem]
-    return "unknown" if silent and len(silent) == len(found.original) + len(found.new) else "neither"
+    return "neither"
 
 
 def _findings(found: Situation) -> Iterator[str]:
@@ -86,7 +91,8 @@ def _findings(found: Situation) -> Iterator[str]:
         if not found.mine:
             yield "It is not held by this stack and its state: another stack, or another state of this one, has to go on or go back."
         if record.returning:
-            yield f"A way back has begun {record.returning}, ahead of the state: no step goes forward until it has come to its end."
+            ahead = ", ahead of the state" if record.ahead else ""
+            yield f"A way back has begun {record.returning}{ahead}: no step goes forward until it has come to its end."
         if record.retired:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
@@ -128,7 +134,8 @@ def _servers(found: Situation) -> Iterator[str]:
 
 def _management(server: Management) -> str:
     if server.problem:
-        return f"can't be asked: {server.problem}" + ("; but its API ANSWERS" if server.answers else "; its API does not answer")
+        known = f"; {server.proved_down}" if server.proved_down and not server.answers else ""
+        return f"can't be asked: {server.problem}" + ("; but its API ANSWERS" if server.answers else f"; its API does not answer{known}")
     words = [_unit("management", server.unit)]
     words.append("API answers" if server.answers else "API does not answer")
     if server.usage is not None and server.usage.known:
@@ -157,8 +164,13 @@ def _first(found: Situation) -> Iterator[str]:
     for lock in found.state.locks:
         yield f"if the process that locks the state ({lock}) is really gone: pulumi cancel --stack {found.stack}"
     for server in (*found.original, *found.new):
-        if server.problem:
-            yield f"bring {server.name} back, or make sure that it is powered off: {server.problem}"
+        if server.silent:
+            yield (
+                f"bring {server.name} back; or switch it off yourself, and say so "
+                f"(pulumi config set --path 'window.confirmedDown[0]' {server.name} --stack {found.stack}): {server.problem}"
+            )
+        elif server.problem:
+            yield f"bring {server.name} back: {server.problem}"
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from parallel_build.evidence import now, operator
 from parallel_build.site import Site
 
 FOLDER = "/var/lib/cloudstack-parallel-build"
+BACK = "Back"  # under this name the record says how a way back goes
+TRIES = 50  # of a change that others come before; each of them is done in a moment
 
 
 # Takes the record for whoever has seen what is there now: of two operators at one moment the second finds something else. 45: it has changed.
@@ -28,6 +31,13 @@ if [ -e window.json ]; then mv window.json "window-$(date +%s).json"; fi
 umask 077; printf '%s\\n' "$3" >window.new; sync window.new; mv window.new window.json; sync .
 """
 CHANGED = 45
+# Changes the record, under the same lock, if it still is what the change was made from; the new text comes on standard input, of any length.
+PUT = """
+set -eu
+cd "$1"; exec 9>>window.lock; flock -w 20 9
+[ -e window.json ] && [ "$(sha256sum <window.json | cut -d' ' -f1)" = "$2" ] || exit 45
+umask 077; cat >window.put; sync window.put; mv window.put window.json; sync .
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class WindowRecord:
         identity: `Site.identity` of the stack that holds the window.
         facts: what steps remember for their undo, by step.
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
-        returning: since when a way back is under way that may be ahead of the state: from then on no step goes forward until the window is closed.
+        returning: since when a way back is under way: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
         switched_clock: the same at the switch, by which the rollback window is measured.
@@ -81,6 +91,20 @@ class WindowRecord:
     switched_clock: dict[str, Any] = field(default_factory=dict)
     host_keys: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a way back is under way that is ahead of the state: users may be in on the original already."""
+        return bool(self.returning and not self.closed and self.facts.get(BACK, {}).get("ahead"))
+
+
+def going_back(record: WindowRecord) -> GuardFailed:
+    """The error of a step that would go forward while a way back is under way."""
+    return GuardFailed(
+        f"a way back has begun {record.returning}, and has not come to its end",
+        "the original may serve already, whatever the state still says of the switch",
+        f"lead it to its end: python -m parallel_build back {record.stack}; after that a new window can be opened",
+    )
 
 
 class WindowStore:
@@ -112,7 +136,9 @@ class WindowStore:
         Raises:
             GuardFailed: there is none, or another stack holds the window.
         """
-        record = self.read()
+        return self._mine(self.read())
+
+    def _mine(self, record: WindowRecord | None) -> WindowRecord:
         if record is None or record.closed:
             raise GuardFailed(
                 f"no window is open on {self.host.name}",
@@ -158,16 +184,29 @@ class WindowStore:
             if done.ok:
                 self.journal("window opened")
                 return fresh
-        raise GuardFailed(
-            f"{self.path} on {self.host.name} changes all the time", "somebody else opens windows there", "ask who, then run it again"
-        )
+        raise self._restless()
 
     def remember(self, step: str, **facts: Any) -> WindowRecord:
         """Keep facts for a step's undo, before the step changes anything; known facts of that step stay."""
-        record = self.mine()
-        record.facts.setdefault(step, {}).update(facts)
-        self._write(record)
-        return record
+        return self.note({step: facts})
+
+    def note(self, facts: Mapping[str, Mapping[str, Any]], *, forward: bool = False) -> WindowRecord:
+        """Keep facts of several steps in one write: whoever reads the record finds all of them or none.
+
+        Args:
+            facts: of each step what changes; what else is known of it stays.
+            forward: what follows would be wrong beside a way back: of the two the way back wins.
+        Raises:
+            GuardFailed: there is no window of this stack, or (with `forward`) a way back has begun.
+        """
+
+        def change(record: WindowRecord) -> None:
+            if forward and record.returning:
+                raise going_back(record)
+            for step, known in facts.items():
+                record.facts.setdefault(step, {}).update(known)
+
+        return self._change(change)
 
     def facts(self, step: str) -> dict[str, Any]:
         """What a step remembered; empty when there is no record."""
@@ -179,46 +218,53 @@ class WindowStore:
 
     def mark_switched(self) -> None:
         """Note the time since which users may have changed things on the new side; the first mark counts."""
-        record = self.mine()
-        if record.switched is None:
-            record.switched, record.switched_clock = now(), read_host_clock(self.host).__dict__
-            self._write(record)
-            self.journal("switched")
+        clock = read_host_clock(self.host).__dict__
 
-    def mark_returning(self) -> None:
-        """Note that a way back has begun which does not follow the state's order, before its first change; the first mark counts."""
-        record = self.mine()
-        if record.returning is None:
-            record.returning = now()
-            self._write(record)
-            self.journal("going back")
+        def change(record: WindowRecord) -> None:
+            if record.switched is None:
+                record.switched, record.switched_clock = now(), clock
+
+        self._change(change, "switched")
+
+    def mark_returning(self, *, ahead: bool = False) -> WindowRecord:
+        """Note that a way back has begun, before its first change: from then on no step goes forward. The first mark counts.
+
+        Args:
+            ahead: it has the original serve before the steps that the state still has are undone.
+        """
+
+        def change(record: WindowRecord) -> None:
+            record.returning = record.returning or now()
+            if ahead:
+                record.facts[BACK] = {"ahead": True}
+
+        return self._change(change, "going back")
 
     def mark_retired(self) -> str:
         """Note that the way back has ended; the first mark counts, its time is returned."""
-        record = self.mine()
-        if record.retired is None:
-            record.retired = now()
-            self._write(record)
-            self.journal("retired")
-        return record.retired
+
+        def change(record: WindowRecord) -> None:
+            record.retired = record.retired or now()
+
+        return str(self._change(change, "retired").retired)
 
     def unmark_retired(self) -> None:
         """The operator goes back all the same."""
-        record = self.read()
-        if record is None or record.closed or record.retired is None or record.identity != self.site.identity:
-            return
-        record.retired = None
-        self._write(record)
-        self.journal("no longer retired")
+
+        def change(record: WindowRecord) -> None:
+            record.retired = None
+
+        if self._is_mine():
+            self._change(change, "no longer retired")
 
     def close(self) -> None:
         """Give the window back: the original serves."""
-        record = self.read()
-        if record is None or record.closed or record.identity != self.site.identity:
-            return
-        record.closed = now()
-        self._write(record)
-        self.journal("window closed")
+
+        def change(record: WindowRecord) -> None:
+            record.closed = now()
+
+        if self._is_mine():
+            self._change(change, "window closed")
 
     def journal(self, what: str) -> None:
         """Append a line to the journal on the host, synced."""
@@ -229,8 +275,39 @@ class WindowStore:
             cancellable=False,
         )
 
-    def _write(self, record: WindowRecord) -> None:
-        self.host.write(self.path, self._text(record) + "\n")
+    def _is_mine(self) -> bool:
+        record = self.read()
+        return record is not None and not record.closed and record.identity == self.site.identity
+
+    def _change(self, change: Callable[[WindowRecord], None], what: str = "") -> WindowRecord:
+        """Change this stack's record: made anew from what is there until nobody has come between reading and writing.
+
+        Args:
+            change: applied to the record just read; it may refuse by raising.
+            what: the journal's words for it; told only where something has changed.
+        """
+        for _ in range(TRIES):
+            raw = self.host.read(self.path)
+            record = self._mine(WindowRecord(**json.loads(raw)) if raw else None)
+            before = self._text(record)
+            change(record)
+            text = self._text(record)
+            if text == before:
+                return record
+            seen = hashlib.sha256(raw or b"").hexdigest()
+            done = self.host.run(["sh", "-c", PUT, "sh", FOLDER, seen], input=text + "\n", ok=(0, CHANGED), cancellable=False)
+            if done.ok:
+                if what:
+                    self.journal(what)
+                return record
+        raise self._restless()
+
+    def _restless(self) -> GuardFailed:
+        return GuardFailed(
+            f"{self.path} on {self.host.name} changes all the time",
+            "others are at work on this window, or open windows there",
+            "ask who, then run it again",
+        )
 
     @staticmethod
     def _text(record: WindowRecord) -> str:

@@ -57,6 +57,7 @@ PARTS = (
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
     _containers("steps", "built_steps", "prepared_steps"),
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
+    _containers("window", "window_safety"),
     _containers("replicate", "replicate_path"),
     _containers("mysql", "mysql_path"),
     _containers("rehearsal", "rehearsal"),

@@ -1,8 +1,7 @@
-"""Service units of a server: read and changed one rule at a time, on systemd and on SysV init (CloudStack up to 4.11 on EL6)."""
+"""Service units of a server that systemd runs: read and changed one rule at a time."""
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 from parallel_build.connection import Host
@@ -38,8 +37,8 @@ class UnitState:
         return not self.active and (self.masked or not self.known)
 
 
-# One table for the two init systems instead of branches: {unit} is the unit's name.
-SYSTEMD = {
+# {unit} is the unit's name. Servers of another init system are refused by the guards: `chkconfig off` stops no cron job and no colleague.
+COMMANDS = {
     "start": "systemctl start {unit}",
     "stop": "systemctl stop {unit}",
     "enable": "systemctl enable {unit}",
@@ -48,19 +47,6 @@ SYSTEMD = {
     "unmask": "systemctl unmask {unit}",
     "reset": "{{ systemctl reset-failed {unit} 2>/dev/null || true; }}",
 }
-SYSV = {
-    "start": "service {unit} start",
-    "stop": "service {unit} stop",
-    "enable": "chkconfig {unit} on",
-    "disable": "chkconfig {unit} off",
-    "mask": "chkconfig {unit} off",
-    "unmask": "true",
-    "reset": "true",
-}
-
-
-# Which of the two a host has, asked once for each session to it.
-_TABLES: weakref.WeakKeyDictionary[Host, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 class Services:
@@ -73,20 +59,8 @@ class Services:
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    @property
-    def systemd(self) -> bool:
-        """Whether systemd runs the host."""
-        return self._commands() is SYSTEMD
-
     def state(self, unit: str) -> UnitState:
         """Look at a unit; changes nothing."""
-        if not self.systemd:
-            text = self.host.script(
-                'u=$1; [ -x "/etc/init.d/$u" ] && echo known; service "$u" status >/dev/null 2>&1 && echo active; '
-                'chkconfig "$u" >/dev/null 2>&1 && echo enabled; exit 0',
-                [unit],
-            ).stdout.split()
-            return UnitState(unit, "known" in text, "active" in text, "enabled" in text, "enabled" not in text)
         shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], ok=None).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if "ActiveState" not in values:
@@ -167,6 +141,10 @@ class Services:
                 return self._canonical(unit)
         raise StepFailed(f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server")
 
+    def invocation(self, unit: str) -> str:
+        """What tells one start of a unit from another; empty where it never ran since the boot."""
+        return self.host.run(["systemctl", "show", unit, "-p", "InvocationID", "--value"], ok=None).stdout.strip()
+
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""
         text = self.host.run(["ss", "-Hltn"]).stdout
@@ -175,19 +153,11 @@ class Services:
 
     def _canonical(self, unit: str) -> str:
         """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
-        if not self.systemd:
-            return unit
         name = self.host.run(["systemctl", "show", unit, "-p", "Id", "--value"], ok=None).stdout.strip()
         return name.removesuffix(".service") or unit
-
-    def _commands(self) -> dict[str, str]:
-        if self.host not in _TABLES:
-            found = self.host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1))
-            _TABLES[self.host] = SYSTEMD if found.ok else SYSV
-        return _TABLES[self.host]
 
     def _do(self, actions: tuple[str, ...], unit: str, timeout: float) -> None:
         """Several actions one after the other in one session; the first that fails ends it."""
         if actions:
-            commands = [self._commands()[action].format(unit=unit) for action in actions]
+            commands = [COMMANDS[action].format(unit=unit) for action in actions]
             self.host.run(["sh", "-c", " && ".join(commands)], timeout=timeout, cancellable=False)

@@ -116,9 +116,11 @@ class StackConfiguration(Model):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        replica = self.original.database.replica
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *([replica] if replica else [])]
         for name in self.window.confirmed_down:
-            if name not in {machine.name for machine in self.new.management}:
-                yield f"window.confirmedDown: {name} is not one of new.management"
+            if name not in {server.name for server in may_be_off}:
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management and original.database.replica"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
         for machine in self.built_machines():

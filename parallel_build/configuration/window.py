@@ -112,7 +112,8 @@ class Window(Model):
         parallel_restarts: networks restarted at the same time.
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
-        confirmed_down: new management servers that the operator has switched off himself, where nothing else can prove that they are down.
+        confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
+            else can prove that they are down.
     """
 
     deadline: Duration = timedelta(hours=2)

@@ -25,7 +25,7 @@ VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "Upl
 
 
 LONG = 60  # seconds
-PER_SERVER = ("clocks", "addresses", "learnt")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd")
 Facts = dict[str, Any]
 
 
@@ -63,6 +63,7 @@ class OriginalFacts:
         learnt: management servers that each listed hypervisor's agent knows.
         addresses: each server's own IP addresses.
         clocks: by server name.
+        systemd: of each management and database server, whether systemd runs it.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
         problems: facts that could not be read, with the reason.
@@ -90,6 +91,7 @@ class OriginalFacts:
     learnt: dict[str, list[str]] = field(default_factory=dict)
     addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
+    systemd: dict[str, bool] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
     problems: list[str] = field(default_factory=list)
@@ -136,6 +138,8 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     found: Facts = {"clocks": {server.name: read_clock(host)}, "addresses": {server.name: own_addresses(host)}}
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
+    else:
+        found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
     return found
 
 

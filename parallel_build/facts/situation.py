@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -37,6 +37,7 @@ class Management:
         unit, usage: states of its units, None when not asked.
         answers: its API answers, asked from here.
         users_out: the barrier against users is up.
+        proved_down: by what it is known to be down although it can't be asked, "" where nothing tells.
     """
 
     name: str
@@ -45,11 +46,17 @@ class Management:
     usage: UnitState | None = None
     answers: bool = False
     users_out: bool = False
+    proved_down: str = ""
 
     @property
     def runs(self) -> bool:
         """The service runs or its API answers."""
         return self.answers or (self.unit is not None and self.unit.active)
+
+    @property
+    def silent(self) -> bool:
+        """It can't be asked, does not answer, and nothing proves that it is down: it may be cut off from here alone, and serve."""
+        return bool(self.problem) and not self.answers and not self.proved_down
 
     @property
     def fenced(self) -> bool:
@@ -103,8 +110,10 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
     configuration = site.configuration
     record, problem, left, lines = _record(site, connections)
     old, new = configuration.original, configuration.new
-    original = _parallel(lambda server: _management(connections, server), old.management)
-    fresh = _parallel(lambda server: _management(connections, server), new.management)
+    confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
+    unused = confirmed | ({} if problem else never_started(site, record))
+    original = _parallel(lambda server: _management(connections, server, confirmed), old.management)
+    fresh = _parallel(lambda server: _management(connections, server, unused), new.management)
     databases = _parallel(lambda server: _database(connections, server), [old.database.source, new.database.source])
     return Situation(
         stack=site.stack,
@@ -158,7 +167,26 @@ def _line(text: str) -> str:
     return f"{entry.get('time')} {entry.get('operator')}: {entry.get('what')}"
 
 
-def _management(connections: Connections, server: Server) -> Management:
+def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
+    """The new management servers that are down whether they can be asked or not, and why: fenced while they are built, and when a window closes.
+
+    Args:
+        record: the window's record as it was read; of another stack's it says nothing of these servers.
+    """
+    machines = site.configuration.new.management
+    if record is None or record.closed:
+        return {machine.name: "no window is open, and none of this stack's servers was left running" for machine in machines}
+    if record.identity != site.identity:
+        return {}
+    names = {machine.name: "FirstManagement" if machine == machines[0] else f"AdditionalManagement/{machine.name}" for machine in machines}
+    return {
+        machine: "this window has never started it, and found it masked"
+        for machine, step in names.items()
+        if not record.facts.get(step, {}).get("began")
+    }
+
+
+def _management(connections: Connections, server: Server, down: Mapping[str, str]) -> Management:
     answers = http_status(server.address) in ANSWERS
     try:
         host = connections.host(server)
@@ -166,7 +194,8 @@ def _management(connections: Connections, server: Server) -> Management:
         users_out = host.script(CLOSED, ok=None).stdout.strip() == "closed"
         return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out)
     except ParallelBuildError as error:
-        return Management(server.name, error.fact + (f" ({error.cause})" if error.cause else ""), answers=answers)
+        problem = error.fact + (f" ({error.cause})" if error.cause else "")
+        return Management(server.name, problem, answers=answers, proved_down=down.get(server.name, ""))
 
 
 def _database(connections: Connections, server: Server) -> Database:

@@ -166,6 +166,17 @@ def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> Non
         )
 
 
+def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: systemd runs the original's management and database servers: what is stopped there must stay down, and only a masked unit does."""
+    others = sorted(name for name, systemd in old.systemd.items() if not systemd)
+    if others:
+        raise GuardFailed(
+            f"not run by systemd: {', '.join(others)}",
+            "a service of another init system can be disabled but not masked: a cron job, a package or a colleague would start it beside the new side",
+            "move them to a system that systemd runs (EL 7, Ubuntu 16.04, Debian 8 and later) before the upgrade",
+        )
+
+
 def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: no transaction or statement has been at work on the original's database for more than a minute."""
     if old.long_transactions:
@@ -217,6 +228,7 @@ GUARDS = (
     binary_log_for_replication,
     clocks_agree,
     source_is_the_source,
+    services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,
 )

@@ -9,8 +9,8 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
 from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.still_running import ensure_running
 from parallel_build.steps.user_access import UserAccess, run_local
 
 
@@ -57,7 +57,7 @@ class Acceptance(SwitchedStep):
         On a way back that is ahead of the state users may be in on the original already: a load balancer's command would put them out there.
         """
         record = store(context).read()
-        if record is not None and record.returning and not record.closed:
+        if record is not None and record.ahead:
             fence_new_side(context, insist=False)
             return
         with ThreadPoolExecutor(max_workers=2) as pool:

@@ -6,8 +6,10 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store, tolerated
-from parallel_build.steps.management_start import ManagementStart, ensure_running, present_fingerprint, start_usage
+from parallel_build.steps.management_start import ManagementStart, present_fingerprint
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.still_running import ensure_running
+from parallel_build.steps.usage_start import start_usage
 
 
 @step
@@ -23,7 +25,7 @@ class AdditionalManagement(SwitchedStep):
         for machine in configuration.new.management[1:]:
             lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
             lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
-        return [*lines, f"on {configuration.usage_server.name}: unmask, enable and start {USAGE}"]
+        return [*lines, f"on {configuration.usage_server.name}: unmask, enable and start {USAGE}; wait until its log says that it is ready"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence them."""

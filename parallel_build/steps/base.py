@@ -114,9 +114,9 @@ class Step(ABC):
         """
 
     def before_revert(self, context: Context) -> None:
-        """Asked before every undo, which does not happen when this raises; changes nothing. Default: an undo is always allowed.
+        """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.
 
-        Steps of the switched phase ask `parallel_build.steps.rollback.check_allowed`.
+        Steps of the switched phase ask `parallel_build.steps.rollback.check_allowed`, and write down that a way back has begun.
         Raises:
             GuardFailed: going back is not allowed any more.
         """

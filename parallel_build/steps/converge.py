@@ -38,7 +38,7 @@ def serve_at_once(context: Context) -> None:
     for server in (*configuration.new.management, *configuration.original.management):
         opening.submit(context.host(server).reachable)  # only so that the sessions are open when they are needed
     opening.shutdown(wait=False)
-    store(context).mark_returning()
+    store(context).mark_returning(ahead=True)
     context.intend("go back: the original serves")
     with ThreadPoolExecutor(max_workers=2) as pool:
         starting = pool.submit(original_database.start, context)

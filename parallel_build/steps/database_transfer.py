@@ -67,8 +67,13 @@ class DatabaseTransfer(SwitchedStep):
             context.progress("the copy is there already, compared before")
             found: Outputs = done
             return found
-        if store(context).facts(self.type).get("left"):
-            self.empty(context)  # a way back had begun
+        facts = store(context).facts(self.type)
+        if facts.get("left"):
+            self.empty(context)  # undone, up to a hold point
+        elif facts.get("spoilt"):
+            # Imported again after a first start, and cut off: that also has the original's database up and down again, and is done before the next start.
+            context.progress("the copy is imported again before the next start on it")
+            return {"spoilt": facts["spoilt"]}
         return take_over(context) if context.configuration.transfer.method == "replicate" else transfer(context)
 
     def verify(self, context: Context) -> Outputs:
@@ -100,7 +105,7 @@ class DatabaseTransfer(SwitchedStep):
             if replicate:
                 channel.end(new_database(context))
             copying.empty(new_database(context), schemas(context.configuration))
-            store(context).remember(self.type, copied=None, compared=None, copying=None, left=None)
+            store(context).remember(self.type, copied=None, compared=None, copying=None, left=None, spoilt=None)
         if replicate:
             with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
                 for user in (USER, access.COPY_USER):
@@ -112,8 +117,12 @@ class DatabaseTransfer(SwitchedStep):
         return any(facts.get(name) for name in ("copied", "compared", "copying", "left"))
 
 
-def transfer(context: Context) -> dict[str, Any]:
-    """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there."""
+def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
+    """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there.
+
+    Args:
+        spoilt: why no server may start on the copy yet although it is whole: there is more to be done to it.
+    """
     configuration = context.configuration
     source, target, names = original_database(context), new_database(context), schemas(configuration)
     threads = configuration.transfer.threads
@@ -147,5 +156,5 @@ def transfer(context: Context) -> dict[str, Any]:
     }
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
-    records.remember("DatabaseTransfer", copied=evidence)
+    records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)
     return evidence

@@ -11,10 +11,10 @@ import time
 from datetime import timedelta
 
 from parallel_build.cancel import CancelToken
-from parallel_build.errors import DeadlinePassed, GuardFailed
+from parallel_build.errors import DeadlinePassed
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database, store
-from parallel_build.window_record import HostClock, WindowRecord, read_host_clock
+from parallel_build.window_record import HostClock, WindowRecord, going_back, read_host_clock
 from parallel_build.words import duration
 
 
@@ -95,7 +95,7 @@ def check(context: Context) -> float | None:
 
 
 def not_going_back(context: Context) -> WindowRecord | None:
-    """Rule: no step goes forward while a way back is under way that is ahead of the state: the original may serve already.
+    """Rule: no step goes forward while a way back is under way: the original may serve already.
 
     Returns:
         the window's record.
@@ -104,11 +104,7 @@ def not_going_back(context: Context) -> WindowRecord | None:
     """
     record = store(context).read()
     if record is not None and not record.closed and record.returning and record.identity == context.site.identity:
-        raise GuardFailed(
-            f"a way back has begun {record.returning}, and has not come to its end",
-            "the original may serve already, whatever the state still says of the switch",
-            f"lead it to its end: python -m parallel_build back {context.site.stack}; after that a new window can be opened",
-        )
+        raise going_back(record)
     return record
 
 

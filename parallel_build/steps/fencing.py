@@ -10,8 +10,10 @@ from parallel_build.configuration import NewMachine
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
 from parallel_build.machines import power
 from parallel_build.machines.commands import MachineFailed
+from parallel_build.steps import gate, original_down
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import store
+from parallel_build.window_record import WindowRecord
 
 
 def fence_new_side(context: Context, *, insist: bool = True) -> None:
@@ -26,14 +28,19 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
         RollbackIncomplete: one can't be reached, and nothing proves that it is down.
     """
     machines = context.configuration.new.management
+    record = store(context).read()
+    # Only a way back shuts the gates: up to a hold point the window goes on after this.
+    leaving = record if record is not None and record.returning and not record.closed else None
     with ThreadPoolExecutor(max_workers=len(machines)) as pool:
-        for future in [pool.submit(_fence, context, machine, insist) for machine in machines]:
+        for future in [pool.submit(_fence, context, machine, insist, leaving) for machine in machines]:
             future.result()
 
 
-def _fence(context: Context, machine: NewMachine, insist: bool) -> None:
+def _fence(context: Context, machine: NewMachine, insist: bool, leaving: WindowRecord | None) -> None:
     try:
         services = Services(context.host(machine))
+        if leaving is not None:
+            gate.shut(services.host, leaving)
         with ThreadPoolExecutor(max_workers=2) as pool:  # each is masked before it is stopped: neither brings the other back
             fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
         for unit, changed in fenced:
@@ -59,7 +66,7 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
         context.progress(f"{machine.name} can't be reached, and is off: {how}")
         context.run.record("powered off", server=machine.name, by=how, error=str(error))
         return
-    if http_status(machine.address) is not None or _port_answers(context, machine):
+    if http_status(machine.address) is not None or original_down.answers(context, machine, list(PORTS.values())):
         raise RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still answers",
             str(error),
@@ -83,15 +90,3 @@ def ever_started(context: Context, machine: NewMachine) -> bool:
     """Whether this window has begun a start of a new management server, by its record: written down before each start."""
     first = context.configuration.new.management[0].name == machine.name
     return bool(store(context).facts("FirstManagement" if first else f"AdditionalManagement/{machine.name}").get("began"))
-
-
-def _port_answers(context: Context, machine: NewMachine) -> bool:
-    """Asked from an original management server that can be reached: it is on the network that agents use."""
-    probe = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
-    for server in context.configuration.original.management:
-        try:
-            asker = context.host(server)
-            return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], ok=None).ok for port in PORTS.values())
-        except (ConnectionFailed, CommandFailed):
-            continue
-    return False

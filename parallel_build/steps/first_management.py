@@ -7,18 +7,19 @@ from typing import Any
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
 from parallel_build.rehearsal_times import beside, compared_in_words, passed_here
-from parallel_build.steps import database_transfer, deadline, host_setting, original_database
+from parallel_build.steps import copy_again, deadline, host_setting
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
-from parallel_build.steps.management_start import ManagementStart
+from parallel_build.steps.management_start import FIRST, first_start
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.still_running import ensure_running
 
 
 @step
 class FirstManagement(SwitchedStep):
     """setup-databases, setup-management, start, schema upgrade, proof."""
 
-    type = "FirstManagement"
+    type = FIRST
     summary = "first new management server up, schema upgraded"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
@@ -34,7 +35,7 @@ class FirstManagement(SwitchedStep):
             f"follow the schema upgrade {configuration.original.version} -> {configuration.new.version} line by line",
             "good only if: unit active, newest version row Complete, views and procedures renewed, no module failed, own mshost row Up, "
             "a signed call gives the version, port 8250 open",
-            "a start that failed past the database lock: the copy is imported again before the next",
+            "a start that failed past the database lock, or was cut off: the copy is imported again before the next",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -44,18 +45,18 @@ class FirstManagement(SwitchedStep):
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""
-        start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
-        if start.failed() or not start.running():
-            deadline.hold(context)
-        else:
+        if first_start(context).begun():
             deadline.not_going_back(context)
+        else:
+            deadline.hold(context)
 
     def apply(self, context: Context) -> Outputs:
-        """Start it; import the copy again first where an earlier start spoilt it."""
-        start = ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True)
-        if (start.failed() or not start.running()) and start.touched():
-            context.progress("an earlier start changed the copy without coming to its end: importing it again")
-            import_again(context, start)
+        """Start it; import the copy again first where an earlier start spoilt it, or an import of it was cut off."""
+        start = first_start(context)
+        if start.good():
+            ensure_running(context)
+        else:
+            copy_again.make_whole(context, host_setting.write)
         evidence = start.run()
         store(context).mark_switched()
         return {"start": evidence, **_beside_rehearsal(context, evidence)}
@@ -66,7 +67,7 @@ class FirstManagement(SwitchedStep):
 
     def revert(self, context: Context) -> None:
         """Fence it."""
-        ManagementStart(context, context.configuration.new.management[0], self.type, upgrade=True).fence()
+        first_start(context).fence()
 
 
 def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
@@ -77,12 +78,3 @@ def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, A
         return {}
     context.progress(compared_in_words(pairs))
     return {"rehearsal": [pair.document() for pair in pairs]}
-
-
-def import_again(context: Context, start: ManagementStart) -> None:
-    """Bring the original's database up alone (its management stays fenced), copy and compare again, take it down again."""
-    start.fence()
-    original_database.start(context)
-    database_transfer.transfer(context)
-    original_database.OriginalDatabase().apply(context)
-    host_setting.write(context)

@@ -10,8 +10,10 @@ from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
+from parallel_build.steps import copy_again
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, store, tolerated
+from parallel_build.steps.management_start import first_start
 from parallel_build.steps.rollback import SwitchedStep
 
 
@@ -37,11 +39,16 @@ class HostSetting(SwitchedStep):
         return [f"on {configuration.new.database.source.name}: `host` back to what it was (the original's own was never changed)"]
 
     def apply(self, context: Context) -> Outputs:
-        """Write both, and read them back."""
+        """Write both, and read them back. A start that runs on the copy, or was good, is left alone: its own row must not be set Down."""
+        if first_start(context).begun():
+            return self.verify(context)
+        copy_again.make_whole(context, write)
         return write(context)
 
     def verify(self, context: Context) -> Outputs:
-        """The value is looked at, not written again: an operator may have changed it on the new side since."""
+        """The value is looked at, not written again: an operator may have changed it on the new side since. A copy that is not whole has none."""
+        if not store(context).facts("DatabaseTransfer").get("copied"):
+            return dict(store(context).facts(self.type))
         with session(new_database(context)) as database:
             value = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         return {"host": str(value), **store(context).facts(self.type)}

@@ -52,9 +52,9 @@ class HypervisorSteps(SwitchedStep):
                 names = [mark.split("/", 1)[1] for mark in marks]
                 context.progress(f"{', '.join(names)}: {shlex.join(each.command)}")
                 context.intend("hypervisor step", hosts=names, command=shlex.join(each.command))
-                # On record before it runs: half a command is undone by its reverse as a whole one is.
+                # On record before it runs: half a command is undone by its reverse as a whole one is. Refused once a way back has begun.
                 started: list[str] = records.facts(self.type).get("started", [])
-                records.remember(self.type, started=[*started, *(mark for mark in marks if mark not in started)])
+                records.note({self.type: {"started": [*started, *(mark for mark in marks if mark not in started)]}}, forward=True)
                 failed = self._run(context, each, each.command, names)
                 done = [*done, *(mark for mark, name in zip(marks, names, strict=True) if name not in failed)]
                 records.remember(self.type, done=done)

@@ -13,8 +13,8 @@ from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store
-from parallel_build.steps.management_start import ensure_running
 from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.still_running import ensure_running
 from parallel_build.words import duration
 
 

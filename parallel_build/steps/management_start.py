@@ -6,15 +6,13 @@ import contextlib
 import time
 from typing import Any
 
-from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import setup
-from parallel_build.cloudstack.api import Cloud, http_status
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import (
-    ANSWERING,
-    FAILED_FOR_GOOD,
     Expectation,
     StartFailed,
     StartWatch,
@@ -23,12 +21,17 @@ from parallel_build.cloudstack.startup import (
 )
 from parallel_build.configuration import NewMachine
 from parallel_build.database.session import session
-from parallel_build.errors import StepFailed
+from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.forensics import FORENSICS
-from parallel_build.steps import deadline
+from parallel_build.steps import deadline, gate, original_database, original_down
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import OpenSession, new_database, store, tolerated
+from parallel_build.versions import CloudStackVersion
 from parallel_build.window_record import read_host_clock
+
+FIRST = "FirstManagement"
+COPY = "DatabaseTransfer"  # under this name the window's record says what is known of the copy
+SPOILT = "a start on it has begun, and may have changed its schema"
 
 
 class ManagementStart:
@@ -73,46 +76,112 @@ class ManagementStart:
             watch = self._watch(database, follower, upgrade=self.upgrade, fingerprint=fingerprint)
             return self._follow(watch)
 
-    def touched(self) -> bool:
-        """Whether an earlier start of this server may have changed the schema without coming to a good end.
+    def spoilt(self) -> str:
+        """Why the copy can't be started on: an earlier start may have changed its schema, or an import into it was cut off; "" where it is whole.
 
-        What the record doesn't know (the operator's machine died) is read from the server's log since that start.
+        What the record doesn't know (the operator's machine died) is read from the server's log since that start, and from the copy itself.
         """
-        facts = self.records.facts(self.record)
-        if not facts.get("mark") or facts.get("good"):
-            return False
-        if facts.get("touched") is not None:
-            return bool(facts["touched"])
-        if facts.get("boot") and facts["boot"] != read_host_clock(self.host).boot:
+        facts = self.records.mine().facts
+        copy, start = facts.get(COPY, {}), facts.get(self.record, {})
+        if start.get("good"):
+            return ""
+        if not copy.get("copied"):
+            return "it is not whole: bringing it over was cut off"
+        if original_database.ran_since(self.context, facts.get("OriginalDatabase", {})):
+            return "the original's database has run since it was made"
+        if not start.get("mark") and self.running():
+            return "a start that nobody wrote down runs on it"
+        if start.get("mark") and not self._touched(start):
+            self.records.note({COPY: {"spoilt": None}, self.record: {"touched": False}})
+            return self._ahead()
+        return str(copy.get("spoilt") or "") or self._ahead()
+
+    def _touched(self, facts: dict[str, Any]) -> bool:
+        if facts.get("touched"):
+            return True
+        if facts.get("touched") is None and facts.get("boot") and facts["boot"] != read_host_clock(self.host).boot:
             # It lost its power: the last lines of its log may be lost, the database server on another machine keeps what they were about.
             return True
+        # Also of a start that is known to have failed before it: somebody may have started the server by hand since.
         with contextlib.ExitStack() as stack:
             watch = self._watch(OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*facts["mark"])), upgrade=True)
             watch.read(self.context.progress)
             return watch.reading.touched
 
+    def _ahead(self) -> str:
+        """Whether the copy has a version row that the original never had: of a start that nobody wrote down, such as one by hand."""
+        with session(new_database(self.context)) as database:
+            versions = [str(row["version"]) for row in database.rows("SELECT version FROM cloud.version ORDER BY id")]
+        later = [version for version in versions if self._later(version)]
+        return f"its schema has been changed already, to {later[-1]}" if later else ""
+
+    def _later(self, version: str) -> bool:
+        try:
+            return CloudStackVersion(version) > self.context.configuration.original.version
+        except ValueError:
+            return False  # a row of long ago, in another notation
+
     def running(self) -> bool:
         """Whether the service runs (which proves nothing else)."""
         return self.services.state(MANAGEMENT).active
 
-    def failed(self) -> bool:
-        """Whether its last start is known to have failed."""
-        return bool(self.records.facts(self.record).get("failed"))
+    def under_way(self) -> bool:
+        """Whether a start that was written down runs, and is not known to have failed: it is followed on, whatever it has changed."""
+        return self._runs_on(self.records.facts(self.record))
+
+    def begun(self) -> bool:
+        """Whether a start was proved good, so that the copy is the new side's since, or is under way."""
+        facts = self.records.facts(self.record)
+        return bool(facts.get("good")) or self._runs_on(facts)
+
+    def _runs_on(self, facts: dict[str, Any]) -> bool:
+        return bool(facts.get("mark") and not facts.get("failed")) and self.running()
+
+    def good(self) -> bool:
+        """Whether a start was proved good."""
+        return bool(self.records.facts(self.record).get("good"))
 
     def fence(self) -> None:
-        """Stopped, disabled, masked, and never-set-up again."""
-        with tolerated(self.context, f"fencing {self.machine.name}"):
-            self.context.progress(f"fencing {self.machine.name}")
-            for unit in (USAGE, MANAGEMENT):
-                self.services.stop_and_fence(unit)
-            setup.undo_setup(self.host)
-        self.forget()
+        """Stopped, disabled, masked, and never-set-up again; one that can't be reached is told.
 
-    def forget(self) -> None:
-        """The next start is a first one again."""
+        Forgotten before it is stopped: what is cut off in between is no good start any more, with half of its files taken away.
+        """
+        self.forget()
+        with tolerated(self.context, f"fencing {self.machine.name}"):
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop, disable and mask it, and put its files back as shipped.
+
+        Raises:
+            ConnectionFailed: it can't be reached.
+        """
+        self.context.progress(f"fencing {self.machine.name}")
+        for unit in (USAGE, MANAGEMENT):
+            self.services.stop_and_fence(unit)
+        setup.undo_setup(self.host)
+
+    def forget(self, spoilt: str | None = None) -> None:
+        """The next start is a first one again. What this one has made of the copy is kept with the copy, in the same write.
+
+        Args:
+            spoilt: why the copy is about to be imported again.
+        Raises:
+            GuardFailed: with `spoilt`: a way back has begun.
+        """
         record = self.records.read()
-        if record is not None and not record.closed and self.record in record.facts:
-            self.records.remember(self.record, mark=None, good=None, touched=None, failed=None)
+        if record is None or record.closed:
+            return
+        facts: dict[str, dict[str, Any]] = {}
+        known: dict[str, Any] = record.facts.get(self.record, {})
+        if known:
+            facts[self.record] = {"mark": None, "good": None, "touched": None, "failed": None}
+        if spoilt:
+            facts[COPY] = {"spoilt": spoilt}
+        elif self.upgrade and known.get("mark") and known.get("touched") is not False:
+            facts[COPY] = {"spoilt": record.facts.get(COPY, {}).get("spoilt") or SPOILT}
+        if facts:
+            self.records.note(facts, forward=spoilt is not None)
 
     def _prepare(self) -> None:
         context, configuration = self.context, self.context.configuration
@@ -138,18 +207,41 @@ class ManagementStart:
         setup.setup_management(self.host)
 
     def _key(self) -> DatabaseKey:
-        return database_key(self.context.site, self.context.host(self.context.configuration.original.management[0]))
+        """From the first of the original's management servers that can be reached; with none, the stack's own secret has to do.
+
+        Raises:
+            StepFailed: none can be reached, and the stack has no such secret.
+        """
+        site = self.context.site
+        for server in site.configuration.original.management:
+            try:
+                return database_key(site, self.context.host(server))
+            except ConnectionFailed as error:
+                self.context.progress(f"the database key can't be read from {server.name}: {error}")
+        if site.secrets.database_key is None:
+            raise StepFailed(
+                "the database key can't be read from any of the original's management servers",
+                "none can be reached",
+                "set the stack's secret databaseKey, then run the same command again",
+            )
+        return DatabaseKey(site.secrets.database_key, Encryptor.AUTOMATIC)
 
     def _start(self) -> LogFollower:
+        original_down.prove(self.context)
         deadline.commit(self.context)
         follower = LogFollower.now(self.host)
         mark = [follower.mark.inode, follower.mark.offset]
         boot = read_host_clock(self.host).boot
-        # On record before the start: whoever comes next must know that the schema may have been touched.
-        self.records.remember(FORENSICS, kept=None)  # what was kept of an earlier start says nothing of this one
-        self.records.remember(self.record, mark=mark, good=None, touched=None, failed=None, boot=boot, began=time.time())
+        facts: dict[str, dict[str, Any]] = {
+            FORENSICS: {"kept": None},  # what was kept of an earlier start says nothing of this one
+            self.record: {"mark": mark, "good": None, "touched": None, "failed": None, "boot": boot, "began": time.time()},
+        }
+        if self.upgrade:
+            facts[COPY] = {"spoilt": SPOILT}
+        # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
+        self.records.note(facts, forward=True)
         self.context.intend("start", server=self.machine.name, log_mark=mark)
-        self.services.release(MANAGEMENT, enable=False)
+        gate.release(self.context, self.host, MANAGEMENT, enable=False)
         self.services.start(MANAGEMENT)
         self.context.progress(f"{MANAGEMENT} started on {self.machine.name}")
         return follower
@@ -159,12 +251,15 @@ class ManagementStart:
         try:
             proof = watch.follow(timeout=timeout, cancel=self.context.cancel, progress=self.context.progress)
         except StartFailed as error:
-            self.records.remember(self.record, touched=error.touched, failed=str(error))
+            facts: dict[str, dict[str, Any]] = {self.record: {"touched": error.touched, "failed": str(error)}}
+            if self.upgrade and not error.touched:
+                facts[COPY] = {"spoilt": None}
+            self.records.note(facts)
             self.context.note(failed=str(error), touched=error.touched)
             raise
         evidence = as_evidence(proof)
         # Enabled only now: a server whose start was not proved must not come back by a reboot.
-        self.services.release(MANAGEMENT, enable=True)
+        gate.release(self.context, self.host, MANAGEMENT, enable=True)
         self.records.remember(self.record, good=evidence, failed=None)
         return evidence
 
@@ -173,69 +268,12 @@ class ManagementStart:
         return StartWatch(self.machine, self.host, database, Cloud.new(self.context.site, self.machine), expect, follower)
 
 
-def ensure_running(context: Context) -> None:
-    """Have the management servers that were proved good running and answering: one that lost its database ends itself, and its unit has no restart.
-
-    Asked by the steps that come after a start, which may go on hours after it was proved.
-    Raises:
-        StepFailed: one does not answer in time, or its web application has failed.
-    """
-    records = store(context)
-    first, *others = context.configuration.new.management
-    for machine, record in [(first, "FirstManagement"), *((other, f"AdditionalManagement/{other.name}") for other in others)]:
-        if not records.facts(record).get("good"):
-            continue
-        services = Services(context.host(machine))
-        if not services.state(MANAGEMENT).active:
-            context.progress(f"{MANAGEMENT} on {machine.name} has ended since it was proved good: starting it")
-            context.intend("start", server=machine.name)
-            services.release(MANAGEMENT)
-            services.start(MANAGEMENT)
-        _await_answer(context, machine, services)
-
-
-def _await_answer(context: Context, machine: NewMachine, services: Services) -> None:
-    def answers() -> bool:
-        status = http_status(machine.address)
-        if status == FAILED_FOR_GOOD or not services.state(MANAGEMENT).active:
-            raise StepFailed(
-                f"{MANAGEMENT} on {machine.name} does not serve any more",
-                f"HTTP {status}" if status else "it has ended",
-                "look for the first ERROR in its management-server.log, mend it, and run the same command again",
-            )
-        return status == ANSWERING
-
-    timeout = context.configuration.window.start_timeout.total_seconds()
-    wait_for(f"the API on {machine.name}", answers, timeout=timeout, cancel=context.cancel, progress=context.progress)
+def first_start(context: Context) -> ManagementStart:
+    """The first new management server's start, which upgrades the schema."""
+    return ManagementStart(context, context.configuration.new.management[0], FIRST, upgrade=True)
 
 
 def present_fingerprint(context: Context) -> str:
     """The fingerprint of the views and procedures that are on the new source now."""
     with session(new_database(context)) as database:
         return definitions(database)
-
-
-def start_usage(context: Context) -> str:
-    """Start the usage server on the new side: on one management server only, after it has populated its settings.
-
-    Returns:
-        name of the server.
-    Raises:
-        StepFailed: it does not stay up.
-    """
-    machine = context.configuration.usage_server
-    services = Services(context.host(machine))
-    if not services.state(USAGE).known and not services.state(USAGE).masked:
-        raise StepFailed(
-            f"{machine.name} has no {USAGE}", "the package is not installed", "see step ManagementInstalled and new.packages.usageNames"
-        )
-    setup.link_usage(services.host)
-    services.release(USAGE)
-    services.start(USAGE)
-    first = services.state(USAGE).main_pid
-    # The unit restarts itself every ten seconds, so "active" alone would hide a usage server that dies at each start.
-    context.cancel.wait(3)
-    state = services.state(USAGE)
-    if not state.active or (first and state.main_pid != first):
-        raise StepFailed(f"{USAGE} on {machine.name} does not stay up", "", "see /var/log/cloudstack/usage/usage.log there")
-    return machine.name

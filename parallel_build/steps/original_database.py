@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.steps import deadline, original_down
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
+from parallel_build.steps.common import original_database, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
+
+# Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
+FILES = r"""
+find "$1" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
+  -printf '%P %T@ %s\n' 2>/dev/null | sort | sha256sum | cut -d' ' -f1
+"""
 
 
 def servers(configuration: StackConfiguration) -> list[Server]:
@@ -45,21 +54,43 @@ class OriginalDatabase(SwitchedStep):
         return lines
 
     def apply(self, context: Context) -> Outputs:
-        """Stop and fence both."""
+        """Stop and fence both; a replica that the operator has switched off himself must be silent."""
         units = self._units(context)
         context.intend("stop the original's databases", units=units)
         for server in servers(context.configuration):
-            context.progress(f"stopping {units[server.name]} on {server.name}")
-            services = Services(context.host(server))
-            services.stop_and_fence(units[server.name], timeout=600)
-            wait_for(
-                f"port {context.configuration.original.database.port} of {server.name} to close",
-                lambda: not services.listening([context.configuration.original.database.port]),  # noqa: B023 - used at once
-                timeout=60,
-                cancel=context.cancel,
-            )
-            context.note(stopped=[*context.done.get("stopped", []), server.name])
+            deadline.not_going_back(context)
+            try:
+                if server == context.configuration.original.database.source:
+                    _note_folder(context)
+                self._stop(context, server, units.get(server.name))
+            except ConnectionFailed as error:
+                if server == context.configuration.original.database.source:
+                    raise
+                original_down.silent(context, server, error)
+            else:
+                context.note(stopped=[*context.done.get("stopped", []), server.name])
+        known = store(context).facts(self.type)
+        if known.get("rest") is None:
+            store(context).remember(self.type, rest=_at_rest(context, known))
         return {"units": units}
+
+    def verify(self, context: Context) -> Outputs:
+        """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again.
+
+        While the copy is imported again the source is up for that; the next start on it asks again.
+        """
+        records = store(context)
+        if records.facts("FirstManagement").get("good") or not records.facts("DatabaseTransfer").get("spoilt"):
+            original_down.prove(context)
+        return {"units": records.facts(self.type).get("units", {})}
+
+    @staticmethod
+    def _stop(context: Context, server: Server, unit: str | None) -> None:
+        services, port = Services(context.host(server)), context.configuration.original.database.port
+        unit = unit or services.database_unit()
+        context.progress(f"stopping {unit} on {server.name}")
+        services.stop_and_fence(unit, timeout=600)
+        wait_for(f"port {port} of {server.name} to close", lambda: not services.listening([port]), timeout=60, cancel=context.cancel)
 
     def revert(self, context: Context) -> None:
         """Release and start the source, and wait until it answers; the replica is Window's."""
@@ -69,9 +100,38 @@ class OriginalDatabase(SwitchedStep):
         records = store(context)
         remembered: dict[str, str] | None = records.facts(self.type).get("units")
         if remembered is None:
-            remembered = {s.name: Services(context.host(s)).database_unit() for s in servers(context.configuration)}
+            remembered = {}
+            for server in servers(context.configuration):
+                with tolerated(context, f"looking for the database server's unit on {server.name}"):
+                    remembered[server.name] = Services(context.host(server)).database_unit()
             records.remember(self.type, units=remembered)
         return remembered
+
+
+def ran_since(context: Context, known: dict[str, Any]) -> bool:
+    """Whether the original's source runs, or has run, since this window stopped it: then the copy may lack what was written there.
+
+    That a unit is masked and down now does not tell: a colleague may have started it for a moment. Its files do, every server writes to them when it ends.
+    Args:
+        known: what the window's record has of this step.
+    """
+    rest = known.get("rest")
+    return rest is not None and rest != _at_rest(context, known)
+
+
+def _note_folder(context: Context) -> None:
+    """Where the source keeps its files: only it can tell, and only while it runs."""
+    records = store(context)
+    if "folder" in records.facts("OriginalDatabase"):
+        return
+    with tolerated(context, "asking the original's database for its folder"), session(original_database(context)) as database:
+        records.remember("OriginalDatabase", folder=str(database.value("SELECT @@datadir")))
+
+
+def _at_rest(context: Context, known: dict[str, Any]) -> str | None:
+    """What tells whether the source's files have been written to; None where its folder is not known."""
+    folder = known.get("folder")
+    return original_database(context).script(FILES, [folder]).stdout.strip() if folder else None
 
 
 def start(context: Context) -> None:
@@ -80,6 +140,8 @@ def start(context: Context) -> None:
     Raises:
         ConnectionFailed: it can't be reached.
     """
+    if store(context).facts("OriginalDatabase").get("rest") is not None:
+        store(context).remember("OriginalDatabase", rest=None)
     _start(context, context.configuration.original.database.source)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,8 +15,9 @@ from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.steps import deadline, original_down
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, units_of
+from parallel_build.steps.common import original_database, store, tolerated, units_of
 from parallel_build.steps.fencing import fence_new_side
 from parallel_build.steps.rollback import SwitchedStep
 
@@ -53,24 +55,40 @@ class OriginalManagement(SwitchedStep):
         return [first, *lines, f"wait until the API answers with {configuration.original.version}"]
 
     def apply(self, context: Context) -> Outputs:
-        """Stop and fence each server, usage first."""
+        """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
         servers = context.configuration.original.management
         self._remember_units(context)
         context.intend("stop the original's management", servers=[server.name for server in servers])
+        lost: list[OriginalServer] = []
         for server in servers:
             context.cancel.check()
-            services = Services(context.host(server))
-            for unit in units_of(server):
-                context.progress(f"stopping {unit} on {server.name}")
-                services.stop_and_fence(unit)
-            wait_for(
-                f"ports of {server.name} to close",
-                partial(self._closed, services),
-                timeout=60,
-                cancel=context.cancel,
-            )
-            context.note(stopped=[*context.done.get("stopped", []), server.name])
-        return {"stopped": [server.name for server in servers], "mshost": self._rows(context)}
+            deadline.not_going_back(context)
+            try:
+                self._stop(context, server)
+            except ConnectionFailed as error:
+                original_down.silent(context, server, error)
+                lost.append(server)
+            else:
+                context.note(stopped=[*context.done.get("stopped", []), server.name])
+        stopped = [server.name for server in servers if server not in lost]
+        return {"stopped": stopped, "confirmed down": [server.name for server in lost], "mshost": self._rows(context, lost)}
+
+    def verify(self, context: Context) -> Outputs:
+        """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again."""
+        original_down.prove_management(context)
+        return {"stopped": [server.name for server in context.configuration.original.management]}
+
+    def _stop(self, context: Context, server: OriginalServer) -> None:
+        services = Services(context.host(server))
+        for unit in units_of(server):
+            context.progress(f"stopping {unit} on {server.name}")
+            services.stop_and_fence(unit)
+        wait_for(
+            f"ports of {server.name} to close",
+            partial(self._closed, services),
+            timeout=60,
+            cancel=context.cancel,
+        )
 
     def revert(self, context: Context) -> None:
         """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again.
@@ -190,51 +208,55 @@ class OriginalManagement(SwitchedStep):
         return status == ANSWERING
 
     def _remember_units(self, context: Context) -> None:
-        """Which units were enabled is known only before the first of them is disabled."""
+        """Which units were enabled is known only before the first of them is disabled; of a server that can't be reached it is not."""
         records = store(context)
         if "enabled" in records.facts(self.type):
             return
-        enabled = {
-            f"{server.name}/{unit}": Services(context.host(server)).state(unit).enabled
-            for server in context.configuration.original.management
-            for unit in units_of(server)
-        }
+        enabled: dict[str, bool] = {}
+        for server in context.configuration.original.management:
+            with tolerated(context, f"looking at the units of {server.name}"):
+                services = Services(context.host(server))
+                enabled |= {f"{server.name}/{unit}": services.state(unit).enabled for unit in units_of(server)}
         records.remember(self.type, enabled=enabled)
 
-    def _rows(self, context: Context) -> dict[str, str]:
+    def _rows(self, context: Context, lost: Sequence[OriginalServer] = ()) -> dict[str, str]:
         """State of each management server's row; one left Up by a crash is set Down in the copy, never here.
 
+        Args:
+            lost: servers that could not be stopped and are said to be down.
         Raises:
-            StepFailed: a server that the stack does not know writes its heartbeat.
+            StepFailed: one of those, or a server that the stack does not know, writes its heartbeat.
         """
-        known = {server.address for server in context.configuration.original.management}
+        stopped = {server.address for server in context.configuration.original.management} - {server.address for server in lost}
         with session(original_database(context)) as database:
             rows = database.rows(ROWS)
-            unknown = {str(row["service_ip"]): str(row["beat"]) for row in rows if row["state"] == "Up" and row["service_ip"] not in known}
-            alive = self._beating(context, database, unknown)
+            watched = {
+                str(row["service_ip"]): str(row["beat"]) for row in rows if row["state"] == "Up" and row["service_ip"] not in stopped
+            }
+            alive = self._beating(context, database, watched)
         if alive:
             names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
             raise StepFailed(
-                f"management servers that the stack does not know are Up: {names}",
-                "they would go on writing to the original's database",
+                f"management servers that this step has not stopped write to the original's database: {names}",
+                "the stack does not know them, or window.confirmedDown says of them that they are off",
                 "add them to original.management, or stop them",
             )
         return {str(row["service_ip"]): str(row["state"]) for row in rows}
 
     @staticmethod
-    def _beating(context: Context, database: Session, unknown: dict[str, str]) -> set[str]:
+    def _beating(context: Context, database: Session, watched: dict[str, str]) -> set[str]:
         """Which of these rows are still written.
 
         By watching, not by the age of the last heartbeat: that is the difference of two servers' clocks, and either may have jumped.
         """
         beating: set[str] = set()
         end = time.monotonic() + BEATS_WITHIN
-        while unknown.keys() - beating and time.monotonic() < end:
-            context.progress(f"watching whether {', '.join(sorted(unknown))}, which the stack does not know, still write")
+        while watched.keys() - beating and time.monotonic() < end:
+            context.progress(f"watching whether {', '.join(sorted(watched))} still write")
             context.cancel.wait(1)
             beating |= {
                 str(row["service_ip"])
                 for row in database.rows(ROWS)
-                if unknown.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
+                if watched.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
             }
         return beating

@@ -46,6 +46,19 @@ def check_allowed(context: Context) -> None:
     )
 
 
+def mark_way_back(context: Context) -> None:
+    """Write down that a way back has begun, so that no step goes forward beside it, or after half of it, until the window is closed.
+
+    An undo up to a hold point is none: `window.stopBefore` is only there in the undo of a run that keeps phase switched (`provider.relevance.for_undo`).
+    """
+    records = store(context)
+    record = records.read()
+    if record is None or record.closed or record.identity != context.site.identity or context.configuration.window.stop_before:
+        return
+    if not record.returning:
+        records.mark_returning()
+
+
 def since_switch(record: WindowRecord, now: HostClock) -> float:
     """Seconds since the switch by the clocks of the original's database host, as the deadline is measured: no workstation's clock counts.
 
@@ -73,5 +86,9 @@ class SwitchedStep(Step):
             deadline.not_going_back(context)
 
     def before_revert(self, context: Context) -> None:
-        """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start."""
+        """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start.
+
+        A way back is written down before the first of its undos; it changes nothing else.
+        """
         check_allowed(context)
+        mark_way_back(context)

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import StepFailed
-from parallel_build.steps import user_proof, user_setting
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.steps import original_down, user_proof, user_setting
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
@@ -168,17 +168,22 @@ class UserAccess(SwitchedStep):
             user_proof.administrators_would_stay(context, self._allowed(context.configuration))
         context.intend("users out", method=access.method)
         if access.method == "command":
-            store(context).remember(self.type, closed=True)
+            store(context).note({self.type: {"closed": True}}, forward=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
             user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
         else:
-            store(context).remember(self.type, closed=True)
+            store(context).note({self.type: {"closed": True}}, forward=True)
             allowed = self._allowed(context.configuration)
 
             def close(server: Server) -> None:
                 context.progress(f"users out on {server.name}")
-                close_firewall(context.host(server), allowed)
+                try:
+                    close_firewall(context.host(server), allowed)
+                except ConnectionFailed as error:
+                    if server in context.configuration.new.management:
+                        raise
+                    original_down.silent(context, server, error)
 
             at_once(close, self._closed_servers(context.configuration))
         proved += user_proof.users_are_out(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -42,7 +43,9 @@ def users_are_in_before(context: Context) -> list[str]:
     asker = probe(context)
     if asker is None:
         return []
-    answers = [asker.ask(url) for url in addresses(context, list(context.configuration.original.management))]
+    off = context.configuration.window.confirmed_down
+    servers: list[Server] = [server for server in context.configuration.original.management if server.name not in off]
+    answers = [asker.ask(url) for url in addresses(context, servers)]
     silent = [each for each in answers if not each.served]
     if silent:
         raise GuardFailed(
@@ -84,8 +87,11 @@ def _own_address(context: Context) -> str | None:
 
 
 def _seen_address(context: Context) -> str | None:
-    shown = context.host(context.configuration.original.management[0]).run(["sh", "-c", 'echo "${SSH_CONNECTION:-}"'])
-    return next(iter(shown.stdout.split()), None)
+    for server in context.configuration.original.management:
+        with contextlib.suppress(ConnectionFailed):
+            shown = context.host(server).run(["sh", "-c", 'echo "${SSH_CONNECTION:-}"'])
+            return next(iter(shown.stdout.split()), None)
+    return None
 
 
 def users_are_out(context: Context) -> list[str]:

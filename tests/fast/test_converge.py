@@ -21,14 +21,23 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncom
 from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
 from parallel_build.machines.commands import MachineFailed
-from parallel_build.steps import database_transfer, fencing, hypervisor_steps, management_start, original_management
+from parallel_build.steps import (
+    database_transfer,
+    fencing,
+    gate,
+    hypervisor_steps,
+    management_start,
+    original_database,
+    original_down,
+    original_management,
+)
 from parallel_build.steps.base import Context
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
-from parallel_build.steps.management_start import ManagementStart
+from parallel_build.steps.management_start import ManagementStart, first_start
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.window import with_earlier
-from parallel_build.window_record import HostClock
+from parallel_build.window_record import HostClock, WindowRecord
 from tests.fast.sites import SECRETS, site
 
 
@@ -82,6 +91,7 @@ class Cloud:
         self.lost, self.fails = lost, fails
         self.machines: dict[str, Machine] = {}
         self.told: list[str] = []
+        self.returning: str | None = None
         self.facts: dict[str, dict[str, Any]] = {"FirstManagement": {"began": 1.0}, "AdditionalManagement/newms2": {"began": 1.0}}
         where = site(**changes)
         self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
@@ -96,11 +106,22 @@ class Store:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
+    def read(self) -> WindowRecord:
+        return WindowRecord(
+            "test", self._cloud.context.site.identity, opened="then", returning=self._cloud.returning, facts=self._cloud.facts
+        )
+
+    mine = read
+
     def facts(self, step: str) -> dict[str, Any]:
         return self._cloud.facts.get(step, {})
 
     def remember(self, step: str, **facts: Any) -> None:
-        self._cloud.facts.setdefault(step, {}).update(facts)
+        self.note({step: facts})
+
+    def note(self, facts: dict[str, dict[str, Any]], *, forward: bool = False) -> None:
+        for step, known in facts.items():
+            self._cloud.facts.setdefault(step, {}).update(known)
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +202,21 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
     assert any("newms2 can't be fenced yet" in line for line in cloud.told)
 
 
+def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud(tmp_path)
+    monkeypatch.setattr(gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
+    fencing.fence_new_side(cloud.context)
+    assert "shut then" not in cloud.machines["newms1"].started, "up to a hold point the window goes on after it"
+    cloud.machines.clear()
+    cloud.returning = "now"
+    fencing.fence_new_side(cloud.context)
+    for name in ("newms1", "newms2"):
+        assert cloud.machines[name].started[0] == "shut then"
+        assert len(cloud.machines[name].started) == 3
+
+
 def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms1"])
     monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
@@ -226,7 +262,7 @@ def test_virsh_must_have_shut_the_guest_off(
 def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
     monkeypatch.setattr(fencing, "http_status", lambda address: None)
-    monkeypatch.setattr(fencing, "_port_answers", lambda context, machine: False)
+    monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
     return Cloud(tmp_path, lost=["newms1"])
 
 
@@ -343,7 +379,7 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     cloud = Cloud(tmp_path)
     if refused:
-        with pytest.raises(StepFailed, match=r"does not know are Up: 10\.91\.0\.99"):
+        with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.99"):
             OriginalManagement()._rows(cloud.context)
     else:
         assert OriginalManagement()._rows(cloud.context) == rows
@@ -369,8 +405,27 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
     monkeypatch.setattr(ManagementStart, "_watch", lambda self, database, follower, *, upgrade: Watch())
     cloud = Cloud(tmp_path)
     cloud.facts["FirstManagement"] = {"mark": [1, 2], "boot": "one", "touched": None, "good": None}
-    start = ManagementStart(cloud.context, cloud.context.configuration.new.management[0], "FirstManagement", upgrade=True)
-    assert start.touched() is touched
+    cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}, "spoilt": "a start on it has begun"}
+    monkeypatch.setattr(original_database, "ran_since", lambda context, known: False)
+    monkeypatch.setattr(ManagementStart, "_ahead", lambda self: "")
+    monkeypatch.setattr(ManagementStart, "running", lambda self: False)
+    assert bool(first_start(cloud.context).spoilt()) is touched
+
+
+def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(tmp_path)
+    lost = cloud.context.configuration.original.management[1:]
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "original_database", lambda context: None)
+    rows = {"10.91.0.11": "Up", "10.91.0.12": "Up"}
+    for beating in ([], ["10.91.0.12"]):
+        database = Heartbeats(rows, beating)
+        monkeypatch.setattr(original_management, "session", lambda host, database=database: contextlib.nullcontext(database))
+        if beating:
+            with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.12"):
+                OriginalManagement()._rows(cloud.context, lost)
+        else:
+            assert OriginalManagement()._rows(cloud.context, lost) == rows
 
 
 def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:

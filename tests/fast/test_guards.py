@@ -28,6 +28,7 @@ GOOD_OLD = OriginalFacts(
     bytes=10_000_000,
     definers=["cloud@localhost"],
     clocks={"oldms1": Clock(0.1, 0.01)},
+    systemd={"oldms1": True, "olddb1": True},
 )
 GOOD_NEW = NewFacts(
     management=[ManagementFacts("newms1", units=MASKED, addresses=["10.91.0.41"], package="4.22.1.0")],
@@ -87,6 +88,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     "needed_servers_are_reachable": (GOOD_OLD, new(unreachable=["secondary storage nfs (10.91.0.5:2049)"]), "exported"),
     "space_is_enough": (replace(GOOD_OLD, bytes=9_000_000_000), GOOD_NEW, "9.0 GB"),
     "source_is_the_source": (replace(GOOD_OLD, replicates_from="10.91.0.13"), GOOD_NEW, "is a replica of 10.91.0.13"),
+    "services_can_be_masked": (replace(GOOD_OLD, systemd={"oldms1": True, "olddb1": False}), GOOD_NEW, "not run by systemd: olddb1"),
     "no_transaction_is_long": (replace(GOOD_OLD, long_transactions=["connection 7, 300 s, 12 rows written"]), GOOD_NEW, "connection 7"),
     "sides_are_apart": (
         GOOD_OLD,

@@ -12,14 +12,16 @@ import pytest
 from parallel_build import recovery
 from parallel_build.cloudstack.services import MANAGEMENT, UnitState
 from parallel_build.evidence import RunFolder
-from parallel_build.facts.situation import Database, Management, Situation, unfinished
+from parallel_build.facts.situation import Database, Management, Situation, never_started, unfinished
 from parallel_build.machines.commands import PROJECT
 from parallel_build.stack_state import StackState
 from parallel_build.window_record import WindowRecord
+from tests.fast.sites import site
 
 UP = UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)
 FENCED = UnitState(MANAGEMENT, known=True, active=False, enabled=False, masked=True)
 OPEN = WindowRecord("prod", "me", opened="2026-01-01T00:00:00+00:00", holder="ann@here")
+AHEAD = {"Back": {"ahead": True}}
 ALL_DONE = dict.fromkeys(recovery.ORDER, "done")
 
 
@@ -78,8 +80,14 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
         "original", "goes on", "back prod --without-pulumi", ["cut off: creating window"],
     ),
     "a way back is ahead of the state": (
-        situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z"), mine=True, state=StackState(steps=ALL_DONE)),
-        "original", "refused until the way back that has begun", "python -m parallel_build back prod ", ["A way back has begun z"],
+        situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
+        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
+        ["A way back has begun z, ahead of the state: no step goes forward"],
+    ),
+    "half a way back by pulumi up": (
+        situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
+        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
+        ["A way back has begun z: no step goes forward until it has come to its end"],
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
@@ -112,10 +120,49 @@ def test_servers_that_can_not_be_asked_are_named_and_not_taken_for_down() -> Non
     found = replace(situation(None, None), original=[gone], new=[replace(gone, name="newms1")])
     explained = recovery.explain(found)
     assert explained.serving == "unknown"
-    assert "bring oldms1 back, or make sure that it is powered off" in explained.text()
+    assert "bring oldms1 back; or switch it off yourself, and say so" in explained.text()
+    assert "'window.confirmedDown[0]' newms1 --stack prod" in explained.text()
     answering = recovery.explain(replace(found, new=[replace(gone, name="newms1", answers=True)]))
-    assert answering.serving == "new"
     assert "its API ANSWERS" in answering.text()
+
+
+SILENT = Management("x", problem="x can't be reached over SSH")
+OFF = replace(SILENT, proved_down="window.confirmedDown says so")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "serving"),
+    [
+        ([UP], [FENCED, SILENT], "unknown"),
+        ([FENCED], [FENCED, SILENT], "unknown"),
+        ([FENCED, SILENT], [FENCED], "unknown"),
+        ([FENCED, SILENT], [UP], "unknown"),
+        ([UP, SILENT], [FENCED], "original"),
+        ([FENCED], [UP, SILENT], "new"),
+        ([UP, SILENT], [UP, SILENT], "both"),
+        ([FENCED], [replace(SILENT, answers=True)], "new"),
+        ([UP], [replace(SILENT, answers=True)], "both"),
+        ([UP], [FENCED, OFF], "original"),
+        ([FENCED], [FENCED, OFF], "neither"),
+        ([FENCED, OFF], [UP], "new"),
+    ],
+)
+def test_one_silent_server_that_may_serve_leaves_no_certainty(old: list[Any], new: list[Any], serving: str) -> None:
+    def side(name: str, servers: list[Any]) -> list[Management]:
+        return [server if isinstance(server, Management) else management(f"{name}{i}", server) for i, server in enumerate(servers)]
+
+    found = replace(situation(None, None), original=side("oldms", old), new=side("newms", new))
+    assert recovery.explain(found).serving == serving
+
+
+def test_what_is_known_of_new_servers_that_can_not_be_asked() -> None:
+    here = site()
+    opened = WindowRecord("test", here.identity, opened="now", facts={"FirstManagement": {"began": 1.0}})
+    assert set(never_started(here, opened)) == {"newms2"}, "the first was started in this window, the second never"
+    assert set(never_started(here, replace(opened, facts={}))) == {"newms1", "newms2"}
+    assert set(never_started(here, replace(opened, closed="then"))) == {"newms1", "newms2"}
+    assert set(never_started(here, None)) == {"newms1", "newms2"}
+    assert never_started(here, replace(opened, identity="another's", facts={})) == {}
 
 
 def test_a_record_that_can_not_be_read_is_said() -> None:

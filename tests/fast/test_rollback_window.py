@@ -14,11 +14,20 @@ from parallel_build.cancel import CancelToken
 from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed
 from parallel_build.evidence import RunFolder
-from parallel_build.steps import deadline, rollback
+from parallel_build.site import Site
+from parallel_build.steps import acceptance, deadline, rollback
+from parallel_build.steps.acceptance import Acceptance
 from parallel_build.steps.base import Context
 from parallel_build.steps.created import Created
+from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.hypervisors import Hypervisors
+from parallel_build.steps.original_database import OriginalDatabase
+from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.user_access import UserAccess
+from parallel_build.steps.window import Window
 from parallel_build.window_record import HostClock, WindowRecord, WindowStore
+from provider.relevance import for_undo
 from tests.fast.sites import site
 
 DAY = 86400.0
@@ -106,12 +115,94 @@ def test_the_hosts_clocks_are_noted_at_the_switch_and_its_first_mark_counts(monk
     here = site()
     records = WindowStore(object(), here)  # type: ignore[arg-type]
     record = WindowRecord("test", here.identity, opened=WORDS)
-    monkeypatch.setattr(WindowStore, "read", lambda self: record)
-    monkeypatch.setattr(WindowStore, "_write", lambda self, changed: None)
-    monkeypatch.setattr(WindowStore, "journal", lambda self, what: None)
+    monkeypatch.setattr(WindowStore, "_change", lambda self, change, what="": change(record))
     clocks = iter([SWITCHED, HostClock("boot-1", 9999.0, SWITCH_TIME)])
     monkeypatch.setattr("parallel_build.window_record.read_host_clock", lambda host: next(clocks))
     records.mark_switched()
     records.mark_switched()
     assert record.switched_clock == SWITCHED.__dict__
     assert timedelta(seconds=rollback.since_switch(record, HostClock("boot-1", 1060.0, 0.0))) == timedelta(minutes=1)
+
+
+UNDONE = [Acceptance, Hypervisors, FirstManagement, OriginalDatabase, OriginalManagement, UserAccess, Window]
+
+
+class Marks:
+    """The record, and how often it is marked."""
+
+    def __init__(self, record: WindowRecord | None) -> None:
+        self.record, self.marked = record, 0
+
+    def read(self) -> WindowRecord | None:
+        return self.record
+
+    def mark_returning(self) -> None:
+        assert self.record is not None
+        self.record.returning, self.marked = WORDS, self.marked + 1
+
+
+def undo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep], record: WindowRecord | None, **window: Any) -> Marks:
+    """What a step is asked before its undo, in a window that was not switched."""
+    marks = Marks(record)
+    monkeypatch.setattr(rollback, "store", lambda _: marks)
+    here = site(window=window)
+    if record is not None and record.identity == "mine":
+        record.identity = here.identity
+    cancel = CancelToken()
+    step().before_revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
+    return marks
+
+
+@pytest.mark.parametrize("step", UNDONE)
+def test_the_first_undo_of_a_way_back_is_written_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
+    opened = WindowRecord("test", "mine", opened=WORDS)
+    assert undo(monkeypatch, tmp_path, step, opened).marked == 1
+    assert undo(monkeypatch, tmp_path, step, opened).marked == 0, "the first mark counts"
+
+
+@pytest.mark.parametrize("step", UNDONE)
+def test_an_undo_up_to_a_hold_point_is_no_way_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
+    opened = WindowRecord("test", "mine", opened=WORDS)
+    assert undo(monkeypatch, tmp_path, step, opened, stopBefore="UserAccess").marked == 0
+
+
+@pytest.mark.parametrize(
+    "record", [None, WindowRecord("test", "mine", opened=WORDS, closed=WORDS), WindowRecord("other", "another's", opened=WORDS)]
+)
+def test_without_a_window_of_this_stack_nothing_is_marked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record: WindowRecord | None
+) -> None:
+    assert undo(monkeypatch, tmp_path, Window, record).marked == 0
+
+
+def test_a_refused_way_back_marks_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened = WindowRecord("test", "mine", opened=WORDS, switched=WORDS)
+    with pytest.raises(GuardFailed, match="is behind the switch"):
+        undo(monkeypatch, tmp_path, Acceptance, opened, stopBefore="Acceptance")
+    assert opened.returning is None
+
+
+def test_what_tells_a_way_back_from_a_hold_point() -> None:
+    """The stack file's `stopBefore` reaches an undo only in a run that keeps phase switched."""
+    stored = site(window={"stopBefore": "Acceptance"})
+
+    def asked(newest: Site | None) -> str | None:
+        return for_undo(stored, newest).configuration.window.stop_before
+
+    assert asked(site(window={"stopBefore": "HostSetting"})) == "HostSetting"
+    assert asked(site(phase="prepared", window={"stopBefore": "HostSetting"})) is None
+    assert asked(None) is None, "a plain destroy"
+
+
+@pytest.mark.parametrize(("ahead", "closed"), [(False, True), (True, False)])
+def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ahead: bool, closed: bool
+) -> None:
+    record = WindowRecord("test", "mine", opened=WORDS, returning=WORDS, facts={"Back": {"ahead": True}} if ahead else {})
+    done: list[str] = []
+    monkeypatch.setattr(acceptance, "store", lambda _: Marks(record))
+    monkeypatch.setattr(acceptance, "fence_new_side", lambda context, *, insist: done.append("fenced"))
+    monkeypatch.setattr(UserAccess, "close_on_new", lambda self, context: done.append("users out"))
+    here, cancel = site(), CancelToken()
+    Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
+    assert ("users out" in done) is closed and "fenced" in done

@@ -103,6 +103,7 @@ class UsageServer:
     def run(self) -> None:
         """Beat until stopped."""
         log.info("Starting Usage Manager")
+        server_log.info("UsageServer ready...")
         while True:
             logs.new_context()
             self._beat()
