@@ -25,6 +25,7 @@ from parallel_build.configuration.values import (
     Phase,
 )
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
+from parallel_build.database.ways import families_refuse
 from parallel_build.versions import CloudStackVersion
 
 
@@ -123,6 +124,13 @@ class StackConfiguration(Model):
                 yield f"window.confirmedDown: {name} is not one of new.management, original.management and original.database.replica"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+        old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
+        if refused := families_refuse(old, new, method):
+            why, instead = refused
+            yield (
+                f"transfer.method: {method} does not serve from {old} to {new}, {why}; "
+                f"set it to {instead} (or correct original.database.engine and new.database.engine)"
+            )
         for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:

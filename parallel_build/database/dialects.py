@@ -1,4 +1,4 @@
-"""What tells the database servers apart, as data: one `Dialect` a server family and version range, one table of supported ways over.
+"""What tells the database servers apart, as data: one `Dialect` a server family and version range. The ways over between them are in `ways`.
 
 Nothing here asks a server anything but its version; everything else is looked up.
 Sources: the servers' manuals (MariaDB 10.11, MySQL 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/database.md`.
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from parallel_build.database.session import Session
+from parallel_build.database.ways import COMBINATIONS, Combination, Family, Method
 from parallel_build.errors import GuardFailed
 
-Family = Literal["mariadb", "mysql"]
-Method = Literal["dump", "replicate"]
 Version = tuple[int, int, int]
 
 
@@ -226,42 +224,6 @@ def identify(session: Session) -> DatabaseServer:
             "upgrade the database server of the original first, as CloudStack's upgrade guide describes",
         )
     return DatabaseServer(session.host.name, dialect, version, text)
-
-
-@dataclass(frozen=True)
-class Combination:
-    """One supported way over: old series to new series.
-
-    Attributes:
-        old: family and (major, minor) range of the original, both ends included.
-        new: family and (major, minor) range of the new server.
-        methods: transfer methods that serve.
-        why_not_replicate: reason, where `replicate` is not among them.
-        proved: run on real servers in the tests; else right by documentation.
-    """
-
-    old: tuple[Family, tuple[int, int], tuple[int, int]]
-    new: tuple[Family, tuple[int, int], tuple[int, int]]
-    methods: tuple[Method, ...]
-    why_not_replicate: str = ""
-    proved: bool = False
-
-
-_DIFFERENT = "the binary logs of MariaDB and MySQL are not compatible in this direction"
-COMBINATIONS: tuple[Combination, ...] = (
-    Combination(("mariadb", (10, 6), (10, 11)), ("mariadb", (10, 11), (10, 11)), ("dump", "replicate"), proved=True),
-    Combination(("mariadb", (10, 6), (11, 8)), ("mariadb", (11, 0), (11, 8)), ("dump", "replicate")),
-    Combination(("mysql", (8, 0), (8, 0)), ("mysql", (8, 0), (8, 0)), ("dump", "replicate")),
-    Combination(("mysql", (8, 0), (8, 4)), ("mysql", (8, 4), (8, 4)), ("dump", "replicate")),
-    # A source replicates to its own series and to the next one [MySQL manual, Replication Compatibility Between MySQL Versions].
-    Combination(("mysql", (8, 4), (9, 7)), ("mysql", (9, 0), (9, 7)), ("dump", "replicate"), proved=True),
-    Combination(
-        ("mysql", (8, 0), (8, 0)), ("mysql", (9, 0), (9, 7)), ("dump",),
-        "MySQL replicates to the next series only: 8.0 to 8.4, 8.4 to 9",
-    ),
-    Combination(("mariadb", (10, 6), (11, 8)), ("mysql", (8, 0), (9, 7)), ("dump",), _DIFFERENT, proved=True),
-    Combination(("mysql", (8, 0), (8, 0)), ("mariadb", (10, 11), (11, 8)), ("dump",), _DIFFERENT),
-)  # fmt: skip
 
 
 def _fits(server: DatabaseServer, side: tuple[Family, tuple[int, int], tuple[int, int]]) -> bool:

@@ -102,6 +102,13 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
     return facts
 
 
+def source(site: Site, connections: Connections) -> NewFacts:
+    """The new source's server alone, for a check before anything else of the new side counts; nothing where it can't be asked."""
+    facts = NewFacts()
+    together([lambda: _source(site, connections, [], facts)], facts.problems)
+    return facts
+
+
 def _storage(site: Site, connections: Connections) -> list[Target]:
     """The secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
     original = site.configuration.original

@@ -11,8 +11,9 @@ from typing import Any
 
 from parallel_build.configuration import Server
 from parallel_build.database import own
-from parallel_build.database.dialects import Family, identify
+from parallel_build.database.dialects import identify
 from parallel_build.database.session import Session
+from parallel_build.database.ways import Family
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.database_server import schemas
 

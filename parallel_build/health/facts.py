@@ -12,8 +12,10 @@ from parallel_build.cloudstack.keys import database_key
 from parallel_build.connection import Connections, Host
 from parallel_build.database.session import session
 from parallel_build.errors import GuardFailed, ParallelBuildError
+from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
 from parallel_build.facts import replication
+from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import Fix, read_fixes
@@ -37,6 +39,7 @@ class HealthFacts:
     Attributes:
         site: the stack.
         old: what the window's guards look at as well.
+        fresh: of the new side, the source's server only; nothing before phase `built`.
         tables: result of each query of `queries.QUERIES` by its name; a query that this version's schema does not allow is missing.
         servers: facts of each of the original's servers by name.
         replica: the replica's channel; None when there is no replica or it has none.
@@ -62,6 +65,7 @@ class HealthFacts:
     fixes: list[Fix] = field(default_factory=list)
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[str] = field(default_factory=list)
+    fresh: NewFacts = field(default_factory=NewFacts)
 
     def rows(self, query: str) -> list[Row]:
         """Rows of a query; none where this version's schema does not have it."""
@@ -90,6 +94,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
     fixes = read_fixes(configuration.rehearsal.fixes) if configuration.rehearsal.enabled else []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         old = pool.submit(original_facts.gather, site, connections)
+        fresh = pool.submit(new_facts.source, site, connections)
         database = pool.submit(_guarded, problems, lambda: _database(site, connections))
         replica = pool.submit(_replica, site, connections)
         scripts = pool.submit(_scripts, site, connections)
@@ -119,6 +124,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
             problems=sorted(set(problems) - set(old.result().problems)),
+            fresh=fresh.result(),
         )
 
 

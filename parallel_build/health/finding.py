@@ -96,7 +96,7 @@ def guard_rule(guard: Callable[[Site, OriginalFacts, NewFacts], None], severity:
 
     def judge(facts: HealthFacts) -> Iterator[Said]:
         try:
-            guard(facts.site, facts.old, NewFacts())
+            guard(facts.site, facts.old, facts.fresh)
         except GuardFailed as error:
             yield Said(error.fact, error.cause, error.remedy)
 

@@ -1,57 +1,61 @@
-"""A stack whose original and new servers are MySQL: switched with `dump`, back, seeded with `replicate`, switched again, rolled back.
+"""Whole stacks whose new servers are MySQL, from MySQL and from MariaDB: switched with `dump`, back, and rolled back altogether.
 
-One lab of its own, and one story: each test begins where the one before it ended. About four minutes on two quiet cores.
+From MySQL also seeded with `replicate` and switched so; from MariaDB that is refused before anything is changed. One lab for each, one after the
+other, and one story in it: each test begins where the one before it ended. Some four and three minutes on two quiet cores.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.containers.conftest import UP_LIMIT, LabRunner, tell
-from tests.containers.test_replicate_path import (
+from lab.files import Lab
+from tests.containers.conftest import LabRunner, tell
+from tests.containers.whole_stack import (
     TABLES,
     assert_new_serves,
     assert_no_trace,
     assert_original_unchanged,
     evidence,
+    keep_checksums,
+    own_lab,
 )
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 CLOUD_VERSION = "SELECT version FROM cloud.version ORDER BY id DESC LIMIT 1"
+# `host` and the template of the target: there when the checksums were taken, and gone with the stack.
+WRITTEN_BY_PREPARING = frozenset({"cloud.configuration", "cloud.template_store_ref", "cloud.template_zone_ref", "cloud.vm_template"})
+LABS = {"mysql": ("sql", "--database", "mysql"), "mariadb": ("m2m", "--database", "mariadb", "--new-database", "mysql")}
+from_mysql = pytest.mark.parametrize("lab", ["mysql"], indirect=True)
+from_mariadb = pytest.mark.parametrize("lab", ["mariadb"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=LABS)
+def lab(request: pytest.FixtureRequest) -> Iterator[LabRunner]:
+    """A lab whose original has this family and whose new servers are MySQL, in phase `prepared`."""
+    with own_lab(*LABS[request.param]) as runner:
+        yield runner
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[LabRunner]:
-    """A lab of its own with MySQL, in phase `prepared`."""
-    runner = LabRunner(f"{os.environ.get('CUTOVER_TEST_LAB', 'test')[:15]}-sql")
-    if os.environ.get("CUTOVER_TEST_LAB_KEEP"):
-        yield runner
-        return
-    runner.run("down")
-    try:
-        tell("up, prepared")
-        began = time.monotonic()
-        runner.run("up", "--hosts", "containers", "--management", "1", "--database", "mysql", timeout=UP_LIMIT)
-        tell(f"prepared after {time.monotonic() - began:.0f} s")
-        yield runner
-    finally:
-        runner.run("down", check=False)
+def before(lab: LabRunner) -> Path:
+    """The original's checksums before anything was switched."""
+    return keep_checksums(lab)
 
 
 def switch(lab: LabRunner) -> None:
     """Switch; the new side serves with the new version, its replica follows, the original's database keeps the old one."""
     began = time.monotonic()
-    lab.run("switch")
+    switched = lab.run("switch").stdout
     taken = evidence(lab, "DatabaseTransfer")
+    for words in taken["result"]["not comparable"]:
+        assert f"not comparable: {words}" in switched
     tell(f"switched after {time.monotonic() - began:.0f} s; DatabaseTransfer {taken['timing']['seconds']} s")
     assert_new_serves(lab)
     assert lab.sql("newdb1", CLOUD_VERSION) == "4.22.1.0"
-    assert lab.status()["replication"]["new"]["applying"]
 
 
 def back(lab: LabRunner, before: Path) -> None:
@@ -64,30 +68,57 @@ def back(lab: LabRunner, before: Path) -> None:
     assert lab.sql("newdb1", TABLES) == "0"
 
 
-@pytest.fixture(scope="module")
-def before(lab: LabRunner) -> Path:
-    """The original's checksums before anything was switched."""
-    path = Path(lab.folder) / "before.json"
-    if not path.exists():
-        path.write_text(lab.run("checksums").stdout)
-    return path
-
-
-def test_all_four_servers_are_mysql(lab: LabRunner) -> None:
-    for machine in ("olddb1", "olddb2", "newdb1", "newdb2"):
+def test_the_servers_are_of_the_wanted_families(lab: LabRunner) -> None:
+    old, new = Lab(lab.name).options().families
+    for machine, family in {"olddb1": old, "olddb2": old, "newdb1": new, "newdb2": new}.items():
         said = lab.sql(machine, "SELECT CONCAT(VERSION(), @@version_comment)")
-        assert said.startswith("9.") and "MariaDB" not in said, said
+        assert said.startswith("9." if family == "mysql" else "10.11.") and ("MariaDB" in said) == (family == "mariadb"), said
     replication = lab.status()["replication"]
     assert all(state["receiving"] and state["applying"] for state in replication.values()), replication
+
+
+def test_the_new_pair_replicates_over_tls_and_knows_the_new_management_server_only(lab: LabRunner) -> None:
+    channel = "SELECT HOST, SSL_ALLOWED, SSL_VERIFY_SERVER_CERTIFICATE, AUTO_POSITION FROM performance_schema.replication_connection_configuration"
+    assert lab.sql("newdb2", channel).split() == ["10.91.0.31", "YES", "YES", "1"]
+    assert lab.sql("newdb1", 'SELECT Host FROM mysql.user WHERE ssl_type = "ANY"') == "10.91.0.32"
+    for machine in ("newdb1", "newdb2"):
+        assert lab.sql(machine, 'SELECT Host FROM mysql.user WHERE User = "cloud" AND account_locked = "N"') == "10.91.0.41"
+        assert lab.sql(machine, TABLES) == "0"
+
+
+@from_mariadb
+def test_replicate_from_mariadb_is_refused_before_anything_is_changed(lab: LabRunner, before: Path) -> None:
+    lab.run("pulumi", "config", "set", "--path", "transfer.method", "replicate")
+    tell("up, prepared, with transfer.method replicate")
+    refused = lab.run("pulumi", "up", "--yes", "--skip-preview", check=False)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert "transfer.method: replicate does not serve from mariadb to mysql" in said
+    assert "binary logs of MariaDB and MySQL are not compatible" in said and "set it to dump" in said
+    tell("the same with a wrong original.database.engine, which only the servers themselves can tell")
+    lab.run("pulumi", "config", "set", "--path", "original.database.engine", "mysql")
+    refused = lab.run("pulumi", "up", "--yes", "--skip-preview", check=False)
+    assert refused.returncode != 0
+    assert "transfer method replicate does not serve from MariaDB 10.11" in refused.stdout
+    for name, value in (("original.database.engine", "mariadb"), ("transfer.method", "dump")):
+        lab.run("pulumi", "config", "set", "--path", name, value)
+    assert_no_trace(lab)
+    assert lab.sql("newdb1", TABLES) == "0"
+    assert_original_unchanged(lab, before)
 
 
 def test_dump_switch_and_back(lab: LabRunner, before: Path) -> None:
     tell("switch with dump")
     switch(lab)
-    assert evidence(lab, "DatabaseTransfer")["result"]["compared rows"] > 10000
+    taken = evidence(lab, "DatabaseTransfer")["result"]
+    assert taken["compared rows"] == taken["rows"] > 10000
+    tell(f"{taken['compared rows']} rows compared; not comparable: {taken['not comparable']}; adapted: {taken['adapted']}")
+    old, new = Lab(lab.name).options().families
+    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is said"
     back(lab, before)
 
 
+@from_mysql
 def test_replicate_switch_and_back(lab: LabRunner, before: Path) -> None:
     tell("prepared again, with transfer.method replicate")
     lab.run("pulumi", "config", "set", "--path", "transfer.method", "replicate")
@@ -99,4 +130,17 @@ def test_replicate_switch_and_back(lab: LabRunner, before: Path) -> None:
     taken = evidence(lab, "DatabaseTransfer")["result"]
     assert taken["method"] == "replicate" and taken["changes"] > 0
     back(lab, before)
+    assert_no_trace(lab)
+
+
+@from_mariadb
+def test_destroy_leaves_the_original_serving_as_it_was(lab: LabRunner, before: Path) -> None:
+    tell("destroy")
+    lab.run("destroy")
+    status = lab.status()
+    assert status["serving"] == "original"
+    assert {status["machines"][name] for name in ("newdb1", "newdb2", "newms1")} == {"absent"}
+    assert_original_unchanged(lab, before, WRITTEN_BY_PREPARING)
+    assert lab.sql("olddb1", 'SELECT value FROM cloud.configuration WHERE name = "host"') == "10.91.0.11"
+    assert lab.sql("olddb1", 'SELECT COUNT(*) FROM cloud.vm_template WHERE name LIKE "systemvm-kvm-4.22.%" AND removed IS NULL') == "0"
     assert_no_trace(lab)

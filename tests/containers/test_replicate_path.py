@@ -5,23 +5,25 @@ One lab of its own, and one story: each test begins where the one before it ende
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
-from tests.containers.conftest import UP_LIMIT, LabRunner, tell
+from tests.containers.conftest import LabRunner, tell
+from tests.containers.whole_stack import (
+    TABLES,
+    assert_new_serves,
+    assert_no_trace,
+    assert_original_unchanged,
+    evidence,
+    keep_checksums,
+    own_lab,
+)
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
-ACCOUNTS = 'SELECT COUNT(*) FROM mysql.user WHERE User IN ("cutover_repl", "cutover_copy")'
 SHEETS = "ls /var/lib/cloudstack-parallel-build/prepared/ 2>/dev/null | grep -c database-seed || true"
-TABLES = 'SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("cloud", "cloud_usage")'
 EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud.event WHERE type = "LAB.WRITER"'
 # Writes as a busy management server would, some forty transactions a second, until the management server is gone.
 WRITER = r"""
@@ -47,22 +49,8 @@ mariadb -NBe 'SELECT COUNT(*) FROM cloud.event WHERE type = "LAB.WRITER"' >/run/
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabRunner]:
     """A lab of its own, seeded, in phase `prepared`."""
-    runner = LabRunner(f"{os.environ.get('CUTOVER_TEST_LAB', 'test')[:15]}-repl")
-    runner.run("down")
-    try:
-        tell("up, prepared")
-        began = time.monotonic()
-        runner.run("up", "--hosts", "containers", "--management", "1", "--transfer", "replicate", timeout=UP_LIMIT)
-        tell(f"prepared after {time.monotonic() - began:.0f} s")
+    with own_lab("repl", "--transfer", "replicate") as runner:
         yield runner
-    finally:
-        runner.run("down", check=False)
-
-
-def evidence(lab: LabRunner, step: str) -> dict[str, Any]:
-    """What a step left in the run's folder."""
-    found: dict[str, Any] = json.loads((lab.folder / f"runs/lab/evidence/{step}.json").read_text())
-    return found
 
 
 def start_writing(lab: LabRunner) -> None:
@@ -81,30 +69,6 @@ def written(lab: LabRunner) -> int:
     """How many rows there were on the original when the last writer had ended."""
     assert lab.shell("olddb1", "systemctl is-active writer || true").strip() != "active"
     return int(lab.shell("olddb1", "cat /run/writer.total"))
-
-
-def assert_no_trace(lab: LabRunner) -> None:
-    """Nothing of a seed on the original."""
-    assert lab.sql("olddb1", ACCOUNTS) == "0"
-    assert lab.sql("olddb2", ACCOUNTS) == "0", "accounts are made outside the original's binary log"
-
-
-def assert_original_unchanged(lab: LabRunner, before: Path) -> None:
-    """Every table of the original but those that its running servers write is as `before`, what `checksums` printed then."""
-    earlier = json.loads(before.read_text())
-    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
-    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
-
-
-def assert_new_serves(lab: LabRunner) -> None:
-    status = lab.status()
-    assert status["serving"] == "new", status
-    marker = str(time.time_ns())
-    columns = "type, description, user_id, account_id, domain_id, created, level"
-    lab.sql("newdb1", f'INSERT INTO cloud.event ({columns}) VALUES ("LAB.MARK", "{marker}", 1, 1, 1, NOW(), "INFO")')
-    deadline = time.monotonic() + 120
-    while lab.sql("newdb2", f'SELECT COUNT(*) FROM cloud.event WHERE description = "{marker}"') != "1":
-        assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 120 s"
 
 
 def switch(lab: LabRunner) -> None:
@@ -168,8 +132,7 @@ def test_a_broken_channel_is_found_and_mended(lab: LabRunner) -> None:
 
 
 def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
-    before = Path(lab.folder) / "before.json"
-    before.write_text(lab.run("checksums").stdout)
+    before = keep_checksums(lab)
     switch(lab)
     tell("back")
     began = time.monotonic()

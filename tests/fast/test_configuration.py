@@ -12,7 +12,7 @@ from parallel_build.errors import ConfigurationError
 from parallel_build.machines.commands import PROJECT
 from parallel_build.site import Site
 from provider.relevance import for_undo
-from tests.fast.sites import SECRETS, site, values
+from tests.fast.sites import SECRETS, VALUES, site, values
 
 
 def test_valid_configuration_survives_the_way_through_json() -> None:
@@ -55,6 +55,11 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
         ({"window": {"deadline": "soon"}}, "window.deadline", "2h"),
         ({"window": {"deadline": True}}, "window.deadline", "2h"),
         ({"transfer": {"threads": 0}}, "transfer.threads", "greater than or equal to 1"),
+        (
+            {"transfer": {"method": "replicate"}, "new": {"database": {**VALUES["new"]["database"], "engine": "mysql"}}},
+            "transfer.method",
+            "does not serve from mariadb to mysql, the binary logs of MariaDB and MySQL are not compatible in this direction; set it to dump",
+        ),
         ({"hypervisorSteps": [{"hosts": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
         ({"ssh": {"identityFile": "${NO_SUCH_VARIABLE_SET}/key"}}, "ssh.identityFile", "NO_SUCH_VARIABLE_SET"),
     ],

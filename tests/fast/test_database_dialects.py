@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from parallel_build.database import dialects
-from parallel_build.database.dialects import DatabaseServer, Family, Version, combination, dialect_of, parse_version, supported
+from parallel_build.database.dialects import DatabaseServer, Version, combination, dialect_of, parse_version, supported
+from parallel_build.database.ways import COMBINATIONS, Family, Method, families_refuse
 from parallel_build.errors import GuardFailed
 
 
@@ -52,7 +52,7 @@ def test_the_statement_of_the_binary_log_position_follows_the_version() -> None:
         (("mariadb", (10, 11, 19)), ("mysql", (9, 7, 4)), "dump"),
     ],
 )
-def test_ways_that_are_there(old: tuple[Family, Version], new: tuple[Family, Version], method: dialects.Method) -> None:
+def test_ways_that_are_there(old: tuple[Family, Version], new: tuple[Family, Version], method: Method) -> None:
     assert method in supported(server(*old), server(*new), method).methods
 
 
@@ -65,15 +65,26 @@ def test_ways_that_are_there(old: tuple[Family, Version], new: tuple[Family, Ver
         (("mysql", (9, 7, 4)), ("mariadb", (10, 11, 19)), "dump", "not in the table"),
     ],
 )
-def test_ways_that_are_refused(old: tuple[Family, Version], new: tuple[Family, Version], method: dialects.Method, reason: str) -> None:
+def test_ways_that_are_refused(old: tuple[Family, Version], new: tuple[Family, Version], method: Method, reason: str) -> None:
     with pytest.raises(GuardFailed, match=reason):
         supported(server(*old), server(*new), method)
 
 
 def test_every_entry_of_the_table_is_for_servers_that_are_known() -> None:
-    for entry in dialects.COMBINATIONS:
+    for entry in COMBINATIONS:
         for family, oldest, newest in (entry.old, entry.new):
             assert oldest <= newest
             assert dialect_of(family, (*newest, 99)) is not None
         assert ("replicate" in entry.methods) is not bool(entry.why_not_replicate)
         assert combination(server(entry.old[0], (*entry.old[2], 50)), server(entry.new[0], (*entry.new[2], 50))) is not None
+
+
+def test_two_families_are_refused_only_where_no_series_of_them_go_together() -> None:
+    refused = families_refuse("mariadb", "mysql", "replicate")
+    assert refused is not None
+    assert "not compatible in this direction" in refused[0] and refused[1] == "dump"
+    families: tuple[Family, Family] = ("mariadb", "mysql")
+    for old in families:
+        for new in families:
+            assert families_refuse(old, new, "dump") is None
+            assert (families_refuse(old, new, "replicate") is None) is (old == new), "which series, only the servers themselves can say"

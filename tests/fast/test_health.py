@@ -18,6 +18,7 @@ from parallel_build.configuration import load
 from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.evidence import RunFolder
+from parallel_build.facts.new import NewFacts
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import read_fixes
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, target_settings
@@ -31,6 +32,7 @@ from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import site, values
+from tests.fast.test_database_dialects import server as database_server
 from tests.fast.test_guards import GOOD_OLD
 
 OLD, NEW = CloudStackVersion("4.20.3.0"), CloudStackVersion("4.22.1.0")
@@ -74,6 +76,15 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         },
         Severity.BLOCKS,
         "log_bin=OFF",
+    ),
+    "database_versions_fit": (
+        {
+            "site": site(transfer={"method": "replicate"}),
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, server=database_server("mysql", (8, 0, 40), "olddb1")),
+            "fresh": NewFacts(server=database_server("mysql", (9, 7, 4), "newdb1")),
+        },
+        Severity.BLOCKS,
+        "replicate does not serve from MySQL 8.0.40 on olddb1 to MySQL 9.7.4 on newdb1",
     ),
     "source_is_the_source": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, read_only=True)},
