@@ -87,7 +87,7 @@ def refusal(blocking: list[Finding]) -> GuardFailed:
         lines += [f"      {label}: {text}" for label, text in (("why", each.cause), ("to do", each.remedy)) if text]
     return GuardFailed(
         f"the original is not fit to be upgraded, {len(blocking)} findings block:\n" + "\n".join(lines) + "\n",
-        "",
+        "an upgrade mends nothing, it makes what is broken harder to see",
         "nothing has been changed; mend these and run the same command again, or name a rule in health.accepted to go on in spite of it",
     )
 
