@@ -65,7 +65,9 @@ def operator_key(ssh: Ssh) -> str:
         ) from None
     if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise ConfigurationError(
-            f"ssh.publicKeyFile: {path} is not one OpenSSH public key", "", f"name a file such as ~/.ssh/id_ed25519.pub; {REMEDY}"
+            f"ssh.publicKeyFile: {path} is not one OpenSSH public key",
+            "its file is one line that begins with ssh-, ecdsa- or sk-",
+            f"name a file such as ~/.ssh/id_ed25519.pub; {REMEDY}",
         )
     return key
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from parallel_build import commands
+from parallel_build import commands, core_files
 from parallel_build.errors import ConfigurationError, ParallelBuildError
 
 
@@ -44,4 +44,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    core_files.refuse()
     sys.exit(main())

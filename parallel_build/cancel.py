@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from parallel_build.errors import Cancelled, StepFailed
+from parallel_build.errors import Cancelled, WaitedInVain
 
 T = TypeVar("T")
+GOES_ON = "see what keeps it from coming, then run the same command again: it goes on from there"
 
 
 class CancelToken:
@@ -33,7 +34,11 @@ class CancelToken:
     def check(self) -> None:
         """Raises Cancelled when stopping has been asked for."""
         if self._event.is_set():
-            raise Cancelled(f"stopped: {self.reason}", "", "run `pulumi up` to go on, or `pulumi destroy` to go back")
+            raise Cancelled(
+                f"stopped: {self.reason}",
+                "a step that is asked to stop ends at its next safe point",
+                "run `pulumi up` to go on, or `pulumi destroy` to go back",
+            )
 
     def wait(self, seconds: float) -> None:
         """Wait, but end at once with Cancelled when stopping is asked for."""
@@ -49,18 +54,18 @@ def wait_for(
     cancel: CancelToken,
     interval: float = 0.5,
     progress: Callable[[str], None] | None = None,
-    remedy: str = "",
+    remedy: str = GOES_ON,
 ) -> T:
     """Ask `probe` until it gives something that is not None or False.
 
     Args:
         what: the condition in words, for progress and for the error.
         probe: returns the awaited thing, or None/False while it isn't there; its own exceptions pass through.
-        timeout: seconds until StepFailed.
+        timeout: seconds until WaitedInVain.
         interval: seconds between two questions.
         progress: told every five seconds what is waited for and for how long.
     Raises:
-        StepFailed: the time limit has passed.
+        WaitedInVain: the time limit has passed.
         Cancelled: stopping was asked for.
     """
     started = time.monotonic()
@@ -72,7 +77,11 @@ def wait_for(
             return found
         now = time.monotonic()
         if now - started > timeout:
-            raise StepFailed(f"waited {timeout:.0f} s for {what}, in vain", "", remedy)
+            raise WaitedInVain(
+                f"waited {timeout:.0f} s for {what}, in vain",
+                f"it did not come within {timeout:.0f} s: it is slower than that, or it is kept from coming",
+                remedy,
+            )
         if progress and now - told >= 5:
             told = now
             progress(f"waiting for {what}: {now - started:.0f} s of at most {timeout:.0f} s")

@@ -25,6 +25,8 @@ REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
 
+NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # every server has it; services started meanwhile are not its children
+
 
 class Host:
     """One server over SSH. Thread safe: each call is a session of its own over the shared connection.
@@ -67,8 +69,8 @@ class Host:
         return self._client.destination
 
     def command_line(self, argv: Sequence[str], timeout: float) -> str:
-        """The text handed to the remote shell: quoted words, a time limit held on the server too, sudo where needed."""
-        words = ["timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
+        """The text handed to the remote shell: quoted words, a time limit held on the server too, no core file of what is given secrets, sudo."""
+        words = [*NO_CORE_FILE, "timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
         if self.user != "root":
             words = ["sudo", "-n", "--", *words]
         return shlex.join(words)
@@ -107,14 +109,14 @@ class Host:
         if result.code in TIMED_OUT and (ok is None or result.code not in ok):
             raise CommandFailed(
                 f"{self.name}: {self._words(argv)} did not end within {timeout:.0f} s",
-                "",
+                f"it was ended after {timeout:.0f} s: it hangs, or {self.name} is too busy for it",
                 f"look at {self.name} ({self.server.address}), then run the same command again",
             )
         if ok is not None and result.code not in ok:
             raise CommandFailed(
                 f"{self.name}: {self._words(argv)} ended with exit code {result.code}",
-                self._tail(result.stderr or result.stdout),
-                "",
+                self._tail(result.stderr or result.stdout) or f"it said nothing, its exit code was {result.code}",
+                f"mend that on {self.name} ({self.server.address}), then run the same command again",
             )
         return result
 

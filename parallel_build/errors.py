@@ -10,11 +10,11 @@ class ParallelBuildError(Exception):
 
     Args:
         fact: what was found, naming the server, setting or table.
-        cause: why that stops the work; may be empty when the fact says it all.
-        remedy: what the operator does next; may be empty.
+        cause: why it is so, or why that stops the work.
+        remedy: what the operator does next.
     """
 
-    def __init__(self, fact: str, cause: str = "", remedy: str = "") -> None:
+    def __init__(self, fact: str, cause: str, remedy: str) -> None:
         self.fact, self.cause, self.remedy = fact, cause, remedy
         super().__init__(fact, cause, remedy)
 
@@ -47,6 +47,10 @@ class DeadlinePassed(GuardFailed):
 
 class StepFailed(ParallelBuildError):
     """A step could not be finished; what it did so far is recorded and `up` resumes it."""
+
+
+class WaitedInVain(StepFailed):
+    """What was waited for did not come within its time limit."""
 
 
 class ComparisonFailed(ParallelBuildError):

@@ -70,7 +70,11 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
         ConfigurationError: the file, its secrets or its values can't be used; every finding at once.
     """
     if not STACK_NAME.fullmatch(stack):
-        raise ConfigurationError(f"{stack!r} is no name of a stack", "", f"give it as `pulumi stack ls` shows it; {UNCHANGED}")
+        raise ConfigurationError(
+            f"{stack!r} is no name of a stack",
+            "it has letters, digits and `_.-`, before it organisation and project with slashes at most",
+            f"give it as `pulumi stack ls` shows it; {UNCHANGED}",
+        )
     project = _yaml(PROJECT / "Pulumi.yaml")
     short = stack.rpartition("/")[2]
     file = config_file or PROJECT / str(project.get("stackConfigDir", ".")) / f"Pulumi.{short}.yaml"

@@ -64,5 +64,5 @@ def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Se
     except ConfigurationError as error:
         findings.append(error.fact.strip())
     if configuration is None or secrets is None:
-        raise ConfigurationError("\n".join(findings) + "\n", "", f"correct these; {REMEDY}")
+        raise ConfigurationError("\n".join(findings) + "\n", "all values are checked before anything is done", f"correct these; {REMEDY}")
     return configuration, secrets

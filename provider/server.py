@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from parallel_build import core_files
 from provider.engine import Engine, EngineWatch
 from provider.handler import Handler
 from provider.servicer import Servicer
@@ -93,6 +94,7 @@ def main(handlers: Mapping[str, Handler] | None = None) -> int:
     if address is None:
         print("usage: pulumi-resource-cutover ENGINE_ADDRESS (started by the Pulumi engine)", file=sys.stderr)
         return 2
+    core_files.refuse()
     # Values of `cutover:` settings would otherwise be handed on to every command that is run.
     os.environ.pop("PULUMI_CONFIG", None)
     if handlers is None:

@@ -288,4 +288,8 @@ def _together(wrong: list[ConfigurationError]) -> ConfigurationError:
         return wrong[0]
     facts = "\n  ".join(f"{error.fact} ({error.cause})" for error in wrong)
     remedies = list(dict.fromkeys(error.remedy for error in wrong if error.remedy))
-    return ConfigurationError(f"the machines can't be built in vCenter as they are configured:\n  {facts}\n", "", "; ".join(remedies))
+    return ConfigurationError(
+        f"the machines can't be built in vCenter as they are configured:\n  {facts}\n",
+        "vCenter has other things than the configuration names",
+        "; ".join(remedies),
+    )

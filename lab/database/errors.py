@@ -6,7 +6,10 @@ from parallel_build.errors import ParallelBuildError
 
 
 class LabDatabaseError(ParallelBuildError):
-    """The original's database could not be generated, read or loaded."""
+    """The original's database could not be generated, read or loaded. Many are about a line of the lab's own data: the fact says it all."""
+
+    def __init__(self, fact: str, cause: str = "", remedy: str = "") -> None:
+        super().__init__(fact, cause, remedy)
 
 
 class SchemaError(LabDatabaseError):

@@ -36,7 +36,11 @@ def read_original(host: Host) -> DatabaseKey:
     """
     raw = host.read(DB_PROPERTIES)
     if raw is None:
-        raise GuardFailed(f"{host.name} has no {DB_PROPERTIES}", "", "is it one of the original's management servers?")
+        raise GuardFailed(
+            f"{host.name} has no {DB_PROPERTIES}",
+            "the database key is read there, and only a management server that was set up has it",
+            "name the original's management servers in original.management, or set the stack's secret databaseKey",
+        )
     values = parse(raw.decode(errors="replace"))
     named = values.get("db.cloud.encryptor.version", "")
     encryptor = Encryptor(named) if named in list(Encryptor) else Encryptor.AUTOMATIC
@@ -55,7 +59,9 @@ def read_original(host: Host) -> DatabaseKey:
         return DatabaseKey(decrypt(inner, Secret(key_file.decode().strip("\n")), encryptor), encryptor)
     except WrongKey:
         raise GuardFailed(
-            f"the key file of {host.name} does not decrypt its db.properties", "", "set the stack's secret databaseKey"
+            f"the key file of {host.name} does not decrypt its db.properties",
+            "the two files are not of one installation, or one of them was changed",
+            "set the stack's secret databaseKey",
         ) from None
 
 

@@ -64,7 +64,11 @@ class Services:
         shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], ok=None).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if "ActiveState" not in values:
-            raise StepFailed(f"{self.host.name}: systemd does not tell the state of {unit}", shown.strip()[:200], "")
+            raise StepFailed(
+                f"{self.host.name}: systemd does not tell the state of {unit}",
+                shown.strip()[:200] or "`systemctl show` gave no answer",
+                f"see `systemctl show {unit}` on {self.host.name}, then run the same command again",
+            )
         return UnitState(
             unit,
             known=values.get("LoadState") != "not-found",
@@ -92,8 +96,8 @@ class Services:
         if not after.fenced:
             raise StepFailed(
                 f"{self.host.name}: {unit} still runs after {timeout:.0f} s of stopping",
-                "",
-                f"see `journalctl -u {unit}` on {self.host.name}",
+                "one of its processes does not end, or the unit could not be masked",
+                f"see `systemctl status {unit}` and `journalctl -u {unit}` on {self.host.name}, then run the same command again",
             )
         return True
 

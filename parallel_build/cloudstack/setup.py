@@ -74,7 +74,11 @@ def setup_databases(
         cancellable=False,
     )  # fmt: skip
     if done.code != 0 or DATABASES_DONE not in done.stdout:
-        raise StepFailed(f"cloudstack-setup-databases failed on {host.name}", _words(done.stderr or done.stdout), "")
+        raise StepFailed(
+            f"cloudstack-setup-databases failed on {host.name}",
+            _words(done.stderr or done.stdout) or f"it ended with exit code {done.code} and said nothing",
+            f"mend that on {host.name} (its own name must resolve, its packages be whole), then run the same command again",
+        )
     raw = host.read(DB_PROPERTIES)
     text = (raw or b"").decode()
     written = parse(text)

@@ -46,7 +46,11 @@ def required_release(database: Session) -> str:
     """The release system VMs must have: the schema upgrade sets it with the template [`minreq.sysvmtemplate.version`]."""
     value = database.value("SELECT value FROM cloud.configuration WHERE name = 'minreq.sysvmtemplate.version'")
     if not numbers(str(value or "")):
-        raise StepFailed(f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}", "the schema upgrade has not set it", "")
+        raise StepFailed(
+            f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}",
+            "the schema upgrade has not set it",
+            "see what the first new management server's log says of system VM templates; set it to the registered one's release, then run `pulumi up`",
+        )
     return str(value)
 
 
@@ -152,7 +156,7 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
     if failed:
         raise StepFailed(
             f"{len(failed)} of {len(work)} networks could not be restarted: {'; '.join(failed[:5])}",
-            "",
+            "a network that was not restarted keeps a router of the original's release",
             "mend the cause and run `pulumi up` again: only those are restarted then",
         )
     return done

@@ -173,7 +173,11 @@ def delete(cloud: Cloud, template: Template, identity: str, cancel: CancelToken)
             f"{template.name} could not be deleted from {cloud.url}", error.cause, "delete it there by hand, or leave it: it harms nothing"
         ) from None
     if any(item["id"] == identity for item in found(cloud, template)):
-        raise StepFailed(f"{template.name} is still on {cloud.url} after it was deleted", "", "look at listTemplates there")
+        raise StepFailed(
+            f"{template.name} is still on {cloud.url} after it was deleted",
+            "the cloud calls the job done and lists the template all the same",
+            "delete it there by hand, or leave it: it harms nothing",
+        )
 
 
 def await_ready(
@@ -208,7 +212,7 @@ def await_ready(
         if time.monotonic() - moved > STUCK:
             raise StepFailed(
                 f"the download of {template.name} has not moved for {STUCK / 60:.0f} minutes: {said}",
-                "",
+                "the secondary storage VM gets nothing any more: the source, the way to it or its storage",
                 "see the secondary storage VM of that zone and the original's alerts, then run `pulumi up` again",
             )
         cancel.wait(1)
@@ -252,5 +256,9 @@ def closest_os_type(offered: list[str], wanted: str, url: str) -> str:
     family = re.escape(re.split(r"\d", wanted)[0].strip())
     fitting = [name for name in offered if re.match(rf"^{family}\b.*\(64-bit\)$", name)]
     if not fitting:
-        raise StepFailed(f"{url} offers no operating system type like {wanted!r}", "", "set the template's osType to one of listOsTypes")
+        raise StepFailed(
+            f"{url} offers no operating system type like {wanted!r}",
+            "a template is registered with a type that the cloud knows",
+            "set the template's osType to one of listOsTypes",
+        )
     return max(fitting, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])

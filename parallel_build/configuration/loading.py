@@ -45,7 +45,7 @@ def load(values: dict[str, Any], stack: str, *, stored: bool = False) -> StackCo
     except ValidationError as error:
         raise ConfigurationError(
             f"stacks/Pulumi.{stack}.yaml can't be used:\n  {describe(error)}\n",
-            "",
+            "the whole configuration is checked before anything is done",
             "correct these keys (docs/configuration.md lists them all); nothing has been contacted or changed",
         ) from None
 
@@ -61,6 +61,6 @@ def load_secrets(values: dict[str, Any], stack: str) -> Secrets:
     except ValidationError as error:
         raise ConfigurationError(
             f"the secrets of stack {stack} can't be used:\n  {describe(error)}\n",
-            "",
+            "all secrets are checked before anything is done",
             "set each with `pulumi config set --secret NAME` (docs/configuration.md); nothing has been contacted or changed",
         ) from None

@@ -264,7 +264,7 @@ def wait_applied(
         if time.monotonic() > deadline:
             raise StepFailed(
                 f"{server.name} has applied the original's log up to {found.applied} after {timeout:.0f} s, not up to {position}",
-                f"it is {found.lag} s behind" if found.lag is not None else "",
+                f"it is {found.lag} s behind" if found.lag is not None else "it does not tell how far it is behind",
                 "wait until it has caught up before the window, or let it apply in parallel",
             )
         if time.monotonic() - told > 2:
@@ -286,7 +286,11 @@ def end(target: Host, opened: Session | None = None) -> bool:
             reset = server.dialect.reset_replica
             new.execute(named(server, reset) if server.family == "mysql" else f"RESET SLAVE '{CHANNEL}' ALL")
         if read_status(new, server) is not None:
-            raise StepFailed(f"{server.name}: the channel {CHANNEL} could not be removed", "", f"look at {server.dialect.replica_status}")
+            raise StepFailed(
+                f"{server.name}: the channel {CHANNEL} could not be removed",
+                "the server took the command and shows the channel all the same",
+                f"look at `{server.dialect.replica_status}` on {server.name}, then run the same command again",
+            )
         if there or str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
             _put(new, ON_ITS_OWN)
         folder = new.value("SELECT @@GLOBAL.datadir")

@@ -79,7 +79,7 @@ class Comparison:
         raise ComparisonFailed(
             f"the databases of {self.target} differ from those of {self.source} in {len(self.differences)} places: {shown}"
             + (f"; and {more} more" if more > 0 else ""),
-            "",
+            "a new server may only start on a copy that holds what the original holds",
             "do not use the copy: undo the transfer and run it again; the original is unchanged",
         )
 

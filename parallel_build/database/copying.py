@@ -279,5 +279,9 @@ def _server_account(target: Host) -> str:
 def _socket(target: Host) -> str:
     found = find_socket(target)
     if found is None:
-        raise ConnectionFailed(f"{target.name}: the database server stopped", "", f"look at `systemctl status` on {target.name}")
+        raise ConnectionFailed(
+            f"{target.name}: the database server stopped",
+            "its socket is gone, through which the copy is written",
+            f"look at `systemctl status mariadb mysql` on {target.name}, then run the same command again",
+        )
     return found

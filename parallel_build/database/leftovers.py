@@ -126,7 +126,9 @@ def restore(opened: Session, settings: dict[str, str]) -> None:
         found = str(opened.value(f"SELECT @@GLOBAL.{name}"))
         if found != value:
             raise StepFailed(
-                f"{opened.host.name}: {name} is {found} and could not be put back to {value}", "", f"SET GLOBAL {name} = {value}"
+                f"{opened.host.name}: {name} is {found} and could not be put back to {value}",
+                "the server took SET GLOBAL and keeps what the copy had set",
+                f"there: SET GLOBAL {name} = {value}",
             )
 
 

@@ -25,7 +25,7 @@ run=$1 unit=$2 python=$3
 touch "$run/alive"
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
-  --property=TimeoutStopSec=20 "$python" "$run/worker.py" "$run"
+  --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.py" "$run"
 """
 POLL = r"""
 run=$1 unit=$2

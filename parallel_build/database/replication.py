@@ -11,7 +11,7 @@ from parallel_build.configuration import Server
 from parallel_build.database import own
 from parallel_build.database.dialects import Dialect, identify
 from parallel_build.database.session import Session
-from parallel_build.errors import StepFailed
+from parallel_build.errors import StepFailed, WaitedInVain
 from parallel_build.facts.replication import ATTEMPTS, USER, WORDS, ReplicaStatus, source_position, status
 from parallel_build.secret import Secret
 
@@ -97,10 +97,10 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
 
     try:
         return wait_for(f"replication to run on {name}", runs, timeout=timeout, cancel=cancel)
-    except StepFailed as error:
+    except WaitedInVain as error:
         found = status(replica)
         words = found.fault() if found else "it has no source"
-        if error.cause or not words:
+        if not words:
             raise
         raise StepFailed(
             error.fact, words, "check that the replica reaches the source's port, that the account lets it in and that the certificates fit"

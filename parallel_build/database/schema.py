@@ -135,7 +135,11 @@ def defaults(session: Session, schema: str) -> tuple[str, str]:
         [schema],
     )
     if row is None:
-        raise GuardFailed(f"{session.host.name} has no database {schema}", "", "check original.database in the stack's configuration")
+        raise GuardFailed(
+            f"{session.host.name} has no database {schema}",
+            "what is to be brought over is not there: another server, or another name",
+            "check original.database in the stack's configuration",
+        )
     return str(row["c"]), str(row["o"])
 
 

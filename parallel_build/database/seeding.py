@@ -151,7 +151,11 @@ def remove(source: Host, target: Host) -> None:
         except Exception as error:  # the other side's part must not stay because of this one
             problems.append(f"{what} on {host.name}: {error}")
     if problems:
-        raise StepFailed("; ".join(problems), "", "run the same command again once the server answers")
+        raise StepFailed(
+            "; ".join(problems),
+            "what is left of a seed would be in the way of the next one",
+            "run the same command again once the server answers",
+        )
 
 
 def _revoke_all(source: Host) -> None:

@@ -15,7 +15,26 @@ from parallel_build.errors import ConnectionFailed, StepFailed
 SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put it
 CONNECT_ERRORS = (2002, 2003, 2006, 2013)
 
+UNKNOWN = (1054, 1146)  # column, table
+
 Row = dict[str, Any]
+
+
+class Refused(StepFailed):
+    """The server refused a statement.
+
+    Args:
+        number: the server's own number of the error.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, number: int) -> None:
+        super().__init__(fact, cause, remedy)
+        self.number = number
+
+    @property
+    def unknown(self) -> bool:
+        """A table or column is not there: the schema is of another version. Anything else says nothing of the schema."""
+        return self.number in UNKNOWN
 
 
 class Session:
@@ -28,7 +47,7 @@ class Session:
         """Run a statement with `%s` placeholders and return its rows.
 
         Raises:
-            StepFailed: the server refused it; the message has the statement and the server's words.
+            Refused: the server refused it; the message has the statement and the server's words.
         """
         try:
             with self.connection.cursor() as cursor:
@@ -67,8 +86,17 @@ class Session:
         words = " ".join(statement.split())[:200]
         number = error.args[0] if error.args else 0
         if number in CONNECT_ERRORS:
-            return ConnectionFailed(f"{self.host.name}: the database server went away during: {words}", str(error), "")
-        return StepFailed(f"{self.host.name}: the database server refused: {words}", str(error), "")
+            return ConnectionFailed(
+                f"{self.host.name}: the database server went away during: {words}",
+                str(error),
+                f"look at `systemctl status mariadb mysql` on {self.host.name}, then run the same command again",
+            )
+        return Refused(
+            f"{self.host.name}: the database server refused: {words}",
+            str(error),
+            f"mend what the server names on {self.host.name}, then run the same command again",
+            number,
+        )
 
 
 def quote(name: str) -> str:

@@ -116,7 +116,7 @@ class Takeover:
         if found is None or found.applied != last or found.received != last:
             raise StepFailed(
                 f"{self.target.name} stands at {found.applied if found else 'no position'}, {self.source.name} at {last}",
-                "",
+                "it must stand where the original stopped, or rows would be missing",
                 "run the same command again",
             )
         return last

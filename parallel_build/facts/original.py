@@ -15,7 +15,7 @@ from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import Session, session
-from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.errors import GuardFailed
 from parallel_build.facts.together import together
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
 from parallel_build.site import Site
@@ -50,7 +50,7 @@ class OriginalFacts:
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
         templates: API's templates of the names that the stack registers.
-        key_problem: why the database key does not fit, or "".
+        key_problem: why the database key does not fit, or None.
         variables: database server variables of interest.
         bytes: data and indexes of the databases that travel.
         definers: accounts that views and routines are defined by.
@@ -78,7 +78,7 @@ class OriginalFacts:
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
     templates: list[dict[str, Any]] = field(default_factory=list)
-    key_problem: str = ""
+    key_problem: GuardFailed | None = None
     variables: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     definers: list[str] = field(default_factory=list)
@@ -119,7 +119,7 @@ def _database(site: Site, connections: Connections) -> Facts:
         try:
             prove(database_key(site, connections.host(original.management[0])), database)
         except GuardFailed as error:
-            found["key_problem"] = str(error)
+            found["key_problem"] = error
     return found
 
 
@@ -151,16 +151,14 @@ def own_addresses(host: Host) -> list[str]:
 
 def read_clock(host: Host) -> Clock:
     """Read a server's clock; the quickest of three questions counts, half its round trip is the uncertainty."""
-    best: Clock | None = None
-    for _ in range(3):
-        began = time.time()
-        text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
-        half = (time.time() - began) / 2
-        if best is None or half < best.uncertain:
-            best = Clock(float(text) - (began + half), half)
-    if best is None:
-        raise ConnectionFailed(f"{host.name} does not tell its time")
-    return best
+    return min((_ask_clock(host) for _ in range(3)), key=lambda read: read.uncertain)
+
+
+def _ask_clock(host: Host) -> Clock:
+    began = time.time()
+    text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
+    half = (time.time() - began) / 2
+    return Clock(float(text) - (began + half), half)
 
 
 def _from_database(database: Session) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the new replica follows the new source without a fault, over TLS: from the start on it is the only second copy."""
     if fresh.replica_fault:
         raise GuardFailed(
-            f"{site.configuration.new.database.replica.name} does not follow {site.configuration.new.database.source.name}: {fresh.replica_fault}",
-            "",
+            f"{site.configuration.new.database.replica.name} does not follow {site.configuration.new.database.source.name}",
+            fresh.replica_fault,
             "run `pulumi up` in phase built and see step ReplicationPair",
         )
 
@@ -60,7 +60,7 @@ def nobody_uses_the_new_database(site: Site, old: OriginalFacts, fresh: NewFacts
         raise GuardFailed(
             f"user cloud is connected to {site.configuration.new.database.source.name} from {', '.join(fresh.database_users)}",
             "a management server or a script uses the database that is about to be filled",
-            "stop it",
+            "see who it is in SHOW PROCESSLIST there, and stop it",
         )
 
 

@@ -24,7 +24,9 @@ def services_are_fenced(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 )
         if server.open_ports:
             raise GuardFailed(
-                f"{server.name} listens on {', '.join(str(port) for port in server.open_ports)}", "something runs there already", "stop it"
+                f"{server.name} listens on {', '.join(str(port) for port in server.open_ports)}",
+                "something runs there already, and the new management server needs them",
+                f"see `ss -ltnp` on {server.name}, and stop it",
             )
 
 
@@ -62,7 +64,7 @@ def no_database_beside_management(site: Site, old: OriginalFacts, fresh: NewFact
             raise GuardFailed(
                 f"a database server runs on {server.name}",
                 "CloudStack falls back to localhost with cloud/cloud when it can't read db.properties",
-                "remove it",
+                f"take the database server off {server.name}, or take another machine",
             )
 
 
@@ -106,7 +108,7 @@ def definers_exist(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     if missing and fresh.accounts:
         raise GuardFailed(
             f"views or routines are defined by accounts that the new source lacks: {', '.join(missing)}",
-            "",
+            "what an account defines runs with its rights, and fails without it (ERROR 1449)",
             "run `pulumi up` in phase built: step CloudDatabases makes them; an account of your own is yours to make",
         )
 

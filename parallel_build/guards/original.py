@@ -18,7 +18,11 @@ def everything_was_read(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
     """Rule: every server and the API can be asked; what can't be seen can't be judged."""
     problems = list(dict.fromkeys(old.problems + fresh.problems))
     if problems:
-        raise GuardFailed(f"not everything could be read: {' | '.join(problems)}", "", "make those servers reachable")
+        raise GuardFailed(
+            f"not everything could be read: {' | '.join(problems)}",
+            "what can't be seen can't be judged",
+            "make those servers reachable, then run the same command again",
+        )
 
 
 def version_is_the_configured_one(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -51,13 +55,17 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
         )
     versions = {str(row["version"]) for row in alive}
     if len(versions) > 1:
-        raise GuardFailed(f"the original's management servers are of several versions: {', '.join(sorted(versions))}", "", "make them one")
+        raise GuardFailed(
+            f"the original's management servers are of several versions: {', '.join(sorted(versions))}",
+            "an upgrade of theirs is under way or was never finished, and one schema fits one version",
+            "bring them all to the same version, that of original.version",
+        )
 
 
 def database_key_fits(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the database key decrypts configuration.init, or no new server could ever start on the copy."""
     if old.key_problem:
-        raise GuardFailed(old.key_problem, "", "")
+        raise old.key_problem
 
 
 def no_job_is_running(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

@@ -21,10 +21,10 @@ from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import Fix, read_fixes
 from parallel_build.health import certificates, queries, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
+from parallel_build.health.queries import Unanswered
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.rehearsal_record import RehearsalRecord, outdated
-from parallel_build.secret import Secret
 from parallel_build.site import Site
 
 T = TypeVar("T")
@@ -40,7 +40,8 @@ class HealthFacts:
         site: the stack.
         old: what the window's guards look at as well.
         fresh: of the new side, the source's server only; nothing before phase `built`.
-        tables: result of each query of `queries.QUERIES` by its name; a query that this version's schema does not allow is missing.
+        tables: result of each query of `queries.QUERIES` by its name.
+        unanswered: queries without a result, and why: this version's schema does not know a table of theirs, or the database was not read.
         servers: facts of each of the original's servers by name.
         replica: the replica's channel; None when there is no replica or it has none.
         replica_problem: why the replica could not be asked, or "".
@@ -56,6 +57,7 @@ class HealthFacts:
     site: Site
     old: OriginalFacts
     tables: dict[str, list[Row]] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
     servers: dict[str, ServerFacts] = field(default_factory=dict)
     replica: ReplicaStatus | None = None
     replica_problem: str = ""
@@ -68,7 +70,13 @@ class HealthFacts:
     fresh: NewFacts = field(default_factory=NewFacts)
 
     def rows(self, query: str) -> list[Row]:
-        """Rows of a query; none where this version's schema does not have it."""
+        """Rows of a query.
+
+        Raises:
+            Unanswered: there is no answer to it, so nothing can be judged by it.
+        """
+        if query in self.unanswered:
+            raise Unanswered(self.unanswered[query])
         return self.tables.get(query, [])
 
     def rehearsed(self, fix: Fix) -> RehearsalRecord | None:
@@ -96,6 +104,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         old = pool.submit(original_facts.gather, site, connections)
         fresh = pool.submit(new_facts.source, site, connections)
         database = pool.submit(_guarded, problems, lambda: _database(site, connections))
+        stored = pool.submit(_guarded, problems, lambda: _stored(site, connections))
         replica = pool.submit(_replica, site, connections)
         scripts = pool.submit(_scripts, site, connections)
         each = {
@@ -108,22 +117,24 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             if host.kind in ("kvm", "lxc")
         ]
         api = pool.submit(_guarded, problems, lambda: certificates.of_api(configuration.original.api.url))
-        tables, stored = database.result() or ({}, [])
+        answers = database.result() or queries.Answers(unanswered=dict.fromkeys(queries.QUERIES, "the database was not read"))
         status, problem = replica.result()
-        found = [*stored, *(one for future in [*agents, api] for one in future.result() or [])]
+        found = [one for future in [stored, *agents, api] for one in future.result() or []]
+        settings = answers.tables.get("settings", [])
         return HealthFacts(
             site,
             old.result(),
-            tables,
+            answers.tables,
+            answers.unanswered,
             {name: facts for name, future in each.items() if (facts := future.result()) is not None},
             status,
             problem,
             found,
             scripts.result(),
-            _on_new_server(site, connections, lambda host: target_settings.unknown(host, changed(tables.get("settings", [])))),
+            _on_new_server(site, connections, lambda host: target_settings.unknown(host, changed(settings))),
             fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
-            problems=sorted(set(problems) - set(old.result().problems)),
+            problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
             fresh=fresh.result(),
         )
 
@@ -136,16 +147,19 @@ def _guarded(problems: list[str], read: Callable[[], T]) -> T | None:
         return None
 
 
-def _database(site: Site, connections: Connections) -> tuple[dict[str, list[Row]], list[Certificate]]:
+def _database(site: Site, connections: Connections) -> queries.Answers:
+    with session(connections.host(site.configuration.original.database.source)) as opened:
+        return queries.run(opened)
+
+
+def _stored(site: Site, connections: Connections) -> list[Certificate]:
     original = site.configuration.original
     with session(connections.host(original.database.source)) as opened:
-        tables = queries.run(opened)
-        key: Secret | None = None
         try:
             found = database_key(site, connections.host(original.management[0]))
-            return tables, certificates.of_database(opened, found.secret, found.encryptor)
+            return certificates.of_database(opened, found.secret, found.encryptor)
         except GuardFailed:  # the guard on the key says it
-            return tables, certificates.of_database(opened, key)
+            return certificates.of_database(opened, None)
 
 
 def _replica(site: Site, connections: Connections) -> tuple[ReplicaStatus | None, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
+from parallel_build.health.queries import Unanswered
 from parallel_build.site import Site
 
 if TYPE_CHECKING:
@@ -73,8 +74,21 @@ class Rule:
     judge: Judge
 
     def findings(self, facts: HealthFacts) -> list[Finding]:
-        """What the rule finds in the facts."""
-        return [Finding(self.name, said.severity or self.severity, said.fact, said.cause, said.remedy) for said in self.judge(facts)]
+        """What the rule finds in the facts; where it can't judge, what it had found until then."""
+        return self._judged(facts)[0]
+
+    def not_judged(self, facts: HealthFacts) -> str:
+        """Why it can't judge these facts; "" where it can."""
+        return self._judged(facts)[1]
+
+    def _judged(self, facts: HealthFacts) -> tuple[list[Finding], str]:
+        found: list[Finding] = []
+        try:
+            for said in self.judge(facts):
+                found.append(Finding(self.name, said.severity or self.severity, said.fact, said.cause, said.remedy))
+        except Unanswered as error:
+            return found, str(error)
+        return found, ""
 
 
 RULES: list[Rule] = []

@@ -1,11 +1,11 @@
-"""The questions put to the original's database. Each is short, reads only, and is left out where the schema of this version does not have its tables."""
+"""The questions put to the original's database. Each is short and reads only; what is not answered is told, with the rules that need it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-from parallel_build.database.session import Session
-from parallel_build.errors import StepFailed
+from parallel_build.database.session import Refused, Session
 
 Row = dict[str, Any]
 API_JOBS = "job_dispatcher = 'ApiAsyncJobDispatcher'"  # pseudo jobs of the server itself stay open for ever [seen in a real 4.20 database]
@@ -20,8 +20,7 @@ OURS = "TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
 QUERIES: dict[str, str] = {
     "servers": "SELECT name, service_ip, state, version, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
     "FROM cloud.mshost WHERE removed IS NULL",
-    "hosts": "SELECT h.name, h.type, h.status, h.resource_state, h.version, h.hypervisor_type, h.hypervisor_version, h.private_ip_address "
-    "AS address, h.arch, c.managed_state FROM cloud.host h LEFT JOIN cloud.cluster c ON c.id = h.cluster_id WHERE h.removed IS NULL",
+    "hosts": "SELECT name, type, status, resource_state, version, hypervisor_type FROM cloud.host WHERE removed IS NULL",
     "clusters": "SELECT c.name, c.hypervisor_type, c.arch, z.name AS zone FROM cloud.cluster c "
     "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
     "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent FROM cloud.vm_instance v "
@@ -59,13 +58,50 @@ QUERIES: dict[str, str] = {
     "versions": "SELECT version, step FROM cloud.version ORDER BY id",
 }
 
+# What is asked of schemas that do not know a column of the question above.
+OLDER: dict[str, str] = {
+    # Before 4.20 a cluster has no architecture: all hosts are x86_64.
+    "clusters": "SELECT c.name, c.hypervisor_type, z.name AS zone FROM cloud.cluster c "
+    "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
+}
 
-def run(opened: Session) -> dict[str, list[Row]]:
-    """Put every question; what this version's schema refuses is left out."""
-    tables: dict[str, list[Row]] = {}
+
+class Unanswered(Exception):
+    """A question that a rule needs was not answered; the text says why."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the database said.
+
+    Attributes:
+        tables: rows of each question that was answered.
+        unanswered: question -> why it was not.
+        problems: those of them that have nothing to do with the schema's version, as the server put it.
+    """
+
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def run(opened: Session) -> Answers:
+    """Put every question. A table or column that this version's schema does not know is no illness; any other refusal is a problem."""
+    found = Answers()
     for name, statement in QUERIES.items():
         try:
-            tables[name] = opened.rows(statement, ())
-        except StepFailed:
-            continue
-    return tables
+            found.tables[name] = _ask(opened, name, statement)
+        except Refused as error:
+            found.unanswered[name] = error.cause
+            if not error.unknown:
+                found.problems.append(str(error))
+    return found
+
+
+def _ask(opened: Session, name: str, statement: str) -> list[Row]:
+    try:
+        return opened.rows(statement, ())
+    except Refused as error:
+        if error.unknown and name in OLDER:
+            return opened.rows(OLDER[name], ())
+        raise

@@ -17,15 +17,15 @@ LARGEST = 5
 def figures(facts: HealthFacts) -> dict[str, Any]:
     """What is told whatever is found: sizes, counts, the way."""
     configuration = facts.site.configuration
-    tables = facts.rows("tables")
+    tables = facts.tables.get("tables", [])
     return {
         "version": facts.old.version,
         "target": str(configuration.new.version),
         "steps": path(configuration.original.version, configuration.new.version),
         "managementServers": len(configuration.original.management),
-        "hosts": sum(1 for row in facts.rows("hosts") if row["type"] == "Routing"),
-        "systemVms": len(facts.rows("system_vms")),
-        "routers": len(facts.rows("routers")),
+        "hosts": sum(1 for row in facts.tables.get("hosts", []) if row["type"] == "Routing"),
+        "systemVms": len(facts.tables.get("system_vms", [])),
+        "routers": len(facts.tables.get("routers", [])),
         "databaseBytes": facts.old.bytes,
         "largestTables": [
             {"table": f"{row['db']}.{row['name']}", "rows": int(row["row_count"] or 0), "bytes": int(row["bytes"] or 0)}
@@ -44,6 +44,17 @@ def summary(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{count(findings, severity)} {severity.value}" for severity in Severity)
 
 
+def not_judged(facts: HealthFacts) -> dict[str, str]:
+    """Rules that can't be applied to these facts -> why."""
+    return {rule.name: why for rule in RULES if (why := rule.not_judged(facts))}
+
+
+def headline(facts: HealthFacts, findings: Sequence[Finding]) -> str:
+    """`52 rules, 2 of them not judged: 0 blocks, 1 warns, 3 notes`."""
+    unjudged = len(not_judged(facts))
+    return f"{len(RULES)} rules" + (f", {unjudged} of them not judged" if unjudged else "") + f": {summary(findings)}"
+
+
 def as_document(facts: HealthFacts, findings: Sequence[Finding]) -> dict[str, Any]:
     """The report as plain values."""
     return {
@@ -55,6 +66,7 @@ def as_document(facts: HealthFacts, findings: Sequence[Finding]) -> dict[str, An
             {"rule": each.rule, "severity": each.severity.value, "fact": each.fact, "cause": each.cause, "remedy": each.remedy}
             for each in findings
         ],
+        "notJudged": [{"rule": name, "why": why} for name, why in not_judged(facts).items()],
         "figures": figures(facts),
         "rules": [rule.name for rule in RULES],
     }
@@ -65,13 +77,17 @@ def as_text(facts: HealthFacts, findings: Sequence[Finding]) -> str:
     known = figures(facts)
     lines = [
         f"Health of the original of stack {facts.site.stack}, {facts.when:%Y-%m-%d %H:%M:%S} UTC",
-        f"{len(RULES)} rules: {summary(findings)}",
+        headline(facts, findings),
         "",
     ]
     for finding in findings:
         lines += _paragraph(f"{finding.severity.value.upper()} {finding.rule}: ", finding.fact)
         lines += _paragraph("    why:   ", finding.cause) if finding.cause else []
         lines += _paragraph("    to do: ", finding.remedy) if finding.remedy else []
+        lines.append("")
+    if unjudged := not_judged(facts):
+        for name, why in unjudged.items():
+            lines += _paragraph(f"NOT JUDGED {name}: ", why)
         lines.append("")
     lines += [
         f"CloudStack {known['version']} to {known['target']}: schema steps {', '.join(known['steps']) or 'none'}",

@@ -89,7 +89,11 @@ def replica_follows(facts: HealthFacts) -> Iterator[Said]:
         )
         return
     if facts.replica_problem:
-        yield Said(f"the replica {replica.name} can't be asked: {facts.replica_problem}", "", "see its database server")
+        yield Said(
+            f"the replica {replica.name} can't be asked: {facts.replica_problem}",
+            "nobody knows whether it has what the source has",
+            "see its database server, or take it out of original.database",
+        )
     elif facts.replica is None:
         yield Said(
             f"{replica.name} replicates from nobody",

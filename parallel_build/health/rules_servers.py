@@ -17,7 +17,7 @@ AT_SERVICE = ("Up", "Down")
 def everything_is_readable(facts: HealthFacts) -> Iterator[Said]:
     """Every server, the database and the API can be asked."""
     for problem in [*facts.old.problems, *facts.problems]:
-        yield Said(problem, "what can't be seen can't be judged", "make it reachable, then check again")
+        yield Said(problem, "what can't be seen can't be judged", "make it reachable and readable, then check again")
 
 
 guard_rule(guards.management_servers_are_known)

@@ -111,7 +111,12 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
             Severity.WARNS if insert.ignored else Severity.BLOCKS,
         )
     if (record := facts.rehearsed(fix)) is not None:
-        return Said(f"{fact}; {fix.name} mends it, the rehearsal of {record.ended[:16]} passed with it", "", "", Severity.NOTES)
+        return Said(
+            f"{fact}; {fix.name} mends it, the rehearsal of {record.ended[:16]} passed with it",
+            "the fix is run on the copy before the schema upgrade, in the window as in the rehearsal",
+            "none needed",
+            Severity.NOTES,
+        )
     return Said(
         f"{fact}; {fix.name} is to mend it ({fix.reason})",
         f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",

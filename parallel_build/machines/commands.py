@@ -40,10 +40,16 @@ def run(argv: Sequence[str], *, timeout: float = 60, ok: Sequence[int] = (0,)) -
     except FileNotFoundError:
         raise MachineFailed(f"{argv[0]} is missing", "the lab needs it", "run scripts/setup --for lab") from None
     except subprocess.TimeoutExpired:
-        raise MachineFailed(f"`{' '.join(argv)}` did not end within {timeout:.0f} s") from None
+        raise MachineFailed(
+            f"`{' '.join(argv)}` did not end within {timeout:.0f} s",
+            "it hangs, or this computer is too busy",
+            "look at its load, then run the same command again",
+        ) from None
     if done.returncode not in ok:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise MachineFailed(f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]), "see docs/lab.md")
+        raise MachineFailed(
+            f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]) or "it said nothing", "see docs/lab.md"
+        )
     return done.stdout
 
 

@@ -198,11 +198,15 @@ def _check(spec: ContainerSpec) -> None:
     if os.geteuid() != 0:
         raise MachineFailed("containers can't be made", "this process is not root's", "run as root")
     if not (spec.root / "usr/lib/systemd/systemd").exists():
-        raise MachineFailed(f"{spec.root} is no root file system with systemd", "", "run scripts/setup --for lab")
+        raise MachineFailed(
+            f"{spec.root} is no root file system with systemd",
+            "a machine of platform container boots with systemd",
+            "run scripts/setup --for lab",
+        )
     if not (namespace.FOLDER / spec.namespace).exists():
         raise MachineFailed(
             f"there is no network namespace {spec.namespace} for machine {spec.name}",
-            "",
+            "a container is plugged into a network that is there before it",
             "bring the lab up: scripts/lab up",
         )
     if shutil.which("systemd-nspawn") is None:

@@ -97,7 +97,11 @@ def end(machine: Path, record: Record) -> None:
         return
     signal_supervisor(machine, signal.SIGKILL)
     if not cgroups.kill(record.machine) or not ended(machine.parent, machine.name, 10):
-        raise MachineFailed(f"processes of machine {record.name} can't be ended", "", f"look at `ps` and {machine}")
+        raise MachineFailed(
+            f"processes of machine {record.name} can't be ended",
+            "they wait in the kernel, or a new one is started again and again",
+            f"look at `ps` and {machine}",
+        )
 
 
 def ended(folder: Path, name: str, timeout: float) -> bool:
@@ -132,7 +136,9 @@ def signal_supervisor(machine: Path, number: signal.Signals) -> None:
         if not running(machine.parent, machine.name):
             return
         time.sleep(0.05)
-    raise MachineFailed(f"the supervisor of machine {machine.name} can't be found", f"{machine}/supervisor.json is stale")
+    raise MachineFailed(
+        f"the supervisor of machine {machine.name} can't be found", f"{machine}/supervisor.json is stale", "run the same command again"
+    )
 
 
 def tail(machine: Path) -> str:

@@ -75,7 +75,7 @@ def must(folder: Path, name: str) -> Record:
     """
     record = read(folder / name)
     if record is None or not record.made:
-        raise MachineFailed(f"there is no machine {name} in {folder}", "", "create it first")
+        raise MachineFailed(f"there is no machine {name} in {folder}", "it was never made whole, or has been removed", "create it first")
     return record
 
 

@@ -168,7 +168,9 @@ def ports_are_free(wanted: Wanted, facts: ServerFacts) -> None:
     taken = sorted(needed & set(facts.ports))
     if taken:
         raise GuardFailed(
-            f"something listens on {', '.join(map(str, taken))} on {facts.name}", "", f"see `ss -ltnp` on {facts.name}; stop it"
+            f"something listens on {', '.join(map(str, taken))} on {facts.name}",
+            "the new services need these ports",
+            f"see `ss -ltnp` on {facts.name}; stop it",
         )
 
 
@@ -208,7 +210,7 @@ def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule, ...] = RULES) -
     if failed:
         raise GuardFailed(
             f"{facts.name} can't be used as it is:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
-            "",
+            "each of them would make a step fail there, or harm what is on the server",
             "nothing has been changed; mend these and run the same command again",
         )
     return [rule.__name__ for rule in rules]

@@ -136,7 +136,9 @@ def resolve(root: Path, path: str) -> Path:
             parts = [*(target.parts[1:] if target.is_absolute() else target.parts), *parts]
         else:
             found.append(part)
-    raise MachineFailed(f"{path} of the image can't be resolved", "its symbolic links go in a circle")
+    raise MachineFailed(
+        f"{path} of the image can't be resolved", "its symbolic links go in a circle", "make the image anew: scripts/setup --for lab"
+    )
 
 
 def _write(root: Path, file: File) -> None:

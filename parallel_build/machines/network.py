@@ -54,7 +54,11 @@ def connect(link: Link) -> None:
         run(["ip", "netns", "add", link.own], timeout=30)
     outside = _links(link.namespace)
     if link.bridge not in outside:
-        raise MachineFailed(f"there is no bridge {link.bridge} in namespace {link.namespace}", "", "bring the lab up again")
+        raise MachineFailed(
+            f"there is no bridge {link.bridge} in namespace {link.namespace}",
+            "the network that machines are plugged into has been taken down",
+            "bring the lab up again",
+        )
     if link.outer not in outside or "eth0" not in _links(link.own):
         if link.outer in outside:
             _ip(link.namespace, "link", "delete", link.outer)

@@ -43,7 +43,9 @@ def cut(site: Site, machine: NewMachine) -> str:
             )
         folder = platforms.vsphere.folder if machine.vsphere.folder is None else machine.vsphere.folder
         return vcenter.power_off(platforms.vsphere, password, folder, machine.name, site.stack)
-    raise MachineFailed(f"the power of {machine.name} can't be cut from here", f"platform {platform} offers nothing for it", "")
+    raise MachineFailed(
+        f"the power of {machine.name} can't be cut from here", f"platform {platform} offers nothing for it", "switch it off by hand"
+    )
 
 
 def _virsh(uri: str, domain: str) -> str:

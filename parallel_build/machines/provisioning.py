@@ -59,7 +59,11 @@ class File:
 
     def __post_init__(self) -> None:
         if not PurePosixPath(self.path).is_absolute() or ".." in PurePosixPath(self.path).parts:
-            raise ConfigurationError(f"{self.path} can't be put on a machine", "a file's path is absolute and has no '..'")
+            raise ConfigurationError(
+                f"{self.path} can't be put on a machine",
+                "a file's path is absolute and has no '..'",
+                "write the path as it is to be on the machine",
+            )
 
     @property
     def text(self) -> str:
@@ -109,11 +113,19 @@ class Provisioning:
 
     def __post_init__(self) -> None:
         if not HOST_NAME.match(self.hostname) or "." in self.hostname:
-            raise ConfigurationError(f"{self.hostname!r} is not a short host name", "letters, digits and hyphens only")
+            raise ConfigurationError(
+                f"{self.hostname!r} is not a short host name",
+                "letters, digits and hyphens only",
+                "correct the machine's name in the stack file",
+            )
         try:
             ipaddress.ip_interface(f"{self.address}/{self.prefix}")
         except ValueError as error:
-            raise ConfigurationError(f"{self.hostname} can't be given {self.address}/{self.prefix}", str(error)) from None
+            raise ConfigurationError(
+                f"{self.hostname} can't be given {self.address}/{self.prefix}",
+                str(error),
+                "correct the machine's address in the stack file, or its network's prefix",
+            ) from None
 
     @property
     def fqdn(self) -> str:

@@ -55,7 +55,11 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
             end = time.monotonic() + OFF_SECONDS
             while center.look(reference)[0] != OFF:
                 if time.monotonic() > end:
-                    raise MachineFailed(f"{path} is still on {OFF_SECONDS:.0f} s after PowerOffVM_Task", "", REMEDY)
+                    raise MachineFailed(
+                        f"{path} is still on {OFF_SECONDS:.0f} s after PowerOffVM_Task",
+                        "vCenter took the order and has not carried it out",
+                        REMEDY,
+                    )
                 time.sleep(INTERVAL)
             return f"PowerOffVM_Task of {path}"
     except (OSError, http.client.HTTPException, ElementTree.ParseError) as error:

@@ -190,7 +190,9 @@ def _kinds(one: Facts, other: Facts) -> Iterator[Difference]:
     if "kinds" not in one or "kinds" not in other:
         return
     for area, (rank, why) in KINDS.items():
-        left, right = set(one["kinds"].get(area, [])), set(other["kinds"].get(area, []))
+        if area not in one["kinds"] or area not in other["kinds"]:
+            continue  # one of the two could not be asked; its facts name that as a problem
+        left, right = set(one["kinds"][area]), set(other["kinds"][area])
         for kind in sorted(right - left):
             yield Difference(rank, area, kind, "", kind, why)
         for kind in sorted(left - right):

@@ -8,27 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from parallel_build.configuration import Server
 from parallel_build.connection import Connections
-from parallel_build.database.session import Session, session
-from parallel_build.errors import ParallelBuildError, StepFailed
+from parallel_build.database.session import Refused, Session, session
+from parallel_build.errors import ParallelBuildError
 from parallel_build.parity import servers
 from parallel_build.site import Site
 
-FORM = 1  # of the document; another form is not compared
+FORM = 2  # of the document; another form is not compared. In the first one a kind that could not be read looked like one that is not there
 AT_ONCE = 8
 T = TypeVar("T")
 Facts = dict[str, Any]
-Row = dict[str, Any]
 # Variables that change what SQL does or how long it takes.
 VARIABLES = (
     "sql_mode", "lower_case_table_names", "character_set_server", "collation_server", "transaction_isolation", "tx_isolation", "binlog_format",
     "log_bin", "innodb_file_per_table", "innodb_default_row_format", "innodb_rollback_on_timeout", "explicit_defaults_for_timestamp",
     "group_concat_max_len", "default_storage_engine",
 )  # fmt: skip
-READABLE = "category NOT IN ('Hidden', 'Secure')"
+VERSION = "SELECT version FROM cloud.version WHERE step = 'Complete' ORDER BY id DESC LIMIT 1"
+SETTINGS = (
+    "SELECT name, value, default_value FROM cloud.configuration WHERE category NOT IN ('Hidden', 'Secure') AND default_value IS NOT NULL "
+    "AND value IS NOT NULL AND value <> default_value"
+)
 
 COUNTS = {
     "zones": "SELECT COUNT(*) FROM cloud.data_center WHERE removed IS NULL",
@@ -88,7 +92,7 @@ def gather(site: Site, connections: Connections) -> Facts:
             "new management": each(new.management, unseen),
             "new database": each([new.database.source], unseen),
         }
-        cloud = pool.submit(_guarded, problems, lambda: _cloud(site, connections))
+        cloud = pool.submit(_guarded, problems, lambda: _cloud(site, connections, problems))
         engine = pool.submit(_guarded, unseen, lambda: _engine(connections, new.database.source))
         machines = {role: [facts for future in futures if (facts := future.result())] for role, futures in asked.items()}
         found = cloud.result() or {}
@@ -130,34 +134,37 @@ def _database(opened: Session) -> Facts:
     return {"family": "mariadb" if "mariadb" in version.lower() else "mysql", "version": version.split("-")[0], "variables": variables}
 
 
-def _cloud(site: Site, connections: Connections) -> Facts:
+def _cloud(site: Site, connections: Connections, problems: list[str]) -> Facts:
     with session(connections.host(site.configuration.original.database.source)) as opened:
-        settings = opened.rows(
-            f"SELECT name, value, default_value FROM cloud.configuration WHERE {READABLE} AND default_value IS NOT NULL "
-            "AND value IS NOT NULL AND value <> default_value"
-        )
-        return {
-            "version": str(opened.value("SELECT version FROM cloud.version WHERE step = 'Complete' ORDER BY id DESC LIMIT 1")),
-            "database": _database(opened),
-            "counts": {
-                "management servers": len(site.configuration.original.management),
-                **{name: int(value) for name, statement in COUNTS.items() if (value := _value(opened, statement)) is not None},
-            },
-            "kinds": {name: sorted({str(row["kind"]) for row in _rows(opened, statement)}) for name, statement in KINDS.items()},
-            "settings": {str(row["name"]): str(row["value"]) for row in settings},
-        }
+        found = {**read_cloud(opened, problems), "database": _database(opened)}
+    found["counts"]["management servers"] = len(site.configuration.original.management)
+    return found
 
 
-def _rows(opened: Session, statement: str) -> list[Row]:
-    """Rows; none where this version's schema does not have the table."""
+def read_cloud(opened: Session, problems: list[str]) -> Facts:
+    """What the original's database says of its cloud.
+
+    Args:
+        problems: a question that it refuses is named here, and its key is left out: what is not known is not compared.
+    """
+    counts, kinds = Facts(), Facts()
+    for name, statement in COUNTS.items():
+        if (number := _answered(problems, f"number of {name}", partial(opened.value, statement))) is not None:
+            counts[name] = int(number)
+    for name, statement in KINDS.items():
+        if (rows := _answered(problems, name, partial(opened.rows, statement))) is not None:
+            kinds[name] = sorted({str(row["kind"]) for row in rows if row["kind"] is not None})
+    found: Facts = {"counts": counts, "kinds": kinds}
+    if (version := _answered(problems, "version", partial(opened.value, VERSION))) is not None:
+        found["version"] = str(version)
+    if (rows := _answered(problems, "changed settings", partial(opened.rows, SETTINGS))) is not None:
+        found["settings"] = {str(row["name"]): str(row["value"]) for row in rows}
+    return found
+
+
+def _answered(problems: list[str], what: str, ask: Callable[[], T]) -> T | None:
     try:
-        return [row for row in opened.rows(statement) if row["kind"] is not None]
-    except StepFailed:
-        return []
-
-
-def _value(opened: Session, statement: str) -> Any:
-    try:
-        return opened.value(statement)
-    except StepFailed:
+        return ask()
+    except Refused as error:
+        problems.append(f"{what}: {'the schema of this version does not have it' if error.unknown else 'refused'} {error.cause}")
         return None

@@ -28,7 +28,11 @@ def load(where: str, config_file: Path | None = None) -> Facts:
         if path.is_file():
             return _from_file(path)
     if where.endswith(".json"):
-        raise ConfigurationError(f"there is no file {where}", "", "write it with: python -m parallel_build facts STACK > FILE")
+        raise ConfigurationError(
+            f"there is no file {where}",
+            "a name that ends with .json is a file of facts, no stack",
+            "write it with: python -m parallel_build facts STACK > FILE",
+        )
     return read(read_site(where, config_file=config_file))
 
 
@@ -50,6 +54,8 @@ def _from_file(path: Path) -> Facts:
         ) from None
     if not isinstance(found, dict) or found.get("form") != FORM:
         raise ConfigurationError(
-            f"{path} holds no facts of this version's form", "", "write it again with: python -m parallel_build facts STACK > FILE"
+            f"{path} holds no facts of this version's form",
+            "another program wrote it, or another version of this one",
+            "write it again with: python -m parallel_build facts STACK > FILE",
         )
     return found

@@ -100,7 +100,11 @@ class CloudDatabases(Step):
                 context.progress(f"{source_host.name}: {name} dropped")
             left = set(names_of(context.configuration)) & schemas(source)
             if left:
-                raise RollbackIncomplete(f"{source_host.name}: databases {', '.join(sorted(left))} are still there", "", "")
+                raise RollbackIncomplete(
+                    f"{source_host.name}: databases {', '.join(sorted(left))} are still there",
+                    "they were dropped, and somebody has made them again",
+                    f"see who uses {source_host.name} (SHOW PROCESSLIST there), then run the same command again",
+                )
             if own.MADE in own.marks(source):
                 own.unmark(source, own.MADE)
             with tolerated(context, "the replica's databases and accounts"), session(self._replica(context)) as replica:

@@ -104,7 +104,11 @@ class DatabaseSeed(Step):
             left = [name for name in (channel.USER, access.COPY_USER)
                     if original.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [name])]  # fmt: skip
         if left:
-            raise RollbackIncomplete(f"{old.name}: accounts {', '.join(left)} are still there", "", "run the same command again")
+            raise RollbackIncomplete(
+                f"{old.name}: accounts {', '.join(left)} are still there",
+                "they were dropped, and somebody has made them again",
+                "run the same command again",
+            )
         if dropped:
             context.progress(f"{old.name}: {dropped} account(s) of the seed dropped")
         record.forget()
@@ -270,7 +274,9 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
             before, moved = has, time.monotonic()
         if time.monotonic() - moved > STANDSTILL:
             raise StepFailed(
-                f"{replica.host.name} has not got on for {STANDSTILL:.0f} s", f"it is at {has}, {source.host.name} at {position}", ""
+                f"{replica.host.name} has not got on for {STANDSTILL:.0f} s",
+                f"it is at {has}, {source.host.name} at {position}",
+                f"see what {replica.host.name} is busy with (SHOW PROCESSLIST there, its disk), then run the same command again",
             )
         if time.monotonic() - told >= 5:
             told = time.monotonic()

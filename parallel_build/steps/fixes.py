@@ -83,7 +83,9 @@ def client(host: Host) -> list[str]:
     socket = find_socket(host)
     if socket is None:
         raise ConnectionFailed(
-            f"{host.name}: no database server listens there", "", f"look at `systemctl status mariadb mysql` on {host.name}"
+            f"{host.name}: no database server listens there",
+            "the fixes are read in through its socket, and there is none",
+            f"look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
         )
     with session(host) as database:
         tools = remote.find_tools(host, identify(database))

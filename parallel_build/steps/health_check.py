@@ -9,7 +9,7 @@ from parallel_build import health
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.health.finding import RULES, Finding, Severity
-from parallel_build.health.report import count, summary
+from parallel_build.health.report import count, headline, not_judged
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import window_open
 
@@ -61,9 +61,11 @@ class HealthCheck(Step):
         for each in findings:
             if each.severity is not Severity.NOTES:
                 context.progress(f"{each.severity.value}{' (accepted)' if each.rule in accepted else ''}: {each.fact}")
+        for name, why in not_judged(facts).items():
+            context.progress(f"not judged: {name}: {why}")
         if blocking:
             raise refusal(blocking)
-        context.progress(f"{len(RULES)} rules: {summary(findings)}; see {context.run.path / 'evidence' / REPORT}.txt")
+        context.progress(f"{headline(facts, findings)}; see {context.run.path / 'evidence' / REPORT}.txt")
         return {
             "summary": {severity.value: count(findings, severity) for severity in Severity},
             "findings": [{"rule": each.rule, "severity": each.severity.value, "fact": each.fact} for each in findings],
@@ -87,7 +89,7 @@ def refusal(blocking: list[Finding]) -> GuardFailed:
         lines += [f"      {label}: {text}" for label, text in (("why", each.cause), ("to do", each.remedy)) if text]
     return GuardFailed(
         f"the original is not fit to be upgraded, {len(blocking)} findings block:\n" + "\n".join(lines) + "\n",
-        "",
+        "an upgrade mends nothing, it makes what is broken harder to see",
         "nothing has been changed; mend these and run the same command again, or name a rule in health.accepted to go on in spite of it",
     )
 

@@ -119,7 +119,11 @@ class HypervisorSteps(SwitchedStep):
             host = context.host(hypervisor)
             raw = host.read(AGENT_FILE)
             if raw is None:
-                raise StepFailed(f"{hypervisor.name} has no {AGENT_FILE}", "is it a KVM host with cloudstack-agent?", "")
+                raise StepFailed(
+                    f"{hypervisor.name} has no {AGENT_FILE}",
+                    "the addresses are written into it, and only a host with cloudstack-agent has it",
+                    "install the agent there, or correct this host's kind in original.hypervisors",
+                )
             lines = raw.decode().splitlines()
             now = next((line.split("=", 1)[1] for line in lines if line.startswith("host=")), None)
             if now != wanted:
@@ -143,4 +147,8 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:
-        raise StepFailed(f"{AGENT} on {hypervisor.name} does not run", "", f"see `journalctl -u {AGENT}` there")
+        raise StepFailed(
+            f"{AGENT} on {hypervisor.name} does not run",
+            "it was restarted for its new addresses, and has ended",
+            f"see `journalctl -u {AGENT}` and /var/log/cloudstack/agent/agent.log there, then run the same command again",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cancel import wait_for
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, WaitedInVain
 from parallel_build.machines.provisioning import DONE, LOG, UNIT
 from parallel_build.steps.base import Context, Outputs, Step, step
 
@@ -84,8 +84,9 @@ class MachineReady(Step):
                 interval=1,
                 progress=context.progress,
             )
-        except StepFailed as error:
-            raise StepFailed(error.fact, last[0].cause if last else "", last[0].remedy if last else "") from None
+        except WaitedInVain as error:
+            why = last[0] if last else error
+            raise StepFailed(error.fact, why.cause, why.remedy) from None
 
     @staticmethod
     def _wait_for_first_boot(context: Context, host: Host) -> None:

@@ -102,7 +102,9 @@ class ManagementInstalled(Step):
         for machine in (*configuration.new.management, configuration.rehearsal.machine):
             if machine and machine.name == name:
                 return machine
-        raise ConfigurationError(f"{name} is not one of new.management", "", "name a management server of the stack")
+        raise ConfigurationError(
+            f"{name} is not one of new.management", "only servers of the stack are installed", "name a management server of the stack"
+        )
 
     def _usage(self, configuration: StackConfiguration) -> bool:
         return configuration.usage_server.name == self._machine(configuration).name
@@ -283,7 +285,9 @@ def repository_line(line: str, key: str | None) -> str:
     match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>.+)$", line.strip())
     if not match:
         raise ConfigurationError(
-            f"new.packages.repository: {line!r} is no apt source line", "", "write it as `deb http://server/path suite component`"
+            f"new.packages.repository: {line!r} is no apt source line",
+            "new.packages.key is named in the line, between `deb` and the address",
+            "write it as `deb http://server/path suite component`",
         )
     options = " ".join(part for part in ((match["options"] or "").strip(), f"signed-by={KEYRING}") if part)
     return f"deb [{options}] {match['rest']}"

@@ -202,7 +202,7 @@ class OriginalManagement(SwitchedStep):
         if status == FAILED_FOR_GOOD:
             raise RollbackIncomplete(
                 f"the web application on {server.name} failed (HTTP 503)",
-                "",
+                "one of CloudStack's modules could not start, and the server does not try again by itself",
                 "look for the first ERROR in its management-server.log, mend it, and run the same command again: it starts the server anew",
             )
         return status == ANSWERING

@@ -32,7 +32,11 @@ class Rehearsal(Step):
         rehearsal, original = configuration.rehearsal, configuration.original
         machine = rehearsal.machine
         if machine is None:
-            raise ConfigurationError("rehearsal.machine is missing", "", "name the rehearsal's server")
+            raise ConfigurationError(
+                "rehearsal.machine is missing",
+                "a rehearsal has a server of its own, out of reach of all others",
+                "name the rehearsal's server",
+            )
         on = f"on {machine.name} ({machine.address})"
         allowed = f", but to {', '.join(rehearsal.allow)}" if rehearsal.allow else ""
         rate = f", at most {rehearsal.bytes_per_second / 1e6:g} MB/s" if rehearsal.bytes_per_second else ""

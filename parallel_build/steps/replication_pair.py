@@ -131,7 +131,11 @@ class ReplicationPair(Step):
                 accounts.dropped(name).make(on_source)
                 context.progress(f"{source.name}: {name} dropped")
             if accounts_of(on_source, facts.USER):
-                raise RollbackIncomplete(f"{source.name}: user {facts.USER} is still there", "", "drop it by hand")
+                raise RollbackIncomplete(
+                    f"{source.name}: user {facts.USER} is still there",
+                    "it was dropped, and somebody has made it again",
+                    "see who uses the server (SHOW PROCESSLIST there), then run the same command again",
+                )
 
     def _servers(self, context: Context) -> tuple[NewServer, NewServer]:
         source, replica = (
@@ -267,4 +271,8 @@ class ReplicationPair(Step):
             with replication.writable(replica):
                 own.drop(replica)
         if facts.status(replica) is not None:
-            raise RollbackIncomplete(f"{name}: the source is still set", "", f"run `{identify(replica).dialect.reset_replica}` there")
+            raise RollbackIncomplete(
+                f"{name}: the source is still set",
+                "the server took the command and shows a source all the same",
+                f"run `{identify(replica).dialect.reset_replica}` there, then the same command again",
+            )

@@ -78,14 +78,22 @@ def close_firewall(host: Host, allowed: Iterable[str]) -> None:
     )
     host.script(script, cancellable=False)
     if not firewall_closed(host):
-        raise StepFailed(f"{host.name}: the packet filter does not hold users out", "neither nft nor iptables took the rules", "")
+        raise StepFailed(
+            f"{host.name}: the packet filter does not hold users out",
+            "neither nft nor iptables took the rules",
+            "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
+        )
 
 
 def open_firewall(host: Host) -> None:
     """Take the barrier away; nothing happens where there is none."""
     host.script(OPEN, cancellable=False)
     if firewall_closed(host):
-        raise StepFailed(f"{host.name}: users are still held out", f"table {TABLE} or chain {CHAIN} can't be removed", "")
+        raise StepFailed(
+            f"{host.name}: users are still held out",
+            f"table {TABLE} or chain {CHAIN} can't be removed",
+            f"there: nft delete table inet {TABLE}; iptables -D INPUT -j {CHAIN}; then run the same command again",
+        )
 
 
 def firewall_closed(host: Host) -> bool:

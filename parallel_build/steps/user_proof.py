@@ -172,7 +172,11 @@ def users_are_in(context: Context, servers: list[Server], *, must: bool) -> list
     except StepFailed:
         fact = f"from {asker.where} users are not served: {in_words([each for each in last if not each.served])}"
         if must:
-            raise StepFailed(fact, "", "see the firewalls and the load balancer between them and the servers, then `pulumi up`") from None
+            raise StepFailed(
+                fact,
+                "the barrier is open; something else holds them out, or the servers do not answer",
+                "see the firewalls and the load balancer between them and the servers, then `pulumi up`",
+            ) from None
         context.progress(f"not proved: {fact}")
         context.run.record("not proved", step=context.step, error=fact)
         return [f"not proved: {fact}"]

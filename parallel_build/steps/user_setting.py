@@ -81,7 +81,11 @@ def setting(cloud: Cloud, name: str = SETTING, *, account: str | None = None) ->
     for item in cloud.list("listConfigurations", name=name, **whose):
         if item.get("name") == name:
             return str(item.get("value", ""))
-    raise StepFailed(f"{cloud.url} has no setting {name}", "", "is it a version that has it?")
+    raise StepFailed(
+        f"{cloud.url} has no setting {name}",
+        "its version does not know it, and users are kept out by it",
+        "keep them out another way: window.userAccess.method firewall or command",
+    )
 
 
 def own_values(context: Context) -> dict[str, str]:

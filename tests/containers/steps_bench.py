@@ -205,7 +205,7 @@ def interrupted(run: Callable[[Callable[[str], None]], Any], *, most: int = 40) 
     def tell(line: str) -> None:
         if line not in seen:
             seen.append(line)
-            raise Cancelled(f"interrupted at: {line}")
+            raise Cancelled(f"interrupted at: {line}", "the test wants it", "go on")
 
     for _ in range(most):
         try:

@@ -56,6 +56,15 @@ def test_facts_are_read_and_a_cloud_is_like_itself_until_it_is_changed(stand: St
     assert again.returncode == 0, again.stdout + again.stderr
     assert ": 0 high, 0 medium, 0 low" in again.stdout, again.stdout
 
+    isolation = "cloud.physical_network_isolation_methods"
+    stand.sql(f"RENAME TABLE {isolation} TO cloud.planted_away")
+    try:
+        lacking = command(stand, "parity", str(tmp_path / "lab.json"), STACK)
+    finally:
+        stand.sql(f"RENAME TABLE cloud.planted_away TO {isolation}")
+    assert lacking.returncode == 0 and ": 0 high, 0 medium, 0 low" in lacking.stdout, lacking.stdout + lacking.stderr
+    assert "not read: isolation: the schema of this version does not have it (1146" in lacking.stdout, "compared with nothing"
+
     stand.sql("INSERT INTO cloud.guest_os (id, category_id, uuid, display_name, is_user_defined) VALUES (9001, 1, 'planted', 'Mill OS', 1)",
               "UPDATE cloud.configuration SET value = '77', default_value = COALESCE(default_value, '4') WHERE name = 'workers'")  # fmt: skip
     try:

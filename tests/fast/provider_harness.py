@@ -55,7 +55,7 @@ class Toy(Step):
         if fail == "guard":
             raise GuardFailed("a rule does not hold", "planted", "nothing")
         if fail == "configuration":
-            raise ConfigurationError("a key is wrong")
+            raise ConfigurationError("a key is wrong", "the toy is told to", "tell it otherwise")
         context.intend("do it", password=PLANTED)
         context.note(first="done")
         context.progress(f"half way with {PLANTED}")
@@ -72,19 +72,19 @@ class Toy(Step):
         """Fails as told, without having acted."""
         self._count("verify", context)
         if self._told() == "verify":
-            raise StepFailed("it is not so any more")
+            raise StepFailed("it is not so any more", "the toy is told to", "tell it otherwise")
         return {"verified": True}
 
     def before_revert(self, context: Context) -> None:
         """Refuses past the rollback window."""
         if self._told() == "late" and not context.configuration.window.force_rollback:
-            raise GuardFailed("going back is refused")
+            raise GuardFailed("going back is refused", "the toy is told to", "tell it otherwise")
 
     def revert(self, context: Context) -> None:
         """Fails as told."""
         self._count("revert", context)
         if self._told() == "revert":
-            raise RollbackIncomplete(f"half of it is left with {PLANTED}")
+            raise RollbackIncomplete(f"half of it is left with {PLANTED}", "the toy is told to", "tell it otherwise")
 
     def _folder(self) -> Path:
         return Path(self.parameters["folder"])

@@ -57,7 +57,7 @@ def test_a_rule_fails_alone_and_says_what(name: str) -> None:
     failed = guards.failures(REPLICATE, GOOD_OLD, fresh(**changes))
     assert len(failed) == 1, [str(error) for error in failed]
     assert words in str(failed[0])
-    assert failed[0].remedy
+    assert failed[0].fact and failed[0].cause and failed[0].remedy
     # With dump there is nothing to hold.
     assert guards.failures(site(), GOOD_OLD, replace(fresh(**changes), tables=GOOD_NEW.tables)) == []
 

@@ -9,19 +9,20 @@ import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
 from parallel_build.connection import Connections
+from parallel_build.database.session import Refused, Session
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.replication import ReplicaStatus
 from parallel_build.fix_files import read_fixes
-from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, target_settings
+from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
@@ -282,6 +283,64 @@ def test_what_blocks_comes_first_in_the_report() -> None:
     assert words in text and "schema steps 4.21.0.0, 4.22.0.0, 4.22.1.0" in text
     assert document["summary"] == {"blocks": 1, "warns": 0, "notes": 1} and not document["healthy"]
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+class Schema:
+    """Stands for a session to a database whose schema lacks something, or which refuses."""
+
+    def __init__(self, refused: dict[str, int]) -> None:
+        self.refused, self.asked = refused, list[str]()
+
+    def rows(self, statement: str, values: Any) -> list[dict[str, Any]]:
+        self.asked.append(statement)
+        for words, number in self.refused.items():
+            if words in statement:
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+        return []
+
+
+def test_what_a_schema_does_not_know_is_not_judged_and_told() -> None:
+    answers = queries.run(cast(Session, Schema({"router_health_check": 1146, "redundant_state": 1054})))
+    assert answers.unanswered == {"router_checks": "(1146, 'about router_health_check')", "routers": "(1054, 'about redundant_state')"}
+    assert answers.problems == [] and set(answers.tables) == set(queries.QUERIES) - {"router_checks", "routers"}
+    known = facts(unanswered=answers.unanswered)
+    findings = examine(known)
+    assert {each.rule for each in findings} == HEALTHY, "an old cloud is not ill"
+    unjudged = ["router_checks_pass", "routers_run", "routers_are_recent", "redundant_routers_agree"]
+    text, document = as_text(known, findings), as_document(known, findings)
+    assert f"{len(RULES)} rules, 4 of them not judged: 0 blocks" in text
+    assert all(f"NOT JUDGED {rule}: (1" in text for rule in unjudged)
+    assert {each["rule"]: each["why"] for each in document["notJudged"]}.keys() == set(unjudged)
+    whole = facts()
+    assert f"{len(RULES)} rules: 0 blocks" in as_text(whole, findings) and "NOT JUDGED" not in as_text(whole, findings)
+
+
+@pytest.mark.parametrize("number", [1969, 3024, 1142, 1205, 0])
+def test_any_other_refusal_blocks(number: int) -> None:
+    """Time limits of both families, a missing right, a lock, a session that is gone."""
+    answers = queries.run(cast(Session, Schema({"cloud.storage_pool": number})))
+    known = facts(unanswered=answers.unanswered, problems=answers.problems)
+    (found,) = (each for each in examine(known) if each.severity is Severity.BLOCKS)
+    assert found.rule == "everything_is_readable" and "cloud.storage_pool" in found.fact and str(number) in found.fact
+    assert {each["rule"] for each in as_document(known, [found])["notJudged"]} == {"pools_are_up", "pools_have_room"}
+
+
+def test_an_older_schema_is_asked_without_its_later_columns() -> None:
+    schema = Schema({"c.arch": 1054})
+    answers = queries.run(cast(Session, schema))
+    assert "clusters" in answers.tables and not answers.unanswered
+    refused = Schema({"cloud.cluster": 1969})
+    assert queries.run(cast(Session, refused)).unanswered.keys() == {"clusters"}, "only for the want of a column is it asked another way"
+    assert sum("cloud.cluster" in statement for statement in refused.asked) == 1
+    assert queries.OLDER.keys() <= queries.QUERIES.keys()
+
+
+def test_a_database_that_was_not_read_judges_nothing() -> None:
+    known = facts(tables={}, unanswered=dict.fromkeys(queries.QUERIES, "the database was not read"), problems=["olddb1 is gone"])
+    findings = examine(known)
+    assert "everything_is_readable" in {each.rule for each in findings}
+    told = {each["rule"] for each in as_document(known, findings)["notJudged"]}
+    assert len(told) > 20 and {"management_servers_beat", "open_api_is_off"} <= told and "clocks_agree" not in told
 
 
 def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:

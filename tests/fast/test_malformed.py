@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
-from parallel_build.errors import ConfigurationError
+from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.stack_values import parse, refuse_clear
 from tests.fast.sites import SECRETS, values
 from tests.fast.sites import site as make_site
@@ -244,7 +244,7 @@ HOSTILE_FACTS: dict[str, tuple[Any, Any, set[str]]] = {
     ),
     "a new server was set up against the original's database": (GOOD_OLD, new(database_host="olddb1"), {"never_the_old_database"}),
     "the database key is another cloud's": (
-        replace(GOOD_OLD, key_problem="the database key does not decrypt configuration.init"), GOOD_NEW, {"database_key_fits"},
+        replace(GOOD_OLD, key_problem=GuardFailed("the database key does not fit", "another key", "correct it")), GOOD_NEW, {"database_key_fits"},
     ),
     "another version runs than was configured": (replace(GOOD_OLD, version="4.19.1.0"), GOOD_NEW, {"version_is_the_configured_one"}),
     "the packages are another release": (GOOD_OLD, new(package="4.23.0.0"), {"target_is_installed"}),

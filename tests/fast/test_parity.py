@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from parallel_build import parity
 from parallel_build.commands import parity as command
 from parallel_build.configuration import load
+from parallel_build.database.session import Refused, Session
 from parallel_build.errors import ConfigurationError
 from parallel_build.parity.compare import Rank
-from parallel_build.parity.facts import FORM
+from parallel_build.parity.facts import COUNTS, FORM, KINDS, read_cloud
 from parallel_build.parity.report import beyond
 from parallel_build.steps.parity import Parity
 from tests.fast.sites import values
@@ -93,6 +94,45 @@ def test_differences_are_ranked(change: dict[str, Any], rank: str, area: str, ke
     found = {(each.rank.value, each.area, each.key) for each in parity.compare(LAB, real(change))}
     assert (rank, area, key) in found
     assert all(each.why for each in parity.compare(LAB, real(change)))
+
+
+class Schema:
+    """Stands for a session to a database that refuses what contains one of some words, by the server's numbers."""
+
+    def __init__(self, refused: dict[str, int]) -> None:
+        self.refused = refused
+
+    def rows(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
+        for words, number in self.refused.items():
+            if words in statement:
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+        return [{"kind": "x86_64", "name": "workers", "value": "7"}]
+
+    def value(self, statement: str, values: Any = None) -> Any:
+        return 3 if self.rows(statement) else None
+
+
+def test_what_is_refused_is_named_and_left_out() -> None:
+    problems: list[str] = []
+    found = read_cloud(cast(Session, Schema({})), problems)
+    assert problems == [] and set(found["kinds"]) == set(KINDS) and set(found["counts"]) == set(COUNTS)
+    refusals = {"DISTINCT arch": 1054, "cloud.vpc": 1146, "cloud.ntwk_service_map": 1969, "cloud.configuration": 1142}
+    less = read_cloud(cast(Session, Schema(refusals)), problems)
+    assert set(KINDS) - set(less["kinds"]) == {"architectures", "network providers"}
+    assert set(COUNTS) - set(less["counts"]) == {"VPCs"} and "settings" not in less and less["version"] == "3"
+    assert problems == [
+        "number of VPCs: the schema of this version does not have it (1146, 'about cloud.vpc')",
+        "architectures: the schema of this version does not have it (1054, 'about DISTINCT arch')",
+        "network providers: refused (1969, 'about cloud.ntwk_service_map')",
+        "changed settings: refused (1142, 'about cloud.configuration')",
+    ]
+    servers = {name: value for name, value in LAB.items() if name != "settings"}
+    one, other = ({**servers, **facts, "version": "", "problems": told} for facts, told in ((found, []), (less, problems)))
+    assert parity.compare(one, other) == parity.compare(other, one) == [], "what only one side knows is no difference"
+    assert (
+        "not read: architectures: the schema" in parity.as_text(one, other, [])
+        and parity.as_document(one, other, [])["notRead"] == problems
+    )
 
 
 def test_settings_that_name_places_are_not_compared() -> None:

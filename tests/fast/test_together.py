@@ -24,16 +24,16 @@ def test_all_are_asked_at_once_and_answers_keep_their_order() -> None:
 
 def test_what_can_not_be_answered_is_told_beside_the_rest() -> None:
     def gone() -> str:
-        raise ConnectionFailed("oldms1 is gone")
+        raise ConnectionFailed("oldms1 is gone", "it has no power", "switch it on")
 
     problems: list[str] = []
     assert together([gone, lambda: "here"], problems) == ["here"]
-    assert problems == ["oldms1 is gone."]
+    assert problems == ["oldms1 is gone. Cause: it has no power. Remedy: switch it on."]
 
 
 def test_a_cancel_is_no_problem_of_a_server() -> None:
     def stopped() -> None:
-        raise Cancelled("stopped")
+        raise Cancelled("stopped", "asked to", "go on")
 
     with pytest.raises(Cancelled):
         together([stopped], [])
