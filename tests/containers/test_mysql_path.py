@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
+from tests.containers.original_proof import assert_unchanged
 from tests.containers.test_replicate_path import (
     TABLES,
     assert_new_serves,
     assert_no_trace,
-    assert_original_unchanged,
     evidence,
 )
 
@@ -60,7 +60,7 @@ def back(lab: LabRunner, before: Path) -> None:
     tell(f"back after {time.monotonic() - began:.0f} s")
     assert lab.status()["serving"] == "original"
     assert lab.sql("olddb1", CLOUD_VERSION) == "4.20.3.0"
-    assert_original_unchanged(lab, before)
+    assert_unchanged(lab, before)
     assert lab.sql("newdb1", TABLES) == "0"
 
 

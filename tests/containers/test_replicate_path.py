@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
+from tests.containers.original_proof import assert_unchanged
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
@@ -87,13 +87,6 @@ def assert_no_trace(lab: LabRunner) -> None:
     """Nothing of a seed on the original."""
     assert lab.sql("olddb1", ACCOUNTS) == "0"
     assert lab.sql("olddb2", ACCOUNTS) == "0", "accounts are made outside the original's binary log"
-
-
-def assert_original_unchanged(lab: LabRunner, before: Path) -> None:
-    """Every table of the original but those that its running servers write is as `before`, what `checksums` printed then."""
-    earlier = json.loads(before.read_text())
-    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
-    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
 
 
 def assert_new_serves(lab: LabRunner) -> None:
@@ -176,7 +169,7 @@ def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
     lab.run("back")
     tell(f"back after {time.monotonic() - began:.0f} s")
     assert lab.status()["serving"] == "original"
-    assert_original_unchanged(lab, before)
+    assert_unchanged(lab, before)
     assert_no_trace(lab)
     assert lab.sql("newdb1", TABLES) == "0"
     assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "0"
