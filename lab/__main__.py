@@ -291,7 +291,7 @@ What to try next:
   scripts/lab status                    which side serves, and everything else
   scripts/lab shell newms1              log in to a machine
   scripts/lab pulumi preview --diff     the change review
-  scripts/lab back                      switch back to the original
+  scripts/lab back                      switch back to the original; scripts/lab verify original proves it
   scripts/lab switch                    and over again
   scripts/lab destroy                   roll everything back; scripts/lab down removes the whole lab"""
 
