@@ -118,6 +118,13 @@ def _status(lab: Lab, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(lab: Lab, arguments: argparse.Namespace) -> int:
+    _inside(lab)
+    with sessions(lab) as opened:
+        print(status.text(verification.settled(lab, opened, _CHECKS[arguments.side])))
+    return 0
+
+
 def _shell(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
     machine = _machine(lab, arguments.host)
@@ -150,11 +157,11 @@ def _fault(lab: Lab, arguments: argparse.Namespace) -> int:
 def _checksums(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
     with sessions(lab) as opened:
-        found = checksums.read(opened, arguments.rows)
+        found = checksums.read(opened)
     if arguments.compare is None:
         print(json.dumps(found, indent=1))
         return 0
-    differences = checksums.compare(arguments.compare, found)
+    differences = checksums.compare(arguments.compare, found, arguments.destroyed)
     print(json.dumps(differences.document(), indent=1))
     return EXIT_DIFFERENT if differences.different else 0
 
@@ -235,6 +242,8 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "take the whole lab down, the original too, whatever state it is in")
     sub = command("status", _status, "which side serves, versions, agents, system VMs, replication")
     sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("verify", _verify, "prove that a side serves whole: versions, users, agents, system VMs, replication")
+    sub.add_argument("side", choices=tuple(_CHECKS))
     sub = command("shell", _shell, "log in to a machine, or run a command on it")
     sub.add_argument("host")
     sub.add_argument("command", nargs=argparse.REMAINDER)
@@ -247,8 +256,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("key", nargs="?")
     sub.add_argument("value", nargs="?")
     sub = command("checksums", _checksums, "checksum of every table of the original's databases")
-    sub.add_argument("--rows", action="store_true", help="of tables that running servers write, each row")
-    sub.add_argument("--compare", type=Path, metavar="FILE", help="what an earlier `checksums` printed; exit code 3 if others differ")
+    sub.add_argument(
+        "--compare", type=Path, metavar="FILE", help="what an earlier `checksums` printed; exit code 3 if a row differs that may not"
+    )
+    sub.add_argument("--destroyed", action="store_true", help="a `destroy` came since: what prepared had set may have been taken back")
     return parser
 
 
@@ -274,12 +285,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-secret", metavar="SECRET", help="and its secret")
 
 
+_CHECKS = {"original": verification.original, "new": verification.switched}
 _NEXT = """
 What to try next:
   scripts/lab status                    which side serves, and everything else
   scripts/lab shell newms1              log in to a machine
   scripts/lab pulumi preview --diff     the change review
-  scripts/lab back                      switch back to the original
+  scripts/lab back                      switch back to the original; scripts/lab verify original proves it
   scripts/lab switch                    and over again
   scripts/lab destroy                   roll everything back; scripts/lab down removes the whole lab"""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lab import databases, fileserver, libvirtd, network, original, packages, stack, timeserver
-from lab.database import DatabasePlan, ManagementServer, adapt, describe
+from lab import databases, fileserver, given_dump, libvirtd, network, original, packages, stack, timeserver
+from lab.database import DatabasePlan, ManagementServer, describe
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import NO_SERVICE, create, in_parallel, sessions
@@ -97,15 +97,8 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
     if "mysql" in options.families:
         _check_mysql(options)
     if options.dump:
-        missing = [
-            name for name in ("database_key", "original_api_key", "original_api_secret") if not (given.get(name) or lab.secrets().get(name))
-        ]
-        if missing:
-            raise LabError(
-                "the dump can't be used without its keys",
-                f"missing: {', '.join(missing)}",
-                "give --database-key, --api-key and --api-secret of a root administrator in it",
-            )
+        kept = lab.secrets()
+        given_dump.check(options, {name: given.get(name) or kept.get(name) for name in given_dump.KEYS})
 
 
 def _check_mysql(options: Options) -> None:
@@ -117,8 +110,12 @@ def _check_mysql(options: Options) -> None:
 
 
 def _machines(lab: Lab, options: Options) -> list[Machine]:
-    hosts = KVM_HOSTS if not options.dump else KVM_HOSTS[: len(_dump_hosts(options))]
+    hosts = [agent.machine for agent in given_dump.agents(options, _database_key(lab))] if options.dump else KVM_HOSTS
     return [*OLD_MANAGEMENT[: options.management], OLD_SOURCE, OLD_REPLICA, *hosts]
+
+
+def _database_key(lab: Lab) -> str:
+    return lab.secrets().must("database_key").reveal()
 
 
 def _machine(lab: Lab, machine: Machine, root: Path) -> None:
@@ -141,8 +138,8 @@ def _original(lab: Lab, options: Options, times: Times) -> None:
     wanted = plan(lab, options)
     if options.dump:
         kept = original.secrets_for(lab, {})
-        agents = _dump_agents(lab, options)
-        encryptor = adapt(_dump(options), kept.must("database_key").reveal()).encryptor or ""
+        agents = given_dump.agents(options, _database_key(lab))
+        encryptor = given_dump.facts(options, _database_key(lab)).encryptor or ""
     else:
         generated = describe(wanted)
         admin = generated.secrets.admin
@@ -179,24 +176,6 @@ def _phases(lab: Lab, times: Times) -> None:
         with times.stage("pulumi up: prepared"):
             stack.up(lab)
         lab.mark("prepared")
-
-
-def _dump(options: Options) -> Path | dict[str, Path]:
-    assert options.dump is not None
-    cloud = Path(options.dump)
-    return {"cloud": cloud, "cloud_usage": Path(options.usage_dump)} if options.usage_dump else cloud
-
-
-def _dump_hosts(options: Options) -> list[str]:
-    return [host.guid for host in adapt(_dump(options)).hosts if host.type == "Routing" and host.hypervisor == "KVM"][:2]
-
-
-def _dump_agents(lab: Lab, options: Options) -> list[original.Agent]:
-    """Agents for the dump's first KVM hosts; further ones stay disconnected, other hypervisors are the management server's own affair."""
-    return [
-        original.Agent(machine, guid.removesuffix("-LibvirtComputingResource"), 1, 1, 1)
-        for machine, guid in zip(KVM_HOSTS, _dump_hosts(options), strict=False)
-    ]
 
 
 def _write_known_hosts(lab: Lab, options: Options) -> None:

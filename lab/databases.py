@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lab import given_dump
 from lab.database import Accounts, DatabasePlan, load
 from lab.files import Lab, Options
 from lab.hosts import Sessions, in_parallel
@@ -53,11 +54,7 @@ def configuration(machine: Machine, family: Family) -> File:
 
 def source_of(options: Options, plan: DatabasePlan) -> DatabasePlan | Path | Mapping[str, Path]:
     """What the database is loaded from."""
-    if not options.dump:
-        return plan
-    if options.usage_dump:
-        return {"cloud": Path(options.dump), "cloud_usage": Path(options.usage_dump)}
-    return Path(options.dump)
+    return given_dump.files(options) if options.dump else plan
 
 
 def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, Path], password: Secret) -> None:

@@ -1,19 +1,52 @@
-"""What must hold after a switch: the new servers serve, everything is connected to them, and their replica follows."""
+"""What must hold at the end of each way: one side serves, everything is connected to it, and its replica follows."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 
+from lab import status
 from lab.errors import LabError
+from lab.files import Lab
 from lab.hosts import Sessions
-from lab.machines import NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE
-from lab.packages import NEW, TEMPLATES
+from lab.machines import NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, Machine
+from lab.packages import NEW, OLD, TEMPLATES
 from lab.progress import until
-from lab.status import Status
+from lab.status import Management, Status
 from parallel_build.cloudstack.systemvms import same_release
 from parallel_build.database.session import session
+from parallel_build.errors import ParallelBuildError
+from parallel_build.window_record import FOLDER
 
 SCHEMA = "lab_check"
+PATIENCE = 60.0  # seconds for agents to connect and lists to settle
+
+Check = Callable[[Status, Sessions], None]
+
+
+def settled(lab: Lab, opened: Sessions, check: Check) -> Status:
+    """Read the lab's status until a check finds nothing wrong with it; that status.
+
+    Args:
+        check: `switched` or `original`.
+    Raises:
+        ParallelBuildError: what is still wrong at the end of the patience.
+    """
+    wrong: list[ParallelBuildError] = []
+
+    def well() -> Status | None:
+        try:
+            found = status.read(lab, opened)
+            check(found, opened)
+        except ParallelBuildError as error:
+            wrong.append(error)
+            return None
+        return found
+
+    try:
+        return until("the lab to be as it must be", well, timeout=PATIENCE, interval=1)
+    except LabError:
+        raise wrong[-1] from None
 
 
 def switched(found: Status, opened: Sessions) -> None:
@@ -25,25 +58,67 @@ def switched(found: Status, opened: Sessions) -> None:
     Raises:
         LabError: names everything that does not hold, at once.
     """
-    problems = []
-    if found.serving != "new":
-        problems.append(f"the serving side is {found.serving}, not the new one")
-    for server in found.new:
-        if server.version != NEW:
-            problems.append(f"the API of {server.name} says {server.version}, not {NEW}")
-        if not server.users:
-            problems.append(f"users do not reach {server.name}")
-    names = {machine.name for machine in NEW_MANAGEMENT}
-    for agent in found.agents:
-        if agent.state != "Up" or not set((agent.connected_to or "nobody").split(",")) <= names:
-            problems.append(f"agent {agent.name} is {agent.state}, connected to {agent.connected_to}")
+    problems = [*_side(found, "new", found.new, NEW), *_agents(found, NEW_MANAGEMENT, NEW)]
     for vm in found.system_vms:
         release = vm["version_appliance"]  # None where it runs on a simulated hypervisor: there is nothing to ask then
         if vm["state"] != "Running" or vm["requires_upgrade"] or (release and not same_release(release, TEMPLATES[NEW])):
             problems.append(f"{vm['kind']} {vm['name']} is {vm['state']} with version {release}, not {TEMPLATES[NEW]}")
     if problems:
-        raise LabError("the switched lab is not as it should be:\n  " + "\n  ".join(problems) + "\n", "", "scripts/lab status")
+        raise _wrong("switched lab", problems)
     row_travels(opened)
+
+
+def original(found: Status, opened: Sessions) -> None:
+    """Check a lab whose original serves: not switched yet, gone back, or left by `destroy`.
+
+    Args:
+        found: what its status says.
+        opened: sessions to its machines.
+    Raises:
+        LabError: names everything that does not hold, at once.
+    """
+    problems = [*_side(found, "original", found.original, OLD), *_agents(found, OLD_MANAGEMENT, OLD)]
+    for server in found.new:
+        if "active" in server.units.values():
+            problems.append(f"{server.name} still runs {server.units}")
+    if found.original and found.original[0].units.get("cloudstack-usage") != "active":
+        problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")
+    for vm in found.system_vms:
+        release = vm["version_appliance"]  # None on a simulated hypervisor
+        if vm["state"] != "Running" or (release and not same_release(release, TEMPLATES[OLD])):
+            problems.append(f"{vm['kind']} {vm['name']} is {vm['state']} with version {release}, not {TEMPLATES[OLD]}")
+    pair = found.replication["original"]
+    if not pair or not (pair["receiving"] and pair["applying"]):
+        problems.append(f"the original's replica does not follow: {pair}")
+    if opened[OLD_SOURCE].run(["grep", "-q", '"closed": null', f"{FOLDER}/window.json"], timeout=30, ok=None).ok:
+        problems.append("the window is still open")
+    if problems:
+        raise _wrong("lab whose original serves", problems)
+
+
+def _side(found: Status, side: str, servers: Sequence[Management], version: str) -> Iterator[str]:
+    """What is wrong with the management servers of the side that should serve."""
+    if found.serving != side:
+        yield f"the serving side is {found.serving}, not {side}"
+    for server in servers:
+        if server.version != version:
+            yield f"the API of {server.name} says {server.version}, not {version}"
+        if not server.users:
+            yield f"users do not reach {server.name}"
+
+
+def _agents(found: Status, servers: Sequence[Machine], version: str) -> Iterator[str]:
+    """Agents that are not Up, have another version, or are connected to anybody else."""
+    names = {machine.name for machine in servers}
+    for agent in found.agents:
+        if agent.state != "Up" or not set((agent.connected_to or "nobody").split(",")) <= names:
+            yield f"agent {agent.name} is {agent.state}, connected to {agent.connected_to}"
+        if agent.version != version:
+            yield f"the agent of {agent.name} has version {agent.version}, not {version}"
+
+
+def _wrong(which: str, problems: Sequence[str]) -> LabError:
+    return LabError(f"the {which} is not as it should be:\n  " + "\n  ".join(problems) + "\n", "", "scripts/lab status")
 
 
 def row_travels(opened: Sessions) -> None:

@@ -147,12 +147,44 @@ STREAM_DEADLOCK = Mend(
 """What still comes for a request after its end is delivered under the lock that forgetting the request needs: every request then waits for
 ever (issue 241 of the module, open). Seen when the plugin reads back a cloud-init disk on a busy computer, after `STREAM_ORDER`'s error."""
 
+FAILED_START = Mend(
+    module="github.com/dmacvicar/terraform-provider-libvirt",
+    file="libvirt/resource_libvirt_domain.go",
+    wrong="""\
+	domain, err := virConn.DomainDefineXML(data)
+	if err != nil {
+		return diag.Errorf("error defining libvirt domain: %s", err)
+	}
+
+	if autostart, ok := d.GetOk("autostart"); ok {
+""",
+    right="""\
+	domain, err := virConn.DomainDefineXML(data)
+	if err != nil {
+		return diag.Errorf("error defining libvirt domain: %s", err)
+	}
+	defer func() {
+		if d.Id() != "" {
+			return
+		}
+		if err := virConn.DomainUndefineFlags(domain, libvirt.DomainUndefineNvram|
+			libvirt.DomainUndefineSnapshotsMetadata|libvirt.DomainUndefineManagedSave|
+			libvirt.DomainUndefineCheckpointsMetadata); err != nil {
+			log.Printf("[ERROR] domain %s was defined, is not recorded, and can't be undefined: %s", domain.Name, err)
+		}
+	}()
+
+	if autostart, ok := d.GetOk("autostart"); ok {
+""",
+)
+"""A domain that is defined and then can't be started gets no id, so it is in no state, and the next create says that it exists already."""
+
 LIBVIRT = Program(
     name="pulumi-resource-libvirt",
     version=LIBVIRT_PLUGIN,
     binary="pulumi-resource-libvirt",
     usual_seconds=65,
-    mends=(STREAM_ORDER, STREAM_DEADLOCK),
+    mends=(STREAM_ORDER, STREAM_DEADLOCK, FAILED_START),
 )
 VSPHERE = Program(name="pulumi-resource-vsphere", version=VSPHERE_PLUGIN, binary="pulumi-resource-vsphere", usual_seconds=80)
 VCENTER_SIMULATOR = Program(name="vcsim", version=VCSIM, binary="vcsim", usual_seconds=25)

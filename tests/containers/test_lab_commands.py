@@ -65,9 +65,9 @@ def test_a_fault_is_set_shown_and_removed(lab: LabRunner) -> None:
 
 def test_only_what_running_servers_write_differs_on_an_idle_lab(lab: LabRunner, tmp_path: Path) -> None:
     before = tmp_path / "before.json"
-    before.write_text(lab.run("checksums", "--rows").stdout)
+    before.write_text(lab.run("checksums").stdout)
     time.sleep(5)  # heartbeats and statistics shall be written in between
-    found = json.loads(lab.run("checksums", "--rows", "--compare", str(before)).stdout)
+    found = json.loads(lab.run("checksums", "--compare", str(before)).stdout)
     assert found["tables"] > 300
     assert found["different"] == found["written_by_renewing"] == []
     lab.sql("olddb1", "UPDATE cloud.account SET default_zone_id = default_zone_id + 1 WHERE id = 2 AND default_zone_id IS NOT NULL")
@@ -79,6 +79,41 @@ def test_only_what_running_servers_write_differs_on_an_idle_lab(lab: LabRunner, 
     finally:
         lab.sql("olddb1", "DROP TABLE cloud.left_behind")
         lab.sql("olddb1", "UPDATE cloud.account SET default_zone_id = default_zone_id - 1 WHERE id = 2 AND default_zone_id IS NOT NULL")
+
+
+def test_a_damaged_row_of_a_user_is_told_from_what_servers_write(lab: LabRunner, tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(lab.run("checksums").stdout)
+    damages = {
+        "cloud.vm_instance": ('type = "User"', "power_state_update_count = power_state_update_count"),
+        "cloud.volumes": ('instance_id IN (SELECT id FROM cloud.vm_instance WHERE type = "User")', "size = size"),
+        "cloud.user_ip_address": ("source_nat = 1", "mac_address = mac_address"),
+    }
+    keys = {table: lab.sql("olddb1", f"SELECT MIN(id) FROM {table} WHERE {where}") for table, (where, _) in damages.items()}
+    try:
+        for table, (_, change) in damages.items():
+            lab.sql("olddb1", f"UPDATE {table} SET {change} + 1 WHERE id = {keys[table]}")
+        compared = lab.run("checksums", "--compare", str(before), check=False)
+        assert compared.returncode == 3
+        found = json.loads(compared.stdout)
+        assert found["different"] == sorted(damages)
+        assert {table: changes["changed"] for table, changes in found["damaged"].items()} == {table: [key] for table, key in keys.items()}
+    finally:
+        for table, (_, change) in damages.items():
+            lab.sql("olddb1", f"UPDATE {table} SET {change} - 1 WHERE id = {keys[table]}")
+    assert json.loads(lab.run("checksums", "--compare", str(before)).stdout)["different"] == []
+
+
+def test_the_original_is_proved_to_serve_whole(lab: LabRunner) -> None:
+    assert "serving: original" in lab.run("verify", "original").stdout
+    lab.shell("oldms1", "systemctl stop cloudstack-usage")
+    try:
+        wrong = lab.run("verify", "original", check=False)
+        assert wrong.returncode == 1
+        assert "usage on oldms1 is inactive" in wrong.stderr
+    finally:
+        lab.shell("oldms1", "systemctl start cloudstack-usage")
+    assert "the serving side is original, not new" in lab.run("verify", "new", check=False).stderr
 
 
 def test_the_labs_network_leads_nowhere(lab: LabRunner) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
 from tests.containers.conftest import LabRunner, tell
+from tests.containers.original_proof import assert_original_serves, keep_reading
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
@@ -18,6 +17,7 @@ STEPS = (
     "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps",
     "FirstManagement", "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
 )  # fmt: skip
+HOST_SETTING = 'SELECT value FROM cloud.configuration WHERE name = "host"'
 
 
 @pytest.fixture
@@ -32,10 +32,7 @@ def original_serving(lab: LabRunner) -> Iterator[LabRunner]:
 
 
 def assert_new_serves(lab: LabRunner) -> None:
-    status = lab.status()
-    assert status["serving"] == "new", status
-    vms = [*lab.run("status").stdout.splitlines()]
-    assert not [line for line in vms if "-VM on" in line and "4.20" in line], vms
+    assert "serving: new" in lab.run("verify", "new").stdout
     marker = str(time.time_ns())
     lab.sql(
         "newdb1",
@@ -45,11 +42,6 @@ def assert_new_serves(lab: LabRunner) -> None:
     while lab.sql("newdb2", f'SELECT value FROM cloud.configuration WHERE name = "m{marker}"') != marker:
         assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 120 s"
     lab.sql("newdb1", f'DELETE FROM cloud.configuration WHERE name = "m{marker}"')
-
-
-def assert_original_serves(lab: LabRunner) -> None:
-    status = lab.status()
-    assert status["serving"] == "original", status
 
 
 def test_preview_is_the_change_review(original_serving: LabRunner) -> None:
@@ -71,8 +63,7 @@ def test_preview_is_the_change_review(original_serving: LabRunner) -> None:
 def test_switch_and_back(original_serving: LabRunner) -> None:
     lab = original_serving
     assert_original_serves(lab)
-    before = Path(lab.folder) / "before.json"
-    before.write_text(lab.run("checksums").stdout)
+    before = keep_reading(lab)
     tell("switch")
     began = time.monotonic()
     lab.run("switch")
@@ -84,14 +75,7 @@ def test_switch_and_back(original_serving: LabRunner) -> None:
     began = time.monotonic()
     lab.run("back")
     tell(f"back after {time.monotonic() - began:.0f} s")
-    assert_original_serves(lab)
-    changed = {
-        name
-        for name, value in json.loads(lab.run("checksums").stdout).items()
-        if json.loads(before.read_text()).get(name, "absent") != value
-    }
-    tell(f"tables that the original's own servers wrote meanwhile: {', '.join(sorted(changed))}")
-    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING
+    assert_original_serves(lab, before)
 
 
 def failing_switch(lab: LabRunner, *words: str) -> str:
@@ -107,6 +91,7 @@ def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_ag
     lab = original_serving
     upgraded = 'SELECT COUNT(*) FROM cloud.version WHERE version = "4.22.1.0" AND step = "Complete"'
     forget = "rm -f /etc/cloudstack/standin.json"
+    before = keep_reading(lab)
 
     lab.run("fault", "newms1", "fail_step", "4.22.1.0")
     tell("switch, whose schema upgrade fails at its third step")
@@ -150,29 +135,35 @@ def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_ag
     tell("the address is right, switch again")
     assert "importing it again" in lab.run("switch").stdout
     assert_new_serves(lab)
+    tell("back")
+    lab.run("back")
+    assert_original_serves(lab, before)
 
 
 def test_failed_switch_is_rolled_back_by_destroy_and_built_again(original_serving: LabRunner) -> None:
     lab = original_serving
+    before = keep_reading(lab)
     lab.run("fault", "newms1", "fail_step", "4.22.0.0")
     tell("switch, whose schema upgrade fails at its second step")
     assert lab.run("switch", check=False).returncode != 0
     tell("destroy")
     lab.run("destroy")
-    assert_original_serves(lab)
+    assert_original_serves(lab, before, destroyed=True)
+    assert lab.sql("olddb1", HOST_SETTING) == "10.91.0.11,10.91.0.12"
     tell("up again")
     lab.run("up", "--hosts", "containers")
 
 
 def test_retired_stack_names_the_original_no_more_and_does_not_go_back(original_serving: LabRunner) -> None:
     lab = original_serving
+    before = keep_reading(lab)
     tell("switch, then retire")
     lab.run("switch")
     originals = ("10.91.0.11", "10.91.0.12")
     agent_file = "grep ^host= /etc/cloudstack/agent/agent.properties"
     assert all(address in lab.shell("kvm1", agent_file) for address in originals)
     lab.run("retire")
-    assert lab.sql("newdb1", 'SELECT value FROM cloud.configuration WHERE name = "host"') == "10.91.0.41,10.91.0.42"
+    assert lab.sql("newdb1", HOST_SETTING) == "10.91.0.41,10.91.0.42"
     for host in ("kvm1", "kvm2"):
         assert not any(address in lab.shell(host, agent_file) for address in originals)
     lab.run("pulumi", "preview", "--expect-no-changes")
@@ -189,4 +180,4 @@ def test_retired_stack_names_the_original_no_more_and_does_not_go_back(original_
         lab.run("back")
     finally:
         lab.run("pulumi", "config", "set", "--path", "window.forceRollback", "false")
-    assert_original_serves(lab)
+    assert_original_serves(lab, before)

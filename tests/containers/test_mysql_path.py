@@ -14,20 +14,18 @@ import pytest
 
 from lab.files import Lab
 from tests.containers.conftest import LabRunner, tell
+from tests.containers.original_proof import assert_unchanged, keep_reading
 from tests.containers.whole_stack import (
     TABLES,
     assert_new_serves,
     assert_no_trace,
-    assert_original_unchanged,
     evidence,
-    keep_checksums,
     own_lab,
 )
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 CLOUD_VERSION = "SELECT version FROM cloud.version ORDER BY id DESC LIMIT 1"
 # `host` and the template of the target: there when the checksums were taken, and gone with the stack.
-WRITTEN_BY_PREPARING = frozenset({"cloud.configuration", "cloud.template_store_ref", "cloud.template_zone_ref", "cloud.vm_template"})
 LABS = {"mysql": ("sql", "--database", "mysql"), "mariadb": ("m2m", "--database", "mariadb", "--new-database", "mysql")}
 from_mysql = pytest.mark.parametrize("lab", ["mysql"], indirect=True)
 from_mariadb = pytest.mark.parametrize("lab", ["mariadb"], indirect=True)
@@ -43,7 +41,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabRunner]:
 @pytest.fixture(scope="module")
 def before(lab: LabRunner) -> Path:
     """The original's checksums before anything was switched."""
-    return keep_checksums(lab)
+    return keep_reading(lab)
 
 
 def switch(lab: LabRunner) -> None:
@@ -64,7 +62,7 @@ def back(lab: LabRunner, before: Path) -> None:
     tell(f"back after {time.monotonic() - began:.0f} s")
     assert lab.status()["serving"] == "original"
     assert lab.sql("olddb1", CLOUD_VERSION) == "4.20.3.0"
-    assert_original_unchanged(lab, before)
+    assert_unchanged(lab, before)
     assert lab.sql("newdb1", TABLES) == "0"
 
 
@@ -104,7 +102,7 @@ def test_replicate_from_mariadb_is_refused_before_anything_is_changed(lab: LabRu
         lab.run("pulumi", "config", "set", "--path", name, value)
     assert_no_trace(lab)
     assert lab.sql("newdb1", TABLES) == "0"
-    assert_original_unchanged(lab, before)
+    assert_unchanged(lab, before)
 
 
 def test_dump_switch_and_back(lab: LabRunner, before: Path) -> None:
@@ -140,7 +138,7 @@ def test_destroy_leaves_the_original_serving_as_it_was(lab: LabRunner, before: P
     status = lab.status()
     assert status["serving"] == "original"
     assert {status["machines"][name] for name in ("newdb1", "newdb2", "newms1")} == {"absent"}
-    assert_original_unchanged(lab, before, WRITTEN_BY_PREPARING)
+    assert_unchanged(lab, before, destroyed=True)
     assert lab.sql("olddb1", 'SELECT value FROM cloud.configuration WHERE name = "host"') == "10.91.0.11"
     assert lab.sql("olddb1", 'SELECT COUNT(*) FROM cloud.vm_template WHERE name LIKE "systemvm-kvm-4.22.%" AND removed IS NULL') == "0"
     assert_no_trace(lab)

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.containers.conftest import LabRunner, tell
+from tests.containers.original_proof import assert_unchanged, keep_reading
 from tests.containers.whole_stack import (
     TABLES,
     assert_new_serves,
     assert_no_trace,
-    assert_original_unchanged,
     evidence,
-    keep_checksums,
     own_lab,
 )
 
@@ -132,14 +131,14 @@ def test_a_broken_channel_is_found_and_mended(lab: LabRunner) -> None:
 
 
 def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
-    before = keep_checksums(lab)
+    before = keep_reading(lab)
     switch(lab)
     tell("back")
     began = time.monotonic()
     lab.run("back")
     tell(f"back after {time.monotonic() - began:.0f} s")
     assert lab.status()["serving"] == "original"
-    assert_original_unchanged(lab, before)
+    assert_unchanged(lab, before)
     assert_no_trace(lab)
     assert lab.sql("newdb1", TABLES) == "0"
     assert lab.sql("newdb1", "SELECT @@GLOBAL.read_only") == "0"

@@ -7,10 +7,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from lab.checksums import WRITTEN_BY_RENEWING, WRITTEN_BY_SERVERS
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 ACCOUNTS = 'SELECT COUNT(*) FROM mysql.user WHERE User IN ("cutover_repl", "cutover_copy")'
@@ -44,20 +42,6 @@ def evidence(lab: LabRunner, step: str) -> dict[str, Any]:
     """What a step left in the run's folder."""
     found: dict[str, Any] = json.loads((lab.folder / f"runs/lab/evidence/{step}.json").read_text())
     return found
-
-
-def keep_checksums(lab: LabRunner) -> Path:
-    """A file with the checksums of the original's tables as they are now."""
-    path = Path(lab.folder) / "before.json"
-    path.write_text(lab.run("checksums").stdout)
-    return path
-
-
-def assert_original_unchanged(lab: LabRunner, before: Path, undone: frozenset[str] = frozenset()) -> None:
-    """Every table of the original but those that its running servers write, and those in `undone`, is as `before`, what `checksums` printed then."""
-    earlier = json.loads(before.read_text())
-    changed = {name for name, value in json.loads(lab.run("checksums").stdout).items() if earlier.get(name, "absent") != value}
-    assert changed <= WRITTEN_BY_SERVERS | WRITTEN_BY_RENEWING | undone
 
 
 def assert_no_trace(lab: LabRunner) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lab import __main__ as command
-from lab import checksums, machines, processes, stack
+from lab import machines, processes, stack
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.fileserver import SLOW, Handler
@@ -154,37 +154,6 @@ class TestProcesses:
         record.write_text(json.dumps({"pid": os.getpid(), "start": 1}))
         processes.stop(record, "a test")
         assert not record.exists()
-
-
-class TestChecksums:
-    def compare(self, folder: Path, before: dict[str, Any], now: dict[str, Any]) -> checksums.Differences:
-        path = folder / "before.json"
-        path.write_text(json.dumps(before))
-        return checksums.compare(path, now)
-
-    def test_what_servers_write_is_told_apart(self, tmp_path: Path) -> None:
-        before = {"cloud.user": 1, "cloud.mshost": 2, "cloud.account": 3, "cloud.nics": 4}
-        found = self.compare(tmp_path, before, {"cloud.user": 9, "cloud.mshost": 8, "cloud.account": 3, "cloud.nics": 5})
-        assert found.different == ["cloud.user"]
-        assert found.written_by_running_servers == ["cloud.mshost"]
-        assert found.written_by_renewing == ["cloud.nics"]
-        assert found.tables == 4
-
-    def test_a_table_that_came_or_went_differs(self, tmp_path: Path) -> None:
-        assert self.compare(tmp_path, {"cloud.a": None}, {"cloud.b": None}).different == ["cloud.a", "cloud.b"]
-
-    def test_no_difference(self, tmp_path: Path) -> None:
-        found = self.compare(tmp_path, {"cloud.a": 5, "cloud.mshost": {"checksum": 1, "rows": {}}}, {"cloud.a": 5, "cloud.mshost": 1})
-        assert found == checksums.Differences(2)
-
-    def test_rows_are_named(self, tmp_path: Path) -> None:
-        before = {"cloud.host": {"checksum": 1, "rows": {"1": "a", "2": "b", "10": "c"}}}
-        found = self.compare(tmp_path, before, {"cloud.host": {"checksum": 2, "rows": {"1": "a", "10": "x", "9": "d", "11": "e"}}})
-        assert found.rows == {"cloud.host": {"added": ["9", "11"], "removed": ["2"], "changed": ["10"]}}
-
-    def test_settings_are_never_excused(self) -> None:
-        excused = checksums.WRITTEN_BY_SERVERS | checksums.WRITTEN_BY_RENEWING
-        assert not excused & {"cloud.configuration", "cloud.version", "cloud.user", "cloud.account", "cloud.vm_template"}
 
 
 class TestLayer:

@@ -124,6 +124,7 @@ def test_a_changed_go_module_gets_a_folder_of_its_own(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("mend", pins.LIBVIRT.mends)
 def test_a_module_is_mended_only_where_it_is_what_was_mended(tmp_path: Path, mend: pins.Mend) -> None:
     file = tmp_path / mend.file
+    file.parent.mkdir(exist_ok=True)
     file.write_text(f"package libvirt\n\nfunc f() {{\n{mend.wrong}\t}}()\n}}\n")
     golang.mend_file(file, mend)
     assert mend.right in file.read_text()

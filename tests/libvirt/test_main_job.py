@@ -13,6 +13,7 @@ from parallel_build.machines.commands import PROJECT
 from tests.containers.asking_users import prepare_while_asked
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
+from tests.containers.original_proof import assert_original_serves, keep_reading
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(3300)]
 
@@ -31,13 +32,14 @@ def guests() -> Iterator[LabRunner]:
 def test_prepared_unnoticed_then_demo_on_guests_and_back_by_destroy(guests: LabRunner) -> None:
     _watched(guests, "up")
     prepare_while_asked(guests, Stand(guests))
+    before = keep_reading(guests)
     _watched(guests, "demo")
     assert guests.status()["serving"] == "new"
     guests.run("pulumi", "preview", "--expect-no-changes")
     domains = guests.run("shell", "newms1", "systemd-detect-virt").stdout.strip()
     assert domains in ("qemu", "kvm"), "the new servers are virtual machines"
     _watched(guests, "destroy")
-    assert guests.status()["serving"] == "original"
+    assert_original_serves(guests, before, destroyed=True)
 
 
 def _watched(guests: LabRunner, command: str) -> None:
