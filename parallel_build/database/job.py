@@ -15,6 +15,12 @@ LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that is slow to greet it
 LOCK_ATTEMPTS = 6
+LOOK = 3.0  # seconds of which the mean says how busy the original is
+# Statements of others that run on the original at this moment; replication and the event scheduler wait in theirs for ever.
+BUSY = (
+    "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') "
+    "AND USER NOT IN (SUBSTRING_INDEX(USER(), '@', 1), 'system user', 'event_scheduler')"
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Job:
             "compress_options": remote.compress_options(self.new),
             "compress_below": COMPRESS_BELOW,
             "bytes_per_second": self.bytes_per_second or 0,
+            "busy": BUSY if self.bytes_per_second else "",
+            "look": LOOK,
             "abandoned": remote.ABANDONED,
             "stalled": remote.STALLED,
             "probe": remote.probe_command(self.tools, self.new),
