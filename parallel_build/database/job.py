@@ -40,6 +40,7 @@ class Job:
         log: write the copy to the new server's binary log.
         one_by_one: parts of one table go one after another.
         folders: where the new server's free space is watched.
+        unwatched: seconds after which it ends itself when nobody watches.
     """
 
     old: DatabaseServer
@@ -55,6 +56,7 @@ class Job:
     log: bool
     one_by_one: bool
     folders: Sequence[str]
+    unwatched: int
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -78,7 +80,7 @@ class Job:
             "bytes_per_second": self.bytes_per_second or 0,
             "busy": BUSY if self.bytes_per_second else "",
             "look": LOOK,
-            "abandoned": remote.ABANDONED,
+            "abandoned": self.unwatched,
             "stalled": remote.STALLED,
             "probe": remote.probe_command(self.tools, self.new),
             "fifo_folder": self.fifos,
