@@ -242,6 +242,7 @@ def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequenc
     new.execute(named(server, server.dialect.stop_replica))
     target.write(FILTER_FILE[server.family], option_file(server, patterns, waiting=waiting), mode=0o644)
     _set_filter(new, server, patterns)
+    _put(new, FOLLOWING)
 
 
 def _change(server: DatabaseServer, options: dict[str, str | int]) -> str:

@@ -161,13 +161,13 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
             raise StepFailed(
                 f"{target.name}: the copy stopped",
                 str(status["error"]),
-                "put that right, then run the same command again: it starts the copy anew",
+                "put that right, then run the same command again",
             )
         if ended:
             journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], ok=None).stdout
             raise StepFailed(
                 f"{target.name}: the copy's program ended without a word",
                 " | ".join(journal.split("\n")).strip(" |"),
-                "run the same command again: it starts the copy anew",
+                "run the same command again",
             )
         cancel.wait(interval)
