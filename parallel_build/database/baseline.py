@@ -67,10 +67,10 @@ def compare_at_position(
         server = right.server
         with _standing(new, server):
             position, locked = _snapshot(left, cancel)
-            new.execute(_until(server, position))
+            new.execute(until(server, position))
             wait_for(
                 f"{target.name} to stand at {position}",
-                lambda: _stands_at(new, server, position),
+                lambda: stands_at(new, server, position),
                 timeout=86400,
                 cancel=cancel,
                 interval=0.1,
@@ -113,11 +113,11 @@ def compare_tiers(
 @contextlib.contextmanager
 def _standing(new: Session, server: DatabaseServer) -> Iterator[None]:
     """The new source applies nothing for the time of the block, and goes on afterwards."""
-    new.execute(named(server, _applier(server, server.dialect.stop_replica)))
+    new.execute(named(server, applier(server, server.dialect.stop_replica)))
     try:
         yield
     finally:
-        new.execute(named(server, _applier(server, server.dialect.start_replica)))
+        new.execute(named(server, applier(server, server.dialect.start_replica)))
 
 
 def _changed_ranges(
@@ -182,13 +182,14 @@ def _snapshot(left: Side, cancel: CancelToken) -> tuple[Position, float]:
         return position, round(time.monotonic() - began, 3)
 
 
-def _applier(server: DatabaseServer, statement: str) -> str:
+def applier(server: DatabaseServer, statement: str) -> str:
     """START or STOP of the applying thread alone."""
     verb, noun = statement.split()
     return f"{verb} {noun} SQL_THREAD" if server.family == "mysql" else f"{verb} {noun}"
 
 
-def _until(server: DatabaseServer, position: Position) -> str:
+def until(server: DatabaseServer, position: Position) -> str:
+    """The statement that has the applier go on to a position and stop there."""
     if server.family == "mysql":
         where = f"SOURCE_LOG_FILE = '{position.file}', SOURCE_LOG_POS = {position.offset}"
         return f"START REPLICA SQL_THREAD UNTIL {where} FOR CHANNEL '{CHANNEL}'"
@@ -196,7 +197,12 @@ def _until(server: DatabaseServer, position: Position) -> str:
     return f"START SLAVE '{CHANNEL}' UNTIL {where}"
 
 
-def _stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
+def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
+    """Whether the applier has stopped at a position.
+
+    Raises:
+        StepFailed: it can't get there.
+    """
     found = read_status(new, server)
     if found is None or found.error:
         raise StepFailed(

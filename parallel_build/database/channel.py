@@ -9,9 +9,10 @@ administrators writes to it.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
@@ -24,6 +25,8 @@ from parallel_build.secret import Secret
 
 CHANNEL = "original"
 USER = "cutover_repl"
+# How both families say that a binary log is not there any more (error 1236).
+LOG_GONE = ("1236", "ould not find first log file", "purged", "fatal error")
 # Read after the server's own files, which say that a source is not read only.
 FILTER_FILE = {
     "mariadb": "/etc/mysql/mariadb.conf.d/zzz-cutover-original.cnf",
@@ -160,18 +163,33 @@ def filters(schemas: Sequence[str]) -> list[str]:
     return [f"{name.replace('_', chr(92) + '_')}.%" for name in schemas]
 
 
-def option_file(server: DatabaseServer, schemas: Sequence[str]) -> str:
-    """The filter as an option file of the new source."""
+def only(tables: Iterable[str]) -> list[str]:
+    """Table patterns of single tables, each `schema.table`."""
+    return [re.sub(r"([_%])", r"\\\1", name) for name in tables]
+
+
+def option_file(server: DatabaseServer, patterns: Sequence[str], *, waiting: bool = False) -> str:
+    """The filter as an option file of the new source.
+
+    Args:
+        waiting: a server that is started anew does not go on by itself.
+    """
     key = f"{CHANNEL}.replicate_wild_do_table = " if server.family == "mariadb" else f"replicate_wild_do_table = {CHANNEL}:"
     # A backslash is doubled: option files know escapes.
-    lines = [key + pattern.replace("\\", "\\\\") for pattern in filters(schemas)]
+    lines = [key + pattern.replace("\\", "\\\\") for pattern in patterns]
     words = "# While the new source follows the original: nothing but CloudStack's databases, and nobody else writes."
     values = [f"{name} = {value}" for name, value in FOLLOWING.items()]
+    if waiting:
+        values.append("skip_replica_start" if server.family == "mysql" else "skip_slave_start")
     return "\n".join([words, "[mysqld]", *values, *lines, ""])
 
 
-def begin(source: Host, target: Host, schemas: Sequence[str], position: Position) -> None:
-    """Make the account on the original and the channel on the new source, filtered, and start it at `position`."""
+def begin(source: Host, target: Host, schemas: Sequence[str], position: Position, *, waiting: bool = False) -> None:
+    """Make the account on the original and the channel on the new source, filtered, and start it at `position`.
+
+    Args:
+        waiting: it is made and not started, and does not start by itself either.
+    """
     address = access.own_address(target, source.server.address)
     password = Secret(secrets.token_urlsafe(24))
     with session(source) as old:
@@ -189,7 +207,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         old.execute(f"GRANT {server.dialect.replication_grant} ON *.* TO {account}")
     with session(target) as new:
         own = identify(new)
-        target.write(FILTER_FILE[own.family], option_file(own, schemas), mode=0o644)
+        target.write(FILTER_FILE[own.family], option_file(own, filters(schemas), waiting=waiting), mode=0o644)
         names = own.dialect.options
         options: dict[str, str | int] = {
             names["host"]: source.server.address,
@@ -213,9 +231,18 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         if own.family == "mysql" and anonymous:
             options["ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS"] = "LOCAL"
         new.execute(_change(own, options), [value for value in options.values() if value != "LOCAL"])
-        _set_filter(new, own, schemas)
+        _set_filter(new, own, filters(schemas))
         _put(new, FOLLOWING)
-        new.execute(named(own, own.dialect.start_replica))
+        if not waiting:
+            new.execute(named(own, own.dialect.start_replica))
+
+
+def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequence[str], *, waiting: bool) -> None:
+    """Stop the channel and give it another filter; whoever asks for it starts it."""
+    new.execute(named(server, server.dialect.stop_replica))
+    target.write(FILTER_FILE[server.family], option_file(server, patterns, waiting=waiting), mode=0o644)
+    _set_filter(new, server, patterns)
+    _put(new, FOLLOWING)
 
 
 def _change(server: DatabaseServer, options: dict[str, str | int]) -> str:
@@ -225,14 +252,14 @@ def _change(server: DatabaseServer, options: dict[str, str | int]) -> str:
     return f"CHANGE MASTER '{CHANNEL}' TO {listed}, {server.dialect.options['auto']} = no"
 
 
-def _set_filter(new: Session, server: DatabaseServer, schemas: Sequence[str]) -> None:
+def _set_filter(new: Session, server: DatabaseServer, patterns: Sequence[str]) -> None:
     """Set the channel's filter; the channel must be there, and stopped."""
     if server.family == "mysql":
-        listed = ", ".join(f"'{pattern.replace(chr(92), chr(92) * 2)}'" for pattern in filters(schemas))
+        listed = ", ".join(f"'{pattern.replace(chr(92), chr(92) * 2)}'" for pattern in patterns)
         new.execute(f"CHANGE REPLICATION FILTER REPLICATE_WILD_DO_TABLE = ({listed}) FOR CHANNEL '{CHANNEL}'")
         return
     new.execute("SET SESSION default_master_connection = %s", [CHANNEL])
-    new.execute("SET GLOBAL replicate_wild_do_table = %s", [",".join(filters(schemas))])
+    new.execute("SET GLOBAL replicate_wild_do_table = %s", [",".join(patterns)])
     new.execute("SET SESSION default_master_connection = ''")
 
 

@@ -12,16 +12,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, definers, leftovers, objects, remote, schema, space, streams
+from parallel_build.database import access, definers, joining, lasting, leftovers, objects, remote, room, schema, space, streams
 from parallel_build.database.dialects import DatabaseServer, identify, supported
 from parallel_build.database.job import Job, cut
 from parallel_build.database.progress import Meter
-from parallel_build.database.session import Session, find_socket, quote, session
+from parallel_build.database.session import Session, find_socket, session
 from parallel_build.errors import ConnectionFailed, GuardFailed
 
 # Flushing at every commit is for data that exists nowhere else; the copy is checked, and the values are put back and proved.
@@ -46,6 +46,7 @@ class CopyReport:
         definers: locked accounts made for objects to run as.
         adapted: what had to be written differently for the new server's family, in words.
         by_table: rows, bytes and seconds by `schema.table`.
+        kept: tables that an earlier snapshot had brought; they are not at `position` yet, see `joining`.
     """
 
     schemas: tuple[str, ...]
@@ -60,6 +61,7 @@ class CopyReport:
     definers: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     by_table: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
 
 def copy(
@@ -75,10 +77,12 @@ def copy(
     bytes_per_second: int | None = None,
     log: bool = True,
     through_here: bool = False,
+    lasts: bool = False,
 ) -> CopyReport:
     """Copy whole databases.
 
     What an interrupted copy left is cleared first. The schemas on the new server must be empty, or the unfinished copy of an earlier call.
+    One that lasts is gone on with instead, see `lasting`.
 
     Args:
         source: the original's database server; only read, apart from the temporary account.
@@ -90,6 +94,8 @@ def copy(
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
         log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
         through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
+        lasts: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
+            tables that were whole when a snapshot was lost. For a copy that a replication is to follow; the others end a minute later.
     Raises:
         GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
         StepFailed: the copy failed; call again.
@@ -97,61 +103,113 @@ def copy(
     """
     started = time.monotonic()
     progress("looking at both database servers")
+    order = lasting.find(source, target, schemas, bytes_per_second, progress) if lasts else None
+    if order:
+        with lasting.Watch(source, target, lasts=True, progress=progress, started=True):
+            status = remote.follow(target, cancel, Meter(progress, order.weight, order.tables).tell)
+        return _complete(source, target, order, status, progress=progress, log=log, started=started)
+    if lasts:
+        lasting.keep(target)
     leftovers.settle(target)
     with session(source) as opened:
         access.revoke(opened)
         old = identify(opened)
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
-        parts = cut(opened, definitions)
+        origin = lasting.identity(source, opened)
+    layers = joining.usable(source, target, names, lasting.kept_layers(target, origin, definitions), progress) if lasts else []
+    kept = [name for layer in layers for name in layer["tables"]]
+    if lasts:
+        lasting.decide(target, layers)
+    rest = lasting.without(definitions, kept)
+    with session(source) as opened:
+        parts = cut(opened, rest)
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
         _check_types(source, definitions)
-        _make_room(target, opened, names)
-        folders = space.check(target, opened, definitions, log=log)
+        room.make(target, opened, names, kept)
+        folders = space.check(target, opened, rest, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
         fifos = f"{_pipe_folder(opened, target)}/{leftovers.UNIT}"
         before = leftovers.current(opened, FAST_SETTINGS)
-        leftovers.write_record(target, leftovers.Record(list(names), False, before, fifos))
+        server = lasting.process(target)
+        leftovers.write_record(target, leftovers.Record(list(names), False, before, fifos, layers=layers, origin=origin, server=server))
         leftovers.change(opened, FAST_SETTINGS)
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
-    meter = Meter(progress, sum(part.weight for part in parts), sum(len(one.tables) for one in definitions))
+    order = lasting.Order(
+        origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
+        {one.name: [asdict(code) for code in one.codes] for one in definitions}, lasting.digests(rest), kept,
+        definers=[str(account) for account in made], folders=folders,
+    )  # fmt: skip
+    meter = Meter(progress, order.weight, sum(len(one.tables) for one in rest))
     tools = remote.find_tools(target, new)
-    try:
-        progress(f"making {sum(len(one.tables) for one in definitions)} tables on {target.name}")
-        adapted = _make_tables(target, old, new, definitions, threads, cancel, log)
-        with access.temporary(source, target, names, through_here=through_here) as way_in:
-            job = Job(
-                old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders
-            )
-            remote.start(target, tools, new, way_in, job.document(), fifos, owner)
-            status = remote.follow(target, cancel, meter.tell)
-    finally:
-        leftovers.settle(target)
+    with lasting.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
+        progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
+        order.adapted = _make_tables(target, old, new, rest, threads, cancel, log)
+        # The account of a copy that lasts ends with it, not with this call.
+        account = (
+            contextlib.nullcontext(access.make(source, target, names))
+            if lasts
+            else access.temporary(source, target, names, through_here=through_here)
+        )
+        way_in = held.enter_context(account)
+        order.tls = way_in.tls
+        unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
+        job = Job(
+            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched,
+        )  # fmt: skip
+        remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
+        watch.started = True
+        status = remote.follow(target, cancel, meter.tell)
+    return _complete(source, target, order, status, progress=progress, log=log, started=started)
+
+
+def _complete(
+    source: Host, target: Host, order: lasting.Order, status: dict[str, Any], *, progress: Callable[[str], None], log: bool, started: float
+) -> CopyReport:
+    """Everything after the rows: what is made of them, on the disk, on record."""
+    with session(source) as opened:
+        old = identify(opened)
+    adapted = list(order.adapted)
     with session(target) as opened, _logging(opened, log):
         progress("making views, routines, triggers and events")
-        adapted += [note for note in objects.make_codes(opened, old, new, definitions) if note not in adapted]
+        adapted += [note for note in objects.make_codes(opened, old, identify(opened), order.definitions) if note not in adapted]
     progress("waiting until everything is on the disk")
-    _on_disk(target, folders)
-    leftovers.write_record(target, leftovers.Record(list(names), finished=True))
+    _on_disk(target, order.folders)
     position = status["position"]
-    return CopyReport(
-        schemas=tuple(names),
-        tables=sum(len(one.tables) for one in definitions),
+    report = CopyReport(
+        schemas=tuple(order.schemas),
+        tables=order.tables,
         rows=int(status["rows"]),
         bytes=int(status["bytes"]),
-        seconds=round(time.monotonic() - started, 3),
+        # Of a copy that was begun by an earlier call the worker knows.
+        seconds=round(max(time.monotonic() - started, lasting.seconds(status)), 3),
         position=(str(position[0]), int(position[1])) if position else None,
         locked_seconds=float(status["locked_seconds"]),
         compressed=bool(status["compressed"]),
-        tls=way_in.tls,
-        definers=tuple(str(account) for account in made),
+        tls=order.tls,
+        definers=tuple(order.definers),
         adapted=tuple(adapted),
         by_table=dict(status["tables"]),
+        kept=tuple(order.kept),
     )
+    before = leftovers.read_record(target)
+    layers = [layer for layer in before.layers if set(layer["tables"]) & set(order.kept)] if before else []
+    finished = leftovers.Record(order.schemas, finished=True, report={**asdict(report), "by_table": {}}, layers=layers)
+    leftovers.write_record(target, finished)
+    return report
+
+
+def unfollowed(target: Host) -> CopyReport | None:
+    """The report of a finished copy that nothing follows yet, or None."""
+    record = leftovers.read_record(target)
+    if not (record and record.finished and record.report):
+        return None
+    lists = {name: tuple(value) for name, value in record.report.items() if isinstance(value, list)}
+    return CopyReport(**{**record.report, **lists})
 
 
 def _make_tables(
@@ -194,7 +252,7 @@ def empty(target: Host, schemas: Sequence[str]) -> None:
     leftovers.settle(target)
     with session(target) as opened:
         for name in schemas:
-            _recreate(opened, name)
+            room.recreate(opened, name)
     leftovers.forget(target, schemas)
 
 
@@ -202,41 +260,6 @@ def finished(target: Host) -> bool:
     """Whether the last copy to this server came to its end."""
     record = leftovers.read_record(target)
     return bool(record and record.finished)
-
-
-def _recreate(opened: Session, name: str) -> None:
-    if not schema.existing(opened, [name]):
-        opened.execute(f"CREATE DATABASE {quote(name)}")
-        return
-    if not _objects_in(opened, name):
-        return
-    character_set, collation = schema.defaults(opened, name)
-    opened.execute("SET SESSION foreign_key_checks = 0")
-    opened.execute(f"DROP DATABASE {quote(name)}")
-    opened.execute(f"CREATE DATABASE {quote(name)} DEFAULT CHARACTER SET {character_set} COLLATE {collation}")
-
-
-def _objects_in(opened: Session, name: str) -> int:
-    tables = opened.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [name])
-    routines = opened.value("SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s", [name])
-    events = opened.value("SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s", [name])
-    return int(tables) + int(routines) + int(events)
-
-
-def _make_room(target: Host, opened: Session, names: Sequence[str]) -> None:
-    """The databases are empty afterwards; only what an unfinished copy of ours wrote is dropped."""
-    record = leftovers.read_record(target)
-    ours = set(record.schemas) if record and not record.finished else set()
-    for name in names:
-        if not schema.existing(opened, [name]) or not _objects_in(opened, name):
-            continue
-        if name not in ours:
-            raise GuardFailed(
-                f"{target.name}: database {name} is not empty",
-                "it holds something that no unfinished copy of this project wrote",
-                f"look at it on {target.name}; when it may go, undo the transfer first (`destroy`), or drop its content",
-            )
-        _recreate(opened, name)
 
 
 def _check_types(source: Host, definitions: Sequence[schema.Schema]) -> None:

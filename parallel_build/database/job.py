@@ -15,6 +15,12 @@ LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that is slow to greet it
 LOCK_ATTEMPTS = 6
+LOOK = 3.0  # seconds of which the mean says how busy the original is
+# Statements of others that run on the original at this moment; replication and the event scheduler wait in theirs for ever.
+BUSY = (
+    "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') "
+    "AND USER NOT IN (SUBSTRING_INDEX(USER(), '@', 1), 'system user', 'event_scheduler')"
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Job:
         log: write the copy to the new server's binary log.
         one_by_one: parts of one table go one after another.
         folders: where the new server's free space is watched.
+        unwatched: seconds after which it ends itself when nobody watches.
     """
 
     old: DatabaseServer
@@ -49,6 +56,7 @@ class Job:
     log: bool
     one_by_one: bool
     folders: Sequence[str]
+    unwatched: int
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -70,7 +78,9 @@ class Job:
             "compress_options": remote.compress_options(self.new),
             "compress_below": COMPRESS_BELOW,
             "bytes_per_second": self.bytes_per_second or 0,
-            "abandoned": remote.ABANDONED,
+            "busy": BUSY if self.bytes_per_second else "",
+            "look": LOOK,
+            "abandoned": self.unwatched,
             "stalled": remote.STALLED,
             "probe": remote.probe_command(self.tools, self.new),
             "fifo_folder": self.fifos,

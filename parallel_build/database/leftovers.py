@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from parallel_build.connection import Host
 from parallel_build.database.session import Session, find_socket, session
@@ -43,12 +44,20 @@ class Record:
         finished: the copy came to its end.
         settings: global settings changed for its time, with the values to put back.
         fifos: folder of the named pipes.
+        report: of a finished copy that nothing follows yet, see `copying.CopyReport`.
+        layers: tables that lost snapshots brought whole, `{"position": [file, offset], "tables": {"schema.table": digest}}`, oldest first; those of
+            a finished copy are to be brought to its position (`joining`).
+        origin, server: which original, and which run of the new server's database, they are right for (`lasting`).
     """
 
     schemas: list[str] = field(default_factory=list)
     finished: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     fifos: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    origin: str = ""
+    server: str = ""
 
 
 def read_record(target: Host) -> Record | None:
@@ -130,6 +139,14 @@ def restore(opened: Session, settings: dict[str, str]) -> None:
                 "the server took SET GLOBAL and keeps what the copy had set",
                 f"there: SET GLOBAL {name} = {value}",
             )
+
+
+def followed(target: Host) -> None:
+    """A finished copy is followed, or given up: it can't be gone on from its own position any more."""
+    record = read_record(target)
+    if record and (record.report or record.layers):
+        record.report, record.layers = {}, []
+        write_record(target, record)
 
 
 def forget(target: Host, schemas: Sequence[str]) -> None:

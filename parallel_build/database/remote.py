@@ -102,11 +102,14 @@ def compress_options(server: DatabaseServer) -> list[str]:
     return ["--compression-algorithms=zstd,zlib", "--zstd-compression-level=1"] if server.family == "mysql" else ["--compress"]
 
 
-def start(target: Host, tools: Tools, server: DatabaseServer, access: Access, job: dict[str, Any], fifos: str, owner: str) -> None:
+def start(
+    target: Host, tools: Tools, server: DatabaseServer, access: Access, job: dict[str, Any], fifos: str, owner: str, order: str
+) -> None:
     """Push the worker with its job and secrets, and start its unit.
 
     Args:
         fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
+        order: kept beside them for a later call, see `lasting`.
     """
     target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], cancellable=False)
     target.run(["install", "-d", "-m", "700", "-o", owner, fifos], cancellable=False)
@@ -115,7 +118,14 @@ def start(target: Host, tools: Tools, server: DatabaseServer, access: Access, jo
     target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, f"{RUN_FOLDER}/ca.pem"))
     target.write(f"{RUN_FOLDER}/worker.py", Path(__file__).with_name("worker.py").read_text())
     target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
+    target.write(f"{RUN_FOLDER}/order.json", order)
     target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
+
+
+def runs(target: Host) -> bool:
+    """Whether a worker is at work there."""
+    state = target.run(["systemctl", "is-active", UNIT], ok=None).stdout.strip()
+    return state in ("active", "activating", "deactivating")
 
 
 def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], interval: float = 0.5) -> dict[str, Any]:
@@ -151,13 +161,13 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
             raise StepFailed(
                 f"{target.name}: the copy stopped",
                 str(status["error"]),
-                "put that right, then run the same command again: it starts the copy anew",
+                "put that right, then run the same command again",
             )
         if ended:
             journal = target.run(["journalctl", "-u", UNIT, "-n", "5", "--no-pager", "-o", "cat"], ok=None).stdout
             raise StepFailed(
                 f"{target.name}: the copy's program ended without a word",
                 " | ".join(journal.split("\n")).strip(" |"),
-                "run the same command again: it starts the copy anew",
+                "run the same command again",
             )
         cancel.wait(interval)

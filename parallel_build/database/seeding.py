@@ -18,16 +18,13 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.connection import Host
-from parallel_build.database import access, changes, channel, copying, schema
+from parallel_build.database import access, changes, channel, copying, joining, leftovers, schema
 from parallel_build.database.baseline import Baseline, compare_at_position, compare_tiers
-from parallel_build.database.channel import CHANNEL, Position, Status, read_status
+from parallel_build.database.channel import CHANNEL, LOG_GONE, Position, Status, read_status
 from parallel_build.database.dialects import identify, supported
 from parallel_build.database.session import quote, session
 from parallel_build.database.takeover import Takeover, enabled_events
 from parallel_build.errors import GuardFailed, StepFailed
-
-# How both families say that a binary log is not there any more (error 1236).
-LOG_GONE = ("1236", "ould not find first log file", "purged", "fatal error")
 
 __all__ = ["Baseline", "Takeover", "compare_at_position", "compare_tiers", "follows", "remove", "seed", "traces"]
 
@@ -48,10 +45,11 @@ def seed(
 
     Args:
         bytes_per_second: limit of the reading, so that the original's users don't feel it; None for none.
-        copied_at: position of a finished copy that nothing follows yet: it is not copied again. Ignored where there is no such copy.
-        on_copied: told what was copied, before the new source begins to follow.
+        copied_at: position that the caller knows of a finished copy that nothing follows yet: it is not copied again. Ignored where there is no
+            such copy.
+        on_copied: told what was copied, before the new source begins to follow; also of a copy that came to its end with nobody watching.
     Returns:
-        What was copied, or None when nothing had to be.
+        What was copied and was not followed yet, or None when nothing had to be.
     Raises:
         GuardFailed: the two can't replicate, or the databases there are not empty.
     """
@@ -61,9 +59,10 @@ def seed(
         channel.check(old, new, old_server, new_server)
         status = read_status(new, new_server)
         names = schema.existing(old, schemas)
-    if status is not None:
+    if status is not None and not joining.pending(target):
         if status.receiving and status.applying and not status.error:
             progress(f"{target.name} follows {source.name} already")
+            leftovers.followed(target)
             return None
         if status.applied.file and (status.applying or not status.error):
             progress(
@@ -75,25 +74,53 @@ def seed(
         progress(f"{target.name} can't follow {source.name} any more: seeding anew")
         remove(source, target)
         copied_at = None
-    finished = copying.finished(target)
     _check_transactional(source, names)
-    report = None
-    if finished and copied_at is not None:
-        progress(f"{target.name} has a finished copy of {source.name} at {copied_at}: going on from there")
-    else:
-        if finished:
-            copying.empty(target, names)
-        report = copying.copy(source, target, names, threads=threads, cancel=cancel, progress=progress, bytes_per_second=bytes_per_second)
-        if report.position is None:
-            raise GuardFailed(f"{source.name} writes no binary log", "replication reads it", "set transfer.method to dump")
-        on_copied(report)
-        copied_at = Position(*report.position)
+    while True:
+        report = copying.unfollowed(target)
+        known = Position(*report.position) if report and report.position else copied_at
+        if copying.finished(target) and known is not None:
+            progress(f"{target.name} has a finished copy of {source.name} at {known}: going on from there")
+            if report and known != copied_at:
+                on_copied(report)
+        else:
+            if copying.finished(target):
+                copying.empty(target, names)
+            report = copying.copy(
+                source, target, names, threads=threads, cancel=cancel, progress=progress, bytes_per_second=bytes_per_second, lasts=True
+            )
+            if report.position is None:
+                raise GuardFailed(f"{source.name} writes no binary log", "replication reads it", "set transfer.method to dump")
+            on_copied(report)
+            known = Position(*report.position)
+        if _begin(source, target, names, known, cancel, progress):
+            break
+        remove(source, target)
+        copying.empty(target, names)
+        copied_at = None
+    wait_for(f"{target.name} to follow {source.name}", lambda: follows(target), timeout=60, cancel=cancel)
+    leftovers.followed(target)
+    return report
+
+
+def _begin(
+    source: Host, target: Host, names: Sequence[str], position: Position, cancel: CancelToken, progress: Callable[[str], None]
+) -> bool:
+    """Let the new source follow from a copy's position on; False where its tables, of several snapshots, can't be brought to one."""
     with session(target) as new:
         for name in enabled_events(new, names):
             new.execute(f"ALTER EVENT {name} DISABLE")
-    channel.begin(source, target, names, copied_at)
-    wait_for(f"{target.name} to follow {source.name}", lambda: follows(target), timeout=60, cancel=cancel)
-    return report
+    layers = joining.pending(target)
+    if not layers:
+        channel.begin(source, target, names, position)
+        return True
+    if not joining.usable(source, target, names, layers, progress):
+        return False
+    try:
+        joining.join(source, target, names, layers, position, cancel=cancel, progress=progress)
+    except StepFailed as error:
+        progress(f"copying everything anew: {error}")
+        return False
+    return True
 
 
 def _received_again(source: Host, target: Host, names: Sequence[str], position: Position, cancel: CancelToken) -> bool:
@@ -144,6 +171,7 @@ def remove(source: Host, target: Host) -> None:
     for host, what, work in (
         (target, "the reader of the original's log", lambda: changes.clear(target)),
         (target, "the replication channel", lambda: channel.end(target)),
+        (target, "what is known of the copy", lambda: leftovers.followed(target)),
         (source, f"the accounts {channel.USER} and {access.COPY_USER}", lambda: _revoke_all(source)),
     ):
         try:

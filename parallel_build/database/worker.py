@@ -5,7 +5,9 @@ It understands neither SQL nor rows: every statement is in its job file. Its fol
 
 * `job.json` (mode 600): statements, client command lines, what to limit;
 * `source.cnf` (mode 600): how to reach the original, with the password;
-* `status.json`: replaced twice a second with bytes, rows and finished tables;
+* `status.json`: replaced four times a second with bytes, rows and the number of finished tables;
+* `whole`: the names of finished tables, one a line;
+* `limit`: bytes a second, where whoever watches has changed what the job says;
 * `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
 
 Each stream has one client session on the original, all in one consistent snapshot, and one on the new server.
@@ -15,6 +17,7 @@ Each stream has one client session on the original, all in one consistent snapsh
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
 import json
 import os
@@ -26,6 +29,9 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Set
 
 READ_SIZE = 1 << 20
+CREDIT = 0.25  # seconds of the limit that may be made up for after a moment of reading less
+LEAST = 1 / 8  # of the limit; an original that is always busy must be copied too
+LOOKS = 0.25  # seconds between two looks at what the original does
 
 
 class Failed(Exception):
@@ -100,6 +106,33 @@ class Client:
         self.process.wait()
 
 
+class Pace:
+    """Holds all streams together to one limit, and to less of it while the original has more to do than usual.
+
+    Attributes:
+        asked: bytes a second, 0 for none; may be changed at any time.
+        share: the part of it that is used.
+    """
+
+    def __init__(self, asked: float) -> None:
+        self.asked, self.share = asked, 1.0
+        self.due = time.monotonic()
+        self.lock = threading.Lock()
+
+    def after(self, count: int) -> float:
+        """Seconds to wait now that `count` more bytes have been read; 0 or less for none."""
+        with self.lock:
+            if not self.asked:
+                return 0.0
+            now = time.monotonic()
+            self.due = max(self.due, now - CREDIT) + count / (self.asked * self.share)
+            return self.due - now
+
+    def heed(self, running: float, usual: float) -> None:
+        """Half as fast when more than twice as many statements as usual, and two, run; else a quarter faster."""
+        self.share = max(LEAST, self.share / 2) if running > 2 * usual + 2 else min(1.0, self.share * 1.25)
+
+
 class Copy:
     """One run of the job."""
 
@@ -110,11 +143,12 @@ class Copy:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.stopped = threading.Event()
+        self.pace = Pace(self.job["bytes_per_second"])
         self.error = ""
         self.status: Dict[str, Any] = {
             "state": "running", "phase": "connecting", "error": "", "bytes": 0, "rows": 0, "done": 0, "tables_done": 0,
             "started": time.time(), "position": [], "tables": {}, "warnings": [], "building": [], "compressed": False,
-            "locked_seconds": 0.0, "finished_bytes": 0,
+            "locked_seconds": 0.0, "finished_bytes": 0, "share": 1.0,
         }  # fmt: skip
         # Every part is a task; the statements that finish a table become tasks once its last part is in.
         self.parts: collections.deque[Dict[str, Any]] = collections.deque(self.job["parts"])
@@ -123,7 +157,8 @@ class Copy:
         self.busy = 0
         self.loading: Set[str] = set()
         self.clients: List[Client] = []
-        self.readers: List[Client] = []
+        self.sessions: List[Client] = []
+        self.usual = 0.0
 
     # -- sessions --------------------------------------------------------------------------------------------------------------
     def source(self, compress: bool) -> Client:
@@ -165,6 +200,8 @@ class Copy:
     def connect(self) -> List[Client]:
         """Open the reading sessions, all in one snapshot."""
         first = self.source(compress=False)
+        if self.job["busy"]:
+            self.usual = self.running(first)
         compress = self.job["compress"]
         if compress is None:
             compress = self.slow_network(first)
@@ -236,10 +273,16 @@ class Copy:
                     if self.job["finish"].get(table):
                         self.finishing.append(table)
                     else:
-                        self.status["tables_done"] += 1
+                        self.whole(table)
             else:
-                self.status["tables_done"] += 1
+                self.whole(table)
             self.changed.notify_all()
+
+    def whole(self, table: str) -> None:
+        """Rows and keys of a table are there."""
+        self.status["tables_done"] += 1
+        with open(os.path.join(self.folder, "whole"), "a") as file:
+            file.write(table + "\n")
 
     def stream(self, number: int, reader: Client) -> None:
         try:
@@ -279,7 +322,6 @@ class Copy:
         writer.send(part["load"].replace(self.job["fifo_mark"], fifo))
         pipe = self.open_pipe(fifo, writer)
         moved = [0]
-        throttle = self.job["bytes_per_second"] / self.job["streams"] if self.job["bytes_per_second"] else 0
 
         def sink(data: bytes) -> None:
             if self.stopped.is_set():
@@ -293,10 +335,9 @@ class Copy:
             moved[0] += len(data)
             with self.lock:
                 self.status["bytes"] += len(data)
-            if throttle:
-                ahead = moved[0] / throttle - (time.time() - started)
-                if ahead > 0:
-                    self.pause(ahead)
+            ahead = self.pace.after(len(data))
+            if ahead > 0:
+                self.pause(ahead)
 
         try:
             reader.send(part["select"])
@@ -353,6 +394,26 @@ class Copy:
                 client.process.kill()
             self.changed.notify_all()
 
+    # -- consideration ---------------------------------------------------------------------------------------------------------
+    def running(self, client: Client) -> float:
+        """How many statements of others run on the original: the mean of some seconds."""
+        found: List[int] = []
+        end = time.monotonic() + self.job["look"]
+        while not found or time.monotonic() < end:
+            found.append(int(client.ask(self.job["busy"])))
+            self.pause(LOOKS)
+        return sum(found) / len(found)
+
+    def heed(self, client: Client) -> None:
+        """Read more slowly while more statements run on the original than before the copy began."""
+        try:
+            while not self.stopped.is_set():
+                self.pace.heed(self.running(client), self.usual)
+                self.status["share"] = self.pace.share
+        except Failed as problem:
+            if not self.stopped.is_set():
+                self.fail(str(problem))
+
     # -- watching --------------------------------------------------------------------------------------------------------------
     def watch(self) -> None:
         """Write the status; end the copy when nobody watches it any more, or when the original is gone without a word."""
@@ -360,6 +421,7 @@ class Copy:
         moved, since = -1, time.time()
         while not self.stopped.wait(0.25):
             self.write_status()
+            self.read_limit()
             with self.lock:
                 reading = self.busy > len(self.status["building"])
                 if self.status["bytes"] != moved or not reading:
@@ -377,7 +439,7 @@ class Copy:
 
     def check_original(self) -> None:
         """A session whose other end has lost its power or its cable waits for ever: look whether the original still knows ours."""
-        living = sum(1 for reader in self.readers if reader.process.poll() is None)
+        living = sum(1 for reader in self.sessions if reader.process.poll() is None)
         try:
             done = subprocess.run(self.job["probe"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         except subprocess.TimeoutExpired:
@@ -387,6 +449,14 @@ class Copy:
             self.fail("the original can't be reached any more: %s" % done.stderr.decode(errors="replace").strip())
         elif int(done.stdout) < living:
             self.fail("the original has ended %d of the %d sessions that read it" % (living - int(done.stdout), living))
+
+    def read_limit(self) -> None:
+        """Whoever watches now may have changed the limit."""
+        try:
+            with open(os.path.join(self.folder, "limit")) as file:
+                self.pace.asked = float(file.read())
+        except FileNotFoundError:
+            return
 
     def write_status(self) -> None:
         with self.lock:
@@ -403,8 +473,12 @@ class Copy:
         watcher = threading.Thread(target=self.watch, daemon=True)
         watcher.start()
         try:
-            self.readers = readers = self.connect()
+            self.sessions = readers = self.connect()
             self.status["phase"] = "copying"
+            if self.job["busy"]:
+                heeding = self.source(compress=False)
+                self.sessions = [*readers, heeding]
+                threading.Thread(target=self.heed, args=(heeding,), daemon=True).start()
             threads = [threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)]
             for thread in threads:
                 thread.start()
@@ -418,6 +492,9 @@ class Copy:
             self.status["ended"] = time.time()
         self.stopped.set()
         watcher.join()
+        # Nobody may be watching for hours yet, and nothing here needs the original any more.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.folder, "source.cnf"))
         self.write_status()
         return 1 if self.error else 0
 

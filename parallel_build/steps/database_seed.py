@@ -7,7 +7,7 @@ from typing import Any
 
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.connection import Host
-from parallel_build.database import access, channel, copying, own, seeding
+from parallel_build.database import access, channel, copying, lasting, own, seeding
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import Session, session
 from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
@@ -15,6 +15,7 @@ from parallel_build.facts import replication as tier
 from parallel_build.seed_record import SeedRecord
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.words import duration
 
 STANDSTILL = 900.0  # seconds without any progress after which the new replica is taken for stuck
 CATCH_UP = 600.0
@@ -37,13 +38,19 @@ class DatabaseSeed(Step):
         old, new = configuration.original.database.source, configuration.new.database.source
         replica, names = configuration.new.database.replica, ", ".join(schemas(configuration))
         limit = configuration.transfer.bytes_per_second
-        speed = f"at most {limit:,} bytes a second" if limit else "as fast as both servers allow (transfer.bytesPerSecond limits it)"
+        speed = (
+            f"at most {limit:,} bytes a second, and down to an eighth of that while more statements run there than before"
+            if limit
+            else "as fast as both servers allow (transfer.bytesPerSecond limits it)"
+        )
         return [
             f"on {old.name} ({old.address}), not in its binary log: CREATE USER '{access.COPY_USER}'@'{new.address}' to read {names} while rows "
             f"are copied or compared, then DROP USER; CREATE USER '{channel.USER}'@'{new.address}'; GRANT REPLICATION SLAVE; "
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
             "the original is locked for some milliseconds once; events disabled on the copy",
+            f"should this machine or its network go meanwhile, the copy goes on for at most {duration(lasting.UNWATCHED)}, and the next `pulumi up` "
+            "takes it up; where a database server or the network between the two goes, large tables that are whole stay",
             f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
             "not synced at each commit, until the window",
             f"compare {new.name} with {replica.name} ({replica.address}), row by row, while {new.name} stands still",
@@ -58,7 +65,7 @@ class DatabaseSeed(Step):
         return [
             f"on {new.name} ({new.address}): stop the channel `{channel.CHANNEL}` and forget it, remove {' or '.join(channel.FILTER_FILE.values())}",
             f"on {old.name} ({old.address}), not in its binary log: DROP USER {channel.USER}, {access.COPY_USER}",
-            f"on {new.name}: empty {', '.join(schemas(configuration))}, unless a window has switched to them",
+            f"on {new.name}: end the copy where it still goes on; empty {', '.join(schemas(configuration))}, unless a window has switched to them",
         ]
 
     def apply(self, context: Context) -> Outputs:

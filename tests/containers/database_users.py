@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.connection import Host
 from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
@@ -49,6 +50,11 @@ class Users:
             self._thread = None
         if self._failure:
             raise self._failure
+
+    def rounds(self, count: int) -> None:
+        """Wait until so many more are confirmed."""
+        goal = self.confirmed + count
+        wait_for(f"{count} rounds", lambda: self.confirmed >= goal, timeout=120, cancel=CancelToken())
 
     def _write(self) -> None:
         while not self._stop.is_set():

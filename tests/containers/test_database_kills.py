@@ -69,7 +69,7 @@ systemctl start {unit}
 """
 FILL = 'free=$(df -B1 --output=avail /small | tail -1); [ "$free" -le "$1" ] || fallocate -l $((free - $1)) /small/filler'
 # How long each phase lasts here, about: moments to kill at are drawn from it.
-PHASES = {"dump": {"copy": 5.0}, "replicate": {"seed": 6.0, "follow": 1.5, "takeover": 0.8}}
+PHASES = {"dump": {"copy": 8.0}, "replicate": {"seed": 9.0, "follow": 1.5, "takeover": 0.8}}
 
 
 @dataclass

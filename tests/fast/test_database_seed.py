@@ -14,7 +14,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.connection import Connections, Host
 from parallel_build.database import changes, channel, seeding
 from parallel_build.database.baseline import Baseline, leave_out_what_promoting_sets
-from parallel_build.database.channel import Position, option_file
+from parallel_build.database.channel import Position, filters, option_file
 from parallel_build.database.compare import Comparison, Difference
 from parallel_build.database.copying import CopyReport
 from parallel_build.database.dialects import DIALECTS, DatabaseServer
@@ -196,7 +196,7 @@ def test_what_promoting_sets_is_no_difference_before() -> None:
 @pytest.mark.parametrize("family", ["mariadb", "mysql"])
 def test_the_filter_file_keeps_the_new_source_read_only(family: str) -> None:
     dialect = next(entry for entry in DIALECTS if entry.family == family)
-    text = option_file(DatabaseServer("newdb1", dialect, dialect.oldest, ""), ["cloud", "cloud_usage"])
+    text = option_file(DatabaseServer("newdb1", dialect, dialect.oldest, ""), filters(["cloud", "cloud_usage"]))
     lines = text.splitlines()
     assert "read_only = 1" in lines
     assert channel.FOLLOWING.keys() == channel.ON_ITS_OWN.keys()

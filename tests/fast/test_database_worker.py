@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ for line in sys.stdin:
     elif line.startswith("LOAD"):
         with open(line.split()[1]) as pipe:
             rows = sum(1 for _ in pipe)
+    elif line.startswith("BUSY"):
+        print(open(line.split()[1]).read().strip())
     elif line.startswith("HANG"):
         time.sleep(600)
     elif line.startswith("ONCE"):
@@ -56,7 +59,7 @@ def job(folder: Path, **changes: Any) -> Path:
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
         "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
-        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60,
+        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
         "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
@@ -99,6 +102,79 @@ def test_a_session_that_a_busy_server_closed_is_opened_again(tmp_path: Path) -> 
     assert "Broken pipe" in status["error"], "the last attempt's words are told"
 
 
+def test_streams_together_keep_to_the_limit(tmp_path: Path) -> None:
+    """Also when one of them has all the work: the limit is that of the copy, not a stream's share of it."""
+    work = [{"table": "cloud.t", "select": "ROWS 180000", "load": "LOAD @pipe@", "weight": 1}]
+    code, status = run(job(tmp_path / "one", parts=work, streams=3, finish={}, bytes_per_second=1_000_000))
+    rate = status["bytes"] / status["tables"]["cloud.t"]["seconds"]
+    assert code == 0
+    assert 0.8e6 < rate < 1.2e6
+    work = [{"table": f"cloud.t{n}", "select": "ROWS 30000", "load": "LOAD @pipe@", "weight": 1} for n in range(6)]
+    code, status = run(job(tmp_path / "six", parts=work, streams=3, finish={}, bytes_per_second=1_000_000))
+    rate = status["bytes"] / (status["ended"] - status["started"])  # the opening of six sessions is in it
+    assert code == 0
+    assert 0.4e6 < rate < 1.2e6
+
+
+def test_a_copy_reads_more_slowly_while_the_original_is_busy() -> None:
+    pace = worker.Pace(1_000_000)
+    shares = []
+    for running in (1, 1, 7, 7, 7, 7, 1, 1, 5, 1):
+        pace.heed(running, usual=1.5)
+        shares.append(round(pace.share, 3))
+    assert shares == [1, 1, 0.5, 0.25, 0.125, 0.125, 0.156, 0.195, 0.244, 0.305]
+
+
+def test_what_runs_on_the_original_is_asked_for_before_the_first_row_and_while_rows_are_read(tmp_path: Path) -> None:
+    busy = tmp_path / "busy"
+    busy.write_text("1")
+    folder = job(tmp_path / "job", bytes_per_second=20_000, busy=f"BUSY {busy}")
+    process = subprocess.Popen([sys.executable, worker.__file__, str(folder)])
+    try:
+        _until(folder, lambda status: status["rows"] > 0)
+        busy.write_text("9")
+        _until(folder, lambda status: status["share"] == worker.LEAST)
+        busy.write_text("3")
+        _until(folder, lambda status: status["share"] > worker.LEAST)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_limit_is_changed_while_the_copy_runs(tmp_path: Path) -> None:
+    folder = job(tmp_path, bytes_per_second=20_000)
+    process = subprocess.Popen([sys.executable, worker.__file__, str(folder)])
+    try:
+        _until(folder, lambda status: status["bytes"] > 0)
+        (folder / "limit").write_text("0")
+        status = _until(folder, lambda status: status["state"] == "done")
+        assert status["rows"] == 15000
+        assert status["ended"] - status["started"] < 8, "165,000 bytes at the first limit"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until(folder: Path, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The worker's status once something holds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (folder / "status.json").exists():
+            status: dict[str, Any] = json.loads((folder / "status.json").read_text())
+            if holds(status):
+                return status
+        time.sleep(0.05)
+    raise AssertionError(f"not within 20 s: {(folder / 'status.json').read_text()}")
+
+
+def test_what_is_whole_is_named_and_the_password_goes_with_the_end(tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    (folder / "source.cnf").write_text("password")
+    run(folder)
+    assert sorted((folder / "whole").read_text().split()) == ["cloud.t0", "cloud.t1", "cloud.t2"]
+    assert not (folder / "source.cnf").exists()
+
+
 def test_nobody_watching_ends_the_copy(tmp_path: Path) -> None:
     folder = job(tmp_path, bytes_per_second=100, abandoned=1)
     os.utime(folder / "alive", (time.time() - 100, time.time() - 100))
@@ -122,6 +198,11 @@ def test_progress_in_words() -> None:
     meter.tell(status)
     meter.tell(status)
     assert len(lines) == 1
+    assert "at 25% of the limit" in meter.line({**status, "share": 0.25}, 10)
+    adopted = progress.Meter(lines.append, 1000, 4)
+    adopted.tell(status)
+    later = {**status, "done": 750, "bytes": 9 << 19, "finished_bytes": 9 << 19}
+    assert "75%; about 10 s left" in adopted.line(later, 10), "a quarter in ten seconds, whatever was there before"
     assert roughly(200) == "3 min 20 s"
     assert roughly(7500) == "2 h 5 min"
 

@@ -1,0 +1,166 @@
+"""What of an interrupted seed is gone on with: which tables may be kept, for which run of which server, and when a copy is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from parallel_build.connection import Host
+from parallel_build.database import access, joining, lasting, leftovers
+from parallel_build.database.channel import Position, only, option_file
+from parallel_build.database.dialects import DIALECTS, DatabaseServer
+from parallel_build.database.schema import Schema, Table
+from parallel_build.errors import Cancelled, ConnectionFailed, StepFailed
+
+LARGE = 200 << 20
+
+
+class Files:
+    """A new server of which nothing but its files matters."""
+
+    name = "newdb1"
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def read(self, path: str, **_: Any) -> bytes | None:
+        return self.files.get(path)
+
+    def write(self, path: str, content: str, **_: Any) -> None:
+        self.files[path] = content.encode()
+
+    def run(self, argv: list[str], **_: Any) -> SimpleNamespace:
+        if argv[:2] == ["rm", "-f"]:
+            self.files.pop(argv[2], None)
+        return SimpleNamespace(stdout="", ok=True)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Files:
+    found = Files()
+    monkeypatch.setattr(lasting, "process", lambda target: found.files.get("process", b"run 1").decode())
+    return found
+
+
+def host(server: Files) -> Host:
+    return cast(Host, server)
+
+
+def table(name: str, *lines: str, engine: str = "InnoDB", size: int = LARGE, counter: int = 7) -> Table:
+    keys = "".join(f",\n  {line}" for line in lines)
+    options = f"ENGINE={engine} AUTO_INCREMENT={counter} DEFAULT CHARSET=utf8mb3"
+    create = f"CREATE TABLE `{name}` (\n  `id` bigint NOT NULL AUTO_INCREMENT,\n  PRIMARY KEY (`id`){keys}\n) {options}"
+    return Table("cloud", name, engine, create, (), ("id",), 0, size, 0)
+
+
+def definitions(*tables: Table) -> list[Schema]:
+    return [Schema("cloud", "utf8mb3", "utf8mb3_general_ci", tables)]
+
+
+USAGE = table("usage", "KEY `i` (`id`)")
+EVENT = table("event")
+
+
+def interrupted(server: Files, *, position: int = 100, whole: str = "cloud.usage\ncloud.host\n") -> None:
+    """What a worker leaves that was killed, and what the tool had written."""
+    order = lasting.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, lasting.digests(definitions(USAGE, EVENT)))
+    record = leftovers.read_record(host(server)) or leftovers.Record(["cloud"], origin="olddb1", server="run 1")
+    leftovers.write_record(host(server), record)
+    server.write(f"{leftovers.RUN_FOLDER}/order.json", lasting.text(order))
+    server.write(f"{leftovers.RUN_FOLDER}/status.json", json.dumps({"state": "running", "position": ["log.000001", position]}))
+    server.write(f"{leftovers.RUN_FOLDER}/whole", whole)
+
+
+def kept(server: Files, *tables: Table) -> dict[str, int]:
+    found = lasting.kept_layers(host(server), "olddb1", definitions(*tables))
+    return {name: layer["position"][1] for layer in found for name in layer["tables"]}
+
+
+def test_large_tables_without_foreign_keys_may_be_kept() -> None:
+    child = table("nics", "CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `vm` (`id`) ON DELETE CASCADE")
+    found = lasting.digests(definitions(USAGE, child, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
+    assert found.keys() == {"cloud.usage"}
+
+
+def test_a_definition_is_the_same_whatever_number_comes_next() -> None:
+    digest = lasting.digests(definitions(USAGE))
+    assert lasting.digests(definitions(table("usage", "KEY `i` (`id`)", counter=99))) == digest
+    assert lasting.digests(definitions(table("usage"))) != digest
+
+
+def test_whole_tables_are_kept_with_the_position_of_their_snapshot(server: Files) -> None:
+    interrupted(server)
+    lasting.keep(host(server))
+    lasting.keep(host(server))
+    assert kept(server, USAGE, EVENT) == {"cloud.usage": 100}
+    lasting.decide(host(server), lasting.kept_layers(host(server), "olddb1", definitions(USAGE, EVENT)))
+    interrupted(server, position=300, whole="cloud.event\n")
+    lasting.keep(host(server))
+    assert kept(server, USAGE, EVENT) == {"cloud.usage": 100, "cloud.event": 300}
+    record = leftovers.read_record(host(server))
+    assert record and [layer["position"][1] for layer in record.layers] == [100, 300], "in the order of the log"
+
+
+@pytest.mark.parametrize("fault", ["changed", "gone", "another original", "restarted", "finished"])
+def test_what_is_in_doubt_is_not_kept(server: Files, fault: str) -> None:
+    interrupted(server)
+    lasting.keep(host(server))
+    if fault == "changed":
+        assert kept(server, table("usage"), EVENT) == {}
+    elif fault == "gone":
+        assert kept(server, EVENT) == {}
+    elif fault == "another original":
+        assert lasting.kept_layers(host(server), "olddb9", definitions(USAGE)) == []
+    elif fault == "restarted":
+        server.files["process"] = b"run 2"
+        assert kept(server, USAGE) == {}
+    else:
+        leftovers.write_record(host(server), leftovers.Record(["cloud"], finished=True))
+        assert kept(server, USAGE) == {}
+
+
+def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
+    interrupted(server)
+    lasting.keep(host(server))
+    lasting.decide(host(server), [])
+    assert kept(server, USAGE, EVENT) == {}
+
+
+@pytest.mark.parametrize("reason", [Cancelled("stopped"), ConnectionFailed("newdb1 can't be reached")])
+def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(leftovers, "settle", lambda target: pytest.fail("the worker was ended"))
+    with pytest.raises(type(reason)), lasting.Watch(host(server), host(server), lasts=True, progress=told.append) as watch:
+        watch.started = True
+        raise reason
+    assert "goes on by itself for at most 1 day" in told[0]
+
+
+@pytest.mark.parametrize(("lasts", "started", "reason"), [(False, True, Cancelled), (True, False, Cancelled), (True, True, StepFailed)])
+def test_any_other_copy_is_cleared(
+    server: Files, monkeypatch: pytest.MonkeyPatch, lasts: bool, started: bool, reason: type[Exception]
+) -> None:
+    cleared: list[str] = []
+    monkeypatch.setattr(leftovers, "settle", lambda target: cleared.append("worker"))
+    monkeypatch.setattr(access, "revoke", lambda opened: cleared.append("account"))
+    monkeypatch.setattr(lasting, "session", lambda target: contextlib.nullcontext())
+    watch = lasting.Watch(host(server), host(server), lasts=lasts, progress=lambda text: None, started=started)
+    with pytest.raises(reason), watch:
+        raise reason("stopped")
+    assert cleared == (["account", "worker"] if lasts else ["worker"]), "the account of another copy is its own block's"
+
+
+def test_a_channel_for_some_tables_does_not_go_on_by_itself() -> None:
+    dialect = next(entry for entry in DIALECTS if entry.family == "mysql")
+    text = option_file(DatabaseServer("newdb1", dialect, dialect.oldest, ""), only(["cloud_usage.cloud_usage"]), waiting=True)
+    assert "replicate_wild_do_table = original:cloud\\\\_usage.cloud\\\\_usage" in text.splitlines()
+    assert "skip_replica_start" in text.splitlines()
+
+
+def test_positions_are_in_the_order_of_the_log() -> None:
+    found = [Position("bin.1000000", 4), Position("bin.999999", 900), Position("bin.999999", 4)]
+    assert sorted(found, key=joining.order) == found[::-1]
