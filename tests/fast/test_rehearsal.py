@@ -362,13 +362,31 @@ def prove(inside: Inside, *, network: bool = True) -> isolation.Isolation:
 def test_isolation_is_proved_through_the_firewall_and_by_the_network() -> None:
     inside = Inside([False, False], [False, False])
     found = prove(inside)
-    assert found.network_holds and found.tried == 2
+    assert found.network_holds
+    assert found.document() == {
+        "tried": 2, "kinds": {"database server": 1, "hypervisor": 1}, "held by": "firewall and network", "allowed": [],
+    }  # fmt: skip
     assert inside.loaded[-1] == isolation.RULES, "the firewall without the mark is in force again"
 
 
 def test_a_hole_stops_it_and_names_what_was_reached() -> None:
     with pytest.raises(GuardFailed, match=r"rehearsal reached database server olddb1 \(10.91.0.13:3306\).*has not been started"):
         prove(Inside([True, False], [True, False]))
+
+
+def test_of_much_that_was_reached_one_of_each_kind_is_named() -> None:
+    servers = [Target(f"hypervisor kvm{number}", f"10.91.1.{number}", 22) for number in range(1, 9)]
+    others = [Target("mail server of alert.smtp.host", "10.91.0.1", 25), Target("primary storage p1", "10.91.0.1", 2049)]
+    inside = Inside([True] * 10, [True] * 10)
+    with pytest.raises(GuardFailed) as caught:
+        isolation.prove(cast(Host, inside), [*servers, *others], [], network=True, progress=lambda line: None)
+    for words in (
+        "kvm1 (10.91.1.1:22)",
+        "mail server of alert.smtp.host (10.91.0.1:25)",
+        "primary storage p1 (10.91.0.1:2049)",
+        "and 4 more",
+    ):
+        assert words in caught.value.fact
 
 
 def test_a_network_with_a_way_out_stops_it_unless_the_firewall_alone_is_to_do() -> None:
