@@ -19,7 +19,7 @@ from lab.files import Lab
 from lab.machines import REHEARSAL
 from lab.network import ISOLATED, isolate
 from parallel_build.machines import container
-from parallel_build.rehearsal_times import Pair
+from parallel_build.rehearsal_times import GRAIN, SHARE, Pair
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
@@ -45,8 +45,10 @@ UPDATE vm_template SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 UPDATE vm_instance SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 """
 SSH_FAILED = 255
-# Seconds that the stand-in spends in each part of the upgrade beside its real statements, as the tables of a cloud in use would make it.
-SET_TIMES: dict[str, Any] = {"step_seconds": {"4.21.0.0": 12, "4.22.0.0": 6, "4.22.1.0": 4}, "views_seconds": 4}
+# Seconds that the stand-in is given for each part of the upgrade beside its real statements, as the tables of a cloud in use would make it. Long
+# enough that of what a part may differ by (a quarter and a second) the quarter is the larger piece by far.
+SET_TIMES: dict[str, Any] = {"step_seconds": {"4.21.0.0": 20, "4.22.0.0": 16, "4.22.1.0": 16}, "views_seconds": 16}
+GIVEN = {**SET_TIMES["step_seconds"], "views": SET_TIMES["views_seconds"]}
 HOUSEKEEPING = {"events": "1d", "alerts": "1d", "usageEvents": "1d", "usage": "1d", "statistics": "1d", "jobs": "1d", "batch": "5000"}
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 
@@ -319,13 +321,15 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
     tell(f"{'':12} {'rehearsal':>10} {'window':>10} {'ratio':>6}")
     for pair in pairs:
         tell(f"{pair.part:12} {pair.rehearsed:8.2f} s {pair.window:8.2f} s {pair.window / pair.rehearsed:6.2f}")
-    # How near they are is for the reader of the lines above: what else this computer does meanwhile is in them too.
-    for part, seconds in {**SET_TIMES["step_seconds"], "views": SET_TIMES["views_seconds"]}.items():
-        pair = next(each for each in pairs if each.part == part)
-        assert pair.rehearsed >= seconds and pair.window >= seconds, (
-            "the record and the window both have the seconds that the part was given"
-        )
-    assert "as long as in the rehearsal" in said
+    # No speed is measured here: both sides were given the same seconds. That both logs tell them, each part by itself and within a quarter, is what
+    # is asserted; what this computer adds to each part may be four seconds more in one than in the other.
+    by_part = {pair.part: pair for pair in pairs}
+    for part, seconds in GIVEN.items():
+        pair = by_part[part]
+        assert min(pair.rehearsed, pair.window) >= seconds, f"{part} has the seconds that it was given"
+        assert SHARE * pair.rehearsed >= 4 * GRAIN, f"{part}: the second is small against the quarter"
+    assert [pair.words() for pair in pairs if not pair.like] == []
+    assert "; as long as in the rehearsal" in said and "not as long" not in said
 
 
 def test_back_leaves_the_rehearsal_and_retiring_takes_it_away(rehearsing: LabRunner) -> None:
@@ -338,8 +342,12 @@ def test_back_leaves_the_rehearsal_and_retiring_takes_it_away(rehearsing: LabRun
     lab.run("pulumi", "preview", "--expect-no-changes")
     assert record(lab) == kept
     fenced(lab)
-    tell("switch again, on the same rehearsal, and retire")
-    lab.run("switch")
+    tell("switch again, on the same rehearsal, with steps that take no time now: the times are told apart")
+    shorter = " ".join(lab.run("switch").stdout.split())
+    assert f"not as long as in the rehearsal: {', '.join([*GIVEN, 'start'])}" in shorter and "; as long as" not in shorter, shorter[-5000:]
+    pairs = json.loads((lab.folder / "runs/lab/evidence/FirstManagement.json").read_text())["result"]["rehearsal"]
+    assert [each["part"] for each in pairs if Pair(**each).like] == []
+    tell("retire")
     lab.run("retire")
     assert record(lab) == kept
     assert not container.exists(Lab(lab.name).new, REHEARSAL.name)
