@@ -27,7 +27,7 @@ class Preparation(pulumi.ComponentResource):
     """`cutover:components:Preparation`.
 
     Children: `HealthCheck`, and `Parity` where the configuration names what to compare with; after them, side by side, a `SystemVmTemplate` for each of
-    `templates`, `AgentAddresses` (method `setting`) and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
+    `templates`, `AgentAddresses` and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
     `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks every guard of the window.
 
     Args:
@@ -64,8 +64,7 @@ class Preparation(pulumi.ComponentResource):
             )
             for template in configuration.templates
         ]
-        if configuration.agents.method == "setting":
-            work.append(AgentAddresses("agent-addresses", stack, opts=after(ready)))
+        work.append(AgentAddresses("agent-addresses", stack, opts=after(ready)))
         if configuration.transfer.method == "replicate":
             renew = {"renew": configuration.transfer.renew}
             work.append(DatabaseSeed("database-seed", stack, parameters=renew, machines=databases, opts=after(ready)))

@@ -99,7 +99,11 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
         config[f"{PROJECT_NAME}:templates"] = []
     if options.rehearsal:
         machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
-        section("rehearsal").update(enabled=True, machine=machine, fixes="${CUTOVER_LAB}/fixes")
+        config[f"{PROJECT_NAME}:rehearsal"] = {
+            "enabled": True,
+            "machine": machine,
+            "fixes": "${CUTOVER_LAB}/fixes",
+        }  # nothing is waived then
     section("transfer")["method"] = options.transfer
     old_family, new_family = options.families
     original.setdefault("database", {})["engine"] = old_family

@@ -11,7 +11,8 @@ program, run by root, puts on its packets. CloudStack is masked then.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ API_PORT = 8080
 MARK = 0xC10D
 PATIENCE = 3.0  # seconds that one connection may take
 AT_ONCE = 200
+SHOWN = 6  # of what was reached, and more only where there are more kinds
 
 UNIT_TEXT = f"""[Unit]
 Description=Keep the rehearsal of the upgrade to itself
@@ -81,19 +83,19 @@ class Isolation:
     """What was proved.
 
     Attributes:
-        tried: how many addresses and ports were tried from inside.
+        tried: what was tried from inside: addresses and ports by kind of thing.
         network_holds: nothing was reached although the firewall let the proof's packets out; None where that was not asked for.
         allowed: networks that the firewall lets it open connections to.
     """
 
-    tried: int
+    tried: Mapping[str, int]
     network_holds: bool | None
     allowed: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
         held = {True: "firewall and network", False: "firewall", None: "firewall"}[self.network_holds]
-        return {"tried": self.tried, "held by": held, "allowed": list(self.allowed)}
+        return {"tried": sum(self.tried.values()), "kinds": dict(self.tried), "held by": held, "allowed": list(self.allowed)}
 
 
 def rules(viewer: str | None, allowed: Sequence[str], *, marked: bool = False) -> str:
@@ -225,7 +227,7 @@ def prove(
             )
         if past:
             progress(f"{host.name}: the network alone would let it reach {_some(past)}; its firewall keeps it in")
-    found = Isolation(len(targets), holds, tuple(allowed))
+    found = Isolation(Counter(target.kind for target in targets), holds, tuple(allowed))
     progress(f"{host.name}: none of {len(targets)} reached, held by {found.document()['held by']}")
     return found
 
@@ -270,8 +272,11 @@ def _open(host: Host, reached: Sequence[Target], cause: str, more: str = "") -> 
 
 
 def _some(reached: Sequence[Target]) -> str:
-    shown = ", ".join(str(target) for target in reached[:6])
-    return shown + (f" and {len(reached) - 6} more" if len(reached) > 6 else "")
+    """One of each kind first: whether it is mail or hypervisors that can be reached says more than how many of them."""
+    first = {target.kind: target for target in reversed(reached)}
+    shown = [target for target in reached if first[target.kind] == target]
+    shown += [target for target in reached if target not in shown][: max(0, SHOWN - len(shown))]
+    return ", ".join(map(str, shown)) + (f" and {len(reached) - len(shown)} more" if len(reached) > len(shown) else "")
 
 
 def _viewer(host: Host) -> str | None:

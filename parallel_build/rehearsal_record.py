@@ -34,6 +34,22 @@ def housekeeping_of(configuration: StackConfiguration) -> dict[str, str]:
     return {group: str(age) for group, age in ages.items() if age is not None}
 
 
+def skipped(configuration: StackConfiguration) -> list[str]:
+    """What is configured to be done on the copy and is not, for want of a rehearsal: names of fixes, and groups of housekeeping."""
+    if configuration.rehearsal.enabled:
+        return []
+    return [*checksums(configuration), *(f"housekeeping of {group}" for group in housekeeping_of(configuration))]
+
+
+def in_review(configuration: StackConfiguration) -> list[str]:
+    """What the change review says of a window that opens unrehearsed; nothing where a rehearsal is demanded."""
+    if configuration.rehearsal.enabled:
+        return []
+    if configuration.rehearsal.waived is None:
+        return ["REFUSED: nothing is rehearsed; set rehearsal.enabled, or say in rehearsal.waived why the window may open without it"]
+    return [f"NOT REHEARSED: the schema upgrade runs for the first time in this window; rehearsal.waived: {configuration.rehearsal.waived}"]
+
+
 @dataclass(frozen=True)
 class RehearsalRecord:
     """One rehearsal.

@@ -6,12 +6,13 @@ updateConfiguration is pushed to connected agents, which write it down [CloudSta
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cloudstack.systemvms import read_on_system_vm
-from parallel_build.configuration import Hypervisor
+from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
 
@@ -19,6 +20,7 @@ AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
 SETTING = "host"
 INDIRECT = ("KVM", "LXC")  # XenServer and VMware hosts are dialled by the management server
+INDIRECT_KINDS = ("kvm", "lxc")  # the same, as the configuration writes them
 
 Item = dict[str, Any]
 
@@ -62,11 +64,30 @@ def previous(now: str, new: Sequence[str], remembered: str | None) -> str:
     return reduced(now, set(new) - set(addresses(remembered)))
 
 
+def unnamed(value: str, wanted: str) -> list[str]:
+    """The addresses of one `host` value that another one does not name, in their order."""
+    there = addresses(value)
+    return [address for address in addresses(wanted) if address not in there]
+
+
+def dials(known: Sequence[str], wanted: str) -> bool:
+    """Whether an agent whose file lists `known` finds who answers at all of `wanted`. A name in its file may lead there: it is not judged."""
+    return set(addresses(wanted)) <= set(known) or not all(_is_address(each) for each in known)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def listed(text: str) -> list[str]:
     """The addresses in the text of an agent.properties; empty when it has none."""
     for line in text.splitlines():
         key, equals, value = line.partition("=")
-        if equals and key.strip() == "host":
+        if equals and key.strip() == SETTING:
             return addresses(value)
     return []
 
@@ -143,3 +164,8 @@ def agent_hosts(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> lis
         by_name = [each for each in known if each.name == str(item.get("name", "")).split(".")[0]]
         found.append(AgentHost(item, next(iter(by_address + by_name), None)))
     return sorted(found, key=lambda each: each.name)
+
+
+def hosts_with_agent(configuration: StackConfiguration) -> list[Hypervisor]:
+    """Hosts that dial the management servers and that the stack may log in to."""
+    return [host for host in configuration.original.hypervisors if host.kind in INDIRECT_KINDS]

@@ -12,6 +12,7 @@ from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
+from parallel_build.rehearsal_record import in_review
 from parallel_build.stack_file import Reading, read_stack
 from parallel_build.steps.common import schemas
 from parallel_build.window_record import WindowStore
@@ -55,6 +56,8 @@ def run(given: argparse.Namespace) -> int:
             print(f"  - {error}")
         return FAILED
     print(f"{len(asked)} guards hold" + ("" if both else "; the new side was not asked"))
+    for line in in_review(reading.site.configuration):
+        print(line)
     return DONE
 
 

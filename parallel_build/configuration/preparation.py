@@ -145,6 +145,7 @@ class Rehearsal(Model):
 
     Attributes:
         enabled: build the machine in phase `prepared`, rehearse, and demand a passed rehearsal before a window opens.
+        waived: why a window may open without one; without `enabled` and without this it does not.
         machine: the server; management and database server together.
         max_age: a rehearsal older than this does not count any more.
         growth: how many times the rows it was done with the databases may have when the window opens.
@@ -159,6 +160,7 @@ class Rehearsal(Model):
     """
 
     enabled: bool = False
+    waived: str | None = Field(default=None, min_length=1)
     machine: NewMachine | None = None
     max_age: Duration = timedelta(days=14)
     growth: float = Field(default=1.5, ge=1)
@@ -174,6 +176,10 @@ class Rehearsal(Model):
     def _complete(self) -> Rehearsal:
         if self.enabled and self.machine is None:
             raise ValueError("enabled needs machine: the name and address of a server that nobody else uses")
+        if self.waived is not None and not self.waived.strip():
+            raise ValueError("waived: the reason is missing, and it is what the change review shows")
+        if self.enabled and self.waived:
+            raise ValueError("enabled and waived contradict each other: take one of them out")
         for network in self.allow:
             try:
                 ipaddress.ip_network(network)

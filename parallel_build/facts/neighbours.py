@@ -32,6 +32,11 @@ SCHEME_PORTS = {"nfs": 2049, "http": 80, "https": 443, "cifs": 445, "smb": 445}
 MAIL_SETTINGS = {"alert.smtp.host": "alert.smtp.port", "project.smtp.host": "project.smtp.port"}
 MAIL_PORTS = (25, 465, 587)
 DEFAULT_PORTS = (22, 80, 443, 8250)  # tried where only an address is given
+# How what is listed begins, before its name.
+KINDS = (
+    "management server", "database server", "new management server", "new database server", "hypervisor", "SecondaryStorageVM", "ConsoleProxy",
+    "SecondaryStorage", "Storage", "primary storage", "secondary storage", "mail server",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -50,6 +55,11 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.what} ({self.address}:{self.port})"
+
+    @property
+    def kind(self) -> str:
+        """What it is, without its name."""
+        return next((kind for kind in KINDS if self.what.startswith(kind)), self.what)
 
 
 def targets(configuration: StackConfiguration, database: Session, resolver: Host) -> list[Target]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.configuration import Hypervisor
 from parallel_build.database.dialects import supported
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
@@ -88,18 +89,47 @@ def own_names_resolve(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: `host` and the agents' own files name every new address before the window (`agents.method: setting`)."""
+    """Rule: agents find the new servers: `host` and their own files name every address of theirs already; with `agents.method: file` the stack can
+    log in to each of their hosts and write it there.
+    """
     configuration = site.configuration
-    if configuration.agents.method != "setting" or not old.host_setting:
+    method, wanted = configuration.agents.method, configuration.host_setting
+    with_agent = agents.agent_hosts(old.hosts, configuration.original.hypervisors)
+    if method == "file":
+        _files_can_be_written(old, [host.name for host in with_agent if host.hypervisor is None], agents.hosts_with_agent(configuration))
         return
-    wanted = set(agents.addresses(configuration.host_setting))
-    missing = sorted(wanted - set(agents.addresses(old.host_setting)))
-    ignorant = [name for name, known in sorted(old.learnt.items()) if known and wanted - set(known)]
+    # With method none a cloud without such hosts (VMware, XenServer) has nobody who dials, beside system VMs, which the window replaces.
+    if not old.host_setting or (method == "none" and not with_agent):
+        return
+    missing = agents.unnamed(old.host_setting, wanted)
+    if method == "none":
+        ignorant = [name for name, known in sorted(old.learnt.items()) if known and not agents.dials(known, wanted)]
+    else:
+        ignorant = [name for name, known in sorted(old.learnt.items()) if known and agents.unnamed(",".join(known), wanted)]
     if missing or ignorant:
         raise GuardFailed(
             f"`host` lacks {', '.join(missing)}" if missing else f"agents that have not learnt the new addresses: {', '.join(ignorant)}",
-            "agents would not find the new servers once the original is down",
-            "run `pulumi up` in phase prepared and see step AgentAddresses",
+            "agents would not find the new servers once the original is down"
+            + ("; with agents.method none nobody tells them of another address" if method == "none" else ""),
+            "run `pulumi up` in phase prepared and see step AgentAddresses"
+            if method == "setting"
+            else "name the re-used address in new.loadBalancer, or use agents.method setting",
+        )
+
+
+def _files_can_be_written(old: OriginalFacts, strangers: list[str], listed: list[Hypervisor]) -> None:
+    without = [host.name for host in listed if host.name in old.learnt and not old.learnt[host.name]]
+    if strangers:
+        raise GuardFailed(
+            f"hosts with an agent that the stack does not know: {', '.join(strangers)}",
+            "agents.method file writes the new addresses on original.hypervisors, and nobody would tell these",
+            "add them to original.hypervisors, or take them out of the cloud",
+        )
+    if without:
+        raise GuardFailed(
+            f"no `host=` in {agents.AGENT_FILE} on {', '.join(without)}",
+            "agents.method file writes it in the window; these hosts seem to have no cloudstack-agent",
+            "correct original.hypervisors, or what was found on these hosts",
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.rehearsal_record import outdated
+from parallel_build.rehearsal_record import outdated, skipped
 from parallel_build.site import Site
 from parallel_build.versions import CloudStackVersion
 
@@ -196,9 +197,12 @@ def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 
 def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: with `rehearsal.enabled`, the last rehearsal passed, with these versions and fixes, lately, and with about as many rows as there are now."""
+    """Rule: the last rehearsal passed, with these versions and fixes, lately, and with about as many rows as there are now; or `rehearsal.waived`
+    says why the window may open without one, and there is nothing that would be left out for want of it.
+    """
     rehearsal = site.configuration.rehearsal
     if not rehearsal.enabled:
+        _waived(site.configuration)
         return
     again = f"run `python -m parallel_build rehearse {site.stack}`, or `pulumi up` in phase prepared"
     record = old.rehearsal
@@ -219,6 +223,22 @@ def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
             f"the databases have about {old.rows:,} rows, {record.rows:,} when the upgrade was rehearsed",
             "the rehearsal's times say nothing about the window any more",
             f"{again}; rehearsal.growth ({rehearsal.growth:g}) says how much they may grow",
+        )
+
+
+def _waived(configuration: StackConfiguration) -> None:
+    have_one = "set rehearsal.enabled and rehearsal.machine (docs/rehearsal.md) and run `pulumi up` in phase prepared"
+    if configuration.rehearsal.waived is None:
+        raise GuardFailed(
+            "the upgrade is not rehearsed: rehearsal.enabled is off",
+            "what stops the schema upgrade would be found in the window, with users out, and nobody knows how long it takes",
+            f"{have_one}; or say why the window may open without one: rehearsal.waived: REASON",
+        )
+    if left_out := skipped(configuration):
+        raise GuardFailed(
+            f"rehearsal.waived leaves out what is configured for the copy: {', '.join(left_out)}",
+            "fixes and housekeeping run in the window only as they were rehearsed",
+            f"{have_one}, without rehearsal.waived; or take the files out of {configuration.rehearsal.fixes} and rehearsal.housekeeping away",
         )
 
 

@@ -102,7 +102,8 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
     if fix is None:
         rehearsal = facts.site.configuration.rehearsal
         unnamed = f"; none of the fixes there ({listed([each.name for each in facts.fixes])}) has such a line" if facts.fixes else ""
-        first = "" if rehearsal.enabled else "set rehearsal.enabled and rehearsal.machine, without which no fix is run; then "
+        instead = " in place of rehearsal.waived" if rehearsal.waived else ""
+        first = "" if rehearsal.enabled else f"set rehearsal.enabled and rehearsal.machine{instead}, without which no fix is run; then "
         return Said(
             fact,
             cause,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import Hypervisor, Phase, StackConfiguration
+from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
 from parallel_build.prepared_record import PreparedRecord
 from parallel_build.steps.agent_survey import survey_agents, survey_evidence, wait_for_agents
@@ -24,10 +24,16 @@ class AgentAddresses(Step):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The setting, and the proof."""
         if configuration.agents.method == "none":
-            return [f"prove that `host` on the original names {configuration.host_setting} already; no agent is told anything"]
-        hosts = ", ".join(host.name for host in hosts_with_agent(configuration)) or "no host that the stack may log in to"
+            return [
+                f"where hosts have agents (KVM, LXC): prove that `host` on the original names {configuration.host_setting} already, and that the "
+                "agents' files do; no agent is told anything"
+            ]
+        hosts = ", ".join(host.name for host in agents.hosts_with_agent(configuration)) or "no host that the stack may log in to"
         if configuration.agents.method == "file":
-            return [f"prove that {agents.AGENT_FILE} can be written on {hosts}; it is written in the window (HypervisorSteps)"]
+            return [
+                f"prove that {agents.AGENT_FILE} can be written on {hosts}, and that no other host has an agent; "
+                "it is written in the window (HypervisorSteps)"
+            ]
         return [
             f"on {configuration.original.api.url}: updateConfiguration name=host value=[what it is],{configuration.host_setting}",
             f"wait until {agents.AGENT_FILE} lists {configuration.host_setting} on {hosts}, "
@@ -38,7 +44,7 @@ class AgentAddresses(Step):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Take the new addresses out again."""
         if configuration.agents.method != "setting":
-            return ["nothing: nothing was changed"]
+            return ["nothing: this method changes nothing (where agents.method was setting before, `host` is set back to what it was)"]
         return [
             f"on {configuration.original.api.url}: updateConfiguration name=host value=[what it was], without {configuration.host_setting}",
             f"prove in {agents.AGENT_FILE} on the hosts that are connected that they forgot the new addresses",
@@ -46,11 +52,12 @@ class AgentAddresses(Step):
 
     def apply(self, context: Context) -> Outputs:
         """Change the setting and wait for every agent; the other methods only look whether they will work."""
+        if context.configuration.agents.method == "setting":
+            return self._tell(context)
+        return self.verify(context)
+
+    def _tell(self, context: Context) -> Outputs:
         configuration = context.configuration
-        if configuration.agents.method == "none":
-            return self._reused(context)
-        if configuration.agents.method == "file":
-            return self._writable(context)
         cloud, new = Cloud.original(context.site), agents.addresses(configuration.host_setting)
         now = setting(cloud, agents.SETTING)
         wanted = agents.extended(now, new)
@@ -73,11 +80,20 @@ class AgentAddresses(Step):
         return survey_evidence(context, wanted, survey)
 
     def verify(self, context: Context) -> Outputs:
-        """Look again, changing nothing. While a window is open the original may be silent, and the hosts may be the new side's."""
+        """Look again. While a window is open the original may be silent, and the hosts may be the new side's.
+
+        Where `host` lacks a new address - the method was another one, or a server was added - the agents are told of it.
+        """
         configuration = context.configuration
-        if configuration.agents.method != "setting" or window_open(context):
-            return {"method": configuration.agents.method}
+        method = configuration.agents.method
+        if window_open(context):
+            return {"method": method}
+        if method != "setting":
+            return self._reused(context) if method == "none" else self._writable(context)
         cloud, new = Cloud.original(context.site), agents.addresses(configuration.host_setting)
+        now = setting(cloud, agents.SETTING)
+        if agents.unnamed(now, configuration.host_setting):
+            return self._tell(context)
         survey = survey_agents(context, cloud, lambda known: set(new) <= set(known))
         if survey.behind:
             raise StepFailed(
@@ -85,7 +101,7 @@ class AgentAddresses(Step):
                 "; ".join(cause for _, cause, _ in survey.behind.values()),
                 "; ".join(sorted({remedy for _, _, remedy in survey.behind.values()})),
             )
-        return survey_evidence(context, setting(cloud, agents.SETTING), survey)
+        return survey_evidence(context, now, survey)
 
     def revert(self, context: Context) -> None:
         """Set it back to what it was, and prove that."""
@@ -118,19 +134,34 @@ class AgentAddresses(Step):
         record.forget()
 
     def _reused(self, context: Context) -> Outputs:
-        now = setting(Cloud.original(context.site), agents.SETTING)
-        unknown = [each for each in agents.addresses(context.configuration.host_setting) if each not in agents.addresses(now)]
-        if unknown:
+        """The new side answers where agents dial already."""
+        configuration, cloud = context.configuration, Cloud.original(context.site)
+        wanted = configuration.host_setting
+        if not agents.agent_hosts(cloud.list("listHosts", type="Routing"), configuration.original.hypervisors):
+            context.progress("no host of this cloud has an agent that dials (KVM, LXC); system VMs are replaced in the window")
+            return {"method": "none", "hosts": []}
+        now = setting(cloud, agents.SETTING)
+        if unknown := agents.unnamed(now, wanted):
             raise GuardFailed(
                 f"`host` on the original is {now}, which does not name {', '.join(unknown)}",
                 "with agents.method none nobody tells the agents of another address, so they would never find the new servers",
-                "use agents.method setting, or give the new servers or the load balancer an address that agents know",
+                "use agents.method setting, or name in new.loadBalancer the address that agents know and that will lead to the new servers",
             )
-        return {"method": "none", "host": now}
+        survey = survey_agents(context, cloud, lambda known: agents.dials(known, wanted))
+        if survey.behind:
+            raise GuardFailed(
+                f"agents do not dial {wanted}: " + "; ".join(f"{name} ({seen})" for name, (seen, _, _) in sorted(survey.behind.items())),
+                "with agents.method none nobody tells them of another address",
+                f"have {agents.AGENT_FILE} there name it (updateConfiguration of `host` tells connected agents), or use agents.method setting",
+            )
+        return {**survey_evidence(context, now, survey), "method": "none"}
 
     def _writable(self, context: Context) -> Outputs:
-        faults = []
-        hosts = hosts_with_agent(context.configuration)
+        """Every agent's file is within reach."""
+        configuration, faults = context.configuration, []
+        hosts = agents.hosts_with_agent(configuration)
+        everywhere = agents.agent_hosts(Cloud.original(context.site).list("listHosts", type="Routing"), configuration.original.hypervisors)
+        faults += [f"{host.name} has an agent and is not in original.hypervisors" for host in everywhere if host.hypervisor is None]
         for host in hosts:
             try:
                 if not agents.learnt(context.host(host)):
@@ -149,8 +180,3 @@ class AgentAddresses(Step):
 
     def _record(self, context: Context) -> PreparedRecord:
         return PreparedRecord(original_database(context), context.site, self.type)
-
-
-def hosts_with_agent(configuration: StackConfiguration) -> list[Hypervisor]:
-    """Hosts that dial the management servers and that the stack may log in to."""
-    return [host for host in configuration.original.hypervisors if host.kind in ("kvm", "lxc")]

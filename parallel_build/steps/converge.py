@@ -12,7 +12,6 @@ from parallel_build.configuration import Hypervisor
 from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.steps import original_database
-from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import original_database as original_database_host
 from parallel_build.steps.common import store
@@ -76,7 +75,7 @@ def redirect_agents(context: Context) -> None:
     originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
     if not originals:
         return
-    for hypervisor in hosts_with_agent(context.configuration):
+    for hypervisor in agents.hosts_with_agent(context.configuration):
         try:
             known = agents.learnt(context.host(hypervisor))
             if known and not set(known) & set(originals):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack.agents import AGENT_FILE
+from parallel_build.cloudstack.agents import AGENT_FILE, SETTING, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor, HypervisorCommand, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
-from parallel_build.steps.agent_addresses import hosts_with_agent
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store, tolerated
+from parallel_build.steps.common import store
 from parallel_build.steps.rollback import SwitchedStep
 
 
@@ -88,10 +87,7 @@ class HypervisorSteps(SwitchedStep):
         A host that is lost or whose command fails does not keep the original from serving: it stays on record, and Window's undo asks again.
         """
         configuration, records = context.configuration, store(context)
-        if configuration.agents.method == "file":
-            for host in reversed(hosts_with_agent(configuration)):
-                with tolerated(context, f"the agent's address on {host.name}"):
-                    self._restore_address(context, host)
+        self._restore_addresses(context)
         for number, each in reversed(list(enumerate(configuration.hypervisor_steps))):
             started: list[str] = records.facts(self.type).get("started", [])
             names = [name for name in reversed(each.hosts) if f"{number}/{name}" in started]
@@ -110,41 +106,68 @@ class HypervisorSteps(SwitchedStep):
 
     def left(self, context: Context) -> list[str]:
         """What is still to be undone, in words."""
-        started: list[str] = store(context).facts(self.type).get("started", [])
-        return [f"hypervisor step on {mark.split('/', 1)[1]}" for mark in started]
+        facts = store(context).facts(self.type)
+        return [f"hypervisor step on {mark.split('/', 1)[1]}" for mark in facts.get("started", [])] + [
+            f"the agent's address on {name}" for name in facts.get("addresses", {})
+        ]
 
     def _write_addresses(self, context: Context) -> None:
-        wanted = context.configuration.host_setting
+        wanted, records = context.configuration.host_setting, store(context)
         for hypervisor in hosts_with_agent(context.configuration):
-            host = context.host(hypervisor)
-            raw = host.read(AGENT_FILE)
-            if raw is None:
-                raise StepFailed(
-                    f"{hypervisor.name} has no {AGENT_FILE}",
-                    "the addresses are written into it, and only a host with cloudstack-agent has it",
-                    "install the agent there, or correct this host's kind in original.hypervisors",
-                )
-            lines = raw.decode().splitlines()
-            now = next((line.split("=", 1)[1] for line in lines if line.startswith("host=")), None)
-            if now != wanted:
-                before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
-                store(context).remember(self.type, addresses={hypervisor.name: now or "", **before})
+            context.cancel.check()
+            facts = records.facts(self.type)
+            before: dict[str, str] = facts.get("addresses", {})
+            told: list[str] = facts.get("told", [])
+            now = written(context, hypervisor)
+            # A file that has the value may have got it a moment before the agent was to be restarted: only the record tells.
+            if now != wanted or (hypervisor.name in before and hypervisor.name not in told):
+                context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)
+                records.remember(self.type, addresses={hypervisor.name: now, **before})
                 set_addresses(context, hypervisor, wanted)
+                records.remember(self.type, told=[*(name for name in told if name != hypervisor.name), hypervisor.name])
 
-    def _restore_address(self, context: Context, hypervisor: Hypervisor) -> None:
-        before: dict[str, str] = store(context).facts(self.type).get("addresses", {})
-        if hypervisor.name in before:
-            set_addresses(context, hypervisor, before[hypervisor.name])
+    def _restore_addresses(self, context: Context) -> None:
+        records = store(context)
+        before: dict[str, str] = records.facts(self.type).get("addresses", {})
+        for hypervisor in reversed([host for host in hosts_with_agent(context.configuration) if host.name in before]):
+            try:
+                context.intend("put the agent's addresses back", host=hypervisor.name, value=before[hypervisor.name])
+                set_addresses(context, hypervisor, before[hypervisor.name])
+            except (ConnectionFailed, CommandFailed, StepFailed) as error:
+                context.progress(f"{hypervisor.name}: its agent's address can't be put back yet: {error}")
+                context.run.record("not undone", step=context.step, host=hypervisor.name, error=str(error))
+                continue
+            before = {name: value for name, value in before.items() if name != hypervisor.name}
+            told: list[str] = records.facts(self.type).get("told", [])
+            records.remember(self.type, addresses=before, told=[name for name in told if name != hypervisor.name])
+
+
+def written(context: Context, hypervisor: Hypervisor) -> str:
+    """The value of `host` in an agent's own file.
+
+    Raises:
+        StepFailed: there is no such file, or it has none.
+    """
+    lines = (context.host(hypervisor).read(AGENT_FILE) or b"").decode().splitlines()
+    found = [line.partition("=")[2].strip() for line in lines if _is_host(line)]
+    if not found:
+        raise StepFailed(
+            f"{hypervisor.name} has no `host=` in {AGENT_FILE}",
+            "agents.method file writes it, and it seems to be no KVM host with cloudstack-agent",
+            "correct original.hypervisors, or go back and see the step AgentAddresses in phase prepared",
+        )
+    return found[-1]
 
 
 def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     """Write `host` into an agent's own file, all else kept, and restart the agent; guests are not touched by that."""
     host = context.host(hypervisor)
     lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
-    kept = [line for line in lines if not line.startswith("host=")]
-    text = "\n".join([*kept, f"host={value}"]) + "\n"
+    text = "\n".join([*(line for line in lines if not _is_host(line)), f"{SETTING}={value}"]) + "\n"
     mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE]).stdout.split()
+    context.progress(f"{hypervisor.name}: {SETTING}={value} in {AGENT_FILE}")
     host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
+    context.progress(f"{hypervisor.name}: restarting {AGENT}")
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:
         raise StepFailed(
@@ -152,3 +175,8 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
             "it was restarted for its new addresses, and has ended",
             f"see `journalctl -u {AGENT}` and /var/log/cloudstack/agent/agent.log there, then run the same command again",
         )
+
+
+def _is_host(line: str) -> bool:
+    """Whether a line of agent.properties is the setting itself, and not `host.reservedMemory` or a comment."""
+    return line.partition("=")[0].strip() == SETTING and "=" in line

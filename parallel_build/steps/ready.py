@@ -8,6 +8,7 @@ from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
+from parallel_build.rehearsal_record import in_review
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import prove_or_tell, schemas
 
@@ -26,6 +27,7 @@ class Ready(Step):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Ask."""
         return [
+            *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
             f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s",
         ]

@@ -11,6 +11,7 @@ from parallel_build.database.session import session
 from parallel_build.errors import RollbackIncomplete
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
+from parallel_build.rehearsal_record import in_review
 from parallel_build.steps import converge
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store
@@ -34,6 +35,7 @@ class Window(SwitchedStep):
         """Check, lock, note."""
         window = configuration.window
         return [
+            *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
@@ -75,9 +77,10 @@ class Window(SwitchedStep):
         up = {
             host["id"]: host["name"] for host in Cloud.original(context.site).list("listHosts", type="Routing") if host.get("state") == "Up"
         }
-        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding)
-        context.progress(f"{len(holding)} guards hold, the window is open")
-        return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up}
+        waived = context.configuration.rehearsal.waived
+        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding, waived=waived)
+        context.progress(f"{len(holding)} guards hold, the window is open" + (f", unrehearsed: {waived}" if waived else ""))
+        return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up, "waived": waived}
 
     def verify(self, context: Context) -> Outputs:
         """The guards were for the moment of opening; what was noted then stands."""

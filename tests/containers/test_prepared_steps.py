@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from lab import faults
 from lab.hosts import sessions
-from lab.machines import KVM_HOSTS, OLD_SOURCE
+from lab.machines import KVM_HOSTS, OLD_REPLICA, OLD_SOURCE
+from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import agents, templates
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.facts import original as original_facts
+from parallel_build.facts.new import NewFacts
+from parallel_build.guards.between import agents_know_the_new_servers
+from parallel_build.site import Site
 from parallel_build.steps.agent_addresses import AgentAddresses
+from parallel_build.steps.common import store
+from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.system_vm_template import SystemVmTemplate
+from parallel_build.window_record import WindowStore
 from tests.containers.original_stand import SERVER, TEMPLATE, Original, original_cloud
 from tests.containers.steps_bench import interrupted
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 NEW = ["10.91.0.41", "10.91.0.42"]
+LISTENER = "stands-for-a-new-server"
+LISTEN = """
+import socket
+server = socket.create_server(("10.91.0.10", 8250))
+kept = []
+while True: kept.append(server.accept())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +80,54 @@ def all_up(original: Original) -> bool:
     return all(host["state"] == "Up" for host in original.api("listHosts", type="Routing"))
 
 
+def wait_until(original: Original, holds: Callable[[], bool], what: str) -> None:
+    """Look until something holds, for at most two minutes."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        original.shell(SERVER, "sleep 0.3")
+
+
 def await_up(original: Original) -> None:
     """Wait until every KVM host is Up."""
-    for _ in range(300):
-        if all_up(original):
-            return
-        original.shell(SERVER, "sleep 0.3")
-    raise AssertionError("the original's hosts did not come Up again")
+    wait_until(original, lambda: all_up(original), "the original's hosts to come Up again")
+
+
+def await_files(original: Original, wanted: list[str]) -> None:
+    """Wait until both agents have written these addresses down."""
+    wait_until(original, lambda: on_host(original, 0) == on_host(original, 1) == wanted, f"both agents' files to list {wanted}")
+
+
+def whole_file(original: Original, number: int) -> str:
+    """A KVM host's agent.properties, with its mode and owner."""
+    return original.shell(KVM_HOSTS[number], f"stat -c 'mode %a %U %G' {agents.AGENT_FILE}; cat {agents.AGENT_FILE}")
+
+
+def agent_start(original: Original, number: int) -> str:
+    """What tells one start of a KVM host's agent from another."""
+    return original.shell(KVM_HOSTS[number], "systemctl show cloudstack-agent -p InvocationID --value")
+
+
+def in_window(original: Original, site: Site, what: Callable[[WindowStore], Any]) -> Any:
+    """Do something with the window's record."""
+    with original.context(site, "Window") as context:
+        return original.inside(lambda: what(store(context)))
+
+
+def ask_guard(original: Original, site: Site) -> None:
+    """Ask what the window's guard asks, of the original as it is now."""
+
+    def ask() -> None:
+        with contextlib.closing(Connections(site, CancelToken())) as opened:
+            agents_know_the_new_servers(site, original_facts.gather(site, opened), NewFacts())
+
+    original.inside(ask)
+
+
+def dialling(original: Original) -> set[str]:
+    """Addresses that are connected to the listener."""
+    shown = original.shell(OLD_REPLICA, "ss -Htn state established '( sport = :8250 )'")
+    return {line.split()[3].rpartition(":")[0] for line in shown.splitlines()}
 
 
 def test_agents_learn_the_addresses_and_forget_them_whatever_is_interrupted(original: Original) -> None:
@@ -117,10 +177,7 @@ def test_an_agent_that_does_not_learn_is_named_with_cause_and_remedy(original: O
 def test_a_host_that_is_not_connected_is_told_apart(original: Original) -> None:
     step = AgentAddresses()
     original.shell(KVM_HOSTS[0], "systemctl stop cloudstack-agent")
-    for _ in range(300):
-        if not all_up(original):
-            break
-        original.shell(SERVER, "sleep 0.3")
+    wait_until(original, lambda: not all_up(original), "the host to be no longer Up")
     try:
         with pytest.raises(StepFailed, match=r"kvm1: its agent is not connected"):
             original.apply(step, original.site(original.values(agents={"timeout": "3s"})))
@@ -143,13 +200,107 @@ def test_hosts_the_stack_may_not_log_in_to_are_said_not_to_be_proved(original: O
     original.revert(AgentAddresses())
 
 
-def test_the_other_methods_prove_what_they_need(original: Original) -> None:
-    with pytest.raises(GuardFailed, match="they would never find the new servers"):
-        original.apply(AgentAddresses(), original.site(original.values(agents={"method": "none"})))
-    outputs, changed = original.apply(AgentAddresses(), original.site(original.values(agents={"method": "file"})))
+def test_method_file_needs_every_host_with_an_agent_within_reach(original: Original) -> None:
+    there = original.values(agents={"method": "file"})
+    outputs, changed = original.apply(AgentAddresses(), original.site(there))
     assert outputs == {"method": "file", "hosts": ["kvm1", "kvm2"]}
     assert not changed
-    assert not original.revert(AgentAddresses(), original.site(original.values(agents={"method": "file"})))
+    assert not original.revert(AgentAddresses(), original.site(there))
+    fewer = original.values(agents={"method": "file"})
+    fewer["original"]["hypervisors"] = fewer["original"]["hypervisors"][:1]
+    with pytest.raises(GuardFailed, match=r"kvm2 has an agent and is not in original\.hypervisors"):
+        original.apply(AgentAddresses(), original.site(fewer))
+    with pytest.raises(GuardFailed, match="hosts with an agent that the stack does not know: kvm2"):
+        ask_guard(original, original.site(fewer))
+    ask_guard(original, original.site(there))
+    original.shell(KVM_HOSTS[1], f"sed -i 's/^host=/#host=/' {agents.AGENT_FILE}")
+    try:
+        with pytest.raises(GuardFailed, match="kvm2 has no `host=`"):
+            original.apply(AgentAddresses(), original.site(there))
+        with pytest.raises(GuardFailed, match=r"no `host=` in .* on kvm2"):
+            ask_guard(original, original.site(there))
+    finally:
+        original.shell(KVM_HOSTS[1], f"sed -i 's/^#host=/host=/' {agents.AGENT_FILE}")
+
+
+def test_with_method_file_the_window_writes_the_agents_files_and_going_back_restores_them(original: Original) -> None:
+    step, site = HypervisorSteps(), original.site(original.values(agents={"method": "file"}))
+    before = [whole_file(original, number) for number in (0, 1)]
+    in_window(original, site, lambda records: records.open())
+    try:
+        first = [agent_start(original, number) for number in (0, 1)]
+        lines = interrupted(lambda tell: original.apply(step, site, tell))
+        # Cut off before the file is written, and between the file and the restart: the agent that runs has not read it yet.
+        assert [line for line in lines if line.startswith("kvm")] == [
+            f"{name}: {what}"
+            for name in ("kvm1", "kvm2")
+            for what in (f"host={','.join(NEW)} in {agents.AGENT_FILE}", "restarting cloudstack-agent")
+        ]
+        for number in (0, 1):
+            assert on_host(original, number) == NEW
+            rest = [line for line in before[number].splitlines() if not line.startswith("host=")]
+            assert sorted(whole_file(original, number).splitlines()) == sorted([*rest, f"host={','.join(NEW)}"]), "all else is kept"
+        second = [agent_start(original, number) for number in (0, 1)]
+        assert all(one != two for one, two in zip(first, second, strict=True)), "each agent was started after its file was written"
+        _, changed = original.apply(step, site)
+        assert not changed and second == [agent_start(original, number) for number in (0, 1)], "what is done is not done again"
+        assert len(in_window(original, site, lambda records: records.facts("HypervisorSteps")["addresses"])) == 2
+
+        interrupted(lambda tell: original.revert(step, site, tell))
+        third = [agent_start(original, number) for number in (0, 1)]
+        assert all(one != two for one, two in zip(second, third, strict=True))
+        assert not original.revert(step, site) and third == [agent_start(original, number) for number in (0, 1)]
+        assert [sorted(whole_file(original, number).splitlines()) for number in (0, 1)] == [sorted(each.splitlines()) for each in before]
+        await_up(original)
+
+        original.apply(step, site)
+        original.shell(KVM_HOSTS[1], "systemctl mask --now cloudstack-agent")
+        original.revert(step, site)
+        with original.context(site, step.type) as context:
+            left = original.inside(lambda: step.left(context))
+        assert left == ["the agent's address on kvm2"], "what could not be put back stays on record, and kvm1 was put back all the same"
+        original.shell(KVM_HOSTS[1], "systemctl unmask cloudstack-agent")
+        original.revert(step, site)
+        await_up(original)
+    finally:
+        original.shell(KVM_HOSTS[1], "systemctl unmask cloudstack-agent")
+        in_window(original, site, lambda records: records.close())
+
+
+def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_and_then_they_follow_it(original: Original) -> None:
+    before, step, reused = host_setting(original), AgentAddresses(), "10.91.0.10"
+    with pytest.raises(GuardFailed, match=r"`host` on the original is 10\.91\.0\.11, .* they would never find the new servers"):
+        original.apply(step, original.site(original.values(agents={"method": "none"})))
+    values = original.values(agents={"method": "none"})
+    values["new"]["loadBalancer"] = reused
+    site = original.site(values)
+    with pytest.raises(GuardFailed, match=r"`host` lacks 10\.91\.0\.10.*nobody tells them of another address"):
+        ask_guard(original, site)
+    original.shell(SERVER, f"ip address add {reused}/24 dev eth0")
+    try:
+        set_host(original, reused)
+        await_files(original, [reused])
+        await_up(original)
+        outputs, changed = original.apply(step, site)
+        assert (outputs["method"], outputs["host"], outputs["proved"]) == ("none", reused, ["kvm1", "kvm2"]) and not changed
+        ask_guard(original, site)
+        assert not original.revert(step, site)
+        # The night, as far as agents see it: the address is another server's now. Nothing is told to them or restarted.
+        started = [agent_start(original, number) for number in (0, 1)]
+        original.shell(SERVER, f"ip address delete {reused}/24 dev eth0")
+        original.shell(OLD_REPLICA, f"ip address add {reused}/24 dev eth0; systemd-run --unit {LISTENER} --collect python3 -c '{LISTEN}'")
+        wait_until(
+            original, lambda: dialling(original) == {host.address for host in KVM_HOSTS}, "both agents to dial where the address is now"
+        )
+        assert started == [agent_start(original, number) for number in (0, 1)]
+    finally:
+        original.shell(OLD_REPLICA, f"systemctl stop {LISTENER}; ip address delete {reused}/24 dev eth0")
+        original.shell(SERVER, f"ip address replace {reused}/24 dev eth0")
+        await_up(original)
+        set_host(original, before)
+        await_files(original, [before])
+        original.shell(SERVER, f"ip address delete {reused}/24 dev eth0")
+        await_up(original)
 
 
 def test_a_template_is_registered_waited_for_and_deleted(original: Original) -> None:

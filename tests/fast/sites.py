@@ -40,6 +40,7 @@ VALUES: dict[str, Any] = {
         }
     ],
     "window": {"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"]}},
+    "rehearsal": {"waived": "a test"},
 }
 SECRETS = {
     "originalApiKey": "apikey-0123456789",
@@ -58,6 +59,8 @@ def values(**changes: Any) -> dict[str, Any]:
             found[name].update(change)
         else:
             found[name] = change
+    if found["rehearsal"].get("enabled"):
+        del found["rehearsal"]["waived"]
     return found
 
 

@@ -142,8 +142,17 @@ def test_prepared_waits_for_everything_built() -> None:
     (template,) = of_kind(declared, "SystemVmTemplate")
     assert {"cloud-databases", "newms1-installed", "newms2-installed"} <= before(declared, template.name)
     assert template.inputs["parameters"]["name"] == "systemvm-kvm-4.22.0-x86_64"
-    assert of_kind(declared, "AgentAddresses")
     assert not of_kind(declared, "DatabaseSeed")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("setting", "updateConfiguration"), ("file", "can be written"), ("none", "names 10.91.0.41")]
+)
+def test_whichever_way_agents_find_the_new_servers_it_is_proved_before_the_window(method: str, words: str) -> None:
+    declared, _ = run(settings(phase="switched", agents={"method": method}))
+    (step,) = of_kind(declared, "AgentAddresses")
+    assert words in step.inputs["plan"][0] and step.name in before(declared, "ready")
+    assert step.inputs["undo"][0].startswith("nothing") == (method != "setting")
 
 
 def test_the_window_is_a_chain_in_order() -> None:
@@ -270,9 +279,8 @@ def test_long_lines_go_on_in_a_further_one() -> None:
 
 
 def test_a_step_of_each_kind_only_where_the_configuration_asks() -> None:
-    declared, _ = run(settings(phase="prepared", templates=[], agents={"method": "none"}))
+    declared, _ = run(settings(phase="prepared", templates=[]))
     assert not of_kind(declared, "SystemVmTemplate")
-    assert not of_kind(declared, "AgentAddresses")
 
 
 def test_a_seed_belongs_to_its_machines_and_is_looked_at_again_on_demand() -> None:

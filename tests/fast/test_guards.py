@@ -155,11 +155,59 @@ def test_a_guards_other_failures_say_as_much(name: str, old: OriginalFacts, fres
     assert words in failed.fact and failed.cause and failed.remedy
 
 
-def test_agents_are_asked_only_where_the_setting_tells_them() -> None:
-    told = replace(GOOD_OLD, host_setting="10.91.0.11,10.91.0.41,10.91.0.42", learnt={"kvm1": ["10.91.0.11"], "kvm2": []})
-    with pytest.raises(GuardFailed, match="not learnt the new addresses: kvm1"):
-        guards.between.agents_know_the_new_servers(site(), told, GOOD_NEW)
-    guards.between.agents_know_the_new_servers(site(agents={"method": "file"}), told, GOOD_NEW)
+KVM = [{"name": name, "ipaddress": address, "hypervisor": "KVM", "state": "Up", "resourcestate": "Enabled"} for name, address in (
+    ("kvm1", "10.91.0.21"), ("kvm2", "10.91.0.22"))]  # fmt: skip
+AGENTS = guards.between.agents_know_the_new_servers
+BALANCED = {"version": "4.22.1.0", "loadBalancer": "10.91.0.10"}
+
+
+def test_agents_must_have_learnt_what_the_setting_tells_them() -> None:
+    told = replace(GOOD_OLD, hosts=KVM, host_setting="10.91.0.11,10.91.0.41,10.91.0.42", learnt={"kvm1": ["10.91.0.11"], "kvm2": []})
+    with pytest.raises(GuardFailed, match="not learnt the new addresses: kvm1") as caught:
+        AGENTS(site(), told, GOOD_NEW)
+    assert "see step AgentAddresses" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "learnt", "words"),
+    [
+        ("10.91.0.11", {}, "`host` lacks 10.91.0.10"),
+        ("10.91.0.11,10.91.0.10", {"kvm1": ["10.91.0.10"], "kvm2": ["10.91.0.11"]}, "not learnt the new addresses: kvm2"),
+    ],
+)
+def test_a_re_used_address_is_one_that_agents_dial(host: str, learnt: dict[str, list[str]], words: str) -> None:
+    where = site(agents={"method": "none"}, new=BALANCED)
+    with pytest.raises(GuardFailed) as caught:
+        AGENTS(where, replace(GOOD_OLD, hosts=KVM, host_setting=host, learnt=learnt), GOOD_NEW)
+    assert words in caught.value.fact and "nobody tells them" in caught.value.cause and "new.loadBalancer" in caught.value.remedy
+
+
+def test_a_re_used_address_that_agents_dial_is_enough_and_a_name_in_their_files_may_lead_there() -> None:
+    where = site(agents={"method": "none"}, new=BALANCED)
+    dialled = {"kvm1": ["10.91.0.10"], "kvm2": ["management.example.org"]}
+    AGENTS(where, replace(GOOD_OLD, hosts=KVM, host_setting="10.91.0.10", learnt=dialled), GOOD_NEW)
+
+
+def test_without_hosts_that_dial_nobody_needs_an_address() -> None:
+    esx = [{"name": "esx1", "hypervisor": "VMware", "state": "Up", "resourcestate": "Enabled"}]
+    AGENTS(site(agents={"method": "none"}), replace(GOOD_OLD, hosts=esx, host_setting="10.91.0.11"), GOOD_NEW)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "learnt", "words"),
+    [
+        ([*KVM, {**KVM[0], "name": "kvm3", "ipaddress": "10.91.0.23"}], {"kvm1": ["10.91.0.11"]}, "the stack does not know: kvm3"),
+        (KVM, {"kvm1": ["10.91.0.11"], "kvm2": []}, "no `host=` in /etc/cloudstack/agent/agent.properties on kvm2"),
+    ],
+)
+def test_files_are_written_only_where_the_stack_finds_them(hosts: list[dict[str, Any]], learnt: dict[str, list[str]], words: str) -> None:
+    where = site(agents={"method": "file"})
+    with pytest.raises(GuardFailed) as caught:
+        AGENTS(where, replace(GOOD_OLD, hosts=hosts, host_setting="10.91.0.11", learnt=learnt), GOOD_NEW)
+    assert words in str(caught.value) and "original.hypervisors" in caught.value.remedy
+    AGENTS(
+        where, replace(GOOD_OLD, hosts=KVM, host_setting="10.91.0.11", learnt={"kvm1": ["10.91.0.11"], "kvm2": ["10.91.0.11"]}), GOOD_NEW
+    )
 
 
 @pytest.mark.parametrize(("package", "fits"), [("4.22.1.0", True), ("4.22.1.0~jammy", True), ("4.22.1.01", False), ("", False)])

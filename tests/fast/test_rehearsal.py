@@ -24,7 +24,9 @@ from parallel_build.rehearsal_record import RehearsalRecord, checksums, outdated
 from parallel_build.rehearsal_times import NOT_REHEARSED, beside, compared_in_words, in_words, rehearsed
 from parallel_build.site import Site
 from parallel_build.steps import fixes
+from parallel_build.steps.ready import Ready
 from parallel_build.steps.rehearsal import Rehearsal, parameters
+from parallel_build.steps.window import Window
 from provider.relevance import relevant
 from tests.fast.sites import site, values
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD
@@ -65,6 +67,7 @@ def fix(folder: Path, name: str, text: str) -> None:
         ({"dump": {"cloud": "c.sql"}}, "cloud_usage: missing"),
         ({"maxAge": "a week"}, "a duration is written"),
         ({"fixed": "x"}, "this key is not known here"),
+        ({"waived": "  "}, "the reason is missing"),
     ],
 )
 def test_wrong_configuration_is_told(wrong: dict[str, Any], words: str) -> None:
@@ -161,9 +164,34 @@ def test_without_a_rehearsal_nothing_is_replayed(tmp_path: Path) -> None:
     assert fixes.words(configuration, "newdb1") == []
 
 
-def test_guard_holds_on_a_fresh_rehearsal_and_without_one_where_none_is_asked_for(tmp_path: Path) -> None:
+def test_guard_holds_on_a_fresh_rehearsal(tmp_path: Path) -> None:
     guards.original.rehearsal_passed(rehearsing(tmp_path), replace(GOOD_OLD, rehearsal=PASSED, rows=1_100_000), GOOD_NEW)
-    guards.original.rehearsal_passed(site(), GOOD_OLD, GOOD_NEW)
+
+
+def test_a_window_opens_unrehearsed_only_where_somebody_says_why_and_the_change_review_says_it_too(tmp_path: Path) -> None:
+    silent, waived = site(rehearsal={"waived": None}), site(rehearsal={"waived": "tried by hand", "fixes": str(tmp_path / "fixes")})
+    with pytest.raises(GuardFailed) as caught:
+        guards.original.rehearsal_passed(silent, GOOD_OLD, GOOD_NEW)
+    assert "not rehearsed: rehearsal.enabled is off" in caught.value.fact and "rehearsal.waived: REASON" in caught.value.remedy
+    guards.original.rehearsal_passed(waived, GOOD_OLD, GOOD_NEW)
+    for step in (Window(), Ready()):
+        assert step.plan(silent.configuration)[0].startswith("REFUSED: nothing is rehearsed")
+        assert "NOT REHEARSED" in step.plan(waived.configuration)[0] and "tried by hand" in step.plan(waived.configuration)[0]
+        assert not [line for line in step.plan(rehearsing(tmp_path).configuration) if "REHEARSED" in line or "REFUSED" in line]
+
+
+def test_a_waiver_does_not_leave_fixes_and_housekeeping_out_without_a_word(tmp_path: Path) -> None:
+    waived = site(rehearsal={"waived": "tried by hand", "fixes": str(tmp_path / "fixes"), "housekeeping": {"events": "90d"}})
+    fix(tmp_path, "a.sql", "-- reason: because\nSELECT 1;\n")
+    with pytest.raises(GuardFailed, match=r"leaves out what is configured for the copy: a\.sql, housekeeping of events"):
+        guards.original.rehearsal_passed(waived, GOOD_OLD, GOOD_NEW)
+
+
+def test_a_rehearsal_and_its_waiver_contradict_each_other() -> None:
+    given = values(rehearsal={"enabled": True, "machine": MACHINE})
+    given["rehearsal"]["waived"] = "no time"
+    with pytest.raises(ConfigurationError, match="contradict each other"):
+        load(given, "test")
 
 
 @pytest.mark.parametrize(
@@ -334,13 +362,31 @@ def prove(inside: Inside, *, network: bool = True) -> isolation.Isolation:
 def test_isolation_is_proved_through_the_firewall_and_by_the_network() -> None:
     inside = Inside([False, False], [False, False])
     found = prove(inside)
-    assert found.network_holds and found.tried == 2
+    assert found.network_holds
+    assert found.document() == {
+        "tried": 2, "kinds": {"database server": 1, "hypervisor": 1}, "held by": "firewall and network", "allowed": [],
+    }  # fmt: skip
     assert inside.loaded[-1] == isolation.RULES, "the firewall without the mark is in force again"
 
 
 def test_a_hole_stops_it_and_names_what_was_reached() -> None:
     with pytest.raises(GuardFailed, match=r"rehearsal reached database server olddb1 \(10.91.0.13:3306\).*has not been started"):
         prove(Inside([True, False], [True, False]))
+
+
+def test_of_much_that_was_reached_one_of_each_kind_is_named() -> None:
+    servers = [Target(f"hypervisor kvm{number}", f"10.91.1.{number}", 22) for number in range(1, 9)]
+    others = [Target("mail server of alert.smtp.host", "10.91.0.1", 25), Target("primary storage p1", "10.91.0.1", 2049)]
+    inside = Inside([True] * 10, [True] * 10)
+    with pytest.raises(GuardFailed) as caught:
+        isolation.prove(cast(Host, inside), [*servers, *others], [], network=True, progress=lambda line: None)
+    for words in (
+        "kvm1 (10.91.1.1:22)",
+        "mail server of alert.smtp.host (10.91.0.1:25)",
+        "primary storage p1 (10.91.0.1:2049)",
+        "and 4 more",
+    ):
+        assert words in caught.value.fact
 
 
 def test_a_network_with_a_way_out_stops_it_unless_the_firewall_alone_is_to_do() -> None:

@@ -231,4 +231,4 @@ def test_a_machine_that_is_not_in_the_stack_is_refused() -> None:
 def test_each_way_of_telling_agents_has_its_plan(method: str, word: str) -> None:
     configuration = site(agents={"method": method}).configuration
     assert any(word in line for line in AgentAddresses().plan(configuration))
-    assert (AgentAddresses().undo(configuration) == ["nothing: nothing was changed"]) == (method != "setting")
+    assert AgentAddresses().undo(configuration)[0].startswith("nothing") == (method != "setting")

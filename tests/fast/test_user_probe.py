@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cs
@@ -18,6 +18,7 @@ from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError
 from parallel_build.secret import Secret
 from parallel_build.steps.user_access import UserAccess
+from tests.containers.asking_users import Call, Client, prove_unnoticed
 from tests.fast.sites import site, values
 
 URL = "http://192.0.2.10:8080/client/api"
@@ -97,3 +98,35 @@ def test_the_review_says_from_where_it_is_proved() -> None:
     section = {"administrators": ["10.91.0.1/32"], "probe": {"source": "10.91.0.200"}}
     assert "prove from 10.91.0.200" in UserAccess().plan(load(values(window={"userAccess": section}), "test"))[-1]
     assert "nobody asks from a user's address" in UserAccess().plan(site().configuration)[-1]
+
+
+def asked(*calls: tuple[float, float], failing: Sequence[int] = (), seconds: float = 10.0) -> Client:
+    """A client that has made these calls (began, ended)."""
+    made = [Call(began, ended, number not in failing, "no answer") for number, (began, ended) in enumerate(calls)]
+    return Client("http://ms/client/api", made, 0.0, seconds)
+
+
+EVEN = [(number / 10, number / 10 + 0.02) for number in range(100)]
+
+
+def test_clients_that_are_answered_all_along_notice_nothing() -> None:
+    client = asked(*EVEN)
+    prove_unnoticed([client])
+    assert client.pace == pytest.approx(1.0) and client.gap < 0.2
+    one_slow = asked(*EVEN[:50], (5.0, 9.5), *EVEN[51:])
+    assert one_slow.gap < 0.3, "one slow answer among others is no outage"
+
+
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        (asked(*EVEN, failing=[7]), "no answer"),
+        (asked(*EVEN[::4]), "it hardly asked"),
+        (asked(*EVEN[:30], *((began, max(ended, 6.4)) for began, ended in EVEN[30:])), "nobody was answered for 3.5 s"),
+        (asked(*EVEN[:60]), "nobody was answered for 4.1 s"),
+        (asked(seconds=10.0), "it hardly asked"),
+    ],
+)
+def test_an_outage_is_noticed_also_where_every_call_is_answered_in_the_end(client: Client, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        prove_unnoticed([client])

@@ -31,7 +31,8 @@ def guests() -> Iterator[LabRunner]:
 
 def test_prepared_unnoticed_then_demo_on_guests_and_back_by_destroy(guests: LabRunner) -> None:
     _watched(guests, "up")
-    prepare_while_asked(guests, Stand(guests))
+    # Emulated guests take every processor that there is, the clients' and the original's too.
+    prepare_while_asked(guests, Stand(guests), pace=0.25, gap=5.0)
     before = keep_reading(guests)
     _watched(guests, "demo")
     assert guests.status()["serving"] == "new"

@@ -7,7 +7,7 @@ import datetime
 import json
 
 from lab.database import keys, settings
-from lab.database.content.infrastructure import ZONE
+from lab.database.content.infrastructure import ZONE, management_prefix
 from lab.database.content.templates import SYSTEM_TEMPLATE, SYSTEM_VERSION
 from lab.database.content.world import World
 
@@ -86,6 +86,7 @@ def _values(world: World) -> dict[str, str]:
         "security.encryption.key": base64.b64encode(source.randbytes(16)).decode(),
         "security.encryption.iv": base64.b64encode(source.randbytes(16)).decode(),
         "security.hash.key": base64.b64encode(source.randbytes(32)).decode(),
+        "alert.smtp.host": f"{management_prefix(world)}.1",
         "alert.smtp.password": "a mail password",
         "ca.plugin.root.private.key": keys.private_pem(root),
         "ca.plugin.root.public.key": keys.public_pem(root),
