@@ -5,23 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from parallel_build.cloudstack.keys import DatabaseKey, database_key
 from parallel_build.database import meaning
 from parallel_build.database.compare import Comparison
 from parallel_build.database.session import Session
 from parallel_build.errors import ComparisonFailed
 from parallel_build.steps.base import Context
-
-KEY = "database key"
-
-
-def fetch_key(context: Context) -> DatabaseKey:
-    """The original's database key; kept in this process once it was read, so that the window need not."""
-    ready = context.connections.ready
-    if KEY not in ready:
-        ready[KEY] = database_key(context.site, context.host(context.configuration.original.management[0]))
-    found: DatabaseKey = ready[KEY]
-    return found
+from parallel_build.steps.original_key import fetch_key
 
 
 def prove_same_meaning(context: Context, old: Session, new: Session, *, states: bool) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from parallel_build.steps import fixes
 from parallel_build.steps.base import Context, Outputs
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.database_seed import await_tier, compare
-from parallel_build.steps.same_meaning import fetch_key, prove_same_meaning
+from parallel_build.steps.original_key import fetch_key
+from parallel_build.steps.same_meaning import prove_same_meaning
 
 CATCH_UP = 300.0
 BEAT = 60.0

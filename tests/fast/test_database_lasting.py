@@ -130,7 +130,13 @@ def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
     assert kept(server, USAGE, EVENT) == {}
 
 
-@pytest.mark.parametrize("reason", [Cancelled("stopped"), ConnectionFailed("newdb1 can't be reached")])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Cancelled("the engine asked to stop", "somebody pressed ^C", "run the same command again"),
+        ConnectionFailed("newdb1 can't be reached", "no route", "mend the network, then run the same command again"),
+    ],
+)
 def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:
     told: list[str] = []
     monkeypatch.setattr(leftovers, "settle", lambda target: pytest.fail("the worker was ended"))
