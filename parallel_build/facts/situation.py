@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from parallel_build.cloudstack.api import http_status
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.endpoint import ApiNotTrusted, Endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
@@ -37,6 +38,7 @@ class Management:
         unit, usage: states of its units, None when not asked.
         answers: its API answers, asked from here.
         users_out: the barrier against users is up.
+        not_trusted: why what answers can't be proved to be its API, "" where it can.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Management:
     usage: UnitState | None = None
     answers: bool = False
     users_out: bool = False
+    not_trusted: str = ""
 
     @property
     def runs(self) -> bool:
@@ -103,8 +106,8 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
     configuration = site.configuration
     record, problem, left, lines = _record(site, connections)
     old, new = configuration.original, configuration.new
-    original = _parallel(lambda server: _management(connections, server), old.management)
-    fresh = _parallel(lambda server: _management(connections, server), new.management)
+    original = _parallel(lambda server: _management(connections, server, endpoint.of_original(configuration, server)), old.management)
+    fresh = _parallel(lambda server: _management(connections, server, endpoint.of_new(configuration, server)), new.management)
     databases = _parallel(lambda server: _database(connections, server), [old.database.source, new.database.source])
     return Situation(
         stack=site.stack,
@@ -158,15 +161,24 @@ def _line(text: str) -> str:
     return f"{entry.get('time')} {entry.get('operator')}: {entry.get('what')}"
 
 
-def _management(connections: Connections, server: Server) -> Management:
-    answers = http_status(server.address) in ANSWERS
+def _answers(where: Endpoint) -> tuple[bool, str]:
+    """Whether an API answers. One that can't be trusted counts: something serves there, and nobody may take that for silence."""
+    try:
+        return api.status(where) in ANSWERS, ""
+    except ApiNotTrusted as error:
+        return True, error.fact
+
+
+def _management(connections: Connections, server: Server, where: Endpoint) -> Management:
+    answers, not_trusted = _answers(where)
     try:
         host = connections.host(server)
         services = Services(host)
         users_out = host.script(CLOSED, ok=None).stdout.strip() == "closed"
-        return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out)
+        return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out, not_trusted)
     except ParallelBuildError as error:
-        return Management(server.name, error.fact + (f" ({error.cause})" if error.cause else ""), answers=answers)
+        problem = error.fact + (f" ({error.cause})" if error.cause else "")
+        return Management(server.name, problem, answers=answers, not_trusted=not_trusted)
 
 
 def _database(connections: Connections, server: Server) -> Database:

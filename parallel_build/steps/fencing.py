@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack.api import http_status
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
 from parallel_build.machines import power
@@ -59,7 +59,7 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
         context.progress(f"{machine.name} can't be reached, and is off: {how}")
         context.run.record("powered off", server=machine.name, by=how, error=str(error))
         return
-    if http_status(machine.address) is not None or _port_answers(context, machine):
+    if api.answers(endpoint.of_new(context.configuration, machine)) or _port_answers(context, machine):
         raise RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still answers",
             str(error),
@@ -91,7 +91,8 @@ def _port_answers(context: Context, machine: NewMachine) -> bool:
     for server in context.configuration.original.management:
         try:
             asker = context.host(server)
-            return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], ok=None).ok for port in PORTS.values())
+            ports = context.configuration.new.api.served.every_port
+            return any(asker.run(["sh", "-c", probe, "sh", machine.address, str(port)], ok=None).ok for port in ports)
         except (ConnectionFailed, CommandFailed):
             continue
     return False

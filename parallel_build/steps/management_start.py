@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import setup
-from parallel_build.cloudstack.api import Cloud, http_status
+from parallel_build.cloudstack import api, endpoint, setup
+from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
@@ -179,6 +179,7 @@ def ensure_running(context: Context) -> None:
     Asked by the steps that come after a start, which may go on hours after it was proved.
     Raises:
         StepFailed: one does not answer in time, or its web application has failed.
+        ApiNotTrusted: what answers can't be proved to be that server.
     """
     records = store(context)
     first, *others = context.configuration.new.management
@@ -196,7 +197,7 @@ def ensure_running(context: Context) -> None:
 
 def _await_answer(context: Context, machine: NewMachine, services: Services) -> None:
     def answers() -> bool:
-        status = http_status(machine.address)
+        status = api.status(endpoint.of_new(context.configuration, machine))
         if status == FAILED_FOR_GOOD or not services.state(MANAGEMENT).active:
             raise StepFailed(
                 f"{MANAGEMENT} on {machine.name} does not serve any more",

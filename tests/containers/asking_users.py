@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lab.machines import USER_ADDRESS
-from parallel_build.cloudstack.api import NEW_API
+from parallel_build.cloudstack.endpoint import Endpoint, of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import UserProbe
 from tests.containers.conftest import LabRunner, tell
@@ -28,7 +28,7 @@ class Client:
         failed: (when, what) of each that was not served.
     """
 
-    url: str
+    where: Endpoint
     seconds: list[float] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -37,7 +37,7 @@ class Client:
         due = time.monotonic()
         while not done.is_set():
             began = time.monotonic()
-            answer = probe.ask(self.url)
+            answer = probe.ask(self.where)
             self.seconds.append(time.monotonic() - began)
             if not answer.served:
                 self.failed.append((time.strftime("%H:%M:%S"), answer.words))
@@ -48,7 +48,7 @@ class Client:
 @contextmanager
 def clients(stand: Stand) -> Iterator[list[Client]]:
     """A client at each of the original's management servers, from the user's address."""
-    found = [Client(NEW_API.format(address=server.address)) for server in stand.site.configuration.original.management]
+    found = [Client(of_original(stand.site.configuration, server)) for server in stand.site.configuration.original.management]
     done = threading.Event()
 
     def ask() -> None:
@@ -73,7 +73,7 @@ def prove_unnoticed(asking: list[Client], seconds: float) -> None:
     """No call of any client failed, in so many seconds; what they saw is told."""
     for client in asking:
         tell(
-            f"{client.url}: {len(client.seconds)} calls in {seconds:.0f} s, {len(client.failed)} failed, "
+            f"{client.where.url}: {len(client.seconds)} calls in {seconds:.0f} s, {len(client.failed)} failed, "
             f"slowest {max(client.seconds) * 1000:.0f} ms, middle {sorted(client.seconds)[len(client.seconds) // 2] * 1000:.0f} ms"
         )
         assert client.failed == []

@@ -14,6 +14,7 @@ import pytest
 
 from parallel_build import forensics
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack import api
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
 from parallel_build.database import copying
@@ -123,8 +124,7 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
 
 def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
-    addresses = {server.address: server.name for server in cloud.context.configuration.original.management}
-    monkeypatch.setattr(original_management, "http_status", lambda address: 503 if addresses[address] == "oldms1" else 401)
+    monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
     assert OriginalManagement().serve(cloud.context) == {}
     assert OriginalManagement().serve(cloud.context) == {}
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
@@ -173,7 +173,7 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
 
 def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms2"])
-    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
+    monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
         fencing.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
@@ -184,7 +184,7 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
 def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms1"])
     monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
-    monkeypatch.setattr(fencing, "http_status", lambda address: pytest.fail("it is off: nobody has to be asked"))
+    monkeypatch.setattr(api, "answers", lambda where: pytest.fail("it is off: nobody has to be asked"))
     fencing.fence_new_side(cloud.context)
     assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
 
@@ -225,7 +225,7 @@ def test_virsh_must_have_shut_the_guest_off(
 @pytest.fixture
 def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
-    monkeypatch.setattr(fencing, "http_status", lambda address: None)
+    monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(fencing, "_port_answers", lambda context, machine: False)
     return Cloud(tmp_path, lost=["newms1"])
 
@@ -256,7 +256,7 @@ def test_a_server_that_was_never_started_keeps_the_original_from_nothing(out_of_
 
 def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
-    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
+    monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms1 .* can't be fenced, and still answers"):
         fencing.fence_new_side(out_of_reach.context)
 
