@@ -59,6 +59,7 @@ PARTS = (
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
     _containers("replicate", "replicate_path"),
     _containers("mysql", "mysql_path"),
+    _containers("https", "https_only"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
