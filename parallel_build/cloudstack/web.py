@@ -6,7 +6,7 @@ goes without https, and no line of its log says so [CloudStack 4.22 ServerDaemon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parallel_build.cloudstack.properties import parse
 from parallel_build.configuration import API_PORTS
@@ -24,7 +24,7 @@ class WebServer:
         http: port of http, None where it is off.
         https: port of https, None where it is off.
         keystore: file with the certificate and its key, "" where none is named.
-        keystore_problem: why the service can't use that file, "" where it can or https is off.
+        keystore_problem: why the service can't use that file, "" where it can, https is off, or nobody has looked.
     """
 
     http: int | None = API_PORTS["http"]
@@ -60,12 +60,15 @@ def listeners(values: dict[str, str]) -> WebServer:
 
 
 def read(host: Host) -> WebServer:
-    """Read a server's file; defaults where there is none, as on a server before 4.11."""
+    """Read a server's file; defaults where there is none, as on a server before 4.11. The keystore is not looked at."""
     raw = host.read(SERVER_PROPERTIES)
-    found = listeners(parse(raw.decode(errors="replace")) if raw else {})
-    if found.https is None:
-        return found
-    return WebServer(found.http, found.https, found.keystore, _keystore_problem(host, found.keystore))
+    return listeners(parse(raw.decode(errors="replace")) if raw else {})
+
+
+def read_with_keystore(host: Host) -> WebServer:
+    """The same, and whether the service can read its keystore where it needs one."""
+    found = read(host)
+    return found if found.https is None else replace(found, keystore_problem=_keystore_problem(host, found.keystore))
 
 
 def _keystore_problem(host: Host, path: str) -> str:

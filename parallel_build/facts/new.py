@@ -164,7 +164,7 @@ def _management(site: Site, host: Host, machine: NewMachine, storage: list[Targe
         unreachable=[f"{name} ({address}:{port})" for name, address, port in wanted if not _reaches(host, address, port)],
         package=host.run(["sh", "-c", INSTALLED], ok=None).stdout.strip(),
         resolves=host.run(["sh", "-c", 'getent hosts "$(hostname)"'], ok=None).ok,
-        web=web.read(host),
+        web=web.read_with_keystore(host),
     )
 
 

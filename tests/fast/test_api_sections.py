@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -144,3 +145,23 @@ def test_the_stand_in_ends_with_a_keystore_that_it_cannot_read(tmp_path: Path) -
     assert connectors.Connectors(None, 8443, keystore, PASSWORD).context().get_ca_certs() == []
     with pytest.raises(SystemExit):
         connectors.Connectors(None, 8443, keystore, "wrong").context()
+
+
+@pytest.mark.parametrize(
+    ("there", "readable", "problem"),
+    [(True, True, ""), (False, False, "there is no /k.p12"), (True, False, "user cloud can't read /k.p12")],
+)
+def test_the_keystore_is_looked_at_as_the_service_sees_it(there: bool, readable: bool, problem: str) -> None:
+    asked: list[list[str]] = []
+
+    def run(words: list[str], ok: Any = (0,)) -> Any:
+        asked.append(words)
+        return SimpleNamespace(ok=there if words[0] == "test" else readable)
+
+    text = b"https.enable=true\nhttps.keystore=/k.p12\nhttps.keystore.password=secret\n"
+    host = cast(Any, SimpleNamespace(read=lambda path: text, run=run))
+    assert web.read(host).keystore_problem == "" and not asked, "only where it is about to be used"
+    assert web.read_with_keystore(host).keystore_problem == problem
+    assert asked[-1][:4] == (["su", "-s", "/bin/sh", "cloud"] if there else ["test", "-e", "/k.p12"])
+    nameless = cast(Any, SimpleNamespace(read=lambda path: b"https.enable=true\n", run=run))
+    assert web.read_with_keystore(nameless).keystore_problem == "https.keystore names no file"

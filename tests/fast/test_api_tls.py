@@ -271,7 +271,7 @@ def test_a_server_that_is_not_trusted_is_no_silent_one(authority: Authority, sta
 
 def test_the_guards_fact_says_what_is_wrong_and_what_the_server_would_open(authority: Authority, start: Start) -> None:
     properties = b"http.enable=false\nhttps.enable=true\nhttps.port=8443\nhttps.keystore=/k.p12\n"
-    host = cast(Any, SimpleNamespace(read=lambda path: properties, run=lambda *words, **more: SimpleNamespace(ok=True)))
+    host = cast(Any, SimpleNamespace(read=lambda path: properties))
     wrong = https_site(start(authority.keystore(NAME)))
     told = original_facts._own_api(wrong, host, wrong.configuration.original.management[0])
     assert "another name" in told and "server.properties says: no http, https on 8443" in told
