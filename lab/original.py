@@ -10,7 +10,7 @@ from lab.files import Lab, LabSecrets
 from lab.hosts import NO_STARTS, Sessions, in_parallel
 from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
-from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, Endpoint
 from parallel_build.errors import ConnectionFailed
 from parallel_build.secret import Secret
 
@@ -43,8 +43,8 @@ def agents_of(layout: Layout) -> list[Agent]:
 
 def cloud(machine: Machine, secrets: LabSecrets) -> Cloud:
     """The API of one management server, with the administrator's keys."""
-    url = f"http://{machine.address}:8080/client/api"
-    return Cloud(url, secrets.must("original_api_key"), secrets.must("original_api_secret"), timeout=15)
+    where = Endpoint(f"http://{machine.address}:8080/client/api")
+    return Cloud(where, secrets.must("original_api_key"), secrets.must("original_api_secret"), timeout=15)
 
 
 def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], encryptor: str) -> None:

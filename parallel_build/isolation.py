@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.configuration import API_PORTS
 from parallel_build.connection import Host
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.facts.neighbours import Target
@@ -27,7 +28,7 @@ RULES = f"{FOLDER}/isolation.nft"
 UNIT = "cloudstack-parallel-build-isolation.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 NEEDED_BY = f"/etc/systemd/system/{MANAGEMENT}.service.d/isolation.conf"
-API_PORT = 8080
+API_PORT = API_PORTS["http"]  # as the packages have it: nothing but this machine calls it, and the server is gone afterwards
 MARK = 0xC10D
 PATIENCE = 3.0  # seconds that one connection may take
 AT_ONCE = 200

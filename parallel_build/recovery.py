@@ -135,13 +135,21 @@ def _servers(found: Situation) -> Iterator[str]:
 def _management(server: Management) -> str:
     if server.problem:
         known = f"; {server.proved_down}" if server.proved_down and not server.answers else ""
-        return f"can't be asked: {server.problem}" + ("; but its API ANSWERS" if server.answers else f"; its API does not answer{known}")
+        return f"can't be asked: {server.problem}" + (
+            f"; but its {_api(server)}" if server.answers else f"; its API does not answer{known}"
+        )
     words = [_unit("management", server.unit)]
-    words.append("API answers" if server.answers else "API does not answer")
+    words.append(_api(server))
     if server.usage is not None and server.usage.known:
         words.append(_unit("usage", server.usage))
     words.append("users out" if server.users_out else "users in")
     return ", ".join(words)
+
+
+def _api(server: Management) -> str:
+    if server.not_trusted:
+        return f"API ANSWERS, and is not trusted: {server.not_trusted}"
+    return ("API ANSWERS" if server.problem else "API answers") if server.answers else "API does not answer"
 
 
 def _unit(name: str, unit: object) -> str:

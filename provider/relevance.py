@@ -16,6 +16,8 @@ IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "transfer": ("threads", "bytesPerSecond", "renew"),
 }
+# How a side's API is called and checked; its ports are what a step closes or proves closed.
+IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "vspherePassword")
 
@@ -38,7 +40,10 @@ def _reduced(section: str, value: Any) -> Any:
         return value
     if section in KEPT_KEYS:
         return {key: item for key, item in value.items() if key in KEPT_KEYS[section]}
-    return {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
+    kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
+    if section in ("original", "new") and isinstance(kept.get("api"), dict):
+        kept["api"] = {key: item for key, item in kept["api"].items() if key not in IGNORED_API_KEYS}
+    return kept
 
 
 def for_undo(stored: Site, newest: Site | None) -> Site:
@@ -55,8 +60,11 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
     window = newest.configuration.window.model_copy(update={"user_access": stored.configuration.window.user_access})
     if newest.configuration.phase is not Phase.SWITCHED:
         window = window.model_copy(update={"stop_before": None})
+    # How the servers' API is called belongs to how they are reached: a certificate may have been renewed since.
+    original = stored.configuration.original.model_copy(update={"api": newest.configuration.original.api})
+    new = stored.configuration.new.model_copy(update={"api": newest.configuration.new.api})
     configuration = stored.configuration.model_copy(
-        update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs}
+        update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs, "original": original, "new": new}
     )
     secrets = stored.secrets.model_copy(
         update={

@@ -60,6 +60,7 @@ PARTS = (
     _containers("window", "window_safety"),
     _containers("mysql", "mysql_path"),
     _containers("replicate", "replicate_path"),
+    _containers("https", "https_only"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),

@@ -10,12 +10,14 @@ import cs
 import requests
 
 from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.cloudstack import endpoint
+from parallel_build.cloudstack.endpoint import ApiNotTrusted, ApiUnavailable, Endpoint
 from parallel_build.configuration import Server
-from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.errors import StepFailed
 from parallel_build.secret import Secret
 from parallel_build.site import Site
 
-NEW_API = "http://{address}:8080/client/api"  # the packages' defaults [CloudStack 4.22 server.properties: http.port, context.path]
+__all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1
 
 Reply = dict[str, Any]
@@ -33,55 +35,51 @@ class ApiRefused(StepFailed):
         self.code = code
 
 
-class ApiUnavailable(ConnectionFailed):
-    """No API answers: the port refuses, or the web application has failed.
-
-    Attributes:
-        status: HTTP status, 503 when the web application has failed for good; None when nothing listens.
-    """
-
-    def __init__(self, fact: str, cause: str, remedy: str, status: int | None) -> None:
-        super().__init__(fact, cause, remedy)
-        self.status = status
-
-
 class Cloud:
     """Calls to one management server's API (or the load balancer before several).
 
     Args:
-        url: for example `http://192.0.2.10:8080/client/api`.
+        where: the address, and how its certificate is checked.
         key, secret: keys of a root administrator.
         timeout: seconds one call may take.
-        ca_file: certificates to check https against.
+    Raises:
+        ConfigurationError: the file with the authorities' certificates can't be used.
     """
 
-    def __init__(self, url: str, key: Secret, secret: Secret, timeout: float = 30, ca_file: str | None = None) -> None:
-        self.url = url
+    def __init__(self, where: Endpoint, key: Secret, secret: Secret, timeout: float = 30) -> None:
+        self.endpoint, self.url = where, where.url
+        session = where.session()
+        session.max_redirects = 0  # a signed call goes where it was meant to go, or nowhere
         self._client = cs.CloudStack(
-            endpoint=url,
+            endpoint=where.url,
             key=key.reveal(),
             secret=secret.reveal(),
             timeout=max(1, round(timeout)),
             method="post",
-            verify=ca_file or True,
+            verify=where.verify,
             retry=0,
+            session=session,
         )
 
     @classmethod
     def original(cls, site: Site, server: Server | None = None) -> Cloud:
         """The original cloud's API as configured, or that of one of its management servers."""
-        api = site.configuration.original.api
-        url = api.url if server is None else NEW_API.format(address=server.address)
-        ca_file = str(api.ca_file) if api.ca_file else None
-        keys = site.secrets
-        return cls(url, keys.original_api_key, keys.original_api_secret, api.timeout.total_seconds(), ca_file)
+        return cls._at(site, endpoint.of_original(site.configuration, server))
 
     @classmethod
     def new(cls, site: Site, server: Server | None = None) -> Cloud:
         """The API of a new management server (the first, unless named): the same keys, they travel with the database."""
-        server = server or site.configuration.new.management[0]
-        keys, timeout = site.secrets, site.configuration.original.api.timeout.total_seconds()
-        return cls(NEW_API.format(address=server.address), keys.original_api_key, keys.original_api_secret, timeout)
+        return cls._at(site, endpoint.of_new(site.configuration, server))
+
+    @classmethod
+    def rehearsal(cls, site: Site, server: Server) -> Cloud:
+        """The API of the rehearsal's server: the same keys again."""
+        return cls._at(site, endpoint.of_rehearsal(server))
+
+    @classmethod
+    def _at(cls, site: Site, where: Endpoint) -> Cloud:
+        timeout = site.configuration.original.api.timeout.total_seconds()
+        return cls(where, site.secrets.original_api_key, site.secrets.original_api_secret, timeout)
 
     def call(self, command: str, **parameters: Any) -> Reply:
         """Make one call; return what is inside the reply's only member.
@@ -89,6 +87,7 @@ class Cloud:
         Raises:
             ApiRefused: the API's own error.
             ApiUnavailable: nothing answers, or 503 with an HTML page.
+            ApiNotTrusted: something answers that can't be proved to be this API.
         """
         reply = self._reply(command, **parameters)
         return reply if isinstance(reply, dict) else {"result": reply}
@@ -100,8 +99,16 @@ class Cloud:
             raise self._refused(command, error) from None
         except cs.CloudStackException as error:
             raise self._no_api(command, error) from None
-        except requests.RequestException as error:
+        except requests.TooManyRedirects as error:
+            to = error.response.headers.get("Location", "") if error.response is not None else ""
             raise ApiUnavailable(
+                f"{self.url} sends callers on to {to.partition('?')[0]} ({command})",
+                "a signed call is made where the configuration says, and nowhere else",
+                f"correct {self.endpoint.section}",
+                None,
+            ) from None
+        except requests.RequestException as error:
+            raise self.endpoint.explain(error) or ApiUnavailable(
                 f"{self.url} does not answer ({command})", type(error).__name__, "see whether the management server runs", None
             ) from None
 
@@ -176,14 +183,28 @@ class Cloud:
         )
 
 
-def http_status(address: str, timeout: float = 5) -> int | None:
+def status(where: Endpoint, timeout: float = 5) -> int | None:
     """What an unsigned call gives: None refused (starting or down), 401 answering, 503 failed for good.
 
     Source: CloudStack's web application starts before its connectors do, so a port that refuses is still starting
     [observed on 4.20.3.0 and 4.22.1.0].
+    Raises:
+        ApiNotTrusted: something answers that can't be proved to be this API; waiting would not help.
     """
-    try:
-        reply = requests.get(NEW_API.format(address=address), params={"command": "listCapabilities", "response": "json"}, timeout=timeout)
-    except requests.RequestException:
-        return None
+    with where.session() as session:
+        try:
+            asked = {"command": "listCapabilities", "response": "json"}
+            reply = session.get(where.url, params=asked, timeout=timeout, allow_redirects=False)
+        except requests.RequestException as error:
+            if problem := where.explain(error):
+                raise problem from None
+            return None
     return reply.status_code
+
+
+def answers(where: Endpoint) -> bool:
+    """Whether anything at all answers there, trusted or not."""
+    try:
+        return status(where) is not None
+    except ApiNotTrusted:
+        return True

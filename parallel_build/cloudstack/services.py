@@ -9,7 +9,6 @@ from parallel_build.errors import StepFailed
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
 DATABASE_UNITS = ("mariadb", "mysql", "mysqld")
-PORTS = {"API": 8080, "agents": 8250, "peers": 9090}
 
 
 @dataclass(frozen=True)

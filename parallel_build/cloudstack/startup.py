@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
+from parallel_build.cloudstack import api
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.log import LogFollower, StartReading
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, Services
-from parallel_build.configuration import Server
+from parallel_build.cloudstack.services import MANAGEMENT, Services
+from parallel_build.configuration import AGENTS, Server
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.errors import ParallelBuildError, StepFailed
@@ -137,6 +138,7 @@ class StartWatch:
 
         Raises:
             StartFailed: it failed, or is not good after `timeout` seconds; says why and whether the schema was touched.
+            ApiNotTrusted: what answers can't be proved to be this server; it goes on running, and another apply follows it again.
             Cancelled: the engine asked to stop; the server goes on starting, and another apply follows it again.
         """
         began = told = time.monotonic()
@@ -144,7 +146,7 @@ class StartWatch:
             cancel.check()
             self.read(progress)
             state = self.services.state(MANAGEMENT)
-            status = http_status(self.server.address)
+            status = api.status(self.cloud.endpoint)
             if not state.active:
                 raise self._failed(f"{MANAGEMENT} on {self.server.name} ended{self._exit_code()}")
             if status == FAILED_FOR_GOOD:
@@ -190,7 +192,7 @@ class StartWatch:
             "no module failed": not self.reading.failed_modules,
             "own mshost row Up": bool(row and row["state"] == "Up" and self._is(row["version"]) and abs(row["age"]) < HEARTBEAT_FRESH),
             "signed call gives the version": self._capabilities(),
-            "agent port open": bool(self.services.listening([PORTS["agents"]])),
+            "agent port open": bool(self.services.listening([AGENTS])),
         }
 
     def _judge(self, seconds: float) -> GoodStart | None:

@@ -12,11 +12,10 @@ import hmac
 import urllib.parse
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
+from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.configuration import UserProbe
 from parallel_build.connection import Connections
 from parallel_build.errors import CommandFailed, ConnectionFailed
@@ -26,8 +25,12 @@ from parallel_build.site import Site
 TIMEOUT = 5.0  # seconds for one call
 OK = 200
 VALID = timedelta(minutes=5)
-# curl reads the address from standard input: its signature shows in no process list.
+# curl reads the call from standard input: its signature shows in no process list. What follows the first line are the authorities' certificates.
 CURL = ["curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", f"{TIMEOUT:.0f}", "-K", "-"]
+WITH_AUTHORITIES = """IFS= read -r call; exec 3<&0; printf '%s\\n' "$call" | "$@" --cacert /dev/fd/3"""
+NOT_TRUSTED = (51, 58, 60, 77, 82, 83, 90, 91)  # curl's exit codes about certificates [curl(1)]
+NO_HANDSHAKE = 35  # about certificates too, unless the other side only hung up: in the words of OpenSSL and GnuTLS
+HUNG_UP = ("SSL_ERROR_SYSCALL", "reset by peer", "unexpected eof", "non-properly terminated", "pull function")
 
 
 @dataclass(frozen=True)
@@ -85,45 +88,49 @@ class Probe:
         """Where requests come from, for a sentence."""
         return str(self._section.server.name if self._section.server else self._section.source)
 
-    def ask(self, url: str) -> Answer:
+    def ask(self, where: Endpoint) -> Answer:
         """Make the call at an API's address."""
-        call = signed(url, self._site.secrets.original_api_key, self._site.secrets.original_api_secret)
-        return self._from_server(url, call) if self._section.server else self._from_here(url, call)
+        keys = self._site.secrets.original_api_key, self._site.secrets.original_api_secret
+        return self._from_server(where, keys) if self._section.server else self._from_here(where, signed(where.url, *keys))
 
-    def _from_server(self, url: str, call: str) -> Answer:
+    def _from_server(self, where: Endpoint, keys: tuple[Secret, Secret]) -> Answer:
         assert self._section.server is not None
+        url = where.url
+        words, called = named(where)
+        command, text = [*CURL, *words], f'url = "{signed(called, *keys)}"\n'
+        if where.secure and where.ca_file:
+            where.check()
+            command, text = ["sh", "-c", WITH_AUTHORITIES, "sh", *command], text + where.ca_file.read_text(errors="replace")
         try:
-            done = self._connections.host(self._section.server).run(CURL, input=f'url = "{call}"\n', timeout=TIMEOUT + 10, ok=None)
+            done = self._connections.host(self._section.server).run(command, input=text, timeout=TIMEOUT + 10, ok=None)
         except (ConnectionFailed, CommandFailed) as error:
             return Answer(url, None, f"{self.where} could not be asked: {error}", asked=False)
         if done.code in (126, 127):
             return Answer(url, None, f"{self.where} has no curl", asked=False)
+        said = " ".join(done.stderr.strip().partition(") ")[2].split())
+        if done.code in NOT_TRUSTED or (done.code == NO_HANDSHAKE and not any(words in said for words in HUNG_UP)):
+            return Answer(url, None, f"TLS: {said}", asked=False)
         status = int(done.stdout.strip()[-3:]) if done.stdout.strip()[-3:].isdigit() else 0
-        return Answer(url, status or None, f"HTTP {status}" if status else done.stderr.strip().partition(") ")[2] or "no answer")
+        return Answer(url, status or None, f"HTTP {status}" if status else said or "no answer")
 
-    def _from_here(self, url: str, call: str) -> Answer:
-        ca_file = self._site.configuration.original.api.ca_file
-        with requests.Session() as session:
+    def _from_here(self, where: Endpoint, call: str) -> Answer:
+        url = where.url
+        with where.session(str(self._section.source)) as session:
             session.trust_env = False  # a proxy would ask from its own address
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, _FromAddress(str(self._section.source)))
             try:
-                status = session.get(call, timeout=TIMEOUT, verify=str(ca_file) if ca_file else True, allow_redirects=False).status_code
-            except requests.exceptions.SSLError as error:
-                return Answer(url, None, f"TLS: {error.__class__.__name__}", asked=False)
+                status = session.get(call, timeout=TIMEOUT, allow_redirects=False).status_code
             except requests.RequestException as error:
-                return Answer(url, None, "Cannot assign requested address" if "assign requested" in str(error) else "no answer",
-                              asked="assign requested" not in str(error))  # fmt: skip
+                if problem := where.explain(error):
+                    return Answer(url, None, f"TLS: {problem.fact}: {problem.cause}", asked=False)
+                away = "assign requested" in str(error)
+                return Answer(url, None, "Cannot assign requested address" if away else "no answer", asked=not away)
         return Answer(url, status, f"HTTP {status}")
 
 
-class _FromAddress(HTTPAdapter):
-    """Connections that come from one of this machine's addresses."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """As the base class, bound to the address."""
-        super().init_poolmanager(*args, **kwargs, source_address=(self._source, 0))
+def named(where: Endpoint) -> tuple[list[str], str]:
+    """How curl calls an address and checks the certificate for a name: the words that lead the name to the address, and the url with the name in it."""
+    if not where.secure or where.server_name is None:
+        return [], where.url
+    address, name = (f"[{host}]" if ":" in host else host for host in (where.host, where.server_name))
+    url = urllib.parse.urlsplit(where.url)._replace(netloc=f"{name}:{where.port}").geturl()
+    return ["--connect-to", f"{name}:{where.port}:{address}:{where.port}"], url

@@ -6,6 +6,7 @@ The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section
 
 from __future__ import annotations
 
+from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
 from parallel_build.configuration.loading import load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
 from parallel_build.configuration.preparation import Housekeeping, Parity, Template
@@ -16,7 +17,10 @@ from parallel_build.configuration.values import HOST_NAME, Phase
 from parallel_build.configuration.window import HypervisorCommand, SwitchedStepName, UserProbe
 
 __all__ = [
+    "AGENTS",
+    "API_PORTS",
     "HOST_NAME",
+    "PEERS",
     "Housekeeping",
     "Hypervisor",
     "HypervisorCommand",
@@ -26,6 +30,7 @@ __all__ = [
     "Parity",
     "Phase",
     "Secrets",
+    "ServedApi",
     "Server",
     "Ssh",
     "StackConfiguration",
@@ -35,4 +40,5 @@ __all__ = [
     "VspherePlatform",
     "load",
     "load_secrets",
+    "unreadable",
 ]

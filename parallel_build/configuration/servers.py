@@ -11,11 +11,11 @@ from pydantic import (
     field_validator,
 )
 
+from parallel_build.configuration.api import Api, NewApi, ServedApi
 from parallel_build.configuration.values import (
     HOST_KEY,
     HOST_NAME,
     SSH_DESTINATION,
-    URL,
     USER_NAME,
     Duration,
     IpAddress,
@@ -123,28 +123,6 @@ class Hypervisor(Server):
     kind: Literal["kvm", "xenserver", "vmware", "hyperv", "lxc", "ovm3", "simulator"] = "kvm"
 
 
-class Api(Model):
-    """The original cloud's API.
-
-    Attributes:
-        url: for example `http://192.0.2.10:8080/client/api`.
-        timeout: time limit of one call.
-        ca_file: certificates to check https against, when not the system's.
-    """
-
-    url: str
-    timeout: Duration = timedelta(seconds=30)
-    ca_file: LocalPath | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        port = re.search(r":([0-9]{1,5})(/|$)", value.partition("://")[2].rpartition("]")[2])
-        if not URL.fullmatch(value) or (port and not 0 < int(port[1]) < 65536):
-            raise ValueError("an API url looks like http://192.0.2.10:8080/client/api, without user, query and fragment")
-        return value
-
-
 class Original(Model):
     """The cloud as it runs today."""
 
@@ -153,6 +131,20 @@ class Original(Model):
     database: DatabasePair
     api: Api
     hypervisors: list[Hypervisor] = Field(default_factory=list)
+
+    @property
+    def served(self) -> ServedApi:
+        """What every management server serves at its own address."""
+        return self.api.served(self._addresses)
+
+    @property
+    def name_in_certificate(self) -> str | None:
+        """Name that the certificate at `api.url` is made out to, where it is not what stands in the url."""
+        return self.api.name_in_certificate(self._addresses)
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        return {server.name: server.address for server in self.management}
 
 
 class VspherePlace(Model):
@@ -254,6 +246,7 @@ class New(Model):
     """The servers that take over.
 
     Attributes:
+        api: what its management servers serve.
         load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
         usage_on: name of the management server that runs the usage server; None means the first.
     """
@@ -264,5 +257,6 @@ class New(Model):
     database: NewDatabase
     network: Network = Field(default_factory=Network)
     packages: Packages = Field(default_factory=Packages)
+    api: NewApi = Field(default_factory=NewApi)
     load_balancer: NameOrAddress | None = None
     usage_on: str | None = None

@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.servers import (
@@ -115,6 +116,7 @@ class StackConfiguration(Model):
             and probed.address != next(other.address for other, _ in sides if other.name == probed.name)
         ):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
+        yield from self._certificate_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         replica = self.original.database.replica
@@ -149,6 +151,15 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _certificate_problems(self) -> Iterator[str]:
+        """What is said of certificates must have an effect, and a user's probe shares the original's authorities."""
+        probe = self.window.user_access.probe
+        urls = [self.original.api.url, (probe.url if probe else None) or ""]
+        old, fresh = self.original.served, self.new.api.served
+        secure = old.scheme == "https" or any(url.startswith("https:") for url in urls)
+        yield from useless_keys(old, secure, {server.name for server in self.original.management})
+        yield from useless_keys(fresh, fresh.scheme == "https", {machine.name for machine in self.new.management})
 
     def _may_share(self, server: Server, side: str) -> bool:
         """On the original a small cloud may run management and MySQL on one server."""

@@ -8,14 +8,15 @@ from typing import Literal
 
 from pydantic import (
     Field,
+    field_validator,
     model_validator,
 )
 
+from parallel_build.configuration.api import api_url
 from parallel_build.configuration.servers import (
     Server,
 )
 from parallel_build.configuration.values import (
-    URL,
     Duration,
     Model,
 )
@@ -43,9 +44,12 @@ class UserProbe(Model):
                 ipaddress.ip_address(self.source)
             except ValueError:
                 raise ValueError(f"source: {self.source!r} is not an address such as 192.0.2.10") from None
-        if self.url is not None and not URL.fullmatch(self.url):
-            raise ValueError("url: an API url looks like http://192.0.2.10:8080/client/api")
         return self
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return value if value is None else api_url(value)
 
 
 class UserAccess(Model):

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parallel_build.cloudstack.services import PORTS
-from parallel_build.configuration import StackConfiguration
+from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.database.session import Session, quote
 
@@ -84,14 +83,14 @@ def targets(configuration: StackConfiguration, database: Session, resolver: Host
 def _configured(configuration: StackConfiguration) -> Iterator[Target]:
     original, new = configuration.original, configuration.new
     for server in original.management:
-        yield from (Target(f"management server {server.name}", server.address, port) for port in (22, *PORTS.values()))
+        yield from (Target(f"management server {server.name}", server.address, port) for port in (22, *original.served.every_port))
     for database in filter(None, (original.database.source, original.database.replica)):
         yield from (Target(f"database server {database.name}", database.address, port) for port in (original.database.port, 22))
     for host in original.hypervisors:
         ports = HYPERVISOR_PORTS.get({"kvm": "KVM", "vmware": "VMware", "xenserver": "XenServer"}.get(host.kind, ""), ANY_HYPERVISOR)
         yield from (Target(f"hypervisor {host.name}", host.address, port) for port in ports)
     for machine in new.management:
-        yield from (Target(f"new management server {machine.name}", machine.address, port) for port in (22, *PORTS.values()))
+        yield from (Target(f"new management server {machine.name}", machine.address, port) for port in (22, *new.api.served.every_port))
     for machine in (new.database.source, new.database.replica):
         yield from (Target(f"new database server {machine.name}", machine.address, port) for port in (22, new.database.port))
     for text in configuration.rehearsal.must_not_reach:
@@ -145,7 +144,7 @@ def _services(database: Session) -> Iterator[Target]:
             yield from (Target(f"mail server of {name}", host, each) for each in sorted(ports))
     for address in settings.get("host", "").replace("@static", "").split(","):
         if address.strip():
-            yield Target("management address in `host`", address.strip(), PORTS["agents"])
+            yield Target("management address in `host`", address.strip(), AGENTS)
     if _has(database, "ldap_configuration"):
         for row in database.rows("SELECT hostname AS a, port FROM cloud.ldap_configuration"):
             yield Target("LDAP server", str(row["a"]), _port(row["port"], 389))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from parallel_build.cloudstack import web
 from parallel_build.cloudstack.properties import DB_PROPERTIES, parse
-from parallel_build.cloudstack.services import AGENT, MANAGEMENT, PORTS, USAGE, Services, UnitState
+from parallel_build.cloudstack.services import AGENT, MANAGEMENT, USAGE, Services, UnitState
+from parallel_build.cloudstack.web import WebServer
 from parallel_build.configuration import NewMachine
 from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
@@ -43,6 +45,7 @@ class ManagementFacts:
         unreachable: `name (address:port)` of what it can't reach but will have to.
         package: version of cloudstack-management, "" where it is not installed.
         resolves: its own host name leads to an address.
+        web: what its server.properties will have it open; None where that was not read.
     """
 
     name: str
@@ -54,6 +57,7 @@ class ManagementFacts:
     unreachable: list[str] = field(default_factory=list)
     package: str = ""
     resolves: bool = True
+    web: WebServer | None = None
 
 
 @dataclass
@@ -161,12 +165,13 @@ def _management(site: Site, host: Host, machine: NewMachine, storage: list[Targe
         machine.name,
         units=[services.state(unit) for unit in (MANAGEMENT, USAGE, AGENT)],
         addresses=own_addresses(host),
-        open_ports=sorted(services.listening(list(PORTS.values()))),
+        open_ports=sorted(services.listening(site.configuration.new.api.served.every_port)),
         database_host=values.get("db.cloud.host", ""),
         local_database=find_socket(host) is not None,
         unreachable=[f"{name} ({address}:{port})" for name, address, port in wanted if not _reaches(host, address, port)],
         package=host.run(["sh", "-c", INSTALLED], ok=None).stdout.strip(),
         resolves=host.run(["sh", "-c", 'getent hosts "$(hostname)"'], ok=None).ok,
+        web=web.read_with_keystore(host),
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents
-from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack import agents, web
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
@@ -25,7 +25,7 @@ VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "Upl
 
 
 LONG = 60  # seconds
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
 
 
@@ -64,6 +64,7 @@ class OriginalFacts:
         addresses: each server's own IP addresses.
         clocks: by server name.
         systemd: of each management and database server, whether systemd runs it.
+        apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
         problems: facts that could not be read, with the reason.
@@ -92,6 +93,7 @@ class OriginalFacts:
     addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     systemd: dict[str, bool] = field(default_factory=dict)
+    apis: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
     problems: list[str] = field(default_factory=list)
@@ -136,11 +138,22 @@ def _cloud(site: Site) -> Facts:
 def _server(site: Site, connections: Connections, server: Server) -> Facts:
     host = connections.host(server)
     found: Facts = {"clocks": {server.name: read_clock(host)}, "addresses": {server.name: own_addresses(host)}}
+    if server in site.configuration.original.management:
+        found["apis"] = {server.name: _own_api(site, host, server)}
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
     else:
         found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
     return found
+
+
+def _own_api(site: Site, host: Host, server: Server) -> str:
+    """What is wrong with a management server's API where the window and the way back ask it: at its own address."""
+    try:
+        Cloud.original(site, server).call("listCapabilities")
+    except (ApiRefused, ApiUnavailable) as error:
+        return f"{error} Its server.properties says: {web.read(host).words}."
+    return ""
 
 
 def own_addresses(host: Host) -> list[str]:

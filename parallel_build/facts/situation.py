@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from parallel_build.cloudstack.api import http_status
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.endpoint import ApiNotTrusted, Endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
@@ -38,6 +39,7 @@ class Management:
         answers: its API answers, asked from here.
         users_out: the barrier against users is up.
         proved_down: by what it is known to be down although it can't be asked, "" where nothing tells.
+        not_trusted: why what answers can't be proved to be its API, "" where it can.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Management:
     answers: bool = False
     users_out: bool = False
     proved_down: str = ""
+    not_trusted: str = ""
 
     @property
     def runs(self) -> bool:
@@ -112,8 +115,10 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
     old, new = configuration.original, configuration.new
     confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
     unused = confirmed | ({} if problem else never_started(site, record))
-    original = _parallel(lambda server: _management(connections, server, confirmed), old.management)
-    fresh = _parallel(lambda server: _management(connections, server, unused), new.management)
+    original = _parallel(
+        lambda server: _management(connections, server, endpoint.of_original(configuration, server), confirmed), old.management
+    )
+    fresh = _parallel(lambda server: _management(connections, server, endpoint.of_new(configuration, server), unused), new.management)
     databases = _parallel(lambda server: _database(connections, server), [old.database.source, new.database.source])
     return Situation(
         stack=site.stack,
@@ -186,16 +191,24 @@ def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
     }
 
 
-def _management(connections: Connections, server: Server, down: Mapping[str, str]) -> Management:
-    answers = http_status(server.address) in ANSWERS
+def _answers(where: Endpoint) -> tuple[bool, str]:
+    """Whether an API answers. One that can't be trusted counts: something serves there, and nobody may take that for silence."""
+    try:
+        return api.status(where) in ANSWERS, ""
+    except ApiNotTrusted as error:
+        return True, error.fact
+
+
+def _management(connections: Connections, server: Server, where: Endpoint, down: Mapping[str, str]) -> Management:
+    answers, not_trusted = _answers(where)
     try:
         host = connections.host(server)
         services = Services(host)
         users_out = host.script(CLOSED, ok=None).stdout.strip() == "closed"
-        return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out)
+        return Management(server.name, "", services.state(MANAGEMENT), services.state(USAGE), answers, users_out, not_trusted=not_trusted)
     except ParallelBuildError as error:
         problem = error.fact + (f" ({error.cause})" if error.cause else "")
-        return Management(server.name, problem, answers=answers, proved_down=down.get(server.name, ""))
+        return Management(server.name, problem, answers=answers, proved_down=down.get(server.name, ""), not_trusted=not_trusted)
 
 
 def _database(connections: Connections, server: Server) -> Database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
@@ -113,12 +114,33 @@ def definers_exist(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         )
 
 
+def servers_will_serve_as_configured(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each new server's server.properties opens what new.api says, with a keystore for https, or its start would never be seen to be good."""
+    served = site.configuration.new.api.served
+    for server in fresh.management:
+        if server.web is None:
+            continue
+        if not server.web.serves(served.scheme, served.port):
+            raise GuardFailed(
+                f"{server.name} will serve {server.web.words}, not {served.scheme} on {served.port}",
+                "new.api says otherwise",
+                f"change http.enable, http.port, https.enable and https.port in {SERVER_PROPERTIES} there, or new.api",
+            )
+        if served.scheme == "https" and server.web.keystore_problem:
+            raise GuardFailed(
+                f"{server.name} would start without https: {server.web.keystore_problem}",
+                "CloudStack goes without it, and says nothing, when its keystore can't be used",
+                f"put a keystore with the server's certificate there, readable by user cloud, and its password into {SERVER_PROPERTIES}",
+            )
+
+
 GUARDS = (
     services_are_fenced,
     databases_are_empty,
     never_the_old_database,
     no_database_beside_management,
     node_addresses_are_local,
+    servers_will_serve_as_configured,
     needed_servers_are_reachable,
     space_is_enough,
     definers_exist,

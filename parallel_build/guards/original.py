@@ -63,6 +63,18 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
         )
 
 
+def servers_answer_themselves(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: every management server serves a signed call at its own address, as original.api says, or a way back would wait for it in vain."""
+    wrong = [f"{name}: {problem}" for name, problem in sorted(old.apis.items()) if problem]
+    if wrong:
+        served = site.configuration.original.served
+        raise GuardFailed(
+            f"management servers do not serve the API at their own addresses: {' | '.join(wrong)}",
+            f"they are asked there by {served.scheme} on port {served.port}",
+            "set original.api.scheme and original.api.port as their server.properties has them, and let this machine reach that port",
+        )
+
+
 def database_key_fits(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the database key decrypts configuration.init, or no new server could ever start on the copy."""
     if old.key_problem:
@@ -246,6 +258,7 @@ GUARDS = (
     everything_was_read,
     version_is_the_configured_one,
     management_servers_are_known,
+    servers_answer_themselves,
     database_key_fits,
     no_job_is_running,
     nothing_is_in_transition,

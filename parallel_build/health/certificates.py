@@ -7,11 +7,11 @@ import socket
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt
+from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.secret import Secret
@@ -66,19 +66,18 @@ def of_agent(host: Host) -> list[Certificate]:
     return [Certificate(f"agent on {host.name}", expiry(raw.decode(errors="replace")), renewed=True)] if raw else []
 
 
-def of_api(url: str, timeout: float = 10) -> list[Certificate]:
-    """The certificate that the API's address presents, whoever signed it; none for http or when nothing answers."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
+def of_api(where: Endpoint, what: str, timeout: float = 10) -> list[Certificate]:
+    """The certificate that an API's address presents, whoever signed it; none for http or when nothing answers."""
+    if not where.secure:
         return []
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its date is asked for, nothing is sent
     try:
         with (
-            socket.create_connection((parts.hostname, parts.port or 443), timeout) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname) as secured,
+            socket.create_connection((where.host, where.port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=where.server_name or where.host) as secured,
         ):
             der = secured.getpeercert(binary_form=True)
     except OSError:
         return []  # the rule on what can't be read has the API's silence already
-    return [Certificate(f"{parts.hostname} (API)", expiry(ssl.DER_cert_to_PEM_cert(der)))] if der else []
+    return [Certificate(f"{what} (API)", expiry(ssl.DER_cert_to_PEM_cert(der)))] if der else []

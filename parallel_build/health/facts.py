@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.keys import database_key
 from parallel_build.connection import Connections, Host
 from parallel_build.database.session import session
@@ -116,10 +117,16 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             for host in configuration.original.hypervisors
             if host.kind in ("kvm", "lxc")
         ]
-        api = pool.submit(_guarded, problems, lambda: certificates.of_api(configuration.original.api.url))
+        whole = endpoint.of_original(configuration)
+        own = {server.name: endpoint.of_original(configuration, server) for server in configuration.original.management}
+        presented = {(where.host, where.port): (where, what) for what, where in {whole.host: whole, **own}.items()}
+        apis = [
+            pool.submit(_guarded, problems, lambda where=where, what=what: certificates.of_api(where, what))
+            for where, what in presented.values()
+        ]
         answers = database.result() or queries.Answers(unanswered=dict.fromkeys(queries.QUERIES, "the database was not read"))
         status, problem = replica.result()
-        found = [one for future in [stored, *agents, api] for one in future.result() or []]
+        found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
         return HealthFacts(
             site,

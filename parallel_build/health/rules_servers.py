@@ -21,6 +21,7 @@ def everything_is_readable(facts: HealthFacts) -> Iterator[Said]:
 
 
 guard_rule(guards.management_servers_are_known)
+guard_rule(guards.servers_answer_themselves)
 guard_rule(guards.clocks_agree)
 
 

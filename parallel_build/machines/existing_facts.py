@@ -10,7 +10,6 @@ from parallel_build.facts.original import read_clock
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 DATA_FOLDER = "/var/lib/mysql"
-PORTS = (3306, 8080, 8250, 8443, 9090)
 
 _SCRIPT = r"""
 . /etc/os-release
@@ -66,7 +65,7 @@ class ServerFacts:
         database_units: units of a database server that are known.
         schemas: databases in /var/lib/mysql, without the server's own.
         data: entries in /var/lib/mysql; data_size: MiB.
-        ports: TCP ports of PORTS that something listens on.
+        ports: TCP ports that something listens on.
         audit: dpkg's first complaint; "" when there is none.
         clock: seconds that its clock is ahead of the operator's machine.
     """
@@ -144,6 +143,6 @@ def parse(name: str, login: str, text: str, clock: float) -> ServerFacts:
         schemas=tuple(sorted(set(values.get("schema", [])) - SYSTEM_SCHEMAS)),
         data=number("data"),
         data_size=number("datasize") // 1024,
-        ports=tuple(sorted({int(port) for port in values.get("port", []) if port.isdigit()} & set(PORTS))),
+        ports=tuple(sorted({int(port) for port in values.get("port", []) if port.isdigit()})),
         clock=clock,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.configuration import AGENTS, API_PORTS, PEERS, NewMachine, StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing_facts import DATA_FOLDER, ServerFacts
 
@@ -23,12 +23,14 @@ class Wanted:
         machine: it, as configured.
         database, management: its roles.
         port: of the database.
+        api_port: of the API.
     """
 
     machine: NewMachine
     database: bool
     management: bool
     port: int
+    api_port: int = API_PORTS["http"]
 
     @classmethod
     def of(cls, configuration: StackConfiguration, machine: NewMachine) -> Wanted:
@@ -39,7 +41,9 @@ class Wanted:
         if configuration.rehearsal.machine:  # both on one server
             databases.add(configuration.rehearsal.machine.name)
             servers.add(configuration.rehearsal.machine.name)
-        return cls(machine, machine.name in databases, machine.name in servers, pair.port)
+        own = machine.name in {server.name for server in configuration.new.management}
+        api_port = configuration.new.api.served.port if own else API_PORTS["http"]
+        return cls(machine, machine.name in databases, machine.name in servers, pair.port, api_port)
 
 
 Rule = Callable[[Wanted, ServerFacts], None]
@@ -162,7 +166,8 @@ def no_data(wanted: Wanted, facts: ServerFacts) -> None:
 
 def ports_are_free(wanted: Wanted, facts: ServerFacts) -> None:
     """Rule: nobody listens on the ports that the new services need; a database server that is there already may listen on its own."""
-    needed = ({8080, 8250, 9090} if wanted.management else set()) | (
+    # The packages open 8080 as well, until server.properties says otherwise.
+    needed = ({API_PORTS["http"], wanted.api_port, AGENTS, PEERS} if wanted.management else set()) | (
         {wanted.port} if wanted.database and not facts.database_units else set()
     )
     taken = sorted(needed & set(facts.ports))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack.api import http_status
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete
 from parallel_build.machines import power
@@ -66,7 +66,8 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
         context.progress(f"{machine.name} can't be reached, and is off: {how}")
         context.run.record("powered off", server=machine.name, by=how, error=str(error))
         return
-    if http_status(machine.address) is not None or original_down.answers(context, machine, list(PORTS.values())):
+    ports = context.configuration.new.api.served.every_port
+    if api.answers(endpoint.of_new(context.configuration, machine)) or original_down.answers(context, machine, ports):
         raise RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still answers",
             str(error),

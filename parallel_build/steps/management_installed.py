@@ -8,7 +8,7 @@ import pymysql
 
 from parallel_build.apt import Apt, choose, of_release
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.connection import Host
@@ -43,6 +43,7 @@ class ManagementInstalled(Step):
         if packages.repository:
             repository = [f"{on}: {SOURCES}: {repository_line(packages.repository, packages.key)}", f"{on}: apt-get update of it"]
         names = " ".join(f"{name}={configuration.new.version}*" for name in self._names(configuration))
+        ports = ", ".join(str(port) for port in configuration.new.api.served.every_port)
         links = [f"{on}: {USAGE_FOLDER}/key -> ../management/key"] if self._usage(configuration) else []
         return [
             f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
@@ -51,8 +52,8 @@ class ManagementInstalled(Step):
             f"{on}: apt-get install --no-install-recommends {names}",
             *links,
             f"{on}: systemctl stop, disable and mask {' '.join(UNITS)}",
-            "prove: package versions, units masked, ports 8080, 8250, 9090 closed, db.properties as shipped, Java there where the packages "
-            "need it, no MySQL here that lets cloud/cloud in",
+            f"prove: package versions, units masked, ports {ports} closed, db.properties as shipped, Java there where the packages need it, "
+            "no MySQL here that lets cloud/cloud in",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -199,7 +200,7 @@ class ManagementInstalled(Step):
                 state = services.state(unit)
                 if state.active or not state.masked:
                     faults.append(f"{unit} is {'running' if state.active else 'not masked'}")
-            ports = services.listening(list(PORTS.values()))
+            ports = services.listening(configuration.new.api.served.every_port)
             faults += [f"something listens on port {port}" for port in sorted(ports)]
             if set_up(host):
                 faults.append(f"{DB_PROPERTIES} is not as shipped: this server has been set up before")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from parallel_build.cloudstack.api import http_status
-from parallel_build.cloudstack.services import PORTS, Services
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.steps.base import Context
@@ -51,9 +51,10 @@ def silent(context: Context, server: Server, error: Exception) -> None:
     Raises:
         StepFailed: it still answers, or the operator has not said in `window.confirmedDown` that he has switched it off.
     """
-    name, database = server.name, context.configuration.original.database
-    ports = list(PORTS.values()) if isinstance(server, OriginalManagement) else [database.port]
-    if http_status(server.address) is not None or answers(context, server, ports):
+    name, original = server.name, context.configuration.original
+    manages = isinstance(server, OriginalManagement)
+    ports = original.served.every_port if manages else [original.database.port]
+    if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached over SSH, and still answers",
             str(error),

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, http_status
-from parallel_build.cloudstack.services import MANAGEMENT, PORTS, USAGE, Services
+from parallel_build.cloudstack import api, endpoint, web
+from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable, Cloud
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
@@ -40,7 +41,7 @@ class OriginalManagement(SwitchedStep):
             for server in configuration.original.management
             for unit in units_of(server)
         ]
-        ports = ", ".join(str(port) for port in PORTS.values())
+        ports = ", ".join(str(port) for port in configuration.original.served.own_ports)
         return [*lines, f"prove: ports {ports} closed, units masked, mshost rows Down"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -80,12 +81,13 @@ class OriginalManagement(SwitchedStep):
 
     def _stop(self, context: Context, server: OriginalServer) -> None:
         services = Services(context.host(server))
+        ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
         for unit in units_of(server):
             context.progress(f"stopping {unit} on {server.name}")
             services.stop_and_fence(unit)
         wait_for(
             f"ports of {server.name} to close",
-            partial(self._closed, services),
+            partial(self._closed, services, ports),
             timeout=60,
             cancel=context.cancel,
         )
@@ -131,7 +133,7 @@ class OriginalManagement(SwitchedStep):
             services = Services(context.host(server))
             enable = remembered.get(f"{server.name}/{MANAGEMENT}", True)
             started = services.bring_up(MANAGEMENT, enable=enable)
-            if not started and http_status(server.address) == FAILED_FOR_GOOD:
+            if not started and self._failed_for_good(context, server):
                 # What an earlier try started without its database, say, stays active for ever and serves nobody.
                 context.progress(f"{MANAGEMENT} runs on {server.name} but its start has failed (HTTP 503): starting it anew")
                 services.stop_and_fence(MANAGEMENT)
@@ -162,7 +164,7 @@ class OriginalManagement(SwitchedStep):
         for server in servers:
             wait_for(
                 f"the API on {server.name}",
-                partial(self._answers, server),
+                partial(self._answers, context, server),
                 timeout=timeout,
                 cancel=context.cancel,
                 interval=0.5,
@@ -193,12 +195,26 @@ class OriginalManagement(SwitchedStep):
         context.progress(f"the original serves again: {said}")
 
     @staticmethod
-    def _closed(services: Services) -> bool:
-        return not services.listening(list(PORTS.values()))
+    def _closed(services: Services, ports: set[int]) -> bool:
+        return not services.listening(sorted(ports))
 
     @staticmethod
-    def _answers(server: Server) -> bool:
-        status = http_status(server.address)
+    def _failed_for_good(context: Context, server: Server) -> bool:
+        try:
+            return api.status(endpoint.of_original(context.configuration, server)) == FAILED_FOR_GOOD
+        except ApiNotTrusted:
+            return False  # it has a web server, and what is wrong with it is told when its answer is waited for
+
+    @staticmethod
+    def _answers(context: Context, server: Server) -> bool:
+        try:
+            status = api.status(endpoint.of_original(context.configuration, server))
+        except ApiNotTrusted as error:
+            raise RollbackIncomplete(
+                f"{MANAGEMENT} runs on {server.name}, and it can't be proved that it serves: {error.fact}",
+                error.cause,
+                f"{error.remedy}; then run the same command again",
+            ) from None
         if status == FAILED_FOR_GOOD:
             raise RollbackIncomplete(
                 f"the web application on {server.name} failed (HTTP 503)",

@@ -179,7 +179,7 @@ class RehearsalRun:
         with contextlib.ExitStack() as stack:
             database = OpenSession(self.host, stack)
             expect = Expectation(self.configuration.new.version, upgrade=True)
-            watch = StartWatch(self.machine, self.host, database, Cloud.new(context.site, self.machine), expect, follower)
+            watch = StartWatch(self.machine, self.host, database, Cloud.rehearsal(context.site, self.machine), expect, follower)
             self.services.release(MANAGEMENT, enable=False)
             self.services.start(MANAGEMENT)
             context.progress(f"{MANAGEMENT} started on {self.machine.name}, isolated")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack.api import http_status
+from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import NewMachine
@@ -20,6 +20,7 @@ def ensure_running(context: Context) -> None:
     Asked by the steps that come after a start, which may go on hours after it was proved.
     Raises:
         StepFailed: one does not answer in time, or its web application has failed.
+        ApiNotTrusted: what answers can't be proved to be that server.
     """
     records = store(context)
     first, *others = context.configuration.new.management
@@ -38,7 +39,7 @@ def ensure_running(context: Context) -> None:
 
 def _await_answer(context: Context, machine: NewMachine, services: Services) -> None:
     def answers() -> bool:
-        status = http_status(machine.address)
+        status = api.status(endpoint.of_new(context.configuration, machine))
         if status == FAILED_FOR_GOOD or not services.state(MANAGEMENT).active:
             raise StepFailed(
                 f"{MANAGEMENT} on {machine.name} does not serve any more",

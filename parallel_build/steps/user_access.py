@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import Server, StackConfiguration
+from parallel_build.configuration import API_PORTS, Server, StackConfiguration
 from parallel_build.connection import Host
 from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.steps import original_down, user_proof, user_setting
@@ -18,7 +18,7 @@ from parallel_build.steps.common import store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.user_setting import SETTING
 
-USER_PORTS = (80, 443, 8080, 8443)
+WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 TABLE = "cloudstack_parallel_build"
 RULES = "/etc/cloudstack-parallel-build/users-out"
 
@@ -63,10 +63,16 @@ else echo open; fi
 """
 
 
-def close_firewall(host: Host, allowed: Iterable[str]) -> None:
-    """Refuse the API's and the console's ports on a server to everyone but `allowed` networks; proved by looking."""
+def user_ports(configuration: StackConfiguration) -> list[int]:
+    """TCP ports that users may come to on a management server of either side, sorted."""
+    served = (configuration.original.served.port, configuration.new.api.served.port)
+    return sorted({*WEB_PORTS, *API_PORTS.values(), *served})
+
+
+def close_firewall(host: Host, allowed: Iterable[str], closed: Iterable[int]) -> None:
+    """Refuse the ports that users come to, on a server, to everyone but `allowed` networks; proved by looking."""
     networks = list(allowed)
-    ports = ", ".join(str(port) for port in USER_PORTS)
+    ports = ", ".join(str(port) for port in closed)
     nft = "\n".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept" for net in networks)
     tables = "\n".join(f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks)
     script = (
@@ -155,7 +161,7 @@ class UserAccess(SwitchedStep):
                 "and the same for every account that has a value of its own",
                 "prove by listConfigurations",
             ]
-        ports = ", ".join(str(port) for port in USER_PORTS)
+        ports = ", ".join(str(port) for port in user_ports(configuration))
         names = [server.name for server in self._closed_servers(configuration)]
         return [f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE})"]
 
@@ -182,12 +188,12 @@ class UserAccess(SwitchedStep):
             user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
         else:
             store(context).note({self.type: {"closed": True}}, forward=True)
-            allowed = self._allowed(context.configuration)
+            allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
 
             def close(server: Server) -> None:
                 context.progress(f"users out on {server.name}")
                 try:
-                    close_firewall(context.host(server), allowed)
+                    close_firewall(context.host(server), allowed, ports)
                 except ConnectionFailed as error:
                     if server in context.configuration.new.management:
                         raise
@@ -220,7 +226,7 @@ class UserAccess(SwitchedStep):
             context.progress(f"users in on {', '.join(server.name for server in originals)}")
             at_once(let_in, originals)
             at_once(let_in, context.configuration.new.management)
-        user_proof.users_are_in(context, list(context.configuration.original.management), must=False)
+        user_proof.users_are_in(context, context.configuration.original.management, must=False)
 
     def admit_on_new(self, context: Context) -> None:
         """Let users in on the new side, once it is accepted."""
@@ -232,7 +238,7 @@ class UserAccess(SwitchedStep):
         else:
             for machine in context.configuration.new.management:
                 open_firewall(context.host(machine))
-        user_proof.users_are_in(context, list(context.configuration.new.management), must=True)
+        user_proof.users_are_in(context, context.configuration.new.management, must=True)
 
     def close_on_new(self, context: Context) -> None:
         """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
@@ -245,11 +251,11 @@ class UserAccess(SwitchedStep):
             with tolerated(context, f"users out by {machine.name}"):
                 user_setting.close(context, Cloud.new(context.site, machine), self._allowed(context.configuration))
             return
-        allowed = self._allowed(context.configuration)
+        allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
 
         def close(machine: Server) -> None:
             with tolerated(context, f"users out on {machine.name}"):
-                close_firewall(context.host(machine), allowed)
+                close_firewall(context.host(machine), allowed, ports)
 
         at_once(close, context.configuration.new.management)
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack.api import NEW_API, Cloud
+from parallel_build.cloudstack import endpoint
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Answer, Probe
-from parallel_build.configuration import Server
+from parallel_build.configuration import ServedApi, Server
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.steps.base import Context
 
@@ -24,12 +26,18 @@ def probe(context: Context) -> Probe | None:
     return Probe(context.site, context.connections, section) if section else None
 
 
-def addresses(context: Context, servers: list[Server]) -> list[str]:
+def addresses(context: Context, servers: Sequence[Server]) -> list[Endpoint]:
     """Where users ask: the probe's own url, such as a load balancer's, else every one of the side's management servers."""
-    section = context.configuration.window.user_access.probe
+    configuration = context.configuration
+    section = configuration.window.user_access.probe
     if section is not None and section.url:
-        return [section.url]
-    return [NEW_API.format(address=server.address) for server in servers]
+        return [Endpoint(section.url, "original.api", configuration.original.api.ca_file)]
+    return [endpoint.of_server(_side(context, server), server) for server in servers]
+
+
+def _side(context: Context, server: Server) -> ServedApi:
+    original = context.configuration.original
+    return original.served if server in original.management else context.configuration.new.api.served
 
 
 def users_are_in_before(context: Context) -> list[str]:
@@ -45,7 +53,7 @@ def users_are_in_before(context: Context) -> list[str]:
         return []
     off = context.configuration.window.confirmed_down
     servers: list[Server] = [server for server in context.configuration.original.management if server.name not in off]
-    answers = [asker.ask(url) for url in addresses(context, servers)]
+    answers = [asker.ask(where) for where in addresses(context, servers)]
     silent = [each for each in answers if not each.served]
     if silent:
         raise GuardFailed(
@@ -105,11 +113,11 @@ def users_are_out(context: Context) -> list[str]:
     if asker is None:
         context.progress("users out is not proved from a user's address: window.userAccess.probe is not set")
         return proved
-    urls = addresses(context, list(context.configuration.original.management))
+    asked = addresses(context, context.configuration.original.management)
     last: list[Answer] = []
 
     def out() -> bool:
-        last[:] = [asker.ask(url) for url in urls]
+        last[:] = [asker.ask(where) for where in asked]
         return all(each.asked and not each.served for each in last)
 
     try:
@@ -148,7 +156,7 @@ def administrators_are_in(context: Context) -> str:
     )
 
 
-def users_are_in(context: Context, servers: list[Server], *, must: bool) -> list[str]:
+def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> list[str]:
     """Prove that the probe is served again.
 
     Args:
@@ -160,11 +168,11 @@ def users_are_in(context: Context, servers: list[Server], *, must: bool) -> list
     asker = probe(context)
     if asker is None:
         return []
-    urls = addresses(context, servers)
+    asked = addresses(context, servers)
     last: list[Answer] = []
 
     def served() -> bool:
-        last[:] = [asker.ask(url) for url in urls]
+        last[:] = [asker.ask(where) for where in asked]
         return all(each.served for each in last)
 
     try:

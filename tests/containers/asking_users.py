@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lab.machines import USER_ADDRESS
-from parallel_build.cloudstack.api import NEW_API
+from parallel_build.cloudstack.endpoint import Endpoint, of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import UserProbe
 from tests.containers.conftest import LabRunner, tell
@@ -45,7 +45,7 @@ class Client:
         began, ended: between which it asked (monotonic seconds).
     """
 
-    url: str
+    where: Endpoint
     calls: list[Call] = field(default_factory=list)
     began: float = 0.0
     ended: float = 0.0
@@ -71,7 +71,7 @@ class Client:
             if done.wait(due - time.monotonic()):
                 return
             at, began = time.strftime("%H:%M:%S"), time.monotonic()
-            answer = probe.ask(self.url)
+            answer = probe.ask(self.where)
             self.calls.append(Call(began, time.monotonic(), answer.served, answer.words, at))
 
     @property
@@ -95,7 +95,7 @@ class Client:
         """For the reader of the test."""
         took = sorted(call.ended - call.began for call in self.calls) or [0.0]
         return (
-            f"{self.url}: {len(self.calls)} calls in {self.ended - self.began:.0f} s, one every "
+            f"{self.where.url}: {len(self.calls)} calls in {self.ended - self.began:.0f} s, one every "
             f"{(self.ended - self.began) / max(1, len(self.calls)) * 1000:.0f} ms ({self.pace:.0%} of the pace), {len(self.failed)} failed; answers took "
             f"{took[len(took) // 2] * 1000:.0f} ms in the middle, {took[-1] * 1000:.0f} ms at most; longest time without one {self.gap:.2f} s"
         )
@@ -104,7 +104,7 @@ class Client:
 @contextmanager
 def clients(stand: Stand) -> Iterator[list[Client]]:
     """A client at each of the original's management servers, from the user's address."""
-    found = [Client(NEW_API.format(address=server.address)) for server in stand.site.configuration.original.management]
+    found = [Client(of_original(stand.site.configuration, server)) for server in stand.site.configuration.original.management]
     done = threading.Event()
 
     def ask() -> None:
@@ -135,9 +135,9 @@ def prove_unnoticed(asking: list[Client], *, pace: float = PACE, gap: float = GA
     for client in asking:
         tell(client.in_words())
     for client in asking:
-        assert not client.failed, f"{client.url}: {len(client.failed)} calls failed: {client.failed[:5]}"
-        assert client.pace >= pace, f"{client.url}: it hardly asked"
-        assert client.gap <= gap, f"{client.url}: nobody was answered for {client.gap:.1f} s"
+        assert not client.failed, f"{client.where.url}: {len(client.failed)} calls failed: {client.failed[:5]}"
+        assert client.pace >= pace, f"{client.where.url}: it hardly asked"
+        assert client.gap <= gap, f"{client.where.url}: nobody was answered for {client.gap:.1f} s"
 
 
 def prepare_while_asked(lab: LabRunner, stand: Stand, *, pace: float = PACE, gap: float = GAP) -> None:

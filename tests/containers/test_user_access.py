@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
-from parallel_build.cloudstack.api import NEW_API, Cloud
+from parallel_build.cloudstack.api import Cloud, Endpoint
+from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
 from parallel_build.errors import GuardFailed, StepFailed
@@ -61,7 +62,7 @@ def user_served(stand: Stand) -> list[bool]:
     """Whether a signed call from the user's address is served, by each old management server."""
     with stand.connections() as opened:
         probe = Probe(stand.site, opened, UserProbe(source=USER_ADDRESS))
-        return [probe.ask(NEW_API.format(address=machine.address)).served for machine in OLD_MANAGEMENT]
+        return [probe.ask(of_original(stand.site.configuration, server)).served for server in stand.site.configuration.original.management]
 
 
 def user_connects() -> bool:
@@ -232,10 +233,10 @@ def test_a_machine_among_the_users_can_be_the_probe(stand: Stand) -> None:
     def run() -> None:
         with stand.connections() as opened:
             probe = Probe(stand.site, opened, UserProbe(server=Server(**host.model_dump(exclude={"kind"}))))
-            answer = probe.ask(NEW_API.format(address=OLD_MANAGEMENT[0].address))
+            answer = probe.ask(of_original(stand.site.configuration))
             assert answer.served or (not answer.asked and "no curl" in answer.words), answer
             tell(f"{probe.where}: {answer.words}")
-            silent = probe.ask("http://10.91.0.1:9/client/api")
+            silent = probe.ask(Endpoint("http://10.91.0.1:9/client/api"))
             assert not silent.served
 
     stand.inside(run)

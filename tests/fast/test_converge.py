@@ -14,6 +14,7 @@ import pytest
 
 from parallel_build import forensics
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack import api
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
 from parallel_build.database import copying
@@ -144,8 +145,7 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
 
 def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
-    addresses = {server.address: server.name for server in cloud.context.configuration.original.management}
-    monkeypatch.setattr(original_management, "http_status", lambda address: 503 if addresses[address] == "oldms1" else 401)
+    monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
     assert OriginalManagement().serve(cloud.context) == {}
     assert OriginalManagement().serve(cloud.context) == {}
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
@@ -194,7 +194,7 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
 
 def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms2"])
-    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
+    monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
         fencing.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
@@ -220,7 +220,7 @@ def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_
 def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path, lost=["newms1"])
     monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
-    monkeypatch.setattr(fencing, "http_status", lambda address: pytest.fail("it is off: nobody has to be asked"))
+    monkeypatch.setattr(api, "answers", lambda where: pytest.fail("it is off: nobody has to be asked"))
     fencing.fence_new_side(cloud.context)
     assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
 
@@ -261,7 +261,7 @@ def test_virsh_must_have_shut_the_guest_off(
 @pytest.fixture
 def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
-    monkeypatch.setattr(fencing, "http_status", lambda address: None)
+    monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
     return Cloud(tmp_path, lost=["newms1"])
 
@@ -292,7 +292,7 @@ def test_a_server_that_was_never_started_keeps_the_original_from_nothing(out_of_
 
 def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
-    monkeypatch.setattr(fencing, "http_status", lambda address: 401)
+    monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms1 .* can't be fenced, and still answers"):
         fencing.fence_new_side(out_of_reach.context)
 

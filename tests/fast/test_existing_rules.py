@@ -48,7 +48,8 @@ UNFIT: list[tuple[rules.Rule, rules.Wanted, dict[str, Any], str]] = [
     (rules.no_data, DATABASE, {"data": 3}, "files in /var/lib/mysql and no database server"),
     (rules.no_data, MANAGEMENT, {"database_units": ("mysql",)}, "falls back to a local one"),
     (rules.ports_are_free, DATABASE, {"ports": (3306,)}, "listens on 3306"),
-    (rules.ports_are_free, MANAGEMENT, {"ports": (8080,)}, "listens on 8080"),
+    (rules.ports_are_free, MANAGEMENT, {"ports": (22, 8080)}, "listens on 8080"),
+    (rules.ports_are_free, replace(MANAGEMENT, api_port=9443), {"ports": (22, 9443)}, "listens on 9443"),
 ]
 
 
@@ -99,4 +100,4 @@ def test_facts_are_read_from_the_servers_words() -> None:
     assert (facts.processors, facts.memory, facts.size, facts.free) == (4, 7859, 102400, 51200)
     assert facts.addresses == ("192.0.2.31", "2001:db8::1")
     assert (facts.database_units, facts.schemas, facts.data, facts.data_size) == (("mariadb",), ("shop",), 12, 2)
-    assert (facts.cloudstack, facts.ports, facts.clock) == (("/etc/cloudstack",), (3306,), 0.25)
+    assert (facts.cloudstack, facts.ports, facts.clock) == (("/etc/cloudstack",), (22, 3306), 0.25)

@@ -11,6 +11,7 @@ import pytest
 
 from parallel_build import guards
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
+from parallel_build.cloudstack.web import WebServer
 from parallel_build.database.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
@@ -64,6 +65,11 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "ms9",
     ),
+    "servers_answer_themselves": (
+        replace(GOOD_OLD, apis={"oldms1": "", "oldms2": "no answer"}),
+        GOOD_NEW,
+        "oldms2: no answer. Cause: they are asked there by http on port 8080",
+    ),
     "database_key_fits": (
         replace(GOOD_OLD, key_problem=GuardFailed("the key does not fit", "it is another one", "correct it")),
         GOOD_NEW,
@@ -103,6 +109,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     "replica_follows": (GOOD_OLD, replace(GOOD_NEW, replica_fault="its applier does not run"), "applier"),
     "nobody_uses_the_new_database": (GOOD_OLD, replace(GOOD_NEW, database_users=["10.91.0.41"]), "10.91.0.41"),
     "target_is_installed": (GOOD_OLD, new(package="4.21.0.0"), "newms1 has 4.21.0.0"),
+    "servers_will_serve_as_configured": (GOOD_OLD, new(web=WebServer(http=None, https=8443)), "no http, https on 8443, not http on 8080"),
     "own_names_resolve": (GOOD_OLD, new(resolves=False), "newms1"),
     "agents_know_the_new_servers": (replace(GOOD_OLD, host_setting="10.91.0.11,10.91.0.41"), GOOD_NEW, "lacks 10.91.0.42"),
     "definers_exist": (replace(GOOD_OLD, definers=["root@10.0.0.5"]), GOOD_NEW, "root@10.0.0.5"),
@@ -232,6 +239,22 @@ def test_binary_log_matters_only_for_replication() -> None:
     guards.original.binary_log_for_replication(site(), without, GOOD_NEW)
     with pytest.raises(GuardFailed, match="log_bin=OFF"):
         guards.original.binary_log_for_replication(site(transfer={"method": "replicate"}), without, GOOD_NEW)
+
+
+@pytest.mark.parametrize(
+    ("web", "words"),
+    [
+        (WebServer(http=8080), "will serve http on 8080, no https, not https on 9443"),
+        (WebServer(http=None, https=8443), "no http, https on 8443, not https on 9443"),
+        (WebServer(None, 9443, "/k.p12", "user cloud can't read /k.p12"), "would start without https: user cloud can't read /k.p12"),
+        (WebServer(None, 9443, "/k.p12"), ""),
+        (WebServer(8080, 9443, "/k.p12"), ""),
+    ],
+)
+def test_a_new_server_that_would_not_serve_https_as_configured_is_not_started(web: WebServer, words: str) -> None:
+    secure = site(new={"api": {"scheme": "https", "port": 9443}})
+    failed = guards.failures(secure, GOOD_OLD, new(web=web))
+    assert [words in str(each) for each in failed] == ([True] if words else [])
 
 
 def test_all_failures_are_told_together() -> None:

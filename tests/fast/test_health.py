@@ -101,6 +101,11 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         Severity.BLOCKS,
         "consoleproxy in z",
     ),
+    "servers_answer_themselves": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, apis={"oldms1": "its certificate has expired"})},
+        Severity.BLOCKS,
+        "oldms1: its certificate has expired",
+    ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }
 

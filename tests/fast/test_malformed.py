@@ -34,6 +34,11 @@ def machine(**changes: Any) -> dict[str, Any]:
     return {"new": {"management": [{"name": "newms1", "address": "10.91.0.41", **changes}]}}
 
 
+def api(**changes: Any) -> dict[str, Any]:
+    """The section `original` with an API described otherwise."""
+    return {"original": {"api": {"url": "http://10.91.0.11:8080/client/api", **changes}}}
+
+
 def access(**changes: Any) -> dict[str, Any]:
     return {"window": {"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"], **changes}}}
 
@@ -129,6 +134,37 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     ({"original": {"api": {"url": "http://10.91.0.11:99999/client/api"}}}, "original.api.url"),
     ({"original": {"api": {"url": "http://10.91.0.11/client/api?command=x"}}}, "original.api.url"),
     ({"original": {"api": {"url": "http://10.91.0.11/client/api\nX: y"}}}, "original.api.url"),
+    (access(probe={"source": "10.91.0.200", "url": "https://cloud:0/client/api"}), "window.userAccess.probe.url"),
+    # How the API's certificates are checked.
+    (api(scheme="HTTPS"), "original.api.scheme"),
+    (api(scheme="https; reboot"), "original.api.scheme"),
+    (api(scheme=True), "original.api.scheme"),
+    (api(scheme="https", port="8443"), "original.api.port"),
+    (api(scheme="https", port=0), "original.api.port"),
+    (api(scheme="https", port=65536), "original.api.port"),
+    (api(scheme="https", port=8250), "original.api.port"),
+    ({"new": {"api": {"port": 9090}}}, "new.api.port"),
+    (api(scheme="https", verify=False), "original.api.verify"),
+    (api(scheme="https", allowUnverifiedTls=True), "original.api.allowUnverifiedTls"),
+    ({"new": {"api": {"url": "https://10.91.0.41:8443/client/api"}}}, "new.api.url"),
+    ({"new": {"api": "https"}}, "new.api"),
+    (api(scheme="https", caFile="surely-not-there.pem"), "original.api.caFile"),
+    (api(scheme="https", caFile="README.md"), "original.api.caFile"),
+    (api(scheme="https", caFile="docs"), "original.api.caFile"),
+    (api(scheme="https", caFile="/dev/null"), "original.api.caFile"),
+    (api(scheme="https", caFile="${SURELY_NOT_SET_ANYWHERE}/ca.pem"), "original.api.caFile"),
+    (api(scheme="https", caFile=True), "original.api.caFile"),
+    ({"new": {"api": {"scheme": "https", "caFile": "README.md"}}}, "new.api.caFile"),
+    (api(scheme="https", serverName="*.example.org"), "original.api.serverName"),
+    (api(scheme="https", serverName="cloud.example.org\nproxy = evil"), "original.api.serverName"),
+    (api(scheme="https", serverName='cloud" -o /etc/passwd'), "original.api.serverName"),
+    (api(scheme="https", serverName=""), "original.api.serverName"),
+    (api(scheme="https", serverNames={"oldms1": "$(reboot)"}), "original.api.serverNames.oldms1"),
+    (api(scheme="https", serverNames={"oldms9": "a.example.org"}), "original.api.serverNames: oldms9 is not one of original.management"),
+    ({"new": {"api": {"scheme": "https", "serverNames": {"oldms1": "a.example.org"}}}}, "new.api.serverNames: oldms1"),
+    # What would look like a check and be none.
+    (api(serverName="cloud.example.org"), "original.api.serverName: it is about certificates, and nothing is called by https"),
+    ({"new": {"api": {"serverName": "cloud.example.org"}}}, "new.api.serverName: it is about certificates"),
     ({"templates": [{**TEMPLATE, "url": "file:///etc/shadow"}]}, "templates.0.url"),
     ({"templates": [{**TEMPLATE, "url": "http://192.0.2.1/t.qcow2;reboot"}]}, "templates.0.url"),
     ({"templates": [{**TEMPLATE, "name": "x'; DROP TABLE cloud.host; --"}]}, "templates.0.name"),

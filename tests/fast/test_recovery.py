@@ -165,6 +165,17 @@ def test_what_is_known_of_new_servers_that_can_not_be_asked() -> None:
     assert never_started(here, replace(opened, identity="another's", facts={})) == {}
 
 
+def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None:
+    found = situation(UP, FENCED)
+    strange = [
+        replace(server, answers=True, not_trusted="the certificate of https://10.91.0.41:8443/client/api has expired")
+        for server in found.new
+    ]
+    told = recovery.explain(replace(found, new=strange))
+    assert told.serving == "both"
+    assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in told.text()
+
+
 def test_a_record_that_can_not_be_read_is_said() -> None:
     assert "record can't be read: olddb1 is gone" in recovery.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
 

@@ -12,6 +12,7 @@ import cs
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Probe, signed
 from parallel_build.configuration import UserProbe, load
 from parallel_build.connection import Connections
@@ -66,15 +67,15 @@ def probe(source: str) -> Probe:
 def test_only_an_answer_to_the_call_counts_as_served(api: tuple[str, dict[str, int]], status: int, served: bool) -> None:
     url, says = api
     says["status"] = status
-    answer = probe("127.0.0.2").ask(url)
+    answer = probe("127.0.0.2").ask(Endpoint(url))
     assert (answer.served, answer.asked, answer.words) == (served, True, f"HTTP {status}")
 
 
 def test_silence_is_told_from_a_probe_that_could_not_ask(api: tuple[str, dict[str, int]]) -> None:
     url, _ = api
-    silent = probe("127.0.0.2").ask("http://127.0.0.1:1/client/api")
+    silent = probe("127.0.0.2").ask(Endpoint("http://127.0.0.1:1/client/api"))
     assert (silent.served, silent.asked) == (False, True)
-    elsewhere = probe("192.0.2.77").ask(url)
+    elsewhere = probe("192.0.2.77").ask(Endpoint(url))
     assert (elsewhere.served, elsewhere.asked) == (False, False)
 
 
@@ -103,7 +104,7 @@ def test_the_review_says_from_where_it_is_proved() -> None:
 def asked(*calls: tuple[float, float], failing: Sequence[int] = (), seconds: float = 10.0) -> Client:
     """A client that has made these calls (began, ended)."""
     made = [Call(began, ended, number not in failing, "no answer") for number, (began, ended) in enumerate(calls)]
-    return Client("http://ms/client/api", made, 0.0, seconds)
+    return Client(Endpoint("http://ms/client/api"), made, 0.0, seconds)
 
 
 EVEN = [(number / 10, number / 10 + 0.02) for number in range(100)]

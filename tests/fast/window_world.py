@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import setup
+from parallel_build.cloudstack import api, setup
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.startup import StartFailed
@@ -311,7 +311,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_start, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(still_running, "_await_answer", lambda context, machine, services: None)
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
-    monkeypatch.setattr(original_down, "http_status", lambda address: None)
+    monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
     _copying(monkeypatch, of)
 

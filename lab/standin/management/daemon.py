@@ -17,6 +17,7 @@ from . import failures, passwords, startup, web
 from .agents import AgentManager
 from .api import Api
 from .cluster import ClusterManager
+from .connectors import Connectors
 from .direct import DirectHosts
 from .jobs import Jobs
 from .server import ManagementServer
@@ -37,24 +38,24 @@ def main() -> int:
     # Until the server serves, a signal ends it wherever it is, as it ends a JVM: within an upgrade step too.
     for number in STOP_SIGNALS:
         signal.signal(number, lambda _number, _frame: os._exit(STOPPED))
-    ports = startup.announce(properties.read(paths.MANAGEMENT_CONFIGURATION / "server.properties"))
+    connectors = startup.announce(properties.read(paths.MANAGEMENT_CONFIGURATION / "server.properties"))
     try:
         server = startup.prepare(settings.load())
-        return _serve(server, ports)
+        return _serve(server, connectors)
     except failures.StartFailed as failure:
         failures.report(failure, code_version().text)
-        web.serve_failure(ports.http)
+        web.serve_failure(connectors)
         threading.Event().wait()
     except pymysql.MySQLError as failure:
         # A database that is not CloudStack's, or that went away: the web application fails, the process stays.
         logging.getLogger("c.c.u.DatabaseUpgradeChecker").error("DB Exception: %s", failure.args[-1])  # noqa: TRY400
         failures.report(failures.in_lifecycle(f"Unable to use the database: {failure.args[-1]}"), code_version().text)
-        web.serve_failure(ports.http)
+        web.serve_failure(connectors)
         threading.Event().wait()
     return STOPPED
 
 
-def _serve(server: ManagementServer, ports: startup.Ports) -> int:
+def _serve(server: ManagementServer, connectors: Connectors) -> int:
     stop = server.stopping
     startup.enable_operator(server, passwords.hashed("password"))
     lifecycle_log.info("Starting CloudStack Components")
@@ -76,10 +77,11 @@ def _serve(server: ManagementServer, ports: startup.Ports) -> int:
     jobs.fail_interrupted()
     for background in (DirectHosts(server, cluster), system_vms, templates, agents, Statistics(server)):
         background.start()
-    api = web.serve(ports.http, Api(server, agents, cluster, jobs, system_vms, templates))
+    listening = web.serve(connectors, Api(server, agents, cluster, jobs, system_vms, templates))
     while not stop.wait(60):
         continue
-    api.shutdown()
+    for each in listening:
+        each.shutdown()
     agents.stop()
     cluster.stop()
     time.sleep(server.settings.exit_seconds)

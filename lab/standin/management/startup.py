@@ -7,12 +7,12 @@ import logging
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
 
 from ..shared import paths
 from ..shared.release import code_version
 from ..shared.settings import Settings
-from . import failures, keypair, sources, upgrade
+from . import connectors, failures, keypair, sources, upgrade
+from .connectors import Connectors
 from .failures import StartFailed
 from .server import ManagementServer
 
@@ -35,28 +35,19 @@ INJECT_KEYS = "/usr/share/cloudstack-common/scripts/vm/systemvm/injectkeys.sh"
 OPERATOR_USER = 2
 
 
-@dataclass
-class Ports:
-    """Ports of server.properties."""
-
-    http: int
-    https: int
-
-
-def announce(settings: dict[str, str]) -> Ports:
-    """Write the first two lines and return the ports."""
-    ports = Ports(int(settings.get("http.port", "8080")), int(settings.get("https.port", "8443")))
+def announce(settings: dict[str, str]) -> Connectors:
+    """Write the first two lines and return the listeners."""
     daemon_log.info("Server configuration file found: %s", "/etc/cloudstack/management/server.properties")
     logging.getLogger("c.c.u.c.EncryptionSecretKeyChecker").debug("Encryption Type: null")
     daemon_log.info(
-        "Initializing server daemon on null, with http.enable=%s, http.port=%d, https.enable=%s, https.port=%d, context.path=%s",
+        "Initializing server daemon on null, with http.enable=%s, http.port=%s, https.enable=%s, https.port=%s, context.path=%s",
         settings.get("http.enable", "true"),
-        ports.http,
+        settings.get("http.port", "8080"),
         settings.get("https.enable", "false"),
-        ports.https,
+        settings.get("https.port", "8443"),
         settings.get("context.path", "/client"),
     )
-    return ports
+    return connectors.of(settings)
 
 
 def prepare(settings: Settings) -> ManagementServer:

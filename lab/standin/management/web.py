@@ -1,4 +1,4 @@
-"""The web server on port 8080: refused until the server is up, 503 for good where the web application failed."""
+"""The web server on the ports of server.properties: refused until the server is up, 503 for good where the web application failed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from ..shared import logs, paths
 from .api import Api
 from .api.render import Reply
+from .connectors import Connectors
 from .listener import Server
 
 INDEX = paths.MANAGEMENT_SHARE / "webapp/index.html"
@@ -99,7 +100,8 @@ class ApiHandler(Handler):
         """Answer a request to the API, the user interface, or the root."""
         if url.path == "/":
             host = self.headers.get("Host", "localhost")
-            self.answer(301, "text/html", b"", (("Location", f"http://{host}/client/"),))
+            scheme = "https" if isinstance(self.server, Server) and self.server.tls else "http"
+            self.answer(301, "text/html", b"", (("Location", f"{scheme}://{host}/client/"),))
         elif url.path == "/client/api":
             logs.new_context()
             reply = self.api.handle(url.query, body, self.client_address[0], self.headers.get("Cookie", ""))
@@ -114,17 +116,22 @@ class ApiHandler(Handler):
         self.answer(reply.status, reply.content_type, reply.body.encode(), (*cookies, *SECURITY_HEADERS))
 
 
-def _run(port: int, handler: type[Handler]) -> Server:
-    server = Server(("", port), handler)
-    threading.Thread(target=server.serve_forever, args=(0.1,), name=f"qtp-{port}", daemon=True).start()
-    return server
+def _run(connectors: Connectors, handler: type[Handler]) -> list[Server]:
+    wanted = [(port, context) for port, context in ((connectors.http, None), (connectors.https, connectors.context)) if port]
+    opened = []
+    for port, context in wanted:
+        server = Server(("", port), handler)
+        server.tls = context() if context else None
+        threading.Thread(target=server.serve_forever, args=(0.1,), name=f"qtp-{port}", daemon=True).start()
+        opened.append(server)
+    return opened
 
 
-def serve_failure(port: int) -> Server:
+def serve_failure(connectors: Connectors) -> list[Server]:
     """Answer 503 to everything."""
-    return _run(port, FailedHandler)
+    return _run(connectors, FailedHandler)
 
 
-def serve(port: int, api: Api) -> Server:
+def serve(connectors: Connectors, api: Api) -> list[Server]:
     """Open the API."""
-    return _run(port, type("BoundApiHandler", (ApiHandler,), {"api": api}))
+    return _run(connectors, type("BoundApiHandler", (ApiHandler,), {"api": api}))
