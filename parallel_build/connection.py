@@ -25,7 +25,7 @@ REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
 
-NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # every server has it; services started meanwhile are not its children
+NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
 
 
 class Host:
