@@ -8,8 +8,7 @@ from typing import Any
 
 from parallel_build.cloudstack import setup
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.cloudstack.encryption import Encryptor
-from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
+from parallel_build.cloudstack.keys import prove
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import (
@@ -21,11 +20,11 @@ from parallel_build.cloudstack.startup import (
 )
 from parallel_build.configuration import NewMachine
 from parallel_build.database.session import session
-from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.forensics import FORENSICS
 from parallel_build.steps import deadline, gate, original_database, original_down
 from parallel_build.steps.base import Context
 from parallel_build.steps.common import OpenSession, new_database, store, tolerated
+from parallel_build.steps.original_key import original_key
 from parallel_build.versions import CloudStackVersion
 from parallel_build.window_record import read_host_clock
 
@@ -188,7 +187,7 @@ class ManagementStart:
         pair, secrets = configuration.new.database, context.site.secrets
         context.progress(f"{self.machine.name}: logging in to {pair.source.name} as it will")
         setup.prove_login(self.host, pair.source, pair.port, secrets.cloud_password)
-        key = self._key()
+        key = original_key(context)
         with session(new_database(context)) as database:
             prove(key, database)
         self.services.stop_and_fence(MANAGEMENT)
@@ -205,26 +204,6 @@ class ManagementStart:
         )
         context.progress(f"{self.machine.name}: cloudstack-setup-management --no-start")
         setup.setup_management(self.host)
-
-    def _key(self) -> DatabaseKey:
-        """From the first of the original's management servers that can be reached; with none, the stack's own secret has to do.
-
-        Raises:
-            StepFailed: none can be reached, and the stack has no such secret.
-        """
-        site = self.context.site
-        for server in site.configuration.original.management:
-            try:
-                return database_key(site, self.context.host(server))
-            except ConnectionFailed as error:
-                self.context.progress(f"the database key can't be read from {server.name}: {error}")
-        if site.secrets.database_key is None:
-            raise StepFailed(
-                "the database key can't be read from any of the original's management servers",
-                "none can be reached",
-                "set the stack's secret databaseKey, then run the same command again",
-            )
-        return DatabaseKey(site.secrets.database_key, Encryptor.AUTOMATIC)
 
     def _start(self) -> LogFollower:
         original_down.prove(self.context)

@@ -1,0 +1,29 @@
+"""The original's database key, from whichever of its management servers can be reached."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack.encryption import Encryptor
+from parallel_build.cloudstack.keys import DatabaseKey, database_key
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.steps.base import Context
+
+
+def original_key(context: Context) -> DatabaseKey:
+    """From the first management server that can be reached; with none of them, the stack's own secret has to do.
+
+    Raises:
+        StepFailed: none can be reached, and the stack has no such secret.
+    """
+    site = context.site
+    for server in site.configuration.original.management:
+        try:
+            return database_key(site, context.host(server))
+        except ConnectionFailed as error:
+            context.progress(f"the database key can't be read from {server.name}: {error}")
+    if site.secrets.database_key is None:
+        raise StepFailed(
+            "the database key can't be read from any of the original's management servers",
+            "none can be reached",
+            "set the stack's secret databaseKey, then run the same command again",
+        )
+    return DatabaseKey(site.secrets.database_key, Encryptor.AUTOMATIC)
