@@ -1,0 +1,42 @@
+"""The database key comes from whichever of the original's management servers can be reached: one that was lost holds nothing up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from parallel_build.cloudstack.encryption import Encryptor
+from parallel_build.cloudstack.keys import DatabaseKey
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.secret import Secret
+from parallel_build.site import Site
+from parallel_build.steps import original_key
+from tests.fast.window_world import Machine, World
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    def read(site: Site, host: Machine) -> DatabaseKey:
+        if host.name in host.world.lost:
+            raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
+        return DatabaseKey(Secret(f"key of {host.name}"), Encryptor.V2)
+
+    monkeypatch.setattr(original_key, "database_key", read)
+    return World()
+
+
+def test_the_next_server_is_asked(world: World) -> None:
+    assert original_key.fetch_key(world.context).secret.reveal() == "key of oldms1"
+    world.lost.add("oldms1")
+    assert original_key.fetch_key(world.context).secret.reveal() == "key of oldms2"
+
+
+def test_with_all_of_them_lost_the_stacks_own_secret_has_to_do(world: World) -> None:
+    world.lost |= {"oldms1", "oldms2"}
+    with pytest.raises(StepFailed, match="set the stack's secret databaseKey"):
+        original_key.fetch_key(world.context)
+    secrets = world.site.secrets.model_copy(update={"database_key": Secret("the operator's")})
+    world.context = replace(world.context, site=replace(world.site, secrets=secrets))
+    found = original_key.fetch_key(world.context)
+    assert (found.secret.reveal(), found.encryptor) == ("the operator's", Encryptor.AUTOMATIC)
