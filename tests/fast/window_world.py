@@ -81,6 +81,7 @@ class World:
         }
         self.copy = Copy()
         self.lost: set[str] = set()
+        self.ready: dict[str, Any] = {}
         self.done, self.cut, self.failing = 0, -1, False
         self.actions: list[str] = []
         self.wrong: list[str] = []
