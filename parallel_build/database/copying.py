@@ -17,15 +17,13 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, definers, joining, lasting, leftovers, objects, remote, room, schema, space, streams
+from parallel_build.database import access, definers, joining, lasting, leftovers, objects, relaxing, remote, room, schema, space, streams
 from parallel_build.database.dialects import DatabaseServer, identify, supported
 from parallel_build.database.job import Job, cut
 from parallel_build.database.progress import Meter
 from parallel_build.database.session import Session, find_socket, session
 from parallel_build.errors import ConnectionFailed, GuardFailed
 
-# Flushing at every commit is for data that exists nowhere else; the copy is checked, and the values are put back and proved.
-FAST_SETTINGS = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 
 
@@ -132,10 +130,11 @@ def copy(
         folders = space.check(target, opened, rest, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
         fifos = f"{_pipe_folder(opened, target)}/{leftovers.UNIT}"
-        before = leftovers.current(opened, FAST_SETTINGS)
+        relaxed = relaxing.wanted(opened)
+        before = relaxing.current(opened, relaxed)
         server = lasting.process(target)
         leftovers.write_record(target, leftovers.Record(list(names), False, before, fifos, layers=layers, origin=origin, server=server))
-        leftovers.change(opened, FAST_SETTINGS)
+        relaxing.change(opened, relaxed)
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2

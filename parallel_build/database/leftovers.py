@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.connection import Host
+from parallel_build.database import relaxing
 from parallel_build.database.session import Session, find_socket, session
 from parallel_build.errors import StepFailed
 
@@ -86,7 +87,7 @@ def settle(target: Host) -> Record | None:
     if record and record.settings and find_socket(target):
         with session(target) as opened:
             end_sessions(opened)
-            restore(opened, record.settings)
+            relaxing.restore(opened, record.settings)
         record.settings = {}
         write_record(target, record)
     return record
@@ -111,34 +112,6 @@ def end_sessions(opened: Session) -> None:
         "the database server is undoing what they wrote",
         f"wait until SHOW PROCESSLIST on {opened.host.name} is quiet, then run the same command again",
     )
-
-
-def current(opened: Session, names: Iterable[str]) -> dict[str, str]:
-    """The values of global settings, to be written down before they are changed."""
-    return {name: str(opened.value(f"SELECT @@GLOBAL.{name}")) for name in names}
-
-
-def change(opened: Session, settings: dict[str, str]) -> None:
-    """Set global settings."""
-    for name, value in settings.items():
-        opened.execute(f"SET GLOBAL {name} = {value}")
-
-
-def restore(opened: Session, settings: dict[str, str]) -> None:
-    """Put global settings back and prove it.
-
-    Raises:
-        StepFailed: the server does not say the old value afterwards.
-    """
-    for name, value in settings.items():
-        opened.execute(f"SET GLOBAL {name} = {value}")
-        found = str(opened.value(f"SELECT @@GLOBAL.{name}"))
-        if found != value:
-            raise StepFailed(
-                f"{opened.host.name}: {name} is {found} and could not be put back to {value}",
-                "the server took SET GLOBAL and keeps what the copy had set",
-                f"there: SET GLOBAL {name} = {value}",
-            )
 
 
 def followed(target: Host) -> None:

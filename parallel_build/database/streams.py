@@ -3,8 +3,10 @@
 The original formats each row itself in one SELECT that its own client program prints raw; the new server reads that text with LOAD DATA
 from a named pipe. The format is LOAD DATA's own, so nothing in between has to understand it:
 
-* fields end with a tab, rows with a newline; text fields are enclosed in `"`, with `\\` and `"` escaped, everything else is bare;
+* fields end with a tab, rows with a newline; text fields are enclosed, everything else is bare;
 * NULL is the bare word NULL, which is why every text field is enclosed;
+* a table whose texts are all UTF-8 has them enclosed in a byte that UTF-8 has not, so that neither server has to look for what must be escaped;
+  in any other table they are enclosed in `"`, with `\\` and `"` escaped;
 * text travels as the bytes of its column (cast to binary, loaded as character set binary): no conversion, so nothing can be lost in one;
 * FLOAT is read as DOUBLE, because a server prints a FLOAT with six digits only; BIT as a number; JSON as utf8mb4.
 """
@@ -27,7 +29,9 @@ BARE_TYPES = frozenset({
     "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "date", "datetime", "timestamp", "time", "year",
     "inet4", "inet6", "uuid",
 })  # fmt: skip
-FORMAT = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+UTF8_SETS = frozenset({"utf8", "utf8mb3", "utf8mb4"})
+ESCAPED = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+UNESCAPED = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY 0xff ESCAPED BY '' LINES TERMINATED BY '\\n'"
 # Rows of a table smaller than this are a matter of milliseconds: its keys are made with it.
 DEFER_KEYS_FROM = 4 << 20
 # Small enough that every stream has a share of the largest table: its keys can be built only when its last row is in.
@@ -64,8 +68,20 @@ def unsupported(table: Table) -> list[str]:
     ]
 
 
-def read_expression(column: Column) -> str:
-    """What the SELECT has for a column."""
+def unescaped(table: Table) -> bool:
+    """Whether no text of the table can hold the byte 0xff, so that nothing in it has to be escaped."""
+    return not any(
+        column.type in BINARY_TYPES or (column.type in TEXT_TYPES and column.character_set not in UTF8_SETS)
+        for column in table.written_columns
+    )
+
+
+def read_expression(column: Column, *, escape: bool = True) -> str:
+    """What the SELECT has for a column.
+
+    Args:
+        escape: False where the table's texts need none, see `unescaped`.
+    """
     name = quote(column.name)
     if column.type in BARE_TYPES:
         return name
@@ -73,13 +89,16 @@ def read_expression(column: Column) -> str:
         return f"{name} + 0e0"
     if column.type == "bit":
         return f"{name} + 0"
-    value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
-    return f"CONCAT(0x22, REPLACE(REPLACE(CAST({value} AS BINARY), 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
+    value = f"CAST({f'CONVERT({name} USING utf8mb4)' if column.type == 'json' else name} AS BINARY)"
+    if not escape:
+        return f"CONCAT(0xff, {value}, 0xff)"
+    return f"CONCAT(0x22, REPLACE(REPLACE({value}, 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
 
 
 def select(table: Table, where: str = "") -> str:
     """The statement that reads a table, or the part of it that `where` names, on the original."""
-    columns = ", ".join(read_expression(column) for column in table.written_columns)
+    escape = not unescaped(table)
+    columns = ", ".join(read_expression(column, escape=escape) for column in table.written_columns)
     # Without the hint a server may read a range by a secondary key, one random page a row.
     hint = " FORCE INDEX (PRIMARY)" if table.primary_key else ""
     return f"SELECT {columns} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")
@@ -96,7 +115,8 @@ def load(table: Table, path: str) -> str:
             sets.append(f"{quote(column.name)} = {value}")
         else:
             targets.append(quote(column.name))
-    statement = f"LOAD DATA INFILE {literal(path)} INTO TABLE {table.full_name} CHARACTER SET binary {FORMAT} ({', '.join(targets)})"
+    form = UNESCAPED if unescaped(table) else ESCAPED
+    statement = f"LOAD DATA INFILE {literal(path)} INTO TABLE {table.full_name} CHARACTER SET binary {form} ({', '.join(targets)})"
     return statement + (f" SET {', '.join(sets)}" if sets else "")
 
 

@@ -22,8 +22,10 @@ CREATE = """CREATE TABLE `event` (
 ) ENGINE=InnoDB AUTO_INCREMENT=413 DEFAULT CHARSET=utf8mb3"""
 
 
-def column(name: str, kind: str, full: str = "", *, nullable: bool = True, generated: bool = False) -> Column:
-    return Column(name, kind, full or kind, nullable, generated, None)
+def column(
+    name: str, kind: str, full: str = "", *, nullable: bool = True, generated: bool = False, character_set: str | None = None
+) -> Column:
+    return Column(name, kind, full or kind, nullable, generated, character_set)
 
 
 def table(*columns: Column, create: str = CREATE, key: tuple[str, ...] = ("id",), data: int = 1 << 30) -> Table:
@@ -78,6 +80,29 @@ def test_keys_of_a_large_table_come_in_one_statement() -> None:
 )
 def test_how_a_value_is_read(kind: str, expected: str) -> None:
     assert streams.read_expression(column("x", kind)) == expected
+
+
+def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
+    made = table(ID, column("x", "varchar", character_set="utf8mb3"), column("y", "enum", character_set="utf8mb4"), column("z", "json"))
+    assert "CONCAT(0xff, CAST(`x` AS BINARY), 0xff), CONCAT(0xff, CAST(`y` AS BINARY), 0xff)" in streams.select(made)
+    assert "CONCAT(0xff, CAST(CONVERT(`z` USING utf8mb4) AS BINARY), 0xff)" in streams.select(made)
+    assert "ENCLOSED BY 0xff ESCAPED BY ''" in streams.load(made, "/x")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        column("b", "blob"),
+        column("b", "varbinary"),
+        column("b", "text", character_set="latin1"),
+        column("b", "char", character_set="ascii"),
+    ],
+)
+def test_a_table_with_any_other_bytes_has_all_its_texts_escaped(other: Column) -> None:
+    made = table(ID, column("x", "varchar", character_set="utf8mb4"), other)
+    assert streams.select(made).count("REPLACE(REPLACE(") == 2
+    assert "0xff" not in streams.select(made)
+    assert "ENCLOSED BY '\"' ESCAPED BY '\\\\'" in streams.load(made, "/x")
 
 
 def test_computed_columns_are_not_copied() -> None:

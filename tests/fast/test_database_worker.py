@@ -85,6 +85,14 @@ def test_every_row_arrives_and_is_counted(tmp_path: Path) -> None:
     assert status["bytes"] == sum(len(f"{row}\tvalue\n") for n in range(6) for row in range(1000 * n))
 
 
+def test_the_new_server_is_not_asked_to_take_in_an_empty_table(tmp_path: Path) -> None:
+    parts = [{"table": f"cloud.t{n}", "select": f"ROWS {n}", "load": "LOAD @pipe@" if n else "FAIL", "weight": 1} for n in range(2)]
+    code, status = run(job(tmp_path, parts=parts))
+    assert (code, status["error"]) == (0, "")
+    assert {name: entry["rows"] for name, entry in status["tables"].items()} == {"cloud.t0": 0, "cloud.t1": 1}
+    assert status["tables_done"] == 2
+
+
 def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> None:
     code, status = run(job(tmp_path, finish={"cloud.t1": ["FAIL"]}))
     assert code == 1
