@@ -14,7 +14,7 @@ from parallel_build.database import access, joining, lasting, leftovers
 from parallel_build.database.channel import Position, only, option_file
 from parallel_build.database.dialects import DIALECTS, DatabaseServer
 from parallel_build.database.schema import Schema, Table
-from parallel_build.errors import Cancelled, ConnectionFailed, StepFailed
+from parallel_build.errors import Cancelled, ConnectionFailed, ParallelBuildError, StepFailed
 
 LARGE = 200 << 20
 
@@ -148,7 +148,7 @@ def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest
 
 @pytest.mark.parametrize(("lasts", "started", "reason"), [(False, True, Cancelled), (True, False, Cancelled), (True, True, StepFailed)])
 def test_any_other_copy_is_cleared(
-    server: Files, monkeypatch: pytest.MonkeyPatch, lasts: bool, started: bool, reason: type[Exception]
+    server: Files, monkeypatch: pytest.MonkeyPatch, lasts: bool, started: bool, reason: type[ParallelBuildError]
 ) -> None:
     cleared: list[str] = []
     monkeypatch.setattr(leftovers, "settle", lambda target: cleared.append("worker"))
@@ -156,7 +156,7 @@ def test_any_other_copy_is_cleared(
     monkeypatch.setattr(lasting, "session", lambda target: contextlib.nullcontext())
     watch = lasting.Watch(host(server), host(server), lasts=lasts, progress=lambda text: None, started=started)
     with pytest.raises(reason), watch:
-        raise reason("stopped")
+        raise reason("stopped", "by the test", "none")
     assert cleared == (["account", "worker"] if lasts else ["worker"]), "the account of another copy is its own block's"
 
 
