@@ -153,7 +153,8 @@ def keep(target: Host) -> None:
     record, order = leftovers.read_record(target), _order(target)
     if record is None or record.finished or order is None:
         return
-    position = _status(target).get("position")
+    found = _status(target).get("position")
+    position = [str(found[0]), int(found[1])] if found else None
     names = (target.read(f"{RUN_FOLDER}/whole") or b"").decode().split("\n")
     tables = {name: order.digests[name] for name in names if name in order.digests}
     if not position or not tables or any(layer["position"] == position for layer in record.layers):

@@ -72,6 +72,8 @@ def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
     assert target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
     with session(target) as opened:
         assert opened.value("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit") == 1
+        assert opened.value("SELECT @@GLOBAL.innodb_max_dirty_pages_pct") == 90
+        assert opened.value("SELECT @@GLOBAL.innodb_io_capacity") < 20000
         assert opened.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'LOAD DATA%%' AND ID <> CONNECTION_ID()") == []
 
 

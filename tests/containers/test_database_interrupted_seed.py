@@ -55,7 +55,7 @@ WRITES = (
     "UPDATE cloud.event SET description = 'changed {n}', amount = {n} WHERE id = {n} % 90000 + 1",
     "DELETE FROM cloud.vm_stats WHERE id = {n} * 3",
     "UPDATE cloud.host SET last_ping = last_ping + 1 WHERE id = 1",
-    "INSERT INTO cloud.host (id, name) VALUES ({n} + 10, 'passing')",
+    "INSERT IGNORE INTO cloud.host (id, name) VALUES ({n} + 10, 'passing')",
     "INSERT INTO cloud.nics (host_id) VALUES ({n} + 10)",
     "DELETE FROM cloud.host WHERE id = {n} - 10 AND id > 10",
 )
@@ -148,6 +148,10 @@ def _rows_read(source: Host) -> int:
     return sum(int(row["Value"]) for row in found)
 
 
+def _position(status: dict[str, Any]) -> tuple[str, int]:
+    return str(status["position"][0]), int(status["position"][1])
+
+
 def _tool(scene: Scene, limit: int) -> subprocess.Popen[str]:
     """The tool as a process of its own."""
     machines = {
@@ -179,7 +183,7 @@ def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
         said: list[str] = []
         report = scene.seed(None, said.append)
         read = _rows_read(scene.source) - before
-        assert report is not None and report.position == tuple(killed["position"]), "the snapshot is the first call's"
+        assert report is not None and report.position == _position(killed), "the snapshot is the first call's"
         assert any("goes on by itself, going on with it" in text for text in said)
         assert report.kept == ()
         assert report.rows >= total
@@ -209,7 +213,7 @@ def test_a_copy_that_ended_with_nobody_watching_is_adopted(scene: Scene) -> None
         assert not scene.target.run(["test", "-e", f"{leftovers.RUN_FOLDER}/source.cnf"], timeout=30, ok=None).ok
         report = scene.seed(30_000_000)
         assert report is not None
-        assert (report.bytes, report.position) == (done["bytes"], tuple(done["position"]))
+        assert (report.bytes, report.position) == (done["bytes"], _position(done))
         scene.same()
         assert scene.seed(30_000_000) is None, "done already means nothing happens"
     scene.undo()
@@ -251,22 +255,22 @@ def test_whole_tables_stay_when_the_snapshot_is_lost(scene: Scene) -> None:
         _lose(scene, LARGE[0], 12_000_000, scene.kill_sessions)
         users.rounds(20)
         said: list[str] = []
-        _lose(scene, LARGE[1], 6_000_000, scene.kill_sessions)
+        _lose(scene, LARGE[2], 3_000_000, scene.kill_sessions)
         users.rounds(20)
         cancel = CancelToken()
 
         def stop(text: str) -> None:
             said.append(text)
             tell(text)
-            if text.startswith("bringing cloud_usage.cloud_usage, cloud.event"):
+            if text.startswith("bringing cloud_usage.cloud_usage, cloud.vm_stats"):
                 cancel.set("test")
 
         with pytest.raises(Cancelled):
             scene.seed(None, stop, cancel)
         report = scene.seed(None)
         assert report is not None
-        assert report.kept == tuple(LARGE[:2]), "each was copied once"
-        assert ROWS[LARGE[2]] * 0.9 < report.rows < ROWS[LARGE[2]] + 5000
+        assert report.kept == (LARGE[0], LARGE[2]), "each was copied once"
+        assert ROWS[LARGE[1]] <= report.rows < ROWS[LARGE[1]] + 5000
         scene.same()
     tell(
         f"{scene.family}: {report.rows:,} of {sum(ROWS.values()):,} rows copied after two losses, {users.confirmed} rounds written meanwhile"
@@ -311,7 +315,7 @@ def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
             now, _, rest = text.partition("\n")
             if rest.endswith("}\n") and 1_000_000 < (count := json.loads(rest)["bytes"]) < 70_000_000:
                 marks.append((float(now), count))
-            if marks and marks[-1][0] - marks[0][0] > 8:
+            if marks and marks[-1][0] - marks[0][0] > 5:
                 cancel.set("test")
 
     cancel = CancelToken()

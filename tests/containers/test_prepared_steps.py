@@ -15,7 +15,7 @@ from lab.hosts import sessions
 from lab.machines import KVM_HOSTS, OLD_REPLICA, OLD_SOURCE
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import agents, templates
-from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.api import Cloud, http_status
 from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.facts import original as original_facts
@@ -73,6 +73,11 @@ def fault(original: Original, machine: int, key: str, value: str | None) -> None
             opened[KVM_HOSTS[machine]].run(["systemctl", "restart", "cloudstack-agent"], timeout=60)
 
     original.inside(change)
+
+
+def answers(original: Original) -> bool:
+    """Whether the original's API answers."""
+    return bool(original.inside(lambda: http_status(SERVER.address)) == 401)
 
 
 def all_up(original: Original) -> bool:
@@ -285,9 +290,9 @@ def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_
         assert (outputs["method"], outputs["host"], outputs["proved"]) == ("none", reused, ["kvm1", "kvm2"]) and not changed
         ask_guard(original, site)
         assert not original.revert(step, site)
-        # The night, as far as agents see it: the address is another server's now. Nothing is told to them or restarted.
+        # The night, as far as agents see it: the original is down, and the address another server's. Nothing is told to them or restarted.
         started = [agent_start(original, number) for number in (0, 1)]
-        original.shell(SERVER, f"ip address delete {reused}/24 dev eth0")
+        original.shell(SERVER, f"systemctl stop cloudstack-management; ip address delete {reused}/24 dev eth0")
         original.shell(OLD_REPLICA, f"ip address add {reused}/24 dev eth0; systemd-run --unit {LISTENER} --collect python3 -c '{LISTEN}'")
         wait_until(
             original, lambda: dialling(original) == {host.address for host in KVM_HOSTS}, "both agents to dial where the address is now"
@@ -295,7 +300,8 @@ def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_
         assert started == [agent_start(original, number) for number in (0, 1)]
     finally:
         original.shell(OLD_REPLICA, f"systemctl stop {LISTENER}; ip address delete {reused}/24 dev eth0")
-        original.shell(SERVER, f"ip address replace {reused}/24 dev eth0")
+        original.shell(SERVER, f"ip address replace {reused}/24 dev eth0; systemctl start cloudstack-management")
+        wait_until(original, lambda: answers(original), "the original to answer again")
         await_up(original)
         set_host(original, before)
         await_files(original, [before])

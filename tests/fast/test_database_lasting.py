@@ -71,7 +71,7 @@ def interrupted(server: Files, *, position: int = 100, whole: str = "cloud.usage
     record = leftovers.read_record(host(server)) or leftovers.Record(["cloud"], origin="olddb1", server="run 1")
     leftovers.write_record(host(server), record)
     server.write(f"{leftovers.RUN_FOLDER}/order.json", lasting.text(order))
-    server.write(f"{leftovers.RUN_FOLDER}/status.json", json.dumps({"state": "running", "position": ["log.000001", position]}))
+    server.write(f"{leftovers.RUN_FOLDER}/status.json", json.dumps({"state": "running", "position": ["log.000001", str(position)]}))
     server.write(f"{leftovers.RUN_FOLDER}/whole", whole)
 
 
