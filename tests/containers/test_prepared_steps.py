@@ -15,7 +15,8 @@ from lab.hosts import sessions
 from lab.machines import KVM_HOSTS, OLD_REPLICA, OLD_SOURCE
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import agents, templates
-from parallel_build.cloudstack.api import Cloud, http_status
+from parallel_build.cloudstack.api import Cloud, status
+from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.facts import original as original_facts
@@ -77,7 +78,7 @@ def fault(original: Original, machine: int, key: str, value: str | None) -> None
 
 def answers(original: Original) -> bool:
     """Whether the original's API answers."""
-    return bool(original.inside(lambda: http_status(SERVER.address)) == 401)
+    return bool(original.inside(lambda: status(Endpoint(f"http://{SERVER.address}:8080/client/api"))) == 401)
 
 
 def all_up(original: Original) -> bool:
