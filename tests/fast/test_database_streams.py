@@ -91,7 +91,12 @@ def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [column("b", "blob"), column("b", "varbinary"), column("b", "text", character_set="latin1"), column("b", "char", character_set="ascii")],
+    [
+        column("b", "blob"),
+        column("b", "varbinary"),
+        column("b", "text", character_set="latin1"),
+        column("b", "char", character_set="ascii"),
+    ],
 )
 def test_a_table_with_any_other_bytes_has_all_its_texts_escaped(other: Column) -> None:
     made = table(ID, column("x", "varchar", character_set="utf8mb4"), other)
