@@ -22,6 +22,7 @@ from parallel_build.database.session import Session, session
 from parallel_build.errors import CommandFailed, StepFailed
 
 Layers = list[dict[str, Any]]
+AGAIN = "run the same command again: it seeds anew"
 
 
 def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, progress: Callable[[str], None]) -> Layers:
@@ -93,7 +94,9 @@ def join(
             )
         if _applied(new, server) != position:
             raise StepFailed(
-                f"{target.name} stands at {_applied(new, server)}, not at {position}", "", "run the same command again: it seeds anew"
+                f"{target.name} stands at {_applied(new, server)}, not at {position}",
+                "something else has started its channel, with tables at another position",
+                AGAIN,
             )
         channel.narrow(target, new, server, channel.filters(schemas), waiting=False)
         leftovers.followed(target)
@@ -104,14 +107,15 @@ def _arrived(new: Session, server: DatabaseServer, end: Position) -> bool:
     """Whether the applier has stopped where it should. An original that is out of reach is waited for: the receiver asks again by itself."""
     found = read_status(new, server)
     if found is None or (not found.applying and found.applied != end) or any(words in found.error for words in LOG_GONE):
-        raise StepFailed(f"{server.name} does not get to {end} of the original's log", found.error if found else "there is no channel", "")
+        words = (found.error or "its applier has stopped") if found else "there is no channel"
+        raise StepFailed(f"{server.name} does not get to {end} of the original's log", words, AGAIN)
     return not found.applying
 
 
 def _applied(new: Session, server: DatabaseServer) -> Position:
     found = read_status(new, server)
     if found is None:
-        raise StepFailed(f"{server.name} does not follow the original", "there is no channel", "")
+        raise StepFailed(f"{server.name} does not follow the original", "there is no channel", AGAIN)
     return found.applied
 
 

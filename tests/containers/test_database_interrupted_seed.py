@@ -34,6 +34,7 @@ LARGE = list(ROWS)
 ORIGINAL = """
 CREATE USER cloud@localhost IDENTIFIED BY 'Lab-Password-1'; GRANT ALL ON *.* TO cloud@localhost;
 CREATE DATABASE cloud DEFAULT CHARACTER SET utf8mb3; CREATE DATABASE cloud_usage DEFAULT CHARACTER SET utf8mb3;
+USE cloud;
 CREATE TABLE cloud.host (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(255), last_ping bigint, KEY i_name (name));
 CREATE TABLE cloud.nics (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, host_id bigint unsigned NOT NULL,
   CONSTRAINT fk_host FOREIGN KEY (host_id) REFERENCES host (id) ON DELETE CASCADE);
@@ -43,10 +44,11 @@ CREATE DEFINER=cloud@localhost PROCEDURE cloud.add_host (IN given varchar(255)) 
 """
 # About 240 bytes a row.
 TABLE = """
+USE cloud;
 CREATE TABLE {table} (id bigint unsigned NOT NULL AUTO_INCREMENT, uuid varchar(40) NOT NULL, description varchar(1024) CHARACTER SET utf8mb4 NOT NULL,
   created datetime NOT NULL, amount double, PRIMARY KEY (id), KEY i_created (created), KEY i_uuid (uuid));
 INSERT INTO {table} (uuid, description, created, amount)
-  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT UUID(), CONCAT('row ', a.i, ' of ', b.i, ' ü😀', REPEAT(MD5(a.i), 4)),
+  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT UUID(), CONCAT('row ', a.i, ' of ', b.i, ' ü😀', SHA2(a.i, 512)),
   '2026-01-01' + INTERVAL a.i * b.i SECOND, a.i / b.i FROM n a, n b WHERE b.i <= {thousands};
 """
 # What a round of the users writes: to tables that are kept, to one that never is, and with a cascade that no log names.
