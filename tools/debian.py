@@ -65,7 +65,7 @@ def _missing(packages: list[str]) -> list[str]:
 
 def _install(missing: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    apt = ["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    apt = ["apt-get", "-y", "-q", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]  # nothing of this machine's own goes for ours
     download = [*apt, "install", "--no-install-recommends", "--download-only", *missing]
     what = f"downloading {len(missing)} Debian packages"
     try:

@@ -214,7 +214,8 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
         "xz-utils",
         "zstd",
     ),
-    "test": (),
+    # The server's programs without its service: the contract tests start one of their own, in a namespace.
+    "test": ("mariadb-client-core", "mariadb-server-core"),
     "vsphere-test": (),
 }
 """What `dpkg` must know as installed for each purpose; all of them need `run`."""
