@@ -304,9 +304,9 @@ def test_nothing_stays_once_definitions_have_changed(scene: Scene) -> None:
     scene.undo()
 
 
-@pytest.mark.parametrize("limit", [4_000_000, 12_000_000])
+@pytest.mark.parametrize("limit", [2_000_000, 5_000_000])
 def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
-    """Within a fifth, measured on the new server while the copy is under way."""
+    """Within a fifth, measured on the new server while the copy is under way. Limits that a busy computer with both servers on it can reach."""
     scene.undo()
     marks: list[tuple[float, int]] = []
     ended = threading.Event()
