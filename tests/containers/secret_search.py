@@ -50,12 +50,22 @@ def files(root: Path) -> Iterator[Path]:
                     yield path
 
 
-def search(root: Path, place: str, wanted: dict[bytes, str]) -> set[tuple[str, str]]:
-    """(secret, place and path) of every file below a folder that holds one."""
+def search(
+    root: Path, place: str, wanted: dict[bytes, str], since: float = 0.0, again: set[tuple[str, str]] | None = None
+) -> set[tuple[str, str]]:
+    """(secret, place and path) of every file below a folder that holds one.
+
+    Args:
+        since: leave out what has not changed since then (seconds since 1970, of the inode, which nobody can set back),
+        again: but not the files in which something was found already.
+    """
     found = set()
+    known = {where for _, where in again or ()}
     for path in files(root):
         with contextlib.suppress(OSError):  # gone meanwhile
-            found |= {(name, f"{place}:/{path.relative_to(root)}") for name in held(path, wanted)}
+            where = f"{place}:/{path.relative_to(root)}"
+            if path.stat().st_ctime >= since or where in known:
+                found |= {(name, where) for name in held(path, wanted)}
     return found
 
 

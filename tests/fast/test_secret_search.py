@@ -44,6 +44,18 @@ def test_it_is_found_quoted_and_across_pieces(form: str, tmp_path: Path) -> None
     assert held(tmp_path / "file", WANTED) == {"planted"}
 
 
+def test_a_second_look_is_at_what_has_changed_and_at_what_was_found(tmp_path: Path) -> None:
+    for name in ("found", "cleaned"):
+        (tmp_path / name).write_text(SECRET)
+    before = search(tmp_path, "here", WANTED)
+    assert before == {("planted", "here:/found"), ("planted", "here:/cleaned")}
+    (tmp_path / "never looked at").write_text(SECRET)
+    later = max(path.stat().st_ctime for path in tmp_path.iterdir()) + 1
+    (tmp_path / "cleaned").write_text("nothing")
+    assert search(tmp_path, "here", WANTED, later, before) == {("planted", "here:/found")}
+    assert search(tmp_path, "here", WANTED, later - 60) == {("planted", "here:/found"), ("planted", "here:/never looked at")}
+
+
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_it_is_found_in_base64(before: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(base64.b64encode(f"{before}{SECRET} and more".encode()))
