@@ -121,7 +121,7 @@ def _status(lab: Lab, arguments: argparse.Namespace) -> int:
 def _verify(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
     with sessions(lab) as opened:
-        print(status.text(verification.settled(lab, opened, _CHECKS[arguments.side])))
+        print(status.text(verification.settled(lab, opened, _CHECKS[arguments.side], arguments.patience)))
     return 0
 
 
@@ -244,6 +244,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = command("verify", _verify, "prove that a side serves whole: versions, users, agents, system VMs, replication")
     sub.add_argument("side", choices=tuple(_CHECKS))
+    sub.add_argument(
+        "--patience", type=float, default=verification.PATIENCE, metavar="SECONDS", help="how long agents may take to connect (default: 60)"
+    )
     sub = command("shell", _shell, "log in to a machine, or run a command on it")
     sub.add_argument("host")
     sub.add_argument("command", nargs=argparse.REMAINDER)

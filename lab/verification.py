@@ -24,11 +24,12 @@ PATIENCE = 60.0  # seconds for agents to connect and lists to settle
 Check = Callable[[Status, Sessions], None]
 
 
-def settled(lab: Lab, opened: Sessions, check: Check) -> Status:
+def settled(lab: Lab, opened: Sessions, check: Check, patience: float = PATIENCE) -> Status:
     """Read the lab's status until a check finds nothing wrong with it; that status.
 
     Args:
         check: `switched` or `original`.
+        patience: seconds.
     Raises:
         ParallelBuildError: what is still wrong at the end of the patience.
     """
@@ -44,7 +45,7 @@ def settled(lab: Lab, opened: Sessions, check: Check) -> Status:
         return found
 
     try:
-        return until("the lab to be as it must be", well, timeout=PATIENCE, interval=1)
+        return until("the lab to be as it must be", well, timeout=patience, interval=1)
     except LabError:
         raise wrong[-1] from None
 

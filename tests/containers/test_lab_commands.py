@@ -108,12 +108,12 @@ def test_the_original_is_proved_to_serve_whole(lab: LabRunner) -> None:
     assert "serving: original" in lab.run("verify", "original").stdout
     lab.shell("oldms1", "systemctl stop cloudstack-usage")
     try:
-        wrong = lab.run("verify", "original", check=False)
+        wrong = lab.run("verify", "original", "--patience", "2", check=False)
         assert wrong.returncode == 1
-        assert "usage on oldms1 is inactive" in wrong.stderr
+        assert "usage on oldms1 is" in wrong.stderr
     finally:
         lab.shell("oldms1", "systemctl start cloudstack-usage")
-    assert "the serving side is original, not new" in lab.run("verify", "new", check=False).stderr
+    assert "the serving side is original, not new" in lab.run("verify", "new", "--patience", "2", check=False).stderr
 
 
 def test_the_labs_network_leads_nowhere(lab: LabRunner) -> None:
