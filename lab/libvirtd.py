@@ -15,9 +15,9 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.images import make_kvm_usable
 from lab.progress import until
+from tools.cache import write_atomically
 
 PROGRAMS = ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "qemu-img", "unshare")
-PRIORITY = -4  # about two and a half times an ordinary process's share of the processors [sched(7)]
 CONFIGURATION = {
     "libvirtd.conf": 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n',
     # Disks are in the user's own folders, which another account could not enter. The lab's guests run nothing foreign.
@@ -25,6 +25,15 @@ CONFIGURATION = {
     "qemu.conf": 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\ncgroup_controllers = []\n',
     "virtlogd.conf": "",
 }
+# Called by libvirtd with a guest's name and what has become of it [libvirt.org/hooks.html]. An emulated guest is one process, and the kernel shares the
+# processors out among sessions: beside the dozens of a lab's containers it would get two hundredths of one.
+HOOK = """\
+#!/bin/sh
+[ "$2" = started ] || exit 0
+pid=$(cat "/run/libvirt/qemu/$1.pid") || exit 0
+if [ -e "/proc/$pid/autogroup" ]; then echo -4 >"/proc/$pid/autogroup"; else renice -n -4 -p "$pid"; fi >/dev/null
+exit 0
+"""
 
 
 def socket(lab: Lab) -> str:
@@ -63,13 +72,13 @@ def start(lab: Lab) -> None:
         path.mkdir(parents=True, exist_ok=True)
     for name, text in CONFIGURATION.items():
         (folder / "etc" / name).write_text(text)
+    write_atomically(folder / "etc/hooks/qemu", HOOK, 0o755)
     lines = ["set -eu", "export PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
     for place, path in places.items():
         lines += [f"mkdir -p {place}", f"mount --bind {shlex.quote(str(path))} {place}"]
     lines += [
         "virtlogd --daemon --config /etc/libvirt/virtlogd.conf --pid-file /run/libvirt/virtlogd.pid",
-        # The guests are started by it and take its priority over: each is one process, beside the dozens of a lab's containers.
-        f"exec nice -n {PRIORITY} libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid",
+        "exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid",
     ]
     log = lab.folder / "libvirtd.log"
     processes.start(
