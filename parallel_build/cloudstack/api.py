@@ -19,6 +19,7 @@ from parallel_build.site import Site
 
 __all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1
+KEYS = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
 
 Reply = dict[str, Any]
 
@@ -163,9 +164,7 @@ class Cloud:
     def _refused(self, command: str, error: cs.CloudStackApiException) -> ApiRefused:
         details = error.error if isinstance(error.error, dict) else {}
         code = int(details.get("errorcode", 0) or 0)
-        remedy = ""
-        if code == 401:
-            remedy = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
+        remedy = KEYS if code == 401 else "the keys must be a root administrator's; else see the management server's log for this call"
         return ApiRefused(f"{self.url} refused {command} ({code})", str(details.get("errortext", error)), remedy, code)
 
     def _no_api(self, command: str, error: cs.CloudStackException) -> Exception:
@@ -174,7 +173,7 @@ class Cloud:
             response = error.args[1]
         status = getattr(response, "status_code", None)
         if status == 401:
-            return ApiRefused(f"{self.url} refused {command} (401)", "the signature or the user was not accepted", "", 401)
+            return ApiRefused(f"{self.url} refused {command} (401)", "the signature or the user was not accepted", KEYS, 401)
         return ApiUnavailable(
             f"{self.url} gave no API reply to {command} (HTTP {status})",
             "the web application has failed" if status == 503 else str(error.args[0] if error.args else error),
