@@ -88,7 +88,9 @@ class Endpoint:
         """
         if self.secure and self.ca_file and (problem := unreadable(self.ca_file)):
             fact, _, remedy = problem.partition("; ")
-            raise ConfigurationError(f"{self.section}.caFile: {fact}", "it does not hold what certificates could be checked against", remedy)
+            raise ConfigurationError(
+                f"{self.section}.caFile: {fact}", "it does not hold what certificates could be checked against", remedy
+            )
 
     def session(self, source: str | None = None) -> requests.Session:
         """A session for this endpoint alone.
