@@ -175,10 +175,14 @@ def test_dump_of_a_real_cloud_is_the_same(servers: Combination) -> None:
 
 
 PLANTED = {
-    "version": ("UPDATE cloud.version SET version = '4.19.0.0' WHERE version = '4.20.3.0'", ["version"]),
+    "version": ("UPDATE cloud.version SET version = '4.20.9.9' WHERE version = '4.20.3.0'", ["version"]),
     "state": ("UPDATE cloud.vm_instance SET state = 'Gone' WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.vm_instance Gone"]),
     "removed": ("UPDATE cloud.volumes SET removed = NOW() WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.volumes (removed)"]),
-    "management": ("UPDATE cloud.mshost SET state = 'Maintenance' ORDER BY id LIMIT 1", ["management server"]),
+    "management": (
+        "INSERT INTO cloud.mshost (msid, runid, name, uuid, state, service_ip, service_port, last_update, alert_count) "
+        "VALUES (7, 7, 'ms7', 'ms7', 'Up', '10.91.0.77', 9090, NOW(), 0)",
+        ["management server 10.91.0.77 (7)"],
+    ),
     "init": ("UPDATE cloud.configuration SET value = REVERSE(value) WHERE name = 'init'", ["configuration init"]),
 }
 
