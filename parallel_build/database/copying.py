@@ -112,6 +112,7 @@ def copy(
     with session(source) as opened:
         access.revoke(opened)
         old = identify(opened)
+        processes = remote.processes(opened, old)
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = lasting.identity(source, opened)
@@ -158,7 +159,7 @@ def copy(
         order.tls = way_in.tls
         unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched,
+            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, processes,
         )  # fmt: skip
         remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
         watch.started = True

@@ -18,7 +18,7 @@ LOCK_ATTEMPTS = 6
 LOOK = 3.0  # seconds of which the mean says how busy the original is
 # Statements of others that run on the original at this moment; replication and the event scheduler wait in theirs for ever.
 BUSY = (
-    "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') "
+    "SELECT COUNT(*) FROM {table} WHERE COMMAND IN ('Query', 'Execute') "
     "AND USER NOT IN (SUBSTRING_INDEX(USER(), '@', 1), 'system user', 'event_scheduler')"
 )
 
@@ -41,6 +41,7 @@ class Job:
         one_by_one: parts of one table go one after another.
         folders: where the new server's free space is watched.
         unwatched: seconds after which it ends itself when nobody watches.
+        processes: the original's table of sessions.
     """
 
     old: DatabaseServer
@@ -57,6 +58,7 @@ class Job:
     one_by_one: bool
     folders: Sequence[str]
     unwatched: int
+    processes: str
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -78,11 +80,11 @@ class Job:
             "compress_options": remote.compress_options(self.new),
             "compress_below": COMPRESS_BELOW,
             "bytes_per_second": self.bytes_per_second or 0,
-            "busy": BUSY if self.bytes_per_second else "",
+            "busy": BUSY.format(table=self.processes) if self.bytes_per_second else "",
             "look": LOOK,
             "abandoned": self.unwatched,
             "stalled": remote.STALLED,
-            "probe": remote.probe_command(self.tools, self.new),
+            "probe": remote.probe_command(self.tools, self.new, self.processes),
             "fifo_folder": self.fifos,
             "folders": list(self.folders),
             "low_space": LOW_SPACE,

@@ -68,9 +68,23 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     return [*words, "--quick", "--default-character-set=binary"]
 
 
-def probe_command(tools: Tools, server: DatabaseServer) -> list[str]:
-    """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one."""
-    question = "SELECT COUNT(*) - 1 FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
+def processes(opened: Session, server: DatabaseServer) -> str:
+    """The table of the original's sessions.
+
+    MySQL's information_schema.PROCESSLIST can't be read while any statement with an emoji runs (error 3854 [seen on 9.7.4]); the other one is there since
+    8.0.22, and empty where its schema is switched off.
+    """
+    told = server.family == "mysql" and server.version >= (8, 0, 22) and bool(opened.value("SELECT @@performance_schema"))
+    return "performance_schema.processlist" if told else "information_schema.PROCESSLIST"
+
+
+def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]:
+    """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one.
+
+    Args:
+        table: as `processes` gives it.
+    """
+    question = f"SELECT COUNT(*) - 1 FROM {table} WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
     return [
         tools.client,
         f"--defaults-file={RUN_FOLDER}/source.cnf",

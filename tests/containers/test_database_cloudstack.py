@@ -99,6 +99,38 @@ def _counted(host: Host) -> int:
         return int(opened.value(COUNTED))
 
 
+PLANTED = {
+    "version": ("UPDATE cloud.version SET version = '4.20.9.9' WHERE version = '4.20.3.0'", ["version"]),
+    "state": ("UPDATE cloud.vm_instance SET state = 'Gone' WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.vm_instance Gone"]),
+    "removed": ("UPDATE cloud.volumes SET removed = NOW() WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.volumes (removed)"]),
+    "management": (
+        "INSERT INTO cloud.mshost (msid, runid, name, uuid, state, service_ip, service_port, last_update, alert_count) "
+        "VALUES (7, 7, 'ms7', 'ms7', 'Up', '10.91.0.77', 9090, NOW(), 0)",
+        ["management server 10.91.0.77 (7)"],
+    ),
+    "init": ("UPDATE cloud.configuration SET value = REVERSE(value) WHERE name = 'init'", ["configuration init"]),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_cloudstack_would_read_otherwise_is_named(generated: tuple[Host, Host], planted: str) -> None:
+    statement, named = PLANTED[planted]
+    made = describe(PLAN).secrets
+    key, encryptor = Secret(made.database_key), Encryptor(made.encryptor)
+    with session(generated[0]) as opened:
+        right = meaning.read(opened, key, encryptor)
+        assert right.init is True
+        assert meaning.read(opened, Secret("another-key"), encryptor).init is False
+        opened.execute("BEGIN")
+        try:
+            opened.execute(statement)
+            found = [str(each) for each in meaning.differences(right, meaning.read(opened, key, encryptor))]
+        finally:
+            opened.execute("ROLLBACK")
+        assert all(any(name in each for each in found) for name in named), found
+        assert meaning.differences(right, meaning.read(opened, key, encryptor)) == []
+
+
 def test_dump_under_writing_users_holds_whole_transactions_in_their_order(generated: tuple[Host, Host]) -> None:
     source, target = generated
     before = _counted(source)
@@ -172,35 +204,3 @@ def test_dump_of_a_real_cloud_is_the_same(servers: Combination) -> None:
     assert verdict.rows == report.rows
     assert verdict.tables == report.tables
     print(f"{servers}: {report.tables} tables, {report.rows} rows, the same; {len(verdict.not_comparable)} remarks", flush=True)
-
-
-PLANTED = {
-    "version": ("UPDATE cloud.version SET version = '4.20.9.9' WHERE version = '4.20.3.0'", ["version"]),
-    "state": ("UPDATE cloud.vm_instance SET state = 'Gone' WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.vm_instance Gone"]),
-    "removed": ("UPDATE cloud.volumes SET removed = NOW() WHERE removed IS NULL ORDER BY id LIMIT 1", ["rows cloud.volumes (removed)"]),
-    "management": (
-        "INSERT INTO cloud.mshost (msid, runid, name, uuid, state, service_ip, service_port, last_update, alert_count) "
-        "VALUES (7, 7, 'ms7', 'ms7', 'Up', '10.91.0.77', 9090, NOW(), 0)",
-        ["management server 10.91.0.77 (7)"],
-    ),
-    "init": ("UPDATE cloud.configuration SET value = REVERSE(value) WHERE name = 'init'", ["configuration init"]),
-}
-
-
-@pytest.mark.parametrize("planted", PLANTED)
-def test_what_cloudstack_would_read_otherwise_is_named(generated: tuple[Host, Host], planted: str) -> None:
-    statement, named = PLANTED[planted]
-    made = describe(PLAN).secrets
-    key, encryptor = Secret(made.database_key), Encryptor(made.encryptor)
-    with session(generated[0]) as opened:
-        right = meaning.read(opened, key, encryptor)
-        assert right.init is True
-        assert meaning.read(opened, Secret("another-key"), encryptor).init is False
-        opened.execute("BEGIN")
-        try:
-            opened.execute(statement)
-            found = [str(each) for each in meaning.differences(right, meaning.read(opened, key, encryptor))]
-        finally:
-            opened.execute("ROLLBACK")
-        assert all(any(name in each for each in found) for name in named), found
-        assert meaning.differences(right, meaning.read(opened, key, encryptor)) == []
