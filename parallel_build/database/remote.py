@@ -14,6 +14,7 @@ from parallel_build.connection import Host
 from parallel_build.database.access import Access, client_options
 from parallel_build.database.dialects import DatabaseServer
 from parallel_build.database.leftovers import RUN_FOLDER, UNIT
+from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
