@@ -218,7 +218,7 @@ def test_a_way_back_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_t
     assert "Forward: refused until the way back" in explained
     tell("the same command again")
     lab.run("tool", "back", "lab")
-    assert lab.status()["serving"] == "original"
+    assert_original_serves(lab)
     assert "guards hold" in lab.run("tool", "check", "lab").stdout
 
 
