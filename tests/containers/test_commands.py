@@ -93,7 +93,8 @@ def await_line(process: subprocess.Popen[str], words: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def original_serving(lab: LabRunner) -> Iterator[None]:
-    """Every test begins and ends with the original serving in phase prepared."""
+    """Every test begins and ends with the original serving whole in phase prepared: agents come some seconds after the API."""
+    assert_original_serves(lab)
     yield
     if "A window is open" in lab.run("tool", "recover", "lab", check=False).stdout:
         lab.run("tool", "back", "lab", check=False)
