@@ -127,7 +127,7 @@ def test_the_operators_word_counts_for_it_while_it_is_silent(
     answering = World(window={"confirmedDown": [lost]})
     answering.lost.add(lost)
     monkeypatch.setattr(
-        original_down, "answers", lambda context, server, ports: ports == ([3306] if server.name == "olddb2" else [8080, 8250, 9090])
+        original_down, "answers", lambda context, server, ports: ports == ([3306] if server.name == "olddb2" else [8080, 8250, 8443, 9090])
     )
     with pytest.raises(StepFailed, match="can't be reached over SSH, and still answers"):
         start(answering)
@@ -145,7 +145,7 @@ def test_the_source_is_never_taken_for_down() -> None:
 def stopping(monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose original still runs; the step that stops it comes now."""
     monkeypatch.setattr(OriginalManagement, "_rows", lambda self, context, lost: {})
-    monkeypatch.setattr(OriginalManagement, "_closed", staticmethod(lambda services: True))
+    monkeypatch.setattr(OriginalManagement, "_closed", staticmethod(lambda services, ports: True))
     world = World()
     for server, units in OLD.items():
         for unit in units:
@@ -173,7 +173,7 @@ def test_an_original_server_that_is_lost_while_the_window_goes_forward(stopping:
 def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
 
-    def close(host: Machine, allowed: list[str]) -> None:
+    def close(host: Machine, allowed: list[str], ports: list[int]) -> None:
         if host.name in stopping.lost:
             raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
         closed.append(host.name)

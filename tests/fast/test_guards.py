@@ -278,5 +278,5 @@ def test_documentation_names_every_guard_and_its_rule() -> None:
     assert named == known
     assert text.count("\n| `") == len(known), "each once, with the rule that its function states"
     for guard in guards.GUARDS:
-        rule = (guard.__doc__ or "").strip().splitlines()[0].removeprefix("Rule: ")
+        rule = " ".join((guard.__doc__ or "").split("\n\n")[0].split()).removeprefix("Rule: ")
         assert f" {rule[0].upper()}{rule[1:]} |" in text, guard.__name__
