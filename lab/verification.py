@@ -60,10 +60,8 @@ def switched(found: Status, opened: Sessions) -> None:
         LabError: names everything that does not hold, at once.
     """
     problems = [*_side(found, "new", found.new, NEW), *_agents(found, NEW_MANAGEMENT, NEW)]
-    for vm in found.system_vms:
-        release = vm["version_appliance"]  # None where it runs on a simulated hypervisor: there is nothing to ask then
-        if vm["state"] != "Running" or vm["requires_upgrade"] or (release and not same_release(release, TEMPLATES[NEW])):
-            problems.append(f"{vm['kind']} {vm['name']} is {vm['state']} with version {release}, not {TEMPLATES[NEW]}")
+    problems += [f"{vm['kind']} {vm['name']} is to be renewed" for vm in found.system_vms if vm["requires_upgrade"]]
+    problems += _system_vms(found, TEMPLATES[NEW])
     if problems:
         raise _wrong("switched lab", problems)
     row_travels(opened)
@@ -84,10 +82,7 @@ def original(found: Status, opened: Sessions) -> None:
             problems.append(f"{server.name} still runs {server.units}")
     if found.original and found.original[0].units.get("cloudstack-usage") != "active":
         problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")
-    for vm in found.system_vms:
-        release = vm["version_appliance"]  # None on a simulated hypervisor
-        if vm["state"] != "Running" or (release and not same_release(release, TEMPLATES[OLD])):
-            problems.append(f"{vm['kind']} {vm['name']} is {vm['state']} with version {release}, not {TEMPLATES[OLD]}")
+    problems += _system_vms(found, TEMPLATES[OLD])
     pair = found.replication["original"]
     if not pair or not (pair["receiving"] and pair["applying"]):
         problems.append(f"the original's replica does not follow: {pair}")
@@ -106,6 +101,14 @@ def _side(found: Status, side: str, servers: Sequence[Management], version: str)
             yield f"the API of {server.name} says {server.version}, not {version}"
         if not server.users:
             yield f"users do not reach {server.name}"
+
+
+def _system_vms(found: Status, template: str) -> Iterator[str]:
+    """System VMs and routers that do not run, or are of another release; on a simulated hypervisor there is none to ask (None)."""
+    for vm in found.system_vms:
+        release = vm["version_appliance"]
+        if vm["state"] != "Running" or (release and not same_release(release, template)):
+            yield f"{vm['kind']} {vm['name']} is {vm['state']} with version {release}, not {template}"
 
 
 def _agents(found: Status, servers: Sequence[Machine], version: str) -> Iterator[str]:

@@ -6,13 +6,13 @@ updateConfiguration is pushed to connected agents, which write it down [CloudSta
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
+from parallel_build.configuration.values import is_address
 from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
 
@@ -72,15 +72,7 @@ def unnamed(value: str, wanted: str) -> list[str]:
 
 def dials(known: Sequence[str], wanted: str) -> bool:
     """Whether an agent whose file lists `known` finds who answers at all of `wanted`. A name in its file may lead there: it is not judged."""
-    return set(addresses(wanted)) <= set(known) or not all(_is_address(each) for each in known)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return set(addresses(wanted)) <= set(known) or not all(is_address(each) for each in known)
 
 
 def listed(text: str) -> list[str]:

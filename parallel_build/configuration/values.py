@@ -113,6 +113,15 @@ LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_name_or_address(value: str) -> str:
     """A host name as it is, an IP address in its usual form.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from parallel_build.configuration import AGENTS, StackConfiguration
+from parallel_build.configuration.values import is_address
 from parallel_build.connection import Host
 from parallel_build.database.session import Session, quote
 
@@ -71,7 +72,7 @@ def targets(configuration: StackConfiguration, database: Session, resolver: Host
     found: dict[tuple[str, int], Target] = {}
     own = {configuration.rehearsal.machine.address} if configuration.rehearsal.machine else set()
     listed = [*_configured(configuration), *_hosts(database), *_storage(database), *_services(database)]
-    names = sorted({target.address for target in listed if not _is_address(target.address)})
+    names = sorted({target.address for target in listed if not is_address(target.address)})
     known = _resolve(resolver, names)
     listed += [Target(target.what, address, target.port) for target in listed for address in known.get(target.address, ())]
     for target in listed:
@@ -166,7 +167,7 @@ def _resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in host.run(["timeout", "20", "sh", "-c", script, "sh", *names], timeout=30, ok=None).stdout.splitlines():
         name, _, address = line.partition(" ")
-        if _is_address(address):
+        if is_address(address):
             found.setdefault(name, []).append(address)
     return found
 
@@ -187,13 +188,5 @@ def _port(value: object, default: int) -> int:
     return port if 0 < port < 65536 else default
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_local(text: str) -> bool:
-    return _is_address(text) and (ipaddress.ip_address(text).is_loopback or ipaddress.ip_address(text).is_link_local)
+    return is_address(text) and (ipaddress.ip_address(text).is_loopback or ipaddress.ip_address(text).is_link_local)
