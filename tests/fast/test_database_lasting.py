@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -15,33 +14,14 @@ from parallel_build.database.channel import Position, only, option_file
 from parallel_build.database.dialects import DIALECTS, DatabaseServer
 from parallel_build.database.schema import Schema, Table
 from parallel_build.errors import Cancelled, ConnectionFailed, ParallelBuildError, StepFailed
+from tests.fast.files_host import Files
 
 LARGE = 200 << 20
 
 
-class Files:
-    """A new server of which nothing but its files matters."""
-
-    name = "newdb1"
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-
-    def read(self, path: str, **_: Any) -> bytes | None:
-        return self.files.get(path)
-
-    def write(self, path: str, content: str, **_: Any) -> None:
-        self.files[path] = content.encode()
-
-    def run(self, argv: list[str], **_: Any) -> SimpleNamespace:
-        if argv[:2] == ["rm", "-f"]:
-            self.files.pop(argv[2], None)
-        return SimpleNamespace(stdout="", ok=True)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Files:
-    found = Files()
+    found = Files("newdb1")
     monkeypatch.setattr(lasting, "process", lambda target: found.files.get("process", b"run 1").decode())
     return found
 

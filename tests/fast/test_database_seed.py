@@ -27,6 +27,7 @@ from parallel_build.steps.base import Context
 from parallel_build.steps.database_seed import DatabaseSeed
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.window_record import WindowRecord, WindowStore
+from tests.fast.files_host import Files
 from tests.fast.sites import site
 
 SITE = site(transfer={"method": "replicate", "bytesPerSecond": 20_000_000})
@@ -44,28 +45,9 @@ REPORT = CopyReport(
 )
 
 
-class Files:
-    """A server of which nothing but its files matters."""
-
-    name = "olddb1"
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-
-    def read(self, path: str, **_: Any) -> bytes | None:
-        return self.files.get(path)
-
-    def write(self, path: str, content: str, **_: Any) -> None:
-        self.files[path] = content.encode()
-
-    def run(self, argv: list[str], **_: Any) -> None:
-        if argv[:2] == ["rm", "-f"]:
-            self.files.pop(argv[2], None)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Files:
-    found = Files()
+    found = Files("olddb1")
     for module in (database_seed, taking_over):
         monkeypatch.setattr(module, "original_database", lambda _: found)
         monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
