@@ -20,6 +20,7 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.connection import Host
+from parallel_build.database import processes
 from parallel_build.database.session import find_socket, session
 from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.secret import Secret, mask
@@ -154,7 +155,7 @@ def _state(context: Context, folder: Path, source: Host) -> None:
                 if table in there:
                     found[table] = database.rows(f"SELECT * FROM {table} ORDER BY 1")
             found["sessions"] = database.rows(
-                "SELECT USER AS u, HOST AS h, DB AS d, COMMAND AS c, TIME AS t FROM information_schema.PROCESSLIST"
+                f"SELECT USER AS u, HOST AS h, DB AS d, COMMAND AS c, TIME AS t FROM {processes.table(database)}"
             )
         if found["tables"]:
             write(folder / f"{source.name}-state.json.gz", json.dumps(found, indent=1, default=str), context.site.secrets.all())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from parallel_build.connection import Host
-from parallel_build.database import certificates
+from parallel_build.database import certificates, processes
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.session import Row, Session, quote, session
 from parallel_build.errors import CommandFailed, StepFailed
@@ -156,7 +156,7 @@ def revoke(opened: Session, user: str = COPY_USER) -> int:
         opened.execute("SET SESSION sql_log_bin = 0")
     for row in found:
         opened.execute(f"DROP USER IF EXISTS {quote(user)}@{quote(row['h'])}")
-    for row in opened.rows("SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = %s", [user]):
+    for row in opened.rows(f"SELECT ID AS i FROM {processes.table(opened)} WHERE USER = %s", [user]):
         with contextlib.suppress(StepFailed):  # ended by itself since it was listed
             opened.execute(f"KILL {int(row['i'])}")
     return len(found)

@@ -17,7 +17,21 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, definers, joining, lasting, leftovers, objects, relaxing, remote, room, schema, space, streams
+from parallel_build.database import (
+    access,
+    definers,
+    joining,
+    lasting,
+    leftovers,
+    objects,
+    processes,
+    relaxing,
+    remote,
+    room,
+    schema,
+    space,
+    streams,
+)
 from parallel_build.database.dialects import DatabaseServer, identify, supported
 from parallel_build.database.job import Job, cut
 from parallel_build.database.progress import Meter
@@ -112,7 +126,7 @@ def copy(
     with session(source) as opened:
         access.revoke(opened)
         old = identify(opened)
-        processes = remote.processes(opened, old)
+        sessions = processes.table(opened)
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = lasting.identity(source, opened)
@@ -159,7 +173,7 @@ def copy(
         order.tls = way_in.tls
         unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, processes,
+            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, sessions,
         )  # fmt: skip
         remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
         watch.started = True

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.connection import Host
-from parallel_build.database import relaxing
+from parallel_build.database import processes, relaxing
 from parallel_build.database.session import Session, find_socket, session
 from parallel_build.errors import StepFailed
 
@@ -95,9 +95,10 @@ def settle(target: Host) -> Record | None:
 
 def end_sessions(opened: Session) -> None:
     """End statements of a copy that still run although their client is gone, and wait until they are."""
+    sessions = processes.table(opened)
     for _ in range(240):
         running = opened.rows(
-            "SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID() "
+            f"SELECT ID AS i FROM {sessions} WHERE USER = 'root' AND ID <> CONNECTION_ID() "
             # Nobody else loads files or adds keys as root while a copy is unfinished here.
             "AND (INFO LIKE 'LOAD DATA INFILE %' OR INFO LIKE 'ALTER TABLE % ADD %')"
         )

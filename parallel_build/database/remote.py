@@ -14,7 +14,6 @@ from parallel_build.connection import Host
 from parallel_build.database.access import Access, client_options
 from parallel_build.database.dialects import DatabaseServer
 from parallel_build.database.leftovers import RUN_FOLDER, UNIT
-from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
@@ -69,21 +68,11 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     return [*words, "--quick", "--default-character-set=binary"]
 
 
-def processes(opened: Session, server: DatabaseServer) -> str:
-    """The table of the original's sessions.
-
-    MySQL's information_schema.PROCESSLIST can't be read while any statement with an emoji runs (error 3854 [seen on 9.7.4]); the other one is there since
-    8.0.22, and empty where its schema is switched off.
-    """
-    told = server.family == "mysql" and server.version >= (8, 0, 22) and bool(opened.value("SELECT @@performance_schema"))
-    return "performance_schema.processlist" if told else "information_schema.PROCESSLIST"
-
-
 def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]:
     """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one.
 
     Args:
-        table: as `processes` gives it.
+        table: as `processes.table` gives it.
     """
     question = f"SELECT COUNT(*) - 1 FROM {table} WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
     return [

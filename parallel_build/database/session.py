@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,9 +16,6 @@ SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.s
 CONNECT_ERRORS = (2002, 2003, 2006, 2013)
 
 UNKNOWN = (1054, 1146)  # column, table
-# MySQL's information_schema.PROCESSLIST is utf8mb3: it can't be read at all while any statement with an emoji runs [seen on 9.7.4]. Those are short.
-NOT_SHOWN = 3854
-NOT_SHOWN_FOR = 10.0  # seconds
 
 Row = dict[str, Any]
 
@@ -50,21 +46,15 @@ class Session:
     def rows(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
         """Run a statement with `%s` placeholders and return its rows.
 
-        A list of processes is asked for again, for some seconds, while a statement runs that MySQL can't show in it.
-
         Raises:
             Refused: the server refused it; the message has the statement and the server's words.
         """
-        until = time.monotonic() + NOT_SHOWN_FOR
-        while True:
-            try:
-                with self.connection.cursor() as cursor:
-                    cursor.execute(statement, values)
-                    return list(cursor.fetchall())
-            except pymysql.err.MySQLError as error:
-                if error.args[:1] == (NOT_SHOWN,) and "PROCESSLIST" in statement and time.monotonic() < until:
-                    continue
-                raise self._failed(statement, error) from None
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return list(cursor.fetchall())
+        except pymysql.err.MySQLError as error:
+            raise self._failed(statement, error) from None
 
     def row(self, statement: str, values: Sequence[Any] | None = None) -> Row | None:
         """The first row, or None."""

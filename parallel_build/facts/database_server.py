@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from parallel_build.database import processes
 from parallel_build.database.dialects import identify
 from parallel_build.database.session import Session
 from parallel_build.database.settings import Engine
@@ -202,7 +203,7 @@ def parse_grant(line: str) -> tuple[str, frozenset[str]] | None:
 
 def sessions_of(session: Session, user: str) -> list[str]:
     """Where open sessions of a user come from, one text an address."""
-    rows = session.rows("SELECT DISTINCT HOST AS host FROM information_schema.PROCESSLIST WHERE USER = %s", [user])
+    rows = session.rows(f"SELECT DISTINCT HOST AS host FROM {processes.table(session)} WHERE USER = %s", [user])
     return sorted({str(row["host"]).rsplit(":", 1)[0] for row in rows})
 
 

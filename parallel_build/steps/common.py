@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.connection import Host
+from parallel_build.database import processes
 from parallel_build.database.session import Session, session
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.steps.base import Context, Outputs
@@ -76,7 +77,7 @@ def never_serving(context: Context) -> None:
         StepFailed: one has sessions on the new source.
     """
     with session(new_database(context)) as database:
-        users = database.rows("SELECT DISTINCT USER AS u, HOST AS h FROM information_schema.PROCESSLIST WHERE USER = 'cloud'")
+        users = database.rows(f"SELECT DISTINCT USER AS u, HOST AS h FROM {processes.table(database)} WHERE USER = 'cloud'")
     if users:
         raise StepFailed(
             f"{context.configuration.new.database.source.name} has sessions of user cloud from {', '.join(str(u['h']) for u in users)}",
