@@ -11,6 +11,7 @@ themselves. `CPU s` is what both database servers used: on a machine that others
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -39,16 +40,7 @@ NAMES = (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM)
 # Targets of one run on two cores: `dump` as a share of the article's sequence, from this many bytes on, and seconds of the window with `replicate`.
 DUMP_LIMIT, LARGE, WINDOW_LIMIT = 0.33, 1_400_000_000, 1.0
 # Programs whose memory counts; the servers' own does not.
-WATCH = r"""
-peak=0
-while [ -e /run/bench-watch ]; do
-  now=$(ps -eo rss=,comm= | awk '$2 ~ /^(mariadb|mysql|mariadb-dump|mysqldump|python3|mydumper|myloader|scp|ssh|mariadb-binlog)$/ {s += $1}
-    END {print s + 0}')
-  [ "$now" -gt "$peak" ] && peak=$now
-  sleep 0.3
-done
-echo "$peak"
-"""
+PROGRAMS = {"mariadb", "mysql", "mariadb-dump", "mysqldump", "python3", "mydumper", "myloader", "scp", "ssh", "mariadb-binlog"}
 WINDOWS = 5  # how often the window's reading and comparing is repeated on one seed; the middle one counts, with one promotion
 SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -69,6 +61,7 @@ class Bench:
     def __init__(self, made: Stand, source: Host, target: Host, threads: int, say: Callable[[str], None]) -> None:
         self.made, self.source, self.target, self.threads, self.say = made, source, target, threads, say
         self.cancel = CancelToken()
+        self.machines = {host.run(["readlink", "/proc/self/ns/pid"], timeout=30).stdout.strip() for host in (source, target)}
 
     def load(self, wanted: int) -> dict[str, Any]:
         """Put a generated original of about `wanted` bytes on the first machine."""
@@ -100,39 +93,41 @@ class Bench:
 
     def measure(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run a method and watch the memory of its programs, here and on both machines."""
-        peaks: list[int] = []
+        highest = own = _own_memory()
         ended = threading.Event()
 
-        def here() -> None:
-            highest = own = _own_memory()
-            while not ended.wait(0.3):
-                highest = max(highest, _own_memory())
-            peaks.append(highest - own)
+        def watch() -> None:
+            # From outside of the machines and once a second: a look takes some milliseconds, and what is measured needs both cores.
+            nonlocal highest
+            while not ended.wait(1):
+                highest = max(highest, _own_memory() + self.programs_memory())
 
         load, cpu = os.getloadavg()[0], self.server_cpu()
-        watchers = []
-        for host in (self.source, self.target):
-            host.run(["touch", "/run/bench-watch"], timeout=30)
-            thread = threading.Thread(target=lambda h=host: peaks.append(int(h.run(["sh", "-s"], input=WATCH, timeout=7200).stdout)))
-            thread.start()
-            watchers.append(thread)
-        watchers.append(threading.Thread(target=here))
-        watchers[-1].start()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
         started = time.monotonic()
         try:
             result = work()
         finally:
             ended.set()
-            for host in (self.source, self.target):
-                host.run(["rm", "-f", "/run/bench-watch"], timeout=30)
-            for thread in watchers:
-                thread.join()
+            watcher.join()
         result.setdefault("seconds", round(time.monotonic() - started, 3))
         result["server_cpu"] = round(self.server_cpu() - cpu, 2)
-        result["peak_mib"] = round(sum(peaks) / 1024)
+        result["peak_mib"] = round((highest - own) / 1024)
         result["load"] = [round(load, 1), round(os.getloadavg()[0], 1)]
         self.say(f"  {name}: {result['seconds']} s, {result['peak_mib']} MiB (load {load:.1f})")
         return result
+
+    def programs_memory(self) -> int:
+        """Resident memory of the programs on both machines, KiB."""
+        found = 0
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit():
+                # A process may end at any moment.
+                with contextlib.suppress(OSError):
+                    if (process / "comm").read_text().strip() in PROGRAMS and str((process / "ns/pid").readlink()) in self.machines:
+                        found += _resident(process)
+        return found
 
     def server_cpu(self) -> float:
         """CPU seconds that both database servers have used; unlike time, they hardly depend on what else the machine does."""
@@ -300,7 +295,12 @@ class Bench:
 
 def _own_memory() -> int:
     """Resident memory of this process, KiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
+    return _resident(Path("/proc/self"))
+
+
+def _resident(process: Path) -> int:
+    """Resident memory of a process, KiB."""
+    return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

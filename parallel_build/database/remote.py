@@ -18,6 +18,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
 STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
+LOOKS = 2  # seconds from one look at a running worker to the next
 UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
 
 START = r"""
@@ -27,9 +28,12 @@ systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
   --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.py" "$run"
 """
-POLL = r"""
-run=$1 unit=$2
+# Both ends are busy with the copy itself: a look costs some hundredths of a second of each, so few are taken, and its end shows at once.
+LOOK = r"""
+run=$1 unit=$2 longest=$3
 touch "$run/alive" 2>/dev/null || true
+pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null || echo 0)
+[ "${pid:-0}" = 0 ] || timeout "$longest" tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || true
 cat "$run/status.json" 2>/dev/null || echo '{}'
 systemctl is-active "$unit" 2>/dev/null || true
 """
@@ -132,9 +136,12 @@ def runs(target: Host) -> bool:
     return state in ("active", "activating", "deactivating")
 
 
-def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], interval: float = 0.5) -> dict[str, Any]:
+def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], longest: float = LOOKS) -> dict[str, Any]:
     """Watch the worker until it is done.
 
+    Args:
+        tell: takes in what is seen.
+        longest: seconds between two looks; its end is seen at once.
     Returns:
         Its last status.
     Raises:
@@ -145,7 +152,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
     last_seen = time.monotonic()
     while True:
         try:
-            result = target.script(POLL, [RUN_FOLDER, UNIT], timeout=20)
+            result = target.script(LOOK, [RUN_FOLDER, UNIT, str(longest)], timeout=20 + longest)
         except (ConnectionFailed, CommandFailed):
             if time.monotonic() - last_seen > UNREACHABLE:
                 raise
@@ -174,4 +181,4 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
                 " | ".join(journal.split("\n")).strip(" |"),
                 "run the same command again",
             )
-        cancel.wait(interval)
+        cancel.wait(0.1)
