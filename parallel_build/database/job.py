@@ -39,6 +39,8 @@ class Job:
         bytes_per_second: limit for the reading, None for none.
         log: write the copy to the new server's binary log.
         one_by_one: parts of one table go one after another.
+        apart: streams take different tables where there are any left.
+        late: tables that are made while others are copied already.
         folders: where the new server's free space is watched.
         unwatched: seconds after which it ends itself when nobody watches.
         processes: the original's table of sessions.
@@ -56,6 +58,8 @@ class Job:
     bytes_per_second: int | None
     log: bool
     one_by_one: bool
+    apart: bool
+    late: Sequence[schema.Table]
     folders: Sequence[str]
     unwatched: int
     processes: str
@@ -90,6 +94,8 @@ class Job:
             "low_space": LOW_SPACE,
             "fifo_mark": fifo_mark,
             "one_by_one": self.one_by_one,
+            "apart": self.apart,
+            "late": [f"{table.schema}.{table.name}" for table in self.late],
             "parts": [
                 {
                     "table": f"{part.table.schema}.{part.table.name}",

@@ -23,6 +23,7 @@ UNREACHABLE = 45  # seconds the new server may be out of reach while the worker 
 
 START = r"""
 run=$1 unit=$2 python=$3
+rm -f "$run/made"
 touch "$run/alive"
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
@@ -128,6 +129,11 @@ def start(
     target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
     target.write(f"{RUN_FOLDER}/order.json", order)
     target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
+
+
+def tell_made(target: Host) -> None:
+    """Tell the worker that the late tables are made."""
+    target.write(f"{RUN_FOLDER}/made", "")
 
 
 def runs(target: Host) -> bool:
