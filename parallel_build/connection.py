@@ -18,6 +18,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
 from parallel_build.openssh import SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
+from parallel_build.private_folder import PrivateFolder
 from parallel_build.secret import Secret, mask
 from parallel_build.site import Site
 
@@ -242,8 +243,7 @@ class Connections:
 
     def __init__(self, site: Site, cancel: CancelToken) -> None:
         self.site, self.cancel = site, cancel
-        self._folder = Path(tempfile.mkdtemp(prefix="cutover-"))
-        self._folder.chmod(0o700)
+        self._folder = PrivateFolder()
         self._hosts: dict[str, Host] = {}
         self._lock = threading.Lock()
         self.held = contextlib.ExitStack()  # what a step opened for a later one; ended before the sessions are
@@ -256,7 +256,7 @@ class Connections:
                 self._hosts[server.name] = Host(
                     server,
                     self.site.configuration.ssh,
-                    self._folder,
+                    self._folder.path,
                     self.site.host_key(server),
                     self.cancel,
                     self.site.secrets.all(),
@@ -271,10 +271,7 @@ class Connections:
             for host in self._hosts.values():
                 host.close()
             self._hosts.clear()
-        with contextlib.suppress(OSError):
-            for path in sorted(self._folder.rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
-            self._folder.rmdir()
+        self._folder.close()
 
 
 __all__ = ["SHORT_COMMAND", "Cancelled", "Connections", "Host", "Result"]
