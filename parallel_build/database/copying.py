@@ -179,8 +179,8 @@ def copy(
         order.tls = way_in.tls
         unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, apart, late, folders, unwatched,
-            sessions,
+            old, new, tools, _socket(target), parts, fifos, threads, tools.cores, snapshot, compress, bytes_per_second, log,
+            one_by_one, apart, late, folders, unwatched, sessions,
         )  # fmt: skip
         remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
         watch.started = True

@@ -33,7 +33,8 @@ class Job:
         socket: the new server's socket.
         parts: what to copy, see `cut`.
         fifos: folder for the named pipes.
-        threads: parallel streams.
+        threads: parallel streams, at most.
+        cores: of the new server; more streams than these, and two, would only take turns.
         snapshot: read everything at one binary log position.
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, None for none.
@@ -53,6 +54,7 @@ class Job:
     parts: Sequence[streams.Part]
     fifos: str
     threads: int
+    cores: int
     snapshot: bool
     compress: bool | None
     bytes_per_second: int | None
@@ -75,7 +77,7 @@ class Job:
             "target": remote.target_command(self.tools, self.new, self.socket),
             "source_settings": streams.session_settings([*streams.SOURCE_SETTINGS, unlimited]),
             "target_settings": streams.session_settings(settings),
-            "streams": min(self.threads, max(1, len(self.parts))),
+            "streams": min(self.threads, max(2, self.cores), max(1, len(self.parts))),
             "snapshot": self.snapshot,
             "lock_attempts": LOCK_ATTEMPTS,
             "session_attempts": SESSION_ATTEMPTS,
@@ -95,6 +97,9 @@ class Job:
             "fifo_mark": fifo_mark,
             "one_by_one": self.one_by_one,
             "apart": self.apart,
+            "keys_weight": {
+                f"{part.table.schema}.{part.table.name}": part.table.index_bytes for part in self.parts if streams.deferred(part.table)
+            },
             "late": [f"{table.schema}.{table.name}" for table in self.late],
             "parts": [
                 {

@@ -42,10 +42,11 @@ systemctl is-active "$unit" 2>/dev/null || true
 
 @dataclass(frozen=True)
 class Tools:
-    """Programs on the new server: its Python 3 and its own family's client."""
+    """The new server as the worker finds it: its Python 3, its own family's client program, and its number of cores."""
 
     python: str
     client: str
+    cores: int
 
 
 def find_tools(target: Host, server: DatabaseServer) -> Tools:
@@ -64,7 +65,7 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
                 f"install {names[0]} on {target.name}",
             )
         found[meaning] = result.stdout.strip()
-    return Tools(found["Python 3"], found["client program"])
+    return Tools(found["Python 3"], found["client program"], int(target.run(["nproc"]).stdout))
 
 
 def source_command(tools: Tools, server: DatabaseServer) -> list[str]:

@@ -169,6 +169,10 @@ class Copy:
         self.busy = 0
         self.loading: Dict[str, int] = collections.Counter()
         self.late: Set[str] = set(self.job["late"])
+        # What there is still to do for each table, its keys included.
+        self.left: Dict[str, int] = collections.Counter(self.job["keys_weight"])
+        for part in self.parts:
+            self.left[part["table"]] += part["weight"]
         self.clients: List[Client] = []
         self.sessions: List[Client] = []
         self.usual = 0.0
@@ -267,11 +271,15 @@ class Copy:
         return None
 
     def take_part(self) -> Optional[Dict[str, Any]]:
-        """The first part that may begin, of a table that no other stream loads where there is one and the server is quicker so."""
+        """The first part that may begin.
+
+        Where streams in one table are in each other's way, one of a table that no other stream loads; unless the first table would be
+        the last to be done then: its keys are built by one stream, when its last row is in.
+        """
         ready = [number for number, part in enumerate(self.parts) if part["table"] not in self.late]
-        if self.job["apart"] or self.job["one_by_one"]:
-            alone = [number for number in ready if not self.loading[self.parts[number]["table"]]]
-            ready = alone if alone or self.job["one_by_one"] else ready
+        alone = [number for number in ready if not self.loading[self.parts[number]["table"]]]
+        if self.job["one_by_one"] or (self.job["apart"] and alone and not self.decides(self.parts[ready[0]]["table"])):
+            ready = alone
         if not ready:
             return None
         part = self.parts[ready[0]]
@@ -279,12 +287,17 @@ class Copy:
         self.loading[part["table"]] += 1
         return part
 
+    def decides(self, table: str) -> bool:
+        """Whether a table has more left to do than is a stream's share of all."""
+        return self.left[table] * int(self.job["streams"]) > sum(self.left.values())
+
     def task_done(self, part: Optional[Dict[str, Any]], table: str) -> None:
         with self.changed:
             self.busy -= 1
             if part is not None:
                 self.open_parts[table] -= 1
                 self.loading[table] -= 1
+                self.left[table] -= part["weight"]
                 self.status["done"] += part["weight"]
                 if self.open_parts[table] == 0:
                     if self.job["finish"].get(table):
@@ -297,6 +310,7 @@ class Copy:
 
     def whole(self, table: str) -> None:
         """Rows and keys of a table are there."""
+        del self.left[table]
         self.status["tables_done"] += 1
         with open(os.path.join(self.folder, "whole"), "a") as file:
             file.write(table + "\n")

@@ -9,8 +9,6 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.facts import new as new_facts
-from parallel_build.facts import original as original_facts
 from parallel_build.rehearsal_record import in_review
 from parallel_build.steps import converge
 from parallel_build.steps.base import Context, Outputs, step
@@ -18,6 +16,7 @@ from parallel_build.steps.common import new_database, original_database, schemas
 from parallel_build.steps.created import highest_ids, since_window
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.fencing import fence_new_side
+from parallel_build.steps.ready import PATIENCE, await_guards
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.taking_over import make_ready
 from parallel_build.window_record import FOLDER
@@ -37,6 +36,7 @@ class Window(SwitchedStep):
         return [
             *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
+            f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s, users still in",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
@@ -64,10 +64,7 @@ class Window(SwitchedStep):
             if held.facts.get(self.type, {}).get("highest_ids"):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
-        context.progress("reading both sides")
-        old = original_facts.gather(context.site, context.connections)
-        fresh = new_facts.gather(context.site, context.connections, schemas(context.configuration))
-        holding = guards.check(context.site, old, fresh)
+        holding = await_guards(context)
         if context.configuration.transfer.method == "replicate":
             make_ready(context)
         context.intend("open the window")

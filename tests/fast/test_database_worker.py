@@ -61,7 +61,8 @@ def job(folder: Path, **changes: Any) -> Path:
         "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
-        "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True, "apart": False, "late": [],
+        "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@",
+        "one_by_one": True, "apart": False, "late": [], "keys_weight": {},
         "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
         "finish": {"cloud.t1": ["ALTER"]},
         **changes,
@@ -114,18 +115,19 @@ def test_tables_that_never_come_end_the_copy_of_whom_nobody_watches(tmp_path: Pa
     assert "nobody watched" in status["error"]
 
 
-def test_streams_take_different_tables_while_there_are_any(tmp_path: Path) -> None:
-    """Largest first otherwise; one table left is for all of them, unless its parts must go one after another."""
-
-    def order(*, apart: bool, one_by_one: bool) -> list[str | None]:
-        parts = [{"table": table, "select": "", "load": "", "weight": 1} for table in ("big", "big", "big", "small")]
-        copy = worker.Copy(str(job(tmp_path / f"{apart}{one_by_one}", parts=parts, apart=apart, one_by_one=one_by_one)))
+def test_streams_take_different_tables_unless_the_largest_would_be_the_last(tmp_path: Path) -> None:
+    def order(name: str, **changes: Any) -> list[str | None]:
+        sizes = [("big", 2), ("big", 2), ("big", 2), ("small", 3), ("small", 3)]
+        parts = [{"table": table, "select": "", "load": "", "weight": weight} for table, weight in sizes]
+        copy = worker.Copy(str(job(tmp_path / name, parts=parts, **changes)))
         taken = [copy.take_part() for _ in range(3)]
         return [part["table"] if part else None for part in taken]
 
-    assert order(apart=False, one_by_one=False) == ["big", "big", "big"]
-    assert order(apart=True, one_by_one=False) == ["big", "small", "big"]
-    assert order(apart=False, one_by_one=True) == ["big", "small", None]
+    assert order("together", apart=False, one_by_one=False) == ["big", "big", "big"]
+    assert order("apart", apart=True, one_by_one=False) == ["big", "small", "big"]
+    assert order("keys", apart=True, one_by_one=False, keys_weight={"big": 1}) == ["big", "big", "big"]
+    assert order("more streams", apart=True, one_by_one=False, streams=3) == ["big", "big", "big"]
+    assert order("one by one", apart=False, one_by_one=True) == ["big", "small", None]
 
 
 def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> None:
