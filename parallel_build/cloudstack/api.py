@@ -17,7 +17,7 @@ from parallel_build.errors import StepFailed
 from parallel_build.secret import Secret
 from parallel_build.site import Site
 
-__all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "answers", "status"]
+__all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "JobFailed", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1
 KEYS = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
 
@@ -34,6 +34,10 @@ class ApiRefused(StepFailed):
     def __init__(self, fact: str, cause: str, remedy: str, code: int) -> None:
         super().__init__(fact, cause, remedy)
         self.code = code
+
+
+class JobFailed(StepFailed):
+    """A job was begun in the cloud and failed there."""
 
 
 class Cloud:
@@ -131,7 +135,8 @@ class Cloud:
         Args:
             timeout: seconds until StepFailed; the job itself goes on in the cloud.
         Raises:
-            StepFailed: the job failed, with the API's words, or took too long.
+            JobFailed: it failed, with the API's words.
+            StepFailed: it took too long.
         """
         started = self.call(command, **parameters)
         job_id = started.get("jobid")
@@ -158,7 +163,7 @@ class Cloud:
         result = reply.get("jobresult") or {}
         if reply.get("jobstatus") != SUCCEEDED:
             words = result.get("errortext", json.dumps(result)) if isinstance(result, dict) else str(result)
-            raise StepFailed(f"{command} failed in the cloud", words, "see the management server's log for this job")
+            raise JobFailed(f"{command} failed in the cloud", words, "see the management server's log for this job")
         return result if isinstance(result, dict) else {"result": result}
 
     def _refused(self, command: str, error: cs.CloudStackApiException) -> ApiRefused:

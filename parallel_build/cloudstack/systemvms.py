@@ -7,6 +7,7 @@ one [CloudStack SystemVmTemplateRegistration.java; issue 8406]. So the API's wor
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.api import ApiRefused, Cloud, JobFailed
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, StepFailed
@@ -25,6 +26,11 @@ SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm
 SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
 RELEASE_FILE = "/etc/cloudstack-release"
 NUMBERS = re.compile(r"\d+(?:\.\d+){1,3}")
+
+# A management server that has lost its database for a moment is away from its agents for that long: they dial again every five seconds
+# [CloudStack agent, backoff.seconds], and a host may be Up by the API while the server that is asked has no connection to it yet.
+AGENTS_RETURN = 60.0
+AGAIN = 5.0
 
 Progress = Callable[[str], None]
 
@@ -79,7 +85,12 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
     kind, zone = vm["systemvmtype"], vm.get("zoneid")
     before = {each["id"] for each in system_vms(cloud)}
     progress(f"destroying {vm['name']}, waiting for another {kind}")
-    cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
+
+    def destroyed() -> None:
+        if vm["id"] in {each["id"] for each in system_vms(cloud)}:
+            cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
+
+    insist(destroyed, cancel=cancel, progress=progress)
 
     def replaced() -> dict[str, Any] | None:
         for each in system_vms(cloud):
@@ -96,6 +107,24 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
         progress=progress,
         remedy="see the alerts and the management server's log: template Ready in that zone, storage, capacity",
     )
+
+
+def insist(job: Callable[[], Any], *, cancel: CancelToken, progress: Progress) -> None:
+    """Run a job, again while it fails, for as long as hosts may take to connect.
+
+    Raises:
+        JobFailed: it still fails after AGENTS_RETURN seconds; the last failure.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            job()
+            return
+        except JobFailed as error:
+            if time.monotonic() - began > AGENTS_RETURN:
+                raise
+            progress(f"{error.fact}: {error.cause}; again, since a host may just be connecting")
+        cancel.wait(AGAIN)
 
 
 def running(vm: dict[str, Any]) -> bool:
@@ -136,10 +165,10 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
         names of what was restarted.
     """
     work: list[tuple[str, Callable[[], Any]]] = []
-    for identity, name in what.networks.items():
-        work.append((name, partial(cloud.job, "restartNetwork", id=identity, cleanup="true", timeout=timeout, cancel=cancel)))
-    for identity, name in what.vpcs.items():
-        work.append((name, partial(cloud.job, "restartVPC", id=identity, cleanup="true", timeout=timeout, cancel=cancel)))
+    for command, ids in (("restartNetwork", what.networks), ("restartVPC", what.vpcs)):
+        for identity, name in ids.items():
+            job = partial(cloud.job, command, id=identity, cleanup="true", timeout=timeout, cancel=cancel)
+            work.append((name, partial(insist, job, cancel=cancel, progress=progress)))
     done: list[str] = []
     failed: list[str] = []
     with ThreadPoolExecutor(max_workers=at_once) as pool:

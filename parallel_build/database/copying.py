@@ -153,8 +153,6 @@ def copy(
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
-        # MariaDB latches the root page of a table with AUTO_INCREMENT for each row: two streams in one table wait for each other, spinning.
-        apart = new.family == "mariadb"
     order = lasting.Order(
         origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
         {one.name: [asdict(code) for code in one.codes] for one in definitions}, lasting.digests(rest), kept,
@@ -164,11 +162,7 @@ def copy(
     tools = remote.find_tools(target, new)
     with lasting.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
         progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
-        # A copy that goes on by itself must need nothing more from here.
-        first, late = ([table for one in rest for table in one.tables], []) if lasts else streams.first(rest)
-        with session(target) as opened, _logging(opened, log):
-            order.adapted = objects.make_schemas(opened, old, new, rest)
-        _make_tables(target, old, new, first, threads, cancel, log, order.adapted)
+        order.adapted = _make_tables(target, old, new, rest, threads, cancel, log)
         # The account of a copy that lasts ends with it, not with this call.
         account = (
             contextlib.nullcontext(access.make(source, target, names))
@@ -179,14 +173,10 @@ def copy(
         order.tls = way_in.tls
         unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, tools.cores, snapshot, compress, bytes_per_second, log,
-            one_by_one, apart, late, folders, unwatched, sessions,
+            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, sessions,
         )  # fmt: skip
         remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
         watch.started = True
-        if late:
-            _make_tables(target, old, new, late, threads, cancel, log, order.adapted)
-            remote.tell_made(target)
         status = remote.follow(target, cancel, meter.tell)
     return _complete(source, target, order, status, progress=progress, log=log, started=started)
 
@@ -240,21 +230,24 @@ def _make_tables(
     target: Host,
     old: DatabaseServer,
     new: DatabaseServer,
-    tables: Sequence[schema.Table],
+    definitions: Sequence[schema.Schema],
     threads: int,
     cancel: CancelToken,
     log: bool,
-    notes: list[str],
-) -> None:
-    """Make tables through several sessions, since most of the time of each is waiting for the disk; add what had to be adapted to `notes`."""
+) -> list[str]:
+    """Make schemas and tables, the tables through several sessions: most of the time of each is waiting for the disk."""
+    with session(target) as opened, _logging(opened, log):
+        notes = objects.make_schemas(opened, old, new, definitions)
+    tables = [table for one in definitions for table in one.tables]
 
     def share(number: int) -> list[str]:
         with session(target) as opened, _logging(opened, log):
             return objects.make_tables(opened, old, new, tables[number::threads], cancel)
 
     with ThreadPoolExecutor(threads) as pool:
-        for made in pool.map(share, range(min(threads, len(tables)))):
+        for made in pool.map(share, range(threads)):
             notes += [note for note in made if note not in notes]
+    return notes
 
 
 def _on_disk(target: Host, folders: Sequence[str]) -> None:

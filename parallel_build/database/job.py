@@ -33,15 +33,12 @@ class Job:
         socket: the new server's socket.
         parts: what to copy, see `cut`.
         fifos: folder for the named pipes.
-        threads: parallel streams, at most.
-        cores: of the new server; more streams than these, and two, would only take turns.
+        threads: parallel streams.
         snapshot: read everything at one binary log position.
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, None for none.
         log: write the copy to the new server's binary log.
         one_by_one: parts of one table go one after another.
-        apart: streams take different tables where there are any left.
-        late: tables that are made while others are copied already.
         folders: where the new server's free space is watched.
         unwatched: seconds after which it ends itself when nobody watches.
         processes: the original's table of sessions.
@@ -54,14 +51,11 @@ class Job:
     parts: Sequence[streams.Part]
     fifos: str
     threads: int
-    cores: int
     snapshot: bool
     compress: bool | None
     bytes_per_second: int | None
     log: bool
     one_by_one: bool
-    apart: bool
-    late: Sequence[schema.Table]
     folders: Sequence[str]
     unwatched: int
     processes: str
@@ -77,7 +71,7 @@ class Job:
             "target": remote.target_command(self.tools, self.new, self.socket),
             "source_settings": streams.session_settings([*streams.SOURCE_SETTINGS, unlimited]),
             "target_settings": streams.session_settings(settings),
-            "streams": min(self.threads, max(2, self.cores), max(1, len(self.parts))),
+            "streams": min(self.threads, max(1, len(self.parts))),
             "snapshot": self.snapshot,
             "lock_attempts": LOCK_ATTEMPTS,
             "session_attempts": SESSION_ATTEMPTS,
@@ -96,11 +90,6 @@ class Job:
             "low_space": LOW_SPACE,
             "fifo_mark": fifo_mark,
             "one_by_one": self.one_by_one,
-            "apart": self.apart,
-            "keys_weight": {
-                f"{part.table.schema}.{part.table.name}": part.table.index_bytes for part in self.parts if streams.deferred(part.table)
-            },
-            "late": [f"{table.schema}.{table.name}" for table in self.late],
             "parts": [
                 {
                     "table": f"{part.table.schema}.{part.table.name}",

@@ -21,7 +21,7 @@ from parallel_build.connection import Host
 from parallel_build.database import access, leftovers, remote
 from parallel_build.database.leftovers import RUN_FOLDER
 from parallel_build.database.progress import size
-from parallel_build.database.schema import Code, Schema, Table, existing, referred
+from parallel_build.database.schema import Code, Schema, Table, existing, split_create
 from parallel_build.database.session import Session, find_socket, session
 from parallel_build.database.streams import DEFER_KEYS_FROM
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
@@ -207,8 +207,11 @@ def digests(definitions: Sequence[Schema]) -> dict[str, str]:
 
 def _tied(table: Table) -> list[str]:
     """A table with foreign keys, and those they refer to."""
-    found = referred(table)
-    return [f"{table.schema}.{table.name}", *found] if found else []
+    found: list[str] = []
+    for clause in split_create(table).foreign_keys:
+        words = clause.partition(" REFERENCES ")[2].partition(" (")[0].split("`")[1::2]
+        found += [f"{table.schema}.{table.name}", ".".join([table.schema, *words][-2:])]
+    return found
 
 
 def _without_counter(create: str) -> str:

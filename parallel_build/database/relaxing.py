@@ -15,13 +15,15 @@ from parallel_build.errors import StepFailed
 FLUSHING = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
 # Pages a second. At the usual 200 to 2000 the redo log is full most of the time, and each row then waits, and spins, until old pages are written.
 WRITING = {"innodb_io_capacity": "20000", "innodb_io_capacity_max": "40000"}
+# What a transaction writes to the binary log is held in memory up to this, and else written to a file, read and written again; a part of a table is smaller.
+LOGGING = {"binlog_cache_size": str(32 << 20)}
 # Per cent of the buffer pool from which pages are written as fast as that; the low-water mark may not be above it.
 DIRTY = {"innodb_max_dirty_pages_pct_lwm": "0", "innodb_max_dirty_pages_pct": "10"}
 
 
 def wanted(opened: Session) -> dict[str, str]:
     """The settings that a copy gives this server; one that writes as fast already is left so."""
-    return FLUSHING | lower(opened, WRITING) | DIRTY
+    return FLUSHING | lower(opened, WRITING | LOGGING) | DIRTY
 
 
 def lower(opened: Session, settings: dict[str, str]) -> dict[str, str]:

@@ -23,7 +23,6 @@ UNREACHABLE = 45  # seconds the new server may be out of reach while the worker 
 
 START = r"""
 run=$1 unit=$2 python=$3
-rm -f "$run/made"
 touch "$run/alive"
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
@@ -42,11 +41,10 @@ systemctl is-active "$unit" 2>/dev/null || true
 
 @dataclass(frozen=True)
 class Tools:
-    """The new server as the worker finds it: its Python 3, its own family's client program, and its number of cores."""
+    """Programs on the new server: its Python 3 and its own family's client."""
 
     python: str
     client: str
-    cores: int
 
 
 def find_tools(target: Host, server: DatabaseServer) -> Tools:
@@ -65,7 +63,7 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
                 f"install {names[0]} on {target.name}",
             )
         found[meaning] = result.stdout.strip()
-    return Tools(found["Python 3"], found["client program"], int(target.run(["nproc"]).stdout))
+    return Tools(found["Python 3"], found["client program"])
 
 
 def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
@@ -130,11 +128,6 @@ def start(
     target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
     target.write(f"{RUN_FOLDER}/order.json", order)
     target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
-
-
-def tell_made(target: Host) -> None:
-    """Tell the worker that the late tables are made."""
-    target.write(f"{RUN_FOLDER}/made", "")
 
 
 def runs(target: Host) -> bool:

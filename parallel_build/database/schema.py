@@ -311,15 +311,6 @@ def split_create(table: Table) -> SplitCreate:
     return SplitCreate(text, tuple(keys), tuple(foreign))
 
 
-def referred(table: Table) -> list[str]:
-    """The tables that a table's foreign keys refer to, as `schema.table`."""
-    found: list[str] = []
-    for clause in split_create(table).foreign_keys:
-        words = clause.partition(" REFERENCES ")[2].partition(" (")[0].split("`")[1::2]
-        found.append(".".join([table.schema, *words][-2:]))
-    return found
-
-
 def _auto_increment_key(table: Table) -> str | None:
     match = re.search(r"^\s*`((?:[^`]|``)+)` .*\bAUTO_INCREMENT\b", table.create, re.MULTILINE)
     if not match or (table.primary_key and table.primary_key[0] == match[1].replace("``", "`")):

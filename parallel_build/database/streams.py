@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parallel_build.database.schema import Column, Schema, Table, referred, split_create
+from parallel_build.database.schema import Column, Table, split_create
 from parallel_build.database.session import quote
 
 TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
@@ -154,17 +154,6 @@ def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_B
     conditions = [f"{name} < {bounds[0]}"]
     conditions += [f"{name} >= {start} AND {name} < {end}" for start, end in itertools.pairwise(bounds)]
     return [*conditions, f"{name} >= {bounds[-1]}"]
-
-
-def first(definitions: Sequence[Schema]) -> tuple[list[Table], list[Table]]:
-    """The tables that are made before any row is copied, and the others, which may be made while rows of those are.
-
-    First come the large ones, and those that refer to them: a server may want a table for itself while another that refers to it is made.
-    """
-    tables = [table for one in definitions for table in one.tables]
-    large = {f"{table.schema}.{table.name}" for table in tables if table.data_bytes >= DEFER_KEYS_FROM}
-    early = [table for table in tables if large & {f"{table.schema}.{table.name}", *referred(table)}]
-    return (early, [table for table in tables if table not in early]) if early else (tables, [])
 
 
 def deferred(table: Table) -> bool:

@@ -8,7 +8,6 @@ It understands neither SQL nor rows: every statement is in its job file. Its fol
 * `status.json`: replaced four times a second with bytes, rows and the number of finished tables;
 * `whole`: the names of finished tables, one a line;
 * `limit`: bytes a second, where whoever watches has changed what the job says;
-* `made`: there once the tables are that the job calls late: until then the others are copied;
 * `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
 
 Each stream has one client session on the original, all in one consistent snapshot, and one on the new server.
@@ -167,12 +166,7 @@ class Copy:
         self.finishing: collections.deque[str] = collections.deque()
         self.open_parts: Dict[str, int] = collections.Counter(part["table"] for part in self.job["parts"])
         self.busy = 0
-        self.loading: Dict[str, int] = collections.Counter()
-        self.late: Set[str] = set(self.job["late"])
-        # What there is still to do for each table, its keys included.
-        self.left: Dict[str, int] = collections.Counter(self.job["keys_weight"])
-        for part in self.parts:
-            self.left[part["table"]] += part["weight"]
+        self.loading: Set[str] = set()
         self.clients: List[Client] = []
         self.sessions: List[Client] = []
         self.usual = 0.0
@@ -265,39 +259,26 @@ class Copy:
                 if part is not None:
                     self.busy += 1
                     return part
-                if not self.busy and not self.parts:
+                if not self.busy:
                     return None
                 self.changed.wait(0.5)
         return None
 
     def take_part(self) -> Optional[Dict[str, Any]]:
-        """The first part that may begin.
-
-        Where streams in one table are in each other's way, one of a table that no other stream loads; unless the first table would be
-        the last to be done then: its keys are built by one stream, when its last row is in.
-        """
-        ready = [number for number, part in enumerate(self.parts) if part["table"] not in self.late]
-        alone = [number for number in ready if not self.loading[self.parts[number]["table"]]]
-        if self.job["one_by_one"] or (self.job["apart"] and alone and not self.decides(self.parts[ready[0]]["table"])):
-            ready = alone
-        if not ready:
-            return None
-        part = self.parts[ready[0]]
-        del self.parts[ready[0]]
-        self.loading[part["table"]] += 1
-        return part
-
-    def decides(self, table: str) -> bool:
-        """Whether a table has more left to do than is a stream's share of all."""
-        return self.left[table] * int(self.job["streams"]) > sum(self.left.values())
+        """The first part that may begin: where the server lets only one statement load a table, a table's parts go one after another."""
+        for number, part in enumerate(self.parts):
+            if not (self.job["one_by_one"] and part["table"] in self.loading):
+                del self.parts[number]
+                self.loading.add(part["table"])
+                return part
+        return None
 
     def task_done(self, part: Optional[Dict[str, Any]], table: str) -> None:
         with self.changed:
             self.busy -= 1
             if part is not None:
                 self.open_parts[table] -= 1
-                self.loading[table] -= 1
-                self.left[table] -= part["weight"]
+                self.loading.discard(table)
                 self.status["done"] += part["weight"]
                 if self.open_parts[table] == 0:
                     if self.job["finish"].get(table):
@@ -310,7 +291,6 @@ class Copy:
 
     def whole(self, table: str) -> None:
         """Rows and keys of a table are there."""
-        del self.left[table]
         self.status["tables_done"] += 1
         with open(os.path.join(self.folder, "whole"), "a") as file:
             file.write(table + "\n")
@@ -466,10 +446,6 @@ class Copy:
         while not self.stopped.wait(0.25):
             self.write_status()
             self.read_limit()
-            if self.late and os.path.exists(os.path.join(self.folder, "made")):
-                with self.changed:
-                    self.late.clear()
-                    self.changed.notify_all()
             with self.lock:
                 reading = self.busy > len(self.status["building"])
                 if self.status["bytes"] != moved or not reading:

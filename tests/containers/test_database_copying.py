@@ -74,6 +74,7 @@ def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
         assert opened.value("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit") == 1
         assert opened.value("SELECT @@GLOBAL.innodb_max_dirty_pages_pct") == 90
         assert opened.value("SELECT @@GLOBAL.innodb_io_capacity") < 20000
+        assert opened.value("SELECT @@GLOBAL.binlog_cache_size") == 32768
         assert opened.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'LOAD DATA%%' AND ID <> CONNECTION_ID()") == []
 
 

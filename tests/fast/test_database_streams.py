@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from parallel_build.database import streams
-from parallel_build.database.schema import Column, Schema, Table, split_create
+from parallel_build.database.schema import Column, Table, split_create
 
 CREATE = """CREATE TABLE `event` (
   `id` bigint(20) unsigned NOT NULL AUTO_INCREMENT,
@@ -61,13 +61,6 @@ def test_a_small_table_is_made_whole() -> None:
     small = table(ID, data=1 << 20)
     assert streams.create_statement(small) == CREATE
     assert streams.finish_statements(small) == []
-
-
-def test_large_tables_and_those_that_refer_to_them_are_made_first() -> None:
-    large = dataclasses.replace(table(ID), name="host", create=CREATE.replace("`host`", "`pod`"))
-    child, other = table(ID, data=1), dataclasses.replace(table(ID, data=1), name="other", create=CREATE.replace("`host`", "`pod`"))
-    assert streams.first([Schema("cloud", "", "", (other, child, large), ())]) == ([child, large], [other])
-    assert streams.first([Schema("cloud", "", "", (other, child), ())]) == ([other, child], []), "nothing is worth beginning early"
 
 
 def test_keys_of_a_large_table_come_in_one_statement() -> None:

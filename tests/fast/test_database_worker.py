@@ -61,8 +61,7 @@ def job(folder: Path, **changes: Any) -> Path:
         "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
-        "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@",
-        "one_by_one": True, "apart": False, "late": [], "keys_weight": {},
+        "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
         "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
         "finish": {"cloud.t1": ["ALTER"]},
         **changes,
@@ -92,42 +91,6 @@ def test_the_new_server_is_not_asked_to_take_in_an_empty_table(tmp_path: Path) -
     assert (code, status["error"]) == (0, "")
     assert {name: entry["rows"] for name, entry in status["tables"].items()} == {"cloud.t0": 0, "cloud.t1": 1}
     assert status["tables_done"] == 2
-
-
-def test_a_table_that_is_made_later_is_waited_for_while_others_are_copied(tmp_path: Path) -> None:
-    folder = job(tmp_path, late=["cloud.t0", "cloud.t1"])
-    process = subprocess.Popen([sys.executable, worker.__file__, str(folder)])
-    try:
-        _until(folder, lambda status: status["rows"] == 7000)
-        assert process.poll() is None
-        assert (folder / "whole").read_text() == "cloud.t2\n"
-        (folder / "made").touch()
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert json.loads((folder / "status.json").read_text())["rows"] == 15000
-
-
-def test_tables_that_never_come_end_the_copy_of_whom_nobody_watches(tmp_path: Path) -> None:
-    code, status = run(job(tmp_path, late=["cloud.t0"], abandoned=0))
-    assert code == 1
-    assert "nobody watched" in status["error"]
-
-
-def test_streams_take_different_tables_unless_the_largest_would_be_the_last(tmp_path: Path) -> None:
-    def order(name: str, **changes: Any) -> list[str | None]:
-        sizes = [("big", 2), ("big", 2), ("big", 2), ("small", 3), ("small", 3)]
-        parts = [{"table": table, "select": "", "load": "", "weight": weight} for table, weight in sizes]
-        copy = worker.Copy(str(job(tmp_path / name, parts=parts, **changes)))
-        taken = [copy.take_part() for _ in range(3)]
-        return [part["table"] if part else None for part in taken]
-
-    assert order("together", apart=False, one_by_one=False) == ["big", "big", "big"]
-    assert order("apart", apart=True, one_by_one=False) == ["big", "small", "big"]
-    assert order("keys", apart=True, one_by_one=False, keys_weight={"big": 1}) == ["big", "big", "big"]
-    assert order("more streams", apart=True, one_by_one=False, streams=3) == ["big", "big", "big"]
-    assert order("one by one", apart=False, one_by_one=True) == ["big", "small", None]
 
 
 def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> None:

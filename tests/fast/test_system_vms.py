@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.cloudstack.systemvms import Restarts, read_on_system_vm, running, same_release
 from parallel_build.configuration import Server, Ssh
 from parallel_build.connection import Host
@@ -74,3 +76,40 @@ def test_a_system_vm_that_lets_nobody_in_is_not_taken_for_its_host(tmp_path: Pat
     with pytest.raises(CommandFailed, match="exit code 1") as failed:
         read_on_system_vm(kvm, "169.254.1.1", "/etc/cloudstack-release")
     assert "Connection refused" in failed.value.cause
+
+
+def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemvms, "AGAIN", 0.0)
+    told: list[str] = []
+    answers = [JobFailed("destroySystemVm failed in the cloud", f"Host {number} is not connected", "") for number in (2, 3)]
+
+    def job() -> None:
+        if answers:
+            raise answers.pop(0)
+
+    systemvms.insist(job, cancel=CancelToken(), progress=told.append)
+    assert [line for line in told if "Host 2 is not connected" in line or "Host 3 is not connected" in line] == told
+    assert len(told) == 2
+
+
+def test_a_job_that_goes_on_failing_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemvms, "AGAIN", 0.01)
+    monkeypatch.setattr(systemvms, "AGENTS_RETURN", 0.1)
+    tries: list[int] = []
+
+    def job() -> None:
+        tries.append(1)
+        raise JobFailed("restartNetwork failed in the cloud", f"no capacity, try {len(tries)}", "")
+
+    with pytest.raises(JobFailed, match=r"no capacity, try \d+") as failed:
+        systemvms.insist(job, cancel=CancelToken(), progress=lambda _: None)
+    assert failed.value.cause == f"no capacity, try {len(tries)}"
+    assert len(tries) > 2
+
+
+def test_anything_else_than_a_failed_job_is_no_reason_to_try_again() -> None:
+    def job() -> None:
+        raise ApiRefused("refused", "no such command", "", 432)
+
+    with pytest.raises(ApiRefused):
+        systemvms.insist(job, cancel=CancelToken(), progress=lambda _: pytest.fail("tried again"))
