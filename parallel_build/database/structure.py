@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from parallel_build.database import counters
 from parallel_build.database.session import Row, Session
 
 Attributes = dict[str, str]
@@ -26,6 +27,7 @@ def read(session: Session, schema: str, *, portable: bool) -> Objects:
     Args:
         portable: bring what families write differently to one form.
     """
+    counters.settle(session, [schema])
     objects: Objects = {}
     for part in PARTS:
         for kind, name, attributes in part(session, schema):

@@ -13,7 +13,7 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, changes, channel, schema
+from parallel_build.database import access, changes, channel, counters, schema
 from parallel_build.database.baseline import changed_ranges, leave_out_what_promoting_sets
 from parallel_build.database.channel import Position, log_position, read_status, wait_applied
 from parallel_build.database.compare import Comparison, compare_ranges, compare_sides
@@ -180,13 +180,13 @@ def promote(old: Session, new: Session, target: Host, schemas: Sequence[str]) ->
         What was set, for the evidence.
     """
     names = schema.existing(old, schemas)
-    counters = _align_counters(old, new, names)
+    raised = _align_counters(old, new, names)
     events = enabled_events(old, names)
     channel.end(target, new)
     for name in events:
         new.execute(f"ALTER EVENT {name} ENABLE")
     access.revoke(old, channel.USER)
-    return {"counters set": counters, "events enabled": events}
+    return {"counters set": raised, "events enabled": events}
 
 
 def enabled_events(opened: Session, names: Sequence[str]) -> list[str]:
@@ -197,21 +197,10 @@ def enabled_events(opened: Session, names: Sequence[str]) -> list[str]:
 
 def _align_counters(old: Session, new: Session, names: Sequence[str]) -> dict[str, int]:
     """Raise each AUTO_INCREMENT to the original's: a number that the original gave away and took back is not in its binary log."""
-    ours, theirs = _counters(old, names), _counters(new, names)
+    ours, theirs = counters.read(old, names), counters.read(new, names)
     changed = {}
     for key, value in ours.items():
         if key in theirs and value > theirs[key]:
             new.execute(f"ALTER TABLE {quote(key[0])}.{quote(key[1])} AUTO_INCREMENT = {value}")
             changed[f"{key[0]}.{key[1]}"] = value
     return changed
-
-
-def _counters(opened: Session, names: Sequence[str]) -> dict[tuple[str, str], int]:
-    if identify(opened).family == "mysql":
-        opened.execute("SET SESSION information_schema_stats_expiry = 0")
-    rows = opened.rows(
-        "SELECT TABLE_SCHEMA AS s, TABLE_NAME AS t, AUTO_INCREMENT AS a FROM information_schema.TABLES "
-        f"WHERE AUTO_INCREMENT IS NOT NULL AND TABLE_SCHEMA IN ({', '.join(['%s'] * len(names))})",
-        list(names),
-    )
-    return {(row["s"], row["t"]): int(row["a"]) for row in rows}
