@@ -269,7 +269,10 @@ def _everything_there(scene: Scene) -> None:
         written = int(opened.value("SELECT COUNT(*) FROM users.written"))
         assert int(opened.value("SELECT COUNT(DISTINCT number) FROM users.written")) == written, "a row arrived twice"
         out_of_order = "SELECT COUNT(*) FROM users.written a JOIN users.written b ON b.id = a.id + 1 WHERE b.number <= a.number"
-        assert int(opened.value(out_of_order)) == 0
+        late = int(opened.value(out_of_order))
+    with session(scene.source) as opened:
+        # A user whose network was cut goes on by another session, and the original may get its last statement after the next one.
+        assert late == int(opened.value(out_of_order)), "the order is not the original's"
     # A statement whose answer a killed server could not give any more may have been done or not.
     assert scene.users.confirmed <= written <= scene.users.tried
     assert verdict.rows == ROWS + written
