@@ -90,7 +90,7 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
         if vm["id"] in {each["id"] for each in system_vms(cloud)}:
             cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
 
-    insist(destroyed, cancel=cancel, progress=progress)
+    Patience(cancel, progress).run(destroyed)
 
     def replaced() -> dict[str, Any] | None:
         for each in system_vms(cloud):
@@ -109,22 +109,29 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
     )
 
 
-def insist(job: Callable[[], Any], *, cancel: CancelToken, progress: Progress) -> None:
-    """Run a job, again while it fails, for as long as hosts may take to connect.
+class Patience:
+    """Begins a failed job again, for as long as hosts may take to connect since the first failure of any job. Thread safe."""
 
-    Raises:
-        JobFailed: it still fails after AGENTS_RETURN seconds; the last failure.
-    """
-    began = time.monotonic()
-    while True:
-        try:
-            job()
-            return
-        except JobFailed as error:
-            if time.monotonic() - began > AGENTS_RETURN:
-                raise
-            progress(f"{error.fact}: {error.cause}; again, since a host may just be connecting")
-        cancel.wait(AGAIN)
+    def __init__(self, cancel: CancelToken, progress: Progress) -> None:
+        self.cancel, self.progress = cancel, progress
+        self._since: float | None = None
+
+    def run(self, job: Callable[[], Any]) -> None:
+        """Run a job to its success.
+
+        Raises:
+            JobFailed: it still fails after AGENTS_RETURN seconds; the last failure.
+        """
+        while True:
+            try:
+                job()
+                return
+            except JobFailed as error:
+                self._since = self._since or time.monotonic()
+                if time.monotonic() - self._since > AGENTS_RETURN:
+                    raise
+                self.progress(f"{error.fact}: {error.cause}; again, since a host may just be connecting")
+            self.cancel.wait(AGAIN)
 
 
 def running(vm: dict[str, Any]) -> bool:
@@ -165,10 +172,11 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
         names of what was restarted.
     """
     work: list[tuple[str, Callable[[], Any]]] = []
+    patience = Patience(cancel, progress)
     for command, ids in (("restartNetwork", what.networks), ("restartVPC", what.vpcs)):
         for identity, name in ids.items():
             job = partial(cloud.job, command, id=identity, cleanup="true", timeout=timeout, cancel=cancel)
-            work.append((name, partial(insist, job, cancel=cancel, progress=progress)))
+            work.append((name, partial(patience.run, job)))
     done: list[str] = []
     failed: list[str] = []
     with ThreadPoolExecutor(max_workers=at_once) as pool:

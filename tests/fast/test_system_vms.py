@@ -11,7 +11,7 @@ import pytest
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
-from parallel_build.cloudstack.systemvms import Restarts, read_on_system_vm, running, same_release
+from parallel_build.cloudstack.systemvms import Patience, Restarts, read_on_system_vm, running, same_release
 from parallel_build.configuration import Server, Ssh
 from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
@@ -87,7 +87,7 @@ def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pyte
         if answers:
             raise answers.pop(0)
 
-    systemvms.insist(job, cancel=CancelToken(), progress=told.append)
+    Patience(CancelToken(), told.append).run(job)
     assert [line for line in told if "Host 2 is not connected" in line or "Host 3 is not connected" in line] == told
     assert len(told) == 2
 
@@ -102,7 +102,7 @@ def test_a_job_that_goes_on_failing_is_told_with_its_last_words(monkeypatch: pyt
         raise JobFailed("restartNetwork failed in the cloud", f"no capacity, try {len(tries)}", "")
 
     with pytest.raises(JobFailed, match=r"no capacity, try \d+") as failed:
-        systemvms.insist(job, cancel=CancelToken(), progress=lambda _: None)
+        Patience(CancelToken(), lambda _: None).run(job)
     assert failed.value.cause == f"no capacity, try {len(tries)}"
     assert len(tries) > 2
 
@@ -112,4 +112,4 @@ def test_anything_else_than_a_failed_job_is_no_reason_to_try_again() -> None:
         raise ApiRefused("refused", "no such command", "", 432)
 
     with pytest.raises(ApiRefused):
-        systemvms.insist(job, cancel=CancelToken(), progress=lambda _: pytest.fail("tried again"))
+        Patience(CancelToken(), lambda _: pytest.fail("tried again")).run(job)
