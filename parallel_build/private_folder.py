@@ -1,6 +1,7 @@
 """A private folder of one process for its sessions' sockets and known hosts, made when first needed, and cleared of after processes that were killed.
 
-Its owner holds a lock on a file in it for as long as it lives: a folder whose lock can be taken is nobody's any more.
+Its owner holds a lock on a file in it for as long as it lives: a folder whose lock can be taken is nobody's any more. One without that file is never
+touched: it may be an operator's own.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 PREFIX = "cutover-"
-LOCK = "lock"
-UNLOCKED = 3600.0  # seconds after which a folder without a lock is nobody's: its maker ended between the two, or made none
+LOCK = ".cloudstack-parallel-build"
 
 
 class PrivateFolder:
@@ -39,8 +38,10 @@ class PrivateFolder:
             if self._made is None:
                 sweep(self.parent)
                 made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.parent))
-                self._held = os.open(made / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                # Under its name only once it is locked, or another process could take the folder for an abandoned one in between.
+                self._held = os.open(made / "new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
                 fcntl.flock(self._held, fcntl.LOCK_EX)
+                (made / "new").rename(made / LOCK)
                 self._made = made
             return self._made
 
@@ -58,19 +59,21 @@ def sweep(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         # Another process may be about to do the same.
         with contextlib.suppress(OSError):
-            if folder.lstat().st_uid == os.geteuid() and folder.is_dir() and not folder.is_symlink() and _abandoned(folder):
+            if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink() and not held(folder / LOCK):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _abandoned(folder: Path) -> bool:
+def held(path: Path) -> bool:
+    """Whether a living process has locked a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime > UNLOCKED
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return True
     finally:
-        os.close(lock)
-    return True
+        os.close(handle)
+    return False

@@ -27,8 +27,8 @@ SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
 RELEASE_FILE = "/etc/cloudstack-release"
 NUMBERS = re.compile(r"\d+(?:\.\d+){1,3}")
 
-# A management server that has lost its database for a moment is away from its agents for that long: they dial again every five seconds
-# [CloudStack agent, backoff.seconds], and a host may be Up by the API while the server that is asked has no connection to it yet.
+# A management server that has lost its database for a moment is away from its agents: they dial again by themselves [seen on the lab's stand-in], and a
+# host may be Up by the API while the server that is asked has no connection to it yet.
 AGENTS_RETURN = 60.0
 AGAIN = 5.0
 

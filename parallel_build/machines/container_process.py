@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from parallel_build.machines import cgroups, layer, namespace, network
 from parallel_build.machines.commands import MachineFailed, start_detached
 from parallel_build.machines.container_record import Record
 from parallel_build.machines.supervisor import start_time
+from parallel_build.private_folder import held
 
 ALWAYS = ("CAP_NET_ADMIN",)  # a firewall inside
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -42,16 +42,9 @@ def start(machine: Path, record: Record) -> subprocess.Popen[bytes]:
 def running(folder: Path, name: str) -> bool:
     """Whether the machine is on: its supervisor holds the lock."""
     try:
-        handle = os.open(folder / name / "lock", os.O_RDWR | os.O_CLOEXEC)
+        return held(folder / name / "lock")
     except FileNotFoundError:
         return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def nspawn(machine: Path, record: Record) -> list[str]:

@@ -14,6 +14,7 @@ from parallel_build.steps.common import prove_or_tell, schemas
 
 PATIENCE = 120.0  # seconds for jobs, VMs in transition and hosts to come to rest by themselves
 BETWEEN = 5.0
+AT_REST = f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s"
 
 
 @step
@@ -29,7 +30,7 @@ class Ready(Step):
         return [
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
-            f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s",
+            AT_REST,
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:

@@ -16,7 +16,7 @@ from parallel_build.steps.common import new_database, original_database, schemas
 from parallel_build.steps.created import highest_ids, since_window
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.ready import PATIENCE, await_guards
+from parallel_build.steps.ready import AT_REST, await_guards
 from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.taking_over import make_ready
 from parallel_build.window_record import FOLDER
@@ -36,7 +36,7 @@ class Window(SwitchedStep):
         return [
             *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
-            f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s, users still in",
+            f"{AT_REST}, users still in",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from parallel_build.private_folder import UNLOCKED, PrivateFolder, sweep
+from parallel_build.private_folder import PrivateFolder, sweep
 
 OWNER = (
     "import sys, time; from pathlib import Path; from parallel_build.private_folder import PrivateFolder\n"
@@ -41,12 +41,11 @@ def test_the_folder_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_
             owner.communicate()
 
 
-def test_a_folder_without_a_lock_may_just_be_being_made(tmp_path: Path) -> None:
-    young, old, other = tmp_path / "cutover-young", tmp_path / "cutover-old", tmp_path / "else"
-    for folder in (young, old, other):
-        folder.mkdir()
-    long_ago = time.time() - UNLOCKED - 60
-    for folder in (old, other):
-        os.utime(folder, (long_ago, long_ago))
+def test_a_folder_without_our_lock_is_an_operators_own(tmp_path: Path) -> None:
+    for name in ("cutover-young", "cutover-old", "else"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    long_ago = time.time() - 30 * 86400
+    os.utime(tmp_path / "cutover-old", (long_ago, long_ago))
     sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cutover-young", "else"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cutover-old", "cutover-young", "else"]
