@@ -62,8 +62,8 @@ class SeedRecord:
     def copied(self, report: CopyReport) -> None:
         """Keep what was copied, before anything follows it."""
         copy = {"rows": report.rows, "bytes": report.bytes, "tables": report.tables, "seconds": report.seconds, "tls": report.tls,
-                "locked seconds": report.locked_seconds, "definers": list(report.definers), "kept from an earlier snapshot": list(report.kept),
-                "when": now()}  # fmt: skip
+                "read by": report.read_by, "locked seconds": report.locked_seconds, "definers": list(report.definers),
+                "kept from an earlier snapshot": list(report.kept), "when": now()}  # fmt: skip
         self._sheet.remember(copied=list(report.position or ()), copy=copy, baseline=None, tiers=None, taken=None)
 
     def followed(self) -> None:

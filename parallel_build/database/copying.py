@@ -55,6 +55,7 @@ class CopyReport:
         locked_seconds: how long the original's tables were locked for the snapshot to begin.
         compressed: the rows travelled compressed.
         tls: the rows travelled encrypted.
+        read_by: `wire` or `client program`, with the reason where the wire was to be used and could not.
         definers: locked accounts made for objects to run as.
         adapted: what had to be written differently for the new server's family, in words.
         by_table: rows, bytes and seconds by `schema.table`.
@@ -70,6 +71,7 @@ class CopyReport:
     locked_seconds: float
     compressed: bool
     tls: bool
+    read_by: str = ""
     definers: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     by_table: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -174,6 +176,7 @@ def copy(
         unwatched = lasting.UNWATCHED if lasts else remote.ABANDONED
         job = Job(
             old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, sessions,
+            way_in,
         )  # fmt: skip
         remote.start(target, tools, new, way_in, job.document(), fifos, owner, lasting.text(order))
         watch.started = True
@@ -205,6 +208,7 @@ def _complete(
         locked_seconds=float(status["locked_seconds"]),
         compressed=bool(status["compressed"]),
         tls=order.tls,
+        read_by=str(status["read_by"]),
         definers=tuple(order.definers),
         adapted=tuple(adapted),
         by_table=dict(status["tables"]),

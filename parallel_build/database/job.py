@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parallel_build.database import remote, schema, streams
+from parallel_build.database import access, remote, schema, streams
 from parallel_build.database.dialects import DatabaseServer
 from parallel_build.database.session import Session, quote
 
@@ -42,6 +42,7 @@ class Job:
         folders: where the new server's free space is watched.
         unwatched: seconds after which it ends itself when nobody watches.
         processes: the original's table of sessions.
+        way_in: the account on the original.
     """
 
     old: DatabaseServer
@@ -59,6 +60,7 @@ class Job:
     folders: Sequence[str]
     unwatched: int
     processes: str
+    way_in: access.Access
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -72,6 +74,7 @@ class Job:
             "source_settings": streams.session_settings([*streams.SOURCE_SETTINGS, unlimited]),
             "target_settings": streams.session_settings(settings),
             "streams": min(self.threads, max(1, len(self.parts))),
+            "wire": {"start": streams.START, "tls": self._tls()},
             "snapshot": self.snapshot,
             "lock_attempts": LOCK_ATTEMPTS,
             "session_attempts": SESSION_ATTEMPTS,
@@ -96,6 +99,7 @@ class Job:
                     "select": streams.select(part.table, part.where),
                     "load": streams.load(part.table, fifo_mark),
                     "weight": part.weight,
+                    "unique": streams.unescaped(part.table),
                 }
                 for part in self.parts
             ],
@@ -105,6 +109,12 @@ class Job:
                 if (statements := streams.finish_statements(part.table))
             },
         }
+
+    def _tls(self) -> dict[str, object] | None:
+        """How a session over the wire is encrypted and whom it trusts, as the client program is told in its option file."""
+        if not self.way_in.tls:
+            return None
+        return {"authority": remote.AUTHORITY if self.way_in.authority else "", "verified": self.way_in.verified}
 
 
 def cut(opened: Session, definitions: Sequence[schema.Schema]) -> list[streams.Part]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from parallel_build.database.session import Session
 from parallel_build.errors import StepFailed
 
-# Flushing at every commit is for data that exists nowhere else.
-FLUSHING = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
+# Flushing at every commit is for data that exists nowhere else. The binary log is flushed now and then, so that not all of it is left for the end.
+FLUSHING = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "8"}
 # Pages a second. At the usual 200 to 2000 the redo log is full most of the time, and each row then waits, and spins, until old pages are written.
 WRITING = {"innodb_io_capacity": "20000", "innodb_io_capacity_max": "40000"}
 # What a transaction writes to the binary log is held in memory up to this, and else written to a file, read and written again; a part of a table is smaller.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pymysql
+
+import parallel_build
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
 from parallel_build.database.access import Access, client_options
@@ -21,12 +26,14 @@ STALLED = 30  # seconds without a byte after which the worker looks whether the 
 LOOKS = 2  # seconds from one look at a running worker to the next
 UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
 
+AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
+WORKER = ("__init__.py", *(f"database/{name}.py" for name in ("__init__", "clients", "wire", "worker")))  # what runs there
 START = r"""
 run=$1 unit=$2 python=$3
 touch "$run/alive"
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
-  --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.py" "$run"
+  --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.pyz" "$run"
 """
 # Both ends are busy with the copy itself: a look costs some hundredths of a second of each, so few are taken, and its end shows at once.
 LOOK = r"""
@@ -110,6 +117,20 @@ def compress_options(server: DatabaseServer) -> list[str]:
     return ["--compression-algorithms=zstd,zlib", "--zstd-compression-level=1"] if server.family == "mysql" else ["--compress"]
 
 
+def archive() -> bytes:
+    """The worker with all it needs beyond a server's own Python, as a program in one file."""
+    package = Path(parallel_build.__file__).parent
+    files = {f"parallel_build/{name}": package / name for name in WORKER}
+    library = Path(pymysql.__file__).parent
+    files |= {f"pymysql/{path.relative_to(library)}": path for path in sorted(library.rglob("*.py"))}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("__main__.py", "import sys\nfrom parallel_build.database.worker import main\nsys.exit(main())\n")
+        for name, path in files.items():
+            pack.write(path, name)
+    return packed.getvalue()
+
+
 def start(
     target: Host, tools: Tools, server: DatabaseServer, access: Access, job: dict[str, Any], fifos: str, owner: str, order: str
 ) -> None:
@@ -122,9 +143,9 @@ def start(
     target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], cancellable=False)
     target.run(["install", "-d", "-m", "700", "-o", owner, fifos], cancellable=False)
     if access.authority:
-        target.write(f"{RUN_FOLDER}/ca.pem", access.authority)
-    target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, f"{RUN_FOLDER}/ca.pem"))
-    target.write(f"{RUN_FOLDER}/worker.py", Path(__file__).with_name("worker.py").read_text())
+        target.write(AUTHORITY, access.authority)
+    target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, AUTHORITY))
+    target.write(f"{RUN_FOLDER}/worker.pyz", archive())
     target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
     target.write(f"{RUN_FOLDER}/order.json", order)
     target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)

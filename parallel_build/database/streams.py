@@ -1,12 +1,13 @@
 """The statements of a copy: how a table's rows are read on the original and taken in on the new server. Pure text, no server.
 
-The original formats each row itself in one SELECT that its own client program prints raw; the new server reads that text with LOAD DATA
-from a named pipe. The format is LOAD DATA's own, so nothing in between has to understand it:
+The original puts each row together as one text in its SELECT; the new server reads that text with LOAD DATA from a named pipe. The format is
+LOAD DATA's own, so nothing in between has to understand it:
 
-* fields end with a tab, rows with a newline; text fields are enclosed, everything else is bare;
+* a row begins with `START`, its fields are parted by `BETWEEN`, and `END` ends it; what comes between two rows LOAD DATA passes over;
+* text fields are enclosed, everything else is bare;
 * NULL is the bare word NULL, which is why every text field is enclosed;
-* a table whose texts are all UTF-8 has them enclosed in a byte that UTF-8 has not, so that neither server has to look for what must be escaped;
-  in any other table they are enclosed in `"`, with `\\` and `"` escaped;
+* a table whose texts are all UTF-8 has them enclosed in a byte that UTF-8 has not, so that neither server has to look for what must be escaped,
+  and `START` is nowhere else; in any other table they are enclosed in `"`, with `\\` and `"` escaped;
 * text travels as the bytes of its column (cast to binary, loaded as character set binary): no conversion, so nothing can be lost in one;
 * FLOAT is read as DOUBLE, because a server prints a FLOAT with six digits only; BIT as a number; JSON as utf8mb4.
 """
@@ -29,9 +30,17 @@ BARE_TYPES = frozenset({
     "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "date", "datetime", "timestamp", "time", "year",
     "inet4", "inet6", "uuid",
 })  # fmt: skip
+# Types that would draw the word NULL into a value of theirs.
+SPELLED_TYPES = frozenset({"inet4", "inet6", "uuid"})
 UTF8_SETS = frozenset({"utf8", "utf8mb3", "utf8mb4"})
-ESCAPED = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
-UNESCAPED = "FIELDS TERMINATED BY '\\t' OPTIONALLY ENCLOSED BY 0xff ESCAPED BY '' LINES TERMINATED BY '\\n'"
+# Bytes that UTF-8 has not. What comes before a row over the wire has the first one nowhere, as far as it is not cut off (see `wire`).
+START, BETWEEN, END, ENCLOSED = "fbffff", "fe", "fd", "ff"
+FORMAT = (
+    f"FIELDS TERMINATED BY 0x{BETWEEN} OPTIONALLY ENCLOSED BY {{enclosed}} ESCAPED BY {{escaped}} "
+    f"LINES STARTING BY 0x{START} TERMINATED BY 0x{END}"
+)
+ESCAPED_FORMAT = FORMAT.format(enclosed="'\"'", escaped="'\\\\'")
+UNESCAPED_FORMAT = FORMAT.format(enclosed=f"0x{ENCLOSED}", escaped="''")
 # Rows of a table smaller than this are a matter of milliseconds: its keys are made with it.
 DEFER_KEYS_FROM = 4 << 20
 # Small enough that every stream has a share of the largest table: its keys can be built only when its last row is in.
@@ -83,6 +92,8 @@ def read_expression(column: Column, *, escape: bool = True) -> str:
         escape: False where the table's texts need none, see `unescaped`.
     """
     name = quote(column.name)
+    if column.type in SPELLED_TYPES:
+        return f"CAST({name} AS CHAR)"
     if column.type in BARE_TYPES:
         return name
     if column.type == "float":
@@ -91,14 +102,20 @@ def read_expression(column: Column, *, escape: bool = True) -> str:
         return f"{name} + 0"
     value = f"CAST({f'CONVERT({name} USING utf8mb4)' if column.type == 'json' else name} AS BINARY)"
     if not escape:
-        return f"CONCAT(0xff, {value}, 0xff)"
+        return f"CONCAT(0x{ENCLOSED}, {value}, 0x{ENCLOSED})"
     return f"CONCAT(0x22, REPLACE(REPLACE({value}, 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
 
 
 def select(table: Table, where: str = "") -> str:
     """The statement that reads a table, or the part of it that `where` names, on the original."""
     escape = not unescaped(table)
-    columns = ", ".join(read_expression(column, escape=escape) for column in table.written_columns)
+    fields = []
+    for column in table.written_columns:
+        value = read_expression(column, escape=escape)
+        fields.append(f"IFNULL({value}, _binary 'NULL')" if column.nullable else value)
+    fields[0] = f"CONCAT(0x{START}, {fields[0]})"
+    fields[-1] = f"CONCAT({fields[-1]}, 0x{END})"
+    columns = f"CONCAT_WS(0x{BETWEEN}, {', '.join(fields)})"
     # Without the hint a server may read a range by a secondary key, one random page a row.
     hint = " FORCE INDEX (PRIMARY)" if table.primary_key else ""
     return f"SELECT {columns} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")
@@ -115,7 +132,7 @@ def load(table: Table, path: str) -> str:
             sets.append(f"{quote(column.name)} = {value}")
         else:
             targets.append(quote(column.name))
-    form = UNESCAPED if unescaped(table) else ESCAPED
+    form = UNESCAPED_FORMAT if unescaped(table) else ESCAPED_FORMAT
     statement = f"LOAD DATA INFILE {literal(path)} INTO TABLE {table.full_name} CHARACTER SET binary {form} ({', '.join(targets)})"
     return statement + (f" SET {', '.join(sets)}" if sets else "")
 

@@ -1,7 +1,7 @@
 """The program that runs on the new database server during a copy: it pipes rows from the original into the server beside it.
 
-Pushed as text and run by the server's own Python 3 with nothing but the standard library, as the transient systemd unit `cutover-copy`.
-It understands neither SQL nor rows: every statement is in its job file. Its folder holds
+Pushed with the modules it needs, and PyMySQL, as one archive (`remote.archive`), and run by the server's own Python 3 as the transient systemd
+unit `cutover-copy`. It understands neither SQL nor rows: every statement is in its job file. Its folder holds
 
 * `job.json` (mode 600): statements, client command lines, what to limit;
 * `source.cnf` (mode 600): how to reach the original, with the password;
@@ -10,16 +10,16 @@ It understands neither SQL nor rows: every statement is in its job file. Its fol
 * `limit`: bytes a second, where whoever watches has changed what the job says;
 * `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
 
-Each stream has one client session on the original, all in one consistent snapshot, and one on the new server.
+Each stream has one session on the original, all in one consistent snapshot, and one on the new server. The original's rows are taken as they
+come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
 """
 
-# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import collections
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -27,94 +27,20 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Set, TypeVar, Union
 
-READ_SIZE = 1 << 20
+from parallel_build.database.clients import TOO_LONG, Client, Failed, widen
+
+if TYPE_CHECKING:
+    from parallel_build.database.wire import Wire
+
+    Reader = Union[Client, Wire]
+
+Opened = TypeVar("Opened")
 CREDIT = 0.25  # seconds of the limit that may be made up for after a moment of reading less
 LEAST = 1 / 8  # of the limit; an original that is always busy must be copied too
+READING = "reading from the original"
 LOOKS = 0.25  # seconds between two looks at what the original does
-SET_PIPE_SIZE = 1031  # fcntl's number on Linux; Python names it since 3.10
-PIPE_SIZE = 1 << 20  # bytes; with the usual 64 KiB two busy servers are woken for each other's every page
-
-
-class Failed(Exception):
-    """The copy can't go on; the text is for the operator."""
-
-
-def widen(pipe: int) -> None:
-    """Let a pipe hold more; a system that grants less copies the same, only slower."""
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(pipe, SET_PIPE_SIZE, PIPE_SIZE)
-
-
-class Client:
-    """One session through the server's client program, kept open; answers are read up to a marker that nothing else can contain."""
-
-    def __init__(self, argv: List[str], marker: str, name: str) -> None:
-        self.name = name
-        self.marker = marker.encode()
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-        assert self.process.stdout is not None
-        widen(self.process.stdout.fileno())
-        self.errors: collections.deque[str] = collections.deque(maxlen=20)
-        self.reader = threading.Thread(target=self._read_errors, daemon=True)
-        self.reader.start()
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.errors.append(line.decode(errors="replace").strip())
-
-    def send(self, statement: str) -> None:
-        """Hand over a statement, and one that answers the marker and the number of rows found before it."""
-        text = statement.rstrip(";\n") + ";\nSELECT CONCAT('%s ', FOUND_ROWS(), ' ', ROW_COUNT());\n" % self.marker.decode()
-        assert self.process.stdin is not None
-        try:
-            data = text.encode()
-            while data:
-                data = data[self.process.stdin.write(data) :]
-        except OSError:
-            raise self.failure() from None
-
-    def receive(self, sink: Callable[[bytes], None]) -> List[str]:
-        """Hand everything up to the marker to `sink`; return the words after it."""
-        assert self.process.stdout is not None
-        held = b""
-        keep = len(self.marker) + 64
-        while True:
-            data = self.process.stdout.read(READ_SIZE)
-            if not data:
-                raise self.failure()
-            held += data
-            # The marker's line is the last that comes before the session falls silent.
-            found = held.rfind(self.marker, max(0, len(held) - keep))
-            if found >= 0 and held.endswith(b"\n"):
-                sink(held[:found])
-                return held[found + len(self.marker) :].decode().split()
-            if len(held) > keep:
-                sink(held[:-keep])
-                held = held[-keep:]
-
-    def ask(self, statement: str) -> str:
-        """Run a statement and return what it prints."""
-        parts: List[bytes] = []
-        self.send(statement)
-        self.receive(parts.append)
-        return b"".join(parts).decode(errors="replace")
-
-    def failure(self) -> Failed:
-        """What the client said when it ended."""
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        self.reader.join(2)
-        return Failed("%s: %s" % (self.name, " | ".join(self.errors) or "the session ended without a word"))
-
-    def close(self) -> None:
-        """End the session at once."""
-        self.process.kill()
-        self.process.wait()
 
 
 class Pace:
@@ -159,7 +85,7 @@ class Copy:
         self.status: Dict[str, Any] = {
             "state": "running", "phase": "connecting", "error": "", "bytes": 0, "rows": 0, "done": 0, "tables_done": 0,
             "started": time.time(), "position": [], "tables": {}, "warnings": [], "building": [], "compressed": False,
-            "locked_seconds": 0.0, "finished_bytes": 0, "share": 1.0,
+            "locked_seconds": 0.0, "finished_bytes": 0, "share": 1.0, "read_by": "client program",
         }  # fmt: skip
         # Every part is a task; the statements that finish a table become tasks once its last part is in.
         self.parts: collections.deque[Dict[str, Any]] = collections.deque(self.job["parts"])
@@ -167,35 +93,78 @@ class Copy:
         self.open_parts: Dict[str, int] = collections.Counter(part["table"] for part in self.job["parts"])
         self.busy = 0
         self.loading: Set[str] = set()
-        self.clients: List[Client] = []
-        self.sessions: List[Client] = []
+        self.clients: List[Reader] = []
+        self.sessions: List[Reader] = []
         self.usual = 0.0
 
     # -- sessions --------------------------------------------------------------------------------------------------------------
     def source(self, compress: bool) -> Client:
         argv = self.job["source"] + (self.job["compress_options"] if compress else [])
-        return self.opened(argv, "reading from the original", self.job["source_settings"])
+        return self.opened(argv, READING, self.job["source_settings"])
 
     def target(self) -> Client:
         return self.opened(self.job["target"], "writing to the new server", self.job["target_settings"])
 
     def opened(self, argv: List[str], name: str, settings: str) -> Client:
-        """A session with its settings. A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
-        attempt = 1
-        while True:
+        """A session through the client program, with its settings."""
+
+        def once() -> Client:
             client = Client(argv, self.job["marker"], name)
             with self.lock:
                 self.clients.append(client)
             try:
                 client.ask(settings)
-                return client
+            except Failed:
+                with self.lock:
+                    self.clients.remove(client)
+                raise
+            return client
+
+        return self.insisting(once)
+
+    def insisting(self, opening: Callable[[], Opened]) -> Opened:
+        """A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
+        attempt = 1
+        while True:
+            try:
+                return opening()
             except Failed:
                 if attempt >= self.job["session_attempts"] or self.stopped.is_set():
                     raise
-                with self.lock:
-                    self.clients.remove(client)
             self.pause(attempt)
             attempt += 1
+
+    def readers(self, compress: bool) -> List[Reader]:
+        """The sessions that read: rows as they come over the wire, or through the client program, which alone can compress."""
+        count = self.job["streams"]
+        if self.job["wire"] and not compress:
+            try:
+                first = self.insisting(self.wire)
+            except Failed as problem:
+                self.status["read_by"] = "client program: %s" % problem
+            else:
+                self.status["read_by"] = "wire"
+                return [first, *(self.insisting(self.wire) for _ in range(count - 1))]
+        return [self.source(compress) for _ in range(count)]
+
+    def wire(self) -> Wire:
+        """A session that takes rows as they come over the wire, with its settings."""
+        try:
+            from parallel_build.database import wire  # the Python of this server may be too old for it
+        except (ImportError, SyntaxError) as problem:
+            raise Failed("%s: %s" % (type(problem).__name__, problem)) from None
+        job = self.job["wire"]
+        session = wire.Wire(os.path.join(self.folder, "source.cnf"), job["tls"], bytes.fromhex(job["start"]), READING)
+        with self.lock:
+            self.clients.append(session)
+        try:
+            for statement in filter(None, self.job["source_settings"].split(";\n")):
+                session.ask(statement)
+        except Failed:
+            with self.lock:
+                self.clients.remove(session)
+            raise
+        return session
 
     def slow_network(self, client: Client) -> bool:
         """Whether compressing pays: the network carries less than the servers could feed it."""
@@ -208,7 +177,7 @@ class Copy:
                 return False
         return True
 
-    def connect(self) -> List[Client]:
+    def connect(self) -> List[Reader]:
         """Open the reading sessions, all in one snapshot."""
         first = self.source(compress=False)
         if self.job["busy"]:
@@ -217,7 +186,7 @@ class Copy:
         if compress is None:
             compress = self.slow_network(first)
         self.status["compressed"] = compress
-        readers = [self.source(compress) for _ in range(self.job["streams"])]
+        readers = self.readers(compress)
         if not self.job["snapshot"]:
             first.close()
             return readers
@@ -295,7 +264,7 @@ class Copy:
         with open(os.path.join(self.folder, "whole"), "a") as file:
             file.write(table + "\n")
 
-    def stream(self, number: int, reader: Client) -> None:
+    def stream(self, number: int, reader: Reader) -> None:
         try:
             writer = self.target()
             while not self.stopped.is_set():
@@ -324,12 +293,12 @@ class Copy:
             entry["keys_seconds"] = round(time.time() - started, 3)
         self.task_done(None, table)
 
-    def copy_part(self, number: int, reader: Client, writer: Client, part: Dict[str, Any]) -> None:
+    def copy_part(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
         started = time.time()
         pipe: Optional[int] = None
         moved = 0
 
-        def sink(data: bytes) -> None:
+        def sink(data: memoryview) -> None:
             nonlocal pipe, moved
             if self.stopped.is_set():
                 raise Failed("stopped")
@@ -338,10 +307,10 @@ class Copy:
             if pipe is None:
                 # Only now: most tables are empty, and the new server has nothing to do for them.
                 pipe = self.begin_load(number, writer, part)
-            view = memoryview(data)
-            while view:
+            left = data
+            while left:
                 try:
-                    view = view[os.write(pipe, view) :]
+                    left = left[os.write(pipe, left) :]
                 except BrokenPipeError:
                     raise self.broken(writer, part) from None
             moved += len(data)
@@ -352,14 +321,13 @@ class Copy:
                 self.pause(ahead)
 
         try:
-            reader.send(part["select"])
-            found = int(reader.receive(sink)[0])
+            found = reader.rows(part["select"], sink, unique=part["unique"])
         finally:
             if pipe is not None:
                 os.close(pipe)
         taken = 0 if pipe is None else int(writer.receive(lambda data: None)[1])
         if taken != found:
-            raise Failed("table %s: %d rows were read and %d written" % (part["table"], found, taken))
+            raise Failed("table %s: %d rows were read and %d written; where some are missing, %s" % (part["table"], found, taken, TOO_LONG))
         with self.lock:
             self.status["rows"] += taken
             entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})
@@ -415,7 +383,7 @@ class Copy:
             self.stopped.set()
             # Streams wait inside reads that only the end of their sessions ends.
             for client in self.clients:
-                client.process.kill()
+                client.end()
             self.changed.notify_all()
 
     # -- consideration ---------------------------------------------------------------------------------------------------------
@@ -463,7 +431,7 @@ class Copy:
 
     def check_original(self) -> None:
         """A session whose other end has lost its power or its cable waits for ever: look whether the original still knows ours."""
-        living = sum(1 for reader in self.sessions if reader.process.poll() is None)
+        living = sum(1 for reader in self.sessions if reader.lives())
         try:
             done = subprocess.run(self.job["probe"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         except subprocess.TimeoutExpired:
@@ -523,6 +491,11 @@ class Copy:
         return 1 if self.error else 0
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run the job of the folder that the first argument names."""
     os.umask(0o077)
-    sys.exit(Copy(sys.argv[1]).run())
+    return Copy(sys.argv[1]).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

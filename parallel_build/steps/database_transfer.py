@@ -150,6 +150,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         "bytes": report.bytes,
         "copied in seconds": round(report.seconds, 1),
         "tls": report.tls,
+        "read by": report.read_by,
         "definers": list(report.definers),
         "adapted": list(report.adapted),
         "compared rows": comparison.rows,

@@ -10,7 +10,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access, compare, copying, definers, leftovers
+from parallel_build.database import access, compare, copying, definers, leftovers, remote
 from parallel_build.database.session import session
 from parallel_build.errors import Cancelled, GuardFailed, StepFailed
 from tests.containers.database_stand import Combination, Stand, sql
@@ -44,12 +44,17 @@ def pair(servers: Combination) -> Iterator[tuple[Stand, Host, Host]]:
 
 
 def _copy(
-    pair: tuple[Stand, Host, Host], cancel: CancelToken | None = None, *, progress: Callable[[str], None] | None = None, **options: object
+    pair: tuple[Stand, Host, Host],
+    cancel: CancelToken | None = None,
+    *,
+    schemas: list[str] = SCHEMAS,
+    progress: Callable[[str], None] | None = None,
+    **options: object,
 ) -> copying.CopyReport:
     return copying.copy(
         pair[1],
         pair[2],
-        SCHEMAS,
+        schemas,
         threads=3,
         cancel=cancel or CancelToken(),
         progress=progress or (lambda text: None),
@@ -84,6 +89,7 @@ def test_copy_is_the_same_and_leaves_nothing(pair: tuple[Stand, Host, Host]) -> 
     assert report.rows == 150023
     assert report.position is not None
     assert report.locked_seconds < 1
+    assert report.read_by == "wire"
     _same(pair)
     _nothing_left(pair)
 
@@ -108,8 +114,56 @@ def test_second_copy_refuses_what_is_there(pair: tuple[Stand, Host, Host]) -> No
 
 def test_compressed_and_throttled_copy(pair: tuple[Stand, Host, Host]) -> None:
     copying.empty(pair[2], SCHEMAS)
-    assert _copy(pair, compress=True, bytes_per_second=20 << 20).compressed
+    report = _copy(pair, compress=True, bytes_per_second=20 << 20)
+    assert report.compressed
+    assert report.read_by == "client program"
     _same(pair)
+
+
+def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_program(
+    pair: tuple[Stand, Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a Python that PyMySQL no longer knows: what is pushed there says so, and the copy goes on."""
+    copying.empty(pair[2], SCHEMAS)
+    monkeypatch.setattr(remote, "WORKER", tuple(name for name in remote.WORKER if "wire" not in name))
+    report = _copy(pair)
+    assert report.read_by.startswith("client program: ImportError: ")
+    _same(pair)
+
+
+def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host]) -> None:
+    """Such a row comes in several packets; one that the original can't put together stops the copy, and both are said before the window."""
+    copying.empty(pair[2], ["longrows"])
+    limits = {}
+    for host in pair[1:]:
+        with session(host) as opened:
+            limits[host] = int(opened.value("SELECT @@GLOBAL.max_allowed_packet"))
+            opened.execute(f"SET GLOBAL max_allowed_packet = {128 << 20}")
+    sql(
+        pair[1],
+        "DROP DATABASE IF EXISTS longrows; CREATE DATABASE longrows DEFAULT CHARACTER SET utf8mb4; USE longrows; "
+        "CREATE TABLE texts (id int PRIMARY KEY, a longtext, b longtext NOT NULL); CREATE TABLE bytes (id int PRIMARY KEY, a longblob); "
+        "INSERT INTO texts VALUES (1, NULL, ''), (2, REPEAT('NULL', 5000000), REPEAT('\\t😀', 3000000)), (3, 'NULL', REPEAT('x', 16777204)), (4, '', 'NULL'); "
+        "INSERT INTO bytes VALUES (1, NULL), (2, CONCAT(REPEAT(UNHEX('FBFFFFFEFD0A00'), 2500000), UNHEX('225C'))), (3, UNHEX('FBFFFF')), (4, '');",
+    )
+    try:
+        for compressed in (False, True):
+            report = _copy(pair, schemas=["longrows"], compress=compressed)
+            assert report.rows == 8
+            verdict = compare.compare(pair[1], pair[2], ["longrows"], threads=2, cancel=CancelToken(), progress=lambda text: None)
+            assert verdict.same, [str(found) for found in verdict.differences]
+            copying.empty(pair[2], ["longrows"])
+        with session(pair[1]) as opened:
+            opened.execute(f"SET GLOBAL max_allowed_packet = {16 << 20}")
+        with pytest.raises(StepFailed, match="a row is longer than the original's max_allowed_packet"):
+            _copy(pair, schemas=["longrows"])
+        with pytest.raises(StepFailed, match=r"\d rows were read and \d written; where some are missing, a row is longer"):
+            _copy(pair, schemas=["longrows"], compress=True)
+        _nothing_left(pair)
+    finally:
+        copying.empty(pair[2], ["longrows"])
+        for host, limit in limits.items():
+            sql(host, f"DROP DATABASE IF EXISTS longrows; SET GLOBAL max_allowed_packet = {limit}")
 
 
 def test_empty_leaves_databases_with_their_character_set(pair: tuple[Stand, Host, Host]) -> None:

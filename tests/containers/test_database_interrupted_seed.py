@@ -19,7 +19,7 @@ import pytest
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration.preparation import Transfer
 from parallel_build.connection import Host
-from parallel_build.database import access, copying, leftovers, seeding, worker
+from parallel_build.database import access, clients, copying, leftovers, seeding, worker
 from parallel_build.database.session import session
 from parallel_build.errors import Cancelled, ParallelBuildError
 from tests.containers.conftest import tell
@@ -32,7 +32,7 @@ SCHEMAS = ["cloud", "cloud_usage"]
 ROWS = {"cloud_usage.cloud_usage": 256_000, "cloud.event": 96_000, "cloud.vm_stats": 64_000}
 LARGE = list(ROWS)
 HELD_UP = 10.0  # seconds: a copy that locked a table would hold a statement up to its end
-STREAMS = 4  # each may have read so much before it first waits: worker.READ_SIZE
+STREAMS = 4  # each may have read so much before it first waits: clients.READ_SIZE
 ORIGINAL = """
 CREATE USER cloud@localhost IDENTIFIED BY 'Lab-Password-1'; GRANT ALL ON *.* TO cloud@localhost;
 CREATE DATABASE cloud DEFAULT CHARACTER SET utf8mb3; CREATE DATABASE cloud_usage DEFAULT CHARACTER SET utf8mb3;
@@ -339,7 +339,7 @@ def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
     (began, first), (until, last) = marks[0], marks[-1]
     read, seconds = last - first, until - began
     tell(f"{scene.family}: {read / seconds:,.0f} bytes a second of {limit:,} asked for, over {seconds:.1f} s")
-    assert 0 < read <= limit * (seconds + worker.CREDIT + 0.5) + STREAMS * worker.READ_SIZE
+    assert 0 < read <= limit * (seconds + worker.CREDIT + 0.5) + STREAMS * clients.READ_SIZE
     scene.undo()
 
 

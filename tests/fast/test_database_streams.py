@@ -73,6 +73,7 @@ def test_keys_of_a_large_table_come_in_one_statement() -> None:
     ("kind", "expected"),
     [
         ("bigint", "`x`"),
+        ("inet6", "CAST(`x` AS CHAR)"),
         ("float", "`x` + 0e0"),
         ("bit", "`x` + 0"),
         ("varchar", "CONCAT(0x22, REPLACE(REPLACE(CAST(`x` AS BINARY), 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"),
@@ -84,8 +85,14 @@ def test_how_a_value_is_read(kind: str, expected: str) -> None:
 
 def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
     made = table(ID, column("x", "varchar", character_set="utf8mb3"), column("y", "enum", character_set="utf8mb4"), column("z", "json"))
-    assert "CONCAT(0xff, CAST(`x` AS BINARY), 0xff), CONCAT(0xff, CAST(`y` AS BINARY), 0xff)" in streams.select(made)
-    assert "CONCAT(0xff, CAST(CONVERT(`z` USING utf8mb4) AS BINARY), 0xff)" in streams.select(made)
+    x, y, z = (
+        f"IFNULL(CONCAT(0xff, CAST({text} AS BINARY), 0xff), _binary 'NULL')" for text in ("`x`", "`y`", "CONVERT(`z` USING utf8mb4)")
+    )
+    assert streams.select(made) == (
+        f"SELECT CONCAT_WS(0xfe, CONCAT(0xfbffff, `id`), {x}, {y}, CONCAT({z}, 0xfd)) FROM `cloud`.`event` FORCE INDEX (PRIMARY)"
+    )
+    assert "FIELDS TERMINATED BY 0xfe" in streams.load(made, "/x")
+    assert "LINES STARTING BY 0xfbffff TERMINATED BY 0xfd" in streams.load(made, "/x")
     assert "ENCLOSED BY 0xff ESCAPED BY ''" in streams.load(made, "/x")
 
 
@@ -101,8 +108,14 @@ def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
 def test_a_table_with_any_other_bytes_has_all_its_texts_escaped(other: Column) -> None:
     made = table(ID, column("x", "varchar", character_set="utf8mb4"), other)
     assert streams.select(made).count("REPLACE(REPLACE(") == 2
-    assert "0xff" not in streams.select(made)
+    assert "CONCAT(0xff," not in streams.select(made)
     assert "ENCLOSED BY '\"' ESCAPED BY '\\\\'" in streams.load(made, "/x")
+
+
+def test_a_row_of_one_column_begins_and_ends() -> None:
+    assert streams.select(table(ID), "`id` < 5") == (
+        "SELECT CONCAT_WS(0xfe, CONCAT(CONCAT(0xfbffff, `id`), 0xfd)) FROM `cloud`.`event` FORCE INDEX (PRIMARY) WHERE `id` < 5"
+    )
 
 
 def test_computed_columns_are_not_copied() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parallel_build.database import progress, worker
+from parallel_build.database import progress, remote, worker
 from parallel_build.words import roughly
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
@@ -59,10 +59,10 @@ def job(folder: Path, **changes: Any) -> Path:
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
         "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
-        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1,
+        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1, "wire": None,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
-        "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1} for n in range(6)],
+        "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1, "unique": True} for n in range(6)],
         "finish": {"cloud.t1": ["ALTER"]},
         **changes,
     }  # fmt: skip
@@ -71,8 +71,15 @@ def job(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def program(folder: Path) -> list[str]:
+    """The words that run the worker as the new server does: the archive that is pushed there, and a Python with nothing of this project's."""
+    pushed = folder / "worker.pyz"
+    pushed.write_bytes(remote.archive())
+    return [sys.executable, "-I", "-S", str(pushed), str(folder)]
+
+
 def run(folder: Path) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run([sys.executable, worker.__file__, str(folder)], timeout=60, check=False, capture_output=True)
+    done = subprocess.run(program(folder), timeout=60, check=False, capture_output=True)
     return done.returncode, json.loads((folder / "status.json").read_text())
 
 
@@ -86,7 +93,10 @@ def test_every_row_arrives_and_is_counted(tmp_path: Path) -> None:
 
 
 def test_the_new_server_is_not_asked_to_take_in_an_empty_table(tmp_path: Path) -> None:
-    parts = [{"table": f"cloud.t{n}", "select": f"ROWS {n}", "load": "LOAD @pipe@" if n else "FAIL", "weight": 1} for n in range(2)]
+    parts = [
+        {"table": f"cloud.t{n}", "select": f"ROWS {n}", "load": "LOAD @pipe@" if n else "FAIL", "weight": 1, "unique": True}
+        for n in range(2)
+    ]
     code, status = run(job(tmp_path, parts=parts))
     assert (code, status["error"]) == (0, "")
     assert {name: entry["rows"] for name, entry in status["tables"].items()} == {"cloud.t0": 0, "cloud.t1": 1}
@@ -112,12 +122,12 @@ def test_a_session_that_a_busy_server_closed_is_opened_again(tmp_path: Path) -> 
 
 def test_streams_together_keep_to_the_limit(tmp_path: Path) -> None:
     """Also when one of them has all the work: the limit is that of the copy, not a stream's share of it."""
-    work = [{"table": "cloud.t", "select": "ROWS 180000", "load": "LOAD @pipe@", "weight": 1}]
+    work = [{"table": "cloud.t", "select": "ROWS 180000", "load": "LOAD @pipe@", "weight": 1, "unique": True}]
     code, status = run(job(tmp_path / "one", parts=work, streams=3, finish={}, bytes_per_second=1_000_000))
     rate = status["bytes"] / status["tables"]["cloud.t"]["seconds"]
     assert code == 0
     assert 0.8e6 < rate < 1.2e6
-    work = [{"table": f"cloud.t{n}", "select": "ROWS 30000", "load": "LOAD @pipe@", "weight": 1} for n in range(6)]
+    work = [{"table": f"cloud.t{n}", "select": "ROWS 30000", "load": "LOAD @pipe@", "weight": 1, "unique": True} for n in range(6)]
     code, status = run(job(tmp_path / "six", parts=work, streams=3, finish={}, bytes_per_second=1_000_000))
     rate = status["bytes"] / (status["ended"] - status["started"])  # the opening of six sessions is in it
     assert code == 0
@@ -137,7 +147,7 @@ def test_what_runs_on_the_original_is_asked_for_before_the_first_row_and_while_r
     busy = tmp_path / "busy"
     busy.write_text("1")
     folder = job(tmp_path / "job", bytes_per_second=20_000, busy=f"BUSY {busy}")
-    process = subprocess.Popen([sys.executable, worker.__file__, str(folder)])
+    process = subprocess.Popen(program(folder))
     try:
         _until(folder, lambda status: status["rows"] > 0)
         busy.write_text("9")
@@ -151,7 +161,7 @@ def test_what_runs_on_the_original_is_asked_for_before_the_first_row_and_while_r
 
 def test_a_limit_is_changed_while_the_copy_runs(tmp_path: Path) -> None:
     folder = job(tmp_path, bytes_per_second=20_000)
-    process = subprocess.Popen([sys.executable, worker.__file__, str(folder)])
+    process = subprocess.Popen(program(folder))
     try:
         _until(folder, lambda status: status["bytes"] > 0)
         (folder / "limit").write_text("0")
@@ -216,7 +226,7 @@ def test_progress_in_words() -> None:
 
 
 def test_an_original_that_forgot_the_sessions_ends_the_copy(tmp_path: Path) -> None:
-    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1, "unique": True}]
     probe = [sys.executable, str(tmp_path / "client.py"), "--sessions", "0"]
     code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.5, probe=probe))
     assert code == 1
@@ -224,7 +234,7 @@ def test_an_original_that_forgot_the_sessions_ends_the_copy(tmp_path: Path) -> N
 
 
 def test_an_original_out_of_reach_ends_the_copy(tmp_path: Path) -> None:
-    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1, "unique": True}]
     probe = [sys.executable, "-c", "import sys; sys.exit('ERROR 2002: no route to host')"]
     code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.5, probe=probe))
     assert code == 1
@@ -232,7 +242,7 @@ def test_an_original_out_of_reach_ends_the_copy(tmp_path: Path) -> None:
 
 
 def test_a_slow_statement_of_a_living_original_is_waited_for(tmp_path: Path) -> None:
-    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1}]
+    parts = [{"table": "cloud.t", "select": "HANG", "load": "LOAD @pipe@", "weight": 1, "unique": True}]
     code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.3, abandoned=2))
     assert code == 1
     assert status["error"] == "nobody watched the copy for 2 s"
