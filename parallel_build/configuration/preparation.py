@@ -69,7 +69,7 @@ class Transfer(Model):
 
     Attributes:
         method: `dump` costs time with the data; `replicate` does not.
-        threads: parallel connections for copying and comparing.
+        threads: parallel connections for copying and comparing; a copy uses one more than the new database server has processors, at most.
         bytes_per_second: limit for reading the running original while `replicate` seeds the new source, less while the original is busy; None for
             as fast as both servers allow. 200 GB in under three hours, while the original gives a fraction of one core and 20 MB/s of its disk.
         renew: any text; a changed one has the next `up` look at the seed again, renew its comparison, and seed anew where it is broken.

@@ -102,7 +102,7 @@ def copy(
         source: the original's database server; only read, apart from the temporary account.
         target: the new source.
         schemas: databases; those that the original doesn't have are left out.
-        threads: parallel streams.
+        threads: parallel streams, at most; one more than the new server has processors is enough for it.
         snapshot: read everything at one binary log position. Needs a lock of some milliseconds on the original.
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
@@ -162,6 +162,8 @@ def copy(
     )  # fmt: skip
     meter = Meter(progress, order.weight, sum(len(one.tables) for one in rest))
     tools = remote.find_tools(target, new)
+    # A stream waits for the original and for its like a good part of the time; more of them were slower on two processors.
+    threads = min(threads, remote.processors(target) + 1)
     with lasting.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
         progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
         order.adapted = _make_tables(target, old, new, rest, threads, cancel, log)

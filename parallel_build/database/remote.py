@@ -73,6 +73,11 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
     return Tools(found["Python 3"], found["client program"])
 
 
+def processors(target: Host) -> int:
+    """How many of its processors the new server's programs may use."""
+    return int(target.run(["nproc"]).stdout)
+
+
 def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     """The client's words for a session on the original; where it is and the password are in its file."""
     words = [tools.client, f"--defaults-file={RUN_FOLDER}/source.cnf", *_session_options(server)]
