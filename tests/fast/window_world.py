@@ -365,6 +365,7 @@ class _Report:
     tables = rows = bytes = 1
     seconds = 1.0
     tls = True
+    read_by = "wire"
     definers: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     not_comparable: tuple[str, ...] = ()
