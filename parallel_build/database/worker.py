@@ -274,7 +274,7 @@ class Copy:
                 if isinstance(task, str):
                     self.finish(writer, task)
                 else:
-                    self.copy_part(number, reader, writer, task)
+                    self.copy_named(number, reader, writer, task)
             writer.close()
         except Exception as problem:  # any failure of one stream ends them all, with its words
             self.fail(str(problem) if isinstance(problem, Failed) else "%s: %s" % (type(problem).__name__, problem))
@@ -292,6 +292,13 @@ class Copy:
             entry = self.status["tables"].setdefault(table, {"rows": 0, "bytes": 0, "seconds": 0.0})
             entry["keys_seconds"] = round(time.time() - started, 3)
         self.task_done(None, table)
+
+    def copy_named(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
+        """Copy a part; whatever goes wrong with it is told with its table."""
+        try:
+            self.copy_part(number, reader, writer, part)
+        except Failed as problem:
+            raise Failed("table %s: %s" % (part["table"], problem)) from None
 
     def copy_part(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
         started = time.time()
@@ -312,7 +319,7 @@ class Copy:
                 try:
                     left = left[os.write(pipe, left) :]
                 except BrokenPipeError:
-                    raise self.broken(writer, part) from None
+                    raise self.broken(writer) from None
             moved += len(data)
             with self.lock:
                 self.status["bytes"] += len(data)
@@ -327,7 +334,7 @@ class Copy:
                 os.close(pipe)
         taken = 0 if pipe is None else int(writer.receive(lambda data: None)[1])
         if taken != found:
-            raise Failed("table %s: %d rows were read and %d written; where some are missing, %s" % (part["table"], found, taken, TOO_LONG))
+            raise Failed("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
         with self.lock:
             self.status["rows"] += taken
             entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})
@@ -368,13 +375,13 @@ class Copy:
             os.set_blocking(descriptor, True)
             return descriptor
 
-    def broken(self, writer: Client, part: Dict[str, Any]) -> Failed:
+    def broken(self, writer: Client) -> Failed:
         """The server closed its end: its client says why."""
         try:
             writer.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return Failed("table %s: the new server stopped reading" % part["table"])
-        return Failed("table %s: %s" % (part["table"], writer.failure()))
+            return Failed("the new server stopped reading")
+        return writer.failure()
 
     def fail(self, text: str) -> None:
         with self.changed:
