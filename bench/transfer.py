@@ -41,6 +41,7 @@ NAMES = (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM)
 DUMP_LIMIT, LARGE, WINDOW_LIMIT = 0.33, 1_400_000_000, 1.0
 # Programs whose memory counts; the servers' own does not.
 PROGRAMS = {"mariadb", "mysql", "mariadb-dump", "mysqldump", "python3", "mydumper", "myloader", "scp", "ssh", "mariadb-binlog"}
+SEARCH = 5  # seconds from one search for these to the next
 WINDOWS = 5  # how often the window's reading and comparing is repeated on one seed; the middle one counts, with one promotion
 SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -97,10 +98,14 @@ class Bench:
         ended = threading.Event()
 
         def watch() -> None:
-            # From outside of the machines and once a second: a look takes some milliseconds, and what is measured needs both cores.
+            # From outside of the machines, once a second, and seldom at all processes: what is measured needs both cores.
             nonlocal highest
-            while not ended.wait(1):
-                highest = max(highest, _own_memory() + self.programs_memory())
+            for second in itertools.count():
+                if ended.wait(1):
+                    return
+                if second % SEARCH == 0:
+                    programs = self.programs()
+                highest = max(highest, _own_memory() + sum(_resident(process) for process in programs))
 
         load, cpu = os.getloadavg()[0], self.server_cpu()
         watcher = threading.Thread(target=watch)
@@ -118,15 +123,15 @@ class Bench:
         self.say(f"  {name}: {result['seconds']} s, {result['peak_mib']} MiB (load {load:.1f})")
         return result
 
-    def programs_memory(self) -> int:
-        """Resident memory of the programs on both machines, KiB."""
-        found = 0
+    def programs(self) -> list[Path]:
+        """The programs on both machines that run now."""
+        found = []
         for process in Path("/proc").iterdir():
             if process.name.isdigit():
                 # A process may end at any moment.
                 with contextlib.suppress(OSError):
                     if (process / "comm").read_text().strip() in PROGRAMS and str((process / "ns/pid").readlink()) in self.machines:
-                        found += _resident(process)
+                        found.append(process)
         return found
 
     def server_cpu(self) -> float:
@@ -299,8 +304,11 @@ def _own_memory() -> int:
 
 
 def _resident(process: Path) -> int:
-    """Resident memory of a process, KiB."""
-    return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
+    """Resident memory of a process, KiB; 0 of one that has ended."""
+    try:
+        return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10
+    except OSError:
+        return 0
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
 STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
-LOOKS = 2  # seconds from one look at a running worker to the next
+LOOKS = 5  # seconds from one look at a running worker to the next
 UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
 
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
