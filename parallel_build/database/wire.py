@@ -57,7 +57,7 @@ class Scanner:
             How many bytes are done with, the rest is to be given again with what follows it; and the pieces of them that are rows, each
             row after some bytes that are neither row nor `start`.
         Raises:
-            Failed: the server's error, or a row that it could not make.
+            Failed: the server's error, or a row that it could not make; among rows that are not looked at, counting them tells of the latter.
         """
         at = self._ahead
         pieces: List[Tuple[int, int]] = []

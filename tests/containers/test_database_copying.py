@@ -155,14 +155,9 @@ def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host
             copying.empty(pair[2], ["longrows"])
         with session(pair[1]) as opened:
             opened.execute(f"SET GLOBAL max_allowed_packet = {16 << 20}")
-        with pytest.raises(
-            StepFailed, match=r"table longrows\.\w+: reading from the original: a row is longer than the original's max_allowed_packet"
-        ):
-            _copy(pair, schemas=["longrows"])
-        with pytest.raises(
-            StepFailed, match=r"table longrows\.\w+: \d rows were read and \d written; where some are missing, a row is longer"
-        ):
-            _copy(pair, schemas=["longrows"], compress=True)
+        for compressed in (False, True):
+            with pytest.raises(StepFailed, match=r"table longrows\.texts: .*a row is longer than the original's max_allowed_packet: raise"):
+                _copy(pair, schemas=["longrows"], compress=compressed)
         _nothing_left(pair)
     finally:
         copying.empty(pair[2], ["longrows"])
