@@ -20,23 +20,20 @@ from typing import Any
 
 from bench.transfer import Bench, size
 from lab.database import Accounts
+from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
+from parallel_build.database import relaxing, replication
 from parallel_build.database.session import session
+from parallel_build.facts.replication import source_position
 from tests.containers.database_stand import roots, sql, stand
 
 RELAXED = {"innodb_flush_log_at_trx_commit": "2", "sync_binlog": "0"}
-WRITING = {
-    "innodb_io_capacity": "20000",
-    "innodb_io_capacity_max": "40000",
-    "innodb_max_dirty_pages_pct_lwm": "0",
-    "innodb_max_dirty_pages_pct": "10",
-}
 # Names of ways and what they set on the replica; the first is how this project's replicas are set up.
 WAYS: dict[str, dict[str, str]] = {
     "flushed at each commit": {"innodb_flush_log_at_trx_commit": "1", "sync_binlog": "1"},
     "not flushed at each commit": RELAXED,
     "and applied by 4 threads": RELAXED | {"slave_parallel_threads": "4"},
-    "and pages written as the disk takes them": RELAXED | {"slave_parallel_threads": "4"} | WRITING,
+    "and pages written as the disk takes them": RELAXED | {"slave_parallel_threads": "4"} | relaxing.WRITING | relaxing.DIRTY,
 }
 LONGEST = 3600  # seconds that the replica may take
 
@@ -45,7 +42,7 @@ def follow(source: Host, replica: Host) -> None:
     """Have the replica follow everything that the new source will write."""
     sql(source, "CREATE OR REPLACE USER follower@'%' IDENTIFIED BY 'Bench-Password-1'; GRANT REPLICATION SLAVE ON *.* TO follower@'%'")
     with session(source) as opened:
-        position = str(opened.value("SELECT @@GLOBAL.gtid_binlog_pos"))
+        position = source_position(opened)
     sql(
         replica,
         f"SET GLOBAL gtid_slave_pos = '{position}'; CHANGE MASTER TO MASTER_HOST = '{source.server.address}', MASTER_USER = 'follower', "
@@ -53,29 +50,22 @@ def follow(source: Host, replica: Host) -> None:
     )
 
 
-def caught_up(source: Host, replica: Host) -> float:
-    """Seconds until the replica has everything that the source has written by now.
-
-    Raises:
-        RuntimeError: it has not within an hour, or its applier met an error.
-    """
-    with session(source) as opened:
-        position = str(opened.value("SELECT @@GLOBAL.gtid_binlog_pos"))
-    started = time.monotonic()
-    with session(replica, timeout=LONGEST + 60) as opened:
-        if int(opened.value("SELECT MASTER_GTID_WAIT(%s, %s)", [position, LONGEST])) != 0:
-            raise RuntimeError(f"the replica did not reach {position}: {opened.row('SHOW SLAVE STATUS')}")
-    return time.monotonic() - started
+def caught_up(source: Host, replica: Host, cancel: CancelToken) -> float:
+    """Seconds until the replica has everything that the source has written by now."""
+    with session(source) as first, session(replica) as second:
+        started = time.monotonic()
+        replication.await_position(first, second, timeout=LONGEST, cancel=cancel)
+        return time.monotonic() - started
 
 
 def measure(bench: Bench, replica: Host, way: str) -> dict[str, Any]:
     """One way: the copy, then the waiting."""
     bench.empty()
-    caught_up(bench.target, replica)
+    caught_up(bench.target, replica, bench.cancel)
     settings = WAYS[way]
     sql(replica, "STOP SLAVE; " + "; ".join(f"SET GLOBAL {name} = {value}" for name, value in settings.items()) + "; START SLAVE")
     dump = bench.dump()["seconds"]
-    return {"dump": dump, "behind": round(caught_up(bench.target, replica), 2)}
+    return {"dump": dump, "behind": round(caught_up(bench.target, replica, bench.cancel), 2)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

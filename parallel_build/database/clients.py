@@ -25,6 +25,10 @@ class Failed(Exception):
     """The copy can't go on; the text is for the operator."""
 
 
+class Unfit(Failed):
+    """A session that can't be opened however often it is tried."""
+
+
 def widen(pipe: int) -> None:
     """Let a pipe hold more; a system that grants less copies the same, only slower."""
     with contextlib.suppress(OSError):

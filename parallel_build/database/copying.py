@@ -210,7 +210,7 @@ def _complete(
         locked_seconds=float(status["locked_seconds"]),
         compressed=bool(status["compressed"]),
         tls=order.tls,
-        read_by=str(status["read_by"]),
+        read_by=str(status.get("read_by", "")),  # a worker that an earlier version of this program started does not say
         definers=tuple(order.definers),
         adapted=tuple(adapted),
         by_table=dict(status["tables"]),

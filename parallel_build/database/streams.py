@@ -15,7 +15,6 @@ LOAD DATA's own, so nothing in between has to understand it:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parallel_build.database.schema import Column, Table, split_create
@@ -197,8 +196,3 @@ def finish_statements(table: Table) -> list[str]:
     if parts.foreign_keys:
         statements.append(f"ALTER TABLE {table.full_name} " + ", ".join(f"ADD {clause}" for clause in parts.foreign_keys))
     return statements
-
-
-def session_settings(settings: Sequence[str]) -> str:
-    """Settings as one script for a client program."""
-    return ";\n".join(settings) + ";\n"

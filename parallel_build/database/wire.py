@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union, cast
 
 import pymysql
 from pymysql.constants import COMMAND
 
-from parallel_build.database.clients import READ_SIZE, TOO_LONG, Failed, Sink
+from parallel_build.database.clients import READ_SIZE, TOO_LONG, Failed, Sink, Unfit
 
 CONNECT_TIMEOUT = 30  # seconds
 HEADER = 4  # bytes of a packet before its content
@@ -101,7 +101,7 @@ class Scanner:
                         self._continued = length == LONGEST
             at += HEADER + length
         done = min(at, end)
-        if self._rows and begin < done:
+        if self._rows:
             pieces.append((begin, done))
         self._ahead = at - done
         return done, _filled(pieces)
@@ -140,6 +140,7 @@ class Wire:
         start: see `Scanner`.
         name: for messages.
     Raises:
+        Unfit: PyMySQL does not know how the original wants a session to be opened.
         Failed: it can't be opened.
     """
 
@@ -147,7 +148,7 @@ class Wire:
         self.name, self.start = name, start
         self.ended = False
         try:
-            self._session: Any = pymysql.connect(
+            opened = pymysql.connect(
                 read_default_file=options,
                 charset="utf8mb4",
                 connect_timeout=CONNECT_TIMEOUT,
@@ -155,8 +156,14 @@ class Wire:
                 ssl_disabled=not tls,
                 autocommit=None,
             )
-        except (pymysql.err.MySQLError, OSError, RuntimeError, ValueError) as problem:
+        except (RuntimeError, ValueError) as problem:
+            raise Unfit(f"{name}: {problem}") from None
+        except (pymysql.err.MySQLError, OSError) as problem:
             raise Failed(f"{name}: {problem}") from None
+        self._session = cast(Any, opened)
+        # Kept here too: PyMySQL forgets it with a session that it has lost.
+        self._socket: socket.socket = self._session._sock
+        self._buffer = bytearray(READ_SIZE)
 
     def ask(self, statement: str) -> str:
         """Run a statement and return what it answers, values with tabs between them."""
@@ -170,14 +177,13 @@ class Wire:
     def rows(self, statement: str, sink: Sink, *, unique: bool) -> int:
         """Hand the rows of a SELECT to `sink`; return how many the original found."""
         scanner = Scanner(self.start, unique=unique)
-        buffer = bytearray(READ_SIZE)
-        view = memoryview(buffer)
+        view = memoryview(self._buffer)
         held = 0
         self._begin(statement)
         while not scanner.ended:
             end = held + self._receive(view[held:])
             try:
-                done, pieces = scanner.scan(buffer, end)
+                done, pieces = scanner.scan(self._buffer, end)
             except Failed as problem:
                 raise Failed(f"{self.name}: {problem}") from None
             for begin, stop in pieces:
@@ -195,7 +201,7 @@ class Wire:
 
     def _receive(self, into: memoryview) -> int:
         try:
-            count = int(self._session._sock.recv_into(into))
+            count = int(self._socket.recv_into(into))
         except OSError as problem:
             raise Failed(f"{self.name}: {problem}") from None
         if not count:
@@ -209,18 +215,19 @@ class Wire:
     def end(self) -> None:
         """End the session at once; whoever waits for its rows fails."""
         self.ended = True
-        with contextlib.suppress(OSError, AttributeError):  # it has ended by itself
+        with contextlib.suppress(OSError):  # it has ended by itself
             # Not TLS's own shutdown, which a reader in another thread does not survive in order.
-            socket.socket.shutdown(self._session._sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the session and give back what it holds."""
         self.end()
-        self._session._force_close()
+        if self._session.open:
+            self._session.close()
 
 
 def _context(tls: Dict[str, Any]) -> ssl.SSLContext:
-    """As strict as the client program is told to be, see `access.client_options`."""
+    """At least as strict as the client program is told to be, see `access.client_options`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = bool(tls["authority"]) and bool(tls["verified"])
     context.verify_mode = ssl.CERT_REQUIRED if tls["authority"] else ssl.CERT_NONE

@@ -29,14 +29,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Set, TypeVar, Union
 
-from parallel_build.database.clients import TOO_LONG, Client, Failed, widen
+from parallel_build.database.clients import TOO_LONG, Client, Failed, Unfit, widen
 
 if TYPE_CHECKING:
     from parallel_build.database.wire import Wire
 
     Reader = Union[Client, Wire]
 
-Opened = TypeVar("Opened")
+Opened = TypeVar("Opened", bound="Reader")
 CREDIT = 0.25  # seconds of the limit that may be made up for after a moment of reading less
 LEAST = 1 / 8  # of the limit; an original that is always busy must be copied too
 READING = "reading from the original"
@@ -100,71 +100,60 @@ class Copy:
     # -- sessions --------------------------------------------------------------------------------------------------------------
     def source(self, compress: bool) -> Client:
         argv = self.job["source"] + (self.job["compress_options"] if compress else [])
-        return self.opened(argv, READING, self.job["source_settings"])
+        return self.opened(lambda: Client(argv, self.job["marker"], READING), self.job["source_settings"])
 
     def target(self) -> Client:
-        return self.opened(self.job["target"], "writing to the new server", self.job["target_settings"])
+        return self.opened(lambda: Client(self.job["target"], self.job["marker"], "writing to the new server"), self.job["target_settings"])
 
-    def opened(self, argv: List[str], name: str, settings: str) -> Client:
-        """A session through the client program, with its settings."""
-
-        def once() -> Client:
-            client = Client(argv, self.job["marker"], name)
-            with self.lock:
-                self.clients.append(client)
-            try:
-                client.ask(settings)
-            except Failed:
-                with self.lock:
-                    self.clients.remove(client)
-                raise
-            return client
-
-        return self.insisting(once)
-
-    def insisting(self, opening: Callable[[], Opened]) -> Opened:
-        """A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
+    def opened(self, opening: Callable[[], Opened], settings: List[str]) -> Opened:
+        """A session with its settings. A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
         attempt = 1
         while True:
             try:
-                return opening()
+                return self.prepared(opening(), settings)
+            except Unfit:
+                raise
             except Failed:
                 if attempt >= self.job["session_attempts"] or self.stopped.is_set():
                     raise
             self.pause(attempt)
             attempt += 1
 
+    def prepared(self, session: Opened, settings: List[str]) -> Opened:
+        """The session, ended with all others, and its settings made."""
+        with self.lock:
+            self.clients.append(session)
+        try:
+            for statement in settings:
+                session.ask(statement)
+        except Failed:
+            with self.lock:
+                self.clients.remove(session)
+            session.close()
+            raise
+        return session
+
     def readers(self, compress: bool) -> List[Reader]:
         """The sessions that read: rows as they come over the wire, or through the client program, which alone can compress."""
         count = self.job["streams"]
         if self.job["wire"] and not compress:
             try:
-                first = self.insisting(self.wire)
+                first = self.wire()
             except Failed as problem:
                 self.status["read_by"] = "client program: %s" % problem
             else:
                 self.status["read_by"] = "wire"
-                return [first, *(self.insisting(self.wire) for _ in range(count - 1))]
+                return [first, *(self.wire() for _ in range(count - 1))]
         return [self.source(compress) for _ in range(count)]
 
     def wire(self) -> Wire:
-        """A session that takes rows as they come over the wire, with its settings."""
+        """A session that takes rows as they come over the wire."""
         try:
             from parallel_build.database import wire  # the Python of this server may be too old for it
         except (ImportError, SyntaxError) as problem:
-            raise Failed("%s: %s" % (type(problem).__name__, problem)) from None
-        job = self.job["wire"]
-        session = wire.Wire(os.path.join(self.folder, "source.cnf"), job["tls"], bytes.fromhex(job["start"]), READING)
-        with self.lock:
-            self.clients.append(session)
-        try:
-            for statement in filter(None, self.job["source_settings"].split(";\n")):
-                session.ask(statement)
-        except Failed:
-            with self.lock:
-                self.clients.remove(session)
-            raise
-        return session
+            raise Unfit("%s: %s" % (type(problem).__name__, problem)) from None
+        options, job = os.path.join(self.folder, "source.cnf"), self.job["wire"]
+        return self.opened(lambda: wire.Wire(options, job["tls"], bytes.fromhex(job["start"]), READING), self.job["source_settings"])
 
     def slow_network(self, client: Client) -> bool:
         """Whether compressing pays: the network carries less than the servers could feed it."""

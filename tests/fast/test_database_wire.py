@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
+import pymysql
 import pytest
 
 from parallel_build.database import clients, wire
@@ -123,6 +126,20 @@ def test_a_statement_that_is_refused_is_told() -> None:
     error = b"\xff" + struct.pack("<H", 1146) + b"#42S02Table 'cloud.t' doesn't exist"
     with pytest.raises(clients.Failed, match="ERROR 1146: Table"):
         passed(packets([error]), anywhere(4, 20), unique=True)
+
+
+def test_a_session_that_was_lost_is_ended_and_closed_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ends all sessions after a failure must come to the last of them."""
+    here, there = socket.socketpair()
+    connection = pymysql.Connection(defer_connect=True)
+    monkeypatch.setattr(connection, "_sock", here)
+    monkeypatch.setattr(pymysql, "connect", lambda **options: connection)
+    session = wire.Wire(str(tmp_path / "source.cnf"), None, BEGIN, "reading")
+    connection._force_close()  # type: ignore[attr-defined]
+    session.end()
+    session.close()
+    assert not session.lives()
+    assert there.recv(1) == b""
 
 
 def test_a_row_that_the_original_could_not_put_together_is_not_left_out() -> None:

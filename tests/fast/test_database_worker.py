@@ -58,7 +58,7 @@ def job(folder: Path, **changes: Any) -> Path:
     fifos.mkdir()
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
-        "source_settings": "SET a", "target_settings": "SET b", "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
+        "source_settings": ["SET a"], "target_settings": ["SET b"], "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1, "wire": None,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
@@ -111,7 +111,7 @@ def test_a_server_that_refuses_ends_the_copy_with_its_words(tmp_path: Path) -> N
 
 
 def test_a_session_that_a_busy_server_closed_is_opened_again(tmp_path: Path) -> None:
-    settings = f"ONCE {tmp_path}/greeted"
+    settings = [f"ONCE {tmp_path}/greeted"]
     code, status = run(job(tmp_path, target_settings=settings, session_attempts=2))
     assert (code, status["rows"]) == (0, 15000)
     (tmp_path / "greeted").unlink()
