@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 
 EXITED, KILLED, DUMPED = 1, 2, 3
 CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")

@@ -13,8 +13,8 @@ from parallel_build.cloudstack import java, start_causes, unit_end
 from parallel_build.cloudstack.log import StartReading
 from parallel_build.cloudstack.start_causes import CAUSES
 from parallel_build.cloudstack.unit_end import UnitEnd
-from parallel_build.connection import Host
-from parallel_build.openssh import Result
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
 from parallel_build.versions import CloudStackVersion
 
 #: What a real CloudStack logged; not part of this repository.
