@@ -309,7 +309,7 @@ class Connections:
                     self._folder.path,
                     self.site.host_key(server),
                     self.cancel,
-                    self.site.secrets.all(),
+                    self.site.hidden(),
                 )
             return self._hosts[server.name]
 
