@@ -16,10 +16,10 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
 
 from parallel_build.configuration import Secrets, Ssh, StackConfiguration
+from parallel_build.configuration.stack_values import REMEDY, TEXT_SECTIONS, names, parse, refuse_clear, sealed_texts
 from parallel_build.errors import ConfigurationError
 from parallel_build.secret import Secret
-from parallel_build.stack_file import written_values
-from parallel_build.stack_values import REMEDY, TEXT_SECTIONS, names, parse, refuse_clear, sealed_texts
+from parallel_build.stack.file import written_values
 
 
 @dataclass(frozen=True)

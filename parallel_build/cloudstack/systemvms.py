@@ -18,10 +18,10 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.api import ApiRefused, Cloud, JobFailed
 from parallel_build.cloudstack.states import GONE
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.openssh import Result
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
+from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]

@@ -13,13 +13,13 @@ from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
-from parallel_build.connection import Connections, Host
-from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.session import Session, session
+from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts.together import together
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
-from parallel_build.site import Site
+from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import together
+from parallel_build.remote.sql import Session, session
+from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")

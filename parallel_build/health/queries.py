@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
-from parallel_build.database.session import Refused, Session
+from parallel_build.remote.sql import Refused, Session
 
 Row = dict[str, Any]
 API_JOBS = "job_dispatcher = 'ApiAsyncJobDispatcher'"  # pseudo jobs of the server itself stay open for ever [seen in a real 4.20 database]

@@ -10,9 +10,9 @@ from parallel_build.cloudstack.agents import AGENT_FILE, SETTING, hosts_with_age
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor, HypervisorCommand, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.rollback_window import SwitchedStep
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
-from parallel_build.steps.rollback import SwitchedStep
 
 
 @step

@@ -6,16 +6,16 @@ import re
 
 import pymysql
 
-from parallel_build.apt import Apt, choose, of_release
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.connection import Host
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
+from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
+from parallel_build.remote.apt import Apt, choose, of_release
+from parallel_build.remote.host import Host
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import prove_or_tell, tolerated, window_open
 
 SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
 KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"

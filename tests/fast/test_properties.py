@@ -18,8 +18,8 @@ from parallel_build.cloudstack import agents, keys
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, read, replace, without
 from parallel_build.configuration import Hypervisor
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 from parallel_build.steps import hypervisor_steps
 from parallel_build.steps.base import Context

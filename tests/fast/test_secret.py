@@ -14,10 +14,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from parallel_build.evidence import RunFolder
+from parallel_build.configuration.stack_values import sealed_texts
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret, mask
-from parallel_build.site import Site
-from parallel_build.stack_values import sealed_texts
 from tests.fast.sites import SECRETS, site
 
 

@@ -13,7 +13,7 @@ from parallel_build.cloudstack import states, systemvms, templates, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Template
 from parallel_build.facts import original
-from parallel_build.facts.neighbours import secondary_storage, server_of
+from parallel_build.facts.network_targets import secondary_storage, server_of
 from parallel_build.facts.new import NewFacts
 from parallel_build.guards.original import system_vms_run, templates_are_ready
 from parallel_build.health import queries
