@@ -40,7 +40,7 @@ class LocalHost:
     def script(self, text: str, args: Sequence[str] = (), *, ok: Sequence[int] | None = (0,), cancellable: bool = True) -> Result:
         return self.run(["sh", "-s", "--", *args], input="set -eu\n" + text, ok=ok)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
         try:
             return Path(path).read_bytes()
         except FileNotFoundError:

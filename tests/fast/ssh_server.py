@@ -35,8 +35,9 @@ while data := sys.stdin.buffer.read1(65536):
         break
     server.stdin.write(data); server.stdin.flush()
     sent += len(data)
-    open(sys.argv[1] + ".new", "w").write(str(sent))
-    os.replace(sys.argv[1] + ".new", sys.argv[1] + ".sent")
+    own = sys.argv[1] + "." + str(os.getpid())
+    open(own, "w").write(str(sent))
+    os.replace(own, sys.argv[1] + ".sent")
 server.stdin.close()
 server.wait()
 """
