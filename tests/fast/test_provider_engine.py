@@ -33,7 +33,6 @@ import sys
 sys.path.insert(0, {root!r})
 import pulumi
 from parallel_build.components import steps
-from components import resources
 from parallel_build.components.program import run
 from parallel_build.components.cloud import declare_stack
 from parallel_build.configuration import Phase
