@@ -21,6 +21,7 @@ class LocalHost:
 
     def __init__(self, name: str = "olddb1", programs: Path | None = None) -> None:
         self.name = name
+        self.token: int | None = None
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"} if programs else dict(os.environ)
 
     def run(
