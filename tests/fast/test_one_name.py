@@ -30,10 +30,17 @@ def run(words: list[str], cwd: Path) -> str:
     return done.stdout
 
 
+def files(*patterns: str) -> list[str]:
+    """The checkout's own files."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
+    listed = subprocess.run(words, cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [name for name in listed if name and (CODE / name).exists()]
+
+
 def test_nothing_says_another_name() -> None:
-    tracked = subprocess.run(["git", "ls-files", "-z", "*.py"], cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
+    tracked = files("*.py")
     wrong = re.compile(r"^\s*(?:from|import) (?:components|provider)\b", re.MULTILINE)
-    assert [name for name in tracked if name and (CODE / name).is_file() and wrong.search((CODE / name).read_text())] == []
+    assert [name for name in tracked if wrong.search((CODE / name).read_text())] == []
 
 
 def test_the_type_checker_sees_the_name() -> None:
@@ -72,11 +79,10 @@ def test_the_editable_install_has_the_name(tmp_path: Path) -> None:
 
 def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> None:
     source, home = tmp_path / "source", tmp_path / "env"
-    tracked = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
+    tracked = files("parallel_build", "components", "provider", "pyproject.toml", "README.md")
     for name in tracked:
-        if name.startswith(("parallel_build", "components/", "provider/", "pyproject.toml", "README.md")) and (CODE / name).exists():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CODE / name, source / name, follow_symlinks=False)
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(CODE / name, source / name, follow_symlinks=False)
     offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
     run([sys.executable, "-m", "pip", "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)], tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
