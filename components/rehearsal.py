@@ -11,8 +11,9 @@ from components.resources import ManagementInstalled
 from components.stack import Stack
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import NewMachine
-from parallel_build.database.settings import option_files
+from parallel_build.database.settings import rehearsal_option_file
 from parallel_build.machines.provisioning import File
+from parallel_build.machines.role_packages import REHEARSAL_TOOLS
 
 
 class RehearsalServer(pulumi.ComponentResource):
@@ -46,12 +47,15 @@ class RehearsalServer(pulumi.ComponentResource):
 
 
 def content(stack: Stack, machine: NewMachine) -> Content:
-    """What the server is made with: the new source's settings, half of the memory for the database, and what its firewall is made of."""
+    """What the server is made with: the new source's settings, half of the memory for the database, and what its firewall is made of.
+
+    The platform `existing` makes no machine and ignores this: there step `Rehearsal` brings the same (`steps.rehearsal_server`).
+    """
     database = stack.configuration.new.database
-    own, _ = option_files(stack.configuration, machine.model_copy(update={"memory": machine.memory // 2}))
+    own = rehearsal_option_file(stack.configuration, machine)
     return Content(
         files=(File(own.path, own.content),),
-        packages=(*database.packages, "nftables", "python3"),
+        packages=(*database.packages, *REHEARSAL_TOOLS),
         enabled_units=(UNITS[database.engine],),
         masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service"),
     )

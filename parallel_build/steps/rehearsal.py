@@ -9,7 +9,7 @@ from parallel_build.database import access
 from parallel_build.database.session import quote, session
 from parallel_build.errors import ConfigurationError
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
-from parallel_build.steps import fixes
+from parallel_build.steps import fixes, rehearsal_server
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.cloud_databases import USER
 from parallel_build.steps.common import original_database, schemas, tolerated
@@ -47,6 +47,7 @@ class Rehearsal(Step):
             f"log, through SSH connections opened from here{rate}"
         )
         return [
+            f"{on}: {rehearsal_server.words(configuration, machine)}",
             f"{on}: nft table {isolation.TABLE}: no connection may be opened to anything{allowed}; {MANAGEMENT} needs it to start",
             f"prove {on} that management servers, databases, hypervisors, storage, mail and what else the original's settings name are out of "
             f"reach{', through the firewall and by the network alone' if rehearsal.isolated_network else ''}",

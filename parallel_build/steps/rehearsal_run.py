@@ -23,7 +23,7 @@ from parallel_build.facts.database_server import Account, account
 from parallel_build.facts.neighbours import targets
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
 from parallel_build.rehearsal_times import START, in_words
-from parallel_build.steps import fixes, rehearsal_dump
+from parallel_build.steps import fixes, rehearsal_dump, rehearsal_server
 from parallel_build.steps.base import Context
 from parallel_build.steps.cloud_databases import PROCESS, USER
 from parallel_build.steps.common import OpenSession, original_database, schemas, tolerated
@@ -83,8 +83,10 @@ class RehearsalRun:
     def _rehearse(self) -> None:
         fixed = checksums(self.configuration)  # before anything else: a fix without a reason stops here
         self.context.intend("rehearse", server=self.machine.name, fixes=fixed)
-        self.where = "in isolating the server"
+        self.where = "in making the server ready"
         fence(self.context)
+        rehearsal_server.make_ready(self.context, self.machine)
+        self.where = "in isolating the server"
         self._isolate()
         self.where = "in making the copy"
         with self._timed("copy"):
