@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.connection import Host
-from parallel_build.database import access
+from parallel_build.database import access, account_notes
 from parallel_build.database.dialects import DatabaseServer, identify, require
 from parallel_build.database.session import Session, quote, session
 from parallel_build.errors import GuardFailed, StepFailed
@@ -200,6 +200,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         anonymous = server.family == "mysql" and str(old.value("SELECT @@GLOBAL.gtid_mode")) != "ON"
         port = int(old.value("SELECT @@GLOBAL.port"))
         access.revoke(old, USER)
+        account_notes.note(source, USER)
         old.execute("SET SESSION sql_log_bin = 0")
         account = f"{quote(USER)}@{quote(address)}"
         require_tls = "SSL" if tls else "NONE"

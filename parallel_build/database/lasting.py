@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
+from parallel_build.cancel import clearing_up
 from parallel_build.connection import Host
 from parallel_build.database import access, leftovers, remote
 from parallel_build.database.leftovers import RUN_FOLDER
@@ -142,10 +143,11 @@ class Watch:
             keep(self.target)
         try:
             if self.lasts:
-                with session(self.source) as opened:
+                with clearing_up(), session(self.source) as opened:
                     access.revoke(opened)
         finally:
-            leftovers.settle(self.target)
+            with clearing_up():
+                leftovers.settle(self.target)
 
 
 def keep(target: Host) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, clearing_up
 from parallel_build.connection import Host
 from parallel_build.database import access, changes, channel, counters, schema
 from parallel_build.database.baseline import changed_ranges, leave_out_what_promoting_sets
@@ -160,9 +160,10 @@ class Takeover:
         if self._revoked:
             return
         try:
-            access.revoke(self.old)  # also after a cancel, which ends every new command
+            with clearing_up():
+                access.revoke(self.old)
         except ConnectionFailed:
-            with session(self.source) as old:
+            with clearing_up(), session(self.source) as old:
                 access.revoke(old)
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ from parallel_build.database.session import Session, session
 from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
 from parallel_build.facts import replication as tier
 from parallel_build.seed_record import SeedRecord
+from parallel_build.steps import original_accounts
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.words import duration
@@ -106,6 +107,10 @@ class DatabaseSeed(Step):
                 never_serving(context)
                 context.progress(f"emptying the databases on {new.name}")
                 copying.empty(new, schemas(context.configuration))
+        if original_accounts.down_for_good(old):
+            original_accounts.drop(context, [channel.USER, access.COPY_USER])
+            record.forget()
+            return
         with session(old) as original:
             dropped = access.revoke(original, channel.USER) + access.revoke(original, access.COPY_USER)
             left = [name for name in (channel.USER, access.COPY_USER)

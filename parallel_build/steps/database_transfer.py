@@ -9,7 +9,7 @@ from parallel_build.database import access, channel, compare, copying, seeding
 from parallel_build.database.channel import CHANNEL, USER
 from parallel_build.database.session import session
 from parallel_build.seed_record import SeedRecord
-from parallel_build.steps import fixes
+from parallel_build.steps import fixes, original_accounts
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
@@ -58,7 +58,11 @@ class DatabaseTransfer(SwitchedStep):
                 f"after: {names} on {new.name} emptied at the end of Window's undo, once the original serves; step DatabaseSeed is then done "
                 "again by the next `pulumi up`",
             ]
-        return [f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read"]
+        return [
+            f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read",
+            f"on {configuration.original.database.source.name}, not in its binary log: DROP USER {access.COPY_USER}, where a copy that was cut "
+            "off has left it",
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Copy unless a finished copy is there already, then compare."""
@@ -96,7 +100,11 @@ class DatabaseTransfer(SwitchedStep):
         context.progress("the new databases stay until the original serves")
 
     def empty(self, context: Context) -> None:
-        """Empty the new databases of what a transfer left, finished, interrupted or undone; the end of Window's undo."""
+        """Empty the new databases of what a transfer left, finished, interrupted or undone, and drop the accounts that it read the original with.
+
+        The end of Window's undo.
+        """
+        original_accounts.drop(context, original_accounts.unneeded(context))
         if not self._there(context):
             return
         replicate = context.configuration.transfer.method == "replicate"
@@ -106,10 +114,6 @@ class DatabaseTransfer(SwitchedStep):
                 channel.end(new_database(context))
             copying.empty(new_database(context), schemas(context.configuration))
             store(context).remember(self.type, copied=None, compared=None, copying=None, left=None, spoilt=None)
-        if replicate:
-            with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
-                for user in (USER, access.COPY_USER):
-                    access.revoke(original, user)
 
     def _there(self, context: Context) -> bool:
         """Whether this window has brought anything to the new databases."""

@@ -9,7 +9,7 @@ from parallel_build.database import access
 from parallel_build.database.session import quote, session
 from parallel_build.errors import ConfigurationError
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
-from parallel_build.steps import fixes, rehearsal_server
+from parallel_build.steps import fixes, original_accounts, rehearsal_server
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.cloud_databases import USER
 from parallel_build.steps.common import original_database, schemas, tolerated
@@ -94,8 +94,7 @@ class Rehearsal(Step):
                 for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user WHERE User = %s", [USER]):
                     database.execute(f"DROP USER IF EXISTS {quote(row['u'])}@{quote(row['h'])}")
             isolation.release(host)
-        with tolerated(context, "the account that the copy was read with"), session(original_database(context)) as original:
-            access.revoke(original)
+        original_accounts.drop(context, [access.COPY_USER])
 
 
 def parameters(configuration: StackConfiguration) -> dict[str, object]:

@@ -28,6 +28,7 @@ from parallel_build.steps import (
     gate,
     hypervisor_steps,
     management_start,
+    original_accounts,
     original_database,
     original_down,
     original_management,
@@ -433,6 +434,8 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     emptied: list[str] = []
     monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(copying, "empty", lambda host, names: emptied.extend(names))
+    monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
+    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}") or [])
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 
@@ -448,6 +451,7 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     assert emptied == ["cloud", "cloud_usage"]
     DatabaseTransfer().empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
+    assert cloud.told.count("dropped cutover_copy") == 2, "accounts on the original are looked for every time, with dump as well"
 
 
 def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
