@@ -435,7 +435,7 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(copying, "empty", lambda host, names: emptied.extend(names))
     monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
-    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}") or [])
+    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}"))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database import access, account_notes, channel
+from parallel_build.database import access, account_notes, channel, copying, processes
 from parallel_build.errors import ConnectionFailed
 from parallel_build.evidence import RunFolder
 from parallel_build.openssh import Result
@@ -73,7 +73,7 @@ def original(monkeypatch: pytest.MonkeyPatch) -> Original:
         monkeypatch.setattr(module, "session", session)
         monkeypatch.setattr(module, "original_database", lambda context: made)
     monkeypatch.setattr(original_accounts, "down_for_good", lambda host: made.masked)
-    monkeypatch.setattr(access.processes, "table", lambda opened: "processlist")
+    monkeypatch.setattr(processes, "table", lambda opened: "processlist")
     return made
 
 
@@ -131,8 +131,8 @@ def test_a_seed_is_undone_also_when_the_originals_server_is_down_for_good(
     monkeypatch.setattr(database_seed, "SeedRecord", lambda host, site: record())
     monkeypatch.setattr(database_seed, "store", lambda context: store())
     monkeypatch.setattr(database_seed, "new_database", lambda context: original)
-    monkeypatch.setattr(database_seed.channel, "end", lambda host: False)
-    monkeypatch.setattr(database_seed.copying, "empty", lambda host, names: None)
+    monkeypatch.setattr(channel, "end", lambda host: False)
+    monkeypatch.setattr(copying, "empty", lambda host, names: None)
     monkeypatch.setattr(database_seed, "never_serving", lambda context: None)
     told: list[str] = []
     original.up = False
