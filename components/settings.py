@@ -14,8 +14,8 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
 
 from parallel_build.configuration import Secrets, Ssh, StackConfiguration
+from parallel_build.configuration.stack_values import REMEDY, names, parse, refuse_clear
 from parallel_build.errors import ConfigurationError
-from parallel_build.stack_values import REMEDY, names, parse, refuse_clear
 
 
 @dataclass(frozen=True)

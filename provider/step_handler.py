@@ -17,15 +17,15 @@ from parallel_build.errors import (
     GuardFailed,
     ParallelBuildError,
 )
-from parallel_build.evidence import RunFolder, now
+from parallel_build.provider.failure import PartialFailure, Refused
+from parallel_build.provider.handler import Finding, Handler
+from parallel_build.provider.relevance import for_undo, relevant
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values, is_unknown, masked, plain
+from parallel_build.records.run_folder import RunFolder, now
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import mask
-from parallel_build.site import Site
 from parallel_build.steps.base import Context, Outputs, Step
-from provider.failure import PartialFailure, Refused
-from provider.handler import Finding, Handler
-from provider.relevance import for_undo, relevant
-from provider.session import Operation
-from provider.values import Values, is_unknown, masked, plain
 
 DONE = "done"
 PARTIAL = "partial: "

@@ -1,6 +1,6 @@
 """One kind of machine for every component, whatever platform builds it.
 
-A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `components.machines.platforms` is the
+A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `parallel_build.components.machines.platforms` is the
 table of them. What all its machines share (a storage pool, looked-up objects) it declares in a function
 `foundation(stack: str, configuration: StackConfiguration) -> Any`, called once, where it has one. Nothing but that module knows the
 platform: databases and management servers see a `Machine`.

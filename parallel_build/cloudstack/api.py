@@ -14,8 +14,8 @@ from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.endpoint import ApiNotTrusted, ApiUnavailable, Endpoint
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 
 __all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "JobFailed", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from parallel_build.connection import Host
-from parallel_build.facts.full_disks import says_so
+from parallel_build.remote.full_disks import says_so
+from parallel_build.remote.host import Host
 
 MANAGEMENT_LOG = "/var/log/cloudstack/management/management-server.log"
 LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\w+)\s+\[([^\]]*)\] .*?\(logid:[^)]*\) (.*)$")

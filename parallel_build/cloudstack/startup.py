@@ -19,10 +19,10 @@ from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.log import LogFollower, StartReading
 from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.configuration import AGENTS, Server
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
 from parallel_build.errors import ParallelBuildError, StepFailed
-from parallel_build.facts.full_disks import full, says_so
+from parallel_build.remote.full_disks import full, says_so
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
 FAILED_FOR_GOOD = 503

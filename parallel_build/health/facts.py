@@ -10,23 +10,23 @@ from typing import Any, TypeVar
 
 from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.keys import database_key
-from parallel_build.connection import Connections, Host
-from parallel_build.database.session import session
+from parallel_build.configuration.fix_files import Fix, read_fixes
+from parallel_build.database.replicate import pair_status
+from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
-from parallel_build.facts import replication
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.fix_files import Fix, read_fixes
 from parallel_build.health import certificates, queries, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
 from parallel_build.health.queries import Unanswered
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
-from parallel_build.rehearsal_record import RehearsalRecord, outdated
-from parallel_build.site import Site
+from parallel_build.records.rehearsal import RehearsalRecord, outdated
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.sql import session
+from parallel_build.resolved_stack import Site
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -175,7 +175,7 @@ def _replica(site: Site, connections: Connections) -> tuple[ReplicaStatus | None
         return None, ""
     try:
         with session(connections.host(server)) as opened:
-            return replication.status(opened), ""
+            return pair_status.status(opened), ""
     except ParallelBuildError as error:
         return None, str(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 
 # Where CloudStack and database servers write. Those that are not there are left out; two on one file system count once.
 PLACES = ("/", "/tmp", "/var/log", "/var/lib/mysql", "/var/lib/cloudstack", "/var/cloudstack/management")  # noqa: S108 - looked at only

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import access, channel, compare, copying, seeding
-from parallel_build.database.channel import CHANNEL, USER
-from parallel_build.database.session import session
-from parallel_build.seed_record import SeedRecord
-from parallel_build.steps import fixes, original_accounts
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import account, copy
+from parallel_build.database.replicate import channel
+from parallel_build.database.replicate import seed as seeding
+from parallel_build.database.replicate.channel import CHANNEL, USER
+from parallel_build.operations import fixes, original_accounts
+from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.operations.takeover import let_go, take_over
+from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.sql import session
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.same_meaning import prove_same_meaning
-from parallel_build.steps.taking_over import let_go, take_over
 
 
 @step
@@ -60,7 +63,7 @@ class DatabaseTransfer(SwitchedStep):
             ]
         return [
             f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read",
-            f"on {configuration.original.database.source.name}, not in its binary log: DROP USER {access.COPY_USER}, where a copy that was cut "
+            f"on {configuration.original.database.source.name}, not in its binary log: DROP USER {account.COPY_USER}, where a copy that was cut "
             "off has left it",
         ]
 
@@ -112,7 +115,7 @@ class DatabaseTransfer(SwitchedStep):
             context.progress("emptying the new databases")
             if replicate:
                 channel.end(new_database(context))
-            copying.empty(new_database(context), schemas(context.configuration))
+            copy.empty(new_database(context), schemas(context.configuration))
             store(context).remember(self.type, copied=None, compared=None, copying=None, left=None, spoilt=None)
 
     def _there(self, context: Context) -> bool:
@@ -139,8 +142,8 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)
     never_serving(context)
-    copying.empty(target, names)
-    report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
+    copy.empty(target, names)
+    report = copy.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
     context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")

@@ -15,7 +15,7 @@ import pytest
 from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, Machine
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.web import SERVER_PROPERTIES
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 from tests.authority import PASSWORD, Authority
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 from tests.containers.health_stand import Stand

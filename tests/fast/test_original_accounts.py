@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database import access, account_notes, channel, copying, processes
+from parallel_build.database.copy import account as access
+from parallel_build.database.copy import account_notes
+from parallel_build.database.copy import copy as copying
+from parallel_build.database.replicate import channel
+from parallel_build.database.server import processes
 from parallel_build.errors import ConnectionFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.openssh import Result
-from parallel_build.steps import database_seed, original_accounts
+from parallel_build.operations import original_accounts
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.openssh import Result
+from parallel_build.steps import database_seed
 from parallel_build.steps.base import Context
 from parallel_build.steps.database_seed import DatabaseSeed
 from tests.fast.sites import site

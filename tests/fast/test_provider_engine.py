@@ -32,18 +32,19 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 import pulumi
+from parallel_build.components import steps
 from components import resources
-from components.program import run
-from components.stack import declare_stack
+from parallel_build.components.program import run
+from parallel_build.components.cloud import declare_stack
 from parallel_build.configuration import Phase
 from parallel_build.steps.base import REGISTRY
 from tests.fast.provider_harness import EarlyToy, Toy
 
 REGISTRY.update(Toy=Toy, EarlyToy=EarlyToy)
-resources.load_all = lambda: None  # only the toys
-class ToyResource(resources.StepResource):
+steps.load_all = lambda: None  # only the toys
+class ToyResource(steps.StepResource):
     STEP = "Toy"
-class EarlyResource(resources.StepResource):
+class EarlyResource(steps.StepResource):
     STEP = "EarlyToy"
 def toys(settings):
     stack = declare_stack(settings)

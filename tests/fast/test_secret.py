@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from parallel_build.evidence import RunFolder
+from parallel_build.records.run_folder import RunFolder
 from parallel_build.secret import Secret, mask
 from tests.fast.sites import SECRETS, site
 

@@ -13,10 +13,10 @@ from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.cloudstack.systemvms import Patience, Restarts, read_on_system_vm, running, same_release
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
-from parallel_build.openssh import Client, Result
-from parallel_build.steps.converge import is_system_vm
+from parallel_build.operations.serve_original import is_system_vm
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Client, Result
 
 
 @pytest.mark.parametrize(
