@@ -13,6 +13,7 @@ from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.components.settings import Settings
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.resolved_stack import Site
+from parallel_build.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Stack:
         return self.configuration.phase.reached(phase)
 
     @property
+    def hidden(self) -> Sequence[Secret]:
+        """What no text for a reader may show."""
+        return [*self.settings.secrets.all(), *self.settings.sealed]
+
+    @property
     def protected(self) -> bool:
         """Whether the new machines must not be deleted: going back has ended, and the operator has not overruled that."""
         return self.configuration.phase is Phase.RETIRED and not self.configuration.window.force_rollback
@@ -62,7 +68,7 @@ def declare_stack(settings: Settings) -> Stack:
 
     def resolve(public_keys: Sequence[str]) -> str:
         known = dict(zip(keys, public_keys, strict=True))
-        return Site(settings.stack, configuration, settings.secrets, known).to_json()
+        return Site(settings.stack, configuration, settings.secrets, known, settings.sealed).to_json()
 
     # A secret from its first moment: the text holds every password of the stack.
     public_keys: pulumi.Output[list[str]] = pulumi.Output.all(*(key.public_key for key in keys.values()))

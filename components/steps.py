@@ -23,6 +23,7 @@ import pulumi
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConfigurationError
+from parallel_build.secret import Secret, masked
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY
 
@@ -43,6 +44,10 @@ class Resolved(Protocol):
     @property
     def site(self) -> pulumi.Output[str]:
         """The resolved stack as JSON text, a secret."""
+
+    @property
+    def hidden(self) -> Sequence[Secret]:
+        """What no text for a reader may show."""
 
 
 LONGEST = 120  # characters; the CLI cuts longer texts off in a preview
@@ -113,8 +118,8 @@ class StepResource(pulumi.CustomResource):
             "site": stack.site,
             "parameters": dict(parameters or {}),
             "machines": {machine.name: machine.made for machine in machines},
-            "plan": lines(step.plan(stack.configuration)),
-            "undo": lines(step.undo(stack.configuration)),
+            "plan": lines(masked(step.plan(stack.configuration), stack.hidden)),
+            "undo": lines(masked(step.undo(stack.configuration), stack.hidden)),
             "rehearsed": rehearsed,
             "result": None,
             "status": None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from parallel_build import cli, core_files
 from parallel_build.errors import ConfigurationError, ParallelBuildError
+from parallel_build.secret import mask, remembered
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,10 +33,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         code: int = given.run(given)
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {mask(str(error), remembered())}", file=sys.stderr)
         return cli.UNUSABLE
     except ParallelBuildError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {mask(str(error), remembered())}", file=sys.stderr)
         return cli.FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

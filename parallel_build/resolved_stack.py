@@ -23,12 +23,18 @@ class Site:
         configuration: what the operator wrote.
         secrets: the secret values.
         host_keys: public SSH host keys of new machines by name; they win over `Server.host_key`.
+        sealed: every other value that was sealed in the stack file, wherever it stood.
     """
 
     stack: str
     configuration: StackConfiguration
     secrets: Secrets
     host_keys: dict[str, str] = field(default_factory=dict)
+    sealed: tuple[Secret, ...] = ()
+
+    def hidden(self) -> list[Secret]:
+        """Every value that must not be shown: the stack's secrets, and whatever else its operator has sealed."""
+        return [*self.secrets.all(), *self.sealed]
 
     def host_key(self, server: Server) -> str | None:
         """The server's public host key where it is known to the stack, else None (then `ssh.knownHosts` must have it)."""
@@ -58,6 +64,7 @@ class Site:
             "configuration": self.configuration.model_dump(mode="json", by_alias=True),
             "secrets": secrets,
             "hostKeys": self.host_keys,
+            "sealed": [value.reveal() for value in self.sealed],
         }
         return json.dumps(document, sort_keys=True)
 
@@ -75,4 +82,5 @@ class Site:
             load(document["configuration"], stack, stored=True),
             load_secrets(document["secrets"], stack),
             document["hostKeys"],
+            tuple(Secret(text) for text in document.get("sealed", ())),
         )

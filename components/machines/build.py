@@ -67,6 +67,7 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
         foundation=stack.foundations[name],
         parent=parent,
         protect=stack.protected,
+        hidden=stack.hidden,
     )
     resources = tuple(platform.build(request))
     key = stack.host_keys.get(machine.name)

@@ -20,6 +20,7 @@ from parallel_build.records.run_folder import RunFolder, now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
+from parallel_build.secret import mask
 from parallel_build.stack.automation import Driver
 from parallel_build.stack.file import read_stack
 from parallel_build.steps.base import Context
@@ -85,8 +86,12 @@ def undoing(site: Site) -> Iterator[Context]:
     """What an undo outside of Pulumi works with; a ^C stops it where it is safe."""
     cancel = CancelToken()
     connections = Connections(site, cancel)
-    run = RunFolder(site.configuration.runs, site.stack, site.secrets.all())
-    context = Context(site, connections, run, cancel, lambda text: print(f"{time.strftime('%H:%M:%S')} {STEP}: {text}", flush=True), STEP)
+    run = RunFolder(site.configuration.runs, site.stack, site.hidden())
+
+    def tell(text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {STEP}: {mask(text, site.hidden())}", flush=True)
+
+    context = Context(site, connections, run, cancel, tell, STEP)
     before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set("^C"))
     try:
         yield context

@@ -36,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     site = read_site(given.stack, config_file=given.config_file)
     cancel = CancelToken()
     connections = Connections(site, cancel)
-    folder = RunFolder(site.configuration.runs, site.stack, site.secrets.all())
+    folder = RunFolder(site.configuration.runs, site.stack, site.hidden())
     context = Context(site, connections, folder, cancel, _tell, step="Rehearsal")
     try:
         machine_of(context)

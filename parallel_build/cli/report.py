@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Read the run folder, write the page for the operator only (mode 600), print where it is."""
     site = read_stack(given.stack, config_file=given.config_file).site
-    folder = RunFolder(site.configuration.runs, site.stack, site.secrets.all())
+    folder = RunFolder(site.configuration.runs, site.stack, site.hidden())
     evidence: dict[str, Any] = {}
     for path in sorted((folder.path / "evidence").glob("*.json")):
         with contextlib.suppress(ValueError):
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
         folder.journal(),
         evidence,
         log.read_text(errors="replace")[-LOG_END:] if log.exists() else "",
-        site.secrets.all(),
+        site.hidden(),
     )
     target = given.output or folder.path / "report.html"
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

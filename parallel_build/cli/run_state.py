@@ -129,7 +129,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         mine=record is not None and record.identity == site.identity,
         seconds_left=left,
         host_journal=lines,
-        running=unfinished(RunFolder(configuration.runs, site.stack, site.secrets.all())),
+        running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
         original=original,
         new=fresh,
         original_database=databases[0],

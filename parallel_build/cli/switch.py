@@ -10,6 +10,7 @@ from parallel_build.cli.back import go_back
 from parallel_build.cli.recovery_advice import ORDER
 from parallel_build.configuration import Phase, SwitchedStepName
 from parallel_build.errors import GuardFailed
+from parallel_build.secret import mask, remembered
 from parallel_build.stack.automation import Driver, StoppedByOperator, UpFailed
 from parallel_build.stack.file import read_stack
 
@@ -43,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
         )
         return FAILED
     except UpFailed as error:
-        print(f"error: {error}")
+        print(f"error: {mask(str(error), remembered())}")
         if not _begun(given):
             # Nothing of the window is there: the stack file must not say that it is.
             driver.configure(Phase.PREPARED)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
 from parallel_build.errors import ConfigurationError
+from parallel_build.secret import Secret, mask
 
 TEXT_SECTIONS = ("phase", "runs")
+SECURE = "secure"  # how Pulumi marks a sealed value in the stack file
 REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
 
 
@@ -36,12 +38,41 @@ def refuse_clear(given: Iterable[str], sealed: Iterable[str], where: str) -> Non
         )
 
 
-def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Secrets]:
+def sealed_texts(written: object, value: object) -> list[Secret]:
+    """The clear texts of what is sealed in a value.
+
+    Args:
+        written: the value as the stack file has it, sealed parts as `{secure: ...}`; None where that is not known.
+        value: the same in the clear.
+    Returns:
+        the sealed texts; all texts of the value where the two do not fit together, since any of them may be one.
+    """
+    if isinstance(written, Mapping) and set(written) == {SECURE}:
+        return [Secret(text) for text in _texts(value)]
+    if isinstance(written, Mapping) and isinstance(value, Mapping) and set(written) == set(value):
+        return [found for key in value for found in sealed_texts(written[key], value[key])]
+    if isinstance(written, list) and isinstance(value, list) and len(written) == len(value):
+        return [found for one, other in zip(written, value, strict=True) for found in sealed_texts(one, other)]
+    if written is None or isinstance(written, Mapping | list) or isinstance(value, Mapping | list):
+        return [Secret(text) for text in _texts(value)]
+    return []
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]
+
+
+def parse(values: Mapping[str, str], stack: str, hidden: Sequence[Secret] = ()) -> tuple[StackConfiguration, Secrets]:
     """Check plain and secret values together.
 
     Args:
         values: as Pulumi has them, objects as JSON texts.
         stack: name of the stack, for the message.
+        hidden: sealed values that a finding must not show.
     Raises:
         ConfigurationError: names every key and every secret that is missing or wrong, all at once.
     """
@@ -64,5 +95,7 @@ def parse(values: Mapping[str, str], stack: str) -> tuple[StackConfiguration, Se
     except ConfigurationError as error:
         findings.append(error.fact.strip())
     if configuration is None or secrets is None:
-        raise ConfigurationError("\n".join(findings) + "\n", "all values are checked before anything is done", f"correct these; {REMEDY}")
+        raise ConfigurationError(
+            mask("\n".join(findings), hidden) + "\n", "all values are checked before anything is done", f"correct these; {REMEDY}"
+        )
     return configuration, secrets

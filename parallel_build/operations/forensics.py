@@ -124,7 +124,7 @@ def _text(context: Context, target: Path, host: Host, command: list[str]) -> Non
         found = host.run(["sh", "-c", script, *words, str(TEXT_LIMIT)], timeout=TEXT_SECONDS, ok=(0, 44))
         text = gzip.decompress(base64.b64decode(found.stdout)).decode(errors="replace") if found.ok else ""
         if text.strip() and not text.startswith("-- No entries"):
-            write(target, text, context.site.secrets.all())
+            write(target, text, context.site.hidden())
     except Cancelled:
         raise
     except (ParallelBuildError, OSError, ValueError, EOFError) as error:
@@ -158,7 +158,7 @@ def _state(context: Context, folder: Path, source: Host) -> None:
                 f"SELECT USER AS u, HOST AS h, DB AS d, COMMAND AS c, TIME AS t FROM {processes.table(database)}"
             )
         if found["tables"]:
-            write(folder / f"{source.name}-state.json.gz", json.dumps(found, indent=1, default=str), context.site.secrets.all())
+            write(folder / f"{source.name}-state.json.gz", json.dumps(found, indent=1, default=str), context.site.hidden())
     except Cancelled:
         raise
     except (ParallelBuildError, OSError) as error:
@@ -188,9 +188,7 @@ def _dump(context: Context, folder: Path, source: Host) -> None:
         if process.returncode == 44:
             part.unlink()
         elif process.returncode != 0 or not _whole(part):
-            _missed(
-                context, target.name, OSError(mask(errors.decode(errors="replace"), context.site.secrets.all())[-300:] or "it is not whole")
-            )
+            _missed(context, target.name, OSError(mask(errors.decode(errors="replace"), context.site.hidden())[-300:] or "it is not whole"))
         else:
             part.rename(target)
     except OSError as error:

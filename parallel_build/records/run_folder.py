@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from parallel_build.secret import Secret, mask
+from parallel_build.secret import Secret, mask, masked
 
 
 def now() -> str:
@@ -47,8 +47,8 @@ class RunFolder:
 
     def record(self, kind: str, **details: Any) -> dict[str, Any]:
         """Append a line to the journal and sync it; return the entry."""
-        entry = {"time": now(), "operator": operator(), "kind": kind, **details}
-        self._append(self.path / "journal.jsonl", json.dumps(entry, sort_keys=True))
+        entry: dict[str, Any] = masked({"time": now(), "operator": operator(), "kind": kind, **details}, self._secrets)
+        self._append(self.path / "journal.jsonl", json.dumps(entry, sort_keys=True, default=str))
         return entry
 
     def log(self, step: str, message: str) -> None:
@@ -57,7 +57,7 @@ class RunFolder:
 
     def keep(self, step: str, evidence: dict[str, Any]) -> None:
         """Keep a step's evidence as `evidence/<step>.json`, replaced whole."""
-        text = json.dumps(evidence, indent=1, sort_keys=True, default=str)
+        text = json.dumps(masked(evidence, self._secrets), indent=1, sort_keys=True, default=str)
         self._replace(self.path / "evidence" / f"{step}.json", text + "\n")
 
     def keep_text(self, name: str, text: str) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.remote.frame import END, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
-from parallel_build.remote_frame import END, Answer, Frame
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret, mask
 
@@ -309,7 +309,7 @@ class Connections:
                     self._folder.path,
                     self.site.host_key(server),
                     self.cancel,
-                    self.site.secrets.all(),
+                    self.site.hidden(),
                 )
             return self._hosts[server.name]
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import yaml
 
-from parallel_build.configuration import NewMachine, stack_values
+from parallel_build.configuration import NewMachine, Secrets, stack_values
 from parallel_build.errors import ConfigurationError
 from parallel_build.project import PROJECT
 from parallel_build.resolved_stack import Site
+from parallel_build.secret import Secret, remember
 from parallel_build.stack import state as stack_state
 from parallel_build.stack.secrets import UNCHANGED, Decrypter, passphrase
 from parallel_build.stack.state import StackState
 
 STACK_NAME = re.compile(r"^([A-Za-z0-9_.-]+/){0,2}[A-Za-z0-9_.-]{1,100}$")
-SECURE = "secure"
 TIME_LIMIT = 60.0
 
 
@@ -77,11 +77,50 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
         )
     project = _yaml(PROJECT / "Pulumi.yaml")
     short = stack.rpartition("/")[2]
-    file = config_file or PROJECT / str(project.get("stackConfigDir", ".")) / f"Pulumi.{short}.yaml"
-    values = _values(_yaml(file), str(project["name"]), file, stack)
-    configuration, secrets = stack_values.parse(values, short)
+    file = config_file or stack_file(stack)
+    document, name = _yaml(file), str(project["name"])
+    values = _values(document, name, file, stack)
+    sealed = _sealed_values(_written(document, name), values)
+    configuration, secrets = stack_values.parse(values, short, sealed)
+    remember([*secrets.all(), *sealed])
     state = stack_state.read(str(project["name"]), stack, PROJECT)
-    return Reading(Site(short, configuration, secrets, state.host_keys), state, file)
+    return Reading(Site(short, configuration, secrets, state.host_keys, sealed), state, file)
+
+
+def written_values(stack: str, project: str, folder: Path) -> dict[str, Any]:
+    """The project's values as the stack file has them, sealed parts sealed; empty where that file is not where the project has it.
+
+    Args:
+        folder: where the project's Pulumi.yaml is.
+    """
+    try:
+        return _written(_yaml(stack_file(stack, folder)), project)
+    except ConfigurationError:
+        return {}
+
+
+def stack_file(stack: str, folder: Path = PROJECT) -> Path:
+    """Where a project keeps a stack's file."""
+    place = str(_yaml(folder / "Pulumi.yaml").get("stackConfigDir", "."))
+    return folder / place / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
+
+
+def _written(document: dict[str, Any], project: str) -> dict[str, Any]:
+    prefix, config = f"{project}:", document.get("config") or {}
+    return {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+
+
+def _sealed_values(written: dict[str, Any], values: dict[str, str]) -> tuple[Secret, ...]:
+    """What is sealed in the stack file and is none of the stack's named secrets."""
+    found: list[Secret] = []
+    for key in written.keys() & values.keys() - set(stack_values.names(Secrets)):
+        if _sealed(written[key]):
+            try:
+                clear = json.loads(values[key])
+            except json.JSONDecodeError:
+                clear = values[key]
+            found += stack_values.sealed_texts(written[key], clear)
+    return tuple(found)
 
 
 def _yaml(file: Path) -> dict[str, Any]:
@@ -107,8 +146,7 @@ def _values(document: dict[str, Any], project: str, file: Path, stack: str) -> d
         raise ConfigurationError(
             f"`config` in {file} is no section", "it must hold the stack's values", f"start from stacks/*.example; {UNCHANGED}"
         )
-    prefix = f"{project}:"
-    found = {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+    found = _written(document, project)
     stack_values.refuse_clear(found, {name for name, value in found.items() if _sealed(value)}, str(file))
     if any(_sealed(value) for value in found.values()):
         if "encryptionsalt" not in document:
@@ -120,15 +158,15 @@ def _values(document: dict[str, Any], project: str, file: Path, stack: str) -> d
 
 def _sealed(value: Any) -> bool:
     if isinstance(value, dict):
-        return set(value) == {SECURE} or any(_sealed(item) for item in value.values())
+        return set(value) == {stack_values.SECURE} or any(_sealed(item) for item in value.values())
     return isinstance(value, list) and any(_sealed(item) for item in value)
 
 
 def _opened(value: Any, key: str, decrypter: Decrypter) -> Any:
     """The value with everything sealed in it opened."""
     if isinstance(value, dict):
-        if set(value) == {SECURE}:
-            return decrypter.open(str(value[SECURE]), key).reveal()
+        if set(value) == {stack_values.SECURE}:
+            return decrypter.open(str(value[stack_values.SECURE]), key).reveal()
         return {name: _opened(item, f"{key}.{name}", decrypter) for name, item in value.items()}
     if isinstance(value, list):
         return [_opened(item, f"{key}[{place}]", decrypter) for place, item in enumerate(value)]

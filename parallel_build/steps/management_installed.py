@@ -7,6 +7,7 @@ import re
 import pymysql
 
 from parallel_build.cloudstack import properties
+from parallel_build.cloudstack.java import fault as java_fault
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
@@ -212,6 +213,8 @@ class ManagementInstalled(Step):
         java = self._java(host, apt)
         if java == "missing":
             faults.append("there is no working Java although the packages depend on one")
+        elif wrong := java_fault(java, configuration.new.version):
+            faults.append(f"{wrong}: install that one and make it the default (`update-alternatives --config java`)")
         if faults:
             raise StepFailed(
                 f"{host.name} is not as a new management server has to be",
