@@ -188,10 +188,16 @@ def test_cancelled_copy_clears_up(pair: tuple[Stand, Host, Host]) -> None:
 def test_the_engines_cancel_leaves_nothing_on_either_server(pair: tuple[Stand, Host, Host], through_here: bool) -> None:
     """The engine's Cancel ends every new command on every server: what clears away runs all the same."""
     made, source, target = pair
-    threading.Timer(1.5, made.cancel.set, ["test"]).start()
+    told: list[str] = []
+
+    def progress(text: str) -> None:
+        told.append(text)
+        if any(line.startswith("making") for line in told[:-1]):  # rows are on their way
+            made.cancel.set("test")
+
     try:
         with pytest.raises(Cancelled):
-            _copy(pair, made.cancel, bytes_per_second=2 << 20, through_here=through_here)
+            _copy(pair, made.cancel, progress=progress, bytes_per_second=2 << 20, through_here=through_here)
     finally:
         made.cancel._event.clear()
     _nothing_left(pair)
