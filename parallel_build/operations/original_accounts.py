@@ -8,11 +8,11 @@ from parallel_build.cloudstack.services import DATABASE_UNITS, Services
 from parallel_build.database.copy import account, account_notes
 from parallel_build.database.replicate import channel
 from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
 from parallel_build.records.seed import SeedRecord
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
-from parallel_build.steps.base import Context
 
 
 def drop(context: Context, users: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from parallel_build.configuration.role_packages import REHEARSAL_TOOLS
 from parallel_build.database.server.settings import rehearsal_option_file
 from parallel_build.database.setup import NewServer
 from parallel_build.operations import isolation
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
 
 
 def words(configuration: StackConfiguration, machine: NewMachine) -> str:

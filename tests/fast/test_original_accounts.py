@@ -17,10 +17,10 @@ from parallel_build.database.replicate import channel
 from parallel_build.database.server import processes
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import original_accounts
+from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.openssh import Result
 from parallel_build.steps import database_seed
-from parallel_build.steps.base import Context
 from parallel_build.steps.database_seed import DatabaseSeed
 from tests.fast.sites import site
 
