@@ -107,6 +107,10 @@ class HealthFacts:
         """A global setting's value, "" when it is not there."""
         return next((str(row["value"] or "") for row in self.rows("settings") if row["name"] == name), "")
 
+    def values(self, name: str) -> list[Setting]:
+        """A setting's values that are in force somewhere: the global one first, then those of a domain, account, zone, cluster or store."""
+        return [setting for setting in self.settings() if setting.name == name]
+
     def settings(self) -> list[Setting]:
         """Every setting's values, global and of a domain, account, zone, cluster or store."""
         return list(scoped.everywhere(self.rows, self.unanswered))

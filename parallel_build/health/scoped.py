@@ -64,8 +64,13 @@ class Setting:
     value: str
     where: str = ""
 
+    @property
+    def label(self) -> str:
+        """Its name, and whose value it is."""
+        return f"{self.name} of {self.where}" if self.where else self.name
+
     def __str__(self) -> str:
-        return f"{self.name}{f' of {self.where}' if self.where else ''} ({self.value})"
+        return f"{self.label} ({self.value})"
 
 
 def everywhere(rows: Callable[[str], list[Row]], unanswered: Iterable[str]) -> Iterator[Setting]:
