@@ -153,7 +153,8 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
         everywhere = list(scoped.everywhere(lambda query: answers.tables.get(query, []), answers.unanswered))
-        asked = {*changed(settings), *(each.name for each in everywhere if each.where)}
+        names = {str(row["name"]) for row in settings}
+        asked = {*changed(settings), *(each.name for each in everywhere if each.where and each.name in names)}
         return HealthFacts(
             site,
             old.result(),
