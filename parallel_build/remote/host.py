@@ -291,7 +291,9 @@ class Host:
         return self._client.failure(stderr, self._tail(stderr))
 
     def _words(self, argv: Sequence[str]) -> str:
-        return mask(shlex.join(argv), self._secrets)[:300]
+        """A command for a message: a script in it is only named."""
+        shown = ["..." if "\n" in word else word for word in argv]
+        return mask(shlex.join(shown), self._secrets)[:300]
 
     def _tail(self, text: str) -> str:
         lines = [line for line in mask(text, self._secrets).splitlines() if line.strip()]
