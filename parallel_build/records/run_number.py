@@ -26,8 +26,8 @@ mkdir -p -m 700 "$2"; { mkdir -p -m 700 "$1" && (: >>"$1/token.lock"); } 2>/dev/
 exec 9>>"$folder/token.lock"; flock -w 20 9 || exit 47
 taken=$(cat "$1/token" "$1/token.next" "$2/token" "$2/token.next" 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1)
 taken=${taken:-0}; [ "$taken" -ge "$3" ] || taken=$3
-next=$((taken + 1))
-write() { printf '%-127s\\n' "$next $4 $(date -u +%FT%TZ)" 1<>"$1/token.next" && sync "$1/token.next"; }
+next=$((taken + 1)); text="$next $4 $(date -u +%FT%TZ)"
+write() { printf '%-127s\\n' "$text" 1<>"$1/token.next" && sync "$1/token.next"; }
 write "$folder" 2>/dev/null || write "$2"
 echo "$next"
 """
