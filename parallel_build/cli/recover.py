@@ -21,7 +21,7 @@ HELP = "explain where a broken run stands, which side serves, and which command 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The stack."""
     parser.add_argument("stack")
-    parser.add_argument("--json", action="store_true", help="as JSON: serving, findings, servers, forward, back, first")
+    parser.add_argument("--json", action="store_true", help="as JSON: serving, headline, findings, servers, forward, back, first")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parallel_build.cli.run_state import Database, Management, Situation
+from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
 
 DONE = "done"
@@ -21,7 +22,8 @@ class Explanation:
     """What an operator needs to know.
 
     Attributes:
-        serving: `original`, `new`, `neither`, `both` or `unknown`.
+        serving: the side that serves users: `original`, `new`, `neither`, `both` or `unknown`.
+        headline: what is proved of it, in words.
         findings: one line each: record, state, lock, half done steps.
         servers: one line a server.
         forward, back: commands, with what they will do; empty when there is nothing to go to.
@@ -29,6 +31,7 @@ class Explanation:
     """
 
     serving: str
+    headline: str
     findings: list[str]
     servers: list[str]
     forward: str
@@ -37,45 +40,26 @@ class Explanation:
 
     def text(self) -> str:
         """For a terminal."""
-        lines = [_SERVING[self.serving], "", *self.findings, "", *(f"  {line}" for line in self.servers), ""]
+        lines = [self.headline, "", *self.findings, "", *(f"  {line}" for line in self.servers), ""]
         if self.first:
             lines += ["First:", *(f"  {line}" for line in self.first), ""]
         lines.append(f"Forward: {self.forward}" if self.forward else "Forward: nothing to do")
-        lines.append(f"Back:    {self.back}" if self.back else "Back:    nothing to do, the original serves")
+        lines.append(f"Back:    {self.back}" if self.back else "Back:    nothing to do, no window is open")
         return "\n".join(lines)
-
-
-_SERVING = {
-    "original": "The ORIGINAL serves.",
-    "new": "The NEW side serves.",
-    "neither": "NEITHER side serves.",
-    "both": "BOTH sides run: two clouds give orders to the same hypervisors. Go back or forward at once.",
-    "unknown": "Which side serves can't be told: servers that can't be asked may serve, and nothing proves that they are down.",
-}
 
 
 def explain(found: Situation) -> Explanation:
     """Put it into words."""
-    serving = which_serves(found)
+    serving, runs = which_serves(found), which_runs(found)
     return Explanation(
-        serving, list(_findings(found)), list(_servers(found)), _forward(found, serving), _back(found, serving), list(_first(found))
+        serving,
+        headline(found),
+        list(_findings(found)),
+        list(_servers(found)),
+        _forward(found, serving),
+        _back(found, runs),
+        list(_first(found)),
     )
-
-
-def which_serves(found: Situation) -> str:
-    """`original`, `new`, `neither`, `both` or `unknown`: by what answers.
-
-    A server that is silent and not proved down may serve all the same. It only leaves no doubt where its own side is known to serve.
-    """
-    old, new = (any(server.runs for server in side) for side in (found.original, found.new))
-    if old and new:
-        return "both"
-    doubtful = [*([] if old else found.original), *([] if new else found.new)]
-    if any(server.silent for server in doubtful):
-        return "unknown"
-    if old or new:
-        return "original" if old else "new"
-    return "neither"
 
 
 def _findings(found: Situation) -> Iterator[str]:
@@ -198,11 +182,11 @@ def _forward(found: Situation, serving: str) -> str:
     return f"{words}   (opens the window)"
 
 
-def _back(found: Situation, serving: str) -> str:
+def _back(found: Situation, runs: str) -> str:
     if _not_ours(found):
         return "only with the stack and state that hold the window"
     if found.record is None or found.record.closed:
-        return "" if serving == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
+        return "" if runs == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):

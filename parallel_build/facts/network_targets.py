@@ -72,7 +72,7 @@ def targets(configuration: StackConfiguration, database: Session, resolver: Host
     own = {configuration.rehearsal.machine.address} if configuration.rehearsal.machine else set()
     listed = [*_configured(configuration), *_hosts(database), *_storage(database), *_services(database)]
     names = sorted({target.address for target in listed if not is_address(target.address)})
-    known = _resolve(resolver, names)
+    known = resolve(resolver, names)
     listed += [Target(target.what, address, target.port) for target in listed for address in known.get(target.address, ())]
     for target in listed:
         if target.address not in own and not _is_local(target.address):
@@ -173,7 +173,8 @@ def _has(database: Session, table: str) -> bool:
     return bool(there) and bool(database.value(f"SELECT COUNT(*) FROM cloud.{quote(table)}"))
 
 
-def _resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
+def resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
+    """The addresses that a server's own name service gives for names; names without one are left out."""
     names = list(names)
     if not names:
         return {}

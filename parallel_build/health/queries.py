@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
+from parallel_build.health import scoped
 from parallel_build.remote.sql import Refused, Session
 
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ QUERIES: dict[str, str] = {
     "jobs_failed": f"SELECT job_cmd AS command, COUNT(*) AS times FROM cloud.async_job WHERE job_status = 2 AND {API_JOBS} "
     f"AND created > {RECENT} GROUP BY job_cmd ORDER BY times DESC",
     "alerts": "SELECT name, subject, COUNT(*) AS times, MAX(created) AS last FROM cloud.alert WHERE archived = 0 AND resolved IS NULL "
-    f"AND created > {RECENT} AND subject NOT LIKE '%%is up' GROUP BY name, subject ORDER BY last DESC LIMIT 50",
+    f"AND created > {RECENT} GROUP BY name, subject ORDER BY last DESC LIMIT 200",
     "vms_moving": "SELECT instance_name AS name, state, TIMESTAMPDIFF(SECOND, COALESCE(update_time, created), UTC_TIMESTAMP()) AS age "
     f"FROM cloud.vm_instance WHERE removed IS NULL AND {VM_MOVING}",
     "volumes_moving": "SELECT name, state, TIMESTAMPDIFF(SECOND, COALESCE(updated, created), UTC_TIMESTAMP()) AS age "
@@ -53,6 +54,7 @@ QUERIES: dict[str, str] = {
     "guest_os_mappings": "SELECT id, hypervisor_type, hypervisor_version, guest_os_name, is_user_defined FROM cloud.guest_os_hypervisor",
     "administrator": "SELECT username, state FROM cloud.user WHERE id = 2 AND removed IS NULL",
     "versions": "SELECT version, step FROM cloud.version ORDER BY id",
+    **scoped.QUERIES,
 }
 
 # What is asked of schemas that do not know a column of the question above.

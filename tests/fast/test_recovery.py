@@ -126,6 +126,41 @@ def test_servers_that_can_not_be_asked_are_named_and_not_taken_for_down() -> Non
     assert "its API ANSWERS" in answering.text()
 
 
+STARTING = UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False, main_pid=7)  # not UP: its API does not answer
+CLOSED = replace(OPEN, facts={"UserAccess": {"closed": True}})
+ACCEPTED = replace(CLOSED, switched="x", facts={**CLOSED.facts, "Acceptance": {"accepted": True}})
+
+
+@pytest.mark.parametrize(
+    ("found", "serving", "words"),
+    [
+        (situation(FENCED, STARTING, record=CLOSED, mine=True), "neither",
+         "NEITHER side serves: the new side runs on newms1, and its API does not answer: its first start is under way, or has failed."),
+        (situation(FENCED, UP, record=CLOSED, mine=True), "neither", "NEITHER side serves users: the NEW side answers, and users are kept out."),
+        (situation(UP, FENCED, record=CLOSED, mine=True), "neither", "NEITHER side serves users: the ORIGINAL answers, and users are kept out."),
+        (situation(FENCED, UP, record=ACCEPTED, mine=True), "new", "The NEW side serves."),
+        (situation(UP, FENCED, record=replace(CLOSED, closed="then")), "original", "The ORIGINAL serves."),
+        (situation(UP, FENCED, record=replace(CLOSED, returning="z", facts={**CLOSED.facts, **AHEAD}), mine=True), "original", "The ORIGINAL serves."),
+        (situation(STARTING, FENCED), "neither", "NEITHER side serves: the original runs on oldms1, and its API does not answer yet, or no more."),
+        (situation(STARTING, STARTING), "both", "BOTH sides run: two clouds give orders to the same hypervisors. Go back or forward at once. "
+         "The API of the ORIGINAL and of the NEW side does not answer."),
+        (situation(UP, FENCED, original=[management("oldms1", UP), management("oldms2", FENCED)]), "original",
+         "The ORIGINAL serves. In part: oldms2 does not answer."),
+        (situation(UP, FENCED, original=[management("oldms1", UP), management("oldms2", UP, users_out=True)]), "original",
+         "The ORIGINAL serves. In part: users are kept out of oldms2."),
+        (situation(UP, FENCED, original=[management("oldms1", UP, users_out=True), management("oldms2", STARTING)]), "neither",
+         "NEITHER side serves users: the ORIGINAL answers, and users are kept out. oldms2 does not answer."),
+        (replace(situation(FENCED, FENCED), new=[management("newms1", UP, not_trusted="its certificate has expired")]), "unknown",
+         "Which side serves is not known: something answers on newms1 that is not proved to be its API."),
+    ],
+)  # fmt: skip
+def test_the_headline_is_what_is_proved(found: Situation, serving: str, words: str) -> None:
+    explained = recovery_advice.explain(found)
+    assert (explained.serving, explained.headline) == (serving, words)
+    assert explained.text().splitlines()[0] == words
+    assert "nothing to do, the original serves" not in explained.text()
+
+
 SILENT = Management("x", problem="x can't be reached over SSH")
 OFF = replace(SILENT, proved_down="window.confirmedDown says so")
 

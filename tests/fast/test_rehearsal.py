@@ -417,5 +417,5 @@ def test_the_log_gives_the_databases_own_words_and_the_views_time() -> None:
     reading = StartReading()
     for text in ("Error executing: INSERT INTO guest_os VALUES (1) ", "java.sql.SQLException: Duplicate entry '1' for key 'PRIMARY'"):
         reading.take(line(4, text, "ERROR"))
-    assert reading.first_error is not None and reading.first_error.startswith("Error executing: INSERT")
+    assert reading.complaints[0].text.startswith("Error executing: INSERT")
     assert reading.reason == "Duplicate entry '1' for key 'PRIMARY'"
