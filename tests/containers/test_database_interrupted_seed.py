@@ -18,7 +18,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration.preparation import Transfer
-from parallel_build.database.copy import account, cleanup, clients, copy, worker
+from parallel_build.database.copy import account, cleanup, clients, copy, pace
 from parallel_build.database.replicate import seed as seeding
 from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.remote.host import Host
@@ -338,7 +338,7 @@ def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
     (began, first), (until, last) = marks[0], marks[-1]
     read, seconds = last - first, until - began
     tell(f"{scene.family}: {read / seconds:,.0f} bytes a second of {limit:,} asked for, over {seconds:.1f} s")
-    assert 0 < read <= limit * (seconds + worker.CREDIT + 0.5) + STREAMS * clients.READ_SIZE
+    assert 0 < read <= limit * (seconds + pace.CREDIT + 0.5) + STREAMS * clients.READ_SIZE
     scene.undo()
 
 

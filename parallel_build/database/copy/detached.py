@@ -217,7 +217,8 @@ def groups(schemas: Sequence[Schema]) -> list[list[str]]:
     found: list[list[str]] = []
     seen: set[str] = set()
     for first in tied:
-        group, ahead = set(), [first]
+        group: set[str] = set()
+        ahead = [first]
         while ahead:
             name = ahead.pop()
             if name not in group | seen:

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from parallel_build.database.copy.clients import Client, Failed, widen
+from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, widen
 
 OPENED = 120.0  # seconds within which the server opens its end of the pipe
 
@@ -60,12 +60,13 @@ class Load:
                 raise self._broken() from None
         self.moved += len(data)
 
-    def end(self) -> int:
-        """All rows are handed over; return how many the server has taken in."""
-        if not self._close():
-            return 0
-        taken = int(self.writer.receive(lambda data: None)[1])
-        if self.undoable:
+    def end(self, found: int) -> int:
+        """All rows are handed over, as many as the original found; return how many the server has taken in."""
+        begun = self._close()
+        taken = int(self.writer.receive(lambda data: None)[1]) if begun else 0
+        if taken != found:
+            raise Failed("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
+        if begun and self.undoable:
             self.writer.ask("COMMIT")
         return taken
 

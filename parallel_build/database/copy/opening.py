@@ -3,7 +3,7 @@
 Runs on the new database server, beside `worker`, with the Python that is there.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import contextlib

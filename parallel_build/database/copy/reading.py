@@ -1,33 +1,46 @@
 """The sessions of one snapshot on the original, so that none of them holds a lock for long, and any may be ended.
 
-A session holds the metadata lock of every table that it has read until its transaction ends. MySQL's lets go of it by a savepoint after each part; on MariaDB
-a session that goes on to another table is replaced by a spare one, which is in the same snapshot and holds nothing. Where somebody waits for a table, the sessions
-that hold it are ended (`give_way`), and spare ones read on; without spare ones the snapshot is used up, and the rest is read in a new one.
+A session holds the metadata lock of every table that it has read until its transaction ends. MySQL's release it by a savepoint after each part; on
+MariaDB a session that continues with another table is replaced by a spare one, which is in the same snapshot and holds nothing. Where somebody waits for a
+table, the sessions that hold it are ended (`give_way`), and spare ones read on; without spare ones the snapshot is used up, and the rest is read in a new one.
 
 Runs on the new database server, beside `worker`, with the Python that is there.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Union
+from typing import TYPE_CHECKING, Dict, Generic, List, Optional, Sequence, Set, TypeVar
 
 from parallel_build.database.copy.clients import Failed
-
-if TYPE_CHECKING:
-    from parallel_build.database.copy.clients import Client
-    from parallel_build.database.copy.wire import Wire
-
-    Reader = Union[Client, Wire]
 
 SAVEPOINT = "SAVEPOINT cutover"
 RELEASE = "ROLLBACK TO SAVEPOINT cutover"
 SHORT = 0.4  # seconds for which a session may go on to other tables without letting go of those before
 
 
-class Reading:
+if TYPE_CHECKING:
+    from typing import Protocol  # of Python 3.8
+
+    class Session(Protocol):
+        """What there is to a session here."""
+
+        def ask(self, statement: str) -> str:
+            """Run a statement and return what it answers."""
+
+        def lives(self) -> bool:
+            """Whether nobody has ended it here."""
+
+        def close(self) -> None:
+            """End it."""
+
+
+Reader = TypeVar("Reader", bound="Session")
+
+
+class Reading(Generic[Reader]):
     """One session in the snapshot.
 
     Attributes:
@@ -45,7 +58,7 @@ class Reading:
         self.ended = False
 
 
-class Pool:
+class Pool(Generic[Reader]):
     """All sessions of one snapshot.
 
     Args:
@@ -58,14 +71,13 @@ class Pool:
     def __init__(self, readers: Sequence[Reader], streams: int, *, savepoints: bool, watched: bool) -> None:
         self.streams, self.savepoints, self.watched = streams, savepoints, watched
         self.lock = threading.Lock()
-        numbers = [int(reader.ask("SELECT CONNECTION_ID()")) if watched else 0 for reader in readers]
-        self.spare: List[Reading] = [Reading(reader, number) for reader, number in zip(readers, numbers)]
-        self.used: List[Reading] = []
+        self.spare = [Reading(reader, int(reader.ask("SELECT CONNECTION_ID()")) if watched else 0) for reader in readers]
+        self.used: List[Reading[Reader]] = []
         if watched:
             for reading in self.spare:
                 reading.reader.ask(SAVEPOINT)
 
-    def take(self) -> Optional[Reading]:
+    def take(self) -> Optional[Reading[Reader]]:
         """A session that holds nothing; None when the snapshot is used up."""
         with self.lock:
             if not self.spare:
@@ -74,7 +86,7 @@ class Pool:
             self.used.append(reading)
             return reading
 
-    def before(self, reading: Optional[Reading], table: str) -> Optional[Reading]:
+    def before(self, reading: Optional[Reading[Reader]], table: str) -> Optional[Reading[Reader]]:
         """The session to read a part of `table` with, after `reading`; None when there is none."""
         if reading is not None and reading.ended:
             self.leave(reading)
@@ -90,12 +102,12 @@ class Pool:
                 reading.tables = {*reading.tables, table}
         return reading
 
-    def after(self, reading: Reading) -> None:
+    def after(self, reading: Reading[Reader]) -> None:
         """A part is read."""
         if self.watched and self.savepoints:
             self.still(reading)
 
-    def still(self, reading: Reading) -> None:
+    def still(self, reading: Reading[Reader]) -> None:
         """Go back to where the session held nothing; one that was ended, or has lost its snapshot, is not used again."""
         try:
             reading.reader.ask(RELEASE)
@@ -105,7 +117,7 @@ class Pool:
             with self.lock:
                 reading.tables = set()
 
-    def leave(self, reading: Reading) -> None:
+    def leave(self, reading: Reading[Reader]) -> None:
         """End a session, and with it its locks."""
         reading.reader.close()
         with self.lock:

@@ -11,8 +11,8 @@ unit `cutover-copy`. It understands neither SQL nor rows: every statement is in 
 * `limit`: bytes a second, where whoever watches has changed what the job says;
 * `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
 
-Each stream has one session at a time on the original, all in one consistent snapshot (`reading`), and one on the new server. The original's rows are taken as they
-come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
+Each stream has one session at a time on the original, all in one consistent snapshot (`reading`), and one on the new server. The original's rows are
+taken as they come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
@@ -27,9 +27,9 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Union
 
-from parallel_build.database.copy.clients import TOO_LONG, Client, Failed
+from parallel_build.database.copy.clients import Client, Failed
 from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.loading import Load, Unwritten
 from parallel_build.database.copy.opening import Control, Opening
@@ -37,6 +37,11 @@ from parallel_build.database.copy.pace import Pace
 from parallel_build.database.copy.reading import Pool, Reading
 from parallel_build.database.copy.tasks import Part, Tasks
 from parallel_build.database.server import snapshot, waiting
+
+if TYPE_CHECKING:
+    from parallel_build.database.copy.wire import Wire
+
+    Reader = Union[Client, Wire]
 
 # What a server answers to a read of a table whose definition is another than the snapshot's, or that is gone: unknown database, column, table, key;
 # lost partition; changed definition.
@@ -77,11 +82,11 @@ class Copy:
         self.looking, self.asking = Control(self.opening), Control(self.opening)
         watch = self.job["watch"]
         self.waits = waiting.Watch(watch["tables"], watch["tied"]) if watch else None
-        self.pool: Optional[Pool] = None
+        self.pool: Optional[Pool[Reader]] = None
         self.usual = 0.0
 
     # -- the snapshot ----------------------------------------------------------------------------------------------------------
-    def connect(self) -> Pool:
+    def connect(self) -> Pool[Reader]:
         """Open the reading sessions, all in one snapshot."""
         if self.pace.asked and self.job["statements"]:
             self.usual = self.mean_running()
@@ -108,8 +113,8 @@ class Copy:
             raise Failed("stopped")
 
     # -- work ------------------------------------------------------------------------------------------------------------------
-    def stream(self, number: int, pool: Pool) -> None:
-        reading: Optional[Reading] = None
+    def stream(self, number: int, pool: Pool[Reader]) -> None:
+        reading: Optional[Reading[Reader]] = None
         try:
             writer = self.opening.target()
             while not self.stopped.is_set():
@@ -151,15 +156,13 @@ class Copy:
             with open(os.path.join(self.folder, "whole"), "a") as file:
                 file.write(table + "\n")
 
-    def copy_part(self, number: int, pool: Pool, reading: Reading, writer: Client, part: Part) -> Client:
+    def copy_part(self, number: int, pool: Pool[Reader], reading: Reading[Reader], writer: Client, part: Part) -> Client:
         """Copy a part, or put it off; whatever goes wrong with it is reported with its table. Returns the session to write the next part with."""
         started = time.time()
         load = Load(writer, self.job, part, number, self.stopped, undoable=pool.watched)
         try:
             found = self.read(reading, part, load)
-            taken = load.end()
-            if taken != found:
-                raise Failed("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
+            taken = load.end(found)
         except Unread as problem:
             put_off = self.put_off(pool, reading, part, problem)
             if put_off is None:
@@ -182,7 +185,7 @@ class Copy:
             self.whole(part["table"])
         return writer
 
-    def read(self, reading: Reading, part: Part, load: Load) -> int:
+    def read(self, reading: Reading[Reader], part: Part, load: Load) -> int:
         """Hand a part's rows over; how many the original found."""
 
         def sink(data: memoryview) -> None:
@@ -204,7 +207,7 @@ class Copy:
         except Failed as problem:
             raise Unread(str(problem)) from None
 
-    def put_off(self, pool: Pool, reading: Reading, part: Part, problem: Failed) -> Optional[Callable[[Part], None]]:
+    def put_off(self, pool: Pool[Reader], reading: Reading[Reader], part: Part, problem: Failed) -> Optional[Callable[[Part], None]]:
         """What becomes of a part that the original did not give: read again, or left for another snapshot; None where it is an error."""
         if not pool.watched or self.stopped.is_set():
             return None
