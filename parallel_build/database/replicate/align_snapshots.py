@@ -4,12 +4,13 @@ Tables whole in a first snapshot (at P1) are kept when it is lost; the rest come
 changes of the first tables alone, and stops at P2, by the servers' own UNTIL. There all tables stand where the second snapshot stood, and the channel goes on
 with everything. Each change is applied exactly once to each table, as strictly as ever: nothing is skipped, repeated or overwritten.
 
-That holds for changes of rows only. A log that changes definitions between the two is no such log (`usable`), and then everything is copied anew.
+That holds for changes of rows, and for statements that change one table's definition by themselves: they are replayed in their place. Any other change of
+definitions in between, and everything is copied again (`usable`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.copy import account, cleanup, detached
 from parallel_build.database.replicate import baseline, changed_rows, channel
 from parallel_build.database.replicate.channel import LOG_GONE, Position, read_status
+from parallel_build.database.replicate.definition_changes import changed_table
 from parallel_build.database.schema.definitions import Schema
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import CommandFailed, StepFailed
@@ -57,19 +59,25 @@ def usable(
             raise
         progress(f"copying everything anew: {error}")
         return []
-    if found.statements:
+    changed = {changed_table(text, database) for database, text in found.texts}
+    if None in changed:
         progress("copying everything anew: definitions have changed on the original meanwhile")
         return []
-    layers = layers if definitions is None else unchanged(layers, definitions)
+    altered = {".".join(name) for name in changed if name}
+    layers = layers if definitions is None else unchanged(layers, definitions, altered)
     kept = [name for layer in layers for name in layer["tables"]]
     progress(f"keeping {briefly(kept)}: {found.events:,} changed rows will be taken from the original's log")
     return layers
 
 
-def unchanged(layers: Layers, definitions: Sequence[Schema]) -> Layers:
-    """The layers without tables whose definition is another one now; with such a table go those that foreign keys tie to it."""
+def unchanged(layers: Layers, definitions: Sequence[Schema], altered: Collection[str] = ()) -> Layers:
+    """The layers without tables whose definition is another one now; with such a table go those that foreign keys tie to it.
+
+    Args:
+        altered: tables whose change of definition is in the log, and will be replayed.
+    """
     present = detached.digests(definitions)
-    gone = {name for layer in layers for name, found in layer["tables"].items() if present.get(name) != found}
+    gone = {name for layer in layers for name, found in layer["tables"].items() if present.get(name) != found and name not in altered}
     gone |= {name for group in detached.groups(definitions) if gone & set(group) for name in group}
     found = [{**layer, "tables": {name: one for name, one in layer["tables"].items() if name not in gone}} for layer in layers]
     return [layer for layer in found if layer["tables"]]

@@ -18,7 +18,7 @@ from parallel_build.database.compare.session_pool import Side, open_side
 from parallel_build.database.compare.snapshot_side import open_snapshot
 from parallel_build.database.copy import account
 from parallel_build.database.replicate import changed_rows
-from parallel_build.database.replicate.channel import CHANNEL, Position, named, read_status
+from parallel_build.database.replicate.channel import CHANNEL, Position, log_position, named, read_status
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import StepFailed
