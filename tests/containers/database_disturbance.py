@@ -152,4 +152,6 @@ class Disturbance:
     def lines(self) -> list[str]:
         """What was seen, in words."""
         slowest = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in sorted(self.slowest.items()))
-        return [f"{self.altered} changes of definitions; slowest: {slowest}; longest wait for a lock {self.waited[0]:.2f} s ({self.waited[1]})"]
+        return [
+            f"{self.altered} changes of definitions; slowest: {slowest}; longest wait for a lock {self.waited[0]:.2f} s ({self.waited[1]})"
+        ]

@@ -59,9 +59,7 @@ def begin(pair: Combination, limit: int | None = LIMIT) -> copy.CopyReport:
 
 def compared(pair: Combination) -> seed.Baseline:
     """Everything at one position."""
-    return seed.compare_at_position(
-        pair.source, pair.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=lambda text: None
-    )
+    return seed.compare_at_position(pair.source, pair.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=lambda text: None)
 
 
 def dumped(host: Host, family: str) -> str:
@@ -95,7 +93,9 @@ def test_a_table_altered_while_it_is_read_is_read_again(empty: Combination) -> N
 
     def alter() -> None:
         with session(empty.source) as opened:
-            while not opened.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'cutover_copy' AND INFO LIKE '%cloud_usage%'"):
+            while not opened.value(
+                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'cutover_copy' AND INFO LIKE '%cloud_usage%'"
+            ):
                 time.sleep(0.05)
             started = time.monotonic()
             opened.execute("ALTER TABLE cloud_usage.cloud_usage ADD COLUMN noted INT, ALGORITHM=COPY")
