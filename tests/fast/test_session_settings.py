@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.copy import run_worker, statements
 from parallel_build.database.server.dialects import DatabaseServer, Version, dialect_of
-from parallel_build.database.server.dialects import Family as Engine
 from parallel_build.remote.session_settings import BOTH, READING, SINCE, WRITING, parse_greeting, pinned
 
 NEWEST: dict[str, Version] = {"mariadb": (11, 8, 2), "mysql": (9, 7, 4)}
@@ -43,8 +43,8 @@ def test_settings_of_its_own_take_the_place_of_the_tables() -> None:
 
 
 @pytest.mark.parametrize("family", ["mariadb", "mysql"])
-def test_a_program_that_asks_the_original_begins_with_the_originals_settings(family: Engine) -> None:
-    other: Engine = "mysql" if family == "mariadb" else "mariadb"
+def test_a_program_that_asks_the_original_begins_with_the_originals_settings(family: Family) -> None:
+    other: Family = "mysql" if family == "mariadb" else "mariadb"
     old, new = (
         DatabaseServer(name, dialect, NEWEST[of], "")
         for name, of in (("old", family), ("new", other))
