@@ -263,7 +263,7 @@ def _read_or_not(verdict: Comparison) -> Iterator[None]:
 
 def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
     def work(opened: Session) -> dict[str, int]:
-        row = opened.row(fingerprint.sum_statement(part, side.server.family)) or {}
+        row = fingerprint.ask(opened, part, fingerprint.sum_statement(part, side.server.family))[0]
         return {key: int(row[key]) for key in ("n", "s", "o")}
 
     return work

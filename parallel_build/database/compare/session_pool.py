@@ -82,22 +82,11 @@ def open_sessions(host: Host, count: int, stack: contextlib.ExitStack) -> list[S
     lock = threading.Lock()
 
     def one() -> Session:
-        manager = session(host, timeout=86400)
+        manager = session(host, timeout=86400, settings=fingerprint.SETTINGS)
         opened = manager.__enter__()
         with lock:
             stack.push(manager.__exit__)
         return opened
 
     with ThreadPoolExecutor(max_workers=min(count, OPENED_AT_ONCE)) as pool:
-        sessions = [future.result() for future in [pool.submit(one) for _ in range(count)]]
-    for opened in sessions:
-        prepare(opened)
-    return sessions
-
-
-def prepare(opened: Session) -> None:
-    """Make a session's answers depend on nothing but the data."""
-    for setting in fingerprint.SETTINGS:
-        opened.execute(setting)
-    if identify(opened).family == "mysql":
-        opened.execute("SET SESSION information_schema_stats_expiry = 0")
+        return [future.result() for future in [pool.submit(one) for _ in range(count)]]

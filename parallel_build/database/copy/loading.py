@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, widen
+from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, TooLong, widen
 
 OPENED = 120.0  # seconds within which the server opens its end of the pipe
 
@@ -65,7 +65,7 @@ class Load:
         begun = self._close()
         taken = int(self.writer.receive(lambda data: None)[1]) if begun else 0
         if taken != found:
-            raise Failed("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
+            raise TooLong("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
         if begun and self.undoable:
             self.writer.ask("COMMIT")
         return taken

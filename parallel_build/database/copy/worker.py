@@ -29,7 +29,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Union
 
-from parallel_build.database.copy.clients import Client, Failed
+from parallel_build.database.copy.clients import Client, Failed, TooLong
 from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.loading import Load, Unwritten
 from parallel_build.database.copy.opening import Control, Opening
@@ -172,6 +172,8 @@ class Copy:
                 self.status["bytes"] -= load.moved
             put_off(part)
             return writer
+        except TooLong as problem:
+            raise Failed("table %s%s: %s" % (part["table"], self.longest(part), problem)) from None
         except Failed as problem:
             raise Failed("table %s: %s" % (part["table"], problem)) from None
         finally:
@@ -184,6 +186,14 @@ class Copy:
         elif self.tasks.part_done(part, last=last):
             self.whole(part["table"])
         return writer
+
+    def longest(self, part: Part) -> str:
+        """Which columns of a part hold a value that is too long by itself, where that can be asked."""
+        try:
+            found = self.asking(part["longest"]).strip()
+        except Failed:
+            return ""
+        return ", column %s" % found if found else ""
 
     def read(self, reading: Reading[Reader], part: Part, load: Load) -> int:
         """Hand a part's rows over; how many the original found."""
@@ -202,7 +212,7 @@ class Copy:
 
         try:
             return reading.reader.rows(part["select"], sink, unique=part["unique"])
-        except (Unread, Unwritten):
+        except (TooLong, Unread, Unwritten):
             raise
         except Failed as problem:
             raise Unread(str(problem)) from None
