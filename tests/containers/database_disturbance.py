@@ -16,6 +16,7 @@ from parallel_build.errors import ParallelBuildError
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 
+SCHEMAS = ["cloud", "cloud_usage"]
 LOOK = 0.05  # seconds between two looks at who waits
 REPORTED, CHANGED = "cloud.reported", "cloud.changed"  # nobody alters these: their waiting would be the users' own
 ORIGINAL = """
@@ -48,6 +49,22 @@ USERS = (
     "SELECT COUNT(*) FROM cloud.host_view",
 )
 ALTERED = ("cloud.vm_stats", "cloud.host", "cloud.event", "cloud.nics")
+
+
+def dumped(host: Host, family: str) -> str:
+    """The digest of what the server's own dump program writes, apart from counters."""
+    program = "mariadb-dump" if family == "mariadb" else "mysqldump --set-gtid-purged=OFF"
+    command = f"{program} --skip-comments --skip-dump-date --skip-extended-insert --order-by-primary --databases {' '.join(SCHEMAS)}"
+    return host.run(["sh", "-c", f"{command} | sed 's/ AUTO_INCREMENT=[0-9]*//' | sha256sum"], timeout=1800).stdout.strip()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen so far; as the attributes of `Disturbance`."""
+
+    slowest: dict[str, float]
+    waited: tuple[float, str]
+    altered: int
 
 
 @dataclass
@@ -148,6 +165,10 @@ class Disturbance:
                 for key, began in since.items():
                     if now - began > self.waited[0]:
                         self.waited = (now - began, f"{found[key]}: {key[1][:100]}")
+
+    def seen(self) -> Seen:
+        """What was seen so far."""
+        return Seen(dict(self.slowest), self.waited, self.altered)
 
     def lines(self) -> list[str]:
         """What was seen, in words."""

@@ -12,14 +12,12 @@ from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import copy
 from parallel_build.database.replicate import channel, seed
 from parallel_build.database.server.dialects import identify
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 from tests.containers.conftest import tell
-from tests.containers.database_disturbance import ORIGINAL, TABLE, Disturbance
+from tests.containers.database_disturbance import ORIGINAL, SCHEMAS, TABLE, Disturbance, dumped
 from tests.containers.database_stand import Combination, combination, roots, sql
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
-SCHEMAS = ["cloud", "cloud_usage"]
 ROWS = {"cloud_usage.cloud_usage": 160_000, "cloud.event": 60_000, "cloud.vm_stats": 40_000}
 LIMIT = 4_000_000  # bytes a second: the seed lasts long enough for several changes
 LONGEST = 1.0  # seconds that a user may wait for us
@@ -60,13 +58,6 @@ def begin(pair: Combination, limit: int | None = LIMIT) -> copy.CopyReport:
 def compared(pair: Combination) -> seed.Baseline:
     """Everything at one position."""
     return seed.compare_at_position(pair.source, pair.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=lambda text: None)
-
-
-def dumped(host: Host, family: str) -> str:
-    """The digest of what the server's own dump program writes, apart from counters."""
-    program = "mariadb-dump" if family == "mariadb" else "mysqldump --set-gtid-purged=OFF"
-    command = f"{program} --skip-comments --skip-dump-date --skip-extended-insert --order-by-primary --databases {' '.join(SCHEMAS)}"
-    return host.run(["sh", "-c", f"{command} | sed 's/ AUTO_INCREMENT=[0-9]*//' | sha256sum"], timeout=300).stdout.strip()
 
 
 def test_nobody_waits_for_a_seed(empty: Combination) -> None:

@@ -101,10 +101,11 @@ class _Call:
     log: bool
     through_here: bool
     usable: Usable | None
+    in_use: bool
 
     @property
     def lasts(self) -> bool:
-        """Whether it goes on when nobody watches, and users work on the original meanwhile."""
+        """Whether it goes on when nobody watches."""
         return self.usable is not None
 
 
@@ -122,6 +123,7 @@ def copy(
     log: bool = True,
     through_here: bool = False,
     usable: Usable | None = None,
+    in_use: bool = False,
 ) -> CopyReport:
     """Copy whole databases.
 
@@ -141,6 +143,8 @@ def copy(
         usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
             tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
             is to follow; the others (None) end a minute later.
+        in_use: users work on the original: whoever waits for a lock of the copy is given way to. So it is with `usable`. Without `usable`, tables
+            that changed while they were read have everything copied again, in another snapshot.
     Raises:
         GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
         StepFailed: the copy failed; call again.
@@ -148,10 +152,13 @@ def copy(
     """
     started = time.monotonic()
     progress("looking at both database servers")
-    call = _Call(source, target, schemas, threads, cancel, progress, snapshot, compress, bytes_per_second, log, through_here, usable)
-    rounds = Rounds()
+    call = _Call(
+        source, target, schemas, threads, cancel, progress, snapshot, compress, bytes_per_second, log, through_here, usable,
+        in_use=in_use or usable is not None,
+    )  # fmt: skip
+    rounds = Rounds(keeps=call.lasts)
     while True:
-        order, status = _adopt(call) or _begin(call)
+        order, status = _adopt(call) or _begin(call, rounds.usual)
         total = rounds.take_in(status)
         if status["state"] == "done":
             return _complete(call, order, total, rounds.count, started)
@@ -167,8 +174,12 @@ def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
         return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
 
 
-def _begin(call: _Call) -> tuple[detached.Order, dict[str, Any]]:
-    """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end."""
+def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, Any]]:
+    """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
+
+    Args:
+        usual: see `Job`.
+    """
     source, target, progress, lasts = call.source, call.target, call.progress, call.lasts
     if lasts:
         detached.keep(target)
@@ -187,7 +198,7 @@ def _begin(call: _Call) -> tuple[detached.Order, dict[str, Any]]:
     rest = detached.without(definitions, kept)
     with session(source) as opened:
         parts = cut(opened, rest)
-        spare = spare_sessions(opened, old.family) if lasts else 0
+        spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
@@ -227,7 +238,7 @@ def _begin(call: _Call) -> tuple[detached.Order, dict[str, Any]]:
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
         job = Job(
             old, new, tools, _socket(target), parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
-            folders, unwatched, sessions, way_in, rest, lasts, spare,
+            folders, unwatched, sessions, way_in, rest, call.in_use, spare, usual,
         )  # fmt: skip
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
         watch.started = True

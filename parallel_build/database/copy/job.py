@@ -50,6 +50,7 @@ class Job:
         schemas: the definitions of the tables that are copied.
         watched: users work on the original: whoever waits for a lock of the copy's sessions is given way to.
         spare: sessions beyond those that read, see `spare_sessions`.
+        usual: how many statements of others run there, where an earlier snapshot of the copy has seen it.
     """
 
     old: DatabaseServer
@@ -71,6 +72,7 @@ class Job:
     schemas: Sequence[definitions.Schema]
     watched: bool
     spare: int
+    usual: float | None
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -99,6 +101,7 @@ class Job:
             if self.bytes_per_second or self.watched
             else "",
             "look": LOOK,
+            "usual": self.usual,
             "abandoned": self.unwatched,
             "stalled": run_worker.STALLED,
             "probe": run_worker.probe_command(self.tools, self.old, self.new, self.processes),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Opened = TypeVar("Opened", bound="Reader")
 READING = "reading from the original"
 SPARE_CLIENTS = 8  # of spare sessions where each is a program of its own
+AT_ONCE = 4  # that are opened
 # Whatever else it does: no user waits behind a lock that one of these waits for.
 IMPATIENT = "SET SESSION lock_wait_timeout = 1"
 
@@ -69,9 +70,17 @@ class Opening:
     def _spare(opening: Callable[[], Reader], count: int) -> List[Reader]:
         """As many as the original grants."""
         found: List[Reader] = []
-        with contextlib.suppress(Failed):
-            while len(found) < count:
-                found.append(opening())
+
+        def share(number: int) -> None:
+            with contextlib.suppress(Failed):
+                for _ in range(number, count, AT_ONCE):
+                    found.append(opening())
+
+        threads = [threading.Thread(target=share, args=(number,)) for number in range(AT_ONCE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         return found
 
     def wire(self) -> Wire:

@@ -15,10 +15,15 @@ LONGEST = ("locked_seconds", "waited_seconds")
 
 
 class Rounds:
-    """What the snapshots so far brought."""
+    """What the snapshots so far brought.
 
-    def __init__(self) -> None:
-        self.count = 0
+    Args:
+        keeps: what one brought stays; else each brings everything.
+    """
+
+    def __init__(self, *, keeps: bool) -> None:
+        self.count, self._keeps = 0, keeps
+        self.usual: float | None = None  # statements of others that ran before the first one
         self._total: dict[str, Any] = {"tables": {}}
         self._fewest = 0
         self._vain = 0
@@ -26,8 +31,10 @@ class Rounds:
     def take_in(self, status: dict[str, Any]) -> dict[str, Any]:
         """Count a snapshot's end in; return its status with the figures of all of them."""
         self.count += 1
+        self.usual = status.get("usual") if self.usual is None else self.usual
         for name in ADDED:
-            self._total[name] = self._total.get(name, 0) + status.get(name, 0)
+            before = self._total.get(name, 0) if self._keeps or name == "gave_way" else 0
+            self._total[name] = before + status.get(name, 0)
         for name in LONGEST:
             self._total[name] = max(self._total.get(name, 0.0), status.get(name, 0.0))
         self._total["tables"] |= status.get("tables", {})

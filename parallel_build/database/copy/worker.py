@@ -74,7 +74,7 @@ class Copy:
             "state": "running", "phase": "connecting", "error": "", "bytes": 0, "rows": 0, "done": 0, "tables_done": 0,
             "started": time.time(), "position": [], "tables": {}, "warnings": [], "building": [], "compressed": False,
             "locked_seconds": 0.0, "finished_bytes": 0, "share": 1.0, "read_by": "client program",
-            "snapshot": "", "left": [], "waited_seconds": 0.0, "gave_way": 0,
+            "snapshot": "", "left": [], "waited_seconds": 0.0, "gave_way": 0, "usual": 0.0,
         }  # fmt: skip
         self.opening = Opening(folder, self.job, self.stopped)
         self.tasks = Tasks(self.job["parts"], self.job["finish"], self.stopped, one_by_one=self.job["one_by_one"])
@@ -89,7 +89,9 @@ class Copy:
     def connect(self) -> Pool[Reader]:
         """Open the reading sessions, all in one snapshot."""
         if self.pace.asked and self.job["statements"]:
-            self.usual = self.mean_running()
+            # A second snapshot of one copy does not look once more: what changes meanwhile is left again.
+            self.usual = self.mean_running() if self.job["usual"] is None else self.job["usual"]
+        self.status["usual"] = self.usual
         compress = self.job["compress"]
         if compress is None:
             first = self.opening.source()
