@@ -70,6 +70,8 @@ def test_severities_of_another_kind_have_their_own_order() -> None:
         HIGH = "high"
         LOW = "low"
 
-    rules = [Rule(name, rank, "here", name, lambda _: iter([Said("x", "y", "z")])) for name, rank in (("a", Rank.LOW), ("b", Rank.HIGH))]
+    rules: list[Rule[None, Said]] = [
+        Rule(name, rank, "here", name, lambda _: iter([Said("x", "y", "z")])) for name, rank in (("a", Rank.LOW), ("b", Rank.HIGH))
+    ]
     report = examine(rules, None, Rank)
     assert [each.rule for each in report] == ["b", "a"] and report.summary() == "1 high, 1 low"
