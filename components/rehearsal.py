@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pulumi
 
-from components.database import UNITS
-from components.machines.build import Content, build_machine
-from components.machines.machine import Machine
-from components.resources import ManagementInstalled
-from components.stack import Stack
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.components.cloud import Stack
+from parallel_build.components.database import UNITS
+from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.machine import Machine
+from parallel_build.components.steps import ManagementInstalled
 from parallel_build.configuration import NewMachine
-from parallel_build.database.settings import option_files
+from parallel_build.database.server.settings import option_files
 from parallel_build.machines.provisioning import File
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.database.restoring import Origin
 from lab.errors import LabError
-from parallel_build.database.ways import Family
+from parallel_build.configuration.database_combinations import Family
 from parallel_build.secret import Secret
 from tools.cache import PROJECT, write_atomically
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from parallel_build.cloudstack.agents import SETTING, addresses
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.scoped import host_names, mentions
 
 SOON = timedelta(days=30)
 SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]
@@ -120,14 +121,16 @@ def changed_settings_are_known(facts: HealthFacts) -> Iterator[Said]:
         )
 
 
-@rule(Severity.NOTES, "endpoint.url and others that carry an address")
+@rule(Severity.NOTES, "endpoint.url and others that carry an address or a name, global or of a domain, account, zone, cluster or store")
 def settings_name_old_servers(facts: HealthFacts) -> Iterator[Said]:
-    """Settings that name an old management server's address are told."""
-    old = [server.address for server in facts.site.configuration.original.management]
+    """Reports settings that name an old management server, by address, by name, or by a name that leads to its address."""
+    addresses = {server.address for server in facts.site.configuration.original.management}
+    known = addresses | old_names(facts)
+    leading = {name for name, found in facts.resolved.items() if addresses & set(found)}
     naming = [
-        f"{row['name']} ({row['value']})"
-        for row in facts.rows("settings")
-        if row["name"] != SETTING and any(_names(str(row["value"] or ""), address) for address in old)
+        str(setting)
+        for setting in facts.settings()
+        if setting.name != SETTING and (any(mentions(setting.value, name) for name in known) or leading & set(host_names(setting.value)))
     ]
     if naming:
         yield Said(
@@ -137,9 +140,15 @@ def settings_name_old_servers(facts: HealthFacts) -> Iterator[Said]:
         )
 
 
-def _names(value: str, address: str) -> bool:
-    before, found, after = value.partition(address)
-    return bool(found) and not before[-1:].isdigit() and not after[:1].isdigit()
+def old_names(facts: HealthFacts) -> set[str]:
+    """The names of the original's management servers: in the stack, in mshost, and as each calls itself."""
+    servers = facts.site.configuration.original.management
+    addresses = {server.address for server in servers}
+    found = {server.name for server in servers}
+    found |= {str(row["name"]) for row in facts.rows("servers") if row["service_ip"] in addresses}
+    for server in servers:
+        found |= set(facts.servers[server.name].names) if server.name in facts.servers else set()
+    return {name for name in found if name and not name.startswith("localhost")}
 
 
 @rule(Severity.WARNS, "validity of each certificate; CloudStack RootCAProvider.java")

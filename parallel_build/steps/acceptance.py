@@ -6,11 +6,11 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.rollback_window import SwitchedStep
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
-from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
 from parallel_build.steps.user_access import UserAccess, run_local
 
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Phase, Server, StackConfiguration
-from parallel_build.connection import Connections, Host
-from parallel_build.evidence import RunFolder
-from parallel_build.site import Site
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections, Host
+from parallel_build.resolved_stack import Site
 
 Outputs = dict[str, Any]
 
@@ -116,7 +116,7 @@ class Step(ABC):
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.
 
-        Steps of the switched phase ask `parallel_build.steps.rollback.check_allowed`, and write down that a way back has begun.
+        Steps of the switched phase ask `parallel_build.operations.rollback_window.check_allowed`, and write down that a way back has begun.
         Raises:
             GuardFailed: going back is not allowed any more.
         """

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import access, channel, compare, copying, seeding
-from parallel_build.database.channel import CHANNEL, USER
-from parallel_build.database.session import session
-from parallel_build.seed_record import SeedRecord
-from parallel_build.steps import fixes
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import account, copy
+from parallel_build.database.replicate import channel
+from parallel_build.database.replicate import seed as seeding
+from parallel_build.database.replicate.channel import CHANNEL, USER
+from parallel_build.operations import fixes
+from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.operations.takeover import let_go, take_over
+from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.sql import session
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
 from parallel_build.steps.same_meaning import prove_same_meaning
-from parallel_build.steps.taking_over import let_go, take_over
 
 
 @step
@@ -104,12 +107,12 @@ class DatabaseTransfer(SwitchedStep):
             context.progress("emptying the new databases")
             if replicate:
                 channel.end(new_database(context))
-            copying.empty(new_database(context), schemas(context.configuration))
+            copy.empty(new_database(context), schemas(context.configuration))
             store(context).remember(self.type, copied=None, compared=None, copying=None, left=None, spoilt=None)
         if replicate:
             with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
-                for user in (USER, access.COPY_USER):
-                    access.revoke(original, user)
+                for user in (USER, account.COPY_USER):
+                    account.revoke(original, user)
 
     def _there(self, context: Context) -> bool:
         """Whether this window has brought anything to the new databases."""
@@ -135,8 +138,8 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)
     never_serving(context)
-    copying.empty(target, names)
-    report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
+    copy.empty(target, names)
+    report = copy.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
     context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.database.settings import TLS_FOLDER, OptionFile, option_files
+from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, option_files
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete
-from parallel_build.machines.existing import FENCED, HOSTS, ExistingServer
-from parallel_build.machines.existing_rules import RULES, Wanted
-from parallel_build.machines.existing_undo import Leaving
-from parallel_build.machines.keepsake import ROOT
-from parallel_build.machines.manifest import FOLDER
+from parallel_build.machines.existing.kept_logs import ROOT
+from parallel_build.machines.existing.machine import FENCED, HOSTS, ExistingServer
+from parallel_build.machines.existing.manifest import FOLDER
+from parallel_build.machines.existing.rules import RULES, Wanted
+from parallel_build.machines.existing.undo import Leaving
 from parallel_build.steps.base import Context, Outputs, Step, step
 
 

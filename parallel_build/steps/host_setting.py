@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database.session import session
 from parallel_build.errors import StepFailed
-from parallel_build.steps import copy_again
+from parallel_build.operations import reimport
+from parallel_build.operations.context_helpers import new_database, store, tolerated
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.operations.start_management import first_start
+from parallel_build.remote.sql import session
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import new_database, store, tolerated
-from parallel_build.steps.management_start import first_start
-from parallel_build.steps.rollback import SwitchedStep
 
 
 @step
@@ -42,7 +42,7 @@ class HostSetting(SwitchedStep):
         """Write both, and read them back. A start that runs on the copy, or was good, is left alone: its own row must not be set Down."""
         if first_start(context).begun():
             return self.verify(context)
-        copy_again.make_whole(context, write)
+        reimport.make_whole(context, write)
         return write(context)
 
     def verify(self, context: Context) -> Outputs:

@@ -7,12 +7,12 @@ from typing import Any
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.database.session import session
 from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.steps import deadline, original_down
+from parallel_build.operations import deadline, prove_original_down
+from parallel_build.operations.context_helpers import original_database, store, tolerated
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.remote.sql import session
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
 
 # Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
 FILES = r"""
@@ -66,7 +66,7 @@ class OriginalDatabase(SwitchedStep):
             except ConnectionFailed as error:
                 if server == context.configuration.original.database.source:
                     raise
-                original_down.silent(context, server, error)
+                prove_original_down.silent(context, server, error)
             else:
                 context.note(stopped=[*context.done.get("stopped", []), server.name])
         known = store(context).facts(self.type)
@@ -81,7 +81,7 @@ class OriginalDatabase(SwitchedStep):
         """
         records = store(context)
         if records.facts("FirstManagement").get("good") or not records.facts("DatabaseTransfer").get("spoilt"):
-            original_down.prove(context)
+            prove_original_down.prove(context)
         return {"units": records.facts(self.type).get("units", {})}
 
     @staticmethod

@@ -14,13 +14,13 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.database.session import Session, session
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.steps import deadline, original_down
+from parallel_build.operations import deadline, prove_original_down
+from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.remote.sql import Session, session
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, tolerated, units_of
-from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.rollback import SwitchedStep
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
 ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
@@ -67,7 +67,7 @@ class OriginalManagement(SwitchedStep):
             try:
                 self._stop(context, server)
             except ConnectionFailed as error:
-                original_down.silent(context, server, error)
+                prove_original_down.silent(context, server, error)
                 lost.append(server)
             else:
                 context.note(stopped=[*context.done.get("stopped", []), server.name])
@@ -76,7 +76,7 @@ class OriginalManagement(SwitchedStep):
 
     def verify(self, context: Context) -> Outputs:
         """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again."""
-        original_down.prove_management(context)
+        prove_original_down.prove_management(context)
         return {"stopped": [server.name for server in context.configuration.original.management]}
 
     def _stop(self, context: Context, server: OriginalServer) -> None:

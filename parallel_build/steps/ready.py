@@ -8,9 +8,9 @@ from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
-from parallel_build.rehearsal_record import in_review
+from parallel_build.operations.context_helpers import prove_or_tell, schemas
+from parallel_build.records.rehearsal import in_review
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import prove_or_tell, schemas
 
 PATIENCE = 120.0  # seconds for jobs, VMs in transition and hosts to come to rest by themselves
 BETWEEN = 5.0

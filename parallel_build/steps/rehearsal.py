@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from parallel_build import isolation
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.database import access
-from parallel_build.database.session import quote, session
+from parallel_build.database.copy import account
 from parallel_build.errors import ConfigurationError
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
-from parallel_build.steps import fixes
+from parallel_build.operations import fixes, isolation
+from parallel_build.operations.context_helpers import original_database, schemas, tolerated
+from parallel_build.operations.rehearse import RehearsalRun, fence, machine_of
+from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
+from parallel_build.remote.sql import quote, session
 from parallel_build.steps.base import Context, Outputs, Step, step
 from parallel_build.steps.cloud_databases import USER
-from parallel_build.steps.common import original_database, schemas, tolerated
-from parallel_build.steps.rehearsal_run import RehearsalRun, fence, machine_of
 
 
 @step
@@ -94,7 +93,7 @@ class Rehearsal(Step):
                     database.execute(f"DROP USER IF EXISTS {quote(row['u'])}@{quote(row['h'])}")
             isolation.release(host)
         with tolerated(context, "the account that the copy was read with"), session(original_database(context)) as original:
-            access.revoke(original)
+            account.revoke(original)
 
 
 def parameters(configuration: StackConfiguration) -> dict[str, object]:

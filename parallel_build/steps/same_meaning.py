@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from parallel_build.database import meaning
-from parallel_build.database.compare import Comparison
-from parallel_build.database.session import Session
+from parallel_build.database.compare import cloudstack_meaning
+from parallel_build.database.compare.compare import Comparison
 from parallel_build.errors import ComparisonFailed
+from parallel_build.operations.database_key import fetch_key
+from parallel_build.remote.sql import Session
 from parallel_build.steps.base import Context
-from parallel_build.steps.original_key import fetch_key
 
 
 def prove_same_meaning(context: Context, old: Session, new: Session, *, states: bool) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
     """
     key = fetch_key(context)
     with ThreadPoolExecutor(2) as pool:
-        ours, theirs = pool.map(lambda opened: meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
-    Comparison(old.host.name, new.host.name, differences=meaning.differences(ours, theirs)).raise_if_different()
+        ours, theirs = pool.map(lambda opened: cloudstack_meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
+    Comparison(old.host.name, new.host.name, differences=cloudstack_meaning.differences(ours, theirs)).raise_if_different()
     if theirs.init is False:
         raise ComparisonFailed(
             f"the original's database key does not decrypt configuration.init on {new.host.name}",

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.connection import Host
 from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.steps import original_down, user_proof, user_setting
+from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations.context_helpers import store, tolerated
+from parallel_build.operations.rollback_window import SwitchedStep
+from parallel_build.operations.user_access_setting import SETTING
+from parallel_build.remote.host import Host
 from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.user_setting import SETTING
 
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 TABLE = "cloudstack_parallel_build"
@@ -177,15 +177,15 @@ class UserAccess(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""
         access = context.configuration.window.user_access
-        proved = [] if store(context).facts(self.type).get("closed") else user_proof.users_are_in_before(context)
+        proved = [] if store(context).facts(self.type).get("closed") else prove_user_access.users_are_in_before(context)
         if access.method != "command":
-            user_proof.administrators_would_stay(context, self._allowed(context.configuration))
+            prove_user_access.administrators_would_stay(context, self._allowed(context.configuration))
         context.intend("users out", method=access.method)
         if access.method == "command":
             store(context).note({self.type: {"closed": True}}, forward=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
-            user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
+            user_access_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
         else:
             store(context).note({self.type: {"closed": True}}, forward=True)
             allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
@@ -197,10 +197,10 @@ class UserAccess(SwitchedStep):
                 except ConnectionFailed as error:
                     if server in context.configuration.new.management:
                         raise
-                    original_down.silent(context, server, error)
+                    prove_original_down.silent(context, server, error)
 
             at_once(close, self._closed_servers(context.configuration))
-        proved += user_proof.users_are_out(context)
+        proved += prove_user_access.users_are_out(context)
         return {"method": access.method, "administrators": list(access.administrators), "proved": proved}
 
     def verify(self, context: Context) -> Outputs:
@@ -214,7 +214,7 @@ class UserAccess(SwitchedStep):
             if store(context).facts(self.type).get("closed"):
                 run_local(access.open, 120)
         elif access.method == "cidr":
-            user_setting.open_again(context, Cloud.original(context.site))
+            user_access_setting.open_again(context, Cloud.original(context.site))
         else:
 
             def let_in(server: Server) -> None:
@@ -226,7 +226,7 @@ class UserAccess(SwitchedStep):
             context.progress(f"users in on {', '.join(server.name for server in originals)}")
             at_once(let_in, originals)
             at_once(let_in, context.configuration.new.management)
-        user_proof.users_are_in(context, context.configuration.original.management, must=False)
+        prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
 
     def admit_on_new(self, context: Context) -> None:
         """Let users in on the new side, once it is accepted."""
@@ -234,11 +234,11 @@ class UserAccess(SwitchedStep):
         if access.method == "command":
             run_local(access.open, 120)
         elif access.method == "cidr":
-            user_setting.open_again(context, Cloud.new(context.site))
+            user_access_setting.open_again(context, Cloud.new(context.site))
         else:
             for machine in context.configuration.new.management:
                 open_firewall(context.host(machine))
-        user_proof.users_are_in(context, context.configuration.new.management, must=True)
+        prove_user_access.users_are_in(context, context.configuration.new.management, must=True)
 
     def close_on_new(self, context: Context) -> None:
         """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
@@ -249,7 +249,7 @@ class UserAccess(SwitchedStep):
         if access.method == "cidr":
             machine = context.configuration.new.management[0]
             with tolerated(context, f"users out by {machine.name}"):
-                user_setting.close(context, Cloud.new(context.site, machine), self._allowed(context.configuration))
+                user_access_setting.close(context, Cloud.new(context.site, machine), self._allowed(context.configuration))
             return
         allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
 

@@ -2,7 +2,8 @@
 
 A case is a folder of plain files, see tests/cases/README.md. All of a group are made in the original's databases, brought over together,
 compared by the product, and then by what the servers' own dump programs print of both sides. A group that fails is cut in halves, and
-these again, until the cases that fail are left alone: so each has an outcome of its own, and a hundred that pass take one transfer.
+these again, until the cases that fail are left alone (those that the failure names are tried alone at once): so each has an outcome of its
+own, and a hundred that pass take one transfer.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, seeding
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import seed
 from parallel_build.errors import ParallelBuildError
+from parallel_build.remote.host import Host
 from tests.containers.database_stand import Combination, sql
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -61,6 +64,12 @@ PRINTED = (
 )
 
 
+MADE = re.compile(
+    r"\b(?:TABLE|VIEW|PROCEDURE|FUNCTION|TRIGGER|EVENT|SEQUENCE|PACKAGE)(?: IF NOT EXISTS)? (?:cloud\.|cloud_usage\.)?"
+    r"(?:`((?:[^`]|``)+)`|(\w+))"
+)
+
+
 @dataclass(frozen=True)
 class Case:
     """One folder of tests/cases."""
@@ -81,6 +90,12 @@ class Case:
     def events(self) -> str:
         """What writes while it is brought over; empty for nothing."""
         return self._text("events-while.sql")
+
+    @cached_property
+    def objects(self) -> frozenset[str]:
+        """Names of what its files make."""
+        found = MADE.findall(self.create + self.events)
+        return frozenset((quoted.replace("``", "`") if quoted else bare) for quoted, bare in found)
 
     def refusal(self, pair: str, method: Method) -> tuple[str, ...]:
         """Words that a refusal must have; none where it is brought over."""
@@ -144,6 +159,11 @@ class Runner:
         except (CaseFailed, ParallelBuildError) as problem:
             if len(group) == 1:
                 return {group[0].name: f"{type(problem).__name__}: {problem}"}
+            named = [case for case in group if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(problem)) for name in case.objects)]
+            if named and len(named) < len(group):
+                alone = [self._halve([case]) for case in named]
+                rest = self._halve([case for case in group if case not in named])
+                return {name: text for found in (*alone, rest) for name, text in found.items()}
             middle = len(group) // 2
             return {**self._halve(group[:middle]), **self._halve(group[middle:])}
         return {}
@@ -160,7 +180,7 @@ class Runner:
     def _bring_over(self, group: Sequence[Case]) -> None:
         self.groups += 1
         source, target = self.servers.source, self.servers.target
-        copying.empty(target, SCHEMAS)
+        copy.empty(target, SCHEMAS)
         sql(source, FRESH)
         for case in group:
             _client(source, self.servers.old, case)
@@ -170,18 +190,18 @@ class Runner:
                 _replicate(source, target, writer)
         if self.method == "dump":
             cancel = CancelToken()
-            copying.copy(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
+            copy.copy(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
             _same(compare.compare(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet))
         independent(self.servers)
 
 
 def _replicate(source: Host, target: Host, writer: _Writer) -> None:
     cancel = CancelToken()
-    seeding.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
+    seed.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
     writer.rounds(1)
-    baseline = seeding.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    baseline = seed.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     _same(baseline.comparison)
-    with seeding.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+    with seed.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
         writer.rounds(1)
         takeover.advance()
         writer.rounds(1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tests.containers import real_original as real
 from tests.containers.database_stand import Combination, combination, roots
 

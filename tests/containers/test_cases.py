@@ -57,7 +57,7 @@ def test_case(pair: Combination, case: Case, method: Method, failures: dict[tupl
         pytest.skip("not for this pair and method")
     key = (str(pair), method)
     if key not in failures:
-        fitting = [each for each in CHOSEN if each.fits(*key)]  # type: ignore[arg-type]
+        fitting = [each for each in CHOSEN if each.fits(*key)]
         started, runner = time.monotonic(), Runner(pair, method)
         failures[key] = runner.run(fitting)
         tell(

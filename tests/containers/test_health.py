@@ -16,13 +16,13 @@ import pytest
 from lab.stack import STACK, environment
 from parallel_build import health
 from parallel_build.configuration import load
-from parallel_build.database.session import session
 from parallel_build.errors import GuardFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, queries, rules_database
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.sql import session
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell

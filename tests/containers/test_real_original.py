@@ -6,8 +6,9 @@ import pytest
 
 from lab.database import Accounts, DatabasePlan, load
 from parallel_build.cloudstack.encryption import Encryptor
-from parallel_build.database import copying, meaning
-from parallel_build.database.session import session
+from parallel_build.database.compare import cloudstack_meaning
+from parallel_build.database.copy import copy
+from parallel_build.remote.sql import session
 from parallel_build.secret import Secret
 from tests.containers.database_stand import Combination, sql
 from tests.containers.real_original import DATABASE_KEY, ENCRYPTOR, SCHEMAS, VERSION, put_on
@@ -28,13 +29,13 @@ pytestmark = [pytest.mark.databases, pytest.mark.timeout(300)]
 def test_a_changed_original_is_as_it_was_when_put_on_again(real_original: Combination) -> None:
     key, encryptor = Secret(DATABASE_KEY), Encryptor(ENCRYPTOR)
     with session(real_original.source) as opened:
-        before = meaning.read(opened, key, encryptor)
+        before = cloudstack_meaning.read(opened, key, encryptor)
         assert (before.version, before.init) == (VERSION, True)
         opened.execute("UPDATE cloud.vm_instance SET state = 'Gone'")
         opened.execute("DROP VIEW cloud.account_view")
     put_on(real_original.made, real_original.source)
     with session(real_original.source) as opened:
-        assert meaning.differences(before, meaning.read(opened, key, encryptor)) == []
+        assert cloudstack_meaning.differences(before, cloudstack_meaning.read(opened, key, encryptor)) == []
 
 
 @pytest.mark.parametrize("real_original", ["mariadb"], indirect=True)
@@ -49,4 +50,4 @@ def test_the_lab_makes_views_and_procedures_as_cloudstack_does(real_original: Co
             assert shown
             assert sql(target, asked) == shown
     finally:
-        copying.empty(target, SCHEMAS)
+        copy.empty(target, SCHEMAS)

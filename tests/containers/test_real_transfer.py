@@ -6,9 +6,11 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.encryption import Encryptor
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, meaning, seeding
-from parallel_build.database.session import session
+from parallel_build.database.compare import cloudstack_meaning, compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import seed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from parallel_build.secret import Secret
 from tests.containers.database_stand import Combination
 from tests.containers.real_original import DATABASE_KEY, ENCRYPTOR, SCHEMAS, VERSION
@@ -24,7 +26,7 @@ WRITTEN = (
 @pytest.fixture
 def pair(real_original: Combination) -> tuple[Host, Host]:
     """Original and new server, the new one empty."""
-    copying.empty(real_original.target, SCHEMAS)
+    copy.empty(real_original.target, SCHEMAS)
     return real_original.source, real_original.target
 
 
@@ -32,8 +34,8 @@ def _quiet(text: str) -> None:
     del text
 
 
-def _copy(source: Host, target: Host) -> copying.CopyReport:
-    return copying.copy(source, target, SCHEMAS, threads=3, cancel=CancelToken(), progress=_quiet)
+def _copy(source: Host, target: Host) -> copy.CopyReport:
+    return copy.copy(source, target, SCHEMAS, threads=3, cancel=CancelToken(), progress=_quiet)
 
 
 def _compare(source: Host, target: Host) -> compare.Comparison:
@@ -45,8 +47,8 @@ def _same(source: Host, target: Host) -> compare.Comparison:
     assert verdict.same, [str(found) for found in verdict.differences]
     with session(source) as old, session(target) as new:
         key, encryptor = Secret(DATABASE_KEY), Encryptor(ENCRYPTOR)
-        ours, theirs = meaning.read(old, key, encryptor), meaning.read(new, key, encryptor)
-        assert meaning.differences(ours, theirs) == []
+        ours, theirs = cloudstack_meaning.read(old, key, encryptor), cloudstack_meaning.read(new, key, encryptor)
+        assert cloudstack_meaning.differences(ours, theirs) == []
         assert (theirs.version, theirs.init) == (VERSION, True)
     return verdict
 
@@ -80,12 +82,12 @@ def test_replicate_is_the_same(real_original: Combination, pair: tuple[Host, Hos
         pytest.skip("the binary logs of the two families are not compatible: transfer.method dump")
     source, target = pair
     cancel = CancelToken()
-    seeding.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
+    seed.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
     with session(source) as opened:
         opened.execute(WRITTEN)
-    baseline = seeding.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    baseline = seed.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
-    with seeding.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+    with seed.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
         takeover.advance()
         with session(source) as opened:
             opened.execute(WRITTEN)
@@ -94,5 +96,5 @@ def test_replicate_is_the_same(real_original: Combination, pair: tuple[Host, Hos
         assert verdict.same, [str(found) for found in verdict.differences]
         takeover.promote()
     assert verdict.rows >= 1
-    assert seeding.traces(source, target) == []
+    assert seed.traces(source, target) == []
     _same(source, target)

@@ -22,17 +22,17 @@ import pytest
 from lab.standin.management import connectors
 from lab.standin.management.listener import Server
 from parallel_build.cancel import CancelToken
+from parallel_build.cli import run_state
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.api import ApiNotTrusted, ApiUnavailable, Cloud, Endpoint
 from parallel_build.cloudstack.user_probe import Answer, Probe
 from parallel_build.configuration import UserProbe
-from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError, RollbackIncomplete
 from parallel_build.facts import original as original_facts
-from parallel_build.facts import situation
 from parallel_build.health import certificates
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 from parallel_build.steps.original_management import OriginalManagement
 from tests.authority import DAY, PASSWORD, Authority
 from tests.fast.sites import site
@@ -264,9 +264,9 @@ def test_the_way_back_does_not_wait_for_an_answer_that_it_could_not_trust(author
 
 
 def test_a_server_that_is_not_trusted_is_no_silent_one(authority: Authority, start: Start) -> None:
-    answers, why = situation._answers(start(authority.keystore(NAME)))
+    answers, why = run_state._answers(start(authority.keystore(NAME)))
     assert answers and "another name" in why
-    assert situation._answers(start(authority.keystore("127.0.0.1"))) == (True, "")
+    assert run_state._answers(start(authority.keystore("127.0.0.1"))) == (True, "")
 
 
 def test_the_guards_fact_says_what_is_wrong_and_what_the_server_would_open(authority: Authority, start: Start) -> None:

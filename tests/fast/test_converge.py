@@ -12,33 +12,24 @@ from typing import Any
 
 import pytest
 
-from parallel_build import forensics
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import api
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
-from parallel_build.database import copying
+from parallel_build.database.copy import copy
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
-from parallel_build.machines.commands import MachineFailed
-from parallel_build.steps import (
-    database_transfer,
-    fencing,
-    gate,
-    hypervisor_steps,
-    management_start,
-    original_database,
-    original_down,
-    original_management,
-)
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.operations import fence_new_side, forensics, prove_original_down, start_gate, start_management
+from parallel_build.operations.start_management import ManagementStart, first_start
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import HostClock, WindowRecord
+from parallel_build.steps import database_transfer, hypervisor_steps, original_database, original_management
 from parallel_build.steps.base import Context
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
-from parallel_build.steps.management_start import ManagementStart, first_start
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.window import with_earlier
-from parallel_build.window_record import HostClock, WindowRecord
 from tests.fast.sites import SECRETS, site
 
 
@@ -127,10 +118,10 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (original_management, hypervisor_steps, forensics, fencing):
+    for module in (original_management, hypervisor_steps, forensics, fence_new_side):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(original_management, "Services", Units)
-    monkeypatch.setattr(fencing, "Services", Units)
+    monkeypatch.setattr(fence_new_side, "Services", Units)
     monkeypatch.setattr(OriginalManagement, "_await_api", lambda self, context, servers: None)
 
 
@@ -196,9 +187,9 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
     cloud = Cloud(tmp_path, lost=["newms2"])
     monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
-        fencing.fence_new_side(cloud.context)
+        fence_new_side.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
-    fencing.fence_new_side(cloud.context, insist=False)
+    fence_new_side.fence_new_side(cloud.context, insist=False)
     assert any("newms2 can't be fenced yet" in line for line in cloud.told)
 
 
@@ -206,12 +197,12 @@ def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = Cloud(tmp_path)
-    monkeypatch.setattr(gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
-    fencing.fence_new_side(cloud.context)
+    monkeypatch.setattr(start_gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
+    fence_new_side.fence_new_side(cloud.context)
     assert "shut then" not in cloud.machines["newms1"].started, "up to a hold point the window goes on after it"
     cloud.machines.clear()
     cloud.returning = "now"
-    fencing.fence_new_side(cloud.context)
+    fence_new_side.fence_new_side(cloud.context)
     for name in ("newms1", "newms2"):
         assert cloud.machines[name].started[0] == "shut then"
         assert len(cloud.machines[name].started) == 3
@@ -221,7 +212,7 @@ def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tm
     cloud = Cloud(tmp_path, lost=["newms1"])
     monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
     monkeypatch.setattr(api, "answers", lambda where: pytest.fail("it is off: nobody has to be asked"))
-    fencing.fence_new_side(cloud.context)
+    fence_new_side.fence_new_side(cloud.context)
     assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
 
 
@@ -262,13 +253,13 @@ def test_virsh_must_have_shut_the_guest_off(
 def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
     monkeypatch.setattr(api, "answers", lambda where: False)
-    monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
+    monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     return Cloud(tmp_path, lost=["newms1"])
 
 
 def test_silence_proves_nothing(out_of_reach: Cloud) -> None:
     with pytest.raises(RollbackIncomplete) as caught:
-        fencing.fence_new_side(out_of_reach.context)
+        fence_new_side.fence_new_side(out_of_reach.context)
     for words in (
         "newms1 (10.91.0.41) can't be reached, and nothing proves that it is down",
         "platform existing offers nothing",
@@ -280,13 +271,13 @@ def test_silence_proves_nothing(out_of_reach: Cloud) -> None:
 def test_the_operators_word_counts_for_a_silent_server_and_is_recorded(tmp_path: Path, out_of_reach: Cloud) -> None:
     window = {"confirmedDown": ["newms1"]}
     out_of_reach.context = replace(out_of_reach.context, site=site(window=window))
-    fencing.fence_new_side(out_of_reach.context)
+    fence_new_side.fence_new_side(out_of_reach.context)
     assert any(entry["kind"] == "confirmed down" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
 
 
 def test_a_server_that_was_never_started_keeps_the_original_from_nothing(out_of_reach: Cloud) -> None:
     out_of_reach.facts["FirstManagement"] = {}
-    fencing.fence_new_side(out_of_reach.context)
+    fence_new_side.fence_new_side(out_of_reach.context)
     assert any(entry["kind"] == "never started" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
 
 
@@ -294,7 +285,7 @@ def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkey
     out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
     monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms1 .* can't be fenced, and still answers"):
-        fencing.fence_new_side(out_of_reach.context)
+        fence_new_side.fence_new_side(out_of_reach.context)
 
 
 def test_the_original_is_not_started_beside_a_new_server_that_may_serve(out_of_reach: Cloud) -> None:
@@ -400,8 +391,8 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
         def read(self, progress: Any) -> None:
             """The log says nothing."""
 
-    monkeypatch.setattr(management_start, "store", lambda context: Store(context.connections))
-    monkeypatch.setattr(management_start, "read_host_clock", lambda host: HostClock(boot, 1.0, 1.0))
+    monkeypatch.setattr(start_management, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(start_management, "read_host_clock", lambda host: HostClock(boot, 1.0, 1.0))
     monkeypatch.setattr(ManagementStart, "_watch", lambda self, database, follower, *, upgrade: Watch())
     cloud = Cloud(tmp_path)
     cloud.facts["FirstManagement"] = {"mark": [1, 2], "boot": "one", "touched": None, "good": None}
@@ -432,7 +423,7 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A window that has brought the databases over; what is emptied is noted."""
     emptied: list[str] = []
     monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
-    monkeypatch.setattr(copying, "empty", lambda host, names: emptied.extend(names))
+    monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 

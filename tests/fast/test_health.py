@@ -15,20 +15,20 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
-from parallel_build.connection import Connections
-from parallel_build.database.session import Refused, Session
+from parallel_build.configuration.fix_files import read_fixes
+from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.facts.new import NewFacts
-from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.fix_files import read_fixes
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
-from parallel_build.machines.commands import PROJECT
-from parallel_build.rehearsal_record import RehearsalRecord
+from parallel_build.project import PROJECT
+from parallel_build.records.rehearsal import RehearsalRecord
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
+from parallel_build.remote.sql import Refused, Session
 from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
