@@ -17,6 +17,7 @@ from parallel_build.errors import (
     GuardFailed,
     ParallelBuildError,
 )
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.provider.failure import PartialFailure, Refused
 from parallel_build.provider.handler import Finding, Handler
 from parallel_build.provider.relevance import for_undo, relevant
@@ -25,7 +26,7 @@ from parallel_build.provider.values import Values, is_unknown, plain
 from parallel_build.records.run_folder import RunFolder, now
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import mask, masked
-from parallel_build.steps.base import Context, Outputs, Step
+from parallel_build.steps.base import Step
 
 DONE = "done"
 PARTIAL = "partial: "

@@ -14,6 +14,7 @@ from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
 from parallel_build.operations import serve_original
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.rollback_window import check_allowed
 from parallel_build.records.run_folder import RunFolder, now
@@ -23,7 +24,6 @@ from parallel_build.resolved_stack import Site
 from parallel_build.secret import mask
 from parallel_build.stack.automation import Driver
 from parallel_build.stack.file import read_stack
-from parallel_build.steps.base import Context
 from parallel_build.steps.window import Window
 
 NAME = "back"

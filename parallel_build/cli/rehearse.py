@@ -9,6 +9,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE, FAILED
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ParallelBuildError
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
 from parallel_build.operations.rehearse import RehearsalRun, machine_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, outdated
@@ -16,7 +17,6 @@ from parallel_build.records.rehearsal_times import in_words
 from parallel_build.records.run_folder import RunFolder, now
 from parallel_build.remote.host import Connections
 from parallel_build.stack.file import read_site
-from parallel_build.steps.base import Context
 
 NAME = "rehearse"
 HELP = "do the upgrade once on the isolated rehearsal server, with a fresh copy of the running original; or show the last rehearsal"

@@ -14,13 +14,14 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, Unit
 from parallel_build.configuration import Server
 from parallel_build.errors import ParallelBuildError
 from parallel_build.operations import deadline
+from parallel_build.operations.user_firewall import CLOSED
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import FOLDER, WindowRecord, WindowStore, read_host_clock
+from parallel_build.records.window import FOLDER, WindowRecord, WindowStore
+from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.state import StackState
-from parallel_build.steps.user_access import CLOSED
 
 S = TypeVar("S")
 T = TypeVar("T")

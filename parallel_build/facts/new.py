@@ -17,8 +17,9 @@ from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.state import sessions_of
 from parallel_build.facts import seed
 from parallel_build.facts.network_targets import Target, secondary_storage
-from parallel_build.facts.original import Clock, own_addresses, read_clock
+from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
+from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
 from parallel_build.remote.sql import find_socket, session

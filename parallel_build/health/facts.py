@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,10 +20,11 @@ from parallel_build.facts import original as original_facts
 from parallel_build.facts.network_targets import resolve
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.health import certificates, queries, scoped, servers, target_scripts, target_settings
+from parallel_build.health import certificates, queries, scoped, server_files, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
 from parallel_build.health.queries import Unanswered
-from parallel_build.health.scoped import Setting, host_names
+from parallel_build.health.scoped import Setting, host_names, local_path
+from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.records.rehearsal import RehearsalRecord, outdated
@@ -58,6 +60,8 @@ class HealthFacts:
         inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
             scripts can't be read.
         unknown_settings: settings that were changed and that the target's own program does not know; None when that can't be read.
+        files: of each management server of the original, what it has outside the database that its packages did not bring.
+        new_files: the same of the first new management server; None before it is there.
         resolved: host names in settings -> the addresses that a server of the original resolves them to.
         fixes: the fixes that the rehearsal and the window run on the copy; none without a rehearsal.
         when: the moment of reading, UTC.
@@ -74,6 +78,8 @@ class HealthFacts:
     certificates: list[Certificate] = field(default_factory=list)
     inserts: list[GuestOsInsert] | None = None
     unknown_settings: frozenset[str] | None = None
+    files: dict[str, ServerFiles] = field(default_factory=dict)
+    new_files: ServerFiles | None = None
     resolved: dict[str, list[str]] = field(default_factory=dict)
     fixes: list[Fix] = field(default_factory=list)
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -159,6 +165,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
                 connections,
                 lambda host: target_settings.unknown(host, asked),
             ),
+            *_files(site, connections, everywhere, problems),
             _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
@@ -178,6 +185,23 @@ def _guarded(problems: list[str], read: Callable[[], T]) -> T | None:
 def _database(site: Site, connections: Connections) -> queries.Answers:
     with session(connections.host(site.configuration.original.database.source)) as opened:
         return queries.run(opened)
+
+
+def _files(
+    site: Site, connections: Connections, settings: list[Setting], problems: list[str]
+) -> tuple[dict[str, ServerFiles], ServerFiles | None]:
+    """What the management servers of both sides have outside the database, with the paths that settings name looked for on each."""
+    salt = secrets.token_hex(16)
+    paths = sorted({path for each in settings if (path := local_path(each))})
+    old = site.configuration.original.management
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        each = [
+            pool.submit(_guarded, problems, lambda server=server: server_files.read(connections.host(server), salt, paths))
+            for server in old
+        ]
+        fresh = pool.submit(_on_new_server, site, connections, lambda host: server_files.read(host, salt, paths))
+        found = {server.name: files for server, future in zip(old, each, strict=True) if (files := future.result()) is not None}
+        return found, fresh.result()
 
 
 def _resolved(site: Site, connections: Connections, settings: list[Setting]) -> dict[str, list[str]]:

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from parallel_build.health.file_places import MANAGEMENT_FOLDER
+
 Row = dict[str, Any]
+IN_CONFIGURATION = ("saml2.idp.metadata.url",)
 # A full name, alone or in a URL.
 HOST_NAME = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://)?(?:[^/@]*@)?([a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE
@@ -89,3 +92,16 @@ def host_names(value: str) -> list[str]:
     """The host names in a value that is a URL, a host name, or a list of them."""
     found = (HOST_NAME.fullmatch(part) for part in re.split(r"[\s,;]+", value))
     return [match[1].lower() for match in found if match and not re.fullmatch(r"[\d.]+", match[1])]
+
+
+def local_path(setting: Setting) -> str:
+    """The file or folder of a management server that a setting names, "" where its value is none.
+
+    A metadata URL without a scheme is a file among the service's own [CloudStack SAML2AuthManagerImpl].
+    """
+    value = setting.value.strip()
+    if value.startswith("file://"):
+        value = value.removeprefix("file://")
+    elif setting.name in IN_CONFIGURATION and value and "://" not in value and not value.startswith("/"):
+        value = f"{MANAGEMENT_FOLDER}/{value}"
+    return value if value.startswith("/") and len(value) > 1 and not re.search(r"[\s,;?]", value) else ""

@@ -12,7 +12,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.systemvms import running, system_vms
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.steps.base import Context, Outputs
+from parallel_build.operations.context import Context, Outputs
 
 SYSTEM_VM_PATIENCE = 60.0  # seconds, once every host has learnt; they are replaced in the window anyway
 REPORT_EVERY = 15.0  # seconds without news after which it is said who is still waited for

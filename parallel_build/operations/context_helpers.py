@@ -9,10 +9,10 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Context, Outputs
 
 
 def store(context: Context) -> WindowStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey, database_key
 from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
 
 READY = "database key"
 

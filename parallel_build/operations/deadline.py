@@ -13,9 +13,10 @@ from datetime import timedelta
 from parallel_build.cancel import CancelToken
 from parallel_build.durations import duration
 from parallel_build.errors import DeadlinePassed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
-from parallel_build.records.window import HostClock, WindowRecord, going_back, read_host_clock
-from parallel_build.steps.base import Context
+from parallel_build.records.window import WindowRecord, going_back
+from parallel_build.remote.clock import HostClock, read_host_clock
 
 
 def passed(limit: timedelta, elapsed: float) -> DeadlinePassed:

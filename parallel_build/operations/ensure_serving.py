@@ -9,9 +9,9 @@ from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import StepFailed
 from parallel_build.operations import prove_original_down, start_gate
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.start_management import FIRST
-from parallel_build.steps.base import Context
 
 
 def ensure_running(context: Context) -> None:

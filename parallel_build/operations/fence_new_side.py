@@ -11,9 +11,9 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncom
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import prove_original_down, start_gate
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.window import WindowRecord
-from parallel_build.steps.base import Context
 
 
 def fence_new_side(context: Context, *, insist: bool = True) -> None:

@@ -12,11 +12,11 @@ from parallel_build.database import housekeeping
 from parallel_build.database.copy import run_worker
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database
 from parallel_build.records.rehearsal import RehearsalStore, checksums, difference
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import find_socket, session
-from parallel_build.steps.base import Context
 
 LIMIT = 6 * 3600.0  # seconds for one fix
 AFFECTED = re.compile(r"^(?:Query OK, )?(\d+) rows? affected", re.MULTILINE)

@@ -21,11 +21,11 @@ from typing import Any
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, ParallelBuildError
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import find_socket, session
 from parallel_build.secret import Secret, mask
-from parallel_build.steps.base import Context
 
 FORENSICS = "Forensics"  # under this name the window's record says that it has been kept
 TEXT_LIMIT = 32 * 2**20  # bytes of one log, its end

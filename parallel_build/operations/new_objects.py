@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Context
 
 # Kind -> (table, name column, condition): rows that stand for something outside the database or that a user would miss.
 KINDS = {

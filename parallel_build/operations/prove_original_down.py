@@ -13,8 +13,8 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
-from parallel_build.steps.base import Context
 
 PROBE = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
 

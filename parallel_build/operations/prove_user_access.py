@@ -15,7 +15,7 @@ from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Answer, Probe
 from parallel_build.configuration import ServedApi, Server
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
 
 SETTLE = 30.0  # seconds for a load balancer or a packet filter to take effect
 

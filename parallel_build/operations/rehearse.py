@@ -16,17 +16,17 @@ from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWat
 from parallel_build.configuration import NewMachine
 from parallel_build.database.copy import copy
 from parallel_build.database.server import accounts
+from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, account
 from parallel_build.errors import Cancelled, ConfigurationError, ParallelBuildError, StepFailed
 from parallel_build.facts.network_targets import targets
 from parallel_build.operations import fixes, isolation, rehearse_from_dump
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, original_database, schemas, tolerated
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
 from parallel_build.records.rehearsal_times import START, in_words
 from parallel_build.records.run_folder import now
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Context
-from parallel_build.steps.cloud_databases import PROCESS, USER
 
 ROWS = "SELECT COALESCE(SUM(TABLE_ROWS), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
 

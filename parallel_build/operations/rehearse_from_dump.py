@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from parallel_build.database.copy import definers, import_dump
 from parallel_build.database.schema import definitions
+from parallel_build.database.server.accounts import USER
 from parallel_build.errors import StepFailed
 from parallel_build.operations import fixes
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
-from parallel_build.steps.base import Context
-from parallel_build.steps.cloud_databases import USER
 
 # Accounts that CloudStack's own set-up makes, and a dump's views and procedures run as.
 USUAL_DEFINERS = (definers.Account(USER, "localhost"), definers.Account(USER, "%"))

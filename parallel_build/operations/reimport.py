@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parallel_build.errors import StepFailed
-from parallel_build.operations import prove_original_down
+from parallel_build.operations import original_database, prove_original_down
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.start_management import COPY, first_start
-from parallel_build.steps import original_database
-from parallel_build.steps.base import Context, Outputs
-from parallel_build.steps.database_transfer import transfer
+from parallel_build.operations.transfer import transfer
 
 
 def make_whole(context: Context, write: Callable[[Context], Outputs]) -> None:
@@ -53,6 +52,6 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
     prove_original_down.prove_management(context)
     original_database.start(context)
     transfer(context, spoilt=why)
-    original_database.OriginalDatabase().apply(context)
+    original_database.stop_servers(context)
     write(context)
     records.remember(COPY, spoilt=None)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 
 from parallel_build.configuration import Phase
 from parallel_build.durations import duration
 from parallel_build.errors import GuardFailed
-from parallel_build.operations import deadline
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, store
 from parallel_build.operations.new_objects import since_window
-from parallel_build.records.window import HostClock, WindowRecord, read_host_clock
-from parallel_build.steps.base import Context, Step
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock, read_host_clock
 
 
 def check_allowed(context: Context) -> None:
@@ -68,28 +67,3 @@ def since_switch(record: WindowRecord, now: HostClock) -> float:
     if record.switched_clock:
         return now.since(HostClock(**record.switched_clock))
     return max(0.0, now.time - datetime.fromisoformat(str(record.switched)).timestamp())
-
-
-class SwitchedStep(Step):
-    """Base of the window's steps: each asks before its undo whether going back is still allowed."""
-
-    phase = Phase.SWITCHED
-    within_deadline: ClassVar[bool] = False  # whether the step comes before the new side's start, and must be done by then
-
-    def before_apply(self, context: Context) -> None:
-        """Raises DeadlinePassed when the new side should have started by now; the step's waits and loops end then as well.
-
-        Raises GuardFailed while a way back is under way that is ahead of the state.
-        """
-        if self.within_deadline:
-            deadline.hold(context)
-        else:
-            deadline.not_going_back(context)
-
-    def before_revert(self, context: Context) -> None:
-        """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start.
-
-        A way back is written down before the first of its undos; it changes nothing else.
-        """
-        check_allowed(context)
-        mark_way_back(context)

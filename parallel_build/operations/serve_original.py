@@ -10,15 +10,12 @@ from parallel_build.cloudstack import agents, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.operations import hypervisor_commands, original_database, original_management, user_firewall
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_database_host
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.remote.sql import session
-from parallel_build.steps import original_database
-from parallel_build.steps.base import Context
-from parallel_build.steps.hypervisor_steps import HypervisorSteps, set_addresses
-from parallel_build.steps.original_management import OriginalManagement
-from parallel_build.steps.user_access import UserAccess
 
 GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
 
@@ -43,9 +40,9 @@ def serve_at_once(context: Context) -> None:
         starting = pool.submit(original_database.start, context)
         fence_new_side(context)
         starting.result()
-        beside = pool.submit(HypervisorSteps().revert, context)
-        OriginalManagement().serve(context)
-        UserAccess().revert(context)
+        beside = pool.submit(hypervisor_commands.undo, context)
+        original_management.serve(context)
+        user_firewall.let_users_in(context)
         context.progress("the original serves and users are in; what is left is undone now")
         beside.result()
 
@@ -57,12 +54,12 @@ def serve_from_original(context: Context) -> list[str]:
         what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
-    missing = OriginalManagement().bring_back(context)
+    missing = original_management.bring_back(context)
     redirect_agents(context)
-    UserAccess().revert(context)
+    user_firewall.let_users_in(context)
     missing += original_database.start_replica(context)
-    HypervisorSteps().revert(context)
-    return missing + HypervisorSteps().left(context)
+    hypervisor_commands.undo(context)
+    return missing + hypervisor_commands.left(context)
 
 
 def redirect_agents(context: Context) -> None:
@@ -81,7 +78,7 @@ def redirect_agents(context: Context) -> None:
             if known and not set(known) & set(originals):
                 context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
                 context.intend("set the agent's addresses", host=hypervisor.name, value=value)
-                set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
+                hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
         except (ConnectionFailed, CommandFailed) as error:
             context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 

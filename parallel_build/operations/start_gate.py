@@ -7,10 +7,10 @@ before, and the way back masks and stops it, or the gate is shut, and it stays m
 
 from __future__ import annotations
 
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.window import FOLDER, WindowRecord, going_back
 from parallel_build.remote.host import Host
-from parallel_build.steps.base import Context
 
 SHUT = 45
 VOLATILE = "/run/cloudstack-parallel-build"

@@ -19,14 +19,13 @@ from parallel_build.cloudstack.startup import (
     definitions,
 )
 from parallel_build.configuration import NewMachine
-from parallel_build.operations import deadline, prove_original_down, start_gate
+from parallel_build.operations import deadline, original_database, prove_original_down, start_gate
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database, store, tolerated
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.operations.forensics import FORENSICS
-from parallel_build.records.window import read_host_clock
+from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
-from parallel_build.steps import original_database
-from parallel_build.steps.base import Context
 from parallel_build.versions import CloudStackVersion
 
 FIRST = "FirstManagement"

@@ -8,7 +8,7 @@ from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import USAGE, Services
 from parallel_build.errors import StepFailed
 from parallel_build.operations import prove_original_down, start_gate
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
 
 USAGE_LOG = "/var/log/cloudstack/usage/usage.log"
 READY = "UsageServer ready"  # once its settings, key and database are good [CloudStack usage/.../UsageServer.java]

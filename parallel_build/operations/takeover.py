@@ -12,20 +12,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from parallel_build.database.compare import cloudstack_meaning
 from parallel_build.database.compare.compare import Comparison
 from parallel_build.database.replicate import pair_status as tier
 from parallel_build.database.replicate import promotion
 from parallel_build.database.replicate.channel import Position
 from parallel_build.database.server import bookkeeping
-from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.errors import ComparisonFailed, ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import fixes
+from parallel_build.operations.compare_seed import await_tier, compare
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
-from parallel_build.remote.sql import session
-from parallel_build.steps.base import Context, Outputs
-from parallel_build.steps.database_seed import await_tier, compare
-from parallel_build.steps.same_meaning import prove_same_meaning
+from parallel_build.remote.sql import Session, session
 
 CATCH_UP = 300.0
 BEAT = 60.0
@@ -190,3 +190,28 @@ def _end(ready: promotion.Takeover) -> None:
     """A server that is gone keeps nothing from ending; an account that could not be dropped is, by the next seed or its undo."""
     with contextlib.suppress(ParallelBuildError):
         ready.close()
+
+
+def prove_same_meaning(context: Context, old: Session, new: Session, *, states: bool) -> dict[str, Any]:
+    """Version, management servers, whether `init` decrypts, and (`states`) things by state: the same on both.
+
+    Args:
+        old, new: the original and the copy; nobody writes to either.
+        states: also count rows by state, which takes longer with more rows.
+    Returns:
+        What both say, for the evidence.
+    Raises:
+        ComparisonFailed: they differ, or the original's database key does not decrypt the copy.
+    """
+    key = fetch_key(context)
+    with ThreadPoolExecutor(2) as pool:
+        ours, theirs = pool.map(lambda opened: cloudstack_meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
+    Comparison(old.host.name, new.host.name, differences=cloudstack_meaning.differences(ours, theirs)).raise_if_different()
+    if theirs.init is False:
+        raise ComparisonFailed(
+            f"the original's database key does not decrypt configuration.init on {new.host.name}",
+            "the key or the encryptor version is another one; no management server could start on this copy",
+            "unset the stack's secret databaseKey to take the original's own, or correct it; the original is unchanged",
+        )
+    said = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}
+    return {**said, "by state": theirs.states} if states else said

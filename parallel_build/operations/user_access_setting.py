@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from parallel_build.cloudstack.api import ApiRefused, Cloud
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.remote.sql import session
-from parallel_build.steps.base import Context
 
 STEP = "UserAccess"  # whose facts in the window's record these are
 SETTING = "api.allowed.source.cidr.list"  # dynamic, since 4.11 [CloudStack ApiServer.checkCommandAvailable]

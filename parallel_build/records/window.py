@@ -14,6 +14,7 @@ from typing import Any
 
 from parallel_build.errors import GuardFailed
 from parallel_build.records.run_folder import now, operator
+from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
@@ -38,31 +39,6 @@ cd "$1"; exec 9>>window.lock; flock -w 20 9
 [ -e window.json ] && [ "$(sha256sum <window.json | cut -d' ' -f1)" = "$2" ] || exit 45
 umask 077; cat >window.put; sync window.put; mv window.put window.json; sync .
 """
-
-
-@dataclass(frozen=True)
-class HostClock:
-    """The clocks of one host: seconds since its boot, which no correction moves, and its time of day.
-
-    Attributes:
-        boot: what tells this boot from another.
-        uptime: seconds since the boot.
-        time: seconds since 1970.
-    """
-
-    boot: str
-    uptime: float
-    time: float
-
-    def since(self, earlier: HostClock) -> float:
-        """Seconds from `earlier` to this: by uptime, and only over a reboot by the time of day."""
-        return max(0.0, self.uptime - earlier.uptime if self.boot == earlier.boot else self.time - earlier.time)
-
-
-def read_host_clock(host: Host) -> HostClock:
-    """Ask a host for its clocks."""
-    words = host.script("cat /proc/sys/kernel/random/boot_id; cut -d' ' -f1 /proc/uptime; date +%s.%N").stdout.split()
-    return HostClock(words[0], float(words[1]), float(words[2]))
 
 
 @dataclass

@@ -9,17 +9,17 @@ from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.replicate import pair
 from parallel_build.database.replicate import pair_status as replica_facts
 from parallel_build.database.server import accounts, bookkeeping
+from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, Charset, account, charset, contents, definers, known_charset, schemas
 from parallel_build.database.server.state import accounts as accounts_of
 from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, prove_or_tell, store, tolerated
 from parallel_build.operations.context_helpers import schemas as names_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Step, step
 
-USER = "cloud"
-PROCESS = {"*.*": frozenset({"PROCESS"})}
 CATCH_UP = 300.0  # seconds
 ADMINISTRATORS = {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}
 # What an installation leaves open for anybody to a database called test.

@@ -10,7 +10,8 @@ from parallel_build.machines.existing.machine import FENCED, HOSTS, ExistingServ
 from parallel_build.machines.existing.manifest import FOLDER
 from parallel_build.machines.existing.rules import RULES, Wanted
 from parallel_build.machines.existing.undo import Leaving
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.steps.base import Step, step
 
 
 @step

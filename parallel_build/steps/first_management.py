@@ -6,14 +6,14 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import deadline, reimport
+from parallel_build.operations import deadline, host_setting, reimport
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.operations.rollback_window import SwitchedStep
 from parallel_build.operations.start_management import FIRST, first_start
 from parallel_build.records.rehearsal_times import beside, compared_in_words, passed_here
-from parallel_build.steps import host_setting
-from parallel_build.steps.base import Context, Outputs, step
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step

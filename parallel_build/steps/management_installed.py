@@ -13,10 +13,11 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
 from parallel_build.remote.apt import Apt, choose, of_release
 from parallel_build.remote.host import Host
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Step, step
 
 SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
 KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.copy import account
+from parallel_build.database.server.accounts import USER
 from parallel_build.errors import ConfigurationError
 from parallel_build.operations import fixes, isolation
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, schemas, tolerated
 from parallel_build.operations.rehearse import RehearsalRun, fence, machine_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
 from parallel_build.remote.sql import quote, session
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.cloud_databases import USER
+from parallel_build.steps.base import Step, step
 
 
 @step

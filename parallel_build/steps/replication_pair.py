@@ -13,9 +13,10 @@ from parallel_build.database.server.state import Account, account, sessions_of
 from parallel_build.database.server.state import accounts as accounts_of
 from parallel_build.database.setup import NewServer, versions
 from parallel_build.errors import RollbackIncomplete, StepFailed
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.steps.base import Step, step
 
 CATCH_UP = 600.0  # seconds
 BEAT_TIMEOUT = 60.0

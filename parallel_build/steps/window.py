@@ -9,18 +9,18 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.operations import forensics, serve_original
+from parallel_build.operations import forensics, serve_original, transfer
+from parallel_build.operations.await_guards import AT_REST, await_guards
+from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.new_objects import highest_ids, since_window
-from parallel_build.operations.rollback_window import SwitchedStep
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
 from parallel_build.records.window import FOLDER
 from parallel_build.remote.sql import session
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.database_transfer import DatabaseTransfer
-from parallel_build.steps.ready import AT_REST, await_guards
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -105,7 +105,7 @@ class Window(SwitchedStep):
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
-        DatabaseTransfer().empty(context)
+        transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
                 f"the original serves, users are in, and this is missing: {'; '.join(missing)}",

@@ -18,12 +18,12 @@ from parallel_build import health
 from parallel_build.configuration import load
 from parallel_build.errors import GuardFailed
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, queries, rules_database
+from parallel_build.operations.context import Context
 from parallel_build.project import PROJECT
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand, certificate
@@ -307,6 +307,49 @@ def test_what_the_stack_says_wrongly_of_the_original_is_found(stand: Stand) -> N
 def test_tables_that_only_grow_are_told(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_database, "MANY_ROWS", 50)
     assert_found(stand.examine(), "growing_tables_are_small", NOTES, "cloud.event")
+
+
+FILES = """
+set -e
+mkdir -p /etc/cloudstack/management/META-INF/cloudstack/core /etc/systemd/system/cloudstack-management.service.d
+echo '<beans/>' >/etc/cloudstack/management/META-INF/cloudstack/core/spring-event-bus-context.xml
+echo planted >/etc/cloudstack/management/corp-ldap.jks
+printf '[Service]\\nLimitNOFILE=9999\\n' >/etc/systemd/system/cloudstack-management.service.d/planted.conf
+cp -p /etc/default/cloudstack-management /root/kept-default && echo '# planted' >>/etc/default/cloudstack-management
+cp -p /etc/cloudstack/management/db.properties /root/kept-db && printf '\\nplanted.key=planted-secret\\n' >>/etc/cloudstack/management/db.properties
+readlink /etc/localtime >/root/kept-zone; ln -sfn /usr/share/zoneinfo/Pacific/Apia /etc/localtime
+"""
+FILES_AWAY = """
+rm -rf /etc/cloudstack/management/META-INF /etc/cloudstack/management/corp-ldap.jks /etc/systemd/system/cloudstack-management.service.d/planted.conf
+rmdir /etc/systemd/system/cloudstack-management.service.d 2>/dev/null
+cp -p /root/kept-default /etc/default/cloudstack-management; cp -p /root/kept-db /etc/cloudstack/management/db.properties
+if [ -s /root/kept-zone ]; then ln -sfn "$(cat /root/kept-zone)" /etc/localtime; else rm -f /etc/localtime; fi; rm -f /root/kept-*
+"""
+TRUSTSTORE = "/etc/cloudstack/management/corp-ldap.jks"
+
+
+def test_state_outside_the_database_is_found_and_no_secret_is_read_out(stand: Stand) -> None:
+    stand.runner.shell("oldms1", FILES)
+    stand.sql(f"INSERT INTO cloud.domain_details (domain_id, name, value) VALUES (1, 'ldap.truststore', '{TRUSTSTORE}')")
+    try:
+        findings = stand.examine()
+    finally:
+        stand.runner.shell("oldms1", FILES_AWAY, check=False)
+        stand.sql("DELETE FROM cloud.domain_details WHERE name = 'ldap.truststore'")
+    for words in (
+        "oldms1 has files of its own",
+        "META-INF/cloudstack/core/spring-event-bus-context.xml (modules such as an event bus, belongs to no package)",
+        "/etc/systemd/system/cloudstack-management.service.d/planted.conf (the service's unit, belongs to no package)",
+        "/etc/default/cloudstack-management (JVM and service options, differs from its package)",
+    ):
+        assert_found(findings, "files_come_from_packages", WARNS, words)
+    assert_found(
+        findings, "properties_are_on_new_servers", WARNS, "db.properties on oldms1 has keys that the new servers do not have: planted.key"
+    )
+    assert_found(findings, "time_zones_agree", WARNS, "the time zone of oldms1 is Pacific/Apia")
+    assert_found(findings, "paths_in_settings_are_there", WARNS, f"({TRUSTSTORE}), on oldms1")
+    assert "planted-secret" not in str(findings)
+    await_healthy(stand)
 
 
 JAR = """

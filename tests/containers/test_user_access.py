@@ -21,11 +21,11 @@ from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.user_access_setting import SETTING, own_values, setting
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.resolved_stack import Site
-from parallel_build.steps.base import Context
 from parallel_build.steps.hypervisors import stranded
 from parallel_build.steps.user_access import UserAccess
 from tests.containers.conftest import LabRunner, tell

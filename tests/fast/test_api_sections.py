@@ -15,11 +15,12 @@ from parallel_build.configuration.stack import StackConfiguration
 from parallel_build.errors import ConfigurationError
 from parallel_build.facts import network_targets
 from parallel_build.machines.existing.rules import Wanted
+from parallel_build.operations.user_firewall import user_ports
 from parallel_build.provider.relevance import for_undo, relevant
 from parallel_build.resolved_stack import Site
 from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.original_management import OriginalManagement
-from parallel_build.steps.user_access import UserAccess, user_ports
+from parallel_build.steps.user_access import UserAccess
 from tests.authority import PASSWORD, Authority
 from tests.fast.sites import site, values
 

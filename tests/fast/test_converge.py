@@ -20,12 +20,23 @@ from parallel_build.database.copy import copy
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
-from parallel_build.operations import fence_new_side, forensics, prove_original_down, start_gate, start_management
+from parallel_build.operations import (
+    fence_new_side,
+    forensics,
+    hypervisor_commands,
+    original_database,
+    original_management,
+    prove_original_down,
+    start_gate,
+    start_management,
+    transfer,
+)
+from parallel_build.operations.context import Context
 from parallel_build.operations.start_management import ManagementStart, first_start
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import HostClock, WindowRecord
-from parallel_build.steps import database_transfer, hypervisor_steps, original_database, original_management
-from parallel_build.steps.base import Context
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock
+from parallel_build.steps import database_transfer, hypervisor_steps
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.original_management import OriginalManagement
@@ -118,16 +129,16 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (original_management, hypervisor_steps, forensics, fence_new_side):
+    for module in (original_management, hypervisor_commands, hypervisor_steps, forensics, fence_new_side):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(original_management, "Services", Units)
     monkeypatch.setattr(fence_new_side, "Services", Units)
-    monkeypatch.setattr(OriginalManagement, "_await_api", lambda self, context, servers: None)
+    monkeypatch.setattr(original_management, "_await_api", lambda context, servers: None)
 
 
 def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path, lost=["oldms1"])
-    missing = OriginalManagement().bring_back(cloud.context)
+    missing = original_management.bring_back(cloud.context)
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert len(missing) == 1
     assert "oldms1" in missing[0]
@@ -137,8 +148,8 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
 def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
-    assert OriginalManagement().serve(cloud.context) == {}
-    assert OriginalManagement().serve(cloud.context) == {}
+    assert original_management.serve(cloud.context) == {}
+    assert original_management.serve(cloud.context) == {}
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert any("oldms1 but its start has failed" in line for line in cloud.told)
@@ -146,13 +157,13 @@ def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp
 
 def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
-    assert OriginalManagement().bring_back(cloud.context) == []
+    assert original_management.bring_back(cloud.context) == []
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "cloudstack-usage"]
 
 
 def test_without_any_server_of_the_original_going_back_is_incomplete(tmp_path: Path) -> None:
     with pytest.raises(RollbackIncomplete, match="no management server of the original can be reached"):
-        OriginalManagement().bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
+        original_management.bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
 
 
 STEP = {"hosts": ["kvm1", "kvm2"], "command": ["up"], "reverse": ["down"]}
@@ -164,12 +175,12 @@ def test_a_hypervisor_that_can_not_be_put_back_stays_on_record(tmp_path: Path, a
     cloud.facts["HypervisorSteps"] = {"started": ["0/kvm1", "0/kvm2"], "done": ["0/kvm1", "0/kvm2"]}
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm1"].ran == [["down"]]
-    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm2"]
     cloud.machines["kvm2"].lost = False
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm2"].ran == [["down"]]
     assert cloud.machines["kvm1"].ran == [["down"]], "what is undone is not undone again"
-    assert HypervisorSteps().left(cloud.context) == []
+    assert hypervisor_commands.left(cloud.context) == []
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -177,7 +188,7 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
     cloud = Cloud(tmp_path, fails=["kvm2"], hypervisorSteps=[{**STEP, "atOnce": at_once}])
     with pytest.raises(CommandFailed, match="kvm2"):
         HypervisorSteps().apply(cloud.context)
-    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
     cloud.machines["kvm2"].fails = False
     assert HypervisorSteps().apply(cloud.context) == {"done": ["0/kvm1", "0/kvm2"]}
     assert [machine.ran for machine in cloud.machines.values()] == [[["up"]], [["up"]]]
@@ -371,9 +382,9 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
     cloud = Cloud(tmp_path)
     if refused:
         with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.99"):
-            OriginalManagement()._rows(cloud.context)
+            original_management.prove_at_rest(cloud.context)
     else:
-        assert OriginalManagement()._rows(cloud.context) == rows
+        assert original_management.prove_at_rest(cloud.context) == rows
 
 
 @pytest.mark.parametrize(("boot", "touched"), [("one", False), ("two", True)])
@@ -414,15 +425,16 @@ def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path:
         monkeypatch.setattr(original_management, "session", lambda host, database=database: contextlib.nullcontext(database))
         if beating:
             with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.12"):
-                OriginalManagement()._rows(cloud.context, lost)
+                original_management.prove_at_rest(cloud.context, lost)
         else:
-            assert OriginalManagement()._rows(cloud.context, lost) == rows
+            assert original_management.prove_at_rest(cloud.context, lost) == rows
 
 
 def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A window that has brought the databases over; what is emptied is noted."""
     emptied: list[str] = []
-    monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
+    for module in (database_transfer, transfer):
+        monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
@@ -435,9 +447,9 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     DatabaseTransfer().revert(cloud.context)
     assert emptied == []
     assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that goes on now copies again"
-    DatabaseTransfer().empty(cloud.context)
+    transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"]
-    DatabaseTransfer().empty(cloud.context)
+    transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
 
 

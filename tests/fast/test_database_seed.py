@@ -19,13 +19,13 @@ from parallel_build.database.replicate.channel import Position, filters, option_
 from parallel_build.database.server.dialects import DIALECTS, DatabaseServer
 from parallel_build.database.server.settings import server_values
 from parallel_build.errors import ComparisonFailed, GuardFailed
-from parallel_build.operations import takeover
+from parallel_build.operations import compare_seed, takeover
+from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.host import Connections, Host
 from parallel_build.steps import database_seed
-from parallel_build.steps.base import Context
 from parallel_build.steps.database_seed import DatabaseSeed
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from tests.fast.files_host import Files
@@ -49,9 +49,10 @@ REPORT = CopyReport(
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Files:
     found = Files("olddb1")
-    for module in (database_seed, takeover):
+    for module in (database_seed, compare_seed, takeover):
         monkeypatch.setattr(module, "original_database", lambda _: found)
-        monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
+        if hasattr(module, "store"):
+            monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
     return found
 
 

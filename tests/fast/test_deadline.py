@@ -12,10 +12,11 @@ import pytest
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.errors import Cancelled, DeadlinePassed
 from parallel_build.operations import deadline
+from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import HostClock, WindowRecord
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock
 from parallel_build.remote.host import Connections
-from parallel_build.steps.base import Context
 from tests.fast.sites import site
 
 OPENED = HostClock("boot-1", 1000.0, 1_700_000_000.0)

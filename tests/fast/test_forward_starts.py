@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.operations import prove_original_down, prove_user_access, start_gate
+from parallel_build.operations import original_database, original_management, prove_original_down, prove_user_access, start_gate
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.operations.start_usage import start_usage
-from parallel_build.steps import original_database, user_access
+from parallel_build.steps import original_management as original_management_step
+from parallel_build.steps import user_access
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
@@ -147,8 +148,8 @@ def test_the_source_is_never_taken_for_down() -> None:
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose original still runs; the step that stops it comes now."""
-    monkeypatch.setattr(OriginalManagement, "_rows", lambda self, context, lost: {})
-    monkeypatch.setattr(OriginalManagement, "_closed", staticmethod(lambda services, ports: True))
+    monkeypatch.setattr(original_management_step, "prove_at_rest", lambda context, lost: {})
+    monkeypatch.setattr(original_management, "_closed", lambda services, ports: True)
     world = World()
     for server, units in OLD.items():
         for unit in units:

@@ -15,7 +15,8 @@ from parallel_build.cloudstack.web import WebServer
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
-from parallel_build.facts.original import Clock, OriginalFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.remote.clock import Clock
 from tests.fast.sites import site
 
 MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]

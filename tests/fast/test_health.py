@@ -24,12 +24,12 @@ from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
+from parallel_build.operations.context import Context
 from parallel_build.project import PROJECT
 from parallel_build.records.rehearsal import RehearsalRecord
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import Refused, Session
-from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import site, values

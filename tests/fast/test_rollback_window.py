@@ -12,21 +12,22 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.errors import GuardFailed
-from parallel_build.operations import deadline, rollback_window
+from parallel_build.operations import deadline, rollback_window, user_firewall
+from parallel_build.operations.context import Context
 from parallel_build.operations.new_objects import Created
-from parallel_build.operations.rollback_window import SwitchedStep
 from parallel_build.provider.relevance import for_undo
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import HostClock, WindowRecord, WindowStore
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.clock import HostClock
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 from parallel_build.steps import acceptance
 from parallel_build.steps.acceptance import Acceptance
-from parallel_build.steps.base import Context
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.hypervisors import Hypervisors
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.steps.switched import SwitchedStep
 from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.window import Window
 from tests.fast.sites import site
@@ -205,7 +206,7 @@ def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
     done: list[str] = []
     monkeypatch.setattr(acceptance, "store", lambda _: Marks(record))
     monkeypatch.setattr(acceptance, "fence_new_side", lambda context, *, insist: done.append("fenced"))
-    monkeypatch.setattr(UserAccess, "close_on_new", lambda self, context: done.append("users out"))
+    monkeypatch.setattr(user_firewall, "close_on_new", lambda context: done.append("users out"))
     here, cancel = site(), CancelToken()
     Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
     assert ("users out" in done) is closed and "fenced" in done

@@ -14,9 +14,9 @@ from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import USAGE, UnitState
 from parallel_build.errors import StepFailed
 from parallel_build.operations import prove_original_down, start_gate, start_usage
+from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.host import Connections
-from parallel_build.steps.base import Context
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 

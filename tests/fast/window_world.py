@@ -23,17 +23,25 @@ from parallel_build.operations import (
     deadline,
     ensure_serving,
     fixes,
+    host_setting,
+    original_database,
+    original_management,
     prove_original_down,
     reimport,
     start_gate,
     start_management,
     start_usage,
+    transfer,
 )
+from parallel_build.operations.context import Context
 from parallel_build.operations.start_management import ManagementStart
-from parallel_build.records.window import HostClock, WindowRecord, WindowStore
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.clock import HostClock
 from parallel_build.remote.openssh import Result
-from parallel_build.steps import database_transfer, first_management, host_setting, original_database, original_management
-from parallel_build.steps.base import Context
+from parallel_build.steps import database_transfer, first_management
+from parallel_build.steps import host_setting as host_setting_step
+from parallel_build.steps import original_database as original_database_step
+from parallel_build.steps import original_management as original_management_step
 from tests.fast.sites import site
 
 DATABASE = "mariadb"
@@ -281,8 +289,8 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         return world
 
     modules = (
-        reimport, database_transfer, deadline, first_management, start_gate, host_setting, start_management, original_database, prove_original_down,
-        original_management, ensure_serving, start_usage,
+        reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
+        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -321,7 +329,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) -> None:
-    module = database_transfer
+    module = transfer
 
     def never_serving(context: Context) -> None:
         if of(context).units["newms1", MANAGEMENT]["active"]:

@@ -15,9 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.database.server.settings import Engine
-from parallel_build.database.server.state import Account, AccountFacts
+from parallel_build.database.server.state import (
+    Account,
+    AccountFacts,
+)
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
+
+USER = "cloud"
+PROCESS = {"*.*": frozenset({"PROCESS"})}
 
 ALPHABET = string.ascii_letters + string.digits
 CRYPT_ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

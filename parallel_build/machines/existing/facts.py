@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallel_build.errors import CommandFailed
-from parallel_build.facts.original import read_clock
+from parallel_build.remote.clock import read_clock
 from parallel_build.remote.host import Host
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
