@@ -110,7 +110,7 @@ def _definitions(draw: st.DrawFn, columns: list[Column], counter: bool, key: lis
         null = "NOT NULL" if column in key else draw(st.sampled_from(["NOT NULL", "NULL"]))
         lines.append(f"{quoted(column)} {kind.sql} {null}" + draw(st.sampled_from(["", " COMMENT 'it''s a ;'"])))
     integers = [column for column, kind in columns if kind.sql.split()[0] in INTEGERS]
-    if integers and draw(st.booleans()):
+    if draw(st.booleans()) and integers:
         stored = draw(st.sampled_from(["VIRTUAL", "STORED"]))
         lines.append(f"`generated` varchar(60) GENERATED ALWAYS AS (CONCAT('n', {quoted(integers[0])})) {stored}")
     if counter or key:
