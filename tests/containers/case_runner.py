@@ -159,7 +159,7 @@ class Runner:
         except (CaseFailed, ParallelBuildError) as problem:
             if len(group) == 1:
                 return {group[0].name: f"{type(problem).__name__}: {problem}"}
-            named = [case for case in group if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(problem)) for name in case.objects)]
+            named = [case for case in group if _names(str(problem), case)]
             if named and len(named) < len(group):
                 alone = [self._halve([case]) for case in named]
                 rest = self._halve([case for case in group if case not in named])
@@ -224,6 +224,12 @@ def _same(verdict: compare.Comparison) -> None:
 
 def _quiet(text: str) -> None:
     del text
+
+
+def _names(problem: str, case: Case) -> bool:
+    """Whether a failure's words name the case or one of its objects."""
+    words = "|".join(re.escape(name) for name in (case.name, *case.objects))
+    return re.search(rf"(?<![\w-])(?:while-)?(?:{words})(?![\w-])", problem) is not None
 
 
 def _options(family: str, lenient: bool) -> list[str]:
