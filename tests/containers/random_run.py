@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from parallel_build.errors import ParallelBuildError
-from tests.containers.case_runner import PAIRS, CaseFailed, Method, Runner
+from tests.containers.case_files import PAIRS, CaseFailed, Method
+from tests.containers.case_runner import Runner
 from tests.containers.database_stand import Combination, combination
 from tests.containers.random_schema import draw_case
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.containers.case_runner import Case
+from tests.containers.case_files import Case
 
 NASTY = "aZ0 '\"\\`;,\t\n\r\0\x1aäß€😀%_-#/*()NUL\u0301\ufeff"
 COLLATIONS = (

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers.case_runner import PAIRS, Case, Method, Runner, cases
+from tests.containers.case_files import PAIRS, Case, Method, cases
+from tests.containers.case_runner import Runner
 from tests.containers.conftest import tell
 from tests.containers.database_stand import Combination, combination, roots
 
