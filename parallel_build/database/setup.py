@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack.services import DATABASE_UNITS, Services
 from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.configuration.role_packages import COMMANDS, DATABASE_TOOLS, REHEARSAL_TOOLS
 from parallel_build.database.copy import cleanup
 from parallel_build.database.replicate import channel
 from parallel_build.database.server.certificates import Certificates
 from parallel_build.database.server.dialects import identify
-from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files
+from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files, rehearsal_option_file
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.remote.apt import Apt
+from parallel_build.remote.apt import Apt, without_command
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import find_socket, session
 
@@ -39,6 +40,7 @@ class NewServer:
         configuration: the stack's.
         intend: told before a change.
         cancel: the engine's Cancel.
+        paired: it is one of the replicated pair, and has certificates and the option file that names them.
     """
 
     machine: NewMachine
@@ -46,22 +48,25 @@ class NewServer:
     configuration: StackConfiguration
     intend: Tell
     cancel: CancelToken
+    paired: bool = True
 
     @property
-    def files(self) -> tuple[OptionFile, OptionFile]:
-        """The two option files it is to have."""
+    def files(self) -> tuple[OptionFile, ...]:
+        """The option files it is to have."""
+        if not self.paired:
+            return (rehearsal_option_file(self.configuration, self.machine),)
         return option_files(self.configuration, self.machine)
 
     def install(self) -> bool:
-        """Install the server where there is none; return whether it had to be.
+        """Install the server where there is none, and the tools that are missing; return whether anything had to be.
 
         Raises:
             StepFailed: there is none, and `new.database.packages` did not bring one.
         """
         services = Services(self.host)
-        if any(services.state(unit).known for unit in DATABASE_UNITS):
+        packages = self.missing_packages()
+        if not packages:
             return False
-        packages = self.configuration.new.database.packages
         self.intend(f"{self.host.name}: apt-get install {' '.join(packages)}")
         Apt(self.host).install(packages)
         if not any(services.state(unit).known for unit in DATABASE_UNITS):
@@ -71,6 +76,16 @@ class NewServer:
                 "name a server package in new.database.packages",
             )
         return True
+
+    def missing_packages(self) -> list[str]:
+        """What `install` would install: a database server of any name counts as one."""
+        services = Services(self.host)
+        there = any(services.state(unit).known for unit in DATABASE_UNITS)
+        tools = DATABASE_TOOLS if self.paired else REHEARSAL_TOOLS
+        return [
+            *([] if there else self.configuration.new.database.packages),
+            *without_command(self.host, {name: COMMANDS[name] for name in tools}),
+        ]
 
     def certificates(self) -> tuple[str, str] | None:
         """Its authority and its certificate as PEM, None where they are not complete."""
@@ -183,7 +198,7 @@ class NewServer:
         if not services.state(unit).active or find_socket(self.host) is None:
             return "it was not running"
         paths = TlsPaths()
-        files = [file.path for file in self.files] + [paths.ca, paths.certificate, paths.key]
+        files = [file.path for file in self.files] + ([paths.ca, paths.certificate, paths.key] if self.paired else [])
         newer = self.host.script(NEWER, [unit, *files]).stdout.split()
         if newer:
             return f"{', '.join(newer)} changed since it was started"

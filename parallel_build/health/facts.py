@@ -107,6 +107,10 @@ class HealthFacts:
         """A global setting's value, "" when it is not there."""
         return next((str(row["value"] or "") for row in self.rows("settings") if row["name"] == name), "")
 
+    def values(self, name: str) -> list[Setting]:
+        """A setting's values that are in force somewhere: the global one first, then those of a domain, account, zone, cluster or store."""
+        return [setting for setting in self.settings() if setting.name == name]
+
     def settings(self) -> list[Setting]:
         """Every setting's values, global and of a domain, account, zone, cluster or store."""
         return list(scoped.everywhere(self.rows, self.unanswered))
@@ -149,7 +153,8 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
         everywhere = list(scoped.everywhere(lambda query: answers.tables.get(query, []), answers.unanswered))
-        asked = {*changed(settings), *(each.name for each in everywhere if each.where)}
+        names = {str(row["name"]) for row in settings}
+        asked = {*changed(settings), *(each.name for each in everywhere if each.where and each.name in names)}
         return HealthFacts(
             site,
             old.result(),

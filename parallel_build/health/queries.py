@@ -21,11 +21,12 @@ QUERIES: dict[str, str] = {
     "hosts": "SELECT name, type, status, resource_state, version, hypervisor_type FROM cloud.host WHERE removed IS NULL",
     "clusters": "SELECT c.name, c.hypervisor_type, c.arch, z.name AS zone FROM cloud.cluster c "
     "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
-    "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent FROM cloud.vm_instance v "
-    "LEFT JOIN cloud.host h ON h.name = v.instance_name AND h.removed IS NULL "
+    "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent, z.name AS zone FROM cloud.vm_instance v "
+    "LEFT JOIN cloud.host h ON h.name = v.instance_name AND h.removed IS NULL LEFT JOIN cloud.data_center z ON z.id = v.data_center_id "
     "WHERE v.removed IS NULL AND v.type IN ('SecondaryStorageVm', 'ConsoleProxy')",
-    "routers": "SELECT v.instance_name AS name, v.state, r.template_version, r.redundant_state, r.is_redundant_router AS redundant "
-    "FROM cloud.domain_router r JOIN cloud.vm_instance v ON v.id = r.id WHERE v.removed IS NULL",
+    "routers": "SELECT v.instance_name AS name, v.state, r.template_version, r.redundant_state, r.is_redundant_router AS redundant, z.name AS zone "
+    "FROM cloud.domain_router r JOIN cloud.vm_instance v ON v.id = r.id LEFT JOIN cloud.data_center z ON z.id = v.data_center_id "
+    "WHERE v.removed IS NULL",
     "router_checks": "SELECT v.instance_name AS name, c.check_name FROM cloud.router_health_check c "
     "JOIN cloud.vm_instance v ON v.id = c.router_id WHERE v.removed IS NULL AND CAST(c.check_result AS CHAR) IN ('0', 'FAILED')",
     "networks": "SELECT name FROM cloud.networks WHERE removed IS NULL AND restart_required = 1 AND state = 'Implemented'",

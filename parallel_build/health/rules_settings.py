@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from parallel_build.cloudstack.agents import SETTING, addresses
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import Said, Severity, listed, rule
-from parallel_build.health.scoped import host_names, mentions
+from parallel_build.health.scoped import Setting, host_names, mentions
 
 SOON = timedelta(days=30)
 SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]
@@ -46,29 +46,31 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[Said]:
 @rule(Severity.WARNS, "CloudStack ConsoleProxyManagerImpl, SecondaryStorageManagerImpl: management.network.cidr")
 def management_network_holds_new_servers(facts: HealthFacts) -> Iterator[Said]:
     """`management.network.cidr` has the new management servers."""
-    networks = facts.setting("management.network.cidr")
-    outside = [f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks, each.address)]
-    if networks and outside:
-        yield Said(
-            f"management.network.cidr is {networks}, which does not have {listed(outside)}",
-            "system VMs let only that network in and route to it by their management side",
-            "widen it, before system VMs are renewed",
-        )
+    for networks in facts.values("management.network.cidr"):
+        outside = [
+            f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks.value, each.address)
+        ]
+        if networks.value and outside:
+            yield Said(
+                f"{networks.label} is {networks.value}, which does not have {listed(outside)}",
+                "system VMs let only that network in and route to it by their management side",
+                "widen it, before system VMs are renewed",
+            )
 
 
 @rule(Severity.WARNS, "secstorage.allowed.internal.sites")
 def template_sites_are_allowed(facts: HealthFacts) -> Iterator[Said]:
     """Templates with an internal address come from allowed networks."""
-    allowed = facts.setting("secstorage.allowed.internal.sites")
+    allowed = facts.values("secstorage.allowed.internal.sites") or [Setting("secstorage.allowed.internal.sites", "")]
     for template in facts.site.configuration.templates:
         host = urlsplit(template.url).hostname or ""
         try:
             internal = ipaddress.ip_address(host).is_private
         except ValueError:  # a name: what it resolves to is the secondary storage VM's matter
             continue
-        if internal and not covers(allowed, host):
+        for sites in [each for each in allowed if internal and not covers(each.value, host)]:
             yield Said(
-                f"{host}, where template {template.name} comes from, is not in secstorage.allowed.internal.sites ({allowed or 'empty'})",
+                f"{host}, where template {template.name} comes from, is not in {sites.label} ({sites.value or 'empty'})",
                 "the secondary storage VM has no route to internal sites that are not named there",
                 "add it there and renew the secondary storage VM, or use another url",
             )

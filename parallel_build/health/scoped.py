@@ -1,6 +1,6 @@
 """Settings as they are in force somewhere: the global ones, and those that a domain, account, zone, cluster or store has of its own.
 
-Of the tables of details only names that are settings are read, and none of the categories Hidden and Secure: the same tables hold passwords.
+The same tables hold passwords and what is no setting. So nothing of the categories Hidden and Secure is read, and nothing whose name sounds like a secret.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from parallel_build.health.file_places import MANAGEMENT_FOLDER
 
 Row = dict[str, Any]
+HELD_BACK = "passw|secret|key|token|credential"
 IN_CONFIGURATION = ("saml2.idp.metadata.url",)
 # A full name, alone or in a URL.
 HOST_NAME = re.compile(
@@ -34,8 +35,8 @@ class Scope:
         """Asks for owner, name and value of every setting there. Names are compared as bytes: the tables' collations may differ."""
         return (
             f"SELECT o.`{self.name}` AS owner, d.name, d.value FROM cloud.`{self.details}` d JOIN cloud.`{self.owners}` o ON o.id = d.`{self.column}` "
-            "WHERE o.removed IS NULL AND CAST(d.name AS BINARY) IN "
-            "(SELECT CAST(c.name AS BINARY) FROM cloud.configuration c WHERE c.category NOT IN ('Hidden', 'Secure'))"
+            f"WHERE o.removed IS NULL AND d.name NOT REGEXP '{HELD_BACK}' AND CAST(d.name AS BINARY) NOT IN "
+            "(SELECT CAST(c.name AS BINARY) FROM cloud.configuration c WHERE c.category IN ('Hidden', 'Secure'))"
         )
 
 
@@ -64,8 +65,13 @@ class Setting:
     value: str
     where: str = ""
 
+    @property
+    def label(self) -> str:
+        """Its name, and whose value it is."""
+        return f"{self.name} of {self.where}" if self.where else self.name
+
     def __str__(self) -> str:
-        return f"{self.name}{f' of {self.where}' if self.where else ''} ({self.value})"
+        return f"{self.label} ({self.value})"
 
 
 def everywhere(rows: Callable[[str], list[Row]], unanswered: Iterable[str]) -> Iterator[Setting]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
-from parallel_build.cloudstack import properties
+from parallel_build.cloudstack import properties, unit_end
 from parallel_build.cloudstack.agents import AGENT_FILE, SETTING, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor, HypervisorCommand
@@ -122,7 +122,7 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:
         raise StepFailed(
-            f"{AGENT} on {hypervisor.name} does not run",
-            "it was restarted for its new addresses, and has ended",
+            f"{AGENT} on {hypervisor.name} does not run: restarted for its new addresses, it {(end := unit_end.read(host, AGENT)).words}",
+            end.cause[0] if end.cause else "its own log says why",
             f"see `journalctl -u {AGENT}` and /var/log/cloudstack/agent/agent.log there, then run the same command again",
         )

@@ -175,6 +175,15 @@ def held(host: Host) -> bool:
     return shown.ok and enabled and bool(drops) and f"0x{MARK:08x}" not in shown.stdout
 
 
+def there(host: Host) -> bool:
+    """Whether the firewall, or its unit that raises it at boot, is there; a server without nft has none."""
+    return host.script(
+        f"if [ -e {UNIT_FILE} ]; then exit 0; fi; command -v nft >/dev/null || exit 1; nft list table inet {TABLE} >/dev/null 2>&1",
+        ok=(0, 1),
+        timeout=30,
+    ).ok
+
+
 def release(host: Host) -> None:
     """Take the firewall away for good; nothing happens where there is none."""
     host.script(

@@ -20,7 +20,7 @@ from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, account
 from parallel_build.errors import Cancelled, ConfigurationError, ParallelBuildError, StepFailed
 from parallel_build.facts.network_targets import targets
-from parallel_build.operations import fixes, isolation, rehearse_from_dump
+from parallel_build.operations import fixes, isolation, rehearsal_server, rehearse_from_dump
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, original_database, schemas, tolerated
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
@@ -83,8 +83,10 @@ class RehearsalRun:
     def _rehearse(self) -> None:
         fixed = checksums(self.configuration)  # before anything else: a fix without a reason stops here
         self.context.intend("rehearse", server=self.machine.name, fixes=fixed)
-        self.where = "in isolating the server"
+        self.where = "in making the server ready"
         fence(self.context)
+        rehearsal_server.make_ready(self.context, self.machine)
+        self.where = "in isolating the server"
         self._isolate()
         self.where = "in making the copy"
         with self._timed("copy"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import setup
+from parallel_build.cloudstack import setup, unit_end
 from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import USAGE, Services
 from parallel_build.errors import StepFailed
@@ -53,9 +53,11 @@ def _await_ready(context: Context, services: Services, log: LogFollower) -> None
         lines = log.lines()
         last = next((line for line in reversed(lines) if " ERROR " in line), last)
         if not alive:
+            end = unit_end.read(services.host, USAGE)
+            by_itself = end.cause[0] if end.cause else ""  # a signal or want of memory: the log knows nothing of it
             raise StepFailed(
-                f"{USAGE} on {services.host.name} does not stay up",
-                f"its log says: {last[:300]}" if last else "its log says no reason",
+                f"{USAGE} on {services.host.name} does not stay up: it {end.words}",
+                by_itself or (f"its log says: {last[:300]}" if last else "its log says no reason"),
                 f"see {log.path} there, and `journalctl -u {USAGE}`; then run the same command again",
             )
         return any(READY in line for line in lines)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.database.compare import compare
-from parallel_build.database.copy import account, copy
+from parallel_build.database.copy import copy
 from parallel_build.database.replicate import channel
 from parallel_build.database.replicate import seed as seeding
-from parallel_build.database.replicate.channel import USER
-from parallel_build.operations import fixes
+from parallel_build.operations import fixes, original_accounts
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.operations.takeover import prove_same_meaning
@@ -18,7 +17,11 @@ from parallel_build.remote.sql import session
 
 
 def empty(context: Context) -> None:
-    """Empty the new databases of what a transfer left, finished, interrupted or undone; the end of Window's undo."""
+    """Empty the new databases of what a transfer left, finished, interrupted or undone, and drop the accounts that it read the original with.
+
+    The end of Window's undo.
+    """
+    original_accounts.drop(context, original_accounts.unneeded(context))
     if not brought(context):
         return
     replicate = context.configuration.transfer.method == "replicate"
@@ -28,10 +31,6 @@ def empty(context: Context) -> None:
             channel.end(new_database(context))
         copy.empty(new_database(context), schemas(context.configuration))
         store(context).remember("DatabaseTransfer", copied=None, compared=None, copying=None, left=None, spoilt=None)
-    if replicate:
-        with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
-            for user in (USER, account.COPY_USER):
-                account.revoke(original, user)
 
 
 def brought(context: Context) -> bool:

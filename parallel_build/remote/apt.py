@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from parallel_build.errors import CommandFailed, StepFailed
@@ -114,3 +114,14 @@ def choose(package: str, host: str, found: Sequence[Available], release: CloudSt
         f"available: {there}",
         "correct new.packages.repository or new.version",
     )
+
+
+def without_command(host: Host, commands: Mapping[str, str]) -> list[str]:
+    """The packages whose command is not there: where it is there, nobody asks how it came.
+
+    Args:
+        commands: package -> a command that it brings.
+    """
+    text = 'for command; do command -v "$command" >/dev/null || echo "$command"; done'
+    absent = set(host.script(text, list(commands.values())).stdout.split())
+    return [name for name, command in commands.items() if command in absent]

@@ -12,6 +12,7 @@ from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify
 from parallel_build.durations import duration
 from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
+from parallel_build.operations import original_accounts
 from parallel_build.operations.compare_seed import BEAT, CATCH_UP, NEAR, await_tier, compare
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
@@ -105,6 +106,10 @@ class DatabaseSeed(Step):
                 never_serving(context)
                 context.progress(f"emptying the databases on {new.name}")
                 copy.empty(new, schemas(context.configuration))
+        if original_accounts.down_for_good(old):
+            original_accounts.drop(context, [channel.USER, account.COPY_USER])
+            record.forget()
+            return
         with session(old) as original:
             dropped = account.revoke(original, channel.USER) + account.revoke(original, account.COPY_USER)
             left = [name for name in (channel.USER, account.COPY_USER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.database.copy import account
 from parallel_build.database.replicate.channel import CHANNEL, USER
 from parallel_build.operations import fixes
 from parallel_build.operations.context import Context, Outputs
@@ -54,7 +55,11 @@ class DatabaseTransfer(SwitchedStep):
                 f"after: {names} on {new.name} emptied at the end of Window's undo, once the original serves; step DatabaseSeed is then done "
                 "again by the next `pulumi up`",
             ]
-        return [f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read"]
+        return [
+            f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read",
+            f"on {configuration.original.database.source.name}, not in its binary log: DROP USER {account.COPY_USER}, where a copy that was cut "
+            "off has left it",
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Copy unless a finished copy is there already, then compare."""

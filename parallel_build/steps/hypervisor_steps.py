@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from parallel_build.cloudstack import upgrade_guide
 from parallel_build.cloudstack.agents import AGENT_FILE, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT
 from parallel_build.configuration import StackConfiguration
@@ -23,12 +24,12 @@ class HypervisorSteps(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """The commands as configured."""
+        """The commands as configured, and what the guide asks beside them."""
         lines = [f"on {', '.join(s.hosts)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
         if configuration.agents.method == "file":
             for host in hosts_with_agent(configuration):
                 lines.append(f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}")
-        return lines or ["nothing is configured, and the official guide asks nothing of these hypervisors"]
+        return [*lines, *upgrade_guide.unconfigured(configuration)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Their reverse, last first."""

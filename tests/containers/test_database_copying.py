@@ -10,7 +10,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import compare
-from parallel_build.database.copy import account, cleanup, copy, definers, run_worker
+from parallel_build.database.copy import account, account_notes, cleanup, copy, definers, run_worker
 from parallel_build.errors import Cancelled, GuardFailed, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
@@ -182,6 +182,44 @@ def test_cancelled_copy_clears_up(pair: tuple[Stand, Host, Host]) -> None:
         _copy(pair, cancel, bytes_per_second=2 << 20)
     _nothing_left(pair)
     copy.empty(pair[2], SCHEMAS)
+
+
+@pytest.mark.parametrize("through_here", [False, True])
+def test_the_engines_cancel_leaves_nothing_on_either_server(pair: tuple[Stand, Host, Host], through_here: bool) -> None:
+    """The engine's Cancel ends every new command on every server: what clears away runs all the same."""
+    made, source, target = pair
+    told: list[str] = []
+
+    def progress(text: str) -> None:
+        told.append(text)
+        if any(line.startswith("making") for line in told[:-1]):  # rows are on their way
+            made.cancel.set("test")
+
+    try:
+        with pytest.raises(Cancelled):
+            _copy(pair, made.cancel, progress=progress, bytes_per_second=2 << 20, through_here=through_here)
+    finally:
+        made.cancel._event.clear()
+    _nothing_left(pair)
+    assert account_notes.noted(source) == []
+    copy.empty(target, SCHEMAS)
+
+
+def test_an_account_is_noted_until_it_is_dropped_and_known_when_its_server_is_down(pair: tuple[Stand, Host, Host]) -> None:
+    made, source, target = pair
+    account.make(source, target, SCHEMAS)
+    assert account_notes.noted(source) == [account.COPY_USER]
+    unit = "mariadb" if source.run(["which", "mariadbd"], timeout=30, ok=None).ok else "mysql"
+    source.run(["systemctl", "stop", unit], timeout=120)
+    try:
+        assert account_notes.noted(source) == [account.COPY_USER]
+    finally:
+        source.run(["systemctl", "start", unit], timeout=120)
+        made.wait(source)
+    with session(source) as opened:
+        assert account.revoke(opened) == 1
+    assert account_notes.noted(source) == []
+    assert not source.run(["test", "-e", account_notes.FOLDER], timeout=30, ok=None).ok
 
 
 def test_disk_that_fills_up_ends_the_copy(pair: tuple[Stand, Host, Host]) -> None:

@@ -450,6 +450,6 @@ def test_every_rule_has_its_plant() -> None:
         "hosts_are_up", "clocks_agree", "disks_have_room", "services_are_enabled", "replica_follows", "system_vm_agents_answer",
         "administrator_is_enabled", "everything_is_readable", "configured_servers_serve", "management_servers_are_known",
         "version_is_the_configured_one", "templates_are_configured", "path_is_known", "database_key_fits", "growing_tables_are_small",
-        "changed_settings_are_known",
+        "changed_settings_are_known", "files_come_from_packages", "properties_are_on_new_servers", "time_zones_agree", "paths_in_settings_are_there",
     }  # fmt: skip
     assert here | set(IN_FACTS_ONLY) == {rule.name for rule in RULES}

@@ -24,6 +24,7 @@ from parallel_build.operations import (
     fence_new_side,
     forensics,
     hypervisor_commands,
+    original_accounts,
     original_database,
     original_management,
     prove_original_down,
@@ -436,6 +437,8 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in (database_transfer, transfer):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
+    monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
+    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}"))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 
@@ -451,6 +454,7 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     assert emptied == ["cloud", "cloud_usage"]
     transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
+    assert cloud.told.count("dropped cutover_copy") == 2, "accounts on the original are looked for every time, with dump as well"
 
 
 def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_docu
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
+from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.operations.context import Context
 from parallel_build.project import PROJECT
@@ -105,6 +106,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, apis={"oldms1": "its certificate has expired"})},
         Severity.BLOCKS,
         "oldms1: its certificate has expired",
+    ),
+    "zones_keep_system_vms": (
+        {"tables": {"zones": [{"id": 1, "name": "off", "allocation_state": "Disabled", "type": "Core"}]}},
+        Severity.NOTES,
+        "off (Disabled)",
+    ),
+    "java_trusts_the_same": (
+        {"files": {"oldms1": ServerFiles("deb", added={"ab" * 32: "corp-ldap"})}, "new_files": ServerFiles("deb")},
+        Severity.WARNS,
+        "corp-ldap",
     ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }

@@ -78,7 +78,9 @@ def test_a_domains_own_value_is_judged_with_its_owner() -> None:
 def test_a_version_without_such_a_table_has_no_such_settings() -> None:
     known = facts(unanswered={"settings of a domain": "(1146, 'no such table')"})
     assert all(each.where == "" for each in known.settings())
-    assert all("Hidden" in statement and "Secure" in statement for statement in QUERIES.values()), "the same tables hold passwords"
+    assert all("'Hidden', 'Secure'" in statement and "passw" in statement for statement in QUERIES.values()), (
+        "the same tables hold passwords"
+    )
 
 
 def test_parts_of_values() -> None:
@@ -139,3 +141,47 @@ def test_the_want_of_a_management_network_is_over_once_it_is_set() -> None:
     assert "not properly configured" in row["subject"]
     unset = facts(tables={"alerts": [row], "settings": settings(host="10.91.0.11")})
     assert "alerts_are_seen" in {each.rule for each in examine(replace(unset, problems=[]))}
+
+
+def rule_facts(rule: str, **changes: Any) -> list[str]:
+    return [each.fact for each in examine(facts(**changes)) if each.rule == rule]
+
+
+def test_a_zones_own_value_is_judged_too() -> None:
+    own = {"settings of a zone": [{"owner": "zone2", "name": "management.network.cidr", "value": "10.99.0.0/24"}]}
+    (told,) = rule_facts("management_network_holds_new_servers", tables=own)
+    assert told.startswith("management.network.cidr of zone zone2 is 10.99.0.0/24, which does not have newms1")
+    sites = {"settings of a zone": [{"owner": "zone2", "name": "secstorage.allowed.internal.sites", "value": "10.99.0.0/24"}]}
+    (told,) = rule_facts("template_sites_are_allowed", tables=sites)
+    assert "is not in secstorage.allowed.internal.sites of zone zone2 (10.99.0.0/24)" in told
+
+
+def test_routers_are_measured_by_their_zones_own_release() -> None:
+    routers = [
+        {
+            "name": f"r-{zone}-VM",
+            "state": "Running",
+            "template_version": "Cloudstack Release 4.20.0",
+            "redundant_state": "",
+            "redundant": 0,
+            "zone": zone,
+        }
+        for zone in ("one", "two")
+    ]
+    tables = {
+        "routers": routers,
+        "settings": settings(**REACHED, minreq__sysvmtemplate__version="4.20.0"),
+        "settings of a zone": [{"owner": "two", "name": "minreq.sysvmtemplate.version", "value": "4.20.2"}],
+    }
+    (told,) = rule_facts("routers_are_recent", tables=tables)
+    assert "r-two-VM (Cloudstack Release 4.20.0, not 4.20.2)" in told and "r-one-VM" not in told
+
+
+def test_nobody_is_told_to_destroy_a_system_vm_that_would_not_come_back() -> None:
+    silent = {"name": "s-1-VM", "state": "Running", "type": "SecondaryStorageVm", "agent": "Alert", "zone": "off"}
+    for state, words in (("Disabled", "do not destroy it"), ("Enabled", "destroy it, so that CloudStack makes another")):
+        zones = [{"id": 1, "name": "off", "allocation_state": state, "type": "Core"}]
+        stores = [{"name": "s", "protocol": "nfs", "zone": 1, "scope": "ZONE", "readonly": 0, "url": "nfs://nas/x"}]
+        found = examine(facts(tables={"system_vms": [silent], "zones": zones, "image_stores": stores}))
+        (told,) = (each for each in found if each.rule == "system_vm_agents_answer")
+        assert words in told.remedy

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from parallel_build.cancel import clearing_up
+from parallel_build.database.copy import account_notes
 from parallel_build.database.server import certificates, processes
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import CommandFailed, StepFailed
@@ -109,7 +111,7 @@ def temporary(
         else:
             yield made
     finally:
-        with session(source) as opened:
+        with clearing_up(), session(source) as opened:
             revoke(opened)
 
 
@@ -136,6 +138,7 @@ def make(source: Host, target: Host, schemas: Sequence[str], *, replication: boo
         tls = offers_tls(opened, server)
         account = f"{quote(COPY_USER)}@{quote(address)}"
         revoke(opened)
+        account_notes.note(source, COPY_USER)
         opened.execute("SET SESSION sql_log_bin = 0")
         require = "SSL" if tls else "NONE"
         opened.execute(f"CREATE USER {account} {server.dialect.password_clause} REQUIRE {require}", [password.reveal()])
@@ -150,7 +153,7 @@ def make(source: Host, target: Host, schemas: Sequence[str], *, replication: boo
 
 
 def revoke(opened: Session, user: str = COPY_USER) -> int:
-    """Drop every account of that name, outside the binary log, and end its sessions; return how many there were."""
+    """Drop every account of that name, outside the binary log, and end its sessions; return how many there were. Also after a cancel."""
     found = opened.rows("SELECT Host AS h FROM mysql.user WHERE User = %s", [user])
     if found:
         opened.execute("SET SESSION sql_log_bin = 0")
@@ -159,6 +162,7 @@ def revoke(opened: Session, user: str = COPY_USER) -> int:
     for row in opened.rows(f"SELECT ID AS i FROM {processes.table(opened)} WHERE USER = %s", [user]):
         with contextlib.suppress(StepFailed):  # ended by itself since it was listed
             opened.execute(f"KILL {int(row['i'])}")
+    account_notes.forget(opened.host, user)
     return len(found)
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
+from parallel_build.cancel import clearing_up
 from parallel_build.database.copy import account, cleanup, run_worker
 from parallel_build.database.copy.cleanup import RUN_FOLDER
 from parallel_build.database.copy.progress import size
@@ -142,10 +143,11 @@ class Watch:
             keep(self.target)
         try:
             if self.lasts:
-                with session(self.source) as opened:
+                with clearing_up(), session(self.source) as opened:
                     account.revoke(opened)
         finally:
-            cleanup.settle(self.target)
+            with clearing_up():
+                cleanup.settle(self.target)
 
 
 def keep(target: Host) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
+from parallel_build.database.copy import account_notes
 from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.remote.host import Host
@@ -200,6 +201,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         anonymous = server.family == "mysql" and str(old.value("SELECT @@GLOBAL.gtid_mode")) != "ON"
         port = int(old.value("SELECT @@GLOBAL.port"))
         access.revoke(old, USER)
+        account_notes.note(source, USER)
         old.execute("SET SESSION sql_log_bin = 0")
         account = f"{quote(USER)}@{quote(address)}"
         require_tls = "SSL" if tls else "NONE"

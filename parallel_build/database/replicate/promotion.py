@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, clearing_up
 from parallel_build.database.compare.compare import Comparison, compare_ranges, compare_sides
 from parallel_build.database.compare.session_pool import open_side
 from parallel_build.database.copy import account
@@ -162,9 +162,10 @@ class Takeover:
         if self._revoked:
             return
         try:
-            account.revoke(self.old)  # also after a cancel, which ends every new command
+            with clearing_up():
+                account.revoke(self.old)
         except ConnectionFailed:
-            with session(self.source) as old:
+            with clearing_up(), session(self.source) as old:
                 account.revoke(old)
 
     @contextlib.contextmanager

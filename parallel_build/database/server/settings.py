@@ -177,6 +177,12 @@ def option_files(configuration: StackConfiguration, machine: NewMachine) -> tupl
     )
 
 
+def rehearsal_option_file(configuration: StackConfiguration, machine: NewMachine) -> OptionFile:
+    """The option file of the rehearsal's server: as the new source's, with half of the memory, since a management server shares it."""
+    own, _ = option_files(configuration, machine.model_copy(update={"memory": machine.memory // 2}))
+    return own
+
+
 def _text(values: dict[str, str]) -> str:
     written = dict(values)
     if written.get("log_bin") == "ON":

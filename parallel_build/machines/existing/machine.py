@@ -12,6 +12,7 @@ from typing import Any
 
 from parallel_build.cloudstack.services import DATABASE_UNITS, MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
+from parallel_build.configuration.role_packages import of_roles
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.machines.existing import rules
 from parallel_build.machines.existing.facts import ServerFacts, gather
@@ -90,28 +91,30 @@ class ExistingServer:
 
     @staticmethod
     def packages(configuration: StackConfiguration, wanted: rules.Wanted) -> list[str]:
-        """The packages that the configuration names for a server's roles."""
-        new = configuration.new
-        names = list(new.database.packages) if wanted.database else []
-        if wanted.management:
-            names += [*new.packages.names, *new.packages.usage_names]
-        return sorted({name.split("=")[0].split(":")[0] for name in names})
+        """The packages that steps install by name for a server's roles."""
+        return of_roles(configuration, wanted.machine.name, database=wanted.database, management=wanted.management)
+
+    @staticmethod
+    def fenced(wanted: rules.Wanted) -> tuple[str, ...]:
+        """The units that must not start: CloudStack's, and any database server's where the server is to have none."""
+        if not wanted.management:
+            return ()
+        return FENCED if wanted.database else (*FENCED, *DATABASE_UNITS)
 
     def named(self) -> list[str]:
         """The packages that the configuration names for this server's roles."""
         return self.packages(self.configuration, self.wanted)
 
     def install(self) -> list[str]:
-        """Fence CloudStack's units and give the name its address; return what had to be done."""
+        """Fence units that must not start and give the name its address; return what had to be done."""
         changed = []
         services = Services(self.host)
-        if self.wanted.management:
-            for unit in FENCED:
-                if not services.state(unit).masked:
-                    self.intend(f"{self.host.name}: systemctl mask {unit}")
-                    # Before its package is there: Debian's packages start what they install.
-                    self.host.run(["systemctl", "mask", f"{unit}.service"], cancellable=False)
-                    changed.append(f"{unit} masked")
+        for unit in self.fenced(self.wanted):
+            if not services.state(unit).masked:
+                self.intend(f"{self.host.name}: systemctl mask {unit}")
+                # Before its package is there: Debian's packages start what they install.
+                self.host.run(["systemctl", "mask", f"{unit}.service"], cancellable=False)
+                changed.append(f"{unit} masked")
         found = self.host.read(HOSTS) or b""
         system = self.host.run(["hostname"]).stdout.strip()
         text = with_names(found.decode(errors="surrogateescape"), self.stack, self.wanted.machine, system, self._others())
