@@ -17,7 +17,7 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
-from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, run_worker, space, statements
+from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, portable, run_worker, space
 from parallel_build.database.copy import empty as room
 from parallel_build.database.copy.job import Job, cut
 from parallel_build.database.copy.progress import Meter
@@ -137,7 +137,7 @@ def copy(
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
-        _check_types(source, definitions)
+        portable.check(source, old, new, definitions)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
@@ -275,16 +275,6 @@ def finished(target: Host) -> bool:
     """Whether the last copy to this server came to its end."""
     record = cleanup.read_record(target)
     return bool(record and record.finished)
-
-
-def _check_types(source: Host, definitions: Sequence[schema.Schema]) -> None:
-    odd = [text for one in definitions for table in one.tables for text in statements.unsupported(table)]
-    if odd:
-        raise GuardFailed(
-            f"{source.name}: {', '.join(odd[:10])}",
-            "columns of these types are not brought over",
-            "CloudStack makes none of these: drop the columns, or move their tables to a database of their own",
-        )
 
 
 @contextlib.contextmanager
