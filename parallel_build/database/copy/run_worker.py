@@ -41,7 +41,7 @@ exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --proper
 LOOK = r"""
 run=$1 unit=$2 longest=$3
 touch "$run/alive" 2>/dev/null || true
-pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null || echo 0)
+pid=$(systemctl show --property=MainPID "$unit" 2>/dev/null | cut -d= -f2-)
 [ "${pid:-0}" = 0 ] || timeout "$longest" tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || true
 cat "$run/status.json" 2>/dev/null || echo '{}'
 systemctl is-active "$unit" 2>/dev/null || true
