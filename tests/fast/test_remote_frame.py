@@ -24,8 +24,9 @@ from tests.fast.ssh_server import SshServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> SshServer:
-    return SshServer(tmp_path)
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    with contextlib.closing(SshServer(tmp_path)) as found:
+        yield found
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
 def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> None:
     server = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
     (tmp_path / "file").write_text("guid=1\n")
-    with contextlib.closing(server.host()) as host:
+    with contextlib.closing(made) as server, contextlib.closing(server.host()) as host:
         assert host.read(str(tmp_path / "file")) == b"guid=1\n"
         assert host.script("echo one; echo two >&2") == Result(0, "one\n", "two\n")
         with pytest.raises(CommandFailed, match="ended with exit code 3"):
@@ -68,8 +69,12 @@ def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> 
 
 
 def test_an_account_that_may_run_nothing_is_named(tmp_path: Path) -> None:
-    server = SshServer(tmp_path, "sh -c 'echo This account is not available.; exit 1'")
-    with contextlib.closing(server.host()) as host, pytest.raises(ConnectionFailed, match=r"can't run commands there.*not available"):
+    made = SshServer(tmp_path, "sh -c 'echo This account is not available.; exit 1'")
+    with (
+        contextlib.closing(made) as server,
+        contextlib.closing(server.host()) as host,
+        pytest.raises(ConnectionFailed, match=r"can't run commands there.*not available"),
+    ):
         host.run(["true"])
 
 
