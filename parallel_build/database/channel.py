@@ -47,6 +47,11 @@ class Position:
     file: str
     offset: int
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Positions in the order of the log: its files are numbered."""
+        return int(self.file.rpartition(".")[2]), self.offset
+
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}"
 

@@ -41,7 +41,7 @@ def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, p
     try:
         with (
             access.temporary(source, target, schemas, replication=True) as way_in,
-            changes.LogReader(source, target, server, way_in, [], schemas) as log,
+            changes.LogReader(source, target, server, way_in, None, schemas) as log,
         ):
             found = log.read(since)
     except (StepFailed, CommandFailed) as error:
@@ -50,8 +50,8 @@ def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, p
             raise
         progress(f"copying everything anew: {error}")
         return []
-    if found.statements:
-        progress("copying everything anew: definitions have changed on the original meanwhile")
+    if found.doubts:
+        progress(f"copying everything again: more than changes of rows was logged on the original meanwhile: {found.summary()}")
         return []
     progress(f"keeping {', '.join(kept)}: {found.events:,} changed rows will be taken from the original's log")
     return layers

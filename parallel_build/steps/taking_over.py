@@ -97,7 +97,9 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[takeover.Takeover,
 
 def _catch_up(context: Context, ready: takeover.Takeover) -> tuple[Position, Comparison]:
     context.progress("waiting for the original's last position")
-    return ready.catch_up(timeout=CATCH_UP), ready.compare_changes()
+    ready.catch_up(timeout=CATCH_UP)
+    verdict = ready.compare_changes()
+    return ready.last, verdict
 
 
 def _open(context: Context, record: SeedRecord) -> takeover.Takeover:
