@@ -15,7 +15,7 @@ from functools import partial
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.connection import Host
 from parallel_build.database import access, changes, schema
-from parallel_build.database.channel import CHANNEL, Position, log_position, named, read_status
+from parallel_build.database.channel import CHANNEL, Position, log_position, named, settled
 from parallel_build.database.compare import Comparison, compare, compare_ranges, compare_sides
 from parallel_build.database.dialects import DatabaseServer, identify
 from parallel_build.database.fingerprint import Range
@@ -205,7 +205,7 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
     Raises:
         StepFailed: it can't get there.
     """
-    found = read_status(new, server)
+    found = settled(new, server)
     if found is None or found.error:
         raise StepFailed(
             f"{server.name} does not follow the original",

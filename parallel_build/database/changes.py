@@ -7,17 +7,13 @@ that may have changed what is compared, an event that is not known. Then everyth
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import parallel_build
 from parallel_build.connection import Host
-from parallel_build.database import access, processes, remote
+from parallel_build.database import access, log_archive, processes, remote
 from parallel_build.database.channel import Position
 from parallel_build.database.dialects import DatabaseServer, require
 from parallel_build.database.schema import INTEGER_TYPES, Table
@@ -28,7 +24,6 @@ FOLDER = "/run/cutover-changes"
 PROGRAM = f"{FOLDER}/read.pyz"
 MANY = 20000  # changed rows of one table above which all its rows are compared
 LIMIT = 1 << 32  # what a position may be for whoever asks a server for its log from there
-MODULES = ("__init__.py", *(f"database/{name}.py" for name in ("__init__", "log_events", "log_statements", "log_reader", "foreign_statements")))
 
 # A tool that was killed leaves its reader running and its last command under way here: both are ended, then the folder stays gone.
 CLEAR = r"""
@@ -50,27 +45,13 @@ def clear(target: Host) -> None:
     target.run(["sh", "-s", "--", FOLDER], input="set -eu\n" + CLEAR, timeout=60, cancellable=False)
 
 
-def archive(main: str) -> bytes:
-    """What reads binary logs on a server, as a program in one file.
-
-    Args:
-        main: module of `parallel_build.database` whose `main` it runs.
-    """
-    package, packed = Path(parallel_build.__file__).parent, io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as pack:
-        pack.writestr("__main__.py", f"import sys\nfrom parallel_build.database.{main} import main\nsys.exit(main())\n")
-        for name in MODULES:
-            pack.write(package / name, f"parallel_build/{name}")
-    return packed.getvalue()
-
-
 @dataclass(frozen=True)
 class Changes:
     """What changed in a stretch of the original's binary log.
 
     Attributes:
         begin: from here on.
-        events: changed rows, each time counted.
+        events: changed rows, each time counted; of a table that is named whole, events of one or more rows.
         keys: integer keys of changed rows, by schema and table; parts in the order of the primary key.
         whole: tables of which all rows are in question.
         doubts: what was seen after which only a comparison of everything proves anything, in words; some of them where there are many.
@@ -153,7 +134,7 @@ class LogReader:
         clear(self._target)
         self._target.run(["mkdir", "-p", "-m", "700", FOLDER])
         self._target.write(f"{FOLDER}/source.cnf", access.client_options(self._way_in, self._server.family, f"{FOLDER}/ca.pem"))
-        self._target.write(PROGRAM, archive("log_reader"))
+        self._target.write(PROGRAM, log_archive.archive("log_reader"))
         if self._way_in.authority:
             self._target.write(f"{FOLDER}/ca.pem", self._way_in.authority)
         return self

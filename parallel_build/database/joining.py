@@ -105,7 +105,7 @@ def join(
 
 def _arrived(new: Session, server: DatabaseServer, end: Position) -> bool:
     """Whether the applier has stopped where it should. An original that is out of reach is waited for: the receiver asks again by itself."""
-    found = read_status(new, server)
+    found = channel.settled(new, server)
     if found is None or (not found.applying and found.applied != end) or any(words in found.error for words in LOG_GONE):
         words = (found.error or "its applier has stopped") if found else "there is no channel"
         raise StepFailed(f"{server.name} does not get to {end} of the original's log", words, AGAIN)

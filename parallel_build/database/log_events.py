@@ -46,6 +46,7 @@ class Event(NamedTuple):
     Attributes:
         end: where the next one begins; 0 in an event that the server made up for its reader.
         body: without header and checksum.
+        size: bytes in its file; 0 for one that came within another.
     """
 
     kind: int
@@ -53,6 +54,7 @@ class Event(NamedTuple):
     seconds: int
     end: int
     body: bytes
+    size: int = 0
 
 
 class Statement(NamedTuple):
@@ -120,7 +122,7 @@ def events(read: Callable[[int], bytes]) -> Iterator[Event]:
         else:
             body = buffer[at + HEADER.size : at + length - checksum]
         at += length
-        event = Event(kind, server_id, seconds, end, body)
+        event = Event(kind, server_id, seconds, end, body, length)
         if kind == PAYLOAD:
             for inner in _inner(body):
                 yield inner._replace(end=end)

@@ -1,6 +1,6 @@
 """The program that reads the original's binary log on the new source: which rows changed, and what else was seen.
 
-Pushed with the modules it needs as one archive (`changes.archive`) and run by the server's own Python 3. The server's own log program fetches the log, as it
+Pushed with the modules it needs as one archive (`log_archive`) and run by the server's own Python 3. The server's own log program fetches the log, as it
 is, into named pipes: no file is written, and TLS and passwords are that program's matter. The job comes by standard input:
 
 * `command`: the log program's words; it writes each log file into `folder`, under the log file's own name;
@@ -108,12 +108,14 @@ class Found:
             self.whole.add(name)
             return
         rows = self.rows.setdefault(name, set())
+        count = 0
         try:
             for key in keys.of(event):
-                self.events += 1
+                count += 1
                 rows.add(key)
         except Unknown:
             self.whole.add(name)
+        self.events += (count // 2 if event.kind in log_events.UPDATES else count) or 1
         if len(rows) > self._many:
             self.whole.add(name)
         if name in self.whole:

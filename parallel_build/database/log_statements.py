@@ -16,6 +16,7 @@ NO_BACKSLASH_ESCAPES = 1 << 20
 # Character sets of several bytes whose later ones may be a backslash or a quote: big5, gbk, sjis, cp932, gb18030. MariaDB's NO PAD ones are 1024 higher.
 UNSAFE_CHARSETS = frozenset((1, 84, 28, 87, 13, 88, 95, 96, 119, 120, 248, 249, 250))
 EXECUTED_SINCE = 50000  # comments for an older server than this are executed by every server that is supported
+DEFINING = ("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE")
 ACCOUNTS = frozenset(("USER", "ROLE"))
 KINDS = frozenset(("TABLE", "TABLES", "VIEW", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "SEQUENCE", "DATABASE", "SCHEMA", "INDEX"))
 # Words between CREATE and what is created, of which some have a value.
@@ -103,8 +104,9 @@ def judge(statement: Statement, names: Names) -> str:
 def describe(statement: Statement, parts: Optional[List[Token]] = None) -> str:
     """A statement's first words and who gave it; no value is shown."""
     parts = _without_settings(tokens(statement) if parts is None else parts)
-    shown: List[str] = []
-    for part in parts[:9]:
+    shown = [parts[0].text] if parts and parts[0].name else []
+    begin = max(1, _kind(parts)[1] - 1) if parts and parts[0].upper in DEFINING and _kind(parts)[0] else 1
+    for part in parts[begin : begin + 6]:
         if not (part.name and part.kind != "double") and part.text != ".":
             break
         shown.append(part.text.encode("utf-8", "replace").decode("utf-8"))
@@ -152,12 +154,12 @@ def foreign(statement: Statement, names: Names, parts: Optional[List[Token]] = N
         return False
     parts = _without_settings(parts)
     verb = parts[0].upper if parts else ""
-    if verb not in ("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"):
+    if verb not in DEFINING:
         return False
     words = [part.upper for part in parts]
     if verb == "CREATE" and "SELECT" in words and _kind(parts)[0] in ("TABLE", ""):
         return False  # it may call a function, which may write
-    if verb in ("CREATE", "DROP", "RENAME", "TRUNCATE"):
+    if verb != "ALTER" or not {"RENAME", "EXCHANGE"}.intersection(words):
         found = _targets(parts, statement.database)
         if found:
             return not any(names.has(name) for name in found)
@@ -176,7 +178,7 @@ def _without_settings(parts: List[Token]) -> List[Token]:
 
 
 def _kind(parts: List[Token]) -> Tuple[str, int]:
-    """What a CREATE, DROP, RENAME or TRUNCATE is about, and where what follows it begins; empty where that is not clear."""
+    """What a statement about definitions is about, and where what follows it begins; empty where that is not clear."""
     index = 1
     while index < len(parts):
         word = parts[index].upper
@@ -202,7 +204,7 @@ def _value_end(parts: List[Token], index: int) -> int:
 
 
 def _targets(parts: List[Token], default: str) -> List[str]:
-    """The databases of what a CREATE, DROP, RENAME or TRUNCATE is about; none where that is not clear."""
+    """The databases of what a statement about definitions is about; none where that is not clear."""
     kind, index = _kind(parts)
     for word in ("IF", "NOT", "EXISTS"):
         if index < len(parts) and parts[index].upper == word:
