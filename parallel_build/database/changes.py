@@ -75,9 +75,7 @@ class Changes:
         names = self.keys.keys() | later.keys.keys()
         keys = {name: self.keys.get(name, set()) | later.keys.get(name, set()) for name in names}
         doubts = tuple(dict.fromkeys(self.doubts + later.doubts))
-        return Changes(
-            self.begin, self.events + later.events, keys, self.whole | later.whole, doubts, self.writers | later.writers
-        )
+        return Changes(self.begin, self.events + later.events, keys, self.whole | later.whole, doubts, self.writers | later.writers)
 
     def doubted(self, tables: Sequence[Table]) -> str:
         """Why only a comparison of everything proves anything, in words; empty where the changed rows do.
@@ -191,13 +189,21 @@ def log_program(target: Host, server: DatabaseServer) -> str:
     return result.stdout.strip()
 
 
-def who(opened: Session, found: Changes) -> str:
-    """Who may have written, in words: the connections that the log names, and whoever is connected now; nothing of ours."""
-    named = sorted(thread for _, thread in found.writers if thread)
+def who(opened: Session, writers: frozenset[tuple[int, int]]) -> str:
+    """Who may have written, in words: the connections that the log names, and whoever is connected now; nothing of ours.
+
+    Args:
+        writers: as `Changes` has them.
+    """
+    named = sorted(thread for _, thread in writers if thread)
     own = [access.COPY_USER, "cutover_repl", "system user", "event_scheduler", ""]
     rows = opened.rows(f"SELECT ID AS i, USER AS u, HOST AS h, DB AS d FROM {processes.table(opened)} WHERE ID <> CONNECTION_ID()")
     connected = [f"{row['u']}@{row['h']} (connection {row['i']}, database {row['d'] or 'none'})" for row in rows if row["u"] not in own
                  and (not named or row["i"] in named)]  # fmt: skip
     words = [f"the log names connection {', '.join(map(str, named))}"] if named else []
-    words.append(f"connected now: {', '.join(connected[:8])}" if connected else "connected now: nobody, so it was a session that has ended, or an event")
+    words.append(
+        f"connected now: {', '.join(connected[:8])}"
+        if connected
+        else "connected now: nobody, so it was a session that has ended, or an event"
+    )
     return "; ".join(words)

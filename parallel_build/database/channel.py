@@ -131,9 +131,7 @@ def read_status(opened: Session, server: DatabaseServer) -> Status | None:
     )
 
 
-def check(
-    old: Session, new: Session, old_server: DatabaseServer, new_server: DatabaseServer, schemas: Sequence[str] = CLOUDSTACK
-) -> None:
+def check(old: Session, new: Session, old_server: DatabaseServer, new_server: DatabaseServer, schemas: Sequence[str] = CLOUDSTACK) -> None:
     """Rule: the original's binary log holds every change of these databases as rows, and no two servers have one number.
 
     Raises:

@@ -1,7 +1,7 @@
 """Has the new source follow the original past statements about databases that are not copied: see `foreign_statements`, which does it there.
 
-The program runs as the transient unit `cutover-channel` as long as there is the channel, and ends itself when it is gone. Whoever finds the applier stopped looks at
-once by `revive`, so nobody has to wait for the unit.
+The program runs as the transient unit `cutover-channel` as long as there is the channel, and ends itself when it is gone. Whoever finds the applier stopped
+uses `revive` at once, so nobody has to wait for the unit.
 """
 
 from __future__ import annotations

@@ -1,23 +1,23 @@
 """The program that lets the new source follow the original past statements about databases that are not copied. It runs on the new source.
 
-The channel's filter is for tables. A statement without any (CREATE PROCEDURE tools.p(), CREATE EVENT, ...) passes it, finds no such database here, and stops the
-applier. This program looks at a stopped applier's next statement in the relay log and passes over it only where `log_statements.foreign` proves that it
-changes other databases alone; whatever else stopped the applier stays as it is. An UNTIL that the applier had is given to it again.
+The channel's filter is for tables. A statement without any (CREATE PROCEDURE tools.p(), CREATE EVENT, ...) passes it, finds no such database here, and
+stops the applier. This program looks at a stopped applier's next statement in the relay log and passes over it only where `log_statements.foreign` proves
+that it changes other databases alone; whatever else stopped the applier stays as it is. An UNTIL that the applier had is given to it again.
 
 Arguments: the job's file, and `once` to look a single time. The job has the client's words, the databases in question, and how often to look.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045, PTH - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
-import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from parallel_build.database import log_events, log_statements
@@ -43,7 +43,7 @@ class Channel:
     def ask(self, statement: str) -> Dict[str, str]:
         """A statement's first row, by column."""
         done = subprocess.run(
-            [*self._client, "--vertical", "-e", statement], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+            [*self._client, "--vertical", "-e", statement], stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
             check=False,
         )  # fmt: skip
         if done.returncode:
@@ -105,16 +105,14 @@ class Channel:
         else:
             applier = "" if self._family == "mariadb" else " SQL_THREAD"
             self.ask(receiver)
-            self.ask(
-                f"START {words[0]}{before}{applier} UNTIL {words[1]}_LOG_FILE = '{until[0]}', {words[1]}_LOG_POS = {until[1]}{after}"
-            )
+            self.ask(f"START {words[0]}{before}{applier} UNTIL {words[1]}_LOG_FILE = '{until[0]}', {words[1]}_LOG_POS = {until[1]}{after}")
 
     def _next_statement(self, row: Dict[str, str], end: int) -> Optional[Tuple[Statement, int]]:
         """The statement that the applier has stopped at, and where it ends in the original's log; None where it is not a statement of its own."""
         folder = self.ask("SELECT @@GLOBAL.datadir AS datadir, @@GLOBAL.relay_log_basename AS base")
-        path = os.path.join(os.path.dirname(folder.get("base", "")) or folder["datadir"], row["Relay_Log_File"])
+        path = Path(folder["base"]).parent if folder.get("base", "").startswith("/") else Path(folder["datadir"])
         wanted, at = int(row["Relay_Log_Pos"]), len(log_events.MAGIC)
-        with open(path, "rb") as file:
+        with (path / row["Relay_Log_File"]).open("rb") as file:
             try:
                 for event in log_events.events(file.read):
                     here, at = at, at + event.size
@@ -139,9 +137,9 @@ def _order(file: str, offset: int) -> Tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
+def _alone(path: Path) -> Iterator[None]:
     """One at a time: a second one would take the channel back to where the first one found it."""
-    with open(path, encoding="utf-8") as file:
+    with path.open(encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -149,16 +147,16 @@ def _alone(path: str) -> Iterator[None]:
 def main(words: Optional[List[str]] = None) -> int:
     """Look once, or again and again as long as there is the channel."""
     words = sys.argv[1:] if words is None else words
-    with open(words[0], encoding="utf-8") as file:
-        job = json.load(file)
+    path = Path(words[0])
+    job = json.loads(path.read_text(encoding="utf-8"))
     channel, without = Channel(job), 0
     if "once" in words:
-        with _alone(words[0]):
+        with _alone(path):
             print(channel.skip())
         return 0
-    while without < GONE and os.path.exists(words[0]):
+    while without < GONE and path.exists():
         try:
-            with _alone(words[0]):
+            with _alone(path):
                 skipped = channel.skip()
             without = 0 if skipped or channel.status() else without + 1
             if skipped:

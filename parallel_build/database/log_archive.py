@@ -8,7 +8,10 @@ from pathlib import Path
 
 import parallel_build
 
-MODULES = ("__init__.py", *(f"database/{name}.py" for name in ("__init__", "log_events", "log_statements", "log_reader", "foreign_statements")))
+MODULES = (
+    "__init__.py",
+    *(f"database/{name}.py" for name in ("__init__", "log_events", "log_statements", "log_reader", "foreign_statements")),
+)
 
 
 def archive(main: str) -> bytes:

@@ -5,7 +5,7 @@ Runs on a database server with the Python that is there, and imports nothing of 
 Sources: the servers' `log_event.h` and `rows_event.h` (MariaDB 10.11, MySQL 9.x); what was run on real servers is in docs/database.md.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import ctypes
@@ -206,9 +206,7 @@ def statement(event: Event) -> Statement:
         found = _variables(body[begin : begin + more])
     except (struct.error, IndexError):
         raise Unknown("a statement's event that can't be taken apart") from None
-    return Statement(
-        thread, database, text, found.get("account", ""), found.get("databases"), found.get("sql_mode"), found.get("charset")
-    )
+    return Statement(thread, database, text, found.get("account", ""), found.get("databases"), found.get("sql_mode"), found.get("charset"))
 
 
 # Of a statement's variables: how many bytes each has; what has its length before it is taken apart below.

@@ -94,7 +94,13 @@ def gaps(found: LogFacts, name: str, schemas: Sequence[str]) -> list[Gap]:
     dump = "or set transfer.method to dump"
     if not found.on:
         cause = "replication reads it"
-        return [Gap(f"{name} writes no binary log", cause, f"set log_bin and binlog_format = ROW on {name} and restart it in a maintenance hour, {dump}")]
+        return [
+            Gap(
+                f"{name} writes no binary log",
+                cause,
+                f"set log_bin and binlog_format = ROW on {name} and restart it in a maintenance hour, {dump}",
+            )
+        ]
     result = []
     if found.format not in ("ROW", ""):
         remedy = f"set binlog_format = ROW on {name} and restart its management servers' connections, {dump}"
@@ -110,7 +116,9 @@ def gaps(found: LogFacts, name: str, schemas: Sequence[str]) -> list[Gap]:
         result.append(Gap(f"{name} does not log {', '.join(hidden)} ({which})", "changes there would be lost without a word", remedy))
     if found.applies_from and not found.logs_applied:
         cause = "log_slave_updates is OFF: what comes from there is in no binary log that replication reads"
-        remedy = f"set log_slave_updates = ON on {name} and restart it in a maintenance hour, stop its replica threads until the switch, {dump}"
+        remedy = (
+            f"set log_slave_updates = ON on {name} and restart it in a maintenance hour, stop its replica threads until the switch, {dump}"
+        )
         result.append(Gap(f"{name} applies changes of {', '.join(found.applies_from)} and does not log them", cause, remedy))
     if found.sessions:
         cause = "a session keeps its settings when the server's are changed; what it writes is not logged as full rows"

@@ -10,7 +10,7 @@ is, into named pipes: no file is written, and TLS and passwords are that program
 * `many`: changed rows of one table above which it is named whole.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045, PTH - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import contextlib
@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from parallel_build.database import log_events, log_statements
@@ -167,7 +168,7 @@ class Pipes:
     """
 
     def __init__(self, job: Dict[str, Any]) -> None:
-        self._folder, self._file = job["folder"], job["file"]
+        self._folder, self._file = Path(job["folder"]), str(job["file"])
         self._done = threading.Event()
         self._errors: List[bytes] = []
         self._make(self._file)
@@ -176,7 +177,7 @@ class Pipes:
         self._watcher.start()
 
     def _make(self, name: str) -> None:
-        os.mkfifo(os.path.join(self._folder, name), 0o600)
+        os.mkfifo(self._folder / name, 0o600)
 
     def _watch(self) -> None:
         """A reader that waits for a program that is gone is let go."""
@@ -185,18 +186,18 @@ class Pipes:
         self.process.wait()
         while not self._done.wait(0.05):
             with contextlib.suppress(OSError):
-                os.close(os.open(os.path.join(self._folder, self._file), os.O_WRONLY | os.O_NONBLOCK))
+                os.close(os.open(self._folder / self._file, os.O_WRONLY | os.O_NONBLOCK))
 
     def files(self) -> Iterator[Callable[[int], bytes]]:
         """For each log file, what reads it."""
         while True:
             self._make(following(self._file))
-            with open(os.path.join(self._folder, self._file), "rb", buffering=0) as pipe:
+            with (self._folder / self._file).open("rb", buffering=0) as pipe:
                 first = pipe.read(log_events.CHUNK)
                 if not first:
                     return
                 yield _beginning_with(first, pipe.read)
-            os.unlink(os.path.join(self._folder, self._file))
+            (self._folder / self._file).unlink()
             self._file = following(self._file)
 
     def end(self) -> Tuple[int, str]:

@@ -4,7 +4,7 @@ A statement does not count only where that is proved: by the databases that MySQ
 the names of what a definition's statement is about. Everything else counts. Runs on a database server with the Python that is there.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
 import re
@@ -33,7 +33,9 @@ TOKEN = re.compile(
     r"|(?P<sign>.)",
     re.DOTALL,
 )
-PLAIN = re.compile(TOKEN.pattern.replace(r"\"\"|\\.", r"\"\"").replace("''|\\\\.", "''").replace(r"\"\\]", r"\"]").replace(r"'\\]", "']"), re.DOTALL)
+PLAIN = re.compile(
+    TOKEN.pattern.replace(r"\"\"|\\.", r"\"\"").replace("''|\\\\.", "''").replace(r"\"\\]", r"\"]").replace(r"'\\]", "']"), re.DOTALL
+)
 
 
 class Token(NamedTuple):
@@ -82,7 +84,7 @@ def tokens(statement: Statement) -> List[Token]:
     return list(_tokens(pattern, text))
 
 
-def _tokens(pattern: "re.Pattern[str]", text: str) -> Iterator[Token]:
+def _tokens(pattern: re.Pattern[str], text: str) -> Iterator[Token]:
     for match in pattern.finditer(text):
         kind, found = str(match.lastgroup), match.group()
         if kind == "quoted":
@@ -131,7 +133,7 @@ def changes_nothing(parts: List[Token]) -> bool:
     if first in ("ANALYZE", "OPTIMIZE"):
         return (third if second in ("NO_WRITE_TO_BINLOG", "LOCAL") else second) in ("TABLE", "TABLES")
     if first == "CREATE" and (second, third) == ("OR", "REPLACE"):
-        second, third = words[3], (words + [""])[4]
+        second, third = words[3], words[4]
     if first in ("CREATE", "ALTER", "DROP", "RENAME") and second in ACCOUNTS:
         return True
     return first in ("CREATE", "DROP") and second == "TEMPORARY" and third in ("TABLE", "TABLES", "SEQUENCE") and "SELECT" not in words

@@ -129,7 +129,7 @@ class Takeover:
         if not found.none:
             raise StepFailed(
                 f"{self.source.name} still writes: its binary log went from {last} to {end}, with {found.summary()}",
-                f"somebody other than the stopped management servers uses it: {changes.who(self.old, found)}",
+                f"somebody other than the stopped management servers uses it: {changes.who(self.old, found.writers)}",
                 f"stop that on {self.source.name}, then run the same command again",
             )
         return end

@@ -230,8 +230,13 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
     Raises:
         ComparisonFailed: they differ; the record then says so, and the seed is not used.
     """
-    configuration, since = context.configuration, record.same_at
+    configuration = context.configuration
+    since = record.since(configuration.transfer.compare_everything_after)
     source, target = original_database(context), new_database(context)
+    if since is None and record.same_at:
+        context.progress(
+            f"everything was last compared longer ago than transfer.compareEverythingAfter ({duration(configuration.transfer.compare_everything_after)})"
+        )
     context.progress(f"comparing {'what has changed since the last comparison' if since else 'everything'} with the running original")
     found = seeding.compare_at_position(
         source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import access, channel, compare, copying, seeding
+from parallel_build.database import access, channel, compare, copying, log_end, schema, seeding
 from parallel_build.database.channel import CHANNEL, USER
 from parallel_build.database.session import session
 from parallel_build.seed_record import SeedRecord
@@ -137,6 +137,9 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
     never_serving(context)
     copying.empty(target, names)
     report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
+    # What is written from here on may be missed by the comparison: the original's stop asks for it.
+    with session(source) as old:
+        before = log_end.read(old, schema.existing(old, names))
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
     context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")
@@ -157,6 +160,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         "compared in seconds": round(comparison.seconds, 1),
         "not comparable": comparison.not_comparable,
         "meaning": meant,
+        "original": before.kept(),
     }
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import posixpath
+from functools import partial
 from typing import Any
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
+from parallel_build.database.dialects import require
 from parallel_build.database.session import session
-from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.steps import deadline, original_down
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.steps import deadline, original_down, original_stop
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import original_database, store, tolerated
 from parallel_build.steps.rollback import SwitchedStep
 
 # Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
+# A folder without any of them is none of the server's: what can't be seen has not stood still.
+UNKNOWN = "unknown"
 FILES = r"""
-find "$1" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
-  -printf '%P %T@ %s\n' 2>/dev/null | sort | sha256sum | cut -d' ' -f1
+found=$(for folder; do find "$folder" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
+  -printf '%p %T@ %s\n' 2>/dev/null; done | sort)
+if [ -z "$found" ]; then echo unknown; else printf '%s\n' "$found" | sha256sum | cut -d' ' -f1; fi
 """
+# Where a server keeps these files, if not in its folder; a path may be one within that.
+ELSEWHERE = ("innodb_data_home_dir", "innodb_log_group_home_dir", "aria_log_dir_path")
+USUAL = "/var/lib/mysql"
 
 
 def servers(configuration: StackConfiguration) -> list[Server]:
@@ -39,6 +48,8 @@ class OriginalDatabase(SwitchedStep):
         """Stop, disable, mask, prove."""
         port = configuration.original.database.port
         return [
+            f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
+            "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
             *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
             f"prove: port {port} closed, units masked",
         ]
@@ -62,7 +73,11 @@ class OriginalDatabase(SwitchedStep):
             try:
                 if server == context.configuration.original.database.source:
                     _note_folder(context)
-                self._stop(context, server, units.get(server.name))
+                    original_stop.stop_unmoved(
+                        context, partial(self._stop, context, server, units.get(server.name)), partial(_start, context, server)
+                    )
+                else:
+                    self._stop(context, server, units.get(server.name))
             except ConnectionFailed as error:
                 if server == context.configuration.original.database.source:
                     raise
@@ -71,7 +86,14 @@ class OriginalDatabase(SwitchedStep):
                 context.note(stopped=[*context.done.get("stopped", []), server.name])
         known = store(context).facts(self.type)
         if known.get("rest") is None:
-            store(context).remember(self.type, rest=_at_rest(context, known))
+            rest = _at_rest(context, known)
+            if rest == UNKNOWN:
+                raise StepFailed(
+                    f"{original_database(context).name}: none of InnoDB's files is in {known.get('folder') or USUAL}",
+                    "by them it is seen whether somebody starts the original's database after this",
+                    "start it, so that it can be asked for its folders, then run the same command again",
+                )
+            store(context).remember(self.type, rest=rest)
         return {"units": units}
 
     def verify(self, context: Context) -> Outputs:
@@ -116,7 +138,10 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
         known: what the window's record has of this step.
     """
     rest = known.get("rest")
-    return rest is not None and rest != _at_rest(context, known)
+    if rest is None:
+        return False
+    now = _at_rest(context, known)
+    return rest != now or now == UNKNOWN
 
 
 def _note_folder(context: Context) -> None:
@@ -125,13 +150,15 @@ def _note_folder(context: Context) -> None:
     if "folder" in records.facts("OriginalDatabase"):
         return
     with tolerated(context, "asking the original's database for its folder"), session(original_database(context)) as database:
-        records.remember("OriginalDatabase", folder=str(database.value("SELECT @@datadir")))
+        folder = str(database.value("SELECT @@datadir"))
+        others = [require(database, name) for name in ELSEWHERE]
+        records.remember("OriginalDatabase", folder=folder, folders=[posixpath.join(folder, other) for other in others if other])
 
 
-def _at_rest(context: Context, known: dict[str, Any]) -> str | None:
-    """What tells whether the source's files have been written to; None where its folder is not known."""
-    folder = known.get("folder")
-    return original_database(context).script(FILES, [folder]).stdout.strip() if folder else None
+def _at_rest(context: Context, known: dict[str, Any]) -> str:
+    """What shows whether the source's files have been written to."""
+    folders = list(dict.fromkeys([known.get("folder") or USUAL, *known.get("folders", [])]))
+    return original_database(context).script(FILES, folders).stdout.strip()
 
 
 def start(context: Context) -> None:

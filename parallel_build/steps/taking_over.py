@@ -15,6 +15,8 @@ from typing import Any
 from parallel_build.database import own, takeover
 from parallel_build.database.channel import Position
 from parallel_build.database.compare import Comparison
+from parallel_build.database.dialects import require
+from parallel_build.database.log_end import End
 from parallel_build.database.session import session
 from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.facts import replication as tier
@@ -130,6 +132,7 @@ def _take(context: Context, record: SeedRecord, ready: takeover.Takeover, last: 
     evidence = {
         "method": "replicate",
         "position": str(last),
+        "original": End(last, {}, require(ready.old, "log_bin_basename")).kept(),
         "baseline": record.baseline,
         "changes": ready.changes.events,
         "compared rows": verdict.rows,
