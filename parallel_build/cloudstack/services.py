@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
 DATABASE_UNITS = ("mariadb", "mysql", "mysqld")

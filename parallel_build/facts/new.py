@@ -6,22 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from parallel_build.cloudstack import web
-from parallel_build.cloudstack.properties import DB_PROPERTIES, parse
+from parallel_build.cloudstack import properties, web
+from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import AGENT, MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.configuration import NewMachine
-from parallel_build.connection import Connections, Host
-from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.session import find_socket, session
-from parallel_build.facts import replication, seed
-from parallel_build.facts.database_server import sessions_of
-from parallel_build.facts.neighbours import Target, secondary_storage
-from parallel_build.facts.original import Clock, own_addresses, read_clock
-from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.database.replicate import pair_status
+from parallel_build.database.replicate.pair_status import ReplicaStatus
+from parallel_build.database.server.dialects import DatabaseServer, identify
+from parallel_build.database.server.state import sessions_of
+from parallel_build.facts import seed
+from parallel_build.facts.network_targets import Target, secondary_storage
+from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
-from parallel_build.facts.together import together
-from parallel_build.site import Site
+from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import together
+from parallel_build.remote.sql import find_socket, session
+from parallel_build.resolved_stack import Site
 
 # Where a management server calls a hypervisor itself: SSH to install an agent's key and to heal, XAPI, vSphere's API.
 DIRECT_PORTS = {"kvm": 22, "xenserver": 443, "vmware": 443}
@@ -140,7 +142,7 @@ def _source(site: Site, connections: Connections, schemas: list[str], facts: New
 
 def _replica(site: Site, connections: Connections, facts: NewFacts) -> None:
     with session(connections.host(site.configuration.new.database.replica)) as database:
-        facts.replica_fault = _replica_fault(site, replication.status(database))
+        facts.replica_fault = _replica_fault(site, pair_status.status(database))
 
 
 def _seed(site: Site, connections: Connections, facts: NewFacts) -> None:
@@ -155,8 +157,7 @@ def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> 
 
 def _management(site: Site, host: Host, machine: NewMachine, storage: list[Target]) -> ManagementFacts:
     services = Services(host)
-    raw = host.read(DB_PROPERTIES)
-    values = parse(raw.decode(errors="replace")) if raw else {}
+    values = properties.read(host, DB_PROPERTIES) or {}
     database = site.configuration.new.database
     wanted = [(database.source.name, database.source.address, database.port)]
     wanted += [(h.name, h.address, DIRECT_PORTS[h.kind]) for h in site.configuration.original.hypervisors if h.kind in DIRECT_PORTS]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,32 +10,22 @@ from typing import Any
 from parallel_build.cloudstack import agents, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
-from parallel_build.connection import Connections, Host
-from parallel_build.database import log_proof
-from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.log_proof import LogFacts
-from parallel_build.database.session import Session, session
+from parallel_build.database.replicate import log_proof
+from parallel_build.database.replicate.log_proof import LogFacts
+from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts.together import together
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
-from parallel_build.site import Site
-
-VM_AT_REST = ("Running", "Stopped", "Destroyed", "Expunging", "Error", "Shutdown", "Unknown")
-VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "UploadError", "UploadAbandoned", "NotUploaded")
-
+from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
+from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import together
+from parallel_build.remote.sql import Session, session
+from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How far a server's clock is ahead of this machine's, in seconds, and how wrong that reading may be."""
-
-    ahead: float
-    uncertain: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +40,7 @@ class OriginalFacts:
         vms_moving, volumes_moving: instance and volume names in a state of transition.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
+        zones: API's zones.
         templates: API's templates of the names that the stack registers.
         key_problem: why the database key does not fit, or None.
         variables: database server variables of interest.
@@ -82,6 +72,7 @@ class OriginalFacts:
     volumes_moving: list[str] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
+    zones: list[dict[str, Any]] = field(default_factory=list)
     templates: list[dict[str, Any]] = field(default_factory=list)
     key_problem: GuardFailed | None = None
     variables: dict[str, str] = field(default_factory=dict)
@@ -137,6 +128,7 @@ def _cloud(site: Site) -> Facts:
     return {
         "hosts": cloud.list("listHosts", type="Routing"),
         "system_vms": cloud.list("listSystemVms"),
+        "zones": cloud.list("listZones"),
         "templates": [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)],
     }
 
@@ -168,18 +160,6 @@ def own_addresses(host: Host) -> list[str]:
     return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]
 
 
-def read_clock(host: Host) -> Clock:
-    """Read a server's clock; the quickest of three questions counts, half its round trip is the uncertainty."""
-    return min((_ask_clock(host) for _ in range(3)), key=lambda read: read.uncertain)
-
-
-def _ask_clock(host: Host) -> Clock:
-    began = time.time()
-    text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
-    half = (time.time() - began) / 2
-    return Clock(float(text) - (began + half), half)
-
-
 def _from_database(database: Session) -> dict[str, Any]:
     versions = database.rows("SELECT version, step FROM cloud.version ORDER BY id")
     complete = [row["version"] for row in versions if row["step"] == "Complete"]
@@ -205,8 +185,8 @@ def _from_database(database: Session) -> dict[str, Any]:
                 "AND job_dispatcher = 'ApiAsyncJobDispatcher' AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
             )
         ],
-        "vms_moving": _names(database, "vm_instance", "instance_name", VM_AT_REST),
-        "volumes_moving": _names(database, "volumes", "name", VOLUME_AT_REST),
+        "vms_moving": _names(database, "vm_instance", "instance_name", VM_MOVING),
+        "volumes_moving": _names(database, "volumes", "name", VOLUME_MOVING),
         "variables": variables,
         "bytes": int(
             database.value(
@@ -257,10 +237,6 @@ def _addresses(host: Host, name: str) -> list[str]:
     return sorted({name, *(line.split()[0] for line in shown.splitlines() if line.strip())})
 
 
-def _names(database: Session, table: str, column: str, at_rest: tuple[str, ...]) -> list[str]:
-    marks = ", ".join(["%s"] * len(at_rest))
-    rows = database.rows(
-        f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND state NOT IN ({marks}) LIMIT 50",
-        at_rest,
-    )
+def _names(database: Session, table: str, column: str, moving: str) -> list[str]:
+    rows = database.rows(f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND {moving} LIMIT 50")
     return [str(row["n"]) for row in rows]

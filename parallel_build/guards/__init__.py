@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import between, new, original, seed
-from parallel_build.site import Site
+from parallel_build.guards import both_sides, new, original, seed
+from parallel_build.resolved_stack import Site
 
 Guard = Callable[[Site, OriginalFacts, NewFacts], None]
 
-GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *between.GUARDS, *seed.GUARDS)
+GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *both_sides.GUARDS, *seed.GUARDS)
 # What passes by itself on a cloud that is in use: a check that has time may ask again.
 PASSING: tuple[Guard, ...] = (
     original.no_job_is_running,

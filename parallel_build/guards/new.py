@@ -7,7 +7,7 @@ from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 
 SPACE_FACTOR = 2.0  # the copy, and the largest table again for ALTER, and binary logs
 SEEDED_FACTOR = 1.0  # the copy is there: the schema upgrade may write every table again

@@ -6,7 +6,7 @@ from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.facts.seed import PATIENCE, SeedFacts
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 
 AGAIN = (
     "run `pulumi up` in phase prepared: step DatabaseSeed mends it, or seeds anew; where it is not shown as a change, set transfer.renew "

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from parallel_build.health import (
     rules_cloud,
     rules_database,
+    rules_files,
     rules_servers,
     rules_settings,
     rules_storage,
@@ -18,7 +19,7 @@ from parallel_build.health.finding import RULES, Finding, Rule, Severity
 from parallel_build.health.report import as_document, as_text
 
 # Importing a module registers its rules, in this order.
-MODULES = (rules_servers, rules_cloud, rules_storage, rules_work, rules_database, rules_settings, rules_upgrade)
+MODULES = (rules_servers, rules_cloud, rules_storage, rules_work, rules_database, rules_settings, rules_files, rules_upgrade)
 
 
 def examine(facts: HealthFacts, rules: Iterable[Rule] | None = None) -> list[Finding]:

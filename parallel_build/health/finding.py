@@ -11,7 +11,7 @@ from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.health.queries import Unanswered
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 
 if TYPE_CHECKING:
     from parallel_build.health.facts import HealthFacts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallel_build.fix_files import mending
+from parallel_build.configuration.fix_files import mending
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule

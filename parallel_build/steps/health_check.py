@@ -10,8 +10,9 @@ from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.health.finding import RULES, Finding, Severity
 from parallel_build.health.report import count, headline, not_judged
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import window_open
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import window_open
+from parallel_build.steps.base import Step, step
 
 REPORT = "health"  # evidence/health.json and evidence/health.txt in the run folder
 LOOK_AGAIN = 5.0  # seconds

@@ -6,10 +6,11 @@ from parallel_build import parity
 from parallel_build.configuration import Parity as ParitySection
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import window_open
 from parallel_build.parity.compare import Rank
 from parallel_build.parity.report import beyond, summary
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import window_open
+from parallel_build.steps.base import Step, step
 
 REPORT = "parity"  # evidence/parity.json and evidence/parity.txt in the run folder
 SHOWN = 5

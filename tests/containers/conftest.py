@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
+from tests.containers import real_original as real
 from tests.containers.database_stand import Combination, combination, roots
 
 UP_LIMIT = 900.0
@@ -76,6 +77,18 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Combination]:
     if not {old, new} <= roots().keys():
         pytest.skip(f"no root file system with {old} and {new}")
     with combination(old, new) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def real_original(request: pytest.FixtureRequest) -> Iterator[Combination]:
+    """The source of a real CloudStack, from its own data folder, and an empty new server of each family.
+
+    A test that changes the source puts it right with `tests.containers.real_original.put_on`.
+    """
+    if reason := real.missing(request.param):
+        pytest.skip(reason)
+    with real.real_original(request.param) as made:
         yield made
 
 

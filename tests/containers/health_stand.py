@@ -18,11 +18,11 @@ from lab.files import Lab
 from lab.stack import STACK, environment
 from parallel_build import health
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
 from parallel_build.health import Finding
-from parallel_build.machines import namespace
-from parallel_build.site import Site
-from parallel_build.stack_file import read_site
+from parallel_build.machines.container import namespace
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.stack.file import read_site
 from tests.containers.conftest import LabRunner
 
 T = TypeVar("T")

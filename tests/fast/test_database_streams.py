@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from parallel_build.database import streams
-from parallel_build.database.schema import Column, Table, split_create
+from parallel_build.database.copy import statements as streams
+from parallel_build.database.schema.definitions import Column, Table, split_create
 
 CREATE = """CREATE TABLE `event` (
   `id` bigint(20) unsigned NOT NULL AUTO_INCREMENT,

@@ -9,7 +9,7 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.health.finding import Said
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 ROOTS = ("parallel_build", "components", "provider")
 PARTS = ("fact", "cause", "remedy")

@@ -9,8 +9,8 @@ import pytest
 
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import GuardFailed
-from parallel_build.machines import existing_rules as rules
-from parallel_build.machines.existing_facts import ServerFacts, parse
+from parallel_build.machines.existing import rules
+from parallel_build.machines.existing.facts import ServerFacts, parse
 
 FIT = ServerFacts(
     name="new1",

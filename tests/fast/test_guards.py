@@ -12,10 +12,11 @@ import pytest
 from parallel_build import guards
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
-from parallel_build.database.dialects import DatabaseServer, dialect_of, parse_version
+from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
-from parallel_build.facts.original import Clock, OriginalFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.remote.clock import Clock
 from tests.fast.sites import site
 
 MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]
@@ -164,7 +165,7 @@ def test_a_guards_other_failures_say_as_much(name: str, old: OriginalFacts, fres
 
 KVM = [{"name": name, "ipaddress": address, "hypervisor": "KVM", "state": "Up", "resourcestate": "Enabled"} for name, address in (
     ("kvm1", "10.91.0.21"), ("kvm2", "10.91.0.22"))]  # fmt: skip
-AGENTS = guards.between.agents_know_the_new_servers
+AGENTS = guards.both_sides.agents_know_the_new_servers
 BALANCED = {"version": "4.22.1.0", "loadBalancer": "10.91.0.10"}
 
 
@@ -226,7 +227,7 @@ def test_packages_of_the_target_with_a_distributions_ending(package: str, fits: 
 def test_case_of_table_names_must_be_the_same() -> None:
     other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
     with pytest.raises(GuardFailed, match="lower_case_table_names"):
-        guards.between.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
+        guards.both_sides.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
 
 
 def test_a_read_only_source_is_none() -> None:

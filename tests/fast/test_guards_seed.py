@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
-from parallel_build.database.channel import Position, Status
+from parallel_build.database.replicate.channel import Position, Status
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.seed import SeedFacts

@@ -15,21 +15,22 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
-from parallel_build.connection import Connections
-from parallel_build.database.session import Refused, Session
+from parallel_build.configuration.fix_files import read_fixes
+from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.facts.new import NewFacts
-from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.fix_files import read_fixes
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
+from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
-from parallel_build.machines.commands import PROJECT
-from parallel_build.rehearsal_record import RehearsalRecord
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
+from parallel_build.project import PROJECT
+from parallel_build.records.rehearsal import RehearsalRecord
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
+from parallel_build.remote.sql import Refused, Session
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import site, values
@@ -105,6 +106,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, apis={"oldms1": "its certificate has expired"})},
         Severity.BLOCKS,
         "oldms1: its certificate has expired",
+    ),
+    "zones_keep_system_vms": (
+        {"tables": {"zones": [{"id": 1, "name": "off", "allocation_state": "Disabled", "type": "Core"}]}},
+        Severity.NOTES,
+        "off (Disabled)",
+    ),
+    "java_trusts_the_same": (
+        {"files": {"oldms1": ServerFiles("deb", added={"ab" * 32: "corp-ldap"})}, "new_files": ServerFiles("deb")},
+        Severity.WARNS,
+        "corp-ldap",
     ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
+from parallel_build.configuration.stack_values import parse, refuse_clear
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.stack_values import parse, refuse_clear
 from tests.fast.sites import SECRETS, values
 from tests.fast.sites import site as make_site
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD, RUNNING, new

@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 
 from parallel_build import parity
-from parallel_build.commands import parity as command
+from parallel_build.cli import parity as command
 from parallel_build.configuration import load
-from parallel_build.database.session import Refused, Session
 from parallel_build.errors import ConfigurationError
 from parallel_build.parity.compare import Rank
 from parallel_build.parity.facts import COUNTS, FORM, KINDS, read_cloud
 from parallel_build.parity.report import beyond
+from parallel_build.remote.sql import Refused, Session
 from parallel_build.steps.parity import Parity
 from tests.fast.sites import values
 

@@ -1,0 +1,294 @@
+"""Are two databases the same? Definitions, rows and counters, with a verdict for each finding.
+
+`compare` never changes anything. It reads definitions (see `structure`), then every table's rows as sums over key ranges (see `fingerprint`),
+all ranges on both servers at the same time. A range that differs is narrowed down to sample keys and the columns that differ;
+values themselves are never shown or kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from parallel_build.cancel import CancelToken
+from parallel_build.database.compare import fingerprint
+from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.locate import narrow
+from parallel_build.database.compare.session_pool import Side, open_side
+from parallel_build.database.copy import statements
+from parallel_build.database.schema import attributes, definitions
+from parallel_build.errors import ComparisonFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, quote
+
+SHOWN = 10  # differences named in an error
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One finding.
+
+    Attributes:
+        kind: `missing`, `additional`, `definition`, `auto_increment`, `rows`, `row order`.
+        schema: database.
+        object: what differs, as `table event`, `column event.uuid`, `procedure x`.
+        detail: in which way, with key range and sample keys for rows.
+    """
+
+    kind: str
+    schema: str
+    object: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}: {self.object}: {self.kind}: {self.detail}"
+
+
+@dataclass
+class Comparison:
+    """The verdict.
+
+    Attributes:
+        differences: all findings.
+        not_comparable: what could not be compared, and why, in words.
+        tables: tables whose rows were compared.
+        rows: rows compared on the first server.
+        bytes: the first server's size of what was read, by its statistics.
+        seconds: how long it took.
+    """
+
+    source: str
+    target: str
+    differences: list[Difference] = field(default_factory=list)
+    not_comparable: list[str] = field(default_factory=list)
+    tables: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def same(self) -> bool:
+        """No difference was found (what could not be compared is listed beside it)."""
+        return not self.differences
+
+    def add(self, other: Comparison) -> None:
+        """Take in what a comparison of other parts of the same two servers found."""
+        self.differences += other.differences
+        self.not_comparable += other.not_comparable
+        self.tables, self.rows, self.bytes = self.tables + other.tables, self.rows + other.rows, self.bytes + other.bytes
+        self.seconds = round(self.seconds + other.seconds, 3)
+
+    def raise_if_different(self) -> None:
+        """Raises ComparisonFailed that names the first differences."""
+        if self.same:
+            return
+        shown = "; ".join(str(difference) for difference in self.differences[:SHOWN])
+        more = len(self.differences) - SHOWN
+        raise ComparisonFailed(
+            f"the databases of {self.target} differ from those of {self.source} in {len(self.differences)} places: {shown}"
+            + (f"; and {more} more" if more > 0 else ""),
+            "a new server may only start on a copy that holds what the original holds",
+            "do not use the copy: undo the transfer and run it again; the original is unchanged",
+        )
+
+
+def compare(
+    source: Host,
+    target: Host,
+    schemas: Sequence[str],
+    *,
+    threads: int,
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> Comparison:
+    """Compare whole databases that nobody writes to meanwhile.
+
+    Args:
+        source: the original.
+        target: the copy.
+        schemas: databases; those that neither server has are left out.
+        threads: parallel sessions on each server.
+    Returns:
+        The verdict; it is not an error that they differ, see `Comparison.raise_if_different`.
+    Raises:
+        Cancelled: stopping was asked for.
+        ConnectionFailed: a server is down.
+    """
+    with open_side(source, threads) as left, open_side(target, threads) as right:
+        return compare_sides(left, right, schemas, cancel=cancel, progress=progress)
+
+
+def compare_sides(
+    left: Side, right: Side, schemas: Sequence[str], *, cancel: CancelToken, progress: Callable[[str], None],
+    tables: set[tuple[str, str]] | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare through sessions that are open already, which may be in snapshots.
+
+    Args:
+        tables: compare the rows of these only, as (schema, table); None for all.
+    """
+    started = time.monotonic()
+    verdict = Comparison(left.server.name, right.server.name)
+    common: list[definitions.Table] = []
+    progress("comparing the definitions")
+    for name in schemas:
+        common += _definitions(left, right, name, verdict)
+        cancel.check()
+    if tables is not None:
+        common = [table for table in common if (table.schema, table.name) in tables]
+    _compare_parts(left, right, _ranges(left, common), verdict, cancel, progress)
+    verdict.tables = len(common)
+    verdict.bytes = sum(table.data_bytes for table in common)
+    verdict.differences.sort(key=lambda found: (found.schema, found.object, found.kind))
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+def compare_ranges(left: Side, right: Side, parts: Sequence[Range], *, cancel: CancelToken, progress: Callable[[str], None]) -> Comparison:
+    """Compare some rows only, through sessions that are open already."""
+    started = time.monotonic()
+    verdict = Comparison(left.server.name, right.server.name)
+    _compare_parts(left, right, parts, verdict, cancel, progress)
+    verdict.tables = len({part.table.full_name for part in parts})
+    verdict.bytes = sum(part.weight for part in parts)
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+def _definitions(left: Side, right: Side, name: str, verdict: Comparison) -> list[definitions.Table]:
+    """Compare one schema's definitions; return the tables whose rows can be compared."""
+    portable = left.server.family != right.server.family or left.server.version[:2] != right.server.version[:2]
+    here = left.ask(lambda opened: attributes.read(opened, name, portable=portable))
+    there = right.ask(lambda opened: attributes.read(opened, name, portable=portable))
+    tables = left.ask(lambda opened: definitions.read_tables(opened, name, create=False)) if _exists(left, name) else None
+    ours, theirs = here.result(), there.result()
+    if not ours and not theirs:
+        return []
+    verdict.differences += definition_differences(name, ours, theirs)
+    if portable:
+        verdict.not_comparable += _only_by_form(name, ours)
+    if tables is None:
+        return []
+    return [table for table in tables.result() if _same_columns(table, ours, theirs, verdict)]
+
+
+def _exists(side: Side, name: str) -> bool:
+    return bool(side.ask(lambda opened: definitions.existing(opened, [name])).result())
+
+
+def definition_differences(name: str, ours: attributes.Objects, theirs: attributes.Objects) -> list[Difference]:
+    """Objects that only one side has, and attributes that differ. Parts of a missing table are not named one by one."""
+    found = []
+    gone = {key[1] for key in ours if key[0] == "table" and key not in theirs}
+    new = {key[1] for key in theirs if key[0] == "table" and key not in ours}
+    for key in sorted(ours.keys() | theirs.keys()):
+        kind, object_name = key
+        owner = object_name.partition(".")[0]
+        if kind not in ("table", "view", "procedure", "function", "trigger", "event", "database") and owner in gone | new:
+            continue
+        words = f"{kind} {object_name}"
+        if key not in theirs:
+            found.append(Difference("missing", name, words, "the copy does not have it"))
+        elif key not in ours:
+            found.append(Difference("additional", name, words, "the original does not have it"))
+        else:
+            for attribute in sorted(ours[key].keys() | theirs[key].keys()):
+                mine, other = ours[key].get(attribute, ""), theirs[key].get(attribute, "")
+                if mine != other:
+                    kind_of = "auto_increment" if attribute == "auto_increment" else "definition"
+                    detail = f"{attribute} {_short(mine)} became {_short(other)}"
+                    found.append(Difference(kind_of, name, words, detail))
+    return found
+
+
+def _short(text: str) -> str:
+    return f"'{text}'" if len(text) <= 80 else f"'{text[:60]}...' ({len(text)} characters)"
+
+
+def _only_by_form(name: str, ours: attributes.Objects) -> list[str]:
+    kinds = {kind for kind, _ in ours if kind in ("view", "procedure", "function", "trigger", "event", "check")}
+    return [
+        f"{name}: the texts of {kind}s are compared without quoting, brackets and spacing only: the servers write them differently"
+        for kind in sorted(kinds)
+    ]
+
+
+def _same_columns(table: definitions.Table, ours: attributes.Objects, theirs: attributes.Objects, verdict: Comparison) -> bool:
+    """Whether the rows can be compared: the copy has the table, with columns of the same names."""
+    if ("table", table.name) not in theirs:
+        return False
+    prefix = f"{table.name}."
+    mine = {key for key in ours if key[0] == "column" and key[1].startswith(prefix)}
+    other = {key for key in theirs if key[0] == "column" and key[1].startswith(prefix)}
+    if mine != other:
+        verdict.not_comparable.append(f"{table.schema}.{table.name}: its rows, because the columns are not the same")
+        return False
+    odd = statements.unsupported(table)
+    if odd:
+        verdict.not_comparable.append(f"{table.schema}.{table.name}: its rows, because of the types of {', '.join(odd)}")
+    return not odd
+
+
+def _compare_parts(
+    left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
+) -> None:
+    total = sum(part.weight for part in parts) or 1
+    waiting = [(part, left.ask(_sum_of(part, left)), right.ask(_sum_of(part, right))) for part in parts]
+    done = 0
+    told = started = time.monotonic()
+    try:
+        for part, here, there in waiting:
+            while not (here.done() and there.done()):
+                cancel.wait(0.02)
+                if time.monotonic() - told >= 2:
+                    told = time.monotonic()
+                    progress(_line(verdict.rows, done / total, told - started))
+            ours, theirs = here.result(), there.result()
+            verdict.rows += int(ours["n"])
+            done += part.weight
+            if ours != theirs:
+                verdict.differences += _row_differences(left, right, part, ours, theirs)
+    finally:
+        for _, here, there in waiting:
+            here.cancel()
+            there.cancel()
+
+
+def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
+    def work(opened: Session) -> dict[str, int]:
+        row = opened.row(fingerprint.sum_statement(part, side.server.family)) or {}
+        return {key: int(row[key]) for key in ("n", "s", "o")}
+
+    return work
+
+
+def _ranges(left: Side, tables: Sequence[definitions.Table]) -> list[Range]:
+    """All tables in ranges, largest tables first."""
+
+    def cut(table: definitions.Table) -> list[Range]:
+        conditions = [""]
+        if table.range_column and table.data_bytes > fingerprint.RANGE_BYTES:
+            name = quote(table.range_column)
+            with left.lent() as opened:
+                found = opened.row(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}") or {}
+            conditions = statements.ranges(table, found.get("low"), found.get("high"), fingerprint.RANGE_BYTES)
+        return [Range(table, where, max(1, table.data_bytes // len(conditions))) for where in conditions]
+
+    ordered = sorted(tables, key=lambda table: (-table.data_bytes, table.full_name))
+    return [part for table in ordered for part in cut(table)]
+
+
+def _row_differences(left: Side, right: Side, part: Range, ours: dict[str, int], theirs: dict[str, int]) -> list[Difference]:
+    name = f"table {part.table.name}"
+    if ours["n"] == theirs["n"] and ours["s"] == theirs["s"]:
+        return [Difference("row order", part.table.schema, name, "the same rows come in another order, and no key tells them apart")]
+    with left.lent() as here, right.lent() as there:
+        samples = narrow(here, there, part)
+    counts = f"{ours['n']} rows and {theirs['n']}" if ours["n"] != theirs["n"] else f"{ours['n']} rows in both"
+    return [Difference("rows", part.table.schema, name, f"{part.words}: {counts}; {samples}")]
+
+
+def _line(rows: int, share: float, elapsed: float) -> str:
+    left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > 0.05 else ""
+    return f"comparing rows: {rows:,} rows equal so far, {share:.0%}{left}"
