@@ -269,6 +269,23 @@ def _set_filter(new: Session, server: DatabaseServer, patterns: Sequence[str]) -
     new.execute("SET SESSION default_master_connection = ''")
 
 
+def left_out(new: Session, status: Status, schemas: Sequence[str]) -> str:
+    """Settings of the new source by which the channel passes over changes of these databases, or over errors; in words."""
+    expected = set(filters(schemas))
+    through = set(status.filters.get("Replicate_Wild_Do_Table", "").split(","))
+    words = [f"Replicate_Wild_Do_Table lacks {', '.join(sorted(expected - through))}"] if expected - through else []
+    words += [f"{name} = {value}" for name, value in status.filters.items() if name != "Replicate_Wild_Do_Table"]
+    for name, usual in (
+        ("replica_skip_errors", "OFF"),
+        ("slave_skip_errors", "OFF"),
+        ("replica_exec_mode", "STRICT"),
+        ("slave_exec_mode", "STRICT"),
+    ):
+        value = require(new, name)
+        words += [f"{name} = {value}"] if value not in ("", usual) else []
+    return "; ".join(dict.fromkeys(words))
+
+
 def settled(new: Session, server: DatabaseServer) -> Status | None:
     """The channel's status once no statement about other databases stops its applier any more."""
     found = read_status(new, server)
