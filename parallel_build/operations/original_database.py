@@ -21,7 +21,7 @@ from parallel_build.remote.sql import session
 UNKNOWN = "unknown"
 FILES = r"""
 found=$(for folder; do find "$folder" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
-  -printf '%p %T@ %s\n' 2>/dev/null; done | sort)
+  -printf '%p %T@ %s\n' 2>/dev/null || true; done | sort)
 if [ -z "$found" ]; then echo unknown; else printf '%s\n' "$found" | sha256sum | cut -d' ' -f1; fi
 """
 # Where a server keeps these files, if not in its folder; a path may be one within that.

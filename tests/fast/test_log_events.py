@@ -218,7 +218,7 @@ def written(draw: Any) -> tuple[list[tuple[int, bytes]], list[list[int]], list[t
     keys, data = [], b""
     for _ in range(draw(st.integers(1, 4))):
         nulls = [index not in key and draw(st.booleans()) for index in range(len(columns))]
-        values = [b"" if null else _value(*column, draw) for column, null in zip(columns, nulls, strict=True)]
+        values = [b"" if null else _value(column[0], column[1], draw) for column, null in zip(columns, nulls, strict=True)]
         bits = sum(1 << index for index, null in enumerate(nulls) if null)
         data += bits.to_bytes((len(columns) + 7) // 8, "little") + b"".join(values)
         keys.append(tuple(int.from_bytes(values[number - 1], "little", signed=not unsigned) for number, unsigned in numbers))
