@@ -74,7 +74,8 @@ def test_an_original_may_follow_its_own_replica_and_nobody_else() -> None:
     assert replica is not None
     for name, addresses in ((replica.address, []), (replica.name, []), ("db2.example", [replica.address])):
         source_is_the_source(REPLICATE, replace(GOOD_OLD, replicates_from=name, upstreams={name: addresses}), GOOD_NEW)
-    for upstreams in ({"10.91.0.99": ["10.91.0.99"]}, {replica.address: [], "10.91.0.99": []}):
+    strange: tuple[dict[str, list[str]], ...] = ({"10.91.0.99": ["10.91.0.99"]}, {replica.address: [], "10.91.0.99": []})
+    for upstreams in strange:
         with pytest.raises(GuardFailed, match=r"is a replica of 10\.91\.0\.99"):
             source_is_the_source(REPLICATE, replace(GOOD_OLD, upstreams=upstreams), GOOD_NEW)
     with pytest.raises(GuardFailed, match="read only"):

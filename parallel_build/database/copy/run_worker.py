@@ -20,6 +20,7 @@ from parallel_build.database.copy.cleanup import RUN_FOLDER, UNIT
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.session_settings import pinned
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
 STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
@@ -28,7 +29,15 @@ UNREACHABLE = 45  # seconds the new server may be out of reach while the worker 
 
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
 # What runs there.
-WORKER = ("__init__.py", "database/__init__.py", *(f"database/copy/{name}.py" for name in ("__init__", "clients", "wire", "worker")))
+WORKER = (
+    "__init__.py",
+    "database/__init__.py",
+    *(
+        f"database/copy/{name}.py"
+        for name in ("__init__", "clients", "digest", "loading", "opening", "pace", "reading", "tasks", "wire", "worker")
+    ),
+    *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
+)
 START = r"""
 run=$1 unit=$2 python=$3
 touch "$run/alive"
@@ -40,7 +49,7 @@ exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --proper
 LOOK = r"""
 run=$1 unit=$2 longest=$3
 touch "$run/alive" 2>/dev/null || true
-pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null || echo 0)
+pid=$(systemctl show --property=MainPID "$unit" 2>/dev/null | cut -d= -f2-)
 [ "${pid:-0}" = 0 ] || timeout "$longest" tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || true
 cat "$run/status.json" 2>/dev/null || echo '{}'
 systemctl is-active "$unit" 2>/dev/null || true
@@ -85,7 +94,7 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     return [*words, "--quick", "--default-character-set=binary"]
 
 
-def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]:
+def probe_command(tools: Tools, old: DatabaseServer, new: DatabaseServer, table: str) -> list[str]:
     """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one.
 
     Args:
@@ -95,7 +104,8 @@ def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]
     return [
         tools.client,
         f"--defaults-file={RUN_FOLDER}/source.cnf",
-        *_session_options(server),
+        *_session_options(new),
+        f"--init-command={pinned(old.family, old.version)}",
         "--connect-timeout=10",
         f"--execute={question}",
     ]
@@ -193,7 +203,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
         status: dict[str, Any] = json.loads(last or b"{}")
         if status:
             tell(status)
-        if status.get("state") == "done":
+        if status.get("state") in ("done", "partial"):
             return status
         if status.get("state") == "failed":
             raise StepFailed(

@@ -58,6 +58,8 @@ class Changes:
         whole: tables of which all rows are in question.
         doubts: what was seen after which only a comparison of everything proves anything, in words; some of them where there are many.
         writers: server_id and connection of what changed rows; connection 0 where the log does not name it.
+        texts: statements about definitions among the doubts, each with its default database.
+        others: how many doubts are no such statement.
     """
 
     begin: Position
@@ -66,6 +68,8 @@ class Changes:
     whole: frozenset[Name] = frozenset()
     doubts: tuple[str, ...] = ()
     writers: frozenset[tuple[int, int]] = frozenset()
+    texts: tuple[tuple[str, str], ...] = ()
+    others: int = 0
 
     @property
     def none(self) -> bool:
@@ -77,7 +81,10 @@ class Changes:
         names = self.keys.keys() | later.keys.keys()
         keys = {name: self.keys.get(name, set()) | later.keys.get(name, set()) for name in names}
         doubts = tuple(dict.fromkeys(self.doubts + later.doubts))
-        return Changes(self.begin, self.events + later.events, keys, self.whole | later.whole, doubts, self.writers | later.writers)
+        return Changes(
+            self.begin, self.events + later.events, keys, self.whole | later.whole, doubts, self.writers | later.writers, self.texts + later.texts,
+            self.others + later.others,
+        )  # fmt: skip
 
     def doubted(self, tables: Sequence[Table]) -> str:
         """Why only a comparison of everything proves anything, in words; empty where the changed rows do.
@@ -175,6 +182,8 @@ class LogReader:
             frozenset((schema, table) for schema, table in found["whole"]),
             (*found["doubts"], *([f"{more} more such events"] if more > 0 else [])),
             frozenset((server, thread) for server, thread in found["writers"]),
+            tuple((database, text) for database, text in found["texts"]),
+            found["doubted"] - len(found["texts"]),
         )
 
 

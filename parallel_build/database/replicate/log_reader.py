@@ -26,6 +26,7 @@ from parallel_build.database.replicate import log_events, log_statements
 from parallel_build.database.replicate.log_events import Event, Keys, TableMap, Unknown
 
 SHOWN = 20  # of what is listed in words
+TEXTS = 500  # statements about definitions that are told in full; one more is as any other doubt
 
 
 class Found:
@@ -49,6 +50,7 @@ class Found:
         self.doubts: List[str] = []
         self.doubted = 0
         self.writers: Set[Tuple[int, int]] = set()
+        self.texts: List[Tuple[str, str]] = []
 
     def doubt(self, words: str) -> None:
         """Keep something after which only a comparison of everything proves anything."""
@@ -82,6 +84,8 @@ class Found:
         self._thread = statement.thread
         if words := log_statements.judge(statement, self._names):
             self.doubt(words)
+            if len(self.texts) < TEXTS and log_statements.defines(statement):
+                self.texts.append((statement.database, statement.text.decode("utf-8", "replace")))
 
     def _table(self, body: bytes) -> None:
         number, table = log_events.table_map(body)
@@ -151,6 +155,7 @@ class Found:
             "whole": sorted(self.whole),
             "keys": [[*name, sorted(rows)] for name, rows in sorted(self.rows.items()) if name not in self.whole],
             "writers": sorted(self.writers),
+            "texts": self.texts,
         }
 
 

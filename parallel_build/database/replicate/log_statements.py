@@ -147,6 +147,12 @@ def _executed(part: Token) -> bool:
     return part.text == "*/" or ("M" not in part.text and (not number or int(number) < EXECUTED_SINCE))
 
 
+def defines(statement: Statement) -> bool:
+    """Whether a statement changes definitions, and only these or all rows of a table."""
+    parts = _without_settings(tokens(statement))
+    return bool(parts) and parts[0].upper in DEFINING
+
+
 def foreign(statement: Statement, names: Names, parts: Optional[List[Token]] = None) -> bool:
     """Whether it is proved that a statement changes other databases only."""
     if statement.databases and all(statement.databases):
