@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.database.compare import snapshot_side
 from parallel_build.database.copy import copy
 from parallel_build.database.replicate import channel, seed
+from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server.dialects import identify
 from parallel_build.remote.sql import session
 from tests.containers.conftest import tell
@@ -101,3 +104,24 @@ def test_a_table_altered_while_it_is_read_is_read_again(empty: Combination) -> N
     assert "cloud.event" in report.kept, "what was whole stays"
     assert compared(empty).comparison.same
     sql(empty.source, "ALTER TABLE cloud_usage.cloud_usage DROP COLUMN noted")
+
+
+def test_a_table_altered_under_a_comparison_is_compared_at_a_later_position(empty: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilt before its rows are read: the snapshot can't give them any more."""
+    begin(empty, None)
+    ask, seconds = snapshot_side.SnapshotSide.ask, list[float]()
+
+    def altering(side: snapshot_side.SnapshotSide, work: Any, table: Table | None = None) -> Any:
+        if table and table.name == "event" and not seconds:
+            started = time.monotonic()
+            sql(empty.source, "ALTER TABLE cloud.event FORCE")
+            seconds.append(time.monotonic() - started)
+        return ask(side, work, table)
+
+    monkeypatch.setattr(snapshot_side.SnapshotSide, "ask", altering)
+    said: list[str] = []
+    found = seed.compare_at_position(empty.source, empty.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=said.append)
+    tell(f"{empty}: the ALTER took {seconds[0]:.2f} s; longest wait behind the comparison {found.waited_seconds:.2f} s")
+    assert found.comparison.same, [str(difference) for difference in found.comparison.differences]
+    assert any("comparing them at a later position" in text for text in said)
+    assert found.comparison.tables == 7, "each table once"
