@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.compare import snapshot_side
 from parallel_build.database.copy import copy
 from parallel_build.database.replicate import channel, seed
 from parallel_build.database.schema.definitions import Table
+from parallel_build.database.server import snapshot
 from parallel_build.database.server.dialects import identify
+from parallel_build.errors import StepFailed
 from parallel_build.remote.sql import session
 from tests.containers.conftest import tell
 from tests.containers.database_disturbance import ORIGINAL, SCHEMAS, TABLE, Disturbance, dumped
@@ -61,6 +63,43 @@ def begin(pair: Combination, limit: int | None = LIMIT) -> copy.CopyReport:
 def compared(pair: Combination) -> seed.Baseline:
     """Everything at one position."""
     return seed.compare_at_position(pair.source, pair.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=lambda text: None)
+
+
+def test_a_snapshot_under_a_lock_is_one_snapshot(pair: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where commits come without a pause: all sessions see the same rows, and nobody waits for long."""
+    monkeypatch.setattr(snapshot, "QUIET", {pair.old: 0.0})
+    with Disturbance(pair.source, every=3600, report=0.05) as users:
+        wait_for("users", lambda: "statements of users" in users.slowest, timeout=60, cancel=CancelToken())
+        with snapshot_side.open_snapshot(pair.source, 3, SCHEMAS, CancelToken()) as (side, taken):
+            counts = {side.ask(lambda opened: opened.value("SELECT COUNT(*) FROM cloud.event")).result() for _ in range(9)}
+    tell(f"{pair}: {taken.way}, {taken.seconds} s; {users.lines()[0]}")
+    assert taken.way.startswith("a lock")
+    assert len(counts) == 1
+    assert taken.seconds < LONGEST
+    assert users.waited[0] < LONGEST
+
+
+def test_no_lock_is_asked_for_while_a_long_statement_runs(pair: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On MySQL it is waited for, and named at the end; MariaDB's lock waits for no such statement."""
+    monkeypatch.setattr(snapshot, "QUIET", {pair.old: 0.0})
+    monkeypatch.setattr(snapshot, "LOCKING", 3.0)
+    report = threading.Thread(target=sql, args=(pair.source, "SELECT COUNT(*) FROM cloud.reported WHERE SLEEP(0.015) = 0 AND v <> 4711"))
+    report.start()
+    time.sleep(2)
+    started = time.monotonic()
+    if pair.old == "mysql":
+        with pytest.raises(
+            StepFailed, match=r"a statement has run for \d+ s there: SELECT COUNT\(\*\) FROM cloud\.reported WHERE SLEEP\(\?\)"
+        ):
+            snapshot_side.open_snapshot(pair.source, 2, SCHEMAS, CancelToken()).__enter__()
+    else:
+        with snapshot_side.open_snapshot(pair.source, 2, SCHEMAS, CancelToken()) as (_, taken):
+            assert taken.seconds < LONGEST
+    assert time.monotonic() - started < 10
+    started = time.monotonic()
+    sql(pair.source, "SELECT COUNT(*) FROM cloud.reported; UPDATE cloud.reported SET v = v + 1 WHERE id = 1")
+    assert time.monotonic() - started < 5, "nobody waits behind a lock that was given up"
+    report.join()
 
 
 def test_nobody_waits_for_a_seed(empty: Combination) -> None:
