@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
-from parallel_build.components.cloud import Stack
+from parallel_build.components.declared import Stack
 from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,

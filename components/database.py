@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from parallel_build.components.cloud import Stack
+from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import CloudDatabases, ReplicationPair

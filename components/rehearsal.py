@@ -5,8 +5,8 @@ from __future__ import annotations
 import pulumi
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
-from parallel_build.components.cloud import Stack
 from parallel_build.components.database import UNITS
+from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import ManagementInstalled

@@ -44,6 +44,11 @@ def main(words: list[str] | None = None) -> int:
     return code
 
 
-if __name__ == "__main__":
+def script() -> int:
+    """The console script `parallel-build`."""
     core_files.refuse()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(script())

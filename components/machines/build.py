@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from parallel_build.components.cloud import Stack
+from parallel_build.components.declared import Stack
 from parallel_build.components.machines.machine import Machine, MachineRequest
 from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.components.steps import MachineReady

@@ -60,7 +60,7 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
         StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
     """
     position = tier.source_position(source)
-    words = tier.WORDS[identify(replica).family]
+    words = identify(replica).dialect.pair
     before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
     while position:
         found = replica.value(words.wait, [position, 1])

@@ -16,6 +16,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database
 from parallel_build.records.rehearsal import RehearsalStore, checksums, difference
 from parallel_build.remote.host import Host
+from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import find_socket, session
 
 LIMIT = 6 * 3600.0  # seconds for one fix
@@ -89,8 +90,10 @@ def client(host: Host) -> list[str]:
             f"look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
         )
     with session(host) as database:
-        tools = run_worker.find_tools(host, identify(database))
-    return [tools.client, "--no-defaults", f"--socket={socket}", "--user=root", "--default-character-set=utf8mb4", "--batch"]
+        server = identify(database)
+        tools = run_worker.find_tools(host, server)
+    settings = f"--init-command={pinned(server.family, server.version, writing=True)}"
+    return [tools.client, "--no-defaults", f"--socket={socket}", "--user=root", settings, "--default-character-set=utf8mb4", "--batch"]
 
 
 def _run(context: Context, host: Host, fix: Fix) -> dict[str, Any]:

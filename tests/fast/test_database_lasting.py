@@ -12,7 +12,8 @@ from parallel_build.database.copy import account, cleanup, detached
 from parallel_build.database.replicate import align_snapshots
 from parallel_build.database.replicate.channel import Position, only, option_file
 from parallel_build.database.schema.definitions import Schema, Table
-from parallel_build.database.server.dialects import DIALECTS, DatabaseServer
+from parallel_build.database.server.dialect_table import DIALECTS
+from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import Cancelled, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.remote.host import Host
 from tests.fast.files_host import Files

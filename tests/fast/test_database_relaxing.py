@@ -47,6 +47,7 @@ def session(values: dict[str, int], stuck: tuple[str, ...] = ()) -> Session:
 USUAL = {
     "innodb_flush_log_at_trx_commit": 1, "sync_binlog": 1, "innodb_io_capacity": 200, "innodb_io_capacity_max": 2000,
     "innodb_max_dirty_pages_pct_lwm": 0, "innodb_max_dirty_pages_pct": 90, "binlog_cache_size": 32768,
+    "max_allowed_packet": 16777216,
 }  # fmt: skip
 
 

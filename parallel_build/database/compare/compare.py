@@ -250,7 +250,7 @@ def _compare_parts(
 
 def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
     def work(opened: Session) -> dict[str, int]:
-        row = opened.row(fingerprint.sum_statement(part, side.server.family)) or {}
+        row = fingerprint.ask(opened, part, fingerprint.sum_statement(part, side.server.family))[0]
         return {key: int(row[key]) for key in ("n", "s", "o")}
 
     return work

@@ -1,18 +1,23 @@
 """What a table's rows amount to, as numbers that two servers of different family and version compute alike.
 
-A row becomes one text: its columns' values in order, NULLs and the lengths of its texts among them, so that no two different rows
-give the same text ('a','b#' and 'a#','b'; NULL and 'NULL'; 'x' and 'x '). Its SHA-256 is cut to 64 bits, and a range of rows is the
-number of rows and the sum of these. (MySQL has had no MD5() of its own since 9.6, and with a processor's SHA instructions SHA-256 is
-quicker.) CHECKSUM TABLE is no help across versions: it depends on the storage format, and its 32-bit sum of CRCs does not see values swapped
-between rows.
+A row becomes one text: its columns' values in order, so that no two different rows give the same text ('a','b#' and 'a#','b'; NULL and 'NULL';
+'x' and 'x '). Its SHA-256 is cut to 64 bits, and a range of rows is the number of rows and the sum of these. (MySQL has had no MD5() of its own
+since 9.6, and with a processor's SHA instructions SHA-256 is quicker.) CHECKSUM TABLE is no help across versions: it depends on the storage
+format, and its 32-bit sum of CRCs does not see values swapped between rows.
 
-Why a text tells its row: `#` stands between the values; no number, date or hash has one, a NULL among these is the word N, which none of them
-is, and every text but one is as long as its length says. So all values but that one text are found from either end; what is left is it, or, where
-it is NULL, nothing but the one `#` between its neighbours.
+Why a text identifies its row, where all texts are UTF-8: values are parted by a byte that UTF-8 has not, a NULL is another such byte, and a
+DOUBLE is 25 bytes that begin otherwise. In any other table `#` stands between the values, and their lengths come after them; no number, date or
+hash has a `#`, a NULL among these is the word N, which none of them is, and every text but one is as long as its length says. So all values but
+that one text are found from either end; what is left is it, or, where it is NULL, nothing but the one `#` between its neighbours.
+The bytes are others than those that part fields in a copy (`statements`): what a copy misreads is not misread here in the same way.
 
-Values are taken so that no server's habits show: text and binary values as their bytes (a collation calls 'a' and 'A ' equal), FLOAT as
-DOUBLE (it is printed with six digits otherwise), BIT as a number, TIMESTAMP in UTC, long values by their own hash (max_allowed_packet).
-Most of a comparison's time is the server's turning values into text, so each is turned once, and by as few functions as can be.
+Values are taken so that no server's habits show: text and binary values as their bytes (a collation calls 'a' and 'A ' equal), DOUBLE and FLOAT
+as the bytes of a point's coordinate (a server takes longer to print one than for all the rest of a row), BIT as a number, TIMESTAMP in UTC, long
+values by their own hash. Most of a comparison's time is the server's turning values into text, so each is turned once, and by as few functions
+as can be.
+
+No row is passed over: functions answer NULL where their text would be longer than `max_allowed_packet`, and a sum passes over a NULL. Hashed by
+itself a value may be longer than a packet, so the text of a row is short; where it is longer than a packet all the same, the statement fails.
 """
 
 from __future__ import annotations
@@ -21,18 +26,22 @@ from dataclasses import dataclass
 
 from parallel_build.database.copy import statements
 from parallel_build.database.schema.definitions import Column, Table
-from parallel_build.remote.sql import quote
+from parallel_build.errors import ComparisonFailed
+from parallel_build.remote.session_settings import PLAIN
+from parallel_build.remote.sql import Refused, Row, Session, quote
 
-LONG_TYPES = frozenset({"mediumtext", "longtext", "mediumblob", "longblob", "json"})
 OWN_TYPES = frozenset({"inet4", "inet6", "uuid"})  # MariaDB would take the word N for a value of the type itself
+# Of up to 64 KiB; only where a row may have many is their text together longer than the smallest packet that a copy takes.
+MEDIUM_TYPES = frozenset({"text", "blob"})
+MANY = statements.LEAST_PACKET // 2 // 65536
 # An explicit collation wins over every column's: all texts are taken as their bytes, none is converted.
 SEPARATOR = "_binary'#' COLLATE `binary`"
+BETWEEN, NULL = "_binary 0xf9 COLLATE `binary`", "_binary 0xfa COLLATE `binary`"
+# Evaluated only where something is NULL that must not be: out of range, whatever UUID_SHORT() answers, and never computed beforehand.
+TOO_LONG = "18446744073709551615 + UUID_SHORT()"
+OUT_OF_RANGE = 1690  # the servers' number for it
 RANGE_BYTES = 48 << 20
-SETTINGS = (
-    "SET SESSION sql_mode = ''",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION wait_timeout = 86400, net_read_timeout = 3600, net_write_timeout = 3600",
-)
+SETTINGS = {"sql_mode": PLAIN}
 
 
 def value_expression(column: Column) -> str:
@@ -42,26 +51,43 @@ def value_expression(column: Column) -> str:
         return f"{name} + 0e0"
     if column.type == "bit":
         return f"{name} + 0"
-    if column.type in statements.BARE_TYPES:
-        return name
-    value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
-    return f"SHA2(CAST({value} AS BINARY), 256)" if column.type in LONG_TYPES else value
+    return f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
+
+
+def _hashed(columns: tuple[Column, ...]) -> frozenset[str]:
+    """The types whose values are taken by their own hash."""
+    medium = sum(column.type in MEDIUM_TYPES for column in columns)
+    return statements.LONG_TYPES | MEDIUM_TYPES if medium > MANY else statements.LONG_TYPES
+
+
+def _taken(column: Column, hashed: frozenset[str], null: str) -> str:
+    """A column's value as it stands in a row's text; `null` in place of a NULL."""
+    value, name = value_expression(column), quote(column.name)
+    if column.type in hashed:
+        value = f"SHA2({value}, 256)"
+        if column.nullable:
+            null = f"IF({name} IS NULL, {null}, {TOO_LONG})"
+    elif column.type in ("double", "float") and "(" not in column.full_type:
+        value = f"POINT({name}, 0)"
+    elif column.type in OWN_TYPES:
+        value = f"CAST({name} AS CHAR)"
+    return f"IFNULL({value}, {null})" if column.nullable else value
 
 
 def row_text(columns: tuple[Column, ...]) -> str:
     """The expression of a row's text."""
+    hashed = _hashed(columns)
+    if statements.only_utf8(columns):
+        return f"CONCAT_WS({BETWEEN}, {', '.join(_taken(column, hashed, NULL) for column in columns)})"
     values: list[str] = []
     marks: list[str] = []
     texts = 0
     for column in columns:
-        name, value = quote(column.name), value_expression(column)
-        if column.type in OWN_TYPES:
-            values.append(value)
-            marks += [f"ISNULL({name})"] if column.nullable else []
-        elif column.type in LONG_TYPES or column.type in statements.BARE_TYPES or column.type in ("float", "bit"):
-            values.append(f"IFNULL({value}, 'N')" if column.nullable else value)
+        name = quote(column.name)
+        if column.type in hashed or column.type in statements.BARE_TYPES or column.type in ("float", "bit"):
+            values.append(_taken(column, hashed, "'N'"))
         else:
-            values.append(value)
+            values.append(value_expression(column))
             texts += 1
             if texts > 1 or len(columns) == 1:
                 marks.append(f"IFNULL(LENGTH({name}), 'N')" if column.nullable else f"LENGTH({name})")
@@ -69,8 +95,8 @@ def row_text(columns: tuple[Column, ...]) -> str:
 
 
 def row_hash(columns: tuple[Column, ...]) -> str:
-    """The expression of a row's 64 bits."""
-    return f"CAST(CONV(LEFT(SHA2({row_text(columns)}, 256), 16), 16, 10) AS UNSIGNED)"
+    """The expression of a row's 64 bits; it fails rather than be NULL."""
+    return f"IFNULL(CAST(CONV(LEFT(SHA2({row_text(columns)}, 256), 16), 16, 10) AS UNSIGNED), {TOO_LONG})"
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,24 @@ class Range:
         """For a report."""
         words = self.where.replace("`", "") or "all rows"
         return words if len(words) <= 80 else f"{words[:70]}...)"
+
+
+def ask(opened: Session, part: Range, statement: str) -> list[Row]:
+    """Run a statement of this module.
+
+    Raises:
+        ComparisonFailed: a row can't be hashed there.
+    """
+    try:
+        return opened.rows(statement)
+    except Refused as refused:
+        if refused.number != OUT_OF_RANGE:
+            raise
+        raise ComparisonFailed(
+            f"{opened.host.name}: a row of {part.table.schema}.{part.table.name} can't be compared ({part.words})",
+            "its values together are longer than max_allowed_packet there, so the server can't put them together",
+            f"SET GLOBAL max_allowed_packet = 1073741824 on {opened.host.name}, then run the same command again",
+        ) from None
 
 
 def hint(table: Table) -> str:

@@ -36,7 +36,7 @@ def narrow(here: Session, there: Session, part: Range) -> str:
 
 def _differing_buckets(here: Session, there: Session, part: Range) -> list[int]:
     statement = fingerprint.bucket_statement(part, BUCKETS)
-    ours, theirs = ({int(row["b"]): (row["n"], row["s"]) for row in opened.rows(statement)} for opened in (here, there))
+    ours, theirs = ({int(row["b"]): (row["n"], row["s"]) for row in fingerprint.ask(opened, part, statement)} for opened in (here, there))
     differing = sorted(number for number in ours.keys() | theirs.keys() if ours.get(number) != theirs.get(number))
     return differing[:SAMPLES]
 
@@ -44,7 +44,7 @@ def _differing_buckets(here: Session, there: Session, part: Range) -> list[int]:
 def _rows(opened: Session, part: Range, buckets: list[int]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     if buckets:
-        for row in opened.rows(fingerprint.rows_statement(part, BUCKETS, buckets, LIMIT)):
+        for row in fingerprint.ask(opened, part, fingerprint.rows_statement(part, BUCKETS, buckets, LIMIT)):
             found.setdefault(str(row["k"]), []).append(row)
     return found
 
@@ -62,5 +62,5 @@ def _shown(part: Range, row: Row) -> str:
 
 def _changed_columns(here: Session, there: Session, part: Range, key: str) -> list[str]:
     statement = fingerprint.columns_statement(part.table, key)
-    ours, theirs = here.row(statement) or {}, there.row(statement) or {}
+    ours, theirs = (next(iter(fingerprint.ask(opened, part, statement)), {}) for opened in (here, there))
     return [column.name for number, column in enumerate(part.table.columns) if ours.get(f"c{number}") != theirs.get(f"c{number}")]

@@ -56,23 +56,13 @@ def open_side(host: Host, threads: int) -> Iterator[Side]:
         lock = threading.Lock()
 
         def one() -> Session:
-            manager = session(host, timeout=86400)
+            manager = session(host, timeout=86400, settings=fingerprint.SETTINGS)
             opened = manager.__enter__()
             with lock:
                 stack.push(manager.__exit__)
             return opened
 
         sessions = [future.result() for future in [pool.submit(one) for _ in range(threads)]]
-        for opened in sessions:
-            prepare(opened)
         side = Side(sessions)
         stack.callback(side.pool.shutdown)
         yield side
-
-
-def prepare(opened: Session) -> None:
-    """Make a session's answers depend on nothing but the data."""
-    for setting in fingerprint.SETTINGS:
-        opened.execute(setting)
-    if identify(opened).family == "mysql":
-        opened.execute("SET SESSION information_schema_stats_expiry = 0")

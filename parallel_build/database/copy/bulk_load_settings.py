@@ -17,13 +17,15 @@ FLUSHING = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "8"}
 WRITING = {"innodb_io_capacity": "20000", "innodb_io_capacity_max": "40000"}
 # What a transaction writes to the binary log is held in memory up to this, and else written to a file, read and written again; a part of a table is smaller.
 LOGGING = {"binlog_cache_size": str(32 << 20)}
+# A value comes whole or not at all: what the original could send, this server takes in, whatever packet it is set to.
+PACKET = {"max_allowed_packet": str(1 << 30)}
 # Per cent of the buffer pool from which pages are written as fast as that; the low-water mark may not be above it.
 DIRTY = {"innodb_max_dirty_pages_pct_lwm": "0", "innodb_max_dirty_pages_pct": "10"}
 
 
 def wanted(opened: Session) -> dict[str, str]:
     """The settings that a copy gives this server; one that writes as fast already is left so."""
-    return FLUSHING | lower(opened, WRITING | LOGGING) | DIRTY
+    return FLUSHING | lower(opened, WRITING | LOGGING | PACKET) | DIRTY
 
 
 def lower(opened: Session, settings: dict[str, str]) -> dict[str, str]:

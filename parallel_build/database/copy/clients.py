@@ -17,12 +17,16 @@ READ_SIZE = 1 << 20
 SET_PIPE_SIZE = 1031  # fcntl's number on Linux; Python names it since 3.10
 PIPE_SIZE = 1 << 20  # bytes; with the usual 64 KiB two busy servers are woken for each other's every page
 # A row that a server can't put together in one text is NULL.
-TOO_LONG = "a row is longer than the original's max_allowed_packet: raise that (SET GLOBAL max_allowed_packet = 1073741824)"
+TOO_LONG = "a row is longer than the original's max_allowed_packet: raise that there (SET GLOBAL max_allowed_packet = 1073741824)"
 Sink = Callable[[memoryview], None]  # takes rows' text, which is there for the time of the call only
 
 
 class Failed(Exception):
     """The copy can't go on; the text is for the operator."""
+
+
+class TooLong(Failed):
+    """A row that the original can't put together."""
 
 
 class Unfit(Failed):

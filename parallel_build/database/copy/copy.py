@@ -17,17 +17,20 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
-from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, run_worker, space, statements
+from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, portable, run_worker, space
 from parallel_build.database.copy import empty as room
 from parallel_build.database.copy.job import Job, cut
 from parallel_build.database.copy.progress import Meter
-from parallel_build.database.replicate import align_snapshots
 from parallel_build.database.schema import definitions as schema
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
 from parallel_build.errors import ConnectionFailed, GuardFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, find_socket, session
+
+Layers = list[dict[str, Any]]
+# Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
+Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None]], Layers]
 
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 
@@ -82,7 +85,7 @@ def copy(
     bytes_per_second: int | None = None,
     log: bool = True,
     through_here: bool = False,
-    lasts: bool = False,
+    usable: Usable | None = None,
 ) -> CopyReport:
     """Copy whole databases.
 
@@ -99,14 +102,15 @@ def copy(
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
         log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
         through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
-        lasts: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
-            tables that were whole when a snapshot was lost. For a copy that a replication is to follow; the others end a minute later.
+        usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
+            tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
+            is to follow; the others (None) end a minute later.
     Raises:
         GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
         StepFailed: the copy failed; call again.
         Cancelled: stopping was asked for; everything but the half-filled databases is cleared.
     """
-    started = time.monotonic()
+    started, lasts = time.monotonic(), usable is not None
     progress("looking at both database servers")
     order = detached.find(source, target, schemas, bytes_per_second, progress) if lasts else None
     if order:
@@ -123,7 +127,7 @@ def copy(
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = detached.identity(source, opened)
-    layers = align_snapshots.usable(source, target, names, detached.kept_layers(target, origin, definitions), progress) if lasts else []
+    layers = usable(source, target, names, detached.kept_layers(target, origin, definitions), progress) if usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
@@ -133,7 +137,7 @@ def copy(
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
-        _check_types(source, definitions)
+        portable.check(source, old, new, definitions)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
@@ -271,16 +275,6 @@ def finished(target: Host) -> bool:
     """Whether the last copy to this server came to its end."""
     record = cleanup.read_record(target)
     return bool(record and record.finished)
-
-
-def _check_types(source: Host, definitions: Sequence[schema.Schema]) -> None:
-    odd = [text for one in definitions for table in one.tables for text in statements.unsupported(table)]
-    if odd:
-        raise GuardFailed(
-            f"{source.name}: {', '.join(odd[:10])}",
-            "columns of these types are not brought over",
-            "CloudStack makes none of these: drop the columns, or move their tables to a database of their own",
-        )
 
 
 @contextlib.contextmanager

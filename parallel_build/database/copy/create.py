@@ -10,6 +10,7 @@ from parallel_build.database.schema.definitions import Code, Schema, Table
 from parallel_build.database.schema.translate import Translation
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import StepFailed
+from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import Session, quote
 
 DEADLOCK = 1213  # the server's number for "Deadlock found when trying to get lock"; what it refused so is not there
@@ -37,8 +38,7 @@ def make_tables(opened: Session, old: DatabaseServer, new: DatabaseServer, table
         What had to be written differently for the new server's family.
     """
     translation = Translation(old, new)
-    for setting in statements.TARGET_SETTINGS:
-        opened.execute(setting)
+    opened.execute(pinned(new.family, new.version, statements.target_settings(new.family), writing=True))
     for table in tables:
         cancel.check()
         opened.execute(f"USE {quote(table.schema)}")
@@ -67,7 +67,7 @@ def make_codes(opened: Session, old: DatabaseServer, new: DatabaseServer, defini
         StepFailed: an object can't be made; the message has the server's words.
     """
     translation = Translation(old, new)
-    opened.execute("SET SESSION foreign_key_checks = 0")
+    opened.execute(pinned(new.family, new.version, {"foreign_key_checks": "0"}, writing=True))
     codes = [code for one in definitions for code in one.codes]
     for code in codes:
         if code.kind in ("FUNCTION", "PROCEDURE"):

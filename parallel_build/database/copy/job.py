@@ -11,12 +11,15 @@ from parallel_build.database.copy import account, run_worker
 from parallel_build.database.copy import statements as streams
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import DatabaseServer
+from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import Session, quote
 
 LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that is slow to greet it
 LOCK_ATTEMPTS = 6
+# Tables that show the rows of others: they are made, and have these rows as soon as the others do.
+ROWS_OF_OTHERS = frozenset({"MRG_MYISAM", "MERGE"})
 LOOK = 3.0  # seconds of which the mean says how busy the original is
 # Statements of others that run on the original at this moment; replication and the event scheduler wait in theirs for ever.
 BUSY = (
@@ -67,14 +70,13 @@ class Job:
     def document(self) -> dict[str, Any]:
         """The job file's content."""
         fifo_mark = f"@{secrets.token_hex(8)}@"
-        unlimited = f"SET SESSION {self.old.dialect.timeout_variable} = 0"
-        settings = [*streams.TARGET_SETTINGS, *([] if self.log else ["SET SESSION sql_log_bin = 0"])]
+        taking = pinned(self.new.family, self.new.version, streams.target_settings(self.new.family), writing=True)
         return {
             "marker": f"--{secrets.token_hex(16)}--",
             "source": run_worker.source_command(self.tools, self.new),
             "target": run_worker.target_command(self.tools, self.new, self.socket),
-            "source_settings": [*streams.SOURCE_SETTINGS, unlimited],
-            "target_settings": settings,
+            "source_settings": [pinned(self.old.family, self.old.version, streams.SOURCE_SETTINGS)],
+            "target_settings": [taking, *([] if self.log else ["SET SESSION sql_log_bin = 0"])],
             "streams": min(self.threads, max(1, len(self.parts))),
             "wire": {"start": streams.START, "tls": self._tls()},
             "snapshot": self.snapshot,
@@ -89,7 +91,7 @@ class Job:
             "look": LOOK,
             "abandoned": self.unwatched,
             "stalled": run_worker.STALLED,
-            "probe": run_worker.probe_command(self.tools, self.new, self.processes),
+            "probe": run_worker.probe_command(self.tools, self.old, self.new, self.processes),
             "fifo_folder": self.fifos,
             "folders": list(self.folders),
             "low_space": LOW_SPACE,
@@ -100,6 +102,7 @@ class Job:
                     "table": f"{part.table.schema}.{part.table.name}",
                     "select": streams.select(part.table, part.where),
                     "load": streams.load(part.table, fifo_mark),
+                    "longest": streams.longest(part.table, part.where),
                     "weight": part.weight,
                     "unique": streams.unescaped(part.table),
                 }
@@ -124,6 +127,8 @@ def cut(opened: Session, definitions: Sequence[definitions.Schema]) -> list[stre
     parts = []
     for one in definitions:
         for table in one.tables:
+            if table.engine.upper() in ROWS_OF_OTHERS:
+                continue
             conditions = [""]
             if table.range_column and table.data_bytes > streams.CHUNK_BYTES:
                 name = quote(table.range_column)

@@ -20,6 +20,7 @@ from parallel_build.database.copy.cleanup import RUN_FOLDER, UNIT
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.session_settings import pinned
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
 STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
@@ -40,7 +41,7 @@ exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --proper
 LOOK = r"""
 run=$1 unit=$2 longest=$3
 touch "$run/alive" 2>/dev/null || true
-pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null || echo 0)
+pid=$(systemctl show --property=MainPID "$unit" 2>/dev/null | cut -d= -f2-)
 [ "${pid:-0}" = 0 ] || timeout "$longest" tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || true
 cat "$run/status.json" 2>/dev/null || echo '{}'
 systemctl is-active "$unit" 2>/dev/null || true
@@ -85,7 +86,7 @@ def source_command(tools: Tools, server: DatabaseServer) -> list[str]:
     return [*words, "--quick", "--default-character-set=binary"]
 
 
-def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]:
+def probe_command(tools: Tools, old: DatabaseServer, new: DatabaseServer, table: str) -> list[str]:
     """The client's words for one question to the original: how many sessions of the copy's account it has, without the asking one.
 
     Args:
@@ -95,7 +96,8 @@ def probe_command(tools: Tools, server: DatabaseServer, table: str) -> list[str]
     return [
         tools.client,
         f"--defaults-file={RUN_FOLDER}/source.cnf",
-        *_session_options(server),
+        *_session_options(new),
+        f"--init-command={pinned(old.family, old.version)}",
         "--connect-timeout=10",
         f"--execute={question}",
     ]

@@ -8,16 +8,23 @@ LOAD DATA's own, so nothing in between has to understand it:
 * NULL is the bare word NULL, which is why every text field is enclosed;
 * a table whose texts are all UTF-8 has them enclosed in a byte that UTF-8 has not, so that neither server has to look for what must be escaped,
   and `START` is nowhere else; in any other table they are enclosed in `"`, with `\\` and `"` escaped;
-* text travels as the bytes of its column (cast to binary, loaded as character set binary): no conversion, so nothing can be lost in one;
+* text travels as the bytes of its column (put together with binary ones, loaded as character set binary): no conversion, so nothing can be
+  lost in one;
+* values that may be longer than a packet (`LONG_TYPES`) are, in such a table, hexadecimal digits: a server escapes a long value in a time that
+  may grow with its square;
+* a NULL is told from its column alone, never from what a function made of it: functions answer NULL where their text would be longer than
+  `max_allowed_packet`, and such a NULL makes the whole row NULL, which is an error;
 * FLOAT is read as DOUBLE, because a server prints a FLOAT with six digits only; BIT as a number; JSON as utf8mb4.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parallel_build.database.schema.definitions import Column, Table, split_create
+from parallel_build.remote.session_settings import LENIENT, PLAIN
 from parallel_build.remote.sql import quote
 
 TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
@@ -31,9 +38,13 @@ BARE_TYPES = frozenset({
 })  # fmt: skip
 # Types that would draw the word NULL into a value of theirs.
 SPELLED_TYPES = frozenset({"inet4", "inet6", "uuid"})
+# Types of which one value may be longer than any packet that a server is likely to have.
+LONG_TYPES = frozenset({"mediumtext", "longtext", "mediumblob", "longblob", "json"})
 UTF8_SETS = frozenset({"utf8", "utf8mb3", "utf8mb4"})
 # Bytes that UTF-8 has not. What comes before a row over the wire has the first one nowhere, as far as it is not cut off (see `wire`).
 START, BETWEEN, END, ENCLOSED = "fbffff", "fe", "fd", "ff"
+# An explicit collation wins over every column's: what is joined with this is taken as its bytes, nothing is converted.
+QUOTED = f"_binary 0x{ENCLOSED} COLLATE `binary`"
 FORMAT = (
     f"FIELDS TERMINATED BY 0x{BETWEEN} OPTIONALLY ENCLOSED BY {{enclosed}} ESCAPED BY {{escaped}} "
     f"LINES STARTING BY 0x{START} TERMINATED BY 0x{END}"
@@ -46,21 +57,18 @@ DEFER_KEYS_FROM = 4 << 20
 CHUNK_BYTES = 24 << 20
 PIECES = 1000  # at most, of one table
 
-SOURCE_SETTINGS = (
-    "SET SESSION sql_mode = ''",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION net_write_timeout = 86400, net_read_timeout = 86400, wait_timeout = 86400",
-    "SET SESSION lock_wait_timeout = 5",
-    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-)
-# Zero dates and 0 in AUTO_INCREMENT columns are taken as they are. Not strict, as the import of a dump: what the original holds, such as an
-# empty enum or a generated column out of its range, need not pass today's rules; that every stored value is the same, the comparison proves.
-TARGET_SETTINGS = (
-    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'",
-    "SET SESSION time_zone = '+00:00'",
-    "SET SESSION foreign_key_checks = 0",
-    "SET SESSION wait_timeout = 86400",
-)
+# A packet's least size on the original: whatever one value of a type that is not in LONG_TYPES becomes, escaped and enclosed, is far below it.
+LEAST_PACKET = 1 << 20
+
+# What the copy's sessions pin otherwise than every session does, see `session_settings`.
+SOURCE_SETTINGS = {"sql_mode": PLAIN, "lock_wait_timeout": "5"}
+TARGET_SETTINGS = {"sql_mode": LENIENT, "foreign_key_checks": "0"}
+TARGET_SETTINGS_OF = {"mariadb": {"check_constraint_checks": "0"}, "mysql": {}}
+
+
+def target_settings(family: str) -> dict[str, str]:
+    """The settings under which tables are made and rows are taken in."""
+    return TARGET_SETTINGS | TARGET_SETTINGS_OF[family]
 
 
 def literal(text: str) -> str:
@@ -76,33 +84,44 @@ def unsupported(table: Table) -> list[str]:
     ]
 
 
-def unescaped(table: Table) -> bool:
-    """Whether no text of the table can hold the byte 0xff, so that nothing in it has to be escaped."""
+def only_utf8(columns: Iterable[Column]) -> bool:
+    """Whether none of these columns can hold the bytes that UTF-8 has not."""
     return not any(
-        column.type in BINARY_TYPES or (column.type in TEXT_TYPES and column.character_set not in UTF8_SETS)
-        for column in table.written_columns
+        column.type in BINARY_TYPES or (column.type in TEXT_TYPES and column.character_set not in UTF8_SETS) for column in columns
     )
 
 
+def unescaped(table: Table) -> bool:
+    """Whether no text of the table can hold the byte 0xff, so that nothing in it has to be escaped."""
+    return only_utf8(table.written_columns)
+
+
 def read_expression(column: Column, *, escape: bool = True) -> str:
-    """What the SELECT has for a column.
+    """What the SELECT has for a column's value that is not NULL.
 
     Args:
         escape: False where the table's texts need none, see `unescaped`.
     """
     name = quote(column.name)
     if column.type in SPELLED_TYPES:
-        return f"CAST({name} AS CHAR)"
+        return f"CAST(CAST({name} AS CHAR) AS BINARY)"
     if column.type in BARE_TYPES:
         return name
     if column.type == "float":
         return f"{name} + 0e0"
     if column.type == "bit":
         return f"{name} + 0"
-    value = f"CAST({f'CONVERT({name} USING utf8mb4)' if column.type == 'json' else name} AS BINARY)"
+    value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
     if not escape:
-        return f"CONCAT(0x{ENCLOSED}, {value}, 0x{ENCLOSED})"
-    return f"CONCAT(0x22, REPLACE(REPLACE({value}, 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
+        return f"CONCAT({QUOTED}, {value}, 0x{ENCLOSED})"
+    if column.type in LONG_TYPES:
+        return f"HEX({value})"
+    return f"CONCAT(0x22, REPLACE(REPLACE(CAST({value} AS BINARY), 0x5c, 0x5c5c), 0x22, 0x5c22), 0x22)"
+
+
+def hexadecimal(table: Table) -> tuple[Column, ...]:
+    """The columns whose values travel as hexadecimal digits."""
+    return () if unescaped(table) else tuple(column for column in table.written_columns if column.type in LONG_TYPES)
 
 
 def select(table: Table, where: str = "") -> str:
@@ -111,23 +130,44 @@ def select(table: Table, where: str = "") -> str:
     fields = []
     for column in table.written_columns:
         value = read_expression(column, escape=escape)
-        fields.append(f"IFNULL({value}, _binary 'NULL')" if column.nullable else value)
-    fields[0] = f"CONCAT(0x{START}, {fields[0]})"
-    fields[-1] = f"CONCAT({fields[-1]}, 0x{END})"
-    columns = f"CONCAT_WS(0x{BETWEEN}, {', '.join(fields)})"
+        fields.append(f"IF({quote(column.name)} IS NULL, _binary 'NULL', {value})" if column.nullable else value)
+    if any(column.type in LONG_TYPES for column in table.written_columns):
+        # CONCAT_WS passes over a NULL, and the fields after it would move; CONCAT makes all of the row NULL.
+        row = f"CONCAT(0x{START}, {f', 0x{BETWEEN}, '.join(fields)}, 0x{END})"
+    else:
+        fields[0] = f"CONCAT(0x{START}, {fields[0]})"
+        fields[-1] = f"CONCAT({fields[-1]}, 0x{END})"
+        row = f"CONCAT_WS(0x{BETWEEN}, {', '.join(fields)})"
     # Without the hint a server may read a range by a secondary key, one random page a row.
     hint = " FORCE INDEX (PRIMARY)" if table.primary_key else ""
-    return f"SELECT {columns} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")
+    return f"SELECT {row} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")
+
+
+def longest(table: Table, where: str = "") -> str:
+    """The statement that names the columns of which one value alone is too long for a packet: what to say of a row that could not be read."""
+    twice = not unescaped(table)
+    names = [
+        f"IF(MAX(LENGTH({quote(column.name)})) * {2 if twice else 1} + 2 > @@max_allowed_packet, {literal(column.name)}, NULL)"
+        for column in table.written_columns
+        if column.type in TEXT_TYPES | BINARY_TYPES | {"json"}
+    ]
+    listed = f"CONCAT_WS(', ', {', '.join(names)})" if names else "''"
+    return f"SELECT {listed} FROM {table.full_name}" + (f" WHERE {where}" if where else "")
 
 
 def load(table: Table, path: str) -> str:
     """The statement that takes a table's rows in from the named pipe `path` on the new server."""
     targets: list[str] = []
     sets: list[str] = []
+    digits = hexadecimal(table)
     for number, column in enumerate(table.written_columns):
-        if column.type in ("bit", "json"):
+        value = f"UNHEX(@v{number})" if column in digits else f"@v{number}"
+        if column.type == "bit":
+            value = f"CAST({value} AS UNSIGNED)"
+        elif column.type == "json":
+            value = f"CONVERT({value} USING utf8mb4)"
+        if value != f"@v{number}":
             targets.append(f"@v{number}")
-            value = f"CAST(@v{number} AS UNSIGNED)" if column.type == "bit" else f"CONVERT(@v{number} USING utf8mb4)"
             sets.append(f"{quote(column.name)} = {value}")
         else:
             targets.append(quote(column.name))

@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union, cast
 import pymysql
 from pymysql.constants import COMMAND
 
-from parallel_build.database.copy.clients import READ_SIZE, TOO_LONG, Failed, Sink, Unfit
+from parallel_build.database.copy.clients import READ_SIZE, TOO_LONG, Failed, Sink, TooLong, Unfit
 
 CONNECT_TIMEOUT = 30  # seconds
 HEADER = 4  # bytes of a packet before its content
@@ -91,7 +91,7 @@ class Scanner:
                     begin = at + HEADER + length
                 elif self._rows:
                     if first == NULL:
-                        raise Failed(TOO_LONG)
+                        raise TooLong(TOO_LONG)
                     if length >= LARGE:
                         content = at + HEADER + 1 + LENGTHS.get(first, 0)
                         if content > end:
@@ -185,7 +185,7 @@ class Wire:
             try:
                 done, pieces = scanner.scan(self._buffer, end)
             except Failed as problem:
-                raise Failed(f"{self.name}: {problem}") from None
+                raise type(problem)(f"{self.name}: {problem}") from None
             for begin, stop in pieces:
                 sink(view[begin:stop])
             held = end - done

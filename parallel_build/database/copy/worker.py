@@ -29,7 +29,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Set, TypeVar, Union
 
-from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, Unfit, widen
+from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, TooLong, Unfit, widen
 
 if TYPE_CHECKING:
     from parallel_build.database.copy.wire import Wire
@@ -286,8 +286,20 @@ class Copy:
         """Copy a part; whatever goes wrong with it is told with its table."""
         try:
             self.copy_part(number, reader, writer, part)
+        except TooLong as problem:
+            raise Failed("table %s%s: %s" % (part["table"], self.longest(part), problem)) from None
         except Failed as problem:
             raise Failed("table %s: %s" % (part["table"], problem)) from None
+
+    def longest(self, part: Dict[str, Any]) -> str:
+        """Which columns of a part hold a value that is too long by itself, where that can be asked."""
+        try:
+            asking = self.source(compress=False)
+            found = asking.ask(part["longest"]).strip()
+            asking.close()
+        except Failed:
+            return ""
+        return ", column %s" % found if found else ""
 
     def copy_part(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
         started = time.time()
@@ -323,7 +335,7 @@ class Copy:
                 os.close(pipe)
         taken = 0 if pipe is None else int(writer.receive(lambda data: None)[1])
         if taken != found:
-            raise Failed("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
+            raise TooLong("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
         with self.lock:
             self.status["rows"] += taken
             entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})

@@ -88,7 +88,14 @@ def seed(
             if copy.finished(target):
                 copy.empty(target, names)
             report = copy.copy(
-                source, target, names, threads=threads, cancel=cancel, progress=progress, bytes_per_second=bytes_per_second, lasts=True
+                source,
+                target,
+                names,
+                threads=threads,
+                cancel=cancel,
+                progress=progress,
+                bytes_per_second=bytes_per_second,
+                usable=align_snapshots.usable,
             )
             if report.position is None:
                 raise GuardFailed(f"{source.name} writes no binary log", "replication reads it", "set transfer.method to dump")

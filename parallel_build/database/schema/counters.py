@@ -14,14 +14,12 @@ LISTED = (
 
 
 def settle(opened: Session, names: Sequence[str]) -> None:
-    """Make information_schema tell these databases' counters as they are, in this session.
+    """Make information_schema show these databases' counters as they are.
 
-    MySQL tells the last number given in place of the next one for a table that nobody has opened since the server's start [seen on 9.7], and keeps
-    what it has told for a day.
+    MySQL shows the last number given in place of the next one for a table that nobody has opened since the server's start [seen on 9.7].
     """
     if identify(opened).family != "mysql":
         return
-    opened.execute("SET SESSION information_schema_stats_expiry = 0")
     tables = [f"{quote(row['s'])}.{quote(row['t'])}" for row in _listed(opened, names)]
     if tables:
         opened.rows(" UNION ALL ".join(f"(SELECT 1 FROM {table} LIMIT 0)" for table in tables))
