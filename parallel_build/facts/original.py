@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents, numbers, web
+from parallel_build.cloudstack import agents, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
+from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore

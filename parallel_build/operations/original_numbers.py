@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 
-from parallel_build.cloudstack import numbers
-from parallel_build.cloudstack.numbers import Numbers
 from parallel_build.cloudstack.services import MANAGEMENT, Services
+from parallel_build.database.schema import cloudstack_numbers as numbers
+from parallel_build.database.schema.cloudstack_numbers import Numbers
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, store

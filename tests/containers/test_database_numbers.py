@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parallel_build.cloudstack import numbers
+from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.remote.sql import session
 from tests.containers.database_stand import Combination, sql
 

@@ -12,9 +12,9 @@ import pytest
 
 from parallel_build import guards
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import numbers
 from parallel_build.cloudstack.left_running import LEFT, Guest
 from parallel_build.cloudstack.services import UnitState
+from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.schema import counters
 from parallel_build.errors import ConnectionFailed
 from parallel_build.facts.original import LeftGuest
