@@ -13,10 +13,10 @@ from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.cli.recovery_advice import Explanation
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
-from parallel_build.health.finding import Severity
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
+from parallel_build.rules import Severity
 from parallel_build.stack.file import read_stack
 from parallel_build.stack.state import StackState
 from parallel_build.steps.health_check import check_names
@@ -50,12 +50,12 @@ def run(given: argparse.Namespace) -> int:
         facts = health.gather(site, connections)
     finally:
         connections.close()
-    findings = health.examine(facts)
+    report = health.examine(facts)
     if given.json:
-        print(json.dumps(health.as_document(facts, findings), indent=1))
+        print(json.dumps(health.as_document(facts, report), indent=1))
     else:
-        print(health.as_text(facts, findings), end="")
-    blocked = any(each.severity is Severity.BLOCKS and each.rule not in accepted for each in findings)
+        print(health.as_text(facts, report), end="")
+    blocked = any(each.severity is Severity.BLOCKS and each.rule not in accepted for each in report)
     return FAILED if blocked else DONE
 
 

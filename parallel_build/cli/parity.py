@@ -8,7 +8,6 @@ import json
 from parallel_build import parity
 from parallel_build.cli import DIFFERENT, DONE
 from parallel_build.parity.compare import Rank
-from parallel_build.parity.report import beyond
 
 NAME = "parity"
 HELP = "compare the cloud that is rehearsed on with the one that is meant; reads only. Exit code 3: different beyond the threshold"
@@ -30,9 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compare and print."""
     rehearsed, real = (parity.load(where, given.config_file) for where in (given.rehearsed, given.real))
-    differences = parity.compare(rehearsed, real)
+    report = parity.compare(rehearsed, real)
     if given.json:
-        print(json.dumps(parity.as_document(rehearsed, real, differences), indent=1))
+        print(json.dumps(parity.as_document(rehearsed, real, report), indent=1))
     else:
-        print(parity.as_text(rehearsed, real, differences), end="")
-    return DIFFERENT if beyond(differences, Rank(given.threshold)) else DONE
+        print(parity.as_text(rehearsed, real, report), end="")
+    return DIFFERENT if report.beyond(Rank(given.threshold)) else DONE

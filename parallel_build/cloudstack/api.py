@@ -196,7 +196,7 @@ class Cloud:
         return ApiUnavailable(
             f"{self.url} gave no API reply to {command} (HTTP {status})",
             "the web application has failed" if status == 503 else str(error.args[0] if error.args else error),
-            "look upward in management-server.log for the first ERROR",
+            "see the first `Failed to start module` in its management-server.log and what it was caused by; good starts log some ERROR lines too",
             status,
         )
 

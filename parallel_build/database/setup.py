@@ -23,7 +23,7 @@ from parallel_build.remote.sql import find_socket, session
 RESTART_TIMEOUT = 300.0
 # The files' and the unit's times are whole seconds; a server that started in the second of a write has read it.
 NEWER = """unit=$1; shift
-started=$(date -d "$(systemctl show "$unit" -p ActiveEnterTimestamp --value)" +%s)
+started=$(date -d "$(systemctl show "$unit" -p ActiveEnterTimestamp | cut -d= -f2-)" +%s)
 for file; do [ "$(stat -c %Y "$file")" -le "$started" ] || echo "$file"; done
 """
 

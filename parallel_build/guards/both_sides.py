@@ -9,6 +9,7 @@ from parallel_build.database.server.dialects import supported
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
+from parallel_build.guards.rule import rules_of
 from parallel_build.resolved_stack import Site
 
 
@@ -138,7 +139,7 @@ def _is_release(package: str, wanted: str) -> bool:
     return package == wanted or package.startswith((f"{wanted}~", f"{wanted}-", f"{wanted}+", f"{wanted}."))
 
 
-GUARDS = (
+GUARDS = rules_of(
     sides_are_apart,
     database_versions_fit,
     replica_follows,

@@ -22,7 +22,6 @@ from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.health import certificates, queries, scoped, server_files, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
-from parallel_build.health.queries import Unanswered
 from parallel_build.health.scoped import Setting, host_names, local_path
 from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.servers import ServerFacts
@@ -31,6 +30,7 @@ from parallel_build.records.rehearsal import RehearsalRecord, outdated
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
+from parallel_build.rules import Unanswered
 
 T = TypeVar("T")
 Row = dict[str, Any]

@@ -68,10 +68,6 @@ OLDER: dict[str, str] = {
 }
 
 
-class Unanswered(Exception):
-    """A question that a rule needs was not answered; the text says why."""
-
-
 @dataclass(frozen=True)
 class Answers:
     """What the database said.

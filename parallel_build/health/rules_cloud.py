@@ -8,7 +8,8 @@ from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.systemvms import numbers
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts, Row
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.finding import guard_rule, rule
+from parallel_build.rules import Said, Severity, listed
 
 NEARLY_ALL = 0.95
 REQUIRED = "minreq.sysvmtemplate.version"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from parallel_build.guards import both_sides
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.finding import guard_rule, rule
+from parallel_build.rules import Said, Severity, listed
 
 MANY_ROWS = 1_000_000
 BEHIND = 60  # seconds

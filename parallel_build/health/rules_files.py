@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.file_places import used_for
-from parallel_build.health.finding import Said, Severity, listed, rule
-from parallel_build.health.queries import Unanswered
+from parallel_build.health.finding import rule
 from parallel_build.health.scoped import local_path
 from parallel_build.health.server_files import ServerFiles, same_zone
+from parallel_build.rules import Said, Severity, Unanswered, listed
 
 # What a set-up writes for each installation of its own: other values on the new side, on purpose.
 WRITTEN_BY_SETUP = (

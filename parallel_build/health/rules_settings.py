@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from parallel_build.cloudstack.agents import SETTING, addresses
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.finding import rule
 from parallel_build.health.scoped import Setting, host_names, mentions
+from parallel_build.rules import Said, Severity, listed
 
 SOON = timedelta(days=30)
 SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]

@@ -7,7 +7,8 @@ from typing import Any
 
 from parallel_build.health.alerts import still_open
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.finding import rule
+from parallel_build.rules import Said, Severity, listed
 
 STUCK = 3600  # seconds after which a job or a state of transition does not end by itself any more
 

@@ -26,15 +26,14 @@ def await_guards(context: Context) -> list[str]:
         GuardFailed: names every guard that does not hold.
     """
     began = time.monotonic()
-    passing = {guard.__name__ for guard in guards.PASSING}
     while True:
         context.progress("reading both sides")
         old = original_facts.gather(context.site, context.connections)
         fresh = new_facts.gather(context.site, context.connections, schemas(context.configuration))
-        failing = [guard for guard in guards.GUARDS if guards.failures(context.site, old, fresh, [guard])]
-        if not failing or time.monotonic() - began > PATIENCE or not all(guard.__name__ in passing for guard in failing):
+        failing = guards.report(context.site, old, fresh).failing
+        if not failing or time.monotonic() - began > PATIENCE or not guards.PASSING.issuperset(failing):
             holding = guards.check(context.site, old, fresh)
             context.progress(f"{len(holding)} guards hold")
             return holding
-        context.progress(f"waiting for {', '.join(guard.__name__ for guard in failing)}")
+        context.progress(f"waiting for {', '.join(failing)}")
         context.cancel.wait(BETWEEN)

@@ -49,7 +49,10 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
             "run `pulumi up` again: it seeds anew; the original is unchanged",
         )
     what = "everything" if found.changed is None else f"{found.changed:,} changes"
-    context.progress(f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s)")
+    context.progress(
+        f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s); "
+        f"longest wait of a user behind it {found.waited_seconds:.1f} s"
+    )
     return baseline
 
 
@@ -60,7 +63,7 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
         StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
     """
     position = tier.source_position(source)
-    words = tier.WORDS[identify(replica).family]
+    words = identify(replica).dialect.pair
     before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
     while position:
         found = replica.value(words.wait, [position, 1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack import api, endpoint, last_start
+from parallel_build.cloudstack.log import MANAGEMENT_LOG
 from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import NewMachine
@@ -41,10 +42,11 @@ def _await_answer(context: Context, machine: NewMachine, services: Services) -> 
     def answers() -> bool:
         status = api.status(endpoint.of_new(context.configuration, machine))
         if status == FAILED_FOR_GOOD or not services.state(MANAGEMENT).active:
+            words, cause = last_start.why(services.host)
             raise StepFailed(
-                f"{MANAGEMENT} on {machine.name} does not serve any more",
-                f"HTTP {status}" if status else "it has ended",
-                "look for the first ERROR in its management-server.log, mend it, and run the same command again",
+                f"{MANAGEMENT} on {machine.name} {words}" + (f" (HTTP {status})" if status else ""),
+                cause.cause,
+                f"remove that cause on {machine.name} ({MANAGEMENT_LOG}), then run the same command again",
             )
         return status == ANSWERING
 

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import api, endpoint, web
+from parallel_build.cloudstack import api, endpoint, last_start, web
 from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable, Cloud
+from parallel_build.cloudstack.log import MANAGEMENT_LOG
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
@@ -155,10 +156,11 @@ def _answers(context: Context, server: Server) -> bool:
             f"{error.remedy}; then run the same command again",
         ) from None
     if status == FAILED_FOR_GOOD:
+        _, cause = last_start.why(context.host(server))
         raise RollbackIncomplete(
-            f"the web application on {server.name} failed (HTTP 503)",
-            "one of CloudStack's modules could not start, and the server does not try again by itself",
-            "look for the first ERROR in its management-server.log, mend it, and run the same command again: it starts the server anew",
+            f"the web application on {server.name} failed (HTTP 503), and the server does not try again by itself",
+            cause.cause,
+            f"remove that cause on {server.name} ({MANAGEMENT_LOG}), then run the same command again: it starts the server again",
         )
     return status == ANSWERING
 

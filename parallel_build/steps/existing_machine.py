@@ -28,7 +28,7 @@ class ExistingMachine(Step):
         wanted = Wanted.of(configuration, machine)
         actions = [
             f"prove that {machine.name} ({machine.ssh_host or machine.address}) can be used, changing nothing: "
-            + ", ".join(rule.__name__.replace("_", " ") for rule in RULES),
+            + ", ".join(rule.name.replace("_", " ") for rule in RULES),
             f"on {machine.name}: write down packages, accounts and paths as they are found ({FOLDER})",
         ]
         actions += [f"on {machine.name}: systemctl mask {unit}" for unit in ExistingServer.fenced(wanted)]

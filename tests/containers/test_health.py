@@ -23,6 +23,7 @@ from parallel_build.project import PROJECT
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
+from parallel_build.rules import Said
 from parallel_build.secret import Secret
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell
@@ -169,12 +170,12 @@ def stand(lab: LabRunner) -> Iterator[Stand]:
     made.sql("DROP DATABASE IF EXISTS test")
 
 
-def of(findings: list[Finding], rule: str) -> list[Finding]:
+def of(findings: list[Finding[Said]], rule: str) -> list[Finding[Said]]:
     """A rule's findings."""
     return [each for each in findings if each.rule == rule]
 
 
-def assert_found(findings: list[Finding], rule: str, severity: Severity, words: str) -> None:
+def assert_found(findings: list[Finding[Said]], rule: str, severity: Severity, words: str) -> None:
     """The rule found it, with these words, a cause and something to do."""
     fitting = [each for each in of(findings, rule) if words in each.fact]
     assert fitting, f"{rule}: {words!r} not among {[each.fact for each in of(findings, rule)]}"

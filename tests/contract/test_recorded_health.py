@@ -13,8 +13,8 @@ import pytest
 from parallel_build.facts import original
 from parallel_build.health import Finding, HealthFacts, examine, queries
 from parallel_build.health.facts import changed
-from parallel_build.health.report import not_judged
 from parallel_build.remote.sql import Session
+from parallel_build.rules import Said
 from tests.contract.harness import DatabaseServer
 from tests.fast.sites import site
 from tests.fast.test_guards import GOOD_OLD
@@ -82,7 +82,7 @@ def cloud(database: DatabaseServer, recorded: Mapping[str, Path], data: Path) ->
     return HealthFacts(configured, old, answers.tables, replica=FOLLOWS, inserts=[], unknown_settings=frozenset())
 
 
-def findings(cloud: HealthFacts) -> dict[str, Finding]:
+def findings(cloud: HealthFacts) -> dict[str, Finding[Said]]:
     return {each.rule: each for each in examine(cloud) if each.rule not in TRUE}
 
 
@@ -91,7 +91,7 @@ def test_a_real_healthy_cloud_has_no_finding(cloud: HealthFacts) -> None:
     alerts = found.pop("alerts_are_seen", None)
     assert alerts is not None and all(part.startswith(ROUTERS) for part in alerts.fact.partition(": ")[2].split(", "))
     assert found == {}
-    assert not_judged(cloud) == {}
+    assert examine(cloud).not_judged == {}
 
 
 def test_what_cloudstacks_own_scripts_wrote_is_no_change(cloud: HealthFacts) -> None:

@@ -16,7 +16,8 @@ from parallel_build.database.copy.copy import CopyReport
 from parallel_build.database.replicate import changed_rows, channel, seed
 from parallel_build.database.replicate.baseline import Baseline, leave_out_what_promoting_sets
 from parallel_build.database.replicate.channel import Position, filters, option_file
-from parallel_build.database.server.dialects import DIALECTS, DatabaseServer
+from parallel_build.database.server.dialect_table import DIALECTS
+from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.database.server.settings import server_values
 from parallel_build.errors import ComparisonFailed, GuardFailed
 from parallel_build.operations import compare_seed, takeover

@@ -48,7 +48,7 @@ def test_all_hold_on_a_good_seed() -> None:
 
 
 def test_every_rule_has_its_failing_case() -> None:
-    assert [guard.__name__ for guard in rules.GUARDS] == list(FAILING)
+    assert [guard.name for guard in rules.GUARDS] == list(FAILING)
 
 
 @pytest.mark.parametrize("name", FAILING)

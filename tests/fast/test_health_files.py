@@ -15,9 +15,9 @@ import pytest
 
 from parallel_build.health import Finding, HealthFacts, Severity, examine, server_files
 from parallel_build.health.file_places import counts, used_for
-from parallel_build.health.report import not_judged
 from parallel_build.health.scoped import Setting, local_path
 from parallel_build.health.server_files import ServerFiles, parse, same_zone
+from parallel_build.rules import Said
 from tests.fast.test_health import REACHED, facts, settings
 
 RULES = {
@@ -243,14 +243,14 @@ def known(old: ServerFiles = CLEAN, new: ServerFiles | None = NEW, **changes: An
     return facts(files={"oldms1": old, "oldms2": CLEAN}, new_files=new, **changes)
 
 
-def found(of: HealthFacts) -> list[Finding]:
+def found(of: HealthFacts) -> list[Finding[Said]]:
     return [each for each in examine(of) if each.rule in RULES]
 
 
 def test_a_server_as_its_packages_brought_it_has_no_finding() -> None:
     assert found(known()) == []
-    assert not RULES & set(not_judged(known()))
-    assert not RULES & set(not_judged(facts())), "of servers that could not be asked there is a finding already"
+    assert not RULES & set(examine(known()).not_judged)
+    assert not RULES & set(examine(facts()).not_judged), "of servers that could not be asked there is a finding already"
 
 
 def test_files_of_its_own_are_told_until_the_new_servers_have_them() -> None:
@@ -273,8 +273,11 @@ def test_files_of_its_own_are_told_until_the_new_servers_have_them() -> None:
 
 
 def test_what_can_not_be_told_is_not_judged() -> None:
-    assert "neither dpkg nor rpm knows CloudStack on oldms1" in not_judged(known(replace(CLEAN, family="none")))["files_come_from_packages"]
-    unjudged = not_judged(known(new=None))
+    assert (
+        "neither dpkg nor rpm knows CloudStack on oldms1"
+        in examine(known(replace(CLEAN, family="none"))).not_judged["files_come_from_packages"]
+    )
+    unjudged = examine(known(new=None)).not_judged
     assert set(unjudged) & RULES == {"properties_are_on_new_servers", "time_zones_agree"}
     assert [each.rule for each in found(known(replace(CLEAN, truncated=True)))] == ["files_come_from_packages"]
 

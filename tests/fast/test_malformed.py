@@ -295,7 +295,7 @@ HOSTILE_FACTS: dict[str, tuple[Any, Any, set[str]]] = {
 @pytest.mark.parametrize("what", HOSTILE_FACTS)
 def test_what_servers_reveal_is_refused_by_guards(what: str) -> None:
     old, fresh, expected = HOSTILE_FACTS[what]
-    failing = {guard.__name__ for guard in guards.GUARDS if guards.failures(make_site(), old, fresh, [guard])}
+    failing = {guard.name for guard in guards.GUARDS if guards.failures(make_site(), old, fresh, [guard])}
     assert failing == expected
 
 

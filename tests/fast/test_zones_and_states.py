@@ -87,7 +87,7 @@ def test_a_system_vm_that_stands_still_in_such_a_zone_is_not_missed(zone: dict[s
     old = replace(GOOD_OLD, system_vms=[*GOOD_OLD.system_vms, gone], zones=[zone, CORE])
     system_vms_run(site(), old, NewFacts())
     assert guards.failures(
-        site(), replace(old, zones=[{**zone, "allocationstate": "Enabled", "type": "Core"}]), NewFacts(), [system_vms_run]
+        site(), replace(old, zones=[{**zone, "allocationstate": "Enabled", "type": "Core"}]), NewFacts(), [guards.rule_of(system_vms_run)]
     )
 
 
@@ -95,7 +95,7 @@ def test_a_template_is_not_missed_in_such_a_zone() -> None:
     behind = [{**item, "zonename": "off", "isready": False} for item in GOOD_OLD.templates]
     old = replace(GOOD_OLD, templates=[*GOOD_OLD.templates, *behind], zones=[OFF, CORE])
     templates_are_ready(site(), old, NewFacts())
-    assert guards.failures(site(), replace(old, zones=[]), NewFacts(), [templates_are_ready])
+    assert guards.failures(site(), replace(old, zones=[]), NewFacts(), [guards.rule_of(templates_are_ready)])
 
 
 class Zones:

@@ -29,7 +29,15 @@ UNREACHABLE = 45  # seconds the new server may be out of reach while the worker 
 
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
 # What runs there.
-WORKER = ("__init__.py", "database/__init__.py", *(f"database/copy/{name}.py" for name in ("__init__", "clients", "wire", "worker")))
+WORKER = (
+    "__init__.py",
+    "database/__init__.py",
+    *(
+        f"database/copy/{name}.py"
+        for name in ("__init__", "clients", "digest", "loading", "opening", "pace", "reading", "tasks", "wire", "worker")
+    ),
+    *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
+)
 START = r"""
 run=$1 unit=$2 python=$3
 touch "$run/alive"
@@ -41,7 +49,7 @@ exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --proper
 LOOK = r"""
 run=$1 unit=$2 longest=$3
 touch "$run/alive" 2>/dev/null || true
-pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null || echo 0)
+pid=$(systemctl show --property=MainPID "$unit" 2>/dev/null | cut -d= -f2-)
 [ "${pid:-0}" = 0 ] || timeout "$longest" tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || true
 cat "$run/status.json" 2>/dev/null || echo '{}'
 systemctl is-active "$unit" 2>/dev/null || true
@@ -195,7 +203,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
         status: dict[str, Any] = json.loads(last or b"{}")
         if status:
             tell(status)
-        if status.get("state") == "done":
+        if status.get("state") in ("done", "partial"):
             return status
         if status.get("state") == "failed":
             raise StepFailed(

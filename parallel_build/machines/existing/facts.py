@@ -36,8 +36,8 @@ for path in /etc/cloudstack /usr/share/cloudstack-management /usr/share/cloudsta
   if [ -e "$path" ]; then say cloudstack "$path"; fi
 done
 for unit in mariadb mysql mysqld; do
-  case $(systemctl show "$unit" -p LoadState --value 2>/dev/null) in
-    loaded|masked) say database "$(systemctl show "$unit" -p Id --value)" ;;
+  case $(systemctl show "$unit" -p LoadState 2>/dev/null | cut -d= -f2-) in
+    loaded|masked) say database "$(systemctl show "$unit" -p Id | cut -d= -f2-)" ;;
   esac
 done
 if [ -d /var/lib/mysql ]; then

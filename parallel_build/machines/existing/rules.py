@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from parallel_build.configuration import AGENTS, API_PORTS, PEERS, NewMachine, StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing.facts import DATA_FOLDER, ServerFacts
+from parallel_build.rules import Rule, Said, examine, refusing
 
 CLOCK_LIMIT = 1.0  # seconds
 # Memory that firmware and kernel keep for themselves, and what a file system keeps of a disk.
@@ -46,7 +47,15 @@ class Wanted:
         return cls(machine, machine.name in databases, machine.name in servers, pair.port, api_port)
 
 
-Rule = Callable[[Wanted, ServerFacts], None]
+@dataclass(frozen=True)
+class Candidate:
+    """A server that is there already, beside what it is to become."""
+
+    wanted: Wanted
+    facts: ServerFacts
+
+
+Judge = Callable[[Wanted, ServerFacts], None]
 
 
 def becomes_root(wanted: Wanted, facts: ServerFacts) -> None:
@@ -179,7 +188,14 @@ def ports_are_free(wanted: Wanted, facts: ServerFacts) -> None:
         )
 
 
-RULES: tuple[Rule, ...] = (
+def _rule(judge: Judge) -> Rule[Candidate, Said]:
+    def refuse(candidate: Candidate) -> None:
+        judge(candidate.wanted, candidate.facts)
+
+    return refusing(judge, refuse, "servers that are there already, docs/existing.md")
+
+
+JUDGES: tuple[Judge, ...] = (
     becomes_root,
     database_login_is_root,
     debian_with_systemd,
@@ -192,11 +208,12 @@ RULES: tuple[Rule, ...] = (
     no_data,
     ports_are_free,
 )
+RULES = tuple(_rule(judge) for judge in JUDGES)
 # A server that this stack has begun with holds what the stack put there.
-AGAIN: tuple[Rule, ...] = (becomes_root, database_login_is_root, debian_with_systemd, has_its_address, clock_is_right)
+AGAIN = tuple(_rule(judge) for judge in (becomes_root, database_login_is_root, debian_with_systemd, has_its_address, clock_is_right))
 
 
-def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule, ...] = RULES) -> list[str]:
+def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said], ...] = RULES) -> list[str]:
     """Apply every rule; without root nothing else is known, so that one comes alone.
 
     Returns:
@@ -204,12 +221,8 @@ def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule, ...] = RULES) -
     Raises:
         GuardFailed: names every rule that does not hold.
     """
-    failed = []
-    for rule in rules if facts.root else (becomes_root,):
-        try:
-            rule(wanted, facts)
-        except GuardFailed as error:
-            failed.append(error)
+    report = examine(rules if facts.root else [_rule(becomes_root)], Candidate(wanted, facts))
+    failed = report.errors()
     if len(failed) == 1:
         raise failed[0]
     if failed:
@@ -218,4 +231,4 @@ def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule, ...] = RULES) -
             "each of them would make a step fail there, or harm what is on the server",
             "nothing has been changed; mend these and run the same command again",
         )
-    return [rule.__name__ for rule in rules]
+    return [rule.name for rule in rules]
