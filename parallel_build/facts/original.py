@@ -27,6 +27,8 @@ from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
+# INNODB_TRX shows the time of the server's own zone, whatever a session's is.
+HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
 
@@ -247,8 +249,8 @@ def _as_server(database: Session) -> dict[str, Any]:
     server = identify(database)
     sources = [str(row[server.dialect.status_fields["host"]]) or "?" for row in database.rows(server.dialect.replica_status)]
     running = database.rows(
-        "SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age, trx_rows_modified AS wrote "
-        "FROM information_schema.INNODB_TRX WHERE trx_started < NOW() - INTERVAL %s SECOND "
+        f"SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, {HERE_NOW}) AS age, trx_rows_modified AS wrote "
+        f"FROM information_schema.INNODB_TRX WHERE trx_started < {HERE_NOW} - INTERVAL %s SECOND "
         "AND (trx_rows_modified > 0 OR trx_query IS NOT NULL)",
         [LONG],
     )

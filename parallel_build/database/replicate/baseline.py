@@ -195,7 +195,7 @@ def _standing(new: Session, server: DatabaseServer) -> Iterator[None]:
     try:
         yield
     finally:
-        new.execute(named(server, applier(server, server.dialect.start_replica)))
+        new.execute_in_any(named(server, applier(server, server.dialect.start_replica)))
 
 
 def _changed_ranges(
