@@ -119,6 +119,8 @@ class Window(Model):
         confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
             else can prove that they are down.
         adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
+        confirmed_removed: instance names of system VMs and routers of an earlier window's new side that the operator has removed from hypervisors that
+            can't be asked from here.
     """
 
     deadline: Duration = timedelta(hours=2)
@@ -132,6 +134,7 @@ class Window(Model):
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)
     adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
+    confirmed_removed: list[str] = Field(default_factory=list)
     user_access: UserAccess
 
 

@@ -59,7 +59,7 @@ def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
 
 @pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
 def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> None:
-    server = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
+    made = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
     (tmp_path / "file").write_text("guid=1\n")
     with contextlib.closing(made) as server, contextlib.closing(server.host()) as host:
         assert host.read(str(tmp_path / "file")) == b"guid=1\n"
