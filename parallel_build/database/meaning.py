@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt
 from parallel_build.database import schema
-from parallel_build.database.compare import Difference
+from parallel_build.database.definitions import Difference
 from parallel_build.database.session import Session, quote
 from parallel_build.secret import Secret
 

@@ -112,17 +112,18 @@ def find_socket(host: Host) -> str | None:
 
 
 @contextlib.contextmanager
-def session(host: Host, schema: str | None = None, *, timeout: float = 3600) -> Iterator[Session]:
+def session(host: Host, schema: str | None = None, *, timeout: float = 3600, socket: str | None = None) -> Iterator[Session]:
     """Open a session as root through the server's socket.
 
     Args:
         host: the database server's machine; the SSH user must be root there, or the session would not be root's.
         schema: database to use.
         timeout: seconds one statement may take to answer.
+        socket: of another server on that machine than the usual one.
     Raises:
         ConnectionFailed: the server is down or refuses root over its socket.
     """
-    socket = find_socket(host)
+    socket = socket or find_socket(host)
     if socket is None:
         raise ConnectionFailed(
             f"{host.name}: no database server listens there",
