@@ -10,6 +10,7 @@ import contextlib
 import shlex
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
-from parallel_build.openssh import SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
+from parallel_build.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.private_folder import PrivateFolder
+from parallel_build.remote_frame import END, Answer, Frame
 from parallel_build.secret import Secret, mask
 from parallel_build.site import Site
 
@@ -26,6 +28,7 @@ REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
 
+ENDING = 15  # seconds that a cancelled command is given to end on the server
 NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
 
 
@@ -70,11 +73,16 @@ class Host:
         return self._client.destination
 
     def command_line(self, argv: Sequence[str], timeout: float) -> str:
-        """The text handed to the remote shell: quoted words, a time limit held on the server too, no core file of what is given secrets, sudo."""
-        words = [*NO_CORE_FILE, "timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
-        if self.user != "root":
-            words = ["sudo", "-n", "--", *words]
-        return shlex.join(words)
+        """A command for a pipe of the caller's own: quoted words, a time limit held on the server too, no core file of what is given secrets, sudo."""
+        return self._login_line([*NO_CORE_FILE, *self._limited(argv, timeout)])
+
+    @staticmethod
+    def _limited(argv: Sequence[str], timeout: float) -> list[str]:
+        return ["timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
+
+    def _login_line(self, words: Sequence[str]) -> str:
+        """What the login shell is given: as root."""
+        return shlex.join(words if self.user == "root" else ["sudo", "-n", "--", *words])
 
     def run(
         self,
@@ -95,31 +103,73 @@ class Host:
             cancellable: end the command when the engine cancels; False for short commands that must not be torn.
         Raises:
             CommandFailed: exit code not in `ok`, or out of time.
-            ConnectionFailed: ssh itself failed.
+            ConnectionFailed: ssh itself failed, or the connection was lost before the exit code came.
             Cancelled: the engine asked to stop.
         """
-        data = self._bytes(input)
+        frame, started = Frame(self._bytes(input)), time.monotonic()
+        command = self._login_line(frame.words(self._limited(argv, timeout)))
         for attempt in (1, 2):
-            result = self._client.attempt(self.command_line(argv, timeout), data, timeout, cancellable)
-            # A multiplexed connection whose server was restarted ends with 255 at once: one fresh connection is tried.
-            if result.code == SSH_FAILED and attempt == 1 and self._client.drop_stale(result):
+            raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)))
+            answer = frame.read(raw)
+            # A shared connection whose server was restarted ends at once: one fresh connection is tried, if nothing was begun over it.
+            if not answer.began and attempt == 1 and self._client.drop_stale(raw):
                 continue
             break
-        if result.code == SSH_FAILED and "timeout:" not in result.stderr:
-            raise self._failure(result.stderr)
-        if result.code in TIMED_OUT and (ok is None or result.code not in ok):
+        if answer.code is None and raw.code != OVERDUE:
+            raise self._unanswered(answer, raw, argv)
+        code = TIMED_OUT[0] if answer.code is None else answer.code
+        result = Result(code, answer.stdout, answer.stderr)
+        late = raw.code == OVERDUE or (code in TIMED_OUT and time.monotonic() - started >= timeout)
+        if late and (ok is None or code not in ok):
             raise CommandFailed(
                 f"{self.name}: {self._words(argv)} did not end within {timeout:.0f} s",
                 f"it was ended after {timeout:.0f} s: it hangs, or {self.name} is too busy for it",
                 f"look at {self.name} ({self.server.address}), then run the same command again",
             )
-        if ok is not None and result.code not in ok:
+        if ok is not None and code not in ok:
             raise CommandFailed(
-                f"{self.name}: {self._words(argv)} ended with exit code {result.code}",
-                self._tail(result.stderr or result.stdout) or f"it said nothing, its exit code was {result.code}",
-                f"mend that on {self.name} ({self.server.address}), then run the same command again",
+                f"{self.name}: {self._words(argv)} ended with exit code {code}",
+                self._tail(result.stderr or result.stdout) or f"no output; exit code {code}",
+                f"fix this on {self.name} ({self.server.address}), then run the same command again",
             )
         return result
+
+    def _unanswered(self, answer: Answer, raw: Result, argv: Sequence[str]) -> ConnectionFailed:
+        """The error for a command whose exit code did not come back."""
+        if answer.end == "torn":
+            return ConnectionFailed(
+                f"{self.name}: the connection broke while the input of {self._words(argv)} was sent",
+                "not all of the input arrived, so nothing was begun",
+                "check the network, then run the same command again",
+            )
+        if answer.end:
+            return ConnectionFailed(
+                f"{self.name}: there is no room for the input of {self._words(argv)}",
+                self._tail(answer.other) or "no folder of the server takes it: /run, /dev/shm, /tmp and /var/tmp were tried",
+                f"make room in /run or /tmp on {self.name}, then run the same command again",
+            )
+        if answer.began:
+            return ConnectionFailed(
+                f"{self.name}: the connection was lost while {self._words(argv)} ran",
+                self._tail(answer.other) or "whether the command came to its end is not known",
+                "check the network, then run the same command again: it looks at what is there first",
+            )
+        if raw.code == SSH_FAILED:
+            return self._failure(raw.stderr)
+        return ConnectionFailed(
+            f"{self.name} ({self._client.destination}): account {self.user} can't run commands there",
+            self._tail(answer.other) or f"its login shell ended with exit code {raw.code}",
+            f"let {self.user} log in with a shell"
+            + ("" if self.user == "root" else ", and run commands as root by sudo without a password"),
+        )
+
+    def _end(self, answer: Answer) -> None:
+        """End a command that the engine's Cancel has left without a reader: its reverse may be given next."""
+        if answer.process is None or answer.end:
+            return
+        ending = Frame(b"")
+        line = self._login_line(ending.words(["sh", "-c", END, "sh", str(answer.process), str(ENDING)]))
+        self._client.attempt(line, b"", ENDING + 5, cancellable=False)
 
     def script(
         self,
@@ -148,7 +198,7 @@ class Host:
         result = self.run(["sh", "-c", 'test -e "$1" || exit 44; base64 "$1"', "sh", path], timeout=timeout, ok=(0, 44))
         if result.code == 44:
             return None
-        return base64.b64decode(result.stdout)
+        return base64.b64decode("".join(result.stdout.split()), validate=True)
 
     def write(
         self,

@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,7 @@ from parallel_build.errors import ConnectionFailed
 
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)  # what coreutils' timeout(1) exits with after TERM and after KILL
+OVERDUE = -1  # no exit code of a program: ssh itself did not end in time
 GRACE = 10.0
 ONE_WRITE = 32768  # fits into a pipe at once
 SHORT_COMMAND = 180.0
@@ -79,6 +80,11 @@ class Client:
         options = [
             "-o", "BatchMode=yes",
             "-o", "StrictHostKeyChecking=yes",
+            # Whatever the operator's own configuration says: a server that is not trusted yet must not use his keys or his display.
+            "-o", "ForwardAgent=no",
+            "-o", "ForwardX11=no",
+            "-o", "ForwardX11Trusted=no",
+            "-o", "PermitLocalCommand=no",
             "-o", f"ConnectTimeout={max(1, int(self.ssh.connect_timeout.total_seconds()))}",
             "-o", "ServerAliveInterval=5",
             "-o", "ServerAliveCountMax=3",
@@ -99,7 +105,9 @@ class Client:
             options += ["-p", str(self.server.ssh_port)]
         return options
 
-    def attempt(self, command: str, data: bytes, timeout: float, cancellable: bool) -> Result:
+    def attempt(
+        self, command: str, data: bytes, timeout: float, cancellable: bool, stopped: Callable[[Result], None] = lambda came: None
+    ) -> Result:
         """Run a command once and wait for its end.
 
         Args:
@@ -107,6 +115,9 @@ class Client:
             data: its standard input.
             timeout: seconds; ssh is ended a little later, when the server has not ended the command itself.
             cancellable: end it when the engine cancels.
+            stopped: given what had come by then, ends the command on the server as well: a closed connection ends nothing there.
+        Returns:
+            what came; its code is OVERDUE where ssh had to be ended.
         Raises:
             Cancelled: the engine asked to stop.
         """
@@ -133,13 +144,12 @@ class Client:
             except subprocess.TimeoutExpired:
                 sent = None
                 if cancellable and self.cancel.is_set:
-                    _end(process)
+                    stopped(_text(SSH_FAILED, *_end(process)))
                     self.cancel.check()
                 if time.monotonic() > deadline:
-                    _end(process)
-                    return Result(TIMED_OUT[0], "", "")
+                    return _text(OVERDUE, *_end(process))
                 continue
-            return Result(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+            return _text(process.returncode, stdout, stderr)
 
     def control(self, *words: str) -> Result:
         """Tell the shared connection something (`-O` and its words)."""
@@ -203,10 +213,14 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
         pipe.write(data)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     process.terminate()
     try:
-        process.communicate(timeout=5)
+        return process.communicate(timeout=5)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        return process.communicate()
+
+
+def _text(code: int, stdout: bytes, stderr: bytes) -> Result:
+    return Result(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

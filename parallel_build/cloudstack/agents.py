@@ -6,15 +6,17 @@ updateConfiguration is pushed to connected agents, which write it down [CloudSta
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.configuration.values import is_address
 from parallel_build.connection import Host
-from parallel_build.errors import CommandFailed
+from parallel_build.errors import CommandFailed, StepFailed
 
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
@@ -26,20 +28,32 @@ Item = dict[str, Any]
 
 
 def addresses(value: str) -> list[str]:
-    """The addresses of a `host` value; the balancing algorithm after `@` is left out."""
+    """The addresses of a `host` value, IPv6 in its usual form; the balancing algorithm after `@` is left out."""
+    return [_usual(part) for part in _parts(value)]
+
+
+def _parts(value: str) -> list[str]:
     return [part.strip() for part in value.split("@", 1)[0].split(",") if part.strip()]
+
+
+def _usual(text: str) -> str:
+    """`[2001:DB8::0:1]` is 2001:db8::1; a name stays as it is."""
+    try:
+        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]")).compressed
+    except ValueError:
+        return text
 
 
 def extended(value: str, more: Iterable[str]) -> str:
     """The value with further addresses at its end, those first that are there: agents stay where they are. A `@algorithm` stays too."""
     known = addresses(value)
-    return _value([*known, *(address for address in more if address not in known)], value)
+    return _value([*_parts(value), *(address for address in more if _usual(address) not in known)], value)
 
 
 def reduced(value: str, less: Iterable[str]) -> str:
     """The value without these addresses."""
-    unwanted = set(less)
-    return _value([address for address in addresses(value) if address not in unwanted], value)
+    unwanted = {_usual(address) for address in less}
+    return _value([part for part in _parts(value) if _usual(part) not in unwanted], value)
 
 
 def _value(known: list[str], like: str) -> str:
@@ -77,16 +91,12 @@ def dials(known: Sequence[str], wanted: str) -> bool:
 
 def listed(text: str) -> list[str]:
     """The addresses in the text of an agent.properties; empty when it has none."""
-    for line in text.splitlines():
-        key, equals, value = line.partition("=")
-        if equals and key.strip() == SETTING:
-            return addresses(value)
-    return []
+    return addresses(properties.parse(text).get(SETTING, ""))
 
 
 def learnt(host: Host) -> list[str]:
     """The addresses that a hypervisor's agent has written down; empty where there is no agent."""
-    return listed((host.read(AGENT_FILE) or b"").decode(errors="replace"))
+    return addresses((properties.read(host, AGENT_FILE) or {}).get(SETTING, ""))
 
 
 def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
@@ -96,7 +106,7 @@ def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
         return None
     try:
         return listed(read_on_system_vm(hypervisor, address, SYSTEM_VM_AGENT_FILE).stdout)
-    except CommandFailed:
+    except (CommandFailed, StepFailed):
         return None
 
 

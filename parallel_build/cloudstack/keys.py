@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt, unwrap
-from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.errors import GuardFailed
@@ -34,14 +35,13 @@ def read_original(host: Host) -> DatabaseKey:
     Raises:
         GuardFailed: the files are missing, or their key does not decrypt them.
     """
-    raw = host.read(DB_PROPERTIES)
-    if raw is None:
+    values = properties.read(host, DB_PROPERTIES)
+    if values is None:
         raise GuardFailed(
             f"{host.name} has no {DB_PROPERTIES}",
             "the database key is read there, and only a management server that was set up has it",
             "name the original's management servers in original.management, or set the stack's secret databaseKey",
         )
-    values = parse(raw.decode(errors="replace"))
     named = values.get("db.cloud.encryptor.version", "")
     encryptor = Encryptor(named) if named in list(Encryptor) else Encryptor.AUTOMATIC
     wrapped = values.get("db.cloud.encrypt.secret", "")
@@ -70,8 +70,7 @@ def database_key(site: Site, host: Host) -> DatabaseKey:
     configured = site.secrets.database_key
     if configured is None:
         return read_original(host)
-    raw = host.read(DB_PROPERTIES)
-    named = parse(raw.decode(errors="replace")).get("db.cloud.encryptor.version", "") if raw else ""
+    named = (properties.read(host, DB_PROPERTIES) or {}).get("db.cloud.encryptor.version", "")
     return DatabaseKey(configured, Encryptor(named) if named in list(Encryptor) else Encryptor.AUTOMATIC)
 
 

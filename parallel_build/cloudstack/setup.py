@@ -13,7 +13,7 @@ import secrets
 
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.keys import DatabaseKey
-from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse, replace
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
 from parallel_build.configuration import Server
 from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
@@ -80,7 +80,7 @@ def setup_databases(
             f"mend that on {host.name} (its own name must resolve, its packages be whole), then run the same command again",
         )
     raw = host.read(DB_PROPERTIES)
-    text = (raw or b"").decode()
+    text = decode(raw or b"")
     written = parse(text)
     if written.get("cluster.node.IP") != server.address or written.get("db.cloud.host") != database.address:
         raise StepFailed(
@@ -98,7 +98,7 @@ def setup_databases(
         }.items()
     }
     host.write(KEY_FILE, management_key, mode=0o640, owner="root:cloud")
-    host.write(DB_PROPERTIES, Secret(replace(text, sealed)), mode=0o640, owner="root:cloud")
+    host.write(DB_PROPERTIES, encode(replace(text, sealed)), mode=0o640, owner="root:cloud")
 
 
 def setup_management(host: Host) -> None:

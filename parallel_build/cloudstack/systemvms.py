@@ -15,7 +15,9 @@ from functools import partial
 from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.api import ApiRefused, Cloud, JobFailed
+from parallel_build.cloudstack.states import GONE
 from parallel_build.connection import Host
 from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, StepFailed
@@ -62,8 +64,16 @@ def required_release(database: Session) -> str:
 
 def system_vms(cloud: Cloud) -> list[dict[str, Any]]:
     """Secondary storage VMs and console proxies that exist, secondary storage first."""
-    found = [vm for vm in cloud.list("listSystemVms") if vm.get("state") not in ("Destroyed", "Expunging", "Error")]
+    found = [vm for vm in cloud.list("listSystemVms") if vm.get("state") not in GONE]
     return sorted(found, key=lambda vm: (str(vm.get("systemvmtype")) != "secondarystoragevm", str(vm.get("name"))))
+
+
+def renewable(cloud: Cloud) -> tuple[list[dict[str, Any]], list[str]]:
+    """System VMs that get a successor when they are destroyed, and the names of those that would not, with their zone: these are left alone."""
+    elsewhere = zones.left_alone(cloud.list("listZones"))
+    found = system_vms(cloud)
+    alone = [f"{vm['name']} ({vm['zonename']}: {elsewhere[vm['zonename']]})" for vm in found if vm.get("zonename") in elsewhere]
+    return [vm for vm in found if vm.get("zonename") not in elsewhere], alone
 
 
 def routers(cloud: Cloud) -> list[dict[str, Any]]:
@@ -71,7 +81,7 @@ def routers(cloud: Cloud) -> list[dict[str, Any]]:
     found = {}
     for projects in ({}, {"projectid": "-1"}):
         for router in cloud.list("listRouters", listall="true", **projects):
-            if router.get("state") not in ("Destroyed", "Expunging", "Error"):
+            if router.get("state") not in GONE:
                 found[router["id"]] = router
     return list(found.values())
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.zones import kept
 from parallel_build.configuration import Template
 from parallel_build.errors import StepFailed
 from parallel_build.versions import CloudStackVersion
@@ -85,13 +86,18 @@ def latest(items: list[Item]) -> str | None:
 def zones(cloud: Cloud, hypervisor: str) -> tuple[dict[str, str], bool]:
     """Zones that need a template of this hypervisor, id -> name, and whether those are all zones.
 
+    A zone without system VMs of its own (disabled, or an Edge zone) can download none and needs none, while others have them.
+
     Raises:
         StepFailed: no zone has a cluster of it.
     """
-    names = {str(zone["id"]): str(zone["name"]) for zone in cloud.list("listZones")}
+    known = cloud.list("listZones")
+    names = {str(zone["id"]): str(zone["name"]) for zone in known}
     clusters = cloud.list("listClusters")
     wanted = {str(cluster["zoneid"]) for cluster in clusters if str(cluster.get("hypervisortype")).lower() == hypervisor.lower()}
     needed = {identity: name for identity, name in names.items() if identity in wanted}
+    # Where all of them are such zones the schema upgrade asks for the template all the same.
+    needed = {str(zone["id"]): str(zone["name"]) for zone in known if kept(zone) and str(zone["id"]) in needed} or needed
     if not needed:
         there = ", ".join(sorted({str(cluster.get("hypervisortype")) for cluster in clusters})) or "none"
         raise StepFailed(
@@ -99,7 +105,7 @@ def zones(cloud: Cloud, hypervisor: str) -> tuple[dict[str, str], bool]:
             f"hypervisors of its clusters: {there}",
             "take this template out of the stack's `templates`, or correct its hypervisor",
         )
-    return needed, needed == names
+    return needed, len(needed) == len(known)
 
 
 def states(cloud: Cloud, template: Template, identity: str | None, needed: dict[str, str]) -> list[ZoneState]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from parallel_build.cloudstack.properties import parse
+from parallel_build.cloudstack import properties
 from parallel_build.configuration import API_PORTS
 from parallel_build.connection import Host
 
@@ -61,8 +61,7 @@ def listeners(values: dict[str, str]) -> WebServer:
 
 def read(host: Host) -> WebServer:
     """Read a server's file; defaults where there is none, as on a server before 4.11. The keystore is not looked at."""
-    raw = host.read(SERVER_PROPERTIES)
-    return listeners(parse(raw.decode(errors="replace")) if raw else {})
+    return listeners(properties.read(host, SERVER_PROPERTIES) or {})
 
 
 def read_with_keystore(host: Host) -> WebServer:

@@ -10,7 +10,6 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.configuration.values import is_address
@@ -126,9 +125,24 @@ def secondary_storage(database: Session) -> Iterator[Target]:
     """The servers of secondary storage; management servers mount it to seed templates and for VMware's operations [CloudStack 4.22]."""
     if _has(database, "image_store"):
         for row in database.rows("SELECT name, url FROM cloud.image_store WHERE removed IS NULL AND url IS NOT NULL"):
-            parts = urlsplit(str(row["url"]))
-            if parts.hostname:
-                yield Target(f"secondary storage {row['name']}", parts.hostname, _port(parts.port, SCHEME_PORTS.get(parts.scheme, 2049)))
+            scheme, address, port = server_of(str(row["url"]))
+            if address:
+                yield Target(f"secondary storage {row['name']}", address, port or SCHEME_PORTS.get(scheme, 2049))
+
+
+def server_of(url: str) -> tuple[str, str, int]:
+    """Scheme, server and port of a store's URL; 0 where it names no port that is a number, and "" where it names no server.
+
+    CloudStack takes more than a URL should be: `nfs://192.0.2.5:export/sec`, an IPv6 address without brackets.
+    """
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if is_address(place):
+        return scheme.lower(), place, 0
+    address, port = _split(place)
+    if is_address(address) or ":" not in address:
+        return scheme.lower(), address, port if 0 < port < 65536 else 0
+    return scheme.lower(), address.partition(":")[0], 0
 
 
 def _services(database: Session) -> Iterator[Target]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from parallel_build.cloudstack import web
-from parallel_build.cloudstack.properties import DB_PROPERTIES, parse
+from parallel_build.cloudstack import properties, web
+from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import AGENT, MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.configuration import NewMachine
@@ -155,8 +155,7 @@ def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> 
 
 def _management(site: Site, host: Host, machine: NewMachine, storage: list[Target]) -> ManagementFacts:
     services = Services(host)
-    raw = host.read(DB_PROPERTIES)
-    values = parse(raw.decode(errors="replace")) if raw else {}
+    values = properties.read(host, DB_PROPERTIES) or {}
     database = site.configuration.new.database
     wanted = [(database.source.name, database.source.address, database.port)]
     wanted += [(h.name, h.address, DIRECT_PORTS[h.kind]) for h in site.configuration.original.hypervisors if h.kind in DIRECT_PORTS]

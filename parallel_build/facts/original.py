@@ -11,6 +11,7 @@ from typing import Any
 from parallel_build.cloudstack import agents, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
 from parallel_build.connection import Connections, Host
 from parallel_build.database.dialects import DatabaseServer, identify
@@ -19,10 +20,6 @@ from parallel_build.errors import GuardFailed
 from parallel_build.facts.together import together
 from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
 from parallel_build.site import Site
-
-VM_AT_REST = ("Running", "Stopped", "Destroyed", "Expunging", "Error", "Shutdown", "Unknown")
-VOLUME_AT_REST = ("Ready", "Allocated", "Destroy", "Expunged", "Expunging", "UploadError", "UploadAbandoned", "NotUploaded")
-
 
 LONG = 60  # seconds
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
@@ -49,6 +46,7 @@ class OriginalFacts:
         vms_moving, volumes_moving: instance and volume names in a state of transition.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
+        zones: API's zones.
         templates: API's templates of the names that the stack registers.
         key_problem: why the database key does not fit, or None.
         variables: database server variables of interest.
@@ -78,6 +76,7 @@ class OriginalFacts:
     volumes_moving: list[str] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
+    zones: list[dict[str, Any]] = field(default_factory=list)
     templates: list[dict[str, Any]] = field(default_factory=list)
     key_problem: GuardFailed | None = None
     variables: dict[str, str] = field(default_factory=dict)
@@ -131,6 +130,7 @@ def _cloud(site: Site) -> Facts:
     return {
         "hosts": cloud.list("listHosts", type="Routing"),
         "system_vms": cloud.list("listSystemVms"),
+        "zones": cloud.list("listZones"),
         "templates": [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)],
     }
 
@@ -199,8 +199,8 @@ def _from_database(database: Session) -> dict[str, Any]:
                 "AND job_dispatcher = 'ApiAsyncJobDispatcher' AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
             )
         ],
-        "vms_moving": _names(database, "vm_instance", "instance_name", VM_AT_REST),
-        "volumes_moving": _names(database, "volumes", "name", VOLUME_AT_REST),
+        "vms_moving": _names(database, "vm_instance", "instance_name", VM_MOVING),
+        "volumes_moving": _names(database, "volumes", "name", VOLUME_MOVING),
         "variables": variables,
         "bytes": int(
             database.value(
@@ -243,10 +243,6 @@ def _as_server(database: Session) -> dict[str, Any]:
     }
 
 
-def _names(database: Session, table: str, column: str, at_rest: tuple[str, ...]) -> list[str]:
-    marks = ", ".join(["%s"] * len(at_rest))
-    rows = database.rows(
-        f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND state NOT IN ({marks}) LIMIT 50",
-        at_rest,
-    )
+def _names(database: Session, table: str, column: str, moving: str) -> list[str]:
+    rows = database.rows(f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND {moving} LIMIT 50")
     return [str(row["n"]) for row in rows]

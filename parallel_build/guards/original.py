@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parallel_build.cloudstack import zones
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
@@ -114,9 +115,12 @@ def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: each kind of system VM has one that is Running, in each zone that has any."""
+    """Rule: each kind of system VM has one that is Running, in each zone that has any and in which CloudStack makes them."""
     kinds: dict[tuple[str, str], bool] = {}
+    elsewhere = zones.left_alone(old.zones)
     for vm in old.system_vms:
+        if str(vm.get("zonename")) in elsewhere:  # nobody would make another there
+            continue
         key = (str(vm.get("zonename")), str(vm.get("systemvmtype")))
         kinds[key] = kinds.get(key, False) or vm.get("state") == "Running"
     missing = [f"{kind} in {zone}" for (zone, kind), runs in sorted(kinds.items()) if not runs]
@@ -124,14 +128,16 @@ def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"not Running: {', '.join(missing)}",
             "without it no template is downloaded, no console opened; an upgrade does not mend it",
-            "see the original's alerts; destroy it so that it is made anew",
+            "see the original's alerts; destroy it, and CloudStack makes another",
         )
 
 
 def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every system VM template of the target is Ready in every zone on the original."""
+    """Rule: every system VM template of the target is Ready on the original in every zone in which CloudStack makes system VMs."""
+    elsewhere = zones.left_alone(old.zones)
     for template in site.configuration.templates:
         found = [item for item in old.templates if item.get("name") == template.name]
+        found = [item for item in found if str(item.get("zonename")) not in elsewhere] or found
         waiting = [str(item.get("zonename")) for item in found if not item.get("isready")]
         if not found or waiting:
             raise GuardFailed(

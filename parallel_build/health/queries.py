@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.database.session import Refused, Session
 
 Row = dict[str, Any]
 API_JOBS = "job_dispatcher = 'ApiAsyncJobDispatcher'"  # pseudo jobs of the server itself stay open for ever [seen in a real 4.20 database]
 RECENT = "UTC_TIMESTAMP() - INTERVAL 1 DAY"
-VM_MOVING = "state IN ('Starting', 'Stopping', 'Migrating', 'Restoring')"
-VOLUME_MOVING = (
-    "state NOT IN ('Ready', 'Allocated', 'Destroy', 'Expunged', 'Expunging', 'UploadError', 'UploadAbandoned', 'NotUploaded', 'Destroyed')"
-)
 ENGINES = "ENGINE IS NOT NULL AND ENGINE <> 'InnoDB'"
 OURS = "TABLE_SCHEMA IN ('cloud', 'cloud_usage', 'cloudbridge')"
 
@@ -32,7 +29,7 @@ QUERIES: dict[str, str] = {
     "JOIN cloud.vm_instance v ON v.id = c.router_id WHERE v.removed IS NULL AND CAST(c.check_result AS CHAR) IN ('0', 'FAILED')",
     "networks": "SELECT name FROM cloud.networks WHERE removed IS NULL AND restart_required = 1 AND state = 'Implemented'",
     "pools": "SELECT name, status, pool_type, used_bytes, capacity_bytes FROM cloud.storage_pool WHERE removed IS NULL",
-    "zones": "SELECT id, name FROM cloud.data_center WHERE removed IS NULL",
+    "zones": "SELECT id, name, allocation_state, type FROM cloud.data_center WHERE removed IS NULL",
     "image_stores": "SELECT name, protocol, data_center_id AS zone, scope, readonly, url FROM cloud.image_store "
     "WHERE removed IS NULL AND role = 'Image'",
     "capacity": "SELECT c.capacity_type AS kind, z.name AS zone, c.pod_id AS pod, SUM(c.used_capacity + c.reserved_capacity) AS used, "
@@ -63,6 +60,8 @@ OLDER: dict[str, str] = {
     # Before 4.20 a cluster has no architecture: all hosts are x86_64.
     "clusters": "SELECT c.name, c.hypervisor_type, z.name AS zone FROM cloud.cluster c "
     "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
+    # Before 4.18 there are no Edge zones.
+    "zones": "SELECT id, name, allocation_state FROM cloud.data_center WHERE removed IS NULL",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.cloudstack import zones
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import Said, Severity, listed, rule
 
@@ -34,9 +35,9 @@ def pools_have_room(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.BLOCKS, "image_store; templates are downloaded to it")
 def zones_have_secondary_storage(facts: HealthFacts) -> Iterator[Said]:
-    """Every zone has secondary storage that can be written."""
+    """Every zone in which CloudStack keeps system VMs has secondary storage that can be written."""
     stores = facts.rows("image_stores")
-    for zone in facts.rows("zones"):
+    for zone in filter(zones.kept, facts.rows("zones")):
         fitting = [store for store in stores if store["zone"] in (None, zone["id"])]
         if not fitting:
             yield Said(
@@ -54,7 +55,7 @@ def zones_have_secondary_storage(facts: HealthFacts) -> Iterator[Said]:
 def zones_have_nfs(facts: HealthFacts) -> Iterator[Said]:
     """Zones without NFS secondary storage are told."""
     stores = facts.rows("image_stores")
-    for zone in facts.rows("zones"):
+    for zone in filter(zones.kept, facts.rows("zones")):
         fitting = [store for store in stores if store["zone"] in (None, zone["id"])]
         if fitting and not any(str(store["protocol"]).lower() == "nfs" for store in fitting):
             yield Said(
@@ -62,3 +63,15 @@ def zones_have_nfs(facts: HealthFacts) -> Iterator[Said]:
                 "a template that is not registered before the upgrade can't be registered by it there",
                 "list every template in the stack's `templates`",
             )
+
+
+@rule(Severity.NOTES, "CloudStack SystemVmLoadScanner.java: enabled zones that are no Edge zones; pull request 3600")
+def zones_keep_system_vms(facts: HealthFacts) -> Iterator[Said]:
+    """Reports zones in which CloudStack makes no system VMs: disabled ones, and Edge zones."""
+    found = [f"{name} ({why})" for name, why in sorted(zones.left_alone(facts.rows("zones")).items())]
+    if found:
+        yield Said(
+            f"CloudStack makes no system VMs in {listed(found)}",
+            "a system VM that runs there keeps the original's release: it gets no successor, so the window leaves it alone, and asks for no template there",
+            "enable a disabled zone before the window to have its system VMs renewed; an Edge zone needs none",
+        )

@@ -11,7 +11,7 @@ from parallel_build.cloudstack.agents import AgentHost
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.systemvms import running, system_vms
 from parallel_build.configuration import Hypervisor
-from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.steps.base import Context, Outputs
 
 SYSTEM_VM_PATIENCE = 60.0  # seconds, once every host has learnt; they are replaced in the window anyway
@@ -119,7 +119,7 @@ def _survey_system_vms(context: Context, cloud: Cloud, hosts: list[AgentHost], g
 def _known(context: Context, hypervisor: Hypervisor) -> list[str] | str:
     try:
         return agents.learnt(context.host(hypervisor))
-    except (ConnectionFailed, CommandFailed) as error:
+    except (ConnectionFailed, CommandFailed, StepFailed) as error:
         return str(error)
 
 

@@ -136,7 +136,7 @@ def renew_on_original(context: Context) -> dict[str, Any]:
     timeout = window.system_vm_timeout.total_seconds()
     _await_hosts(context, cloud)
     result: dict[str, Any] = {"renewed": [], "restarted": []}
-    for vm in systemvms.system_vms(cloud):
+    for vm in systemvms.renewable(cloud)[0]:
         if not _runs_really(context, vm):
             fresh = systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
             result["renewed"].append(f"{vm['name']} by {fresh['name']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
+from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.agents import AGENT_FILE, SETTING, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor, HypervisorCommand, StackConfiguration
@@ -148,25 +149,26 @@ def written(context: Context, hypervisor: Hypervisor) -> str:
     Raises:
         StepFailed: there is no such file, or it has none.
     """
-    lines = (context.host(hypervisor).read(AGENT_FILE) or b"").decode().splitlines()
-    found = [line.partition("=")[2].strip() for line in lines if _is_host(line)]
+    found = (properties.read(context.host(hypervisor), AGENT_FILE) or {}).get(SETTING)
     if not found:
         raise StepFailed(
             f"{hypervisor.name} has no `host=` in {AGENT_FILE}",
             "agents.method file writes it, and it seems to be no KVM host with cloudstack-agent",
             "correct original.hypervisors, or go back and see the step AgentAddresses in phase prepared",
         )
-    return found[-1]
+    return found
 
 
 def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     """Write `host` into an agent's own file, all else kept, and restart the agent; guests are not touched by that."""
     host = context.host(hypervisor)
-    lines = (host.read(AGENT_FILE) or b"").decode().splitlines()
-    text = "\n".join([*(line for line in lines if not _is_host(line)), f"{SETTING}={value}"]) + "\n"
+    kept = properties.without(properties.decode(host.read(AGENT_FILE) or b""), SETTING)
+    if kept and not kept.endswith(("\n", "\r")):
+        kept += "\n"
+    text = f"{kept}{SETTING}={properties.escaped(value)}\n"
     mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE]).stdout.split()
     context.progress(f"{hypervisor.name}: {SETTING}={value} in {AGENT_FILE}")
-    host.write(AGENT_FILE, text, mode=int(mode[0], 8), owner=mode[1])
+    host.write(AGENT_FILE, properties.encode(text), mode=int(mode[0], 8), owner=mode[1])
     context.progress(f"{hypervisor.name}: restarting {AGENT}")
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:
@@ -175,8 +177,3 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
             "it was restarted for its new addresses, and has ended",
             f"see `journalctl -u {AGENT}` and /var/log/cloudstack/agent/agent.log there, then run the same command again",
         )
-
-
-def _is_host(line: str) -> bool:
-    """Whether a line of agent.properties is the setting itself, and not `host.reservedMemory` or a comment."""
-    return line.partition("=")[0].strip() == SETTING and "=" in line

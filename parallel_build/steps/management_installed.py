@@ -7,7 +7,8 @@ import re
 import pymysql
 
 from parallel_build.apt import Apt, choose, of_release
-from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, parse
+from parallel_build.cloudstack import properties
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
@@ -261,8 +262,7 @@ def enabled_links(host: Host, unit: str) -> list[str]:
 
 def set_up(host: Host) -> bool:
     """Whether cloudstack-setup-databases has been here: a key file, or an encrypted value in db.properties."""
-    raw = host.read(DB_PROPERTIES)
-    values = parse(raw.decode(errors="replace")) if raw else {}
+    values = properties.read(host, DB_PROPERTIES) or {}
     encrypted = any(value.startswith("ENC(") for value in values.values())
     return encrypted or host.run(["test", "-s", KEY_FILE], ok=(0, 1)).ok
 

@@ -28,7 +28,8 @@ class SystemVms(SwitchedStep):
         """One system VM after the other; networks some at a time."""
         at_once = configuration.window.parallel_restarts
         return [
-            "destroySystemVm for each secondary storage VM, then each console proxy; each one's successor Running before the next goes",
+            "destroySystemVm for each secondary storage VM, then each console proxy, in enabled zones that are no Edge zones; "
+            "each one's successor Running before the next goes",
             f"restartNetwork cleanup=true and restartVPC cleanup=true for every network with routers, {at_once} at a time",
             "prove each version by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
         ]
@@ -48,7 +49,10 @@ class SystemVms(SwitchedStep):
             release = systemvms.required_release(database())
             # From here on a way back must renew them on the original, whatever else is known by then.
             store(context).remember(self.type, renewed=True)
-            for vm in systemvms.system_vms(cloud):
+            found, alone = systemvms.renewable(cloud)
+            if alone:
+                context.progress(f"left alone, since CloudStack makes no system VMs in their zones: {', '.join(alone)}")
+            for vm in found:
                 context.cancel.check()
                 if self._problems(context, vm, release, database) or not systemvms.running(vm):
                     context.intend("renew system VM", name=vm["name"])
@@ -82,7 +86,7 @@ class SystemVms(SwitchedStep):
     def _prove_all(self, context: Context, cloud: Cloud, release: str, database: OpenSession) -> dict[str, Any]:
         proofs = {}
         bad = []
-        for vm in [*systemvms.system_vms(cloud), *systemvms.routers(cloud)]:
+        for vm in [*systemvms.renewable(cloud)[0], *systemvms.routers(cloud)]:
             proof = self._proof(context, vm, release, database)
             proofs[proof.name] = {"api": proof.api, "database": proof.database, "appliance": proof.appliance}
             bad += [f"{proof.name}: {problem}" for problem in proof.problems]

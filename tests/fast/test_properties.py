@@ -1,11 +1,29 @@
-"""db.properties is changed in single values and stays itself otherwise."""
+"""Files of Java's properties: read as Java reads them, and changed in single values only."""
 
 from __future__ import annotations
 
-import pytest
+import base64
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, cast
 
-from parallel_build.cloudstack.properties import parse, replace
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_build.cloudstack import agents, keys
+from parallel_build.cloudstack.encryption import Encryptor, encrypt
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, read, replace, without
+from parallel_build.configuration import Hypervisor
+from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.secret import Secret
+from parallel_build.steps import hypervisor_steps
+from parallel_build.steps.base import Context
+from tests.fast.files_host import Files
 
 TEXT = "# comment db.cloud.host=x\ndb.cloud.host=localhost\n\ndb.cloud.password=a=b\nlast=1"
 
@@ -14,11 +32,209 @@ def test_values_may_hold_an_equals_sign_and_comments_are_no_values() -> None:
     assert parse(TEXT) == {"db.cloud.host": "localhost", "db.cloud.password": "a=b", "last": "1"}
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("key: value", {"key": "value"}),
+        ("key value with blanks", {"key": "value with blanks"}),
+        ("key   =  value ", {"key": "value "}),
+        ("db.cloud.encrypt.secret=ENC(ab\\=\\=)", {"db.cloud.encrypt.secret": "ENC(ab==)"}),
+        ("host=10.0.0.1\nhost=10.0.0.2", {"host": "10.0.0.2"}),
+        ("list=a,\\\n    b", {"list": "a,b"}),
+        ("! comment\n  # comment\nk=v", {"k": "v"}),
+        ("k\\ 1=caf\\u00e9", {"k 1": "café"}),
+        ("k=v\r\nx=y\r", {"k": "v", "x": "y"}),
+    ],
+)
+def test_javas_notations(text: str, found: dict[str, str]) -> None:
+    assert parse(text) == found
+
+
+def test_bytes_are_latin_1_as_for_java() -> None:
+    assert parse(decode(b"k=caf\xe9")) == {"k": "café"}
+    assert encode(decode(bytes(range(256)))) == bytes(range(256))
+
+
 def test_only_the_named_lines_change() -> None:
     changed = replace(TEXT, {"db.cloud.host": "10.0.0.1", "last": "2"})
     assert changed == "# comment db.cloud.host=x\ndb.cloud.host=10.0.0.1\n\ndb.cloud.password=a=b\nlast=2"
+    assert replace(TEXT, {}) == TEXT
+    assert replace(changed, {"last": "2"}) == changed, "done already is done"
+
+
+def test_a_value_of_any_notation_is_replaced_where_it_stands() -> None:
+    text = "# one\r\na : 1\r\nb=x,\\\r\n   y\r\na 2\r\n"
+    assert replace(text, {"a": "3", "b": "ENC(q==)"}) == "# one\r\na=3\r\nb=ENC(q==)\r\na=3\r\n"
+    assert without(text, "a") == "# one\r\nb=x,\\\r\n   y\r\n"
 
 
 def test_a_missing_key_is_an_error_not_an_addition() -> None:
     with pytest.raises(StepFailed, match=r"db\.usage\.host"):
         replace(TEXT, {"db.usage.host": "x"})
+
+
+def test_what_java_gives_up_is_said_with_server_and_file() -> None:
+    files = Files("oldms1")
+    files.files[DB_PROPERTIES] = b"ok=1\nk=\\u12"
+    with pytest.raises(StepFailed, match=rf"oldms1: {DB_PROPERTIES}: \\u12 is no character"):
+        read(cast(Host, files), DB_PROPERTIES)
+    assert read(cast(Host, Files("oldms1")), DB_PROPERTIES) is None
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(["", "# a comment = x", "!b", "  "]),
+        st.tuples(st.sampled_from(["a", "b.c", "d e"]), st.sampled_from(["=", ":", " ", " = "]), st.text(max_size=8)),
+    ),
+    max_size=8,
+)
+
+
+def written(lines: list[Any]) -> str:
+    """Lines as a file: keys and values escaped as Java's own writer does."""
+    import javaproperties
+
+    return "\n".join(each if isinstance(each, str) else javaproperties.join_key_value(each[0], each[2], each[1]) for each in lines)
+
+
+@settings(deadline=None, max_examples=300)
+@given(lines=LINES, value=st.text(max_size=12))
+def test_any_value_can_be_written_and_every_other_line_stays(lines: list[Any], value: str) -> None:
+    text = written(lines)
+    known = parse(text)
+    for key in known:
+        changed = replace(text, {key: value})
+        assert parse(changed) == {**known, key: value}
+        assert without(changed, key) == without(text, key)
+
+
+JAVA = """import java.io.*; import java.util.*; import java.nio.charset.StandardCharsets;
+public class Read {
+  static String b(String s) { return Base64.getEncoder().encodeToString(s.getBytes(StandardCharsets.UTF_16BE)); }
+  public static void main(String[] a) throws Exception {
+    BufferedReader in = new BufferedReader(new InputStreamReader(System.in)); String line;
+    while ((line = in.readLine()) != null) {
+      StringBuilder out = new StringBuilder();
+      try {
+        Properties p = new Properties(); p.load(new ByteArrayInputStream(Base64.getDecoder().decode(line)));
+        for (String k : p.stringPropertyNames()) out.append(b(k)).append(":").append(b(p.getProperty(k))).append(" ");
+      } catch (IllegalArgumentException e) { out.append("refused"); }
+      System.out.println(out.toString().trim());
+    } } }
+"""
+PIECES = [
+    "a",
+    "b",
+    "=",
+    ":",
+    " ",
+    "\t",
+    "\f",
+    "\\",
+    "\n",
+    "\r",
+    "\r\n",
+    "#",
+    "!",
+    "u",
+    "\\u",
+    "0041",
+    "\\u00e9",
+    "\xe9",
+    "\x85",
+    "\x1c",
+    "\v",
+    "\\\n",
+    "\xa0",
+]
+# A line that begins with a backslash at its end has quirks of one JDK or another, and nobody writes it.
+ODD = re.compile(r"(^|[\r\n])[ \t\f]*\\([\r\n]|$)")
+
+
+@pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK, whose java.util.Properties is the judge")
+def test_texts_are_read_as_java_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "Read.java").write_text(JAVA)
+    chosen = random.Random(4)
+    texts = ["".join(chosen.choice(PIECES) for _ in range(chosen.randrange(24))) for _ in range(4000)]
+    texts = [text for text in texts if not ODD.search(text)]
+    given_lines = "".join(base64.b64encode(encode(text)).decode() + "\n" for text in texts)
+    done = subprocess.run(["java", str(tmp_path / "Read.java")], input=given_lines, capture_output=True, text=True, check=True, timeout=120)
+    answers = done.stdout.split("\n")[: len(texts)]
+    for text, answer in zip(texts, answers, strict=True):
+        assert _ours(text) == _javas(answer), repr(text)
+    assert sum(bool(answer) for answer in answers) > 1000
+
+
+def _ours(text: str) -> dict[str, str] | None:
+    try:
+        return parse(text)
+    except StepFailed:
+        return None
+
+
+def _javas(answer: str) -> dict[str, str] | None:
+    if answer == "refused":
+        return None
+    pairs = [pair.split(":") for pair in answer.split()]
+    return {_plain(key): _plain(value) for key, value in pairs}
+
+
+def _plain(text: str) -> str:
+    return base64.b64decode(text).decode("utf-16-be", "surrogatepass")
+
+
+def test_the_key_is_found_in_any_notation() -> None:
+    files = Files("oldms1")
+    sealed = encrypt(Secret("database key"), Secret("management key"), Encryptor.V2).replace("=", "\\=")
+    files.files = {
+        DB_PROPERTIES: f"db.cloud.encryptor.version : V2\ndb.cloud.encrypt.secret ENC({sealed})\n".encode(),
+        KEY_FILE: b"management key",
+    }
+    found = keys.read_original(cast(Host, files))
+    assert (found.secret.reveal(), found.encryptor) == ("database key", Encryptor.V2)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("host=10.0.0.1,10.0.0.2@static", ["10.0.0.1", "10.0.0.2"]),
+        ("host: 10.0.0.1", ["10.0.0.1"]),
+        ("host=2001\\:db8\\:\\:11,10.0.0.2", ["2001:db8::11", "10.0.0.2"]),
+        ("host=[2001\\:DB8\\:0\\:0\\:\\:11]", ["2001:db8::11"]),
+        ("host=10.0.0.1\nhost.reservedMemory=1\nhost=10.0.0.9", ["10.0.0.9"]),
+        ("#host=10.0.0.1", []),
+    ],
+)
+def test_what_an_agent_dials(text: str, known: list[str]) -> None:
+    assert agents.listed(text) == known
+
+
+def test_an_operators_notation_stays_when_addresses_are_added_and_taken_out() -> None:
+    assert agents.extended("[2001:DB8::11]@static", ["2001:db8::11", "10.0.0.1"]) == "[2001:DB8::11],10.0.0.1@static"
+    assert agents.reduced("[2001:DB8::11],10.0.0.1@static", ["2001:db8::11"]) == "10.0.0.1@static"
+
+
+def test_an_agents_file_keeps_its_other_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kvm(Files):
+        written = b""
+
+        def write(self, path: str, content: Any, **_: Any) -> None:
+            self.files[path] = content
+
+        def run(self, argv: list[str], **_: Any) -> Any:
+            return type("R", (), {"stdout": "640 root:root"})()
+
+    kvm = Kvm("kvm1")
+    kvm.files[agents.AGENT_FILE] = b"guid=caf\xe9\nhost : 10.0.0.1\n#host=x\nhost.reservedMemory=1"
+
+    class Known:
+        progress = staticmethod(lambda _: None)
+        host = staticmethod(lambda _: kvm)
+
+    monkeypatch.setattr(hypervisor_steps, "Services", lambda _: type("S", (), {"state": lambda *_: type("U", (), {"active": True})()})())
+    hypervisor = Hypervisor(name="kvm1", address="10.0.0.21")
+    context = cast(Context, Known())
+    assert hypervisor_steps.written(context, hypervisor) == "10.0.0.1"
+    for _ in range(2):
+        hypervisor_steps.set_addresses(context, hypervisor, "10.0.0.2@static")
+        assert kvm.files[agents.AGENT_FILE] == b"guid=caf\xe9\n#host=x\nhost.reservedMemory=1\nhost=10.0.0.2@static\n"

@@ -1,0 +1,149 @@
+"""Commands over a real sshd: nothing but the command's own answer is taken for it, and nothing begins on half of its input."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.connection import Host
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.openssh import Result
+from parallel_build.remote_frame import Frame
+from tests.fast.ssh_server import SshServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> SshServer:
+    return SshServer(tmp_path)
+
+
+@pytest.fixture
+def host(server: SshServer) -> Iterator[Host]:
+    with contextlib.closing(server.host()) as opened:
+        yield opened
+
+
+def test_answers_exit_codes_and_input_come_through(host: Host) -> None:
+    assert host.run(["printf", "a b\\n"]).stdout == "a b\n"
+    odd = host.run(["sh", "-c", "printf out; printf err >&2; exit 7"], ok=(7,))
+    assert (odd.stdout, odd.stderr, odd.code) == ("out", "err", 7)
+    data = bytes(range(256)) * 300
+    assert host.run(["sha256sum"], input=data).stdout == host.run(["sha256sum"], input=data).stdout
+    assert host.run(["wc", "-c"], input=data).stdout.strip() == str(len(data))
+    assert host.run(["cat"]).stdout == ""
+
+
+@pytest.mark.parametrize("code", [255, 124, 137, 46, 1])
+def test_a_commands_own_exit_code_is_not_taken_for_one_of_ssh(host: Host, code: int) -> None:
+    assert host.run(["sh", "-c", f"exit {code}"], ok=(code,)).code == code
+    with pytest.raises(CommandFailed, match=f"exit code {code}"):
+        host.run(["sh", "-c", f"exit {code}"])
+
+
+def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
+    with pytest.raises(CommandFailed, match="did not end within 1 s"):
+        host.run(["sleep", "20"], timeout=1)
+
+
+@pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
+def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> None:
+    server = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
+    (tmp_path / "file").write_text("guid=1\n")
+    with contextlib.closing(server.host()) as host:
+        assert host.read(str(tmp_path / "file")) == b"guid=1\n"
+        assert host.script("echo one; echo two >&2") == Result(0, "one\n", "two\n")
+        with pytest.raises(CommandFailed, match="ended with exit code 3"):
+            host.run(["sh", "-c", "exit 3"])
+
+
+def test_an_account_that_may_run_nothing_is_named(tmp_path: Path) -> None:
+    server = SshServer(tmp_path, "sh -c 'echo This account is not available.; exit 1'")
+    with contextlib.closing(server.host()) as host, pytest.raises(ConnectionFailed, match=r"can't run commands there.*not available"):
+        host.run(["true"])
+
+
+def test_a_connection_that_ends_anywhere_leaves_a_file_whole(server: SshServer, tmp_path: Path) -> None:
+    target, old, new = (
+        tmp_path / "agent.properties",
+        "guid=abc\nzone=1\nhost=10.0.0.1\n",
+        "guid=abc\nzone=1\n" + "x" * 9000 + "\nhost=10.0.0.9\n",
+    )
+    target.write_text(old)
+    with contextlib.closing(server.host()) as host:
+        host.run(["true"])
+        before = server.sent
+        host.write(str(target), new, owner=f"{os.getuid()}:{os.getgid()}")
+        whole = server.sent - before
+    found = set()
+    for step in range(10):
+        target.write_text(old)
+        with contextlib.closing(server.host()) as host:
+            host.run(["true"])
+            server.cut_after(server.sent + whole * step // 10)
+            with contextlib.suppress(ConnectionFailed, CommandFailed):
+                host.write(str(target), new, owner=f"{os.getuid()}:{os.getgid()}", timeout=10)
+            server.cut_after(None)
+        text = target.read_text()
+        assert text in (old, new), f"torn when cut at {step}/10"
+        found.add(text == new)
+    assert found >= {False}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, 200])
+def test_half_of_a_script_or_statement_is_never_run(host: Host, tmp_path: Path, kept: int) -> None:
+    marker = tmp_path / "deleted"
+    statement = f"set -eu\nrm -rf {tmp_path}/none\ntouch {marker} # WHERE id = 1\n".encode() + b"#" * 200
+    frame = Frame(statement)
+    header = frame.input.index(b"\n") + 1
+    raw = host._client.attempt(host._login_line(frame.words(["sh", "-s"])), frame.input[: header + kept], 10, False)
+    answer = frame.read(raw)
+    assert (answer.end, answer.process, marker.exists()) == ("torn", None, False)
+
+
+def test_a_lost_connection_is_no_exit_code(host: Host) -> None:
+    frame = Frame(b"")
+    lost = Result(255, f"{frame.mark}\nhalf", f"motd\n{frame.mark}\n{frame.mark} 77\nsome words")
+    answer = frame.read(lost)
+    assert (answer.began, answer.process, answer.code, answer.stdout) == (True, 77, None, "half")
+    with pytest.raises(ConnectionFailed, match="was lost while true ran"):
+        raise host._unanswered(answer, lost, ["true"])
+
+
+def test_a_cancelled_command_is_ended_on_the_server(server: SshServer, tmp_path: Path) -> None:
+    cancel, release = CancelToken(), tmp_path / "release"
+    with contextlib.closing(server.host(cancel)) as host, contextlib.closing(server.host()) as other:
+        started = tmp_path / "started"
+
+        def interrupt() -> None:
+            wait_for("the command to begin", started.exists, timeout=20, cancel=CancelToken())
+            cancel.set("^C")
+
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(Cancelled):
+            host.run(["sh", "-c", f"touch {started}; sleep 3; echo forward >{release}"], timeout=60)
+        other.run(["sh", "-c", f"echo reverse >{release}"])
+        until = time.monotonic() + 3.5
+        while time.monotonic() < until:
+            assert release.read_text() == "reverse\n"
+            time.sleep(0.1)
+
+
+def test_the_operators_keys_and_display_stay_here(server: SshServer) -> None:
+    server.configure(
+        "  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  PermitLocalCommand yes\n  LocalCommand touch /nowhere/x\n"
+    )
+    with contextlib.closing(server.host()) as host:
+        assert host.run(["sh", "-c", "echo agent ${SSH_AUTH_SOCK:-none} display ${DISPLAY:-none}"]).stdout == "agent none display none\n"
+
+
+def test_a_secret_shows_in_no_argument(host: Host) -> None:
+    words = Frame(b"P@ss").words(["cat"])
+    assert not any("P@ss" in word or hashlib.sha256(b"P@ss").hexdigest() in word for word in words)
