@@ -23,6 +23,7 @@ from parallel_build.database import (
     joining,
     lasting,
     leftovers,
+    makeable,
     objects,
     processes,
     relaxing,
@@ -132,6 +133,9 @@ def copy(
         names = schema.existing(opened, schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = lasting.identity(source, opened)
+        supported(old, _identified(target), "dump")
+        _check_types(source, definitions)
+        makeable.prove(opened, target, definitions, cancel=cancel, progress=progress)
     layers = joining.usable(source, target, names, lasting.kept_layers(target, origin, definitions), progress) if lasts else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
@@ -141,8 +145,6 @@ def copy(
         parts = cut(opened, rest)
     with session(target) as opened:
         new = identify(opened)
-        supported(old, new, "dump")
-        _check_types(source, definitions)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=log)
         made = definers.ensure(opened, definers.used(definitions), names)
@@ -280,6 +282,11 @@ def finished(target: Host) -> bool:
     """Whether the last copy to this server came to its end."""
     record = leftovers.read_record(target)
     return bool(record and record.finished)
+
+
+def _identified(target: Host) -> DatabaseServer:
+    with session(target) as opened:
+        return identify(opened)
 
 
 def _check_types(source: Host, definitions: Sequence[schema.Schema]) -> None:

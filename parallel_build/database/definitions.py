@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database import counters, judge, meanings, schema, structure
-from parallel_build.database.prints import Key, Print, prints
+from parallel_build.database.prints import Key, Print, code_print, prints
 from parallel_build.database.schema import Code, Schema, Table
 from parallel_build.database.sides import Side
 from parallel_build.database.translation import Translation
-from parallel_build.database.trial import Trial
-
-# Attributes of parts of a table are named after it.
-PARTS_OF_TABLES = ("table", "column", "index", "foreign key", "check", "partition")
+from parallel_build.database.trial import PARTS_OF_TABLES, Trial
 
 
 @dataclass(frozen=True)
@@ -168,6 +165,7 @@ def _judged(
 ) -> list[Difference]:
     """Ask the judge about what is not known to mean the same."""
     host = right.sessions[0].host
+    pairs = [(one, _by_default(one, other, left, right)) for one, other in pairs]
     known = right.ask(partial(meanings.known, host=host)).result()
     doubtful = [pair for pair in pairs if not known.same(*pair)]
     if not doubtful:
@@ -178,22 +176,38 @@ def _judged(
         trial.make()
         doubtful = [pair for pair in doubtful if not known.same(*pair)]
         trial.settle(one.key for one, _ in doubtful)
-        before = trial.attributes() if doubtful else {}
+        before, first = (trial.attributes(), trial.printed()) if doubtful else ({}, {})
         refused = trial.judge([other for _, other in doubtful])
-        after = trial.attributes() if doubtful else {}
+        after, second = (trial.attributes(), trial.printed()) if doubtful else ({}, {})
     meanings.keep(host, known)
     found = []
     for one, other in doubtful:
         if known.same(one, other):
             continue
         named = _named(one, before, after) if other.key not in refused else []
-        found += named or [Difference("definition", one.schema, f"{one.kind} {one.name}", _words(one, other, refused))]
+        found += named or [
+            Difference(
+                "definition", one.schema, f"{one.kind} {one.name}", _words(first.get(one.key, one), second.get(one.key, other), refused)
+            )
+        ]
     return found
+
+
+def _by_default(one: Print, other: Print, left: Side, right: Side) -> Print:
+    """The copy's print with the original's collation, where each server took its family's own because its client named none."""
+    mine, code = one.made, other.made
+    if left.server.family == right.server.family or not isinstance(mine, Code) or not isinstance(code, Code):
+        return other
+    if (mine.collation, code.collation) != (left.server.dialect.default_collation, right.server.dialect.default_collation):
+        return other
+    return code_print(replace(code, collation=Translation(left.server, right.server).collation(mine.collation)))
 
 
 def _words(one: Print, other: Print, refused: dict[Key, str]) -> str:
     if other.key in refused:
         return f"the new server does not make it from its own print any more: {refused[other.key]}"
+    if one.kind == "database":
+        return f"default character set and collation '{one.text}' became '{other.text}'"
     start = next((at for at, (a, b) in enumerate(zip(one.text, other.text, strict=False)) if a != b), 0)
     begin = max(0, start - 20)
     return f"definition '{one.text[begin : start + 60]}' ({len(one.text)} characters) became '{other.text[begin : start + 60]}' ({len(other.text)})"

@@ -66,7 +66,11 @@ class Job:
         """The job file's content."""
         fifo_mark = f"@{secrets.token_hex(8)}@"
         unlimited = f"SET SESSION {self.old.dialect.timeout_variable} = 0"
-        settings = [*streams.TARGET_SETTINGS, *([] if self.log else ["SET SESSION sql_log_bin = 0"])]
+        settings = [
+            *streams.TARGET_SETTINGS,
+            *streams.UNCHECKED.get(self.new.family, ()),
+            *([] if self.log else ["SET SESSION sql_log_bin = 0"]),
+        ]
         return {
             "marker": f"--{secrets.token_hex(16)}--",
             "source": remote.source_command(self.tools, self.new),

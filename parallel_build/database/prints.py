@@ -51,7 +51,7 @@ class Print:
 
 def prints(definitions: Iterable[Schema]) -> dict[Key, Print]:
     """All objects of these databases."""
-    found = [each for one in definitions for each in (_database(one), *map(_table, one.tables), *map(_code, one.codes))]
+    found = [each for one in definitions for each in (_database(one), *map(_table, one.tables), *map(code_print, one.codes))]
     return {each.key: each for each in found}
 
 
@@ -63,7 +63,8 @@ def _table(table: Table) -> Print:
     return Print("table", table.schema, table.name, plain_table(table.create), (), table)
 
 
-def _code(code: Code) -> Print:
+def code_print(code: Code) -> Print:
+    """The print of a view, routine, trigger or event."""
     modes = ",".join(sorted(code.sql_mode.split(",")))
     under = (modes, code.client_set, code.collation, code.database_collation, code.time_zone)
     return Print(code.kind.lower(), code.schema, code.name, code.create, under, code)
@@ -80,7 +81,7 @@ def plain_table(create: str) -> str:
 
 @dataclass
 class Known:
-    """Which prints mean the same on the new server: each by its digest, with the digest of the print that it becomes for good.
+    """Which prints mean the same on the new server: each by its digest, with the digest of what it means there.
 
     Attributes:
         server: the server that judged: its version and the settings that decide; another one's judgement is no use.
@@ -101,10 +102,10 @@ class Known:
         """Those that were never judged."""
         return [each for each in found if each.digest not in self.stable]
 
-    def learn(self, forms: Sequence[Print]) -> None:
-        """Keep that these are forms of one definition, the last of which prints as itself."""
+    def learn(self, forms: Sequence[Print], meaning: str) -> None:
+        """Keep that these are forms of one definition, and what that means."""
         for each in forms:
-            self.stable[each.digest] = forms[-1].digest
+            self.stable[each.digest] = meaning
 
     def for_server(self, server: str) -> Known:
         """What of it counts for this server: all or nothing."""

@@ -22,8 +22,9 @@ from parallel_build.database import access, changes, channel, copying, joining, 
 from parallel_build.database.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.channel import CHANNEL, LOG_GONE, Position, Status, read_status
 from parallel_build.database.dialects import identify, supported
+from parallel_build.database.objects import enabled_events
 from parallel_build.database.session import quote, session
-from parallel_build.database.takeover import Takeover, enabled_events
+from parallel_build.database.takeover import Takeover
 from parallel_build.errors import GuardFailed, StepFailed
 
 __all__ = ["Baseline", "Takeover", "compare_at_position", "compare_tiers", "follows", "remove", "seed", "traces"]

@@ -5,6 +5,9 @@ A definition's meaning is what the judge prints of it once that makes itself aga
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Sequence
 
 from parallel_build.cancel import CancelToken
@@ -14,9 +17,11 @@ from parallel_build.database.objects import Failure
 from parallel_build.database.prints import Key, Known, Print, prints
 from parallel_build.database.schema import Code, Schema, Table
 from parallel_build.database.session import Session, quote
-from parallel_build.database.translation import Translation
+from parallel_build.database.translation import Translation, outside_quotes
 from parallel_build.errors import StepFailed
 
+NAMED_SET = re.compile(r" (?:CHARACTER SET|COLLATE) [a-z0-9_]+")
+PARTS_OF_TABLES = ("table", "column", "index", "foreign key", "check", "partition")
 ROUNDS = 8  # times that a definition may be made from its own print until it stays
 
 
@@ -54,12 +59,11 @@ class Trial:
         first = objects.causes(failures)
         self.failures = [*first, *(failure for failure in failures if failure not in first)]
         self._forms = {key: [each] for key, each in self._originals.items()}
-        codes = {key: forms for key, forms in self._forms.items() if isinstance(forms[0].made, Code)}
-        now = self._settle(codes)
+        now = self._settle({key: forms for key, forms in self._forms.items() if isinstance(forms[0].made, Code)})
         for key, forms in self._forms.items():
-            if key not in codes and key in now:
-                forms += [now[key]] if now[key] != forms[0] else []
-                self._known.learn(forms)
+            if key in now and now[key] != forms[-1]:
+                forms.append(now[key])
+        self._learn(self._forms)
 
     def judge(self, others: Iterable[Print]) -> dict[Key, str]:
         """Make these in place of the original's of the same names, and learn what each becomes; return what the server refuses, in its words.
@@ -68,12 +72,16 @@ class Trial:
         """
         wanted = [each for each in others if each.kind != "database"]
         refused = self._replace(wanted, self._unchanged)
-        self._settle({each.key: [each] for each in wanted if each.key not in refused})
+        forms = {each.key: [each] for each in wanted if each.key not in refused}
+        self._settle(forms)
+        self._learn(forms)
         return refused
 
     def settle(self, keys: Iterable[Key]) -> None:
         """Make the original's of these names from their prints until those stay."""
-        self._settle({key: self._forms[key] for key in keys if key[0] == "table" and key in self._forms})
+        forms = {key: self._forms[key] for key in keys if key[0] == "table" and key in self._forms}
+        self._settle(forms)
+        self._learn(forms)
 
     def attributes(self) -> structure.Objects:
         """What everything that is on the judge now looks like, part by part; names carry their database."""
@@ -86,7 +94,7 @@ class Trial:
     def _settle(self, forms: dict[Key, list[Print]]) -> dict[Key, Print]:
         """Make each from its own print until that stays the same; return what is printed in the end."""
         for _ in range(ROUNDS):
-            now = self._printed()
+            now = self.printed()
             moved = [now[key] for key, seen in forms.items() if key in now and now[key] != seen[-1]]
             if not moved:
                 break
@@ -96,12 +104,18 @@ class Trial:
                 raise self._odd(*next(iter(refused.items())))
         else:
             raise self._odd(moved[0].key, "it prints it in other words each time it is made from its own print")
-        for key, seen in forms.items():
-            if key in now:
-                self._known.learn(seen)
         return now
 
-    def _printed(self) -> dict[Key, Print]:
+    def _learn(self, forms: dict[Key, list[Print]]) -> None:
+        """Keep what each means: the print that it has become, and of a table what information_schema says of its parts, too."""
+        now = self.printed()
+        parts = by_table(self.attributes()) if any(key[0] == "table" for key in forms) else {}
+        for key, seen in forms.items():
+            if key in now:
+                self._known.learn(seen, meaning(now[key], parts.get(f"{key[1]}.{key[2]}", [])))
+
+    def printed(self) -> dict[Key, Print]:
+        """What the judge prints of everything now."""
         return prints(schema.read(self._judge, one.name) for one in self._definitions)
 
     def _replace(self, wanted: Sequence[Print], translation: Translation) -> dict[Key, str]:
@@ -144,3 +158,26 @@ class Trial:
             words,
             f"on the original: drop {kind} {name} if nobody needs it, or report this with its definition",
         )
+
+
+def by_table(attributes: structure.Objects) -> dict[str, list[tuple[str, str, structure.Attributes]]]:
+    """What belongs to each table, by `schema.table`."""
+    names = {name for kind, name in attributes if kind == "table"}
+    found: dict[str, list[tuple[str, str, structure.Attributes]]] = {name: [] for name in names}
+    for (kind, name), each in sorted(attributes.items()):
+        # A name may have dots of its own: the longest table's name that fits.
+        parts = name.split(".")
+        fitting = (".".join(parts[:length]) for length in range(len(parts), 1, -1))
+        owner = next((one for one in fitting if one in names), None)
+        if kind in PARTS_OF_TABLES and owner:
+            found[owner].append((kind, name, each))
+    return found
+
+
+def meaning(one: Print, parts: Sequence[tuple[str, str, structure.Attributes]]) -> str:
+    """The digest of what a print and its parts say.
+
+    MySQL prints a column's character set where whoever made it had named it, though it be the table's own: of a table this is known by its parts.
+    """
+    text = outside_quotes(one.text, lambda part: NAMED_SET.sub("", part)) if one.kind == "table" else one.text
+    return hashlib.sha256(json.dumps([*one.key, text, *one.under, *parts], sort_keys=True).encode(errors="surrogatepass")).hexdigest()[:32]

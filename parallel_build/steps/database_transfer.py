@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import access, channel, compare, copying, seeding
+from parallel_build.database import access, channel, compare, copying, objects, seeding
 from parallel_build.database.channel import CHANNEL, USER
 from parallel_build.database.session import session
 from parallel_build.seed_record import SeedRecord
@@ -43,9 +43,9 @@ class DatabaseTransfer(SwitchedStep):
         return [
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
-            f"{configuration.transfer.threads} at a time, secondary indexes last",
+            f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
-            "version, things by state, management servers, `init` decrypted",
+            "version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),
         ]
 
@@ -158,6 +158,8 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         "not comparable": comparison.not_comparable,
         "meaning": meant,
     }
+    with session(source) as old, session(target) as new:
+        evidence["events enabled"] = objects.settle_events(old, new, names)
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
     records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)

@@ -9,8 +9,9 @@ from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
 from parallel_build.rehearsal_record import in_review
+from parallel_build.steps import definitions
 from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import prove_or_tell, schemas
+from parallel_build.steps.common import prove_or_tell, schemas, window_open
 
 PATIENCE = 120.0  # seconds for jobs, VMs in transition and hosts to come to rest by themselves
 BETWEEN = 5.0
@@ -30,6 +31,7 @@ class Ready(Step):
         return [
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
+            definitions.words(configuration),
             AT_REST,
         ]
 
@@ -39,7 +41,11 @@ class Ready(Step):
 
     def apply(self, context: Context) -> Outputs:
         """Ask until all hold; a guard that does not pass by itself fails at once."""
-        return prove_or_tell(context, lambda: {"guards": await_guards(context)})
+        return prove_or_tell(context, lambda: {"guards": await_guards(context), **self._definitions(context)})
+
+    @staticmethod
+    def _definitions(context: Context) -> Outputs:
+        return {} if window_open(context) else {"made": definitions.prove_makeable(context)}
 
     def revert(self, context: Context) -> None:
         """Nothing was done."""

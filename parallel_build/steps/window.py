@@ -10,7 +10,7 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.database.session import session
 from parallel_build.errors import RollbackIncomplete
 from parallel_build.rehearsal_record import in_review
-from parallel_build.steps import converge
+from parallel_build.steps import converge, definitions
 from parallel_build.steps.base import Context, Outputs, step
 from parallel_build.steps.common import new_database, original_database, schemas, store
 from parallel_build.steps.created import highest_ids, since_window
@@ -37,6 +37,7 @@ class Window(SwitchedStep):
             *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"{AT_REST}, users still in",
+            f"{definitions.words(configuration)}; users still in",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
@@ -65,6 +66,7 @@ class Window(SwitchedStep):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
         holding = await_guards(context)
+        definitions.prove_makeable(context)
         if context.configuration.transfer.method == "replicate":
             make_ready(context)
         context.intend("open the window")

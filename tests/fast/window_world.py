@@ -16,7 +16,7 @@ from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.startup import StartFailed
 from parallel_build.configuration import Server
-from parallel_build.database import compare, copying
+from parallel_build.database import compare, copying, objects
 from parallel_build.errors import ConnectionFailed
 from parallel_build.openssh import Result
 from parallel_build.steps import (
@@ -356,6 +356,7 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     monkeypatch.setattr(copying, "copy", copied)
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(module, "SeedRecord", lambda host, where: type("None_", (), {"facts": lambda self: {}})())
+    monkeypatch.setattr(objects, "settle_events", lambda old, new, names: [])
     monkeypatch.setattr(fixes, "replay", lambda context: {})
 
 
