@@ -1,7 +1,7 @@
 """The Pulumi program of the stack."""
 
-from components.program import main
 from parallel_build import core_files
+from parallel_build.components.program import main
 
 core_files.refuse()
 main()

@@ -21,10 +21,11 @@ from typing import Any
 from bench.transfer import Bench, size
 from lab.database import Accounts
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import relaxing, replication
-from parallel_build.database.session import session
-from parallel_build.facts.replication import source_position
+from parallel_build.database.copy import bulk_load_settings
+from parallel_build.database.replicate import pair
+from parallel_build.database.replicate.pair_status import source_position
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import roots, sql, stand
 
 RELAXED = {"innodb_flush_log_at_trx_commit": "2", "sync_binlog": "0"}
@@ -33,7 +34,10 @@ WAYS: dict[str, dict[str, str]] = {
     "flushed at each commit": {"innodb_flush_log_at_trx_commit": "1", "sync_binlog": "1"},
     "not flushed at each commit": RELAXED,
     "and applied by 4 threads": RELAXED | {"slave_parallel_threads": "4"},
-    "and pages written as the disk takes them": RELAXED | {"slave_parallel_threads": "4"} | relaxing.WRITING | relaxing.DIRTY,
+    "and pages written as the disk takes them": RELAXED
+    | {"slave_parallel_threads": "4"}
+    | bulk_load_settings.WRITING
+    | bulk_load_settings.DIRTY,
 }
 LONGEST = 3600  # seconds that the replica may take
 
@@ -54,7 +58,7 @@ def caught_up(source: Host, replica: Host, cancel: CancelToken) -> float:
     """Seconds until the replica has everything that the source has written by now."""
     with session(source) as first, session(replica) as second:
         started = time.monotonic()
-        replication.await_position(first, second, timeout=LONGEST, cancel=cancel)
+        pair.await_position(first, second, timeout=LONGEST, cancel=cancel)
         return time.monotonic() - started
 
 

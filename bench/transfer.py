@@ -27,9 +27,11 @@ from typing import Any
 from bench.chart import draw
 from lab.database import Accounts, DatabasePlan, load
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, seeding
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import seed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import Stand, roots, sql, stand
 
 SCHEMAS = ["cloud", "cloud_usage"]
@@ -82,7 +84,7 @@ class Bench:
 
     def empty(self) -> None:
         """Leave nothing on the new machine, not even the last method's binary logs, and nothing that still waits to be written."""
-        copying.empty(self.target, SCHEMAS)
+        copy.empty(self.target, SCHEMAS)
         sql(self.target, "FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 SECOND")
         for host in (self.source, self.target):
             self.on_disk(host)
@@ -180,7 +182,7 @@ class Bench:
         """`transfer: dump` of this project."""
         self.empty()
         started = time.monotonic()
-        report = copying.copy(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=lambda text: None)
+        report = copy.copy(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=lambda text: None)
         self.on_disk(self.target)
         return {
             "seconds": round(time.monotonic() - started, 3), "rows": report.rows, "bytes": report.bytes, "compressed": report.compressed,
@@ -226,14 +228,12 @@ class Bench:
         self.empty()
         started = time.monotonic()
         quiet: Callable[[str], None] = lambda text: None  # noqa: E731
-        seeding.seed(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=quiet)
-        baseline = seeding.compare_at_position(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=quiet)
+        seed.seed(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=quiet)
+        baseline = seed.compare_at_position(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=quiet)
         baseline.comparison.raise_if_different()
         before = time.monotonic() - started
         spent = []
-        with seeding.Takeover(
-            self.source, self.target, SCHEMAS, baseline.position, threads=2, cancel=self.cancel, progress=quiet
-        ) as takeover:
+        with seed.Takeover(self.source, self.target, SCHEMAS, baseline.position, threads=2, cancel=self.cancel, progress=quiet) as takeover:
             self.write(1000)
             for _ in range(WINDOWS):
                 takeover.advance()

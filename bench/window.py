@@ -36,11 +36,11 @@ from parallel_build.cloudstack import setup
 from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import Phase
-from parallel_build.database import copying
-from parallel_build.database.session import session
+from parallel_build.database.copy import copy
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import namespace
-from parallel_build.machines.commands import PROJECT
+from parallel_build.machines.container import namespace
+from parallel_build.project import PROJECT
+from parallel_build.remote.sql import session
 
 SCHEMAS = ["cloud", "cloud_usage"]
 LIMIT = 900.0
@@ -123,7 +123,7 @@ class Script:
             in_parallel(lambda machine: self._sh(machine, shlex.join(step["reverse"])), KVM_HOSTS)  # noqa: B023 - used at once
         self._sh(OLD_MANAGEMENT[0], f"systemctl enable --now {USAGE}")
         setup.undo_setup(self.opened[NEW_MANAGEMENT[0]])
-        copying.empty(self.opened[NEW_SOURCE], SCHEMAS)
+        copy.empty(self.opened[NEW_SOURCE], SCHEMAS)
         for machine in (OLD_SOURCE, NEW_SOURCE):
             self._sh(machine, "rm -f /root/bench.sql")
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.resources import (
+from parallel_build.components.declared import Stack
+from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
     DatabaseTransfer,
@@ -21,8 +22,7 @@ from components.resources import (
     UserAccess,
     Window,
 )
-from components.stack import Stack
-from parallel_build.rehearsal_times import rehearsed
+from parallel_build.records.rehearsal_times import rehearsed
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pulumi
 
-from components.machines.build import Content, build_machine
-from components.machines.machine import Machine
-from components.resources import CloudDatabases, ReplicationPair
-from components.stack import Stack
+from parallel_build.components.declared import Stack
+from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.machine import Machine
+from parallel_build.components.steps import CloudDatabases, ReplicationPair
 from parallel_build.configuration import NewMachine
-from parallel_build.database.settings import option_files
+from parallel_build.database.server.settings import option_files
 from parallel_build.machines.provisioning import File
 
 UNITS = {"mariadb": "mariadb.service", "mysql": "mysql.service"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pulumi
 
-from components.machines.build import Content, build_machine
-from components.machines.machine import Machine
-from components.resources import ManagementInstalled
-from components.stack import Stack
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.components.declared import Stack
+from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.machine import Machine
+from parallel_build.components.steps import ManagementInstalled
 
 # CloudStack's unit wants a database server of its own machine, and one with cloud/cloud would be taken for the cloud's by a server that can't
 # read its db.properties: where an image brings one, it must not start.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.machines.machine import Machine
-from components.rehearsal import RehearsalServer
-from components.resources import (
+from parallel_build.components.declared import Stack
+from parallel_build.components.machines.machine import Machine
+from parallel_build.components.rehearsal import RehearsalServer
+from parallel_build.components.steps import (
     AgentAddresses,
     DatabaseSeed,
     HealthCheck,
@@ -18,7 +19,6 @@ from components.resources import (
     StepResource,
     SystemVmTemplate,
 )
-from components.stack import Stack
 from parallel_build.configuration import Phase
 from parallel_build.steps.rehearsal import parameters
 

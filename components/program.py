@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pulumi
 
-from components.cutover import Cutover
-from components.database import ReplicatedDatabase
-from components.management import ManagementServers
-from components.preparation import Preparation
-from components.resources import Retirement
-from components.settings import Settings, read_settings
-from components.stack import declare_stack
+from parallel_build.components.cloud import declare_stack
+from parallel_build.components.cutover import Cutover
+from parallel_build.components.database import ReplicatedDatabase
+from parallel_build.components.management import ManagementServers
+from parallel_build.components.preparation import Preparation
+from parallel_build.components.settings import Settings, read_settings
+from parallel_build.components.steps import Retirement
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
 

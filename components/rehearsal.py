@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pulumi
 
-from components.database import UNITS
-from components.machines.build import Content, build_machine
-from components.machines.machine import Machine
-from components.resources import ManagementInstalled
-from components.stack import Stack
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.components.database import UNITS
+from parallel_build.components.declared import Stack
+from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.machine import Machine
+from parallel_build.components.steps import ManagementInstalled
 from parallel_build.configuration import NewMachine
-from parallel_build.database.settings import option_files
+from parallel_build.configuration.role_packages import REHEARSAL_TOOLS
+from parallel_build.database.server.settings import rehearsal_option_file
 from parallel_build.machines.provisioning import File
 
 
@@ -46,12 +47,15 @@ class RehearsalServer(pulumi.ComponentResource):
 
 
 def content(stack: Stack, machine: NewMachine) -> Content:
-    """What the server is made with: the new source's settings, half of the memory for the database, and what its firewall is made of."""
+    """What the server is made with: the new source's settings, half of the memory for the database, and what its firewall is made of.
+
+    The platform `existing` makes no machine and ignores this: there step `Rehearsal` brings the same (`operations.rehearsal_server`).
+    """
     database = stack.configuration.new.database
-    own, _ = option_files(stack.configuration, machine.model_copy(update={"memory": machine.memory // 2}))
+    own = rehearsal_option_file(stack.configuration, machine)
     return Content(
         files=(File(own.path, own.content),),
-        packages=(*database.packages, "nftables", "python3"),
+        packages=(*database.packages, *REHEARSAL_TOOLS),
         enabled_units=(UNITS[database.engine],),
         masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service"),
     )

@@ -5,7 +5,9 @@ Every section of `StackConfiguration` is one configuration value of the project;
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
 
 from parallel_build.configuration import Secrets, Ssh, StackConfiguration
+from parallel_build.configuration.stack_values import REMEDY, TEXT_SECTIONS, names, parse, refuse_clear, sealed_texts
 from parallel_build.errors import ConfigurationError
-from parallel_build.stack_values import REMEDY, names, parse, refuse_clear
+from parallel_build.secret import Secret
+from parallel_build.stack.file import written_values
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Settings:
         configuration: the checked configuration.
         secrets: the checked secrets.
         operator_key: the operator's public SSH key, put on every machine that the stack makes.
+        sealed: whatever else is sealed in the stack file, wherever it stands.
     """
 
     stack: str
     configuration: StackConfiguration
     secrets: Secrets
     operator_key: str
+    sealed: tuple[Secret, ...] = ()
 
 
 def project_values(project: str) -> dict[str, str]:
@@ -81,8 +87,28 @@ def read_settings() -> Settings:
     stack, project = pulumi.get_stack(), pulumi.get_project()
     values = project_values(project)
     refuse_clear(values, (key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()), f"Pulumi.{stack}.yaml")
-    configuration, secrets = parse(values, stack)
-    return Settings(stack, configuration, secrets, operator_key(configuration.ssh))
+    sealed = sealed_values(values, project, stack)
+    configuration, secrets = parse(values, stack, sealed)
+    return Settings(stack, configuration, secrets, operator_key(configuration.ssh), sealed)
+
+
+def sealed_values(values: Mapping[str, str], project: str, stack: str) -> tuple[Secret, ...]:
+    """What is sealed in a section: Pulumi only tells which sections have such a part, the stack file has its place."""
+    sections = {key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()} - set(names(Secrets))
+    root = Path(pulumi.get_root_directory() or Path.cwd())  # older language hosts do not name it
+    written = written_values(stack, project, root) if sections else {}
+    return tuple(
+        found
+        for section in sorted(sections & set(values))
+        for found in sealed_texts(written.get(section), values[section] if section in TEXT_SECTIONS else _decoded(values[section]))
+    )
+
+
+def _decoded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 __all__ = ["Settings", "names", "operator_key", "parse", "project_values", "read_settings"]

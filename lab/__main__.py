@@ -21,7 +21,7 @@ from lab.packages import PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import namespace
+from parallel_build.machines.container import namespace
 from parallel_build.secret import Secret
 from tools.errors import ToolError
 

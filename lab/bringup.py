@@ -14,7 +14,8 @@ from lab.images import base_root, family_root, guest_image, kvm_available
 from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
-from parallel_build.machines import container, namespace
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import mac_address
 from parallel_build.secret import Secret
 from tools.cache import cache_directory

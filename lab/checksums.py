@@ -16,7 +16,7 @@ from lab.databases import DATABASES
 from lab.hosts import Sessions
 from lab.machines import OLD_SOURCE
 from lab.row_rules import RULES, Rule
-from parallel_build.database.session import Session, quote, session
+from parallel_build.remote.sql import Session, quote, session
 
 ROWS_LIMIT = 1_000_000  # a larger table is compared as a whole, and is different when it is not the same
 

@@ -12,11 +12,11 @@ from lab.files import Lab, Options
 from lab.hosts import Sessions, in_parallel
 from lab.machines import OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
-from parallel_build.database.dialects import identify
-from parallel_build.database.session import Session, session
-from parallel_build.database.ways import Family
-from parallel_build.machines.commands import run
+from parallel_build.configuration.database_combinations import Family
+from parallel_build.database.server.dialects import identify
+from parallel_build.machines.local_commands import run
 from parallel_build.machines.provisioning import File
+from parallel_build.remote.sql import Session, session
 from parallel_build.secret import Secret
 
 DATABASES = ("cloud", "cloud_usage")

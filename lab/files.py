@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lab.errors import LabError
-from parallel_build.database.ways import Family
+from parallel_build.configuration.database_combinations import Family
 from parallel_build.secret import Secret
 from tools.cache import PROJECT, write_atomically
 

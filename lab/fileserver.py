@@ -22,7 +22,7 @@ from lab import processes
 from lab.files import Lab
 from lab.machines import ADDRESS, PACKAGES_PORT, TEMPLATES_PORT
 from lab.progress import until
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tools.cache import write_atomically
 
 TEMPLATE_SIZE = 256 * 1024

@@ -15,9 +15,9 @@ from lab.files import Lab
 from lab.machines import ADDRESS, BRIDGE, PACKAGES_PORT, PREFIX, Machine, everything
 from lab.progress import NEVER, until
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
-from parallel_build.machines import container
+from parallel_build.machines.container import machine as container
 from parallel_build.machines.provisioning import DONE, LOG, File, Provisioning
+from parallel_build.remote.host import Host
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import json
 
 from lab.files import Lab
 from lab.machines import ADDRESS, BRIDGE, PACKAGES_PORT, PREFIX, USER_ADDRESS, Machine
-from parallel_build.machines.commands import run
-from parallel_build.machines.namespace import FOLDER
+from parallel_build.machines.container.namespace import FOLDER
+from parallel_build.machines.local_commands import run
 from parallel_build.machines.provisioning import mac_address
 
 ISOLATED = "rehearsal"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.progress import until
-from parallel_build.machines.supervisor import start_time
+from parallel_build.machines.container.supervisor import start_time
 from tools.cache import write_atomically
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.packages import NEW, TEMPLATES
-from parallel_build.database.session import quote
+from parallel_build.remote.sql import quote
 
 Writer = Literal["servers", "renewing", "destroy"]
 Which = Literal["none", "anew", "any"]

@@ -18,8 +18,8 @@ from lab.images import base_root, family_root, guest_image
 from lab.libvirtd import uri
 from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL, TIME_SERVER
 from parallel_build.configuration import Phase
-from parallel_build.machines import container
-from parallel_build.machines.commands import PROJECT
+from parallel_build.machines.container import machine as container
+from parallel_build.project import PROJECT
 from tools.cache import write_atomically
 from tools.environment import tool_environment
 

@@ -16,10 +16,10 @@ from lab.machines import KVM_HOSTS, Machine
 from lab.original import cloud
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.database.dialects import identify
-from parallel_build.database.session import session
+from parallel_build.database.server.dialects import identify
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import container
+from parallel_build.machines.container import machine as container
+from parallel_build.remote.sql import session
 
 UNITS = ("cloudstack-management", "cloudstack-usage")
 AGENTS_PORT = 8250

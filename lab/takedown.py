@@ -14,7 +14,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import in_parallel
 from lab.progress import say, until
-from parallel_build.machines import container
+from parallel_build.machines.container import machine as container
 
 
 def down(lab: Lab) -> None:

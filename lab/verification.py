@@ -14,9 +14,9 @@ from lab.packages import NEW, OLD, TEMPLATES
 from lab.progress import until
 from lab.status import Management, Status
 from parallel_build.cloudstack.systemvms import same_release
-from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
-from parallel_build.window_record import FOLDER
+from parallel_build.records.window import FOLDER
+from parallel_build.remote.sql import session
 
 SCHEMA = "lab_check"
 PATIENCE = 60.0  # seconds for agents to connect and lists to settle

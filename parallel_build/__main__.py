@@ -6,18 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from parallel_build import commands, core_files
+from parallel_build import cli, core_files
 from parallel_build.errors import ConfigurationError, ParallelBuildError
+from parallel_build.secret import mask, remembered
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line, as `parallel_build.commands` makes it up."""
+    """The command line, as `parallel_build.cli` makes it up."""
     found = argparse.ArgumentParser(prog="python -m parallel_build", description=__doc__)
     found.add_argument(
         "--config-file", type=Path, metavar="FILE", help="the stack file (default: stacks/Pulumi.STACK.yaml of the checkout)"
     )
     subs = found.add_subparsers(required=True, metavar="COMMAND")
-    for command in commands.load():
+    for command in cli.load():
         sub = subs.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         # After the command as well; without a default, or it would overwrite what stood before it.
         sub.add_argument("--config-file", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -27,22 +28,27 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; its exit code (see `parallel_build.commands`)."""
+    """Run one command; its exit code (see `parallel_build.cli`)."""
     given = parser().parse_args(words)
     try:
         code: int = given.run(given)
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return commands.UNUSABLE
+        print(f"error: {mask(str(error), remembered())}", file=sys.stderr)
+        return cli.UNUSABLE
     except ParallelBuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return commands.FAILED
+        print(f"error: {mask(str(error), remembered())}", file=sys.stderr)
+        return cli.FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return commands.FAILED
+        return cli.FAILED
     return code
 
 
-if __name__ == "__main__":
+def script() -> int:
+    """The console script `parallel-build`."""
     core_files.refuse()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(script())

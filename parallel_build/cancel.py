@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from parallel_build.errors import Cancelled, WaitedInVain
 
 T = TypeVar("T")
 GOES_ON = "see what keeps it from coming, then run the same command again: it goes on from there"
+
+_clearing: ContextVar[bool] = ContextVar("clearing", default=False)
+
+
+@contextlib.contextmanager
+def clearing_up() -> Iterator[None]:
+    """In this block (and thread) no cancel ends anything: for what an interrupted step must clear away, each command of it with its own limit."""
+    before = _clearing.set(True)
+    try:
+        yield
+    finally:
+        _clearing.reset(before)
 
 
 class CancelToken:
@@ -28,12 +42,12 @@ class CancelToken:
 
     @property
     def is_set(self) -> bool:
-        """Whether stopping has been asked for."""
-        return self._event.is_set()
+        """Whether stopping has been asked for, and is heeded here."""
+        return self._event.is_set() and not _clearing.get()
 
     def check(self) -> None:
         """Raises Cancelled when stopping has been asked for."""
-        if self._event.is_set():
+        if self.is_set:
             raise Cancelled(
                 f"stopped: {self.reason}",
                 "a step that is asked to stop ends at its next safe point",
@@ -42,7 +56,10 @@ class CancelToken:
 
     def wait(self, seconds: float) -> None:
         """Wait, but end at once with Cancelled when stopping is asked for."""
-        self._event.wait(seconds)
+        if _clearing.get():
+            time.sleep(seconds)
+        else:
+            self._event.wait(seconds)
         self.check()
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
+import html
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NoReturn
+from urllib.parse import quote, quote_plus
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -66,8 +74,65 @@ class Secret:
         raise ValueError("a secret must be a text")
 
 
-def mask(text: str, secrets: list[Secret]) -> str:
-    """Replace each secret that occurs in `text` (longest first, so that one inside another leaves no rest)."""
-    for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
-        text = text.replace(secret.reveal(), MASK)
-    return text
+# Whoever writes an address of a server with an account in it has written a password.
+CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@:'\"]*:[^\s/?#@'\"]+(?=@)")
+SHORTEST = 4  # characters: shorter texts are in every other word
+
+
+def mask(text: str, secrets: Sequence[Secret]) -> str:
+    """Replace each secret that occurs in `text`, however it is written there, and the credentials of any URL.
+
+    A secret is also looked for as shells, JSON, Python, SQL, HTML and URLs write it: a text is often put together before it is masked.
+    """
+    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret.reveal())}
+    for form in sorted(forms, key=len, reverse=True):  # longest first, so that one inside another leaves no rest
+        text = text.replace(form, MASK)
+    return CREDENTIALS.sub(MASK, text)
+
+
+_OPENED: set[Secret] = set()
+
+
+def remember(opened: Sequence[Secret]) -> None:
+    """Note what this process has opened, so that its last words can be masked wherever they come from."""
+    _OPENED.update(opened)
+
+
+def remembered() -> list[Secret]:
+    """Every secret that this process has opened."""
+    return list(_OPENED)
+
+
+def masked(value: Any, secrets: Sequence[Secret]) -> Any:
+    """The same value with every text in it masked; keys included."""
+    if isinstance(value, str):
+        return mask(value, secrets)
+    if isinstance(value, Mapping):
+        return {mask(str(key), secrets): masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [masked(item, secrets) for item in value]
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _forms(clear: str) -> frozenset[str]:
+    """How a text may stand in another one."""
+    json_text, json_ascii = json.dumps(clear, ensure_ascii=False)[1:-1], json.dumps(clear)[1:-1]
+    shell = shlex.quote(clear)
+    written = {
+        clear,
+        shell[1:-1] if shell != clear else clear,
+        json_text,
+        json_ascii,
+        json.dumps(json_text, ensure_ascii=False)[1:-1],
+        json.dumps(json_ascii)[1:-1],
+        repr(clear)[1:-1],
+        clear.replace("\\", "\\\\").replace("'", "\\'"),
+        clear.replace("'", "''"),
+        html.escape(clear),
+        quote(clear, safe=""),
+        quote(clear),
+        quote_plus(clear),
+        base64.b64encode(clear.encode()).decode(),
+    }
+    return frozenset(form for form in written if len(form) >= SHORTEST)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import container, document
-from provider.failure import PartialFailure, Refused
-from provider.handler import Finding, Handler
-from provider.session import Operation
-from provider.values import Values, is_unknown
+from parallel_build.machines import document
+from parallel_build.machines.container import machine as container
+from parallel_build.provider.failure import PartialFailure, Refused
+from parallel_build.provider.handler import Finding, Handler
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values, is_unknown
 
 START_LIMIT = 120.0
 FIXED = ("name", "address", "root", "folder", "namespace", "bridge")

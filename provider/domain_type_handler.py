@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from parallel_build.machines.domain_type import probe
-from provider.handler import Finding, Handler
-from provider.session import Operation
-from provider.values import Values
+from parallel_build.provider.handler import Finding, Handler
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values
 
 
 class DomainTypeHandler(Handler):

@@ -9,7 +9,7 @@ import grpc
 from google.rpc import status_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import provider_pb2
 
-from provider.values import Values, to_struct
+from parallel_build.provider.values import Values, to_struct
 
 DETAILS = "grpc-status-details-bin"
 

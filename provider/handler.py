@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provider.session import Operation
-from provider.values import Values
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values
 
 
 @dataclass(frozen=True)

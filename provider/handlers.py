@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from parallel_build.provider import NAME
+from parallel_build.provider.container_handler import ContainerMachineHandler
+from parallel_build.provider.domain_type_handler import DomainTypeHandler
+from parallel_build.provider.handler import Handler
+from parallel_build.provider.key_handler import SshHostKeyHandler
+from parallel_build.provider.step_handler import StepHandler
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY
-from provider import NAME
-from provider.container_handler import ContainerMachineHandler
-from provider.domain_type_handler import DomainTypeHandler
-from provider.handler import Handler
-from provider.key_handler import SshHostKeyHandler
-from provider.step_handler import StepHandler
 
 
 def token(name: str) -> str:

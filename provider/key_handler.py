@@ -5,9 +5,9 @@ from __future__ import annotations
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from provider.handler import Finding, Handler
-from provider.session import Operation
-from provider.values import Values
+from parallel_build.provider.handler import Finding, Handler
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values
 
 
 class SshHostKeyHandler(Handler):

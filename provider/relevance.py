@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from parallel_build.configuration import Phase
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 
 # Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
 # The rehearsal's step has what it depends on among its parameters.

@@ -1,6 +1,6 @@
 """The provider process: serves on a port of its own, tells it on standard output, and ends with its engine.
 
-`python -m provider.server ENGINE_ADDRESS`, as the engine starts it; further flags of the engine are ignored.
+`python -m parallel_build.provider.server ENGINE_ADDRESS`, as the engine starts it; further flags of the engine are ignored.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from parallel_build import core_files
-from provider.engine import Engine, EngineWatch
-from provider.handler import Handler
-from provider.servicer import Servicer
-from provider.session import Session
+from parallel_build.provider.engine import Engine, EngineWatch
+from parallel_build.provider.handler import Handler
+from parallel_build.provider.servicer import Servicer
+from parallel_build.provider.session import Session
 
 # Steps of a stack that run at the same time wait for servers, not for this process.
 THREADS = 64
@@ -98,7 +98,7 @@ def main(handlers: Mapping[str, Handler] | None = None) -> int:
     # Values of `cutover:` settings would otherwise be handed on to every command that is run.
     os.environ.pop("PULUMI_CONFIG", None)
     if handlers is None:
-        from provider.handlers import all_handlers
+        from parallel_build.provider.handlers import all_handlers
 
         handlers = all_handlers()
     engine = Engine(address)

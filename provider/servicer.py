@@ -15,11 +15,11 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from parallel_build.errors import ParallelBuildError
-from provider import NAME, VERSION
-from provider.failure import PartialFailure, Refused, abort_partial, abort_plain
-from provider.handler import Handler
-from provider.session import Operation, Session
-from provider.values import Values, from_struct, to_struct, with_secrets
+from parallel_build.provider import NAME, VERSION
+from parallel_build.provider.failure import PartialFailure, Refused, abort_partial, abort_plain
+from parallel_build.provider.handler import Handler
+from parallel_build.provider.session import Operation, Session
+from parallel_build.provider.values import Values, from_struct, to_struct, with_secrets
 
 T = TypeVar("T")
 

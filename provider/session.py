@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
-from parallel_build.site import Site
-from provider.engine import Engine
+from parallel_build.provider.engine import Engine
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 
 
 class Session:

@@ -17,15 +17,16 @@ from parallel_build.errors import (
     GuardFailed,
     ParallelBuildError,
 )
-from parallel_build.evidence import RunFolder, now
-from parallel_build.secret import mask
-from parallel_build.site import Site
-from parallel_build.steps.base import Context, Outputs, Step
-from provider.failure import PartialFailure, Refused
-from provider.handler import Finding, Handler
-from provider.relevance import for_undo, relevant
-from provider.session import Operation
-from provider.values import Values, is_unknown, masked, plain
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.provider.failure import PartialFailure, Refused
+from parallel_build.provider.handler import Finding, Handler
+from parallel_build.provider.relevance import for_undo, relevant
+from parallel_build.provider.session import Operation
+from parallel_build.provider.values import Values, is_unknown, plain
+from parallel_build.records.run_folder import RunFolder, now
+from parallel_build.resolved_stack import Site
+from parallel_build.secret import mask, masked
+from parallel_build.steps.base import Step
 
 DONE = "done"
 PARTIAL = "partial: "
@@ -118,7 +119,7 @@ class StepHandler(Handler):
             step.revert(context)
             return context.done
 
-        secrets = site.secrets.all()
+        secrets = site.hidden()
         try:
             self._perform(operation, site, inputs, undo, "undo")
         except Exception as error:  # whatever a step raises, its words go out masked
@@ -134,7 +135,7 @@ class StepHandler(Handler):
         harmless: tuple[type[Exception], ...] = HARMLESS,
     ) -> Values:
         """Run an action that moves the step forward; `harmless` errors leave nothing to record while the step has not acted."""
-        secrets = site.secrets.all()
+        secrets = site.hidden()
         context: list[Context] = []
 
         def kept(made: Context) -> Outputs:
@@ -157,7 +158,7 @@ class StepHandler(Handler):
 
     def _perform(self, operation: Operation, site: Site, inputs: Values, action: Callable[[Context], Outputs], verb: str) -> Outputs:
         """Run one action of the step with its journal lines, its evidence and its timing."""
-        session, secrets = operation.session, site.secrets.all()
+        session, secrets = operation.session, site.hidden()
         name = self._name(inputs)
         run = RunFolder(site.configuration.runs, site.stack, secrets)
 

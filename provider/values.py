@@ -11,8 +11,6 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
-from parallel_build.secret import Secret, mask
-
 Values = dict[str, Any]
 
 # How an unknown value is written, by kind [pulumi sdk/go/common/resource/plugin/rpc.go].
@@ -56,17 +54,6 @@ def is_unknown(value: Any) -> bool:
 def with_secrets(outputs: Values, names: Collection[str]) -> Values:
     """Mark the named outputs as secrets, so that they never are plain values in the state."""
     return {name: {SIGNATURE_KEY: SECRET_SIGNATURE, "value": value} if name in names else value for name, value in outputs.items()}
-
-
-def masked(value: Any, secrets: list[Secret]) -> Any:
-    """The same value with every secret in its texts replaced; keys included."""
-    if isinstance(value, str):
-        return mask(value, secrets)
-    if isinstance(value, Mapping):
-        return {mask(str(key), secrets): masked(item, secrets) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item, secrets) for item in value]
-    return value
 
 
 def plain(value: Any) -> Any:

@@ -65,7 +65,9 @@ PARTS = (
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
-    Part("lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)), purpose=None),
+    Part(
+        "lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tools.import_contract",)), purpose=None
+    ),
 )
 NAMES = tuple(part.name for part in PARTS)
 

@@ -1,10 +1,16 @@
-"""The virtual environment of pinned packages: in the cache, one for each requirements.txt and Python, linked as .venv."""
+"""The virtual environments: pinned packages in the cache, one for each requirements.txt and Python; over it the checkout's own `.venv`.
+
+`.venv` has nothing but this project, installed editable, and a line that adds the packages of the cache: it is made in seconds, and two checkouts
+that share the cache never meet each other's code.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from tools.cache import build_once, cache_directory, checksum, remove
@@ -12,12 +18,17 @@ from tools.errors import ToolError
 from tools.pins import MINIMUM_PYTHON
 from tools.progress import piece, run
 
+STAMP = "made-for"
+"""File in `.venv` with what it was made for; where that is still so, nothing is done."""
+
+SHARED = "shared-packages.pth"
+
 
 def ensure_virtualenv(checkout: Path) -> Path:
-    """Make the environment if it isn't in the cache, and let `.venv` of the checkout point to it.
+    """Make the environment if it isn't in the cache, and the checkout's own over it.
 
     Args:
-        checkout: the project's root, with requirements.txt.
+        checkout: the project's root, with requirements.txt and pyproject.toml.
 
     Returns:
         Path of `.venv/bin/python`, absolute.
@@ -37,9 +48,58 @@ def ensure_virtualenv(checkout: Path) -> Path:
     target = cache_directory() / "venv" / f"python-{platform.python_version()}-{key}"
     with piece("Python packages") as this:
         built = build_once(target, "Python packages", lambda temporary: _build(python, requirements, temporary, target))
-        link(checkout / ".venv", target)
         this.outcome = "installed" if built else "cached"
+    with piece("this project, editable") as this:
+        this.outcome = "installed" if install_editable(checkout, python, target) else "there already"
     return checkout / ".venv" / "bin" / "python"
+
+
+def install_editable(checkout: Path, python: Path, packages: Path) -> bool:
+    """Make `.venv` of the checkout: the project itself over `packages`, the environment of pinned packages.
+
+    Returns:
+        whether it had to be made.
+    Raises:
+        ToolError: there is something at `.venv` that set-up has not made.
+    """
+    own = checkout / ".venv"
+    wanted = f"{packages}\n{checkout}\n{checksum((checkout / 'pyproject.toml').read_bytes())}\n"
+    if own.is_symlink():
+        own.unlink()  # an earlier version's link into the cache
+    if (own / STAMP).is_file():
+        if (own / STAMP).read_text() == wanted:
+            return False
+    elif own.exists():
+        raise ToolError(f"{own} is in the way", "set-up has not made it, and its own belongs there", f"move {own} away")
+    with tempfile.TemporaryDirectory(dir=checkout, prefix=".venv.") as folder:
+        fresh = Path(folder) / "venv"
+        _over(python, packages, fresh, own)
+        (fresh / STAMP).write_text("")
+        remove(own)
+        fresh.rename(own)
+    remedy = "see the last lines above; `scripts/setup` again makes it anew"
+    command: list[str | Path] = [own / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+    command += ["--no-deps", "--no-build-isolation", "--no-index", "--editable", checkout]
+    run(command, "installing this project", remedy=remedy, limit=300)
+    (own / STAMP).write_text(wanted)
+    return True
+
+
+def _over(python: Path, packages: Path, fresh: Path, place: Path) -> None:
+    """An environment of its own that also has what `packages` has, programs included; it will be moved to `place`."""
+    run(
+        [python, "-m", "venv", "--without-pip", fresh],
+        "making the checkout's environment",
+        remedy="on Debian python3-venv is needed",
+        limit=300,
+    )
+    library = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
+    (fresh / library / SHARED).write_text(f"{packages / library}\n")
+    for program in sorted((packages / "bin").iterdir()):
+        if not (fresh / "bin" / program.name).exists() and not program.name.startswith(("activate", "Activate")):
+            shutil.copy2(program, fresh / "bin", follow_symlinks=False)
+    move_scripts(fresh / "bin", packages, place)
+    move_scripts(fresh / "bin", fresh, place)
 
 
 def _build(python: Path, requirements: Path, temporary: Path, target: Path) -> None:
@@ -59,19 +119,3 @@ def move_scripts(folder: Path, old: Path, new: Path) -> None:
         data = file.read_bytes()
         if b"\0" not in data and os.fsencode(old) in data:
             file.write_bytes(data.replace(os.fsencode(old), os.fsencode(new)))
-
-
-def link(path: Path, target: Path) -> None:
-    """Let the symbolic link `path` point to `target`, atomically.
-
-    Raises:
-        ToolError: there is something at `path` that is no link and so not ours to remove.
-    """
-    if path.is_symlink() and path.readlink() == target:
-        return
-    if path.exists() and not path.is_symlink():
-        raise ToolError(f"{path} is in the way", "a link to the cached environment belongs there", f"move {path} away")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    remove(temporary)
-    temporary.symlink_to(target)
-    temporary.replace(path)

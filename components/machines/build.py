@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.machines.machine import Machine, MachineRequest
-from components.machines.platforms import PLATFORMS
-from components.resources import MachineReady
-from components.stack import Stack
+from parallel_build.components.declared import Stack
+from parallel_build.components.machines.machine import Machine, MachineRequest
+from parallel_build.components.machines.platforms import PLATFORMS
+from parallel_build.components.steps import MachineReady
 from parallel_build.configuration import NewMachine
 from parallel_build.machines.provisioning import File, Provisioning
 from parallel_build.secret import Secret
@@ -67,6 +67,7 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
         foundation=stack.foundations[name],
         parent=parent,
         protect=stack.protected,
+        hidden=stack.hidden,
     )
     resources = tuple(platform.build(request))
     key = stack.host_keys.get(machine.name)

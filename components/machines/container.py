@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components.machines.machine import MachineRequest
+from parallel_build.components.machines.machine import MachineRequest
 from parallel_build.machines.document import dump
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.machines.machine import MachineRequest
-from components.resources import StepResource
+from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.steps import StepResource
 
 
 class ExistingMachine(StepResource):

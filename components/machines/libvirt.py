@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_libvirt as libvirt
 
-from components.machines.machine import MachineRequest
+from parallel_build.components.machines.machine import MachineRequest
 from parallel_build.configuration import LibvirtPlatform, StackConfiguration
 from parallel_build.machines.provisioning import mac_address
 

@@ -1,6 +1,6 @@
 """One kind of machine for every component, whatever platform builds it.
 
-A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `components.machines.platforms` is the
+A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `parallel_build.components.machines.platforms` is the
 table of them. What all its machines share (a storage pool, looked-up objects) it declares in a function
 `foundation(stack: str, configuration: StackConfiguration) -> Any`, called once, where it has one. Nothing but that module knows the
 platform: databases and management servers see a `Machine`.
@@ -16,6 +16,7 @@ import pulumi
 
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.machines.provisioning import Provisioning
+from parallel_build.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class MachineRequest:
         machine: name, address, size.
         provisioning: what must be on the machine when it first answers: host name, keys, network, files, packages, commands. A secret
             output, because it holds the machine's private host key; unknown in a preview before the key is made.
+        hidden: what no text for a reader may show.
         site: the stack resolved, as a secret JSON text: for a platform whose machine is reached over SSH to be made ready (`existing`).
         foundation: what the platform's `foundation` returned; None where it has none.
         parent: component that the machine belongs to.
@@ -42,6 +44,7 @@ class MachineRequest:
     foundation: Any
     parent: pulumi.Resource
     protect: bool = False
+    hidden: Sequence[Secret] = ()
 
     @property
     def name(self) -> str:

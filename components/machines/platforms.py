@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from components.machines.machine import Builder, Foundation
+from parallel_build.components.machines.machine import Builder, Foundation
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Platform:
 
 
 PLATFORMS = {
-    "libvirt": Platform("components.machines.libvirt"),
-    "container": Platform("components.machines.container"),
-    "vsphere": Platform("components.machines.vsphere"),
-    "existing": Platform("components.machines.existing", makes_host_key=False),
+    "libvirt": Platform("parallel_build.components.machines.libvirt"),
+    "container": Platform("parallel_build.components.machines.container"),
+    "vsphere": Platform("parallel_build.components.machines.vsphere"),
+    "existing": Platform("parallel_build.components.machines.existing", makes_host_key=False),
 }

@@ -13,11 +13,11 @@ import pulumi
 import pulumi_vsphere as vsphere
 from pulumi import ErrorHook, ErrorHookArgs, ResourceHookBinding
 
-from components.machines.held import Hold
-from components.machines.machine import MachineRequest
-from components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
-from components.machines.vsphere_objects import SECTION, Objects, Place
-from components.machines.vsphere_troubles import translate
+from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.machines.replacement_guard import Hold
+from parallel_build.components.machines.vsphere_errors import translate
+from parallel_build.components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
+from parallel_build.components.machines.vsphere_objects import SECTION, Objects, Place
 from parallel_build.configuration import StackConfiguration, VspherePlatform
 from parallel_build.errors import ConfigurationError, GuardFailed
 

@@ -23,7 +23,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.progress import say
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import namespace
+from parallel_build.machines.container import namespace
 
 # A lab's hosts and system VMs are there in seconds; a fault that keeps one away shall not cost ten minutes.
 LIMITS = {"window.hostsTimeout": "90s", "window.systemVmTimeout": "90s", "window.startTimeout": "2m"}

@@ -17,7 +17,7 @@ from lab.chaos.cells import Cell
 from lab.errors import LabError
 from lab.files import Lab
 from lab.progress import say
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 UP_LIMIT = 900.0
 JOURNEY_LIMIT = 5400.0

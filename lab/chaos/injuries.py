@@ -17,10 +17,11 @@ from lab.files import Lab
 from lab.hosts import sessions
 from lab.machines import Machine, original
 from lab.progress import until
-from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import cgroups, container, layer
-from parallel_build.machines.container_record import must
+from parallel_build.machines.container import cgroups, layer
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container.record import must
+from parallel_build.remote.sql import session
 
 FILLER = "filled-by-chaos"
 DATABASE_SERVERS = ("mariadbd", "mysqld")

@@ -10,8 +10,8 @@ from lab.chaos import witness
 from lab.files import Lab
 from lab.hosts import Sessions, sessions
 from lab.machines import NEW_SOURCE, OLD_SOURCE
-from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
+from parallel_build.remote.sql import session
 
 # What the witness's own calls write besides what running servers write.
 WRITTEN_BY_WITNESS = frozenset({"cloud.domain", "cloud.domain_details", "cloud.resource_count"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.chaos.cells import Cell
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 PASSED, FAILED, MISSED = "passed", "failed", "not hit"
 

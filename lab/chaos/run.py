@@ -9,7 +9,7 @@ from pathlib import Path
 from lab import stack
 from lab.errors import LabError
 from lab.files import Lab
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 
 class Run:

@@ -197,4 +197,4 @@ def descendants(pid: int) -> dict[int, str]:
 
 def provider_of(pid: int) -> int | None:
     """The resource provider that an engine has started, or None."""
-    return next((child for child, command in descendants(pid).items() if "provider.server" in command), None)
+    return next((child for child, command in descendants(pid).items() if "parallel_build.provider.server" in command), None)

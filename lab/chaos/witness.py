@@ -13,7 +13,7 @@ import urllib.parse
 from lab.files import LabSecrets
 from lab.machines import USER_ADDRESS, Machine
 from lab.progress import until
-from parallel_build.database.session import Session
+from parallel_build.remote.sql import Session
 
 TIMEOUT = 10.0
 PAUSE = 0.3  # seconds between two calls, so that a lab is not filled with them

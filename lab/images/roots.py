@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.images.archive import build_environment, host_archive, host_options
 from lab.images.recipes import BASE, CONTAINER_MASKED_UNITS, MYSQL, Recipe
-from parallel_build.database.ways import Family
+from parallel_build.configuration.database_combinations import Family
 from tools.cache import build_once, cache_directory, remove
 from tools.errors import ToolError
 from tools.progress import piece, run, say

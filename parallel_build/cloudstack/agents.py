@@ -15,8 +15,8 @@ from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.configuration.values import is_address
-from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.remote.host import Host
 
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"

@@ -14,8 +14,8 @@ from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.endpoint import ApiNotTrusted, ApiUnavailable, Endpoint
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 
 __all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "JobFailed", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1
@@ -37,7 +37,15 @@ class ApiRefused(StepFailed):
 
 
 class JobFailed(StepFailed):
-    """A job was begun in the cloud and failed there."""
+    """A job was begun in the cloud and failed there.
+
+    Attributes:
+        code: its errorcode (533 capacity, 534 something unreachable, 530 internal), 0 if none.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, code: int = 0) -> None:
+        super().__init__(fact, cause, remedy)
+        self.code = code
 
 
 class Cloud:
@@ -163,7 +171,13 @@ class Cloud:
         result = reply.get("jobresult") or {}
         if reply.get("jobstatus") != SUCCEEDED:
             words = result.get("errortext", json.dumps(result)) if isinstance(result, dict) else str(result)
-            raise JobFailed(f"{command} failed in the cloud", words, "see the management server's log for this job")
+            code = result.get("errorcode") if isinstance(result, dict) else None
+            raise JobFailed(
+                f"{command} failed in the cloud",
+                words,
+                "see the management server's log for this job",
+                code if isinstance(code, int) else 0,
+            )
         return result if isinstance(result, dict) else {"result": result}
 
     def _refused(self, command: str, error: cs.CloudStackApiException) -> ApiRefused:
@@ -182,7 +196,7 @@ class Cloud:
         return ApiUnavailable(
             f"{self.url} gave no API reply to {command} (HTTP {status})",
             "the web application has failed" if status == 503 else str(error.args[0] if error.args else error),
-            "look upward in management-server.log for the first ERROR",
+            "see the first `Failed to start module` in its management-server.log and what it was caused by; good starts log some ERROR lines too",
             status,
         )
 

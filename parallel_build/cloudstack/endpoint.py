@@ -183,7 +183,7 @@ def of_server(served: ServedApi, server: Server) -> Endpoint:
 
 
 def of_rehearsal(server: Server) -> Endpoint:
-    """The API of the rehearsal's server, which serves what the packages bring: plain http, to this machine alone [parallel_build/isolation.py]."""
+    """The API of the rehearsal's server, which serves what the packages bring: plain http, to this machine alone [parallel_build/operations/isolation.py]."""
     return of_server(ServedApi("rehearsal", "http", API_PORTS["http"]), server)
 
 

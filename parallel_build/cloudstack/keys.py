@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt, unwrap
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
 from parallel_build.errors import GuardFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 
 DEFAULT_KEY = Secret("password")  # both keys when setup-databases was given none [cloud-setup-databases.in]
 

@@ -11,11 +11,14 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from parallel_build.connection import Host
-from parallel_build.facts.full_disks import says_so
+from parallel_build.remote.full_disks import says_so
+from parallel_build.remote.host import Host
 
 MANAGEMENT_LOG = "/var/log/cloudstack/management/management-server.log"
-LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\w+)\s+\[([^\]]*)\] .*?\(logid:[^)]*\) (.*)$")
+LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\w+)\s+\[([^\]]*)\] \(([^:)]*).*?\(logid:[^)]*\) (.*)$")
+EXCEPTION = re.compile(r"^(?:Caused by: )?((?:[\w$]+\.)+[\w$]*(?:Exception|Error)\b.*)$")
+LEVELS = ("WARN", "ERROR", "FATAL")
+KEPT = 200  # complaints of one start: the storm behind a failed module is not among them
 RUNNING = re.compile(r"Running upgrade (\S+) to upgrade from (\S+) to (\S+)")
 COMPLETED = re.compile(r"Upgrade completed for version (\S+)")
 PERFORMED = re.compile(r"Database upgrade must be performed from (\S+) to (\S+)")
@@ -23,7 +26,6 @@ MODULE = re.compile(r"Failed to start module \[([^\]]+)\]")
 REFUSED = re.compile(r"java\.sql\.SQL\w*Exception: (.*)")
 LOCKED = "Grabbing lock to check for database upgrade"
 NO_CONTEXT = "Application context not found"  # the storm behind a module that failed
-CAUSED_BY = "Caused by: "
 UNCHANGED = "DB version and code version matches so no upgrade needed"
 PROCEDURES = "Executing Stored Procedure scripts"
 VIEWS_BEGUN, VIEWS_DONE = "Executing VIEW scripts", "Finished execution of VIEW scripts"
@@ -75,6 +77,27 @@ class LogFollower:
 
 
 @dataclass
+class Complaint:
+    """A line of level WARN, ERROR or FATAL.
+
+    Attributes:
+        level, logger, thread, text: of the line.
+        chain: the exceptions printed below it, the outermost first.
+    """
+
+    level: str
+    logger: str
+    thread: str
+    text: str
+    chain: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> str:
+        """The line and its exceptions, for a pattern."""
+        return " | ".join([self.text, *self.chain])
+
+
+@dataclass
 class UpgradeStep:
     """One version step of the schema upgrade; seconds is None while it runs."""
 
@@ -97,10 +120,9 @@ class StartReading:
         views_begun, views_done: the last part of the upgrade, which a later start never repeats.
         failed_modules: in order of appearance.
         views_seconds: how long that part took; None until it is done.
-        first_error: the first ERROR line's text: the true cause, what follows is noise.
-        module_causes: what the first failed module said, and the exceptions behind it: the true cause where there is no ERROR.
-        reason: the database's own words where the first ERROR is a statement that it refused: the line after it.
-        warnings: the last WARN texts.
+        complaints: the lines of level WARN and worse, in order, each with its exceptions; of failed modules the first alone, the others follow from it.
+        reason: the database's own words where a statement of the upgrade was refused: the line after it.
+        last: the text of the last line.
         no_space: the first line about a full disk, whatever its level: what comes after it is noise.
     """
 
@@ -114,30 +136,28 @@ class StartReading:
     views_began: datetime | None = None
     views_seconds: float | None = None
     failed_modules: list[str] = field(default_factory=list)
-    first_error: str | None = None
-    module_causes: list[str] = field(default_factory=list)
+    complaints: list[Complaint] = field(default_factory=list)
     reason: str | None = None
-    warnings: list[str] = field(default_factory=list)
+    last: str = ""
     no_space: str | None = None
     count: int = 0
+    _open: Complaint | None = None
 
     def take(self, line: str) -> str | None:
         """Take in one line; return what to tell the operator about it, if anything."""
         match = LINE.match(line)
         if self.no_space is None and says_so(line):
-            self.no_space = match[4] if match else line.strip()
+            self.no_space = match[5] if match else line.strip()
         if not match:
-            if line.startswith(CAUSED_BY) and len(self.failed_modules) == 1:
-                self.module_causes.append(line.removeprefix(CAUSED_BY))
+            if self._open is not None and (found := EXCEPTION.match(line)):
+                self._open.chain.append(found[1])
             return None
         self.count += 1
-        when, level, _, text = match.groups()
-        if level == "ERROR" and self.first_error is None:
-            self.first_error = text
-        elif level == "ERROR" and self.reason is None and (refused := REFUSED.match(text)):
+        when, level, logger, thread, text = match.groups()
+        self.last = text
+        if level == "ERROR" and self.reason is None and self.complaints and (refused := REFUSED.match(text)):
             self.reason = refused[1]
-        if level == "WARN" and NO_CONTEXT not in text and not MODULE.search(text):
-            self.warnings = [*self.warnings[-4:], text]
+        self._open = self._complaint(level, logger, thread, text)
         if LOCKED in text:
             self.locked = True
         elif UNCHANGED in text:
@@ -152,8 +172,6 @@ class StartReading:
             if self.views_began:
                 self.views_seconds = (self._time(when) - self.views_began).total_seconds()
         elif module := MODULE.search(text):
-            if not self.failed_modules:
-                self.module_causes.append(text)
             self.failed_modules.append(module[1])
         elif planned := PERFORMED.search(text):
             self.touched = True
@@ -166,6 +184,13 @@ class StartReading:
         elif completed := COMPLETED.search(text):
             return self._complete(completed[1], self._time(when))
         return None
+
+    def _complaint(self, level: str, logger: str, thread: str, text: str) -> Complaint | None:
+        """Keep a line of that level; None where it is none, or only follows from one before."""
+        if level not in LEVELS or NO_CONTEXT in text or (self.failed_modules and MODULE.search(text)) or len(self.complaints) >= KEPT:
+            return None
+        self.complaints.append(Complaint(level, logger, thread, text))
+        return self.complaints[-1]
 
     def _complete(self, version: str, when: datetime) -> str | None:
         for step in self.steps:

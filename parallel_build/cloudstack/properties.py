@@ -10,8 +10,8 @@ import re
 
 import javaproperties
 
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
 
 DB_PROPERTIES = "/etc/cloudstack/management/db.properties"
 KEY_FILE = "/etc/cloudstack/management/key"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.units import properties
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
 DATABASE_UNITS = ("mariadb", "mysql", "mysqld")
@@ -60,21 +61,14 @@ class Services:
 
     def state(self, unit: str) -> UnitState:
         """Look at a unit; changes nothing."""
-        shown = self.host.run(["systemctl", "show", unit, "-p", "LoadState,ActiveState,UnitFileState,MainPID"], ok=None).stdout
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        if "ActiveState" not in values:
-            raise StepFailed(
-                f"{self.host.name}: systemd does not tell the state of {unit}",
-                shown.strip()[:200] or "`systemctl show` gave no answer",
-                f"see `systemctl show {unit}` on {self.host.name}, then run the same command again",
-            )
+        values = properties(self.host, unit, ["LoadState", "ActiveState"], optional=["UnitFileState", "MainPID"])
         return UnitState(
             unit,
-            known=values.get("LoadState") != "not-found",
+            known=values["LoadState"] != "not-found",
             # "failed" and "inactive" are down; "deactivating" still holds ports and locks.
             active=values["ActiveState"] in ("active", "activating", "deactivating", "reloading"),
             enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime", "generated"),
-            masked=values.get("LoadState") == "masked",
+            masked=values["LoadState"] == "masked",
             main_pid=int(values.get("MainPID", "0") or 0),
         )
 
@@ -146,7 +140,10 @@ class Services:
 
     def invocation(self, unit: str) -> str:
         """What tells one start of a unit from another; empty where it never ran since the boot."""
-        return self.host.run(["systemctl", "show", unit, "-p", "InvocationID", "--value"], ok=None).stdout.strip()
+        # Before systemd 232 there is no InvocationID: the time of the start since the boot, 0 for none, tells as much.
+        values = properties(self.host, unit, ["ExecMainStartTimestampMonotonic"], optional=["InvocationID"])
+        started = values["ExecMainStartTimestampMonotonic"]
+        return values.get("InvocationID", "" if started == "0" else started)
 
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""
@@ -156,8 +153,7 @@ class Services:
 
     def _canonical(self, unit: str) -> str:
         """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
-        name = self.host.run(["systemctl", "show", unit, "-p", "Id", "--value"], ok=None).stdout.strip()
-        return name.removesuffix(".service") or unit
+        return properties(self.host, unit, ["Id"])["Id"].removesuffix(".service")
 
     def _do(self, actions: tuple[str, ...], unit: str, timeout: float) -> None:
         """Several actions one after the other in one session; the first that fails ends it."""

@@ -15,8 +15,8 @@ from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
 from parallel_build.configuration import Server
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 
 USAGE_FOLDER = "/etc/cloudstack/usage"

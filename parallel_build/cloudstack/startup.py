@@ -7,47 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import api
+from parallel_build.cloudstack import api, start_causes, unit_end
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.log import LogFollower, StartReading
 from parallel_build.cloudstack.services import MANAGEMENT, Services
+from parallel_build.cloudstack.unit_end import UnitEnd
 from parallel_build.configuration import AGENTS, Server
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
 from parallel_build.errors import ParallelBuildError, StepFailed
-from parallel_build.facts.full_disks import full, says_so
+from parallel_build.remote.full_disks import full, says_so
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
 FAILED_FOR_GOOD = 503
 ANSWERING = 401
 HEARTBEAT_FRESH = 60  # seconds; a management server writes its mshost row every 1.5 s [cluster.heartbeat.interval]
-
-# The first line that fits names the cause: (what the log or the unit says, cause, remedy).
-CAUSES = (
-    (r"clustered environment", "a management server's row in mshost is Up in the copy",
-     "run `pulumi up` again: stale rows are set Down before the start"),
-    (r"Error decrypting value|initialize the database encryptors", "the database key or the encryptor version is wrong",
-     "unset databaseKey to take the original's own, or correct it"),
-    (r"Failed to decrypt value using", "the key file does not decrypt db.properties", "run `pulumi up` again: both are written anew"),
-    (r"Unable to load db configuration", "the database is not reachable with what db.properties says",
-     "see whether user cloud may log in from this server"),
-    (r"higher than management software version", "the database is of a later version than the packages", "install the later packages"),
-    (r"Error executing: (.*)", "a statement of the schema upgrade failed",
-     "remove its cause in the rehearsal, record the fix, and run `pulumi up`: the copy is imported again"),
-    (r"Unable to upgrade the database|upgrade script", "the schema upgrade failed",
-     "remove its cause, then run `pulumi up`: the copy is imported again"),
-    (r"SystemV[mM] template not found|template.*regist", "the system VM template of the new version is missing",
-     "register it on the original (phase prepared), then `pulumi up`"),
-    (r"cluster node IP should be valid local address", "cluster.node.IP is not an address of this server",
-     "correct the server's address in the stack"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,7 +128,9 @@ class StartWatch:
             state = self.services.state(MANAGEMENT)
             status = api.status(self.cloud.endpoint)
             if not state.active:
-                raise self._failed(f"{MANAGEMENT} on {self.server.name} ended{self._exit_code()}")
+                self.read(progress)
+                end = unit_end.read(self.host, MANAGEMENT)
+                raise self._failed(f"{MANAGEMENT} on {self.server.name} {end.words}", end)
             if status == FAILED_FOR_GOOD:
                 # The web application writes its reasons before it gives up; what came with them is read too.
                 self.read(progress)
@@ -237,48 +219,37 @@ class StartWatch:
             return "making the views anew"
         return "the API does not answer yet" if reading.locked else "before the database lock"
 
-    def _exit_code(self) -> str:
-        shown = self.host.run(["systemctl", "show", MANAGEMENT, "-p", "ExecMainStatus", "--value"], ok=None)
-        code = shown.stdout.strip()
-        return f" with exit code {code}" if code and code != "0" else ""
+    def _failed(self, fact: str, end: UnitEnd | None = None) -> StartFailed:
+        """The failure with its cause: a full disk, how the process was ended, what was said - in this order, since each explains what comes after it."""
+        touched, journal = self.reading.touched, self._journal()
+        if spaceless := self._full(journal):
+            return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which goes on from here", touched)
+        if end is not None and end.cause is not None:
+            cause, remedy = end.cause
+            return StartFailed(fact, cause, f"{remedy}, then run `pulumi up`", touched)
+        found = start_causes.find(self.reading, journal, self.follower.path) or start_causes.unsaid(self.reading, journal)
+        return StartFailed(fact, found.cause, found.remedy, touched)
 
-    def _failed(self, fact: str) -> StartFailed:
-        reading = self.reading
-        spaceless = self._full()
-        if spaceless:
-            return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which goes on from here", reading.touched)
-        said = [text for text in (reading.first_error, *reading.module_causes, *reading.warnings) if text]
-        for pattern, cause, remedy in CAUSES:
-            for text in said:
-                if re.search(pattern, text):
-                    reason = f" - {reading.reason}" if reading.reason and text == reading.first_error else ""
-                    return StartFailed(fact, f"{cause}; the log says: {text[:300].strip()}{reason}", remedy, reading.touched)
-        if said:
-            return StartFailed(fact, f"the log says: {said[0][:300]}", f"see {self.follower.path} there", reading.touched)
-        return StartFailed(
-            fact,
-            "the log simply ends, as it does when user cloud may not read the key file; no disk is full",
-            f"see the owner and mode of the key file, and {self.follower.path.replace('-server.log', '-server.err')} there",
-            reading.touched,
-        )
-
-    def _full(self) -> str:
+    def _full(self, journal: str) -> str:
         """Whether a disk is full, or the start has met one that was, in words: everything else that is said then follows from it."""
         found = full(self.host)
         with contextlib.suppress(ParallelBuildError):
             database = self.database()
             found += full(database.host, (str(database.value("SELECT @@datadir")), str(database.value("SELECT @@tmpdir"))))
-        said = self.reading.no_space or self._said_to_systemd()
+        # A full disk takes no log line; what the unit writes to the journal may still be there.
+        said = self.reading.no_space or next((line.strip() for line in journal.splitlines() if says_so(line)), "")
         if not found and not said:
             return ""
         return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {said[:300]}" if said else ""]))
 
-    def _said_to_systemd(self) -> str:
-        """The first words about a full disk that this very start has written where the log has none: to its unit's journal."""
-        script = 'i=$(systemctl show "$1" -p InvocationID --value); [ -z "$i" ] || journalctl -q --no-pager -o cat "_SYSTEMD_INVOCATION_ID=$i" -n 200'
+    def _journal(self) -> str:
+        """What this very start has written to its unit's journal: a JVM that never comes to CloudStack's log complains there."""
+        script = (
+            'i=$(systemctl show "$1" -p InvocationID | cut -d= -f2-); '
+            '[ -z "$i" ] || journalctl -q --no-pager -o cat "_SYSTEMD_INVOCATION_ID=$i" -n 200'
+        )
         with contextlib.suppress(ParallelBuildError):
-            shown = self.host.run(["sh", "-c", script, "sh", MANAGEMENT], ok=None).stdout
-            return next((line.strip() for line in shown.splitlines() if says_so(line)), "")
+            return self.host.run(["sh", "-c", script, "sh", MANAGEMENT], ok=None).stdout
         return ""
 
 

@@ -7,7 +7,6 @@ one [CloudStack SystemVmTemplateRegistration.java; issue 8406]. So the API's wor
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -16,25 +15,19 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import zones
-from parallel_build.cloudstack.api import ApiRefused, Cloud, JobFailed
+from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.patience import Patience, Progress, hosts_away
 from parallel_build.cloudstack.states import GONE
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.openssh import Result
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
+from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
 SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
 RELEASE_FILE = "/etc/cloudstack-release"
 NUMBERS = re.compile(r"\d+(?:\.\d+){1,3}")
-
-# A management server that has lost its database for a moment is away from its agents: they dial again by themselves [seen on the lab's stand-in], and a
-# host may be Up by the API while the server that is asked has no connection to it yet.
-AGENTS_RETURN = 60.0
-AGAIN = 5.0
-
-Progress = Callable[[str], None]
 
 
 def numbers(text: str | None) -> tuple[int, ...]:
@@ -100,7 +93,7 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
         if vm["id"] in {each["id"] for each in system_vms(cloud)}:
             cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
 
-    Patience(cancel, progress).run(destroyed)
+    Patience(cancel, progress, hosts_away(cloud)).run(destroyed)
 
     def replaced() -> dict[str, Any] | None:
         for each in system_vms(cloud):
@@ -117,31 +110,6 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
         progress=progress,
         remedy="see the alerts and the management server's log: template Ready in that zone, storage, capacity",
     )
-
-
-class Patience:
-    """Begins a failed job again, for as long as hosts may take to connect since the first failure of any job. Thread safe."""
-
-    def __init__(self, cancel: CancelToken, progress: Progress) -> None:
-        self.cancel, self.progress = cancel, progress
-        self._since: float | None = None
-
-    def run(self, job: Callable[[], Any]) -> None:
-        """Run a job to its success.
-
-        Raises:
-            JobFailed: it still fails after AGENTS_RETURN seconds; the last failure.
-        """
-        while True:
-            try:
-                job()
-                return
-            except JobFailed as error:
-                self._since = self._since or time.monotonic()
-                if time.monotonic() - self._since > AGENTS_RETURN:
-                    raise
-                self.progress(f"{error.fact}: {error.cause}; again, since a host may just be connecting")
-            self.cancel.wait(AGAIN)
 
 
 def running(vm: dict[str, Any]) -> bool:
@@ -182,7 +150,7 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
         names of what was restarted.
     """
     work: list[tuple[str, Callable[[], Any]]] = []
-    patience = Patience(cancel, progress)
+    patience = Patience(cancel, progress, hosts_away(cloud))
     for command, ids in (("restartNetwork", what.networks), ("restartVPC", what.vpcs)):
         for identity, name in ids.items():
             job = partial(cloud.job, command, id=identity, cleanup="true", timeout=timeout, cancel=cancel)

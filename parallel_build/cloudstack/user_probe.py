@@ -17,10 +17,10 @@ import requests
 
 from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.configuration import UserProbe
-from parallel_build.connection import Connections
 from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 
 TIMEOUT = 5.0  # seconds for one call
 OK = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from parallel_build.cloudstack import properties
 from parallel_build.configuration import API_PORTS
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 
 SERVER_PROPERTIES = "/etc/cloudstack/management/server.properties"
 ACCOUNT = "cloud"  # the service's

@@ -1,7 +1,7 @@
 """The stack's configuration: typed, complete, and checked in full before anything is contacted.
 
 The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section is one Pulumi configuration value of the project.
-`StackConfiguration` is what an operator writes; `parallel_build.site.Site` adds what is only known once machines exist.
+`StackConfiguration` is what an operator writes; `parallel_build.resolved_stack.Site` adds what is only known once machines exist.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from parallel_build.configuration.api import useless_keys
+from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.servers import (
@@ -26,7 +27,6 @@ from parallel_build.configuration.values import (
     Phase,
 )
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
-from parallel_build.database.ways import families_refuse
 from parallel_build.versions import CloudStackVersion
 
 

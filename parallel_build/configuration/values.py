@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 USER_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")
 # What ssh is told to connect to: never a word that it would take for an option.

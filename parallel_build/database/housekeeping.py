@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Housekeeping
-from parallel_build.database.session import Session
+from parallel_build.remote.sql import Session
 
 
 @dataclass(frozen=True)

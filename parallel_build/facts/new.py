@@ -11,17 +11,19 @@ from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import AGENT, MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.configuration import NewMachine
-from parallel_build.connection import Connections, Host
-from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.session import find_socket, session
-from parallel_build.facts import replication, seed
-from parallel_build.facts.database_server import sessions_of
-from parallel_build.facts.neighbours import Target, secondary_storage
-from parallel_build.facts.original import Clock, own_addresses, read_clock
-from parallel_build.facts.replication import ReplicaStatus
+from parallel_build.database.replicate import pair_status
+from parallel_build.database.replicate.pair_status import ReplicaStatus
+from parallel_build.database.server.dialects import DatabaseServer, identify
+from parallel_build.database.server.state import sessions_of
+from parallel_build.facts import seed
+from parallel_build.facts.network_targets import Target, secondary_storage
+from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
-from parallel_build.facts.together import together
-from parallel_build.site import Site
+from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import together
+from parallel_build.remote.sql import find_socket, session
+from parallel_build.resolved_stack import Site
 
 # Where a management server calls a hypervisor itself: SSH to install an agent's key and to heal, XAPI, vSphere's API.
 DIRECT_PORTS = {"kvm": 22, "xenserver": 443, "vmware": 443}
@@ -140,7 +142,7 @@ def _source(site: Site, connections: Connections, schemas: list[str], facts: New
 
 def _replica(site: Site, connections: Connections, facts: NewFacts) -> None:
     with session(connections.host(site.configuration.new.database.replica)) as database:
-        facts.replica_fault = _replica_fault(site, replication.status(database))
+        facts.replica_fault = _replica_fault(site, pair_status.status(database))
 
 
 def _seed(site: Site, connections: Connections, facts: NewFacts) -> None:

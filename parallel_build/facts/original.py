@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,25 +12,18 @@ from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
-from parallel_build.connection import Connections, Host
-from parallel_build.database.dialects import DatabaseServer, identify
-from parallel_build.database.session import Session, session
+from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts.together import together
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore
-from parallel_build.site import Site
+from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
+from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import together
+from parallel_build.remote.sql import Session, session
+from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How far a server's clock is ahead of this machine's, in seconds, and how wrong that reading may be."""
-
-    ahead: float
-    uncertain: float
 
 
 @dataclass(frozen=True)
@@ -160,18 +152,6 @@ def own_addresses(host: Host) -> list[str]:
     """The IP addresses that a server itself has."""
     shown = host.run(["ip", "-o", "addr", "show"]).stdout
     return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]
-
-
-def read_clock(host: Host) -> Clock:
-    """Read a server's clock; the quickest of three questions counts, half its round trip is the uncertainty."""
-    return min((_ask_clock(host) for _ in range(3)), key=lambda read: read.uncertain)
-
-
-def _ask_clock(host: Host) -> Clock:
-    began = time.time()
-    text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
-    half = (time.time() - began) / 2
-    return Clock(float(text) - (began + half), half)
 
 
 def _from_database(database: Session) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from parallel_build.connection import Connections
-from parallel_build.database import channel
-from parallel_build.database.channel import Status
-from parallel_build.database.dialects import identify, require
-from parallel_build.database.session import Session, session
+from parallel_build.database.replicate import channel
+from parallel_build.database.replicate.channel import Status
+from parallel_build.database.server.dialects import identify, require
 from parallel_build.errors import StepFailed
-from parallel_build.seed_record import SeedRecord
-from parallel_build.site import Site
+from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.host import Connections
+from parallel_build.remote.sql import Session, session
+from parallel_build.resolved_stack import Site
 
 PATIENCE = 10.0  # seconds within which the new source is to reach where the original was
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from parallel_build.errors import GuardFailed, ParallelBuildError
+from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import between, new, original, seed
-from parallel_build.site import Site
+from parallel_build.guards import both_sides, new, original, seed
+from parallel_build.guards.rule import BothSides, Sides, rule_of
+from parallel_build.resolved_stack import Site
+from parallel_build.rules import Report, Rule, Said, examine
 
-Guard = Callable[[Site, OriginalFacts, NewFacts], None]
-
-GUARDS: tuple[Guard, ...] = (*original.GUARDS, *new.GUARDS, *between.GUARDS, *seed.GUARDS)
-# What passes by itself on a cloud that is in use: a check that has time may ask again.
-PASSING: tuple[Guard, ...] = (
-    original.no_job_is_running,
-    original.nothing_is_in_transition,
-    original.hosts_are_up,
-    original.system_vms_run,
-    original.no_transaction_is_long,
-    seed.seed_is_caught_up,
+GUARDS: tuple[Rule[BothSides, Said], ...] = (*original.GUARDS, *new.GUARDS, *both_sides.GUARDS, *seed.GUARDS)
+# Guards whose failing passes by itself on a cloud that is in use: a check that has time may ask again.
+PASSING = frozenset(
+    guard.__name__
+    for guard in (
+        original.no_job_is_running,
+        original.nothing_is_in_transition,
+        original.hosts_are_up,
+        original.system_vms_run,
+        original.no_transaction_is_long,
+        seed.seed_is_caught_up,
+    )
 )
 
 
-def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Guard] = GUARDS) -> list[GuardFailed]:
+def report(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, Said]] = GUARDS) -> Report[Said]:
+    """Apply every guard."""
+    return examine(guards, Sides(site, old, fresh))
+
+
+def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, Said]] = GUARDS) -> list[GuardFailed]:
     """Apply every guard; return those that fail, none hidden behind another."""
-    found = []
-    for guard in guards:
-        try:
-            guard(site, old, fresh)
-        except GuardFailed as error:
-            found.append(error)
-    return found
+    return report(site, old, fresh, guards).errors()
 
 
 def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
@@ -43,14 +45,14 @@ def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
     Raises:
         GuardFailed: one error that names every guard that does not hold.
     """
-    failed = failures(site, old, fresh)
-    if failed:
+    found = report(site, old, fresh)
+    if failed := found.errors():
         raise GuardFailed(
             f"{len(failed)} of {len(GUARDS)} guards do not hold:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
             "each of them would break the window, or the way back",
             "nothing has been changed; mend these and run the same command again",
         )
-    return [guard.__name__ for guard in GUARDS]
+    return list(found.rules)
 
 
-__all__ = ["GUARDS", "Guard", "ParallelBuildError", "check", "failures"]
+__all__ = ["GUARDS", "PASSING", "check", "failures", "report", "rule_of"]

@@ -7,7 +7,8 @@ from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.site import Site
+from parallel_build.guards.rule import rules_of
+from parallel_build.resolved_stack import Site
 
 SPACE_FACTOR = 2.0  # the copy, and the largest table again for ALTER, and binary logs
 SEEDED_FACTOR = 1.0  # the copy is there: the schema upgrade may write every table again
@@ -134,7 +135,7 @@ def servers_will_serve_as_configured(site: Site, old: OriginalFacts, fresh: NewF
             )
 
 
-GUARDS = (
+GUARDS = rules_of(
     services_are_fenced,
     databases_are_empty,
     never_the_old_database,

@@ -7,8 +7,9 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.rehearsal_record import outdated, skipped
-from parallel_build.site import Site
+from parallel_build.guards.rule import rules_of
+from parallel_build.records.rehearsal import outdated, skipped
+from parallel_build.resolved_stack import Site
 from parallel_build.versions import CloudStackVersion
 
 HEARTBEAT_THRESHOLD = 150  # seconds [cluster.heartbeat.threshold]
@@ -260,7 +261,7 @@ def _waived(configuration: StackConfiguration) -> None:
         )
 
 
-GUARDS = (
+GUARDS = rules_of(
     everything_was_read,
     version_is_the_configured_one,
     management_servers_are_known,

@@ -6,7 +6,8 @@ from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.facts.seed import PATIENCE, SeedFacts
-from parallel_build.site import Site
+from parallel_build.guards.rule import rules_of
+from parallel_build.resolved_stack import Site
 
 AGAIN = (
     "run `pulumi up` in phase prepared: step DatabaseSeed mends it, or seeds anew; where it is not shown as a change, set transfer.renew "
@@ -102,7 +103,7 @@ def seed_is_read_only(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         )
 
 
-GUARDS = (
+GUARDS = rules_of(
     rows_are_logged_whole,
     server_ids_differ,
     seed_follows,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from parallel_build import rules as judging
 from parallel_build.health import (
     rules_cloud,
     rules_database,
+    rules_files,
     rules_servers,
     rules_settings,
     rules_storage,
@@ -14,17 +16,17 @@ from parallel_build.health import (
     rules_work,
 )
 from parallel_build.health.facts import HealthFacts, gather
-from parallel_build.health.finding import RULES, Finding, Rule, Severity
+from parallel_build.health.finding import RULES
 from parallel_build.health.report import as_document, as_text
+from parallel_build.rules import Finding, Report, Rule, Said, Severity
 
 # Importing a module registers its rules, in this order.
-MODULES = (rules_servers, rules_cloud, rules_storage, rules_work, rules_database, rules_settings, rules_upgrade)
+MODULES = (rules_servers, rules_cloud, rules_storage, rules_work, rules_database, rules_settings, rules_files, rules_upgrade)
 
 
-def examine(facts: HealthFacts, rules: Iterable[Rule] | None = None) -> list[Finding]:
-    """Apply every rule to the facts; what blocks comes first."""
-    found = [finding for rule in (RULES if rules is None else rules) for finding in rule.findings(facts)]
-    return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
+def examine(facts: HealthFacts, rules: Iterable[Rule[HealthFacts, Said]] | None = None) -> Report[Said]:
+    """Apply every rule to the facts."""
+    return judging.examine(RULES if rules is None else rules, facts)
 
 
-__all__ = ["MODULES", "RULES", "Finding", "HealthFacts", "Rule", "Severity", "as_document", "as_text", "examine", "gather"]
+__all__ = ["MODULES", "RULES", "Finding", "HealthFacts", "Report", "Rule", "Severity", "as_document", "as_text", "examine", "gather"]

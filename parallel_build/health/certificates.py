@@ -12,8 +12,8 @@ from cryptography import x509
 
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt
 from parallel_build.cloudstack.endpoint import Endpoint
-from parallel_build.connection import Host
-from parallel_build.database.session import Session
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
 
 ROOT_CERTIFICATE = "ca.plugin.root.ca.certificate"  # a Hidden, encrypted setting [CloudStack RootCAProvider.java]

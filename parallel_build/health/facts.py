@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,27 +11,36 @@ from typing import Any, TypeVar
 
 from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.keys import database_key
-from parallel_build.connection import Connections, Host
-from parallel_build.database.session import session
+from parallel_build.configuration.fix_files import Fix, read_fixes
+from parallel_build.database.replicate import pair_status
+from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
-from parallel_build.facts import replication
+from parallel_build.facts.network_targets import resolve
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.fix_files import Fix, read_fixes
-from parallel_build.health import certificates, queries, servers, target_scripts, target_settings
+from parallel_build.health import certificates, queries, scoped, server_files, servers, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
-from parallel_build.health.queries import Unanswered
+from parallel_build.health.scoped import Setting, host_names, local_path
+from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
-from parallel_build.rehearsal_record import RehearsalRecord, outdated
-from parallel_build.site import Site
+from parallel_build.records.rehearsal import RehearsalRecord, outdated
+from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.sql import session
+from parallel_build.resolved_stack import Site
+from parallel_build.rules import Unanswered
 
 T = TypeVar("T")
 Row = dict[str, Any]
 AT_ONCE = 8
+MOST_NAMES = 60  # host names asked for: settings have a handful
+# Values that CloudStack's own upgrade scripts and first start wrote, though its default is another one: no operator chose them.
+WRITTEN_BY_CLOUDSTACK = {
+    "xen.heartbeat.timeout": "180", "ovm3.heartbeat.timeout": "180", "ovm3.heartbeat.interval": "10", "direct.agent.load.size": "1000",
+    "kvm.storage.online.migration.wait": "10800", "vmware.create.full.clone": "true", "dynamic.apichecker.enabled": "true",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ class HealthFacts:
         inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
             scripts can't be read.
         unknown_settings: settings that were changed and that the target's own program does not know; None when that can't be read.
+        files: of each management server of the original, what it has outside the database that its packages did not bring.
+        new_files: the same of the first new management server; None before it is there.
+        resolved: host names in settings -> the addresses that a server of the original resolves them to.
         fixes: the fixes that the rehearsal and the window run on the copy; none without a rehearsal.
         when: the moment of reading, UTC.
         problems: what could not be read.
@@ -65,6 +78,9 @@ class HealthFacts:
     certificates: list[Certificate] = field(default_factory=list)
     inserts: list[GuestOsInsert] | None = None
     unknown_settings: frozenset[str] | None = None
+    files: dict[str, ServerFiles] = field(default_factory=dict)
+    new_files: ServerFiles | None = None
+    resolved: dict[str, list[str]] = field(default_factory=dict)
     fixes: list[Fix] = field(default_factory=list)
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[str] = field(default_factory=list)
@@ -90,6 +106,14 @@ class HealthFacts:
     def setting(self, name: str) -> str:
         """A global setting's value, "" when it is not there."""
         return next((str(row["value"] or "") for row in self.rows("settings") if row["name"] == name), "")
+
+    def values(self, name: str) -> list[Setting]:
+        """A setting's values that are in force somewhere: the global one first, then those of a domain, account, zone, cluster or store."""
+        return [setting for setting in self.settings() if setting.name == name]
+
+    def settings(self) -> list[Setting]:
+        """Every setting's values, global and of a domain, account, zone, cluster or store."""
+        return list(scoped.everywhere(self.rows, self.unanswered))
 
 
 def gather(site: Site, connections: Connections) -> HealthFacts:
@@ -128,6 +152,9 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         status, problem = replica.result()
         found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
+        everywhere = list(scoped.everywhere(lambda query: answers.tables.get(query, []), answers.unanswered))
+        names = {str(row["name"]) for row in settings}
+        asked = {*changed(settings), *(each.name for each in everywhere if each.where and each.name in names)}
         return HealthFacts(
             site,
             old.result(),
@@ -138,7 +165,13 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             problem,
             found,
             scripts.result(),
-            _on_new_server(site, connections, lambda host: target_settings.unknown(host, changed(settings))),
+            _on_new_server(
+                site,
+                connections,
+                lambda host: target_settings.unknown(host, asked),
+            ),
+            *_files(site, connections, everywhere, problems),
+            _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
             problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
@@ -159,6 +192,29 @@ def _database(site: Site, connections: Connections) -> queries.Answers:
         return queries.run(opened)
 
 
+def _files(
+    site: Site, connections: Connections, settings: list[Setting], problems: list[str]
+) -> tuple[dict[str, ServerFiles], ServerFiles | None]:
+    """What the management servers of both sides have outside the database, with the paths that settings name looked for on each."""
+    salt = secrets.token_hex(16)
+    paths = sorted({path for each in settings if (path := local_path(each))})
+    old = site.configuration.original.management
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        each = [
+            pool.submit(_guarded, problems, lambda server=server: server_files.read(connections.host(server), salt, paths))
+            for server in old
+        ]
+        fresh = pool.submit(_on_new_server, site, connections, lambda host: server_files.read(host, salt, paths))
+        found = {server.name: files for server, future in zip(old, each, strict=True) if (files := future.result()) is not None}
+        return found, fresh.result()
+
+
+def _resolved(site: Site, connections: Connections, settings: list[Setting]) -> dict[str, list[str]]:
+    """What the host names in settings resolve to on the original's first management server, which uses them."""
+    names = sorted({name for each in settings for name in host_names(each.value)})
+    return resolve(connections.host(site.configuration.original.management[0]), names[:MOST_NAMES])
+
+
 def _stored(site: Site, connections: Connections) -> list[Certificate]:
     original = site.configuration.original
     with session(connections.host(original.database.source)) as opened:
@@ -175,14 +231,20 @@ def _replica(site: Site, connections: Connections) -> tuple[ReplicaStatus | None
         return None, ""
     try:
         with session(connections.host(server)) as opened:
-            return replication.status(opened), ""
+            return pair_status.status(opened), ""
     except ParallelBuildError as error:
         return None, str(error)
 
 
 def changed(settings: list[Row]) -> list[str]:
-    """Names of the settings that have another value than their default."""
-    return [str(row["name"]) for row in settings if row["default_value"] is not None and row["value"] not in (None, row["default_value"])]
+    """Names of the settings that somebody gave another value than their default."""
+    return [
+        str(row["name"])
+        for row in settings
+        if row["default_value"] is not None
+        and row["value"] not in (None, row["default_value"])
+        and WRITTEN_BY_CLOUDSTACK.get(str(row["name"])) != row["value"]
+    ]
 
 
 def _scripts(site: Site, connections: Connections) -> list[GuestOsInsert] | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
-from parallel_build.database.session import Refused, Session
+from parallel_build.health import scoped
+from parallel_build.remote.sql import Refused, Session
 
 Row = dict[str, Any]
 API_JOBS = "job_dispatcher = 'ApiAsyncJobDispatcher'"  # pseudo jobs of the server itself stay open for ever [seen in a real 4.20 database]
@@ -20,11 +21,12 @@ QUERIES: dict[str, str] = {
     "hosts": "SELECT name, type, status, resource_state, version, hypervisor_type FROM cloud.host WHERE removed IS NULL",
     "clusters": "SELECT c.name, c.hypervisor_type, c.arch, z.name AS zone FROM cloud.cluster c "
     "JOIN cloud.data_center z ON z.id = c.data_center_id WHERE c.removed IS NULL",
-    "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent FROM cloud.vm_instance v "
-    "LEFT JOIN cloud.host h ON h.name = v.instance_name AND h.removed IS NULL "
+    "system_vms": "SELECT v.instance_name AS name, v.state, v.type, h.status AS agent, z.name AS zone FROM cloud.vm_instance v "
+    "LEFT JOIN cloud.host h ON h.name = v.instance_name AND h.removed IS NULL LEFT JOIN cloud.data_center z ON z.id = v.data_center_id "
     "WHERE v.removed IS NULL AND v.type IN ('SecondaryStorageVm', 'ConsoleProxy')",
-    "routers": "SELECT v.instance_name AS name, v.state, r.template_version, r.redundant_state, r.is_redundant_router AS redundant "
-    "FROM cloud.domain_router r JOIN cloud.vm_instance v ON v.id = r.id WHERE v.removed IS NULL",
+    "routers": "SELECT v.instance_name AS name, v.state, r.template_version, r.redundant_state, r.is_redundant_router AS redundant, z.name AS zone "
+    "FROM cloud.domain_router r JOIN cloud.vm_instance v ON v.id = r.id LEFT JOIN cloud.data_center z ON z.id = v.data_center_id "
+    "WHERE v.removed IS NULL",
     "router_checks": "SELECT v.instance_name AS name, c.check_name FROM cloud.router_health_check c "
     "JOIN cloud.vm_instance v ON v.id = c.router_id WHERE v.removed IS NULL AND CAST(c.check_result AS CHAR) IN ('0', 'FAILED')",
     "networks": "SELECT name FROM cloud.networks WHERE removed IS NULL AND restart_required = 1 AND state = 'Implemented'",
@@ -40,7 +42,7 @@ QUERIES: dict[str, str] = {
     "jobs_failed": f"SELECT job_cmd AS command, COUNT(*) AS times FROM cloud.async_job WHERE job_status = 2 AND {API_JOBS} "
     f"AND created > {RECENT} GROUP BY job_cmd ORDER BY times DESC",
     "alerts": "SELECT name, subject, COUNT(*) AS times, MAX(created) AS last FROM cloud.alert WHERE archived = 0 AND resolved IS NULL "
-    f"AND created > {RECENT} AND subject NOT LIKE '%%is up' GROUP BY name, subject ORDER BY last DESC LIMIT 50",
+    f"AND created > {RECENT} GROUP BY name, subject ORDER BY last DESC LIMIT 200",
     "vms_moving": "SELECT instance_name AS name, state, TIMESTAMPDIFF(SECOND, COALESCE(update_time, created), UTC_TIMESTAMP()) AS age "
     f"FROM cloud.vm_instance WHERE removed IS NULL AND {VM_MOVING}",
     "volumes_moving": "SELECT name, state, TIMESTAMPDIFF(SECOND, COALESCE(updated, created), UTC_TIMESTAMP()) AS age "
@@ -53,6 +55,7 @@ QUERIES: dict[str, str] = {
     "guest_os_mappings": "SELECT id, hypervisor_type, hypervisor_version, guest_os_name, is_user_defined FROM cloud.guest_os_hypervisor",
     "administrator": "SELECT username, state FROM cloud.user WHERE id = 2 AND removed IS NULL",
     "versions": "SELECT version, step FROM cloud.version ORDER BY id",
+    **scoped.QUERIES,
 }
 
 # What is asked of schemas that do not know a column of the question above.
@@ -63,10 +66,6 @@ OLDER: dict[str, str] = {
     # Before 4.18 there are no Edge zones.
     "zones": "SELECT id, name, allocation_state FROM cloud.data_center WHERE removed IS NULL",
 }
-
-
-class Unanswered(Exception):
-    """A question that a rule needs was not answered; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import RULES, Finding, Severity
 from parallel_build.health.rules_upgrade import path
+from parallel_build.rules import Report, Said, Severity
 
 WIDTH = 120
 LARGEST = 5
@@ -34,59 +33,44 @@ def figures(facts: HealthFacts) -> dict[str, Any]:
     }
 
 
-def count(findings: Sequence[Finding], severity: Severity) -> int:
-    """How many findings are of a severity."""
-    return sum(1 for finding in findings if finding.severity is severity)
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """`2 block, 1 warns, 3 notes`."""
-    return ", ".join(f"{count(findings, severity)} {severity.value}" for severity in Severity)
-
-
-def not_judged(facts: HealthFacts) -> dict[str, str]:
-    """Rules that can't be applied to these facts -> why."""
-    return {rule.name: why for rule in RULES if (why := rule.not_judged(facts))}
-
-
-def headline(facts: HealthFacts, findings: Sequence[Finding]) -> str:
+def headline(report: Report[Said]) -> str:
     """`52 rules, 2 of them not judged: 0 blocks, 1 warns, 3 notes`."""
-    unjudged = len(not_judged(facts))
-    return f"{len(RULES)} rules" + (f", {unjudged} of them not judged" if unjudged else "") + f": {summary(findings)}"
+    unjudged = len(report.not_judged)
+    return f"{len(report.rules)} rules" + (f", {unjudged} of them not judged" if unjudged else "") + f": {report.summary()}"
 
 
-def as_document(facts: HealthFacts, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_document(facts: HealthFacts, report: Report[Said]) -> dict[str, Any]:
     """The report as plain values."""
     return {
         "stack": facts.site.stack,
         "time": facts.when.isoformat(timespec="seconds"),
-        "healthy": not any(finding.severity is not Severity.NOTES for finding in findings),
-        "summary": {severity.value: count(findings, severity) for severity in Severity},
+        "healthy": not any(finding.severity is not Severity.NOTES for finding in report),
+        "summary": report.counts,
         "findings": [
             {"rule": each.rule, "severity": each.severity.value, "fact": each.fact, "cause": each.cause, "remedy": each.remedy}
-            for each in findings
+            for each in report
         ],
-        "notJudged": [{"rule": name, "why": why} for name, why in not_judged(facts).items()],
+        "notJudged": [{"rule": name, "why": why} for name, why in report.not_judged.items()],
         "figures": figures(facts),
-        "rules": [rule.name for rule in RULES],
+        "rules": list(report.rules),
     }
 
 
-def as_text(facts: HealthFacts, findings: Sequence[Finding]) -> str:
+def as_text(facts: HealthFacts, report: Report[Said]) -> str:
     """The report for a reader."""
     known = figures(facts)
     lines = [
         f"Health of the original of stack {facts.site.stack}, {facts.when:%Y-%m-%d %H:%M:%S} UTC",
-        headline(facts, findings),
+        headline(report),
         "",
     ]
-    for finding in findings:
+    for finding in report:
         lines += _paragraph(f"{finding.severity.value.upper()} {finding.rule}: ", finding.fact)
         lines += _paragraph("    why:   ", finding.cause) if finding.cause else []
         lines += _paragraph("    to do: ", finding.remedy) if finding.remedy else []
         lines.append("")
-    if unjudged := not_judged(facts):
-        for name, why in unjudged.items():
+    if report.not_judged:
+        for name, why in report.not_judged.items():
             lines += _paragraph(f"NOT JUDGED {name}: ", why)
         lines.append("")
     lines += [

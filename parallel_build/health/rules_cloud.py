@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.systemvms import numbers
 from parallel_build.guards import original as guards
-from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.facts import HealthFacts, Row
+from parallel_build.health.finding import guard_rule, rule
+from parallel_build.rules import Said, Severity, listed
 
 NEARLY_ALL = 0.95
+REQUIRED = "minreq.sysvmtemplate.version"
 # Capacities that the renewal of system VMs and routers takes from [CloudStack Capacity.java].
 NEEDED = {
     0: "memory",
@@ -61,17 +64,26 @@ def agents_are_of_one_version(facts: HealthFacts) -> Iterator[Said]:
 @rule(Severity.WARNS, "host rows of SSVM and console proxy")
 def system_vm_agents_answer(facts: HealthFacts) -> Iterator[Said]:
     """The agent of every running system VM is Up."""
-    silent = [
-        f"{row['name']} ({row['agent']})"
-        for row in facts.rows("system_vms")
-        if row["state"] == "Running" and row["agent"] not in (None, "Up")
-    ]
-    if silent:
-        yield Said(
-            f"system VMs run whose agent is not Up: {listed(silent)}",
-            "templates can't be downloaded by such a secondary storage VM, consoles not opened by such a proxy",
-            "destroy it so that it is made anew, and see its log if that does not help",
-        )
+    alone = zones.left_alone(facts.rows("zones"))
+    silent = [row for row in facts.rows("system_vms") if row["state"] == "Running" and row["agent"] not in (None, "Up")]
+    # Where CloudStack makes no system VMs, one that is destroyed never comes back.
+    for rows, remedy in (
+        (
+            [row for row in silent if row.get("zone") not in alone],
+            "destroy it, so that CloudStack makes another; see its log if that does not help",
+        ),
+        (
+            [row for row in silent if row.get("zone") in alone],
+            "see its log and reboot it; do not destroy it: CloudStack makes none in its zone",
+        ),
+    ):
+        names = [f"{row['name']} ({row['agent']})" for row in rows]
+        if names:
+            yield Said(
+                f"system VMs run whose agent is not Up: {listed(names)}",
+                "templates can't be downloaded by such a secondary storage VM, consoles not opened by such a proxy",
+                remedy,
+            )
 
 
 @rule(Severity.WARNS, "states of virtual routers; listRouters")
@@ -89,15 +101,20 @@ def routers_run(facts: HealthFacts) -> Iterator[Said]:
 @rule(Severity.WARNS, "domain_router.template_version against minreq.sysvmtemplate.version")
 def routers_are_recent(facts: HealthFacts) -> Iterator[Said]:
     """Every virtual router has the template that the present version asks for."""
-    wanted = numbers(facts.setting("minreq.sysvmtemplate.version"))
+    values = {each.where: each.value for each in facts.values(REQUIRED)}
+
+    def required(row: Row) -> str:
+        """The zone's own value wins [CloudStack NetworkHelperImpl]."""
+        return values.get(f"zone {row.get('zone')}") or values.get("", "")
+
     old = [
-        f"{row['name']} ({row['template_version']})"
+        f"{row['name']} ({row['template_version']}, not {required(row)})"
         for row in facts.rows("routers")
-        if row["state"] == "Running" and wanted and numbers(row["template_version"]) and numbers(row["template_version"]) < wanted
+        if row["state"] == "Running" and numbers(row["template_version"]) and numbers(row["template_version"]) < numbers(required(row))
     ]
     if old:
         yield Said(
-            f"virtual routers are older than {facts.setting('minreq.sysvmtemplate.version')}: {listed(old)}",
+            f"virtual routers are older than {REQUIRED} says: {listed(old)}",
             "an earlier upgrade did not renew them; CloudStack refuses commands to them (router.version.check)",
             "restart their networks with cleanup",
         )

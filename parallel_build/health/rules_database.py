@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallel_build.guards import between
+from parallel_build.guards import both_sides
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.finding import guard_rule, rule
+from parallel_build.rules import Said, Severity, listed
 
 MANY_ROWS = 1_000_000
 BEHIND = 60  # seconds
@@ -21,7 +22,7 @@ guard_rule(guards.database_key_fits)
 guard_rule(guards.source_is_the_source)
 guard_rule(guards.no_cluster_replication)
 guard_rule(guards.binary_log_for_replication)
-guard_rule(between.database_versions_fit)
+guard_rule(both_sides.database_versions_fit)
 
 
 @rule(Severity.BLOCKS, "CloudStack issue 6074: upgrade scripts alter cloud_usage whether or not a usage server runs")

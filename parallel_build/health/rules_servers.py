@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.finding import guard_rule, rule
+from parallel_build.rules import Said, Severity, listed
 
 SCARCE = 1 << 30  # bytes free that a server of a cloud should have wherever it writes
 FULL = 100 << 20  # with less, logs and tables stop

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from parallel_build.cloudstack.agents import SETTING, addresses
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.finding import rule
+from parallel_build.health.scoped import Setting, host_names, mentions
+from parallel_build.rules import Said, Severity, listed
 
 SOON = timedelta(days=30)
 SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]
@@ -45,29 +47,31 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[Said]:
 @rule(Severity.WARNS, "CloudStack ConsoleProxyManagerImpl, SecondaryStorageManagerImpl: management.network.cidr")
 def management_network_holds_new_servers(facts: HealthFacts) -> Iterator[Said]:
     """`management.network.cidr` has the new management servers."""
-    networks = facts.setting("management.network.cidr")
-    outside = [f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks, each.address)]
-    if networks and outside:
-        yield Said(
-            f"management.network.cidr is {networks}, which does not have {listed(outside)}",
-            "system VMs let only that network in and route to it by their management side",
-            "widen it, before system VMs are renewed",
-        )
+    for networks in facts.values("management.network.cidr"):
+        outside = [
+            f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks.value, each.address)
+        ]
+        if networks.value and outside:
+            yield Said(
+                f"{networks.label} is {networks.value}, which does not have {listed(outside)}",
+                "system VMs let only that network in and route to it by their management side",
+                "widen it, before system VMs are renewed",
+            )
 
 
 @rule(Severity.WARNS, "secstorage.allowed.internal.sites")
 def template_sites_are_allowed(facts: HealthFacts) -> Iterator[Said]:
     """Templates with an internal address come from allowed networks."""
-    allowed = facts.setting("secstorage.allowed.internal.sites")
+    allowed = facts.values("secstorage.allowed.internal.sites") or [Setting("secstorage.allowed.internal.sites", "")]
     for template in facts.site.configuration.templates:
         host = urlsplit(template.url).hostname or ""
         try:
             internal = ipaddress.ip_address(host).is_private
         except ValueError:  # a name: what it resolves to is the secondary storage VM's matter
             continue
-        if internal and not covers(allowed, host):
+        for sites in [each for each in allowed if internal and not covers(each.value, host)]:
             yield Said(
-                f"{host}, where template {template.name} comes from, is not in secstorage.allowed.internal.sites ({allowed or 'empty'})",
+                f"{host}, where template {template.name} comes from, is not in {sites.label} ({sites.value or 'empty'})",
                 "the secondary storage VM has no route to internal sites that are not named there",
                 "add it there and renew the secondary storage VM, or use another url",
             )
@@ -120,14 +124,16 @@ def changed_settings_are_known(facts: HealthFacts) -> Iterator[Said]:
         )
 
 
-@rule(Severity.NOTES, "endpoint.url and others that carry an address")
+@rule(Severity.NOTES, "endpoint.url and others that carry an address or a name, global or of a domain, account, zone, cluster or store")
 def settings_name_old_servers(facts: HealthFacts) -> Iterator[Said]:
-    """Settings that name an old management server's address are told."""
-    old = [server.address for server in facts.site.configuration.original.management]
+    """Reports settings that name an old management server, by address, by name, or by a name that leads to its address."""
+    addresses = {server.address for server in facts.site.configuration.original.management}
+    known = addresses | old_names(facts)
+    leading = {name for name, found in facts.resolved.items() if addresses & set(found)}
     naming = [
-        f"{row['name']} ({row['value']})"
-        for row in facts.rows("settings")
-        if row["name"] != SETTING and any(_names(str(row["value"] or ""), address) for address in old)
+        str(setting)
+        for setting in facts.settings()
+        if setting.name != SETTING and (any(mentions(setting.value, name) for name in known) or leading & set(host_names(setting.value)))
     ]
     if naming:
         yield Said(
@@ -137,9 +143,15 @@ def settings_name_old_servers(facts: HealthFacts) -> Iterator[Said]:
         )
 
 
-def _names(value: str, address: str) -> bool:
-    before, found, after = value.partition(address)
-    return bool(found) and not before[-1:].isdigit() and not after[:1].isdigit()
+def old_names(facts: HealthFacts) -> set[str]:
+    """The names of the original's management servers: in the stack, in mshost, and as each calls itself."""
+    servers = facts.site.configuration.original.management
+    addresses = {server.address for server in servers}
+    found = {server.name for server in servers}
+    found |= {str(row["name"]) for row in facts.rows("servers") if row["service_ip"] in addresses}
+    for server in servers:
+        found |= set(facts.servers[server.name].names) if server.name in facts.servers else set()
+    return {name for name in found if name and not name.startswith("localhost")}
 
 
 @rule(Severity.WARNS, "validity of each certificate; CloudStack RootCAProvider.java")

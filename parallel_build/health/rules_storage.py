@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from parallel_build.cloudstack import zones
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.finding import rule
+from parallel_build.rules import Said, Severity, listed
 
 NEARLY_ALL = 0.95
 

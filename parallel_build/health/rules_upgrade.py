@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parallel_build.fix_files import mending
+from parallel_build.configuration.fix_files import mending
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, guard_rule, listed, rule
+from parallel_build.health.finding import guard_rule, rule
 from parallel_build.health.target_scripts import GuestOsInsert
+from parallel_build.rules import Said, Severity, listed
 from parallel_build.versions import CloudStackVersion
 
 # Version steps of the schema [CloudStack 4.22.1 DatabaseUpgradeChecker.java].

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from parallel_build.health.alerts import still_open
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.finding import Said, Severity, listed, rule
+from parallel_build.health.finding import rule
+from parallel_build.rules import Said, Severity, listed
 
 STUCK = 3600  # seconds after which a job or a state of transition does not end by itself any more
 
@@ -50,8 +52,9 @@ def few_jobs_fail(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "alert, not archived, of the last day")
 def alerts_are_seen(facts: HealthFacts) -> Iterator[Said]:
-    """Alerts of the last day are told."""
-    alerts = [f"{row['subject']}" + (f" ({row['times']} times)" if row["times"] > 1 else "") for row in facts.rows("alerts")]
+    """Reports alerts of the last day, without good news and what it ended."""
+    open_ones = still_open(facts.rows("alerts"), facts.setting("management.network.cidr"))
+    alerts = [f"{row['subject']}" + (f" ({row['times']} times)" if row["times"] > 1 else "") for row in open_ones]
     if alerts:
         yield Said(
             f"alerts of the last day: {listed(alerts)}",

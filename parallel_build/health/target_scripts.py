@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
 LIBRARY = "/usr/share/cloudstack-management/lib"

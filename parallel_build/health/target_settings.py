@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from parallel_build.connection import Host
 from parallel_build.health.target_scripts import LIBRARY
+from parallel_build.remote.host import Host
 
 # Whoever has this class has the whole program: its hundreds of settings are named there.
 WITNESS = "com/cloud/configuration/Config.class"

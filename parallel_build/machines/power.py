@@ -6,9 +6,10 @@ import shutil
 import subprocess
 
 from parallel_build.configuration import NewMachine
-from parallel_build.machines import container, vcenter
-from parallel_build.machines.commands import MachineFailed
-from parallel_build.site import Site
+from parallel_build.machines import vcenter
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.resolved_stack import Site
 
 VIRSH_SECONDS = 60.0
 OFF = "shut off"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from xml.sax.saxutils import escape
 
 from parallel_build.configuration import VspherePlatform
-from parallel_build.machines.commands import MachineFailed
+from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.secret import Secret
 
 SECONDS = 20.0  # for one call

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from parallel_build.rules import Report, Rule, Said, examine
 
 Facts = dict[str, Any]
 FACTOR = 10  # a size that is so many times the other is another size
@@ -21,30 +23,35 @@ class Rank(StrEnum):
     MEDIUM = "medium"  # something may go another way
     LOW = "low"  # good to know
 
-    @property
-    def place(self) -> int:
-        """0 for the worst."""
-        return list(Rank).index(self)
-
 
 @dataclass(frozen=True)
-class Difference:
-    """One difference.
+class Difference(Said):
+    """One difference, as a rule says it.
 
     Attributes:
-        rank: how much it weakens the rehearsal.
         area: where it is, such as `settings`.
         key: what of it.
         rehearsed, real: its value on each side; "" where a side does not have it.
-        why: why it matters.
     """
 
-    rank: Rank
-    area: str
-    key: str
-    rehearsed: str
-    real: str
-    why: str
+    area: str = ""
+    key: str = ""
+    rehearsed: str = ""
+    real: str = ""
+
+
+def difference(rank: Rank, area: str, key: str, rehearsed: str, real: str, why: str) -> Difference:
+    """What differs, and how much that weakens the rehearsal."""
+    fact = f"{area}: {key} ({rehearsed or 'none'} / {real or 'none'})"
+    return Difference(fact, why, "rehearse on a cloud that is alike, or decide that it does not matter", rank, area, key, rehearsed, real)
+
+
+@dataclass(frozen=True)
+class Two:
+    """Facts of the cloud that the upgrade is tried on, and of the one that it is meant for."""
+
+    rehearsed: Facts
+    real: Facts
 
 
 # Kinds of things: rank when the real cloud has one that the rehearsed cloud lacks, and why. The reverse is low: it was rehearsed in vain.
@@ -81,22 +88,17 @@ ROLES = {
 }
 
 
-def compare(rehearsed: Facts, real: Facts) -> list[Difference]:
+def compare(rehearsed: Facts, real: Facts) -> Report[Difference]:
     """What differs, the worst first.
 
     Args:
         rehearsed: facts of the cloud that the upgrade is tried on.
         real: facts of the cloud that it is meant for.
     """
-    found = [
-        *_versions(rehearsed, real),
-        *_databases(rehearsed, real),
-        *_machines(rehearsed, real),
-        *_kinds(rehearsed, real),
-        *_counts(rehearsed, real),
-        *_settings(rehearsed, real),
-    ]
-    return sorted(found, key=lambda each: (each.rank.place, each.area, each.key))
+    found = examine(RULES, Two(rehearsed, real), Rank)
+    order: list[StrEnum] = list(Rank)
+    findings = sorted(found.findings, key=lambda each: (order.index(each.severity), each.said.area, each.said.key))
+    return replace(found, findings=tuple(findings))
 
 
 def _versions(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -105,7 +107,7 @@ def _versions(one: Facts, other: Facts) -> Iterator[Difference]:
         ("target", "target", "another release is rehearsed"),
     ):
         if one.get(key) and other.get(key) and one[key] != other[key]:
-            yield Difference(Rank.HIGH, "CloudStack", words, one[key], other[key], why)
+            yield difference(Rank.HIGH, "CloudStack", words, one[key], other[key], why)
 
 
 def _databases(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -115,14 +117,14 @@ def _databases(one: Facts, other: Facts) -> Iterator[Difference]:
             continue
         if left["family"] != right["family"]:
             why = "another server family takes other SQL, and ALTERs in another way"
-            yield Difference(Rank.HIGH, words, "family", left["family"], right["family"], why)
+            yield difference(Rank.HIGH, words, "family", left["family"], right["family"], why)
         else:
             yield from _version(
                 words, "version", left["version"], right["version"], "ALTERs may be done in another way, and take another time"
             )
         for name in sorted(set(left["variables"]) & set(right["variables"])):
             if left["variables"][name] != right["variables"][name]:
-                yield Difference(
+                yield difference(
                     Rank.MEDIUM, words, name, left["variables"][name], right["variables"][name], "it changes what statements do"
                 )
 
@@ -131,7 +133,7 @@ def _version(area: str, key: str, left: str, right: str, why: str, numbers: int 
     """Two versions: another release is medium, another patch level of it low."""
     if left != right:
         same = NUMBER.findall(left)[:numbers] == NUMBER.findall(right)[:numbers] and bool(NUMBER.search(left))
-        yield Difference(Rank.LOW if same else Rank.MEDIUM, area, key, left, right, "another patch level" if same else why)
+        yield difference(Rank.LOW if same else Rank.MEDIUM, area, key, left, right, "another patch level" if same else why)
 
 
 def _machines(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -151,7 +153,7 @@ def _machines(one: Facts, other: Facts) -> Iterator[Difference]:
             if ours != theirs and (ours or theirs) and not (key == "patch" and _values(left, "os") != _values(right, "os")):
                 yield from _version(role, key, ours, theirs, why, numbers)
         if (ours := _values(left, "processor")) != (theirs := _values(right, "processor")):
-            yield Difference(Rank.LOW, role, "processor", ours, theirs, "times differ")
+            yield difference(Rank.LOW, role, "processor", ours, theirs, "times differ")
         yield from _packages(role, left, right)
 
 
@@ -167,15 +169,15 @@ def _packages(role: str, left: list[Facts], right: list[Facts]) -> Iterator[Diff
             continue
         if not mine or not other:
             rank = Rank.MEDIUM if other and name.startswith("cloudstack") else Rank.LOW
-            yield Difference(rank, role, f"package {name}", mine, other, "only one side has it")
+            yield difference(rank, role, f"package {name}", mine, other, "only one side has it")
         else:
             yield from _version(role, f"package {name}", mine, other, "another release of it", 4 if name.startswith("cloudstack") else 2)
     mine_too = {library for machine in left for library in machine.get("libraries", [])}
     for library in sorted({library for machine in right for library in machine.get("libraries", [])} - mine_too):
-        yield Difference(Rank.HIGH, role, f"library {library}", "", library, "a plug-in that is not rehearsed; the new servers may lack it")
+        yield difference(Rank.HIGH, role, f"library {library}", "", library, "a plug-in that is not rehearsed; the new servers may lack it")
     theirs_too = {library for machine in right for library in machine.get("libraries", [])}
     for library in sorted(mine_too - theirs_too):
-        yield Difference(Rank.LOW, role, f"library {library}", library, "", "rehearsed with a plug-in that is not there")
+        yield difference(Rank.LOW, role, f"library {library}", library, "", "rehearsed with a plug-in that is not there")
 
 
 def _installed(machines: list[Facts]) -> dict[str, str]:
@@ -194,9 +196,9 @@ def _kinds(one: Facts, other: Facts) -> Iterator[Difference]:
             continue  # one of the two could not be asked; its facts name that as a problem
         left, right = set(one["kinds"][area]), set(other["kinds"][area])
         for kind in sorted(right - left):
-            yield Difference(rank, area, kind, "", kind, why)
+            yield difference(rank, area, kind, "", kind, why)
         for kind in sorted(left - right):
-            yield Difference(Rank.LOW, area, kind, kind, "", "rehearsed, but not there")
+            yield difference(Rank.LOW, area, kind, kind, "", "rehearsed, but not there")
 
 
 def _counts(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -214,7 +216,7 @@ def _counts(one: Facts, other: Facts) -> Iterator[Difference]:
             rank, why = Rank.MEDIUM, "there are none of them in the rehearsal"
         elif many >= max(1, few) * FACTOR and many >= SIZE_FLOOR.get(name, 0) and int(right[name]) == many:
             rank, why = Rank.MEDIUM, "the times of the rehearsal can't be carried over"
-        yield Difference(rank, "counts", name, str(left[name]), str(right[name]), why)
+        yield difference(rank, "counts", name, str(left[name]), str(right[name]), why)
 
 
 def _settings(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -226,7 +228,7 @@ def _settings(one: Facts, other: Facts) -> Iterator[Difference]:
         if mine == theirs or PLACES.search(name):
             continue
         weighty = name.startswith(WEIGHTY_SETTINGS)
-        yield Difference(
+        yield difference(
             Rank.MEDIUM if weighty else Rank.LOW,
             "settings",
             name,
@@ -234,3 +236,17 @@ def _settings(one: Facts, other: Facts) -> Iterator[Difference]:
             theirs or "default",
             "it changes what an upgrade meets" if weighty else "changed on one side, or to another value",
         )
+
+
+def _rule(name: str, summary: str, judge: Callable[[Facts, Facts], Iterator[Difference]]) -> Rule[Two, Difference]:
+    return Rule(name, Rank.LOW, "docs/parity.md", summary, lambda two: judge(two.rehearsed, two.real))
+
+
+RULES = (
+    _rule("versions_are_the_same", "the versions of CloudStack, from and to, are the same", _versions),
+    _rule("databases_are_alike", "the database servers are of one family and version, with the same settings", _databases),
+    _rule("machines_are_alike", "the servers run the same system and packages", _machines),
+    _rule("kinds_are_rehearsed", "the real cloud has no kind of thing that the rehearsed cloud lacks", _kinds),
+    _rule("sizes_are_alike", "there are about as many things of each kind", _counts),
+    _rule("settings_are_the_same", "settings have the same values", _settings),
+)

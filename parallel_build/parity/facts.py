@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from parallel_build.configuration import Server
-from parallel_build.connection import Connections
-from parallel_build.database.session import Refused, Session, session
 from parallel_build.errors import ParallelBuildError
 from parallel_build.parity import servers
-from parallel_build.site import Site
+from parallel_build.remote.host import Connections
+from parallel_build.remote.sql import Refused, Session, session
+from parallel_build.resolved_stack import Site
 
 FORM = 2  # of the document; another form is not compared. In the first one a kind that could not be read looked like one that is not there
 AT_ONCE = 8

@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from parallel_build.parity.compare import Difference, Facts, Rank
+from parallel_build.rules import Report
 
 WIDTHS = (6, 26, 34, 26, 26)
 
 
-def summary(differences: Sequence[Difference]) -> str:
-    """`1 high, 2 medium, 5 low`."""
-    return ", ".join(f"{sum(1 for each in differences if each.rank is rank)} {rank.value}" for rank in Rank)
-
-
-def beyond(differences: Sequence[Difference], threshold: Rank) -> list[Difference]:
-    """Those that are at least as bad as the threshold."""
-    return [each for each in differences if each.rank.place <= threshold.place]
-
-
-def as_document(rehearsed: Facts, real: Facts, differences: Sequence[Difference]) -> dict[str, Any]:
+def as_document(rehearsed: Facts, real: Facts, report: Report[Difference]) -> dict[str, Any]:
     """The comparison as plain values."""
     return {
         "rehearsed": {"stack": rehearsed.get("stack", ""), "time": rehearsed.get("time", "")},
         "real": {"stack": real.get("stack", ""), "time": real.get("time", "")},
-        "summary": {rank.value: sum(1 for each in differences if each.rank is rank) for rank in Rank},
+        "summary": report.counts,
         "differences": [
             {
-                "rank": each.rank.value,
-                "area": each.area,
-                "key": each.key,
-                "rehearsed": each.rehearsed,
-                "real": each.real,
-                "why": each.why,
+                "rank": each.severity.value,
+                "area": each.said.area,
+                "key": each.said.key,
+                "rehearsed": each.said.rehearsed,
+                "real": each.said.real,
+                "why": each.cause,
             }
-            for each in differences
+            for each in report
         ],
         "notRead": [*rehearsed.get("problems", []), *real.get("problems", [])],
     }
 
 
-def as_text(rehearsed: Facts, real: Facts, differences: Sequence[Difference]) -> str:
+def as_text(rehearsed: Facts, real: Facts, report: Report[Difference]) -> str:
     """The comparison as a table, the worst first."""
     one, other = str(rehearsed.get("stack", "")), str(real.get("stack", ""))
-    lines = [f"rehearsed on {one} ({rehearsed.get('time', '?')}), meant for {other} ({real.get('time', '?')}): {summary(differences)}", ""]
-    if differences:
+    lines = [f"rehearsed on {one} ({rehearsed.get('time', '?')}), meant for {other} ({real.get('time', '?')}): {report.summary()}", ""]
+    if report:
         lines += [_row("rank", "area", "what", "rehearsed", "real"), _row(*("-" * width for width in WIDTHS))]
-    for each in differences:
-        lines.append(_row(each.rank.value, each.area, each.key, each.rehearsed or "-", each.real or "-"))
-        if each.rank is not Rank.LOW:
-            lines.append(f"{'':{WIDTHS[0]}}  {each.why}")
+    for each in report:
+        lines.append(_row(each.severity.value, each.said.area, each.said.key, each.said.rehearsed or "-", each.said.real or "-"))
+        if each.severity is not Rank.LOW:
+            lines.append(f"{'':{WIDTHS[0]}}  {each.cause}")
     for problem in [*rehearsed.get("problems", []), *real.get("problems", [])]:
         lines.append(f"not read: {problem}")
     return "\n".join(lines) + "\n"

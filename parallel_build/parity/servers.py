@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 
 PACKAGES = (
     "cloudstack-|libvirt-daemon$|libvirt-daemon-system$|qemu-kvm$|qemu-system-x86$|mariadb-server$|mysql-server$|mysql-community-server$"

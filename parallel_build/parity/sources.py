@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError
-from parallel_build.machines.commands import PROJECT
 from parallel_build.parity.compare import Facts
 from parallel_build.parity.facts import FORM, gather
-from parallel_build.site import Site
-from parallel_build.stack_file import read_site
+from parallel_build.project import PROJECT
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.stack.file import read_site
 
 
 def load(where: str, config_file: Path | None = None) -> Facts:

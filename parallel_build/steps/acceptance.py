@@ -6,12 +6,14 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
-from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
-from parallel_build.steps.user_access import UserAccess, run_local
+from parallel_build.operations import user_firewall
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.user_firewall import run_local
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -42,7 +44,7 @@ class Acceptance(SwitchedStep):
             context.progress(f"acceptance: {shlex.join(words)}")
             run_local(words, acceptance.timeout.total_seconds())
         context.intend("users in on the new side")
-        UserAccess().admit_on_new(context)
+        user_firewall.admit_on_new(context)
         store(context).remember(self.type, accepted=True)
         return {"commands": [shlex.join(words) for words in acceptance.commands]}
 
@@ -62,7 +64,7 @@ class Acceptance(SwitchedStep):
             return
         with ThreadPoolExecutor(max_workers=2) as pool:
             both = [
-                pool.submit(UserAccess().close_on_new, context),
+                pool.submit(user_firewall.close_on_new, context),
                 pool.submit(fence_new_side, context, insist=False),
             ]
         for each in both:

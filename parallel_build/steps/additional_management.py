@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store, tolerated
-from parallel_build.steps.management_start import ManagementStart, present_fingerprint
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
-from parallel_build.steps.usage_start import start_usage
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store, tolerated
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.start_management import ManagementStart, present_fingerprint
+from parallel_build.operations.start_usage import start_usage
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step

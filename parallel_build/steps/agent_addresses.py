@@ -6,11 +6,12 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
-from parallel_build.prepared_record import PreparedRecord
-from parallel_build.steps.agent_survey import survey_agents, survey_evidence, wait_for_agents
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import original_database, window_open
-from parallel_build.steps.user_setting import setting
+from parallel_build.operations.agent_survey import survey_agents, survey_evidence, wait_for_agents
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import original_database, window_open
+from parallel_build.operations.user_access_setting import setting
+from parallel_build.records.prepared import PreparedRecord
+from parallel_build.steps.base import Step, step
 
 
 @step

@@ -3,72 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from parallel_build.cancel import CancelToken
-from parallel_build.configuration import Phase, Server, StackConfiguration
-from parallel_build.connection import Connections, Host
-from parallel_build.evidence import RunFolder
-from parallel_build.site import Site
-
-Outputs = dict[str, Any]
-
-
-@dataclass
-class Context:
-    """What a running step may use.
-
-    Attributes:
-        site: the resolved stack.
-        connections: sessions to its servers.
-        run: journal, evidence and log.
-        cancel: the engine's Cancel; look at it wherever stopping is safe.
-        tell: shows the operator one line of progress for this step.
-        step: name of the step, as its evidence and journal lines carry it.
-        done: what the step has done so far, in the state also when it fails.
-        acted: whether a change was announced or made; a guard that fails before that leaves nothing to undo.
-        pending: why the step has to be applied again by the next `up` although nothing failed; empty when it is done.
-    """
-
-    site: Site
-    connections: Connections
-    run: RunFolder
-    cancel: CancelToken
-    tell: Callable[[str], None]
-    step: str = ""
-    done: Outputs = field(default_factory=dict)
-    acted: bool = False
-    pending: str = ""
-    told: str = ""
-
-    @property
-    def configuration(self) -> StackConfiguration:
-        """The stack's configuration."""
-        return self.site.configuration
-
-    def host(self, server: Server) -> Host:
-        """The session to a server."""
-        return self.connections.host(server)
-
-    def progress(self, message: str) -> None:
-        """Tell the operator, and keep it in the run's log; the same line twice in a row is told once."""
-        if message == self.told:
-            return
-        self.told = message
-        self.run.log(self.step, message)
-        self.tell(message)
-
-    def intend(self, action: str, **details: Any) -> None:
-        """Write down what is about to be done, before it is done."""
-        self.acted = True
-        self.run.record("intent", step=self.step, action=action, **details)
-
-    def note(self, **outputs: Any) -> None:
-        """Remember what has been done so far: it is recorded in the state also when the step fails after it."""
-        self.acted = True
-        self.done.update(outputs)
+from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.operations.context import Context, Outputs
 
 
 class Step(ABC):
@@ -116,7 +55,7 @@ class Step(ABC):
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.
 
-        Steps of the switched phase ask `parallel_build.steps.rollback.check_allowed`, and write down that a way back has begun.
+        Steps of the switched phase ask `parallel_build.operations.rollback_window.check_allowed`, and write down that a way back has begun.
         Raises:
             GuardFailed: going back is not allowed any more.
         """

@@ -6,28 +6,20 @@ Why the accounts are as they are: docs/decisions.md.
 from __future__ import annotations
 
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.connection import Host
-from parallel_build.database import accounts, own, replication
-from parallel_build.database.session import Session, quote, session
+from parallel_build.database.replicate import pair
+from parallel_build.database.replicate import pair_status as replica_facts
+from parallel_build.database.server import accounts, bookkeeping
+from parallel_build.database.server.accounts import PROCESS, USER
+from parallel_build.database.server.state import Account, Charset, account, charset, contents, definers, known_charset, schemas
+from parallel_build.database.server.state import accounts as accounts_of
 from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
-from parallel_build.facts import replication as replica_facts
-from parallel_build.facts.database_server import (
-    Account,
-    Charset,
-    account,
-    charset,
-    contents,
-    definers,
-    known_charset,
-    schemas,
-)
-from parallel_build.facts.database_server import accounts as accounts_of
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import new_database, original_database, prove_or_tell, store, tolerated
-from parallel_build.steps.common import schemas as names_of
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import new_database, original_database, prove_or_tell, store, tolerated
+from parallel_build.operations.context_helpers import schemas as names_of
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, quote, session
+from parallel_build.steps.base import Step, step
 
-USER = "cloud"
-PROCESS = {"*.*": frozenset({"PROCESS"})}
 CATCH_UP = 300.0  # seconds
 ADMINISTRATORS = {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}
 # What an installation leaves open for anybody to a database called test.
@@ -74,7 +66,7 @@ class CloudDatabases(Step):
             self._accounts(context, source, definer_accounts)
             for server in (source, replica):
                 self._close(context, server)
-            replication.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
+            pair.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
             return self._proof(context, source, replica, definer_accounts)
 
     def verify(self, context: Context) -> Outputs:
@@ -105,8 +97,8 @@ class CloudDatabases(Step):
                     "they were dropped, and somebody has made them again",
                     f"see who uses {source_host.name} (SHOW PROCESSLIST there), then run the same command again",
                 )
-            if own.MADE in own.marks(source):
-                own.unmark(source, own.MADE)
+            if bookkeeping.MADE in bookkeeping.marks(source):
+                bookkeeping.unmark(source, bookkeeping.MADE)
             with tolerated(context, "the replica's databases and accounts"), session(self._replica(context)) as replica:
                 self._follow(context, source, replica)
 
@@ -114,14 +106,14 @@ class CloudDatabases(Step):
         """Have the same gone from the replica: by replication where it runs, else directly."""
         found = replica_facts.status(replica)
         if found is not None and found.running:
-            replication.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
+            pair.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
         left = sorted(set(names_of(context.configuration)) & schemas(replica))
         users = self._ours(context, replica)
         if not left and not users:
             return
         context.intend(f"{replica.host.name}: drop what replication did not", databases=left, accounts=[str(name) for name in users])
         replica.execute("SET SESSION sql_log_bin = 0")
-        with replication.writable(replica):
+        with pair.writable(replica):
             for name in left:
                 replica.execute(f"DROP DATABASE IF EXISTS {quote(name)}")
             for user in users:
@@ -148,7 +140,7 @@ class CloudDatabases(Step):
         return {name: value for name, value in found.items() if value}, objects
 
     def _databases(self, context: Context, source: Session, wanted: dict[str, Charset]) -> None:
-        mine = own.marks(source).get(own.MADE) == context.site.stack
+        mine = bookkeeping.marks(source).get(bookkeeping.MADE) == context.site.stack
         for name, original in wanted.items():
             defaults = known_charset(source, original)
             found, filled = charset(source, name), contents(source, name)
@@ -161,14 +153,14 @@ class CloudDatabases(Step):
             if found == defaults or (found and filled):
                 continue
             if not mine:
-                own.mark(source, own.MADE, context.site.stack)
+                bookkeeping.mark(source, bookkeeping.MADE, context.site.stack)
                 mine = True
             verb = "ALTER" if found else "CREATE"
             context.intend(f"{source.host.name}: {verb} DATABASE {name}")
             source.execute(f"{verb} DATABASE {quote(name)} CHARACTER SET {defaults.name} COLLATE {defaults.collation}")
             context.progress(f"{source.host.name}: database {name} ({defaults.collation})")
         if not mine:
-            own.mark(source, own.MADE, context.site.stack)
+            bookkeeping.mark(source, bookkeeping.MADE, context.site.stack)
 
     def _accounts(self, context: Context, source: Session, definer_accounts: set[Account]) -> None:
         """The hashes go into the binary log as they are, so that the replica has the same accounts and no log has a password."""
@@ -205,7 +197,7 @@ class CloudDatabases(Step):
                 "drop it, or move what is needed out of it",
             )
         server.execute("SET SESSION sql_log_bin = 0")
-        with replication.writable(server):
+        with pair.writable(server):
             for name in anonymous:
                 context.intend(f"{server.host.name}: DROP USER {name}")
                 accounts.dropped(name).make(server)
@@ -263,7 +255,7 @@ class CloudDatabases(Step):
 
     def _served(self, context: Context, source: Session) -> bool:
         """Whether users may have worked on these databases: by the mark on this server, or by the window's record; unknown counts as yes."""
-        if own.SERVED in own.marks(source):
+        if bookkeeping.SERVED in bookkeeping.marks(source):
             return True
         try:
             record = store(context).read()

@@ -6,21 +6,21 @@ import time
 from typing import Any
 
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.connection import Host
-from parallel_build.database import access, channel, copying, lasting, own, seeding
-from parallel_build.database.dialects import identify
-from parallel_build.database.session import Session, session
+from parallel_build.database.copy import account, copy, detached
+from parallel_build.database.replicate import channel, seed
+from parallel_build.database.server import bookkeeping
+from parallel_build.database.server.dialects import identify
+from parallel_build.durations import duration
 from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
-from parallel_build.facts import replication as tier
-from parallel_build.seed_record import SeedRecord
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
-from parallel_build.words import duration
+from parallel_build.operations import original_accounts
+from parallel_build.operations.compare_seed import BEAT, CATCH_UP, NEAR, await_tier, compare
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, session
+from parallel_build.steps.base import Step, step
 
-STANDSTILL = 900.0  # seconds without any progress after which the new replica is taken for stuck
-CATCH_UP = 600.0
-NEAR = 2.0  # seconds within which it is to reach where the original is
-BEAT = 60.0
 AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds anew"
 
 
@@ -44,12 +44,12 @@ class DatabaseSeed(Step):
             else "as fast as both servers allow (transfer.bytesPerSecond limits it)"
         )
         return [
-            f"on {old.name} ({old.address}), not in its binary log: CREATE USER '{access.COPY_USER}'@'{new.address}' to read {names} while rows "
+            f"on {old.name} ({old.address}), not in its binary log: CREATE USER '{account.COPY_USER}'@'{new.address}' to read {names} while rows "
             f"are copied or compared, then DROP USER; CREATE USER '{channel.USER}'@'{new.address}'; GRANT REPLICATION SLAVE; "
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
             "the original is locked for some milliseconds once; events disabled on the copy",
-            f"should this machine or its network go meanwhile, the copy goes on for at most {duration(lasting.UNWATCHED)}, and the next `pulumi up` "
+            f"should this machine or its network go meanwhile, the copy goes on for at most {duration(detached.UNWATCHED)}, and the next `pulumi up` "
             "takes it up; where a database server or the network between the two goes, large tables that are whole stay",
             f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
             "not synced at each commit, until the window",
@@ -64,7 +64,7 @@ class DatabaseSeed(Step):
         old, new = configuration.original.database.source, configuration.new.database.source
         return [
             f"on {new.name} ({new.address}): stop the channel `{channel.CHANNEL}` and forget it, remove {' or '.join(channel.FILTER_FILE.values())}",
-            f"on {old.name} ({old.address}), not in its binary log: DROP USER {channel.USER}, {access.COPY_USER}",
+            f"on {old.name} ({old.address}), not in its binary log: DROP USER {channel.USER}, {account.COPY_USER}",
             f"on {new.name}: end the copy where it still goes on; empty {', '.join(schemas(configuration))}, unless a window has switched to them",
         ]
 
@@ -105,10 +105,14 @@ class DatabaseSeed(Step):
             with tolerated(context, f"emptying the databases on {new.name}"):
                 never_serving(context)
                 context.progress(f"emptying the databases on {new.name}")
-                copying.empty(new, schemas(context.configuration))
+                copy.empty(new, schemas(context.configuration))
+        if original_accounts.down_for_good(old):
+            original_accounts.drop(context, [channel.USER, account.COPY_USER])
+            record.forget()
+            return
         with session(old) as original:
-            dropped = access.revoke(original, channel.USER) + access.revoke(original, access.COPY_USER)
-            left = [name for name in (channel.USER, access.COPY_USER)
+            dropped = account.revoke(original, channel.USER) + account.revoke(original, account.COPY_USER)
+            left = [name for name in (channel.USER, account.COPY_USER)
                     if original.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [name])]  # fmt: skip
         if left:
             raise RollbackIncomplete(
@@ -137,18 +141,18 @@ class DatabaseSeed(Step):
     def _start_over(self, context: Context, record: SeedRecord) -> None:
         never_serving(context)
         context.intend("remove the last seed", target=new_database(context).name)
-        seeding.remove(original_database(context), new_database(context))
-        copying.empty(new_database(context), schemas(context.configuration))
+        seed.remove(original_database(context), new_database(context))
+        copy.empty(new_database(context), schemas(context.configuration))
         record.forget()
 
-    def _seed(self, context: Context, record: SeedRecord) -> copying.CopyReport | None:
+    def _seed(self, context: Context, record: SeedRecord) -> copy.CopyReport | None:
         transfer = context.configuration.transfer
         source, target = original_database(context), new_database(context)
         followed = self._follows(target)
         if not followed:
             never_serving(context)
             context.intend("seed", source=source.name, target=target.name)
-        report = seeding.seed(
+        report = seed.seed(
             source,
             target,
             schemas(context.configuration),
@@ -177,7 +181,7 @@ class DatabaseSeed(Step):
         """The new source with its replica, both standing still: before the original is asked again."""
         configuration = context.configuration
         context.progress(f"comparing {source.host.name} with {replica.host.name}")
-        verdict = seeding.compare_tiers(
+        verdict = seed.compare_tiers(
             source.host,
             replica.host,
             schemas(configuration),
@@ -212,7 +216,7 @@ class DatabaseSeed(Step):
                         "give the new source faster disks, or run `pulumi up` again at a quieter time",
                     )
         await_tier(context, source, replica)
-        beat = own.beat(source, replica, timeout=BEAT, cancel=context.cancel)
+        beat = bookkeeping.beat(source, replica, timeout=BEAT, cancel=context.cancel)
         context.progress(
             f"{source.host.name} reached {position} of the original after {behind:.2f} s, a row written there was on "
             f"{replica.host.name} after {beat * 1000:.0f} ms"
@@ -222,69 +226,3 @@ class DatabaseSeed(Step):
     @staticmethod
     def _replica(context: Context) -> Host:
         return context.host(context.configuration.new.database.replica)
-
-
-def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
-    """Compare everything with the original at one position; where that was done before, only what has changed since.
-
-    Raises:
-        ComparisonFailed: they differ; the record then says so, and the seed is not used.
-    """
-    configuration, since = context.configuration, record.same_at
-    source, target = original_database(context), new_database(context)
-    context.progress(f"comparing {'what has changed since the last comparison' if since else 'everything'} with the running original")
-    found = seeding.compare_at_position(
-        source,
-        target,
-        schemas(configuration),
-        threads=configuration.transfer.threads,
-        cancel=context.cancel,
-        progress=context.progress,
-        since=since,
-    )
-    baseline = record.compared(found)
-    if not found.comparison.same:
-        raise ComparisonFailed(
-            f"{target.name} is not what {source.name} was at {found.position}: {'; '.join(baseline['differences'][:5])}",
-            "somebody wrote to the new source, or the original holds what its binary log does not",
-            "run `pulumi up` again: it seeds anew; the original is unchanged",
-        )
-    what = "everything" if found.changed is None else f"{found.changed:,} changes"
-    context.progress(f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s)")
-    return baseline
-
-
-def await_tier(context: Context, source: Session, replica: Session) -> None:
-    """Wait until the new replica has everything that the new source has written so far, as long as it goes on.
-
-    Raises:
-        StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
-    """
-    position = tier.source_position(source)
-    words = tier.WORDS[identify(replica).family]
-    before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
-    while position:
-        found = replica.value(words.wait, [position, 1])
-        if found is not None and int(found) == words.arrived:
-            return
-        context.cancel.check()
-        status = tier.status(replica)
-        fault = "it has no source" if status is None else status.fault()
-        if fault:
-            raise StepFailed(
-                f"{replica.host.name} does not follow {source.host.name}",
-                fault,
-                "see step ReplicationPair: `pulumi up` in phase built sets it up again",
-            )
-        has = tier.replica_position(replica)
-        if has != before:
-            before, moved = has, time.monotonic()
-        if time.monotonic() - moved > STANDSTILL:
-            raise StepFailed(
-                f"{replica.host.name} has not got on for {STANDSTILL:.0f} s",
-                f"it is at {has}, {source.host.name} at {position}",
-                f"see what {replica.host.name} is busy with (SHOW PROCESSLIST there, its disk), then run the same command again",
-            )
-        if time.monotonic() - told >= 5:
-            told = time.monotonic()
-            context.progress(f"waiting for {replica.host.name} to have what {source.host.name} has written")

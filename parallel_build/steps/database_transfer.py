@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database import access, channel, compare, copying, objects, seeding
-from parallel_build.database.channel import CHANNEL, USER
-from parallel_build.database.session import session
-from parallel_build.seed_record import SeedRecord
-from parallel_build.steps import fixes
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import never_serving, new_database, original_database, schemas, store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.same_meaning import prove_same_meaning
-from parallel_build.steps.taking_over import let_go, take_over
+from parallel_build.database.copy import account
+from parallel_build.database.replicate.channel import CHANNEL, USER
+from parallel_build.operations import fixes
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import new_database, schemas, store
+from parallel_build.operations.takeover import let_go, take_over
+from parallel_build.operations.transfer import brought, empty, transfer
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -58,7 +55,11 @@ class DatabaseTransfer(SwitchedStep):
                 f"after: {names} on {new.name} emptied at the end of Window's undo, once the original serves; step DatabaseSeed is then done "
                 "again by the next `pulumi up`",
             ]
-        return [f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read"]
+        return [
+            f"{names} on {new.name} emptied at the end of Window's undo, once the original serves, which was only read",
+            f"on {configuration.original.database.source.name}, not in its binary log: DROP USER {account.COPY_USER}, where a copy that was cut "
+            "off has left it",
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Copy unless a finished copy is there already, then compare."""
@@ -69,7 +70,7 @@ class DatabaseTransfer(SwitchedStep):
             return found
         facts = store(context).facts(self.type)
         if facts.get("left"):
-            self.empty(context)  # undone, up to a hold point
+            empty(context)  # undone, up to a hold point
         elif facts.get("spoilt"):
             # Imported again after a first start, and cut off: that also has the original's database up and down again, and is done before the next start.
             context.progress("the copy is imported again before the next start on it")
@@ -87,80 +88,10 @@ class DatabaseTransfer(SwitchedStep):
         A seed that was not taken over yet stays for good and goes on following.
         """
         let_go(context)
-        if not self._there(context):
+        if not brought(context):
             context.progress(
                 f"nothing was brought to {new_database(context).name}, or it was not let go and goes on following the original"
             )
             return
         store(context).remember(self.type, copied=None, compared=None, copying=None, left=True)
         context.progress("the new databases stay until the original serves")
-
-    def empty(self, context: Context) -> None:
-        """Empty the new databases of what a transfer left, finished, interrupted or undone; the end of Window's undo."""
-        if not self._there(context):
-            return
-        replicate = context.configuration.transfer.method == "replicate"
-        with tolerated(context, "emptying the new databases"):
-            context.progress("emptying the new databases")
-            if replicate:
-                channel.end(new_database(context))
-            copying.empty(new_database(context), schemas(context.configuration))
-            store(context).remember(self.type, copied=None, compared=None, copying=None, left=None, spoilt=None)
-        if replicate:
-            with tolerated(context, "the seed's accounts on the original"), session(original_database(context)) as original:
-                for user in (USER, access.COPY_USER):
-                    access.revoke(original, user)
-
-    def _there(self, context: Context) -> bool:
-        """Whether this window has brought anything to the new databases."""
-        facts = store(context).facts(self.type)
-        return any(facts.get(name) for name in ("copied", "compared", "copying", "left"))
-
-
-def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
-    """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there.
-
-    Args:
-        spoilt: why no server may start on the copy yet although it is whole: there is more to be done to it.
-    """
-    configuration = context.configuration
-    source, target, names = original_database(context), new_database(context), schemas(configuration)
-    threads = configuration.transfer.threads
-    records = store(context)
-    records.remember("DatabaseTransfer", copied=None, compared=None, copying=True)
-    seed = SeedRecord(source, context.site)
-    if seed.facts():
-        # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
-        seed.take()
-        seeding.remove(source, target)
-    context.intend("import into the new source", schemas=names, target=target.name)
-    never_serving(context)
-    copying.empty(target, names)
-    report = copying.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
-    comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
-    comparison.raise_if_different()
-    context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")
-    for words in comparison.not_comparable:
-        context.progress(f"not comparable: {words}")
-    with session(source) as old, session(target) as new:
-        meant = prove_same_meaning(context, old, new, states=True)
-    evidence = {
-        "tables": report.tables,
-        "rows": report.rows,
-        "bytes": report.bytes,
-        "copied in seconds": round(report.seconds, 1),
-        "tls": report.tls,
-        "read by": report.read_by,
-        "definers": list(report.definers),
-        "adapted": list(report.adapted),
-        "compared rows": comparison.rows,
-        "compared in seconds": round(comparison.seconds, 1),
-        "not comparable": comparison.not_comparable,
-        "meaning": meant,
-    }
-    with session(source) as old, session(target) as new:
-        evidence["events enabled"] = objects.settle_events(old, new, names)
-    if replayed := fixes.replay(context):
-        evidence["replayed"] = replayed
-    records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)
-    return evidence

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.database.settings import TLS_FOLDER, OptionFile, option_files
+from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, option_files
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete
-from parallel_build.machines.existing import FENCED, HOSTS, ExistingServer
-from parallel_build.machines.existing_rules import RULES, Wanted
-from parallel_build.machines.existing_undo import Leaving
-from parallel_build.machines.keepsake import ROOT
-from parallel_build.machines.manifest import FOLDER
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.machines.existing.kept_logs import ROOT
+from parallel_build.machines.existing.machine import HOSTS, ExistingServer
+from parallel_build.machines.existing.manifest import FOLDER
+from parallel_build.machines.existing.rules import RULES, Wanted
+from parallel_build.machines.existing.undo import Leaving
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.steps.base import Step, step
 
 
 @step
@@ -27,11 +28,10 @@ class ExistingMachine(Step):
         wanted = Wanted.of(configuration, machine)
         actions = [
             f"prove that {machine.name} ({machine.ssh_host or machine.address}) can be used, changing nothing: "
-            + ", ".join(rule.__name__.replace("_", " ") for rule in RULES),
+            + ", ".join(rule.name.replace("_", " ") for rule in RULES),
             f"on {machine.name}: write down packages, accounts and paths as they are found ({FOLDER})",
         ]
-        if wanted.management:
-            actions += [f"on {machine.name}: systemctl mask {unit}" for unit in FENCED]
+        actions += [f"on {machine.name}: systemctl mask {unit}" for unit in ExistingServer.fenced(wanted)]
         return [*actions, f"on {machine.name}: {HOSTS}: its own name stands for {machine.address}, and the names of the other new servers"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:

@@ -6,13 +6,14 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
-from parallel_build.rehearsal_times import beside, compared_in_words, passed_here
-from parallel_build.steps import copy_again, deadline, host_setting
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
-from parallel_build.steps.management_start import FIRST, first_start
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
+from parallel_build.operations import deadline, host_setting, reimport
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.start_management import FIRST, first_start
+from parallel_build.records.rehearsal_times import beside, compared_in_words, passed_here
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -56,7 +57,7 @@ class FirstManagement(SwitchedStep):
         if start.good():
             ensure_running(context)
         else:
-            copy_again.make_whole(context, host_setting.write)
+            reimport.make_whole(context, host_setting.write)
         evidence = start.run()
         store(context).mark_switched()
         return {"start": evidence, **_beside_rehearsal(context, evidence)}

@@ -8,10 +8,12 @@ from typing import ClassVar
 from parallel_build import health
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.health.finding import RULES, Finding, Severity
-from parallel_build.health.report import count, headline, not_judged
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import window_open
+from parallel_build.health.finding import RULES
+from parallel_build.health.report import headline
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import window_open
+from parallel_build.rules import Finding, Said, Severity
+from parallel_build.steps.base import Step, step
 
 REPORT = "health"  # evidence/health.json and evidence/health.txt in the run folder
 LOOK_AGAIN = 5.0  # seconds
@@ -49,26 +51,26 @@ class HealthCheck(Step):
         deadline = time.monotonic() + self.patience
         while True:
             facts = health.gather(context.site, context.connections)
-            findings = health.examine(facts)
-            blocking = [each for each in findings if each.severity is Severity.BLOCKS and each.rule not in accepted]
+            report = health.examine(facts)
+            blocking = [each for each in report if each.severity is Severity.BLOCKS and each.rule not in accepted]
             transient = [each for each in blocking if each.rule in self.passing]
             if not transient or len(transient) < len(blocking) or time.monotonic() > deadline:
                 break
             context.progress(f"looking again, this may pass: {'; '.join(each.fact for each in transient)}")
             context.cancel.wait(LOOK_AGAIN)
-        context.run.keep(REPORT, health.as_document(facts, findings))
-        context.run.keep_text(REPORT, health.as_text(facts, findings))
-        for each in findings:
+        context.run.keep(REPORT, health.as_document(facts, report))
+        context.run.keep_text(REPORT, health.as_text(facts, report))
+        for each in report:
             if each.severity is not Severity.NOTES:
                 context.progress(f"{each.severity.value}{' (accepted)' if each.rule in accepted else ''}: {each.fact}")
-        for name, why in not_judged(facts).items():
+        for name, why in report.not_judged.items():
             context.progress(f"not judged: {name}: {why}")
         if blocking:
             raise refusal(blocking)
-        context.progress(f"{headline(facts, findings)}; see {context.run.path / 'evidence' / REPORT}.txt")
+        context.progress(f"{headline(report)}; see {context.run.path / 'evidence' / REPORT}.txt")
         return {
-            "summary": {severity.value: count(findings, severity) for severity in Severity},
-            "findings": [{"rule": each.rule, "severity": each.severity.value, "fact": each.fact} for each in findings],
+            "summary": report.counts,
+            "findings": [{"rule": each.rule, "severity": each.severity.value, "fact": each.fact} for each in report],
         }
 
     def verify(self, context: Context) -> Outputs:
@@ -81,7 +83,7 @@ class HealthCheck(Step):
         """Nothing was changed."""
 
 
-def refusal(blocking: list[Finding]) -> GuardFailed:
+def refusal(blocking: list[Finding[Said]]) -> GuardFailed:
     """One error that names everything that blocks."""
     lines = []
     for each in blocking:

@@ -6,15 +6,15 @@ connects, agents write it down, and after a way back they would otherwise dial n
 
 from __future__ import annotations
 
-from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database.session import session
-from parallel_build.errors import StepFailed
-from parallel_build.steps import copy_again
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import new_database, store, tolerated
-from parallel_build.steps.management_start import first_start
-from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.operations import reimport
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import new_database, store, tolerated
+from parallel_build.operations.host_setting import write
+from parallel_build.operations.start_management import first_start
+from parallel_build.remote.sql import session
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -42,7 +42,7 @@ class HostSetting(SwitchedStep):
         """Write both, and read them back. A start that runs on the copy, or was good, is left alone: its own row must not be set Down."""
         if first_start(context).begun():
             return self.verify(context)
-        copy_again.make_whole(context, write)
+        reimport.make_whole(context, write)
         return write(context)
 
     def verify(self, context: Context) -> Outputs:
@@ -64,37 +64,3 @@ class HostSetting(SwitchedStep):
             )
             if there:
                 database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [previous])
-
-
-def write(context: Context) -> Outputs:
-    """Write `host` and set stale rows Down, in the copy only; proved by reading."""
-    records = store(context)
-    with session(new_database(context)) as database:
-        now = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
-        if now is None:
-            raise StepFailed(f"{database.host.name}: cloud.configuration has no `host`", "the copy is not whole", "run `pulumi up` again")
-        if "previous" not in records.facts("HostSetting"):
-            records.remember("HostSetting", previous=str(now))
-        wanted = value_for(context.configuration, str(now))
-        context.intend("write host", value=wanted)
-        database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
-        stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
-        written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
-        up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
-    if written != wanted or up:
-        raise StepFailed(
-            f"`host` is {written} and {up} mshost rows are Up on {new_database(context).name}",
-            "somebody else writes to the copy",
-            "see who is connected to it",
-        )
-    return {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale}
-
-
-def value_for(configuration: StackConfiguration, now: str) -> str:
-    """The new side's addresses, then those that are in the setting already.
-
-    With agents.method file the agents are of a version that takes a single address [before CloudStack 4.11.1].
-    """
-    if configuration.agents.method == "file":
-        return configuration.host_setting
-    return agents.extended(configuration.host_setting, agents.addresses(now))

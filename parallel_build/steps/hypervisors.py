@@ -9,13 +9,14 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
-from parallel_build.connection import Host
+from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
-from parallel_build.words import duration
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.remote.host import Host
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step

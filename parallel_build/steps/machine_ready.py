@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from parallel_build.cancel import wait_for
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, WaitedInVain
 from parallel_build.machines.provisioning import DONE, LOG, UNIT
-from parallel_build.steps.base import Context, Outputs, Step, step
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.remote.host import Host
+from parallel_build.steps.base import Step, step
 
 # An emulated guest on a busy host takes minutes to its first login; packages from a slow mirror take more.
 SSH_LIMIT = 900.0

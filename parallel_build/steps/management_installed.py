@@ -6,16 +6,18 @@ import re
 
 import pymysql
 
-from parallel_build.apt import Apt, choose, of_release
 from parallel_build.cloudstack import properties
+from parallel_build.cloudstack.java import fault as java_fault
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.connection import Host
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import prove_or_tell, tolerated, window_open
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
+from parallel_build.remote.apt import Apt, choose, of_release
+from parallel_build.remote.host import Host
+from parallel_build.steps.base import Step, step
 
 SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
 KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
@@ -212,6 +214,8 @@ class ManagementInstalled(Step):
         java = self._java(host, apt)
         if java == "missing":
             faults.append("there is no working Java although the packages depend on one")
+        elif wrong := java_fault(java, configuration.new.version):
+            faults.append(f"{wrong}: install that one and make it the default (`update-alternatives --config java`)")
         if faults:
             raise StepFailed(
                 f"{host.name} is not as a new management server has to be",

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from parallel_build.cancel import wait_for
-from parallel_build.cloudstack.services import Services
-from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.database.session import session
-from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.steps import deadline, original_down
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
-
-# Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
-FILES = r"""
-find "$1" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
-  -printf '%P %T@ %s\n' 2>/dev/null | sort | sha256sum | cut -d' ' -f1
-"""
-
-
-def servers(configuration: StackConfiguration) -> list[Server]:
-    """The original's database servers, replica first: it is stopped first and started last, as replication wants it."""
-    pair = configuration.original.database
-    return [pair.replica, pair.source] if pair.replica else [pair.source]
+from parallel_build.configuration import StackConfiguration
+from parallel_build.operations import prove_original_down
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.original_database import servers, start, stop_servers
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -55,24 +39,7 @@ class OriginalDatabase(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence both; a replica that the operator has switched off himself must be silent."""
-        units = self._units(context)
-        context.intend("stop the original's databases", units=units)
-        for server in servers(context.configuration):
-            deadline.not_going_back(context)
-            try:
-                if server == context.configuration.original.database.source:
-                    _note_folder(context)
-                self._stop(context, server, units.get(server.name))
-            except ConnectionFailed as error:
-                if server == context.configuration.original.database.source:
-                    raise
-                original_down.silent(context, server, error)
-            else:
-                context.note(stopped=[*context.done.get("stopped", []), server.name])
-        known = store(context).facts(self.type)
-        if known.get("rest") is None:
-            store(context).remember(self.type, rest=_at_rest(context, known))
-        return {"units": units}
+        return stop_servers(context)
 
     def verify(self, context: Context) -> Outputs:
         """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again.
@@ -81,100 +48,9 @@ class OriginalDatabase(SwitchedStep):
         """
         records = store(context)
         if records.facts("FirstManagement").get("good") or not records.facts("DatabaseTransfer").get("spoilt"):
-            original_down.prove(context)
+            prove_original_down.prove(context)
         return {"units": records.facts(self.type).get("units", {})}
-
-    @staticmethod
-    def _stop(context: Context, server: Server, unit: str | None) -> None:
-        services, port = Services(context.host(server)), context.configuration.original.database.port
-        unit = unit or services.database_unit()
-        context.progress(f"stopping {unit} on {server.name}")
-        services.stop_and_fence(unit, timeout=600)
-        wait_for(f"port {port} of {server.name} to close", lambda: not services.listening([port]), timeout=60, cancel=context.cancel)
 
     def revert(self, context: Context) -> None:
         """Release and start the source, and wait until it answers; the replica is Window's."""
         start(context)
-
-    def _units(self, context: Context) -> dict[str, str]:
-        records = store(context)
-        remembered: dict[str, str] | None = records.facts(self.type).get("units")
-        if remembered is None:
-            remembered = {}
-            for server in servers(context.configuration):
-                with tolerated(context, f"looking for the database server's unit on {server.name}"):
-                    remembered[server.name] = Services(context.host(server)).database_unit()
-            records.remember(self.type, units=remembered)
-        return remembered
-
-
-def ran_since(context: Context, known: dict[str, Any]) -> bool:
-    """Whether the original's source runs, or has run, since this window stopped it: then the copy may lack what was written there.
-
-    That a unit is masked and down now does not tell: a colleague may have started it for a moment. Its files do, every server writes to them when it ends.
-    Args:
-        known: what the window's record has of this step.
-    """
-    rest = known.get("rest")
-    return rest is not None and rest != _at_rest(context, known)
-
-
-def _note_folder(context: Context) -> None:
-    """Where the source keeps its files: only it can tell, and only while it runs."""
-    records = store(context)
-    if "folder" in records.facts("OriginalDatabase"):
-        return
-    with tolerated(context, "asking the original's database for its folder"), session(original_database(context)) as database:
-        records.remember("OriginalDatabase", folder=str(database.value("SELECT @@datadir")))
-
-
-def _at_rest(context: Context, known: dict[str, Any]) -> str | None:
-    """What tells whether the source's files have been written to; None where its folder is not known."""
-    folder = known.get("folder")
-    return original_database(context).script(FILES, [folder]).stdout.strip() if folder else None
-
-
-def start(context: Context) -> None:
-    """Start the original's source and wait until it answers; nothing happens where it runs.
-
-    Raises:
-        ConnectionFailed: it can't be reached.
-    """
-    if store(context).facts("OriginalDatabase").get("rest") is not None:
-        store(context).remember("OriginalDatabase", rest=None)
-    _start(context, context.configuration.original.database.source)
-
-
-def start_replica(context: Context) -> list[str]:
-    """Start the original's replica, where it has one: management does not wait for it.
-
-    Returns:
-        what is missing: a replica that can't be reached does not keep the original from serving.
-    """
-    replica = context.configuration.original.database.replica
-    if replica is None:
-        return []
-    try:
-        _start(context, replica)
-    except ConnectionFailed as error:
-        context.progress(f"{replica.name} can't be brought back yet: {error}")
-        return [f"replica {replica.name}: {error}"]
-    return []
-
-
-def _start(context: Context, server: Server) -> None:
-    remembered: dict[str, str] = store(context).facts("OriginalDatabase").get("units", {})
-    host = context.host(server)
-    services = Services(host)
-    unit = remembered.get(server.name) or services.database_unit()
-    if services.bring_up(unit, timeout=600):
-        context.progress(f"{unit} started on {server.name}")
-
-    def answers() -> bool:
-        try:
-            with session(host) as database:
-                return bool(database.value("SELECT 1") == 1)
-        except (ConnectionFailed, CommandFailed):
-            return False
-
-    wait_for(f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress)

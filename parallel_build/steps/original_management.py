@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-
-from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import api, endpoint, web
-from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable, Cloud
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
-from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
-from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.database.session import Session, session
-from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.steps import deadline, original_down
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import original_database, store, tolerated, units_of
-from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.rollback import SwitchedStep
-
-BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
-ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
+from parallel_build.configuration import StackConfiguration
+from parallel_build.errors import ConnectionFailed
+from parallel_build.operations import deadline, prove_original_down
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import units_of
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.original_management import bring_back, prove_at_rest, remember_units, stop
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -58,39 +46,26 @@ class OriginalManagement(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
         servers = context.configuration.original.management
-        self._remember_units(context)
+        remember_units(context)
         context.intend("stop the original's management", servers=[server.name for server in servers])
         lost: list[OriginalServer] = []
         for server in servers:
             context.cancel.check()
             deadline.not_going_back(context)
             try:
-                self._stop(context, server)
+                stop(context, server)
             except ConnectionFailed as error:
-                original_down.silent(context, server, error)
+                prove_original_down.silent(context, server, error)
                 lost.append(server)
             else:
                 context.note(stopped=[*context.done.get("stopped", []), server.name])
         stopped = [server.name for server in servers if server not in lost]
-        return {"stopped": stopped, "confirmed down": [server.name for server in lost], "mshost": self._rows(context, lost)}
+        return {"stopped": stopped, "confirmed down": [server.name for server in lost], "mshost": prove_at_rest(context, lost)}
 
     def verify(self, context: Context) -> Outputs:
         """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again."""
-        original_down.prove_management(context)
+        prove_original_down.prove_management(context)
         return {"stopped": [server.name for server in context.configuration.original.management]}
-
-    def _stop(self, context: Context, server: OriginalServer) -> None:
-        services = Services(context.host(server))
-        ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
-        for unit in units_of(server):
-            context.progress(f"stopping {unit} on {server.name}")
-            services.stop_and_fence(unit)
-        wait_for(
-            f"ports of {server.name} to close",
-            partial(self._closed, services, ports),
-            timeout=60,
-            cancel=context.cancel,
-        )
 
     def revert(self, context: Context) -> None:
         """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again.
@@ -99,180 +74,4 @@ class OriginalManagement(SwitchedStep):
             RollbackIncomplete: a new management server can't be proved down: two sides could serve.
         """
         fence_new_side(context)
-        self.bring_back(context)
-
-    def bring_back(self, context: Context) -> list[str]:
-        """Start every server that can be reached, all at once, and wait until the API answers on each; usage after that.
-
-        Returns:
-            what is missing: servers that can't be reached, and why.
-        Raises:
-            RollbackIncomplete: none can be reached.
-        """
-        missing = self.serve(context)
-        remembered = store(context).facts(self.type).get("enabled", {})
-        for server in context.configuration.original.management:
-            if server.usage and server.name not in missing:
-                services = Services(context.host(server))
-                services.bring_up(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
-        return [f"management server {name}: {reason}" for name, reason in missing.items()]
-
-    def serve(self, context: Context) -> dict[str, str]:
-        """Start the management service of every server that can be reached, all at once, and wait until the API answers on each.
-
-        Returns:
-            servers that can't be reached, and why.
-        Raises:
-            RollbackIncomplete: none can be reached.
-        """
-        servers = context.configuration.original.management
-        remembered = store(context).facts(self.type).get("enabled", {})
-        missing: dict[str, str] = {}
-
-        def start(server: OriginalServer) -> None:
-            services = Services(context.host(server))
-            enable = remembered.get(f"{server.name}/{MANAGEMENT}", True)
-            started = services.bring_up(MANAGEMENT, enable=enable)
-            if not started and self._failed_for_good(context, server):
-                # What an earlier try started without its database, say, stays active for ever and serves nobody.
-                context.progress(f"{MANAGEMENT} runs on {server.name} but its start has failed (HTTP 503): starting it anew")
-                services.stop_and_fence(MANAGEMENT)
-                started = services.bring_up(MANAGEMENT, enable=enable)
-            if started:
-                context.progress(f"{MANAGEMENT} started on {server.name}")
-
-        with ThreadPoolExecutor(max_workers=len(servers)) as pool:
-            for server, future in [(server, pool.submit(start, server)) for server in servers]:
-                try:
-                    future.result()
-                except ConnectionFailed as error:
-                    context.progress(f"{server.name} can't be brought back yet: {error}")
-                    missing[server.name] = str(error)
-        there = [server for server in servers if server.name not in missing]
-        if not there:
-            raise RollbackIncomplete(
-                "no management server of the original can be reached",
-                next(iter(missing.values())),
-                "switch one on, then run the same command again",
-            )
-        self._await_api(context, there)
-        return missing
-
-    def _await_api(self, context: Context, servers: list[OriginalServer]) -> None:
-        configuration = context.configuration
-        timeout = configuration.window.start_timeout.total_seconds()
-        for server in servers:
-            wait_for(
-                f"the API on {server.name}",
-                partial(self._answers, context, server),
-                timeout=timeout,
-                cancel=context.cancel,
-                interval=0.5,
-                progress=context.progress,
-            )
-        # At the configured address first: it may be a balancer's. Where the server behind it is lost, another one's word counts.
-        clouds = [Cloud.original(context.site), *(Cloud.original(context.site, server) for server in servers)]
-        cloud = clouds[0]
-
-        def version() -> str | None:
-            for cloud in clouds:
-                try:
-                    found = cloud.call("listCapabilities")
-                    break
-                except (ApiRefused, ApiUnavailable):
-                    continue
-            else:
-                return None
-            return str(found.get("capability", found).get("cloudstackversion"))
-
-        said = wait_for("a signed call to the original", version, timeout=120, cancel=context.cancel, progress=context.progress)
-        if said != str(configuration.original.version):
-            raise RollbackIncomplete(
-                f"{cloud.url} answers as {said}, not {configuration.original.version}",
-                "another side answers at this address",
-                "see that the new management servers are fenced",
-            )
-        context.progress(f"the original serves again: {said}")
-
-    @staticmethod
-    def _closed(services: Services, ports: set[int]) -> bool:
-        return not services.listening(sorted(ports))
-
-    @staticmethod
-    def _failed_for_good(context: Context, server: Server) -> bool:
-        try:
-            return api.status(endpoint.of_original(context.configuration, server)) == FAILED_FOR_GOOD
-        except ApiNotTrusted:
-            return False  # it has a web server, and what is wrong with it is told when its answer is waited for
-
-    @staticmethod
-    def _answers(context: Context, server: Server) -> bool:
-        try:
-            status = api.status(endpoint.of_original(context.configuration, server))
-        except ApiNotTrusted as error:
-            raise RollbackIncomplete(
-                f"{MANAGEMENT} runs on {server.name}, and it can't be proved that it serves: {error.fact}",
-                error.cause,
-                f"{error.remedy}; then run the same command again",
-            ) from None
-        if status == FAILED_FOR_GOOD:
-            raise RollbackIncomplete(
-                f"the web application on {server.name} failed (HTTP 503)",
-                "one of CloudStack's modules could not start, and the server does not try again by itself",
-                "look for the first ERROR in its management-server.log, mend it, and run the same command again: it starts the server anew",
-            )
-        return status == ANSWERING
-
-    def _remember_units(self, context: Context) -> None:
-        """Which units were enabled is known only before the first of them is disabled; of a server that can't be reached it is not."""
-        records = store(context)
-        if "enabled" in records.facts(self.type):
-            return
-        enabled: dict[str, bool] = {}
-        for server in context.configuration.original.management:
-            with tolerated(context, f"looking at the units of {server.name}"):
-                services = Services(context.host(server))
-                enabled |= {f"{server.name}/{unit}": services.state(unit).enabled for unit in units_of(server)}
-        records.remember(self.type, enabled=enabled)
-
-    def _rows(self, context: Context, lost: Sequence[OriginalServer] = ()) -> dict[str, str]:
-        """State of each management server's row; one left Up by a crash is set Down in the copy, never here.
-
-        Args:
-            lost: servers that could not be stopped and are said to be down.
-        Raises:
-            StepFailed: one of those, or a server that the stack does not know, writes its heartbeat.
-        """
-        stopped = {server.address for server in context.configuration.original.management} - {server.address for server in lost}
-        with session(original_database(context)) as database:
-            rows = database.rows(ROWS)
-            watched = {
-                str(row["service_ip"]): str(row["beat"]) for row in rows if row["state"] == "Up" and row["service_ip"] not in stopped
-            }
-            alive = self._beating(context, database, watched)
-        if alive:
-            names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
-            raise StepFailed(
-                f"management servers that this step has not stopped write to the original's database: {names}",
-                "the stack does not know them, or window.confirmedDown says of them that they are off",
-                "add them to original.management, or stop them",
-            )
-        return {str(row["service_ip"]): str(row["state"]) for row in rows}
-
-    @staticmethod
-    def _beating(context: Context, database: Session, watched: dict[str, str]) -> set[str]:
-        """Which of these rows are still written.
-
-        By watching, not by the age of the last heartbeat: that is the difference of two servers' clocks, and either may have jumped.
-        """
-        beating: set[str] = set()
-        end = time.monotonic() + BEATS_WITHIN
-        while watched.keys() - beating and time.monotonic() < end:
-            context.progress(f"watching whether {', '.join(sorted(watched))} still write")
-            context.cancel.wait(1)
-            beating |= {
-                str(row["service_ip"])
-                for row in database.rows(ROWS)
-                if watched.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
-            }
-        return beating
+        bring_back(context)

@@ -6,10 +6,10 @@ from parallel_build import parity
 from parallel_build.configuration import Parity as ParitySection
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import window_open
 from parallel_build.parity.compare import Rank
-from parallel_build.parity.report import beyond, summary
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import window_open
+from parallel_build.steps.base import Step, step
 
 REPORT = "parity"  # evidence/parity.json and evidence/parity.txt in the run folder
 SHOWN = 5
@@ -47,13 +47,11 @@ class Parity(Step):
         rehearsed = parity.load(section.against)
         context.progress("facts of this cloud")
         real = parity.gather(context.site, context.connections)
-        differences = parity.compare(rehearsed, real)
-        context.run.keep(REPORT, parity.as_document(rehearsed, real, differences))
-        context.run.keep_text(REPORT, parity.as_text(rehearsed, real, differences))
-        bad = [] if section.fail_at == "never" else beyond(differences, Rank(section.fail_at))
-        shown = [
-            f"{each.rank.value}: {each.area}: {each.key} ({each.rehearsed or 'none'} / {each.real or 'none'}), {each.why}" for each in bad
-        ]
+        report = parity.compare(rehearsed, real)
+        context.run.keep(REPORT, parity.as_document(rehearsed, real, report))
+        context.run.keep_text(REPORT, parity.as_text(rehearsed, real, report))
+        bad = [] if section.fail_at == "never" else report.beyond(Rank(section.fail_at))
+        shown = [f"{each.severity.value}: {each.fact}, {each.cause}" for each in bad]
         if bad:
             more = f"\n  - and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
             raise GuardFailed(
@@ -62,8 +60,8 @@ class Parity(Step):
                 f"the rehearsal tells nothing about that; all of it is in {context.run.path / 'evidence' / REPORT}.txt",
                 "rehearse on a cloud that is alike, or set parity.failAt once you have decided that it does not matter",
             )
-        context.progress(f"differences from {rehearsed.get('stack', section.against)}: {summary(differences)}")
-        return {"against": rehearsed.get("stack", ""), "summary": summary(differences)}
+        context.progress(f"differences from {rehearsed.get('stack', section.against)}: {report.summary()}")
+        return {"against": rehearsed.get("stack", ""), "summary": report.summary()}
 
     def verify(self, context: Context) -> Outputs:
         """Compare again; while a window is open the original is silent on purpose, and once retired it is history."""

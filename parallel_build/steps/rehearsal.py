@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from parallel_build import isolation
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.database import access
-from parallel_build.database.session import quote, session
+from parallel_build.database.copy import account
+from parallel_build.database.server.accounts import USER
 from parallel_build.errors import ConfigurationError
-from parallel_build.rehearsal_record import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
-from parallel_build.steps import fixes
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.cloud_databases import USER
-from parallel_build.steps.common import original_database, schemas, tolerated
-from parallel_build.steps.rehearsal_run import RehearsalRun, fence, machine_of
+from parallel_build.operations import fixes, isolation, original_accounts, rehearsal_server
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import original_database, schemas, tolerated
+from parallel_build.operations.rehearse import RehearsalRun, fence, machine_of
+from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of, outdated
+from parallel_build.remote.sql import quote, session
+from parallel_build.steps.base import Step, step
 
 
 @step
@@ -47,6 +47,7 @@ class Rehearsal(Step):
             f"log, through SSH connections opened from here{rate}"
         )
         return [
+            f"{on}: {rehearsal_server.words(configuration, machine)}",
             f"{on}: nft table {isolation.TABLE}: no connection may be opened to anything{allowed}; {MANAGEMENT} needs it to start",
             f"prove {on} that management servers, databases, hypervisors, storage, mail and what else the original's settings name are out of "
             f"reach{', through the firewall and by the network alone' if rehearsal.isolated_network else ''}",
@@ -93,8 +94,7 @@ class Rehearsal(Step):
                 for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user WHERE User = %s", [USER]):
                     database.execute(f"DROP USER IF EXISTS {quote(row['u'])}@{quote(row['h'])}")
             isolation.release(host)
-        with tolerated(context, "the account that the copy was read with"), session(original_database(context)) as original:
-            access.revoke(original)
+        original_accounts.drop(context, [account.COPY_USER])
 
 
 def parameters(configuration: StackConfiguration) -> dict[str, object]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.database import accounts, certificates, own, replication
-from parallel_build.database.dialects import identify
-from parallel_build.database.server import NewServer, versions
-from parallel_build.database.session import Session, session
-from parallel_build.database.settings import TLS_FOLDER, TlsPaths, option_files, server_id
+from parallel_build.database.replicate import pair
+from parallel_build.database.replicate import pair_status as facts
+from parallel_build.database.replicate.pair_status import StartingPoint
+from parallel_build.database.server import accounts, bookkeeping, certificates
+from parallel_build.database.server.dialects import identify
+from parallel_build.database.server.settings import TLS_FOLDER, TlsPaths, option_files, server_id
+from parallel_build.database.server.state import Account, account, sessions_of
+from parallel_build.database.server.state import accounts as accounts_of
+from parallel_build.database.setup import NewServer, versions
 from parallel_build.errors import RollbackIncomplete, StepFailed
-from parallel_build.facts import replication as facts
-from parallel_build.facts.database_server import Account, account, sessions_of
-from parallel_build.facts.database_server import accounts as accounts_of
-from parallel_build.facts.replication import StartingPoint
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import prove_or_tell, tolerated
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import prove_or_tell, tolerated
+from parallel_build.remote.sql import Session, session
+from parallel_build.steps.base import Step, step
 
 CATCH_UP = 600.0  # seconds
 BEAT_TIMEOUT = 60.0
@@ -52,7 +54,7 @@ class ReplicationPair(Step):
             f"on {source.name}: CREATE USER '{facts.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; GRANT REPLICATION SLAVE",
             f"on {replica.name}: replicate from {source.address}:{database.port} over TLS, the source's certificate verified, by GTID",
             f"on {replica.name}: read only, for administrators too where the server can",
-            f"prove: both threads run, no error, no lag; a row written to {own.NAME}.heartbeat on {source.name} is on {replica.name}",
+            f"prove: both threads run, no error, no lag; a row written to {bookkeeping.NAME}.heartbeat on {source.name} is on {replica.name}",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -61,7 +63,7 @@ class ReplicationPair(Step):
         source, replica = database.source, database.replica
         return [
             f"refuse while CloudStack uses {source.name} or {replica.name}",
-            f"on {source.name}: DROP DATABASE {own.NAME}",
+            f"on {source.name}: DROP DATABASE {bookkeeping.NAME}",
             f"on {replica.name} ({replica.address}): stop replication and forget the source",
             f"on {source.name} ({source.address}): DROP USER '{facts.USER}'@'{replica.address}'",
             "the servers go on running, their files stay; both go with their machines",
@@ -118,10 +120,10 @@ class ReplicationPair(Step):
                         "undo the switched phase first: set phase to prepared and run `pulumi up`",
                     )
         with tolerated(context, f"the tool's database on {source.name}"), session(source) as on_source:
-            if own.there(on_source):
-                context.intend(f"{source.name}: DROP DATABASE {own.NAME}")
-                own.drop(on_source)
-                context.progress(f"{source.name}: database {own.NAME} dropped")
+            if bookkeeping.there(on_source):
+                context.intend(f"{source.name}: DROP DATABASE {bookkeeping.NAME}")
+                bookkeeping.drop(on_source)
+                context.progress(f"{source.name}: database {bookkeeping.NAME} dropped")
         with tolerated(context, f"replication on {replica.name}"), session(replica) as on_replica:
             self._forget(context, on_replica)
         with tolerated(context, f"the replication user on {source.name}"), session(source) as on_source:
@@ -202,21 +204,19 @@ class ReplicationPair(Step):
             position = None
             if begin is StartingPoint.NOW:
                 # Made before the position is taken, the tool's database would never reach the replica; it is made again after the start.
-                own.drop(source)
+                bookkeeping.drop(source)
                 position = facts.source_position(source)
-            replication.configure(
-                replica, database.source, database.port, context.site.secrets.replication_password, TlsPaths().ca, position
-            )
+            pair.configure(replica, database.source, database.port, context.site.secrets.replication_password, TlsPaths().ca, position)
             context.progress(f"{replica.host.name}: source set to {database.source.address}:{database.port}")
             found = facts.status(replica)
         if found is None or not found.running:
             context.intend(f"{replica.host.name}: start replication")
-            replication.start(replica)
-            replication.await_running(replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
+            pair.start(replica)
+            pair.await_running(replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
             context.progress(f"{replica.host.name}: replication runs")
         if not facts.read_only(replica):
             context.intend(f"{replica.host.name}: read only")
-            replication.set_read_only(replica)
+            pair.set_read_only(replica)
 
     def _beginning(self, context: Context, source: Session, replica: Session) -> StartingPoint:
         begin = facts.starting_point(
@@ -229,16 +229,16 @@ class ReplicationPair(Step):
         return begin
 
     def _own_database(self, context: Context, source: Session) -> None:
-        if own.there(source):
+        if bookkeeping.there(source):
             return
-        context.intend(f"{source.host.name}: CREATE DATABASE {own.NAME}")
-        own.create(source)
-        context.progress(f"{source.host.name}: database {own.NAME} made")
+        context.intend(f"{source.host.name}: CREATE DATABASE {bookkeeping.NAME}")
+        bookkeeping.create(source)
+        context.progress(f"{source.host.name}: database {bookkeeping.NAME} made")
 
     def _proof(self, context: Context, source: Session, replica: Session) -> Outputs:
         database = context.configuration.new.database
-        replication.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
-        seconds = own.beat(source, replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
+        pair.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
+        seconds = bookkeeping.beat(source, replica, timeout=BEAT_TIMEOUT, cancel=context.cancel)
         found = facts.status(replica)
         if found is None or not found.running or not found.points_to(database.source, database.port):
             raise StepFailed(
@@ -264,12 +264,12 @@ class ReplicationPair(Step):
         name = replica.host.name
         if facts.status(replica) is not None:
             context.intend(f"{name}: stop replication and forget the source")
-            replication.reset(replica)
+            pair.reset(replica)
             context.progress(f"{name}: replication stopped and reset")
-        if own.there(replica):
+        if bookkeeping.there(replica):
             replica.execute("SET SESSION sql_log_bin = 0")
-            with replication.writable(replica):
-                own.drop(replica)
+            with pair.writable(replica):
+                bookkeeping.drop(replica)
         if facts.status(replica) is not None:
             raise RollbackIncomplete(
                 f"{name}: the source is still set",

@@ -6,9 +6,10 @@ from parallel_build.cloudstack import templates
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration, Template
 from parallel_build.errors import StepFailed
-from parallel_build.prepared_record import PreparedRecord
-from parallel_build.steps.base import Context, Outputs, Step, step
-from parallel_build.steps.common import original_database, window_open
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import original_database, window_open
+from parallel_build.records.prepared import PreparedRecord
+from parallel_build.steps.base import Step, step
 
 COPY_TIMEOUT = 4 * 3600.0  # seconds; several GB between two zones over a slow line
 

@@ -8,13 +8,14 @@ from typing import Any
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import OpenSession, new_database, store
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import OpenSession, new_database, store
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.remote.host import Host
+from parallel_build.steps.base import step
 from parallel_build.steps.hypervisors import await_hosts
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.still_running import ensure_running
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step

@@ -2,132 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.connection import Host
-from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.steps import original_down, user_proof, user_setting
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import store, tolerated
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.user_setting import SETTING
-
-WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
-TABLE = "cloudstack_parallel_build"
-RULES = "/etc/cloudstack-parallel-build/users-out"
-
-# The same barrier in the two packet filters; reached by both families, gone with one command.
-NFT_CLOSE = """
-nft -f - <<RULES
-add table inet {table}
-delete table inet {table}
-table inet {table} {{
-  chain users {{
-    type filter hook input priority -150; policy accept;
-    iif lo accept
-{accept}
-    tcp dport {{ {ports} }} reject with tcp reset
-  }}
-}}
-RULES
-"""
-IPTABLES_CLOSE = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
-  $t -w -A {chain} -i lo -j RETURN
-done
-{accept}
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
-  $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
-done
-"""
-CHAIN = "CSPB-USERS"
-OPEN = f"""
-if command -v nft >/dev/null; then nft delete table inet {TABLE} 2>/dev/null || true; fi
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
-  $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
-done
-"""
-CLOSED = f"""
-if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then echo closed
-elif command -v iptables >/dev/null && iptables -w -C INPUT -j {CHAIN} 2>/dev/null; then echo closed
-else echo open; fi
-"""
-
-
-def user_ports(configuration: StackConfiguration) -> list[int]:
-    """TCP ports that users may come to on a management server of either side, sorted."""
-    served = (configuration.original.served.port, configuration.new.api.served.port)
-    return sorted({*WEB_PORTS, *API_PORTS.values(), *served})
-
-
-def close_firewall(host: Host, allowed: Iterable[str], closed: Iterable[int]) -> None:
-    """Refuse the ports that users come to, on a server, to everyone but `allowed` networks; proved by looking."""
-    networks = list(allowed)
-    ports = ", ".join(str(port) for port in closed)
-    nft = "\n".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept" for net in networks)
-    tables = "\n".join(f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks)
-    script = (
-        "if command -v nft >/dev/null; then"
-        + NFT_CLOSE.format(table=TABLE, accept=nft, ports=ports)
-        + "else"
-        + IPTABLES_CLOSE.format(chain=CHAIN, accept=tables, ports=ports.replace(" ", ""))
-        + "fi"
-    )
-    host.script(script, cancellable=False)
-    if not firewall_closed(host):
-        raise StepFailed(
-            f"{host.name}: the packet filter does not hold users out",
-            "neither nft nor iptables took the rules",
-            "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
-        )
-
-
-def open_firewall(host: Host) -> None:
-    """Take the barrier away; nothing happens where there is none."""
-    host.script(OPEN, cancellable=False)
-    if firewall_closed(host):
-        raise StepFailed(
-            f"{host.name}: users are still held out",
-            f"table {TABLE} or chain {CHAIN} can't be removed",
-            f"there: nft delete table inet {TABLE}; iptables -D INPUT -j {CHAIN}; then run the same command again",
-        )
-
-
-def firewall_closed(host: Host) -> bool:
-    """Whether the barrier is up on a server."""
-    return host.script(CLOSED).stdout.strip() == "closed"
-
-
-def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
-    """Do the same on every server at the same time; all are tried, the first error is raised."""
-    with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
-        futures = [pool.submit(act, server) for server in servers]
-    for future in futures:
-        future.result()
-
-
-def run_local(words: list[str], timeout: float) -> None:
-    """Run the operator's own load balancer command on this machine.
-
-    Raises:
-        StepFailed: it did not end with exit code 0 in time.
-    """
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StepFailed(f"the command {shlex.join(words)} could not be run", str(error), "correct window.userAccess") from None
-    if done.returncode != 0:
-        tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise StepFailed(f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), "correct window.userAccess")
+from parallel_build.configuration import Server, StackConfiguration
+from parallel_build.errors import ConnectionFailed
+from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.user_access_setting import SETTING
+from parallel_build.operations.user_firewall import (
+    TABLE,
+    allowed_networks,
+    at_once,
+    close_firewall,
+    closed_servers,
+    let_users_in,
+    run_local,
+    server_networks,
+    user_ports,
+)
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -157,12 +53,12 @@ class UserAccess(SwitchedStep):
             return [f"run here: {shlex.join(access.close)}"]
         if access.method == "cidr":
             return [
-                f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *self._servers(configuration)])} on the original, "
+                f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *server_networks(configuration)])} on the original, "
                 "and the same for every account that has a value of its own",
                 "prove by listConfigurations",
             ]
         ports = ", ".join(str(port) for port in user_ports(configuration))
-        names = [server.name for server in self._closed_servers(configuration)]
+        names = [server.name for server in closed_servers(configuration)]
         return [f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE})"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -177,18 +73,18 @@ class UserAccess(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""
         access = context.configuration.window.user_access
-        proved = [] if store(context).facts(self.type).get("closed") else user_proof.users_are_in_before(context)
+        proved = [] if store(context).facts(self.type).get("closed") else prove_user_access.users_are_in_before(context)
         if access.method != "command":
-            user_proof.administrators_would_stay(context, self._allowed(context.configuration))
+            prove_user_access.administrators_would_stay(context, allowed_networks(context.configuration))
         context.intend("users out", method=access.method)
         if access.method == "command":
             store(context).note({self.type: {"closed": True}}, forward=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
-            user_setting.close(context, Cloud.original(context.site), self._allowed(context.configuration))
+            user_access_setting.close(context, Cloud.original(context.site), allowed_networks(context.configuration))
         else:
             store(context).note({self.type: {"closed": True}}, forward=True)
-            allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
+            allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
 
             def close(server: Server) -> None:
                 context.progress(f"users out on {server.name}")
@@ -197,10 +93,10 @@ class UserAccess(SwitchedStep):
                 except ConnectionFailed as error:
                     if server in context.configuration.new.management:
                         raise
-                    original_down.silent(context, server, error)
+                    prove_original_down.silent(context, server, error)
 
-            at_once(close, self._closed_servers(context.configuration))
-        proved += user_proof.users_are_out(context)
+            at_once(close, closed_servers(context.configuration))
+        proved += prove_user_access.users_are_out(context)
         return {"method": access.method, "administrators": list(access.administrators), "proved": proved}
 
     def verify(self, context: Context) -> Outputs:
@@ -209,64 +105,4 @@ class UserAccess(SwitchedStep):
 
     def revert(self, context: Context) -> None:
         """Open on the original; the original's management is up again by then."""
-        access = context.configuration.window.user_access
-        if access.method == "command":
-            if store(context).facts(self.type).get("closed"):
-                run_local(access.open, 120)
-        elif access.method == "cidr":
-            user_setting.open_again(context, Cloud.original(context.site))
-        else:
-
-            def let_in(server: Server) -> None:
-                # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
-                with tolerated(context, f"users in on {server.name}"):
-                    open_firewall(context.host(server))
-
-            originals = context.configuration.original.management
-            context.progress(f"users in on {', '.join(server.name for server in originals)}")
-            at_once(let_in, originals)
-            at_once(let_in, context.configuration.new.management)
-        user_proof.users_are_in(context, context.configuration.original.management, must=False)
-
-    def admit_on_new(self, context: Context) -> None:
-        """Let users in on the new side, once it is accepted."""
-        access = context.configuration.window.user_access
-        if access.method == "command":
-            run_local(access.open, 120)
-        elif access.method == "cidr":
-            user_setting.open_again(context, Cloud.new(context.site))
-        else:
-            for machine in context.configuration.new.management:
-                open_firewall(context.host(machine))
-        user_proof.users_are_in(context, context.configuration.new.management, must=True)
-
-    def close_on_new(self, context: Context) -> None:
-        """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
-        access = context.configuration.window.user_access
-        if access.method == "command":
-            run_local(access.close, 120)
-            return
-        if access.method == "cidr":
-            machine = context.configuration.new.management[0]
-            with tolerated(context, f"users out by {machine.name}"):
-                user_setting.close(context, Cloud.new(context.site, machine), self._allowed(context.configuration))
-            return
-        allowed, ports = self._allowed(context.configuration), user_ports(context.configuration)
-
-        def close(machine: Server) -> None:
-            with tolerated(context, f"users out on {machine.name}"):
-                close_firewall(context.host(machine), allowed, ports)
-
-        at_once(close, context.configuration.new.management)
-
-    @staticmethod
-    def _servers(configuration: StackConfiguration) -> list[str]:
-        servers: list[Server] = [*configuration.original.management, *configuration.new.management]
-        return [f"{server.address}/{128 if ':' in server.address else 32}" for server in servers]
-
-    def _allowed(self, configuration: StackConfiguration) -> list[str]:
-        return [*configuration.window.user_access.administrators, *self._servers(configuration)]
-
-    @staticmethod
-    def _closed_servers(configuration: StackConfiguration) -> list[Server]:
-        return [*configuration.original.management, *configuration.new.management]
+        let_users_in(context)

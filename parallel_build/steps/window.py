@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build import forensics, guards
+from parallel_build import guards
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
-from parallel_build.database.session import session
+from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.rehearsal_record import in_review
-from parallel_build.steps import converge, definitions
-from parallel_build.steps.base import Context, Outputs, step
-from parallel_build.steps.common import new_database, original_database, schemas, store
-from parallel_build.steps.created import highest_ids, since_window
-from parallel_build.steps.database_transfer import DatabaseTransfer
-from parallel_build.steps.fencing import fence_new_side
-from parallel_build.steps.ready import AT_REST, await_guards
-from parallel_build.steps.rollback import SwitchedStep
-from parallel_build.steps.taking_over import make_ready
-from parallel_build.window_record import FOLDER
-from parallel_build.words import duration
+from parallel_build.operations import forensics, prove_makeable, serve_original, transfer
+from parallel_build.operations.await_guards import AT_REST, await_guards
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.new_objects import highest_ids, since_window
+from parallel_build.operations.takeover import make_ready
+from parallel_build.records.rehearsal import in_review
+from parallel_build.records.window import FOLDER
+from parallel_build.remote.sql import session
+from parallel_build.steps.base import step
+from parallel_build.steps.switched import SwitchedStep
 
 
 @step
@@ -37,7 +37,7 @@ class Window(SwitchedStep):
             *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"{AT_REST}, users still in",
-            f"{definitions.words(configuration)}; users still in",
+            f"{prove_makeable.words(configuration)}; users still in",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
@@ -66,7 +66,7 @@ class Window(SwitchedStep):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
         holding = await_guards(context)
-        definitions.prove_makeable(context)
+        prove_makeable.prove_makeable(context)
         if context.configuration.transfer.method == "replicate":
             make_ready(context)
         context.intend("open the window")
@@ -97,17 +97,17 @@ class Window(SwitchedStep):
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         created = since_window(context, new_database(context))
         fence_new_side(context)
-        missing = converge.serve_from_original(context)
+        missing = serve_original.serve_from_original(context)
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced")
-            outcome["removed"] = converge.tidy_hypervisors(context)
-            outcome |= converge.renew_on_original(context)
+            outcome["removed"] = serve_original.tidy_hypervisors(context)
+            outcome |= serve_original.renew_on_original(context)
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
-        DatabaseTransfer().empty(context)
+        transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
                 f"the original serves, users are in, and this is missing: {'; '.join(missing)}",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tests.containers import real_original as real
 from tests.containers.database_stand import Combination, combination, roots
 
@@ -70,13 +70,19 @@ class LabRunner:
         return self.shell(machine, f"$(command -v mariadb || command -v mysql) -N -B -e '{words}'").strip()
 
 
-@pytest.fixture(scope="session", params=["mariadb to mariadb", "mysql to mysql", "mariadb to mysql"])
+@pytest.fixture(scope="session", params=[
+    "mariadb to mariadb", "mysql to mysql", "mariadb to mysql", "mariadb to mariadb, hostile", "mysql to mysql, hostile",
+])  # fmt: skip
 def servers(request: pytest.FixtureRequest) -> Iterator[Combination]:
-    """Database servers of each combination, shared by all tests that want nothing special of them. Tests drop what they make."""
-    old, new = request.param.split(" to ")
+    """Database servers of each combination, shared by all tests that want nothing special of them. Tests drop what they make.
+
+    Hostile ones have global settings that change what a statement means, see `database_stand.HOSTILE`.
+    """
+    pair, _, hostile = request.param.partition(", ")
+    old, new = pair.split(" to ")
     if not {old, new} <= roots().keys():
         pytest.skip(f"no root file system with {old} and {new}")
-    with combination(old, new) as made:
+    with combination(old, new, hostile=bool(hostile)) as made:
         yield made
 
 

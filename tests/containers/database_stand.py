@@ -15,10 +15,11 @@ from pathlib import Path
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
-from parallel_build.database.session import find_socket
-from parallel_build.machines import container, namespace
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import File, Provisioning
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import find_socket
 from parallel_build.secret import Secret
 
 READY = 90.0
@@ -30,6 +31,44 @@ GTID = {
     "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"},
 }
 MYSQL_CONF = "/etc/mysql/mysql.conf.d/zz-stand.cnf"
+# What a server may be set to without its CloudStack minding: each of these changes what a statement means, how long it may take, or what is said of it.
+# Read by the server at each start.
+HOSTILE_FILE = "/etc/mysql/hostile.sql"
+HOSTILE_BOTH = {
+    "time_zone": "'+05:30'", "lc_messages": "'ru_RU'", "lc_time_names": "'ru_RU'", "character_set_client": "latin1",
+    "character_set_connection": "latin1", "character_set_results": "latin1", "collation_connection": "latin1_german2_ci",
+    "character_set_filesystem": "latin2", "sql_select_limit": "2", "max_join_size": "3", "sql_safe_updates": "1", "sql_auto_is_null": "1",
+    "sql_quote_show_create": "0", "group_concat_max_len": "8", "div_precision_increment": "0", "default_week_format": "5", "max_sort_length": "8",
+    "completion_type": "1", "foreign_key_checks": "0", "unique_checks": "0", "net_read_timeout": "3", "net_write_timeout": "3",
+    "wait_timeout": "20", "interactive_timeout": "20", "lock_wait_timeout": "2", "innodb_lock_wait_timeout": "2", "auto_increment_increment": "7",
+    "auto_increment_offset": "3", "autocommit": "0",
+}  # fmt: skip
+_MODES = "ANSI_QUOTES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION,PAD_CHAR_TO_FULL_LENGTH,REAL_AS_FLOAT"
+HOSTILE = {
+    "mariadb": HOSTILE_BOTH | {
+        "sql_mode": f"'{_MODES},ORACLE,NO_TABLE_OPTIONS,NO_KEY_OPTIONS,NO_FIELD_OPTIONS,TIME_ROUND_FRACTIONAL,EMPTY_STRING_IS_NULL'",
+        "old_mode": "'NO_DUP_KEY_WARNINGS_WITH_IGNORE,ZERO_DATE_TIME_CAST'", "tx_isolation": "'SERIALIZABLE'", "max_statement_time": "3",
+        "idle_transaction_timeout": "2", "check_constraint_checks": "0", "alter_algorithm": "'INSTANT'",
+        "explicit_defaults_for_timestamp": "0",
+    },
+    "mysql": HOSTILE_BOTH | {
+        "sql_mode": f"'{_MODES},ANSI,TIME_TRUNCATE_FRACTIONAL,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,STRICT_ALL_TABLES'",
+        "transaction_isolation": "'SERIALIZABLE'", "max_execution_time": "3000", "sql_require_primary_key": "1",
+        "sql_generate_invisible_primary_key": "1", "default_collation_for_utf8mb4": "utf8mb4_general_ci",
+        "explicit_defaults_for_timestamp": "0", "print_identified_with_as_hex": "1",
+    },
+}  # fmt: skip
+# What the tests' own statements are given through the client program: they are no part of what is tested.
+FRIENDLY = (
+    "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION autocommit = 1, "
+    "SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION sql_safe_updates = 0, SESSION completion_type = 0, "
+    "SESSION foreign_key_checks = 1, SESSION unique_checks = 1, SESSION lc_messages = 'en_US', SESSION auto_increment_increment = 1, "
+    "SESSION auto_increment_offset = 1, SESSION wait_timeout = 3600, SESSION group_concat_max_len = 1048576"
+)
+FRIENDLY_OF = {
+    "mariadb": ", SESSION max_statement_time = 0, SESSION idle_transaction_timeout = 0",
+    "mysql": ", SESSION max_execution_time = 0, SESSION sql_require_primary_key = 0, SESSION sql_generate_invisible_primary_key = 0",
+}
 
 
 def roots() -> dict[str, Path]:
@@ -67,13 +106,14 @@ class Stand:
         # Whatever this process starts from now on, ssh above all, is inside the namespace.
         namespace.enter(self.name)
 
-    def add(self, name: str, root: Path, number: int, settings: Mapping[str, str] | None = None) -> Host:
+    def add(self, name: str, root: Path, number: int, settings: Mapping[str, str] | None = None, *, hostile: bool = False) -> Host:
         """Make a machine with a running database server and return the session to it.
 
         Args:
             root: root file system of an image with MariaDB or MySQL.
             number: last part of its address, and its server_id.
             settings: `[mysqld]` lines beyond the usual ones.
+            hostile: its global settings are those of `HOSTILE`.
         """
         family = "mariadb" if (root / "usr/sbin/mariadbd").exists() else "mysql"
         address = f"{NETWORK}.{number}"
@@ -89,8 +129,10 @@ class Stand:
             "innodb_rollback_on_timeout": "1",
             "innodb_lock_wait_timeout": "600",
             "max_connections": "700",
+            **({"init_file": HOSTILE_FILE} if hostile else {}),
             **(settings or {}),
         }
+        changes = "".join(f"SET GLOBAL {name} = {value};\n" for name, value in HOSTILE[family].items()) if hostile else ""
         conf = "[mysqld]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
         provisioning = Provisioning(
             hostname=name,
@@ -98,7 +140,7 @@ class Stand:
             host_key_private=Secret(key.read_text()),
             host_key_public=public,
             authorized_keys=((self.folder / "operator.pub").read_text().strip(),),
-            files=(File(MARIADB_CONF if family == "mariadb" else MYSQL_CONF, conf),),
+            files=(File(MARIADB_CONF if family == "mariadb" else MYSQL_CONF, conf), *([File(HOSTILE_FILE, changes)] if hostile else ())),
             enabled_units=(family,),
         )
         container.create(container.ContainerSpec(name, root, self.folder / "machines", self.name, "lab0", provisioning), timeout=READY)
@@ -170,11 +212,15 @@ class Combination:
 
 
 @contextlib.contextmanager
-def combination(old: str, new: str) -> Iterator[Combination]:
-    """Two servers as the product finds and makes them, without databases."""
+def combination(old: str, new: str, *, hostile: bool = False) -> Iterator[Combination]:
+    """Two servers as the product finds and makes them, without databases.
+
+    Args:
+        hostile: both with the global settings of `HOSTILE`.
+    """
     with stand() as made:
-        source = made.add("olddb1", roots()[old], 13)
-        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2", **GTID[new]})
+        source = made.add("olddb1", roots()[old], 13, hostile=hostile)
+        target = made.add("newdb1", roots()[new], 31, {"innodb_autoinc_lock_mode": "2", **GTID[new]}, hostile=hostile)
         if new == "mysql":
             sql(target, "RESET BINARY LOGS AND GTIDS")
         yield Combination(made, source, target, old, new)
@@ -183,8 +229,9 @@ def combination(old: str, new: str) -> Iterator[Combination]:
 def sql(host: Host, statements: str, *, timeout: float = 600, options: Sequence[str] = ()) -> str:
     """Run statements as root through the server's own client; its plain output."""
     client = "mariadb" if host.run(["which", "mariadb"], timeout=10, ok=None).ok else "mysql"
+    settings = f"--init-command={FRIENDLY}{FRIENDLY_OF[client]}"
     return host.run(
-        [client, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", *options], input=statements, timeout=timeout
+        [client, settings, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", *options], input=statements, timeout=timeout
     ).stdout
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, seeding
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import seed
 from parallel_build.errors import ParallelBuildError
+from parallel_build.remote.host import Host
 
 
 def describe(host: Host, key: str) -> dict[str, str]:
@@ -39,19 +41,19 @@ def _phase(name: str) -> None:
 
 def _dump(source: Host, target: Host, job: dict[str, Any], cancel: CancelToken) -> None:
     _phase("copy")
-    if not copying.finished(target):
-        copying.copy(source, target, job["schemas"], threads=3, cancel=cancel, progress=_quiet, bytes_per_second=job["bytes_per_second"])
+    if not copy.finished(target):
+        copy.copy(source, target, job["schemas"], threads=3, cancel=cancel, progress=_quiet, bytes_per_second=job["bytes_per_second"])
     _phase("compare")
     compare.compare(source, target, job["schemas"], threads=2, cancel=cancel, progress=_quiet).raise_if_different()
 
 
 def _replicate(source: Host, target: Host, job: dict[str, Any], cancel: CancelToken) -> None:
     _phase("seed")
-    seeding.seed(source, target, job["schemas"], threads=3, cancel=cancel, progress=_quiet, bytes_per_second=job["bytes_per_second"])
+    seed.seed(source, target, job["schemas"], threads=3, cancel=cancel, progress=_quiet, bytes_per_second=job["bytes_per_second"])
     _phase("follow")
-    baseline = seeding.compare_at_position(source, target, job["schemas"], threads=2, cancel=cancel, progress=_quiet)
+    baseline = seed.compare_at_position(source, target, job["schemas"], threads=2, cancel=cancel, progress=_quiet)
     baseline.comparison.raise_if_different()
-    with seeding.Takeover(source, target, job["schemas"], baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+    with seed.Takeover(source, target, job["schemas"], baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
         takeover.advance()
         _phase("users")
         sys.stdin.readline()

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.connection import Host
-from parallel_build.database.session import session
 from parallel_build.errors import ParallelBuildError
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 
 
 class Users:

@@ -16,7 +16,7 @@ from lab.images.archive import build_environment
 from lab.packages import build
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import load, load_secrets
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 from tests.containers.steps_bench import ADDRESSES, SECRETS, Bench, configuration
 from tools.cache import cache_directory
 

@@ -18,11 +18,12 @@ from lab.files import Lab
 from lab.stack import STACK, environment
 from parallel_build import health
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
 from parallel_build.health import Finding
-from parallel_build.machines import namespace
-from parallel_build.site import Site
-from parallel_build.stack_file import read_site
+from parallel_build.machines.container import namespace
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.rules import Said
+from parallel_build.stack.file import read_site
 from tests.containers.conftest import LabRunner
 
 T = TypeVar("T")
@@ -56,12 +57,12 @@ class Stand:
         finally:
             opened.close()
 
-    def examine(self, site: Site | None = None) -> list[Finding]:
+    def examine(self, site: Site | None = None) -> list[Finding[Said]]:
         """Read the original and judge."""
 
-        def read() -> list[Finding]:
+        def read() -> list[Finding[Said]]:
             with self.connections(site) as opened:
-                return health.examine(health.gather(site or self.site, opened))
+                return list(health.examine(health.gather(site or self.site, opened)))
 
         return self.inside(read)
 

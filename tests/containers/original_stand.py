@@ -18,13 +18,14 @@ from lab.takedown import down
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import load, load_secrets
-from parallel_build.connection import Connections
-from parallel_build.evidence import RunFolder
-from parallel_build.machines import namespace
+from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import mac_address
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.steps.base import Context, Outputs, Step
+from parallel_build.steps.base import Step
 from tools.cache import cache_directory
 
 T = TypeVar("T")

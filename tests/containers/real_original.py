@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 from tests.containers.database_stand import Combination, Stand, combination, roots, sql
 
 DATA = Path(os.environ.get("PARALLEL_BUILD_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load, load_secrets
-from parallel_build.connection import Connections
 from parallel_build.errors import Cancelled
-from parallel_build.evidence import RunFolder
-from parallel_build.machines import container, namespace
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import File, Provisioning
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.steps.base import Context, Outputs, Step
+from parallel_build.steps.base import Step
 
 T = TypeVar("T")
 BRIDGE = "bench0"

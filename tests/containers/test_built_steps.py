@@ -10,11 +10,11 @@ import pytest
 
 from lab.images import base_root, mysql_root
 from lab.packages import NEW, build
-from parallel_build.database import certificates
-from parallel_build.database.settings import TlsPaths
+from parallel_build.database.server import certificates
+from parallel_build.database.server.settings import TlsPaths
 from parallel_build.errors import GuardFailed, RollbackIncomplete, StepFailed
-from parallel_build.machines import container
-from parallel_build.site import Site
+from parallel_build.machines.container import machine as container
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.cloud_databases import CloudDatabases
 from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.replication_pair import ReplicationPair

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.chaos import cells, results
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 
 # How many faults, and which. Without a seed every run draws others, so that in time all are hit: a cell that fails is a finding, whichever run meets it.
 NUMBER = int(os.environ.get("CUTOVER_CHAOS_CELLS", "20"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.chaos.watching import hold, provider_of, release
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.original_proof import assert_original_serves
 
@@ -26,12 +26,12 @@ RACE = """
 import sys, threading
 from pathlib import Path
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
+from parallel_build.remote.host import Connections
 from parallel_build.errors import GuardFailed
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.stack_file import read_site
-from parallel_build.window_record import WindowStore
+from parallel_build.resolved_stack import Site
+from parallel_build.stack.file import read_site
+from parallel_build.records.window import WindowStore
 own = read_site("lab", config_file=Path(sys.argv[1]))
 def operate(number):
     secrets = own.secrets.model_copy(update={"management_key": Secret(f"anotherkey{number}")})
@@ -233,7 +233,7 @@ def test_destroy_from_another_workstation(lab: LabRunner, tmp_path: Path) -> Non
     for name in tracked.stdout.decode().split("\0"):
         if name and (PROJECT / name).exists():
             (other / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, other / name)
+            shutil.copy2(PROJECT / name, other / name, follow_symlinks=False)
     for path in (home, keys):
         path.mkdir(mode=0o700)
     for name in ("id_ed25519", "id_ed25519.pub", "known_hosts", "Pulumi.lab.yaml", "passphrase"):

@@ -16,9 +16,11 @@ import pytest
 from lab.database import Accounts, DatabasePlan, describe, load
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.encryption import Encryptor
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, meaning, seeding
-from parallel_build.database.session import session
+from parallel_build.database.compare import cloudstack_meaning, compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import seed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from parallel_build.secret import Secret
 from tests.containers.database_stand import Combination
 from tests.containers.database_users import Users
@@ -66,14 +68,14 @@ def _loaded(servers: Combination, what: DatabasePlan | Mapping[str, Path]) -> tu
     with session(source) as opened:
         for name in SCHEMAS:
             opened.execute(f"DROP DATABASE IF EXISTS {name}")
-    copying.empty(target, SCHEMAS)
+    copy.empty(target, SCHEMAS)
     client = ["ssh", *source.options(), source.destination, servers.old]
     load(client, what, accounts=Accounts("Lab-Password-1"), timeout=900)
     return source, target
 
 
-def _copy(source: Host, target: Host) -> copying.CopyReport:
-    return copying.copy(source, target, SCHEMAS, threads=3, cancel=CancelToken(), progress=_quiet)
+def _copy(source: Host, target: Host) -> copy.CopyReport:
+    return copy.copy(source, target, SCHEMAS, threads=3, cancel=CancelToken(), progress=_quiet)
 
 
 def _quiet(text: str) -> None:
@@ -84,8 +86,8 @@ def _same(source: Host, target: Host) -> compare.Comparison:
     verdict = compare.compare(source, target, SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
     assert verdict.same, [str(found) for found in verdict.differences]
     with session(source) as old, session(target) as new:
-        assert meaning.differences(meaning.read(old), meaning.read(new)) == []
-        assert meaning.read(new).version == "4.20.3.0"
+        assert cloudstack_meaning.differences(cloudstack_meaning.read(old), cloudstack_meaning.read(new)) == []
+        assert cloudstack_meaning.read(new).version == "4.20.3.0"
     return verdict
 
 
@@ -118,17 +120,17 @@ def test_what_cloudstack_would_read_otherwise_is_named(generated: tuple[Host, Ho
     made = describe(PLAN).secrets
     key, encryptor = Secret(made.database_key), Encryptor(made.encryptor)
     with session(generated[0]) as opened:
-        right = meaning.read(opened, key, encryptor)
+        right = cloudstack_meaning.read(opened, key, encryptor)
         assert right.init is True
-        assert meaning.read(opened, Secret("another-key"), encryptor).init is False
+        assert cloudstack_meaning.read(opened, Secret("another-key"), encryptor).init is False
         opened.execute("BEGIN")
         try:
             opened.execute(statement)
-            found = [str(each) for each in meaning.differences(right, meaning.read(opened, key, encryptor))]
+            found = [str(each) for each in cloudstack_meaning.differences(right, cloudstack_meaning.read(opened, key, encryptor))]
         finally:
             opened.execute("ROLLBACK")
         assert all(any(name in each for each in found) for name in named), found
-        assert meaning.differences(right, meaning.read(opened, key, encryptor)) == []
+        assert cloudstack_meaning.differences(right, cloudstack_meaning.read(opened, key, encryptor)) == []
 
 
 def test_dump_under_writing_users_holds_whole_transactions_in_their_order(generated: tuple[Host, Host]) -> None:
@@ -156,7 +158,7 @@ def test_dump_under_writing_users_holds_whole_transactions_in_their_order(genera
 
 def test_dump_of_a_generated_cloud_is_the_same(generated: tuple[Host, Host]) -> None:
     source, target = generated
-    copying.empty(target, SCHEMAS)
+    copy.empty(target, SCHEMAS)
     report = _copy(source, target)
     assert _same(source, target).rows == report.rows
 
@@ -165,7 +167,7 @@ def test_replicate_under_writing_users_loses_nothing(servers: Combination, gener
     if servers.old != servers.new:
         pytest.skip("the binary logs of the two families are not compatible: transfer.method dump")
     source, target = generated
-    copying.empty(target, SCHEMAS)
+    copy.empty(target, SCHEMAS)
     with session(source) as opened:
         for table, condition in (
             ("cloud.event", "description LIKE 'number %%'"), ("cloud.usage_event", "resource_name = 'number'"),
@@ -175,12 +177,10 @@ def test_replicate_under_writing_users_loses_nothing(servers: Combination, gener
     before, cancel = _counted(source), CancelToken()
     with contextlib.ExitStack() as stack:
         users = stack.enter_context(Users(source, TRANSACTION, 0.002))
-        seeding.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
-        baseline = seeding.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+        seed.seed(source, target, SCHEMAS, threads=3, cancel=cancel, progress=_quiet)
+        baseline = seed.compare_at_position(source, target, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
         assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
-        takeover = stack.enter_context(
-            seeding.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet)
-        )
+        takeover = stack.enter_context(seed.Takeover(source, target, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet))
         takeover.advance()
         users.stop()
         takeover.catch_up(timeout=120)
@@ -190,7 +190,7 @@ def test_replicate_under_writing_users_loses_nothing(servers: Combination, gener
     expected = list(range(1, users.confirmed + 1))
     assert all(found == expected for found in _numbers(target).values()), "a row is lost, doubled or out of its order"
     assert _counted(target) - before == users.confirmed
-    assert seeding.traces(source, target) == []
+    assert seed.traces(source, target) == []
     _same(source, target)
     print(f"{users.confirmed} transactions written and arrived, {verdict.rows} changed rows compared in {verdict.seconds} s", flush=True)
 

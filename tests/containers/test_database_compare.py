@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import compare, judge
-from parallel_build.database import sides as sides_module
-from parallel_build.database.session import Session
+from parallel_build.database.compare import compare
+from parallel_build.database.compare import session_pool as sides_module
+from parallel_build.database.server import judge
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
 from tests.containers.database_stand import roots, sql, stand
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(900)]

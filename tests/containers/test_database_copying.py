@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import access, compare, copying, definers, leftovers, remote
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import account, account_notes, cleanup, copy, definers, run_worker
 from parallel_build.errors import Cancelled, GuardFailed, StepFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import Combination, Stand, sql
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
@@ -38,7 +39,7 @@ def pair(servers: Combination) -> Iterator[tuple[Stand, Host, Host]]:
     sql(source, (Path(__file__).with_name("damage") / "original.sql").read_text(), options=["--commands"] if mysql else [])
     sql(source, ("SET SESSION cte_max_recursion_depth = 100000;" if mysql else "") + BULK)
     yield servers.made, source, target
-    copying.empty(target, SCHEMAS)
+    copy.empty(target, SCHEMAS)
     for host in (source, target):
         sql(host, "DROP DATABASE IF EXISTS damage; DROP DATABASE IF EXISTS bulk")
 
@@ -50,8 +51,8 @@ def _copy(
     schemas: list[str] = SCHEMAS,
     progress: Callable[[str], None] | None = None,
     **options: object,
-) -> copying.CopyReport:
-    return copying.copy(
+) -> copy.CopyReport:
+    return copy.copy(
         pair[1],
         pair[2],
         schemas,
@@ -72,9 +73,9 @@ def _same(pair: tuple[Stand, Host, Host]) -> None:
 def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
     _, source, target = pair
     with session(source) as opened:
-        assert opened.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [access.COPY_USER]) == 0
-    assert not target.run(["test", "-e", leftovers.RUN_FOLDER], timeout=30, ok=None).ok
-    assert target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
+        assert opened.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [account.COPY_USER]) == 0
+    assert not target.run(["test", "-e", cleanup.RUN_FOLDER], timeout=30, ok=None).ok
+    assert target.run(["systemctl", "is-active", cleanup.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
     with session(target) as opened:
         assert opened.value("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit") == 1
         assert opened.value("SELECT @@GLOBAL.innodb_max_dirty_pages_pct") == 90
@@ -84,7 +85,7 @@ def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
 
 
 def test_copy_is_the_same_and_leaves_nothing(pair: tuple[Stand, Host, Host]) -> None:
-    copying.empty(pair[2], SCHEMAS)
+    copy.empty(pair[2], SCHEMAS)
     report = _copy(pair)
     assert report.rows == 150023
     assert report.position is not None
@@ -113,7 +114,7 @@ def test_second_copy_refuses_what_is_there(pair: tuple[Stand, Host, Host]) -> No
 
 
 def test_compressed_and_throttled_copy(pair: tuple[Stand, Host, Host]) -> None:
-    copying.empty(pair[2], SCHEMAS)
+    copy.empty(pair[2], SCHEMAS)
     report = _copy(pair, compress=True, bytes_per_second=20 << 20)
     assert report.compressed
     assert report.read_by == "client program"
@@ -124,8 +125,8 @@ def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_p
     pair: tuple[Stand, Host, Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a Python that PyMySQL no longer knows: what is pushed there says so, and the copy goes on."""
-    copying.empty(pair[2], SCHEMAS)
-    monkeypatch.setattr(remote, "WORKER", tuple(name for name in remote.WORKER if "wire" not in name))
+    copy.empty(pair[2], SCHEMAS)
+    monkeypatch.setattr(run_worker, "WORKER", tuple(name for name in run_worker.WORKER if "wire" not in name))
     report = _copy(pair)
     assert report.read_by.startswith("client program: ImportError: ")
     _same(pair)
@@ -133,7 +134,7 @@ def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_p
 
 def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host]) -> None:
     """Such a row comes in several packets; one that the original can't put together stops the copy, and both are said before the window."""
-    copying.empty(pair[2], ["longrows"])
+    copy.empty(pair[2], ["longrows"])
     limits = {}
     for host in pair[1:]:
         with session(host) as opened:
@@ -152,7 +153,7 @@ def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host
             assert report.rows == 8
             verdict = compare.compare(pair[1], pair[2], ["longrows"], threads=2, cancel=CancelToken(), progress=lambda text: None)
             assert verdict.same, [str(found) for found in verdict.differences]
-            copying.empty(pair[2], ["longrows"])
+            copy.empty(pair[2], ["longrows"])
         with session(pair[1]) as opened:
             opened.execute(f"SET GLOBAL max_allowed_packet = {16 << 20}")
         for compressed in (False, True):
@@ -160,14 +161,14 @@ def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host
                 _copy(pair, schemas=["longrows"], compress=compressed)
         _nothing_left(pair)
     finally:
-        copying.empty(pair[2], ["longrows"])
+        copy.empty(pair[2], ["longrows"])
         for host, limit in limits.items():
             sql(host, f"DROP DATABASE IF EXISTS longrows; SET GLOBAL max_allowed_packet = {limit}")
 
 
 def test_empty_leaves_databases_with_their_character_set(pair: tuple[Stand, Host, Host]) -> None:
-    copying.empty(pair[2], SCHEMAS)
-    copying.empty(pair[2], SCHEMAS)
+    copy.empty(pair[2], SCHEMAS)
+    copy.empty(pair[2], SCHEMAS)
     with session(pair[2]) as opened:
         assert opened.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('damage', 'bulk')") == 0
         row = opened.row("SELECT DEFAULT_CHARACTER_SET_NAME AS c FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'bulk'")
@@ -180,13 +181,51 @@ def test_cancelled_copy_clears_up(pair: tuple[Stand, Host, Host]) -> None:
     with pytest.raises(Cancelled):
         _copy(pair, cancel, bytes_per_second=2 << 20)
     _nothing_left(pair)
-    copying.empty(pair[2], SCHEMAS)
+    copy.empty(pair[2], SCHEMAS)
+
+
+@pytest.mark.parametrize("through_here", [False, True])
+def test_the_engines_cancel_leaves_nothing_on_either_server(pair: tuple[Stand, Host, Host], through_here: bool) -> None:
+    """The engine's Cancel ends every new command on every server: what clears away runs all the same."""
+    made, source, target = pair
+    told: list[str] = []
+
+    def progress(text: str) -> None:
+        told.append(text)
+        if any(line.startswith("making") for line in told[:-1]):  # rows are on their way
+            made.cancel.set("test")
+
+    try:
+        with pytest.raises(Cancelled):
+            _copy(pair, made.cancel, progress=progress, bytes_per_second=2 << 20, through_here=through_here)
+    finally:
+        made.cancel._event.clear()
+    _nothing_left(pair)
+    assert account_notes.noted(source) == []
+    copy.empty(target, SCHEMAS)
+
+
+def test_an_account_is_noted_until_it_is_dropped_and_known_when_its_server_is_down(pair: tuple[Stand, Host, Host]) -> None:
+    made, source, target = pair
+    account.make(source, target, SCHEMAS)
+    assert account_notes.noted(source) == [account.COPY_USER]
+    unit = "mariadb" if source.run(["which", "mariadbd"], timeout=30, ok=None).ok else "mysql"
+    source.run(["systemctl", "stop", unit], timeout=120)
+    try:
+        assert account_notes.noted(source) == [account.COPY_USER]
+    finally:
+        source.run(["systemctl", "start", unit], timeout=120)
+        made.wait(source)
+    with session(source) as opened:
+        assert account.revoke(opened) == 1
+    assert account_notes.noted(source) == []
+    assert not source.run(["test", "-e", account_notes.FOLDER], timeout=30, ok=None).ok
 
 
 def test_disk_that_fills_up_ends_the_copy(pair: tuple[Stand, Host, Host]) -> None:
     """The data folder moves to a small disk: too little is refused at once; filled up in the middle, the copy ends and can be repeated."""
     made, _, target = pair
-    copying.empty(target, SCHEMAS)
+    copy.empty(target, SCHEMAS)
     unit = "mariadb" if target.run(["which", "mariadbd"], timeout=30, ok=None).ok else "mysql"
     move = f"""
 systemctl stop {unit}

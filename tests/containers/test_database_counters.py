@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database import compare, counters
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.schema import counters
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import roots, sql, stand
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(600)]

@@ -11,10 +11,13 @@ import pytest
 import yaml
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import compare, copying, meanings, objects
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy as copying
+from parallel_build.database.copy import create
+from parallel_build.database.schema import meanings
 from parallel_build.errors import GuardFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import Combination, sql
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(1800)]
@@ -190,8 +193,8 @@ def test_no_event_runs_on_a_copy_until_it_is_settled(clean: Combination) -> None
         with session(clean.source) as old, session(clean.target) as new:
             shown = "SELECT EVENT_NAME AS n, STATUS AS s FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'pairs' ORDER BY EVENT_NAME"
             assert {row["n"]: row["s"] for row in new.rows(shown)} == {"often": "DISABLED", "past": "DISABLED", "never": "DISABLED"}
-            assert objects.settle_events(old, new, ["pairs"]) == ["`pairs`.`often`"]
-            assert objects.settle_events(old, new, ["pairs"]) == ["`pairs`.`often`"]
+            assert create.settle_events(old, new, ["pairs"]) == ["`pairs`.`often`"]
+            assert create.settle_events(old, new, ["pairs"]) == ["`pairs`.`often`"]
             assert {row["n"]: row["s"] for row in new.rows(shown)} == {"often": "ENABLED", "past": "DISABLED", "never": "DISABLED"}
     finally:
         sql(clean.target, "DROP DATABASE pairs; SET GLOBAL event_scheduler = OFF")
@@ -220,7 +223,7 @@ def test_nothing_is_judged_twice(clean: Combination, monkeypatch: pytest.MonkeyP
     def never(*given: Any) -> Any:
         raise AssertionError("a judge was started")
 
-    monkeypatch.setattr("parallel_build.database.judge.judge", never)
+    monkeypatch.setattr("parallel_build.database.server.judge.judge", never)
     _copy(clean, ["pairs"])
     _same(clean, ["pairs"])
 

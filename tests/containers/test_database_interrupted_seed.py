@@ -18,10 +18,11 @@ import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration.preparation import Transfer
-from parallel_build.connection import Host
-from parallel_build.database import access, clients, copying, leftovers, seeding, worker
-from parallel_build.database.session import session
+from parallel_build.database.copy import account, cleanup, clients, copy, worker
+from parallel_build.database.replicate import seed as seeding
 from parallel_build.errors import Cancelled, ParallelBuildError
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.conftest import tell
 from tests.containers.database_stand import Stand, combination, roots, sql
 from tests.containers.database_tool import describe
@@ -77,24 +78,22 @@ class Scene:
     def undo(self) -> None:
         """Nothing of a seed is there."""
         seeding.remove(self.source, self.target)
-        copying.empty(self.target, SCHEMAS)
+        copy.empty(self.target, SCHEMAS)
 
     def status(self) -> dict[str, Any]:
         """What the worker says."""
-        found: dict[str, Any] = json.loads(self.target.read(f"{leftovers.RUN_FOLDER}/status.json") or b"{}")
+        found: dict[str, Any] = json.loads(self.target.read(f"{cleanup.RUN_FOLDER}/status.json") or b"{}")
         return found
 
     def whole(self) -> list[str]:
         """Tables that the worker has finished."""
-        return (self.target.read(f"{leftovers.RUN_FOLDER}/whole") or b"").decode().split()
+        return (self.target.read(f"{cleanup.RUN_FOLDER}/whole") or b"").decode().split()
 
     def until(self, what: str, holds: Callable[[], object]) -> None:
         """Wait until something holds."""
         wait_for(what, lambda: bool(holds()), timeout=120, cancel=CancelToken(), interval=0.1)
 
-    def seed(
-        self, limit: int | None, progress: Callable[[str], None] = tell, cancel: CancelToken | None = None
-    ) -> copying.CopyReport | None:
+    def seed(self, limit: int | None, progress: Callable[[str], None] = tell, cancel: CancelToken | None = None) -> copy.CopyReport | None:
         """What DatabaseSeed calls."""
         return seeding.seed(
             self.source, self.target, SCHEMAS, threads=2, cancel=cancel or CancelToken(), progress=progress, bytes_per_second=limit
@@ -106,12 +105,12 @@ class Scene:
             self.source, self.target, SCHEMAS, threads=2, cancel=CancelToken(), progress=lambda text: None
         ).comparison
         assert found.same, [str(difference) for difference in found.differences]
-        assert self.target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
-        assert not self.target.run(["test", "-e", leftovers.RUN_FOLDER], timeout=30, ok=None).ok
-        record = leftovers.read_record(self.target)
+        assert self.target.run(["systemctl", "is-active", cleanup.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
+        assert not self.target.run(["test", "-e", cleanup.RUN_FOLDER], timeout=30, ok=None).ok
+        record = cleanup.read_record(self.target)
         assert record and record.finished and not record.layers and not record.report and not record.settings
         with session(self.source) as old:
-            assert old.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [access.COPY_USER]) == 0
+            assert old.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [account.COPY_USER]) == 0
             highest = old.value("SELECT MAX(id) FROM cloud_usage.cloud_usage")
         wait_for("the last row", lambda: self._has(int(highest)), timeout=30, cancel=CancelToken())
 
@@ -126,7 +125,7 @@ class Scene:
     def kill_sessions(self) -> None:
         """What a broken network or a restart of the original does to a copy: its snapshot is gone."""
         with session(self.source) as opened:
-            for row in opened.rows("SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = %s", [access.COPY_USER]):
+            for row in opened.rows("SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER = %s", [account.COPY_USER]):
                 opened.execute(f"KILL {row['i']}")
 
 
@@ -214,7 +213,7 @@ def test_a_copy_that_ended_with_nobody_watching_is_adopted(scene: Scene) -> None
             scene.seed(30_000_000, stop, cancel)
         scene.until("the copy's end", lambda: scene.status().get("state") == "done")
         done = scene.status()
-        assert not scene.target.run(["test", "-e", f"{leftovers.RUN_FOLDER}/source.cnf"], timeout=30, ok=None).ok
+        assert not scene.target.run(["test", "-e", f"{cleanup.RUN_FOLDER}/source.cnf"], timeout=30, ok=None).ok
         report = scene.seed(30_000_000)
         assert report is not None
         assert (report.bytes, report.position) == (done["bytes"], _position(done))
@@ -231,9 +230,9 @@ def test_an_undo_ends_a_copy_that_goes_on_by_itself(scene: Scene) -> None:
     tool.send_signal(signal.SIGKILL)
     tool.wait()
     scene.undo()
-    assert scene.target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
+    assert scene.target.run(["systemctl", "is-active", cleanup.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
     assert seeding.traces(scene.source, scene.target) == []
-    assert leftovers.read_record(scene.target) is None
+    assert cleanup.read_record(scene.target) is None
     with session(scene.target) as opened:
         assert opened.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage')") == 0
 
@@ -318,7 +317,7 @@ def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
 
     def measure() -> None:
         while not ended.wait(0.5):
-            text = scene.target.run(["sh", "-c", f"date +%s.%N; cat {leftovers.RUN_FOLDER}/status.json"], timeout=30, ok=None).stdout
+            text = scene.target.run(["sh", "-c", f"date +%s.%N; cat {cleanup.RUN_FOLDER}/status.json"], timeout=30, ok=None).stdout
             now, _, rest = text.partition("\n")
             if rest.endswith("}\n") and 1_000_000 < (count := json.loads(rest)["bytes"]) < 70_000_000:
                 marks.append((float(now), count))
@@ -330,7 +329,7 @@ def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
     meter.start()
     try:
         with pytest.raises(Cancelled):
-            copying.copy(
+            copy.copy(
                 scene.source, scene.target, SCHEMAS, threads=STREAMS, cancel=cancel, progress=lambda text: None, bytes_per_second=limit
             )
     finally:

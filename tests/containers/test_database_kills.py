@@ -25,11 +25,13 @@ from typing import IO
 import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.connection import Host
-from parallel_build.database import access, changes, channel, compare, copying, leftovers, seeding
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import account, cleanup, copy
+from parallel_build.database.replicate import changed_rows, channel, seed
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import container
+from parallel_build.machines.container import machine as container
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import Stand, combination, roots, sql
 from tests.containers.database_tool import describe
 from tests.containers.database_users import Users
@@ -118,14 +120,14 @@ def _tool(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> N
 
 def _worker(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> None:
     """The copy's program, or in later phases the reader of the original's log."""
-    scene.target.run(["systemctl", "kill", "--signal=KILL", leftovers.UNIT], timeout=30, ok=None)
-    scene.target.run(["pkill", "-KILL", "-f", f"{changes.FOLDER}/read.py"], timeout=30, ok=None)
+    scene.target.run(["systemctl", "kill", "--signal=KILL", cleanup.UNIT], timeout=30, ok=None)
+    scene.target.run(["pkill", "-KILL", "-f", f"{changed_rows.FOLDER}/read.py"], timeout=30, ok=None)
 
 
 def _sessions(scene: Scene, tool: subprocess.Popen[str], chance: random.Random) -> None:
     with session(scene.source) as opened:
         for row in opened.rows(
-            "SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER IN (%s, %s)", [access.COPY_USER, channel.USER]
+            "SELECT ID AS i FROM information_schema.PROCESSLIST WHERE USER IN (%s, %s)", [account.COPY_USER, channel.USER]
         ):
             with contextlib.suppress(ParallelBuildError):  # gone by itself meanwhile
                 opened.execute(f"KILL {row['i']}")
@@ -250,12 +252,12 @@ def _original(scene: Scene) -> dict[str, object]:
 
 
 def _nothing_left(scene: Scene) -> None:
-    assert seeding.traces(scene.source, scene.target) == []
+    assert seed.traces(scene.source, scene.target) == []
     target = scene.target
-    for path in (leftovers.RUN_FOLDER, changes.FOLDER, channel.FILTER_FILE[scene.family]):
+    for path in (cleanup.RUN_FOLDER, changed_rows.FOLDER, channel.FILTER_FILE[scene.family]):
         assert not target.run(["test", "-e", path], timeout=30, ok=None).ok, f"{path} is left"
-    assert target.run(["systemctl", "is-active", leftovers.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
-    record = leftovers.read_record(target)
+    assert target.run(["systemctl", "is-active", cleanup.UNIT], timeout=30, ok=None).stdout.strip() == "inactive"
+    record = cleanup.read_record(target)
     assert record is None or (record.finished and not record.settings)
     with session(target) as opened:
         assert opened.value("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit") == 1
@@ -281,12 +283,12 @@ def _everything_there(scene: Scene) -> None:
 def _undone(scene: Scene) -> None:
     with session(scene.target) as opened:
         assert int(opened.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('bulk', 'users')")) == 0
-    assert leftovers.read_record(scene.target) is None
+    assert cleanup.read_record(scene.target) is None
 
 
 def _undo(scene: Scene) -> None:
-    seeding.remove(scene.source, scene.target)
-    copying.empty(scene.target, SCHEMAS)
+    seed.remove(scene.source, scene.target)
+    copy.empty(scene.target, SCHEMAS)
 
 
 def _healthy(scene: Scene) -> None:

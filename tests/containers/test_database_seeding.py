@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import certificates, changes, channel, compare, copying, seeding
-from parallel_build.database.dialects import identify
-from parallel_build.database.session import session
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy
+from parallel_build.database.replicate import changed_rows, channel, seed
+from parallel_build.database.server import certificates
+from parallel_build.database.server.dialects import identify
 from parallel_build.errors import StepFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import session
 from tests.containers.database_stand import GTID, Stand, roots, sql, stand
 from tests.containers.database_users import Users
 
@@ -88,8 +91,8 @@ def _quiet(text: str) -> None:
     del text
 
 
-def _seed(trio: tuple[Stand, Host, Host, Host]) -> copying.CopyReport | None:
-    return seeding.seed(trio[1], trio[2], SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
+def _seed(trio: tuple[Stand, Host, Host, Host]) -> copy.CopyReport | None:
+    return seed.seed(trio[1], trio[2], SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet)
 
 
 def _assert_encrypted(original: Host, source: Host) -> None:
@@ -112,10 +115,10 @@ def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
         assert report is not None and report.tls, "the original offers TLS"
         _assert_encrypted(original, source)
         assert _seed(trio) is None, "done already means nothing happens"
-        baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+        baseline = seed.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
         assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
         assert baseline.locked_seconds < 1
-        with seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+        with seed.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
             assert takeover.advance() > 0
             users.stop()
             sql(
@@ -129,7 +132,7 @@ def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
             spent = time.monotonic() - started
         assert verdict.same, [str(found) for found in verdict.differences]
         assert verdict.rows > 0
-    assert seeding.traces(original, source) == []
+    assert seed.traces(original, source) == []
     full = compare.compare(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     assert full.same, [str(found) for found in full.differences]
     with session(source) as opened:
@@ -144,60 +147,60 @@ def test_seed_compare_take_over(trio: tuple[Stand, Host, Host, Host]) -> None:
     second = compare.compare(source, replica, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     assert second.same, [str(found) for found in second.differences]
     assert spent < 5, f"the window took {spent:.2f} s"
-    copying.empty(source, SCHEMAS)
+    copy.empty(source, SCHEMAS)
 
 
 def test_undo_ends_the_reader_that_a_killed_tool_left(trio: tuple[Stand, Host, Host, Host]) -> None:
     _, original, source, _ = trio
-    source.run(["mkdir", "-p", changes.FOLDER], timeout=30)
-    source.write(f"{changes.FOLDER}/read.py", "import time\ntime.sleep(600)\n")
-    source.run(["systemd-run", "--quiet", "--collect", "--unit=left", "python3", f"{changes.FOLDER}/read.py"], timeout=30)
-    seeding.remove(original, source)
-    assert not source.run(["test", "-e", changes.FOLDER], timeout=30, ok=None).ok
+    source.run(["mkdir", "-p", changed_rows.FOLDER], timeout=30)
+    source.write(f"{changed_rows.FOLDER}/read.py", "import time\ntime.sleep(600)\n")
+    source.run(["systemd-run", "--quiet", "--collect", "--unit=left", "python3", f"{changed_rows.FOLDER}/read.py"], timeout=30)
+    seed.remove(original, source)
+    assert not source.run(["test", "-e", changed_rows.FOLDER], timeout=30, ok=None).ok
     assert source.run(["systemctl", "is-active", "left"], timeout=30, ok=None).stdout.strip() != "active"
-    seeding.remove(original, source)
+    seed.remove(original, source)
 
 
 def test_a_row_changed_behind_the_channel_is_found(trio: tuple[Stand, Host, Host, Host]) -> None:
     _, original, source, _ = trio
     cancel = CancelToken()
     _seed(trio)
-    baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    baseline = seed.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     assert baseline.comparison.same, [str(found) for found in baseline.comparison.differences]
     sql(original, "UPDATE cloud.host SET name = 'kvm2 ' WHERE id = 2; INSERT INTO cloud.pairs VALUES (-99999, 4294967295, 'far')")
-    with seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
+    with seed.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover:
         takeover.catch_up(timeout=60)
         sql(source, "UPDATE cloud.host SET name = 'kvm2' WHERE id = 2; UPDATE cloud.pairs SET note = 'near' WHERE a = -99999")
         verdict = takeover.compare_changes()
     named = " ".join(str(found) for found in verdict.differences)
     assert "id=2: changed name" in named
     assert "a=-99999, b=4294967295: changed note" in named
-    seeding.remove(original, source)
-    assert seeding.traces(original, source) == []
-    seeding.remove(original, source)
-    copying.empty(source, SCHEMAS)
+    seed.remove(original, source)
+    assert seed.traces(original, source) == []
+    seed.remove(original, source)
+    copy.empty(source, SCHEMAS)
 
 
 def test_catching_up_with_a_writing_original_is_refused(trio: tuple[Stand, Host, Host, Host]) -> None:
     _, original, source, _ = trio
     _seed(trio)
     cancel = CancelToken()
-    baseline = seeding.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
+    baseline = seed.compare_at_position(original, source, SCHEMAS, threads=2, cancel=cancel, progress=_quiet)
     with (
-        seeding.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover,
+        seed.Takeover(original, source, SCHEMAS, baseline.position, threads=2, cancel=cancel, progress=_quiet) as takeover,
         Users(original, WRITES, 0.005),
         pytest.raises(StepFailed, match=r"still writes|stands at"),
     ):
         for _ in range(50):
             takeover.catch_up(timeout=20)
             cancel.wait(0.05)
-    seeding.remove(original, source)
-    copying.empty(source, SCHEMAS)
+    seed.remove(original, source)
+    copy.empty(source, SCHEMAS)
 
 
 def test_many_changes_of_one_table_are_compared_whole() -> None:
-    one = changes.Changes(channel.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
-    both = one.joined(changes.Changes(channel.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
+    one = changed_rows.Changes(channel.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
+    both = one.joined(changed_rows.Changes(channel.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
     assert both.keys == {"cloud.host": {(1,), (2,)}}
     assert both.whole == {"cloud.event"}
     assert (both.events, both.statements, both.begin.offset) == (3, 1, 4)

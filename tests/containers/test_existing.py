@@ -11,8 +11,8 @@ import pytest
 
 from lab.images import base_root
 from parallel_build.errors import GuardFailed
-from parallel_build.machines.manifest import FOLDER
-from parallel_build.site import Site
+from parallel_build.machines.existing.manifest import FOLDER
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.existing_machine import ExistingMachine
 from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.replication_pair import ReplicationPair

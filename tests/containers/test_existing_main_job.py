@@ -22,7 +22,7 @@ from lab.hosts import sessions
 from lab.images import base_root
 from lab.machines import BRIDGE, PREFIX
 from parallel_build.configuration import Phase
-from parallel_build.machines import container
+from parallel_build.machines.container import machine as container
 from parallel_build.machines.provisioning import Provisioning
 from tests.containers.existing_stand import difference, plain_root, snapshot
 from tools.cache import remove, write_atomically

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.files import Lab
-from parallel_build.machines import container, namespace
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container import namespace
 from tests.containers.conftest import LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]

@@ -16,14 +16,15 @@ import pytest
 from lab.stack import STACK, environment
 from parallel_build import health
 from parallel_build.configuration import load
-from parallel_build.database.session import session
 from parallel_build.errors import GuardFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, queries, rules_database
-from parallel_build.machines.commands import PROJECT
+from parallel_build.operations.context import Context
+from parallel_build.project import PROJECT
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.sql import session
+from parallel_build.resolved_stack import Site
+from parallel_build.rules import Said
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.steps.base import Context
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand, certificate
@@ -169,12 +170,12 @@ def stand(lab: LabRunner) -> Iterator[Stand]:
     made.sql("DROP DATABASE IF EXISTS test")
 
 
-def of(findings: list[Finding], rule: str) -> list[Finding]:
+def of(findings: list[Finding[Said]], rule: str) -> list[Finding[Said]]:
     """A rule's findings."""
     return [each for each in findings if each.rule == rule]
 
 
-def assert_found(findings: list[Finding], rule: str, severity: Severity, words: str) -> None:
+def assert_found(findings: list[Finding[Said]], rule: str, severity: Severity, words: str) -> None:
     """The rule found it, with these words, a cause and something to do."""
     fitting = [each for each in of(findings, rule) if words in each.fact]
     assert fitting, f"{rule}: {words!r} not among {[each.fact for each in of(findings, rule)]}"
@@ -309,6 +310,49 @@ def test_tables_that_only_grow_are_told(stand: Stand, monkeypatch: pytest.Monkey
     assert_found(stand.examine(), "growing_tables_are_small", NOTES, "cloud.event")
 
 
+FILES = """
+set -e
+mkdir -p /etc/cloudstack/management/META-INF/cloudstack/core /etc/systemd/system/cloudstack-management.service.d
+echo '<beans/>' >/etc/cloudstack/management/META-INF/cloudstack/core/spring-event-bus-context.xml
+echo planted >/etc/cloudstack/management/corp-ldap.jks
+printf '[Service]\\nLimitNOFILE=9999\\n' >/etc/systemd/system/cloudstack-management.service.d/planted.conf
+cp -p /etc/default/cloudstack-management /root/kept-default && echo '# planted' >>/etc/default/cloudstack-management
+cp -p /etc/cloudstack/management/db.properties /root/kept-db && printf '\\nplanted.key=planted-secret\\n' >>/etc/cloudstack/management/db.properties
+readlink /etc/localtime >/root/kept-zone; ln -sfn /usr/share/zoneinfo/Pacific/Apia /etc/localtime
+"""
+FILES_AWAY = """
+rm -rf /etc/cloudstack/management/META-INF /etc/cloudstack/management/corp-ldap.jks /etc/systemd/system/cloudstack-management.service.d/planted.conf
+rmdir /etc/systemd/system/cloudstack-management.service.d 2>/dev/null
+cp -p /root/kept-default /etc/default/cloudstack-management; cp -p /root/kept-db /etc/cloudstack/management/db.properties
+if [ -s /root/kept-zone ]; then ln -sfn "$(cat /root/kept-zone)" /etc/localtime; else rm -f /etc/localtime; fi; rm -f /root/kept-*
+"""
+TRUSTSTORE = "/etc/cloudstack/management/corp-ldap.jks"
+
+
+def test_state_outside_the_database_is_found_and_no_secret_is_read_out(stand: Stand) -> None:
+    stand.runner.shell("oldms1", FILES)
+    stand.sql(f"INSERT INTO cloud.domain_details (domain_id, name, value) VALUES (1, 'ldap.truststore', '{TRUSTSTORE}')")
+    try:
+        findings = stand.examine()
+    finally:
+        stand.runner.shell("oldms1", FILES_AWAY, check=False)
+        stand.sql("DELETE FROM cloud.domain_details WHERE name = 'ldap.truststore'")
+    for words in (
+        "oldms1 has files of its own",
+        "META-INF/cloudstack/core/spring-event-bus-context.xml (modules such as an event bus, belongs to no package)",
+        "/etc/systemd/system/cloudstack-management.service.d/planted.conf (the service's unit, belongs to no package)",
+        "/etc/default/cloudstack-management (JVM and service options, differs from its package)",
+    ):
+        assert_found(findings, "files_come_from_packages", WARNS, words)
+    assert_found(
+        findings, "properties_are_on_new_servers", WARNS, "db.properties on oldms1 has keys that the new servers do not have: planted.key"
+    )
+    assert_found(findings, "time_zones_agree", WARNS, "the time zone of oldms1 is Pacific/Apia")
+    assert_found(findings, "paths_in_settings_are_there", WARNS, f"({TRUSTSTORE}), on oldms1")
+    assert "planted-secret" not in str(findings)
+    await_healthy(stand)
+
+
 JAR = """
 python3 - <<'END'
 import zipfile
@@ -407,6 +451,6 @@ def test_every_rule_has_its_plant() -> None:
         "hosts_are_up", "clocks_agree", "disks_have_room", "services_are_enabled", "replica_follows", "system_vm_agents_answer",
         "administrator_is_enabled", "everything_is_readable", "configured_servers_serve", "management_servers_are_known",
         "version_is_the_configured_one", "templates_are_configured", "path_is_known", "database_key_fits", "growing_tables_are_small",
-        "changed_settings_are_known",
+        "changed_settings_are_known", "files_come_from_packages", "properties_are_on_new_servers", "time_zones_agree", "paths_in_settings_are_there",
     }  # fmt: skip
     assert here | set(IN_FACTS_ONLY) == {rule.name for rule in RULES}

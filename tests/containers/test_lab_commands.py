@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lab.files import Lab
-from parallel_build.machines import cgroups, namespace
-from parallel_build.machines.commands import PROJECT
+from parallel_build.machines.container import cgroups, namespace
+from parallel_build.project import PROJECT
 from tests.containers.conftest import LabRunner
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]

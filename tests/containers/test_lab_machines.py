@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from lab.images import base_root
-from parallel_build.machines import cgroups, container, namespace
-from parallel_build.machines.commands import MachineFailed, run
-from parallel_build.machines.container import ContainerSpec
+from parallel_build.machines.container import cgroups, namespace
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container.machine import ContainerSpec
+from parallel_build.machines.local_commands import MachineFailed, run
 from parallel_build.machines.provisioning import DONE, File, Provisioning
 from parallel_build.secret import Secret
 

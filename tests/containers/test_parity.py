@@ -12,9 +12,9 @@ import pytest
 
 from lab.stack import STACK, environment
 from parallel_build.errors import GuardFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.machines.commands import PROJECT
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
+from parallel_build.project import PROJECT
+from parallel_build.records.run_folder import RunFolder
 from parallel_build.steps.parity import Parity
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from parallel_build.database.channel import CHANNEL, USER
-from parallel_build.machines.commands import PROJECT
+from parallel_build.database.replicate.channel import CHANNEL, USER
+from parallel_build.project import PROJECT
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.secret_search import Sampler, held, is_core, needles, search, unexpected
 

@@ -11,9 +11,9 @@ import pytest
 from lab.files import Lab
 from lab.machines import REHEARSAL
 from lab.network import ISOLATED, isolate
-from parallel_build.database.access import COPY_USER
-from parallel_build.machines import container
-from parallel_build.machines.commands import run
+from parallel_build.database.copy.account import COPY_USER
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.local_commands import run
 from tests.containers.asking_users import clients, prove_unnoticed
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand

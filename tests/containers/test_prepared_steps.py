@@ -17,17 +17,18 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import agents, templates
 from parallel_build.cloudstack.api import Cloud, status
 from parallel_build.cloudstack.endpoint import Endpoint
-from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.facts import original as original_facts
 from parallel_build.facts.new import NewFacts
-from parallel_build.guards.between import agents_know_the_new_servers
-from parallel_build.site import Site
+from parallel_build.guards.both_sides import agents_know_the_new_servers
+from parallel_build.operations import hypervisor_commands
+from parallel_build.operations.context_helpers import store
+from parallel_build.records.window import WindowStore
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.agent_addresses import AgentAddresses
-from parallel_build.steps.common import store
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.system_vm_template import SystemVmTemplate
-from parallel_build.window_record import WindowStore
 from tests.containers.original_stand import SERVER, TEMPLATE, Original, original_cloud
 from tests.containers.steps_bench import interrupted
 
@@ -263,7 +264,7 @@ def test_with_method_file_the_window_writes_the_agents_files_and_going_back_rest
         original.shell(KVM_HOSTS[1], "systemctl mask --now cloudstack-agent")
         original.revert(step, site)
         with original.context(site, step.type) as context:
-            left = original.inside(lambda: step.left(context))
+            left = original.inside(lambda: hypervisor_commands.left(context))
         assert left == ["the agent's address on kvm2"], "what could not be put back stays on record, and kvm1 was put back all the same"
         original.shell(KVM_HOSTS[1], "systemctl unmask cloudstack-agent")
         original.revert(step, site)

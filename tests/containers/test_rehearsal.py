@@ -18,8 +18,8 @@ import pytest
 from lab.files import Lab
 from lab.machines import REHEARSAL
 from lab.network import ISOLATED, isolate
-from parallel_build.machines import container
-from parallel_build.rehearsal_times import GRAIN, SHARE, Pair
+from parallel_build.machines.container import machine as container
+from parallel_build.records.rehearsal_times import GRAIN, SHARE, Pair
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]

@@ -21,13 +21,13 @@ from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
 from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.site import Site
-from parallel_build.steps.base import Context
-from parallel_build.steps.common import store
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.user_access_setting import SETTING, own_values, setting
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.hypervisors import stranded
 from parallel_build.steps.user_access import UserAccess
-from parallel_build.steps.user_setting import SETTING, own_values, setting
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
 from tests.containers.test_health import with_changes
@@ -190,7 +190,7 @@ def test_a_load_balancers_command_holds_users_out(stand: Stand, tmp_path: Path) 
             # A command that says it did it, and did not.
             with window(stand, access(stand, **{**commands, "close": ["true"]})) as context:
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr("parallel_build.steps.user_proof.SETTLE", 2.0)
+                    patch.setattr("parallel_build.operations.prove_user_access.SETTLE", 2.0)
                     with pytest.raises(StepFailed, match=f"from {USER_ADDRESS} users are still in: {URL}: HTTP 200") as caught:
                         UserAccess().apply(context)
                 tell(str(caught.value))
@@ -207,7 +207,7 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
             assert not context.acted and user_served(stand) == [True, True]
             tell(str(caught.value))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("parallel_build.steps.user_proof.SETTLE", 1.0)
+                patch.setattr("parallel_build.operations.prove_user_access.SETTLE", 1.0)
                 UserAccess().revert(context)  # told, and no reason not to go back
 
     stand.inside(run)

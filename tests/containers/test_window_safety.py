@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.chaos.watching import hold, provider_of, release
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.test_commands import await_line, begin
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build.openssh import Result
+from parallel_build.remote.openssh import Result
 
 
 class Files:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parallel_build.errors import CommandFailed
-from parallel_build.openssh import Result
+from parallel_build.remote.openssh import Result
 
 
 class LocalHost:

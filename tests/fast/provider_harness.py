@@ -19,14 +19,15 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, prov
 
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, GuardFailed, RollbackIncomplete, StepFailed
-from parallel_build.steps.base import Context, Outputs, Step
-from provider.engine import Engine
-from provider.failure import DETAILS
-from provider.handlers import token
-from provider.key_handler import SshHostKeyHandler
-from provider.server import Server, serve
-from provider.step_handler import StepHandler
-from provider.values import from_struct, to_struct
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.provider.engine import Engine
+from parallel_build.provider.failure import DETAILS
+from parallel_build.provider.handlers import token
+from parallel_build.provider.key_handler import SshHostKeyHandler
+from parallel_build.provider.server import Server, serve
+from parallel_build.provider.step_handler import StepHandler
+from parallel_build.provider.values import from_struct, to_struct
+from parallel_build.steps.base import Step
 from tests.fast.sites import site as make_site
 
 PLANTED = "cloudpassword1"

@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from provider.handlers import token
-from provider.server import main
-from provider.step_handler import StepHandler
+from parallel_build.provider.handlers import token
+from parallel_build.provider.server import main
+from parallel_build.provider.step_handler import StepHandler
 from tests.fast.provider_harness import EarlyToy, Toy
 
 if __name__ == "__main__":

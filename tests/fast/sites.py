@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from parallel_build.configuration import load, load_secrets
-from parallel_build.site import Site
+from parallel_build.resolved_stack import Site
 
 VALUES: dict[str, Any] = {
     "phase": "switched",

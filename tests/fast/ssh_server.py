@@ -14,7 +14,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
+from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -13,13 +13,14 @@ from parallel_build.cloudstack import endpoint, properties, web
 from parallel_build.configuration import NewMachine, load
 from parallel_build.configuration.stack import StackConfiguration
 from parallel_build.errors import ConfigurationError
-from parallel_build.facts import neighbours
-from parallel_build.machines.existing_rules import Wanted
-from parallel_build.site import Site
+from parallel_build.facts import network_targets
+from parallel_build.machines.existing.rules import Wanted
+from parallel_build.operations.user_firewall import user_ports
+from parallel_build.provider.relevance import for_undo, relevant
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.original_management import OriginalManagement
-from parallel_build.steps.user_access import UserAccess, user_ports
-from provider.relevance import for_undo, relevant
+from parallel_build.steps.user_access import UserAccess
 from tests.authority import PASSWORD, Authority
 from tests.fast.sites import site, values
 
@@ -97,7 +98,7 @@ def test_configured_ports_are_closed_proved_closed_and_kept_from_the_rehearsal()
     assert "refuse TCP 80, 443, 7443, 8080, 8443, 9443 to all" in UserAccess().plan(found)[0]
     assert "ports 8250, 9090, 9443 closed" in OriginalManagement().plan(found)[-1]
     assert "ports 7443, 8080, 8250, 8443, 9090 closed" in ManagementInstalled({"name": "newms1"}).plan(found)[-1]
-    targets = {(target.address, target.port) for target in neighbours._configured(found)}
+    targets = {(target.address, target.port) for target in network_targets._configured(found)}
     assert {("10.91.0.11", 9443), ("10.91.0.11", 8443), ("10.91.0.41", 7443), ("10.91.0.41", 8250)} <= targets
     assert Wanted.of(found, found.new.management[0]).api_port == 7443
 

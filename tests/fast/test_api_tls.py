@@ -22,18 +22,18 @@ import pytest
 from lab.standin.management import connectors
 from lab.standin.management.listener import Server
 from parallel_build.cancel import CancelToken
+from parallel_build.cli import run_state
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.api import ApiNotTrusted, ApiUnavailable, Cloud, Endpoint
 from parallel_build.cloudstack.user_probe import Answer, Probe
 from parallel_build.configuration import UserProbe
-from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError, RollbackIncomplete
 from parallel_build.facts import original as original_facts
-from parallel_build.facts import situation
 from parallel_build.health import certificates
+from parallel_build.operations import original_management
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.steps.original_management import OriginalManagement
 from tests.authority import DAY, PASSWORD, Authority
 from tests.fast.sites import site
 
@@ -257,16 +257,16 @@ def test_the_way_back_does_not_wait_for_an_answer_that_it_could_not_trust(author
     of = https_site(start(authority.keystore(NAME)))
     context = cast(Any, SimpleNamespace(configuration=of.configuration))
     with pytest.raises(RollbackIncomplete) as caught:
-        OriginalManagement._answers(context, of.configuration.original.management[0])
+        original_management._answers(context, of.configuration.original.management[0])
     assert "runs on oldms1, and it can't be proved that it serves" in caught.value.fact
     assert "run the same command again" in caught.value.remedy
-    assert not OriginalManagement._failed_for_good(context, of.configuration.original.management[0])
+    assert not original_management._failed_for_good(context, of.configuration.original.management[0])
 
 
 def test_a_server_that_is_not_trusted_is_no_silent_one(authority: Authority, start: Start) -> None:
-    answers, why = situation._answers(start(authority.keystore(NAME)))
+    answers, why = run_state._answers(start(authority.keystore(NAME)))
     assert answers and "another name" in why
-    assert situation._answers(start(authority.keystore("127.0.0.1"))) == (True, "")
+    assert run_state._answers(start(authority.keystore("127.0.0.1"))) == (True, "")
 
 
 def test_the_guards_fact_says_what_is_wrong_and_what_the_server_would_open(authority: Authority, start: Start) -> None:

@@ -13,11 +13,11 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
-from components.cutover import ORDER
-from components.machines.libvirt import FIXED, kernel_arguments
-from components.program import declare
-from components.resources import LONGEST, lines
-from components.settings import Settings
+from parallel_build.components.cutover import ORDER
+from parallel_build.components.machines.libvirt import FIXED, kernel_arguments
+from parallel_build.components.program import declare
+from parallel_build.components.settings import Settings
+from parallel_build.components.steps import LONGEST, lines
 from parallel_build.configuration import load, load_secrets
 from tests.fast.sites import SECRETS, values
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from components.settings import names, operator_key, parse
+from parallel_build.components.settings import names, operator_key, parse
 from parallel_build.configuration import Phase, Secrets, Ssh, StackConfiguration
 from parallel_build.errors import ConfigurationError
 from tests.fast.sites import SECRETS, values

@@ -9,9 +9,9 @@ import pytest
 
 from parallel_build.configuration import Phase, load, load_secrets
 from parallel_build.errors import ConfigurationError
-from parallel_build.machines.commands import PROJECT
-from parallel_build.site import Site
-from provider.relevance import for_undo
+from parallel_build.project import PROJECT
+from parallel_build.provider.relevance import for_undo
+from parallel_build.resolved_stack import Site
 from tests.fast.sites import SECRETS, VALUES, site, values
 
 

@@ -12,33 +12,36 @@ from typing import Any
 
 import pytest
 
-from parallel_build import forensics
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import api
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import Server
-from parallel_build.database import copying
+from parallel_build.database.copy import copy
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.machines import power
-from parallel_build.machines.commands import MachineFailed
-from parallel_build.steps import (
-    database_transfer,
-    fencing,
-    gate,
-    hypervisor_steps,
-    management_start,
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.operations import (
+    fence_new_side,
+    forensics,
+    hypervisor_commands,
+    original_accounts,
     original_database,
-    original_down,
     original_management,
+    prove_original_down,
+    start_gate,
+    start_management,
+    transfer,
 )
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
+from parallel_build.operations.start_management import ManagementStart, first_start
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock
+from parallel_build.steps import database_transfer, hypervisor_steps
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
-from parallel_build.steps.management_start import ManagementStart, first_start
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.window import with_earlier
-from parallel_build.window_record import HostClock, WindowRecord
 from tests.fast.sites import SECRETS, site
 
 
@@ -127,16 +130,16 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (original_management, hypervisor_steps, forensics, fencing):
+    for module in (original_management, hypervisor_commands, hypervisor_steps, forensics, fence_new_side):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(original_management, "Services", Units)
-    monkeypatch.setattr(fencing, "Services", Units)
-    monkeypatch.setattr(OriginalManagement, "_await_api", lambda self, context, servers: None)
+    monkeypatch.setattr(fence_new_side, "Services", Units)
+    monkeypatch.setattr(original_management, "_await_api", lambda context, servers: None)
 
 
 def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path, lost=["oldms1"])
-    missing = OriginalManagement().bring_back(cloud.context)
+    missing = original_management.bring_back(cloud.context)
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert len(missing) == 1
     assert "oldms1" in missing[0]
@@ -146,8 +149,8 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
 def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
-    assert OriginalManagement().serve(cloud.context) == {}
-    assert OriginalManagement().serve(cloud.context) == {}
+    assert original_management.serve(cloud.context) == {}
+    assert original_management.serve(cloud.context) == {}
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert any("oldms1 but its start has failed" in line for line in cloud.told)
@@ -155,13 +158,13 @@ def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp
 
 def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
-    assert OriginalManagement().bring_back(cloud.context) == []
+    assert original_management.bring_back(cloud.context) == []
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "cloudstack-usage"]
 
 
 def test_without_any_server_of_the_original_going_back_is_incomplete(tmp_path: Path) -> None:
     with pytest.raises(RollbackIncomplete, match="no management server of the original can be reached"):
-        OriginalManagement().bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
+        original_management.bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
 
 
 STEP = {"hosts": ["kvm1", "kvm2"], "command": ["up"], "reverse": ["down"]}
@@ -173,12 +176,12 @@ def test_a_hypervisor_that_can_not_be_put_back_stays_on_record(tmp_path: Path, a
     cloud.facts["HypervisorSteps"] = {"started": ["0/kvm1", "0/kvm2"], "done": ["0/kvm1", "0/kvm2"]}
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm1"].ran == [["down"]]
-    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm2"]
     cloud.machines["kvm2"].lost = False
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm2"].ran == [["down"]]
     assert cloud.machines["kvm1"].ran == [["down"]], "what is undone is not undone again"
-    assert HypervisorSteps().left(cloud.context) == []
+    assert hypervisor_commands.left(cloud.context) == []
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -186,7 +189,7 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
     cloud = Cloud(tmp_path, fails=["kvm2"], hypervisorSteps=[{**STEP, "atOnce": at_once}])
     with pytest.raises(CommandFailed, match="kvm2"):
         HypervisorSteps().apply(cloud.context)
-    assert HypervisorSteps().left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
     cloud.machines["kvm2"].fails = False
     assert HypervisorSteps().apply(cloud.context) == {"done": ["0/kvm1", "0/kvm2"]}
     assert [machine.ran for machine in cloud.machines.values()] == [[["up"]], [["up"]]]
@@ -196,9 +199,9 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
     cloud = Cloud(tmp_path, lost=["newms2"])
     monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms2 .* can't be fenced, and still answers"):
-        fencing.fence_new_side(cloud.context)
+        fence_new_side.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
-    fencing.fence_new_side(cloud.context, insist=False)
+    fence_new_side.fence_new_side(cloud.context, insist=False)
     assert any("newms2 can't be fenced yet" in line for line in cloud.told)
 
 
@@ -206,12 +209,12 @@ def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = Cloud(tmp_path)
-    monkeypatch.setattr(gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
-    fencing.fence_new_side(cloud.context)
+    monkeypatch.setattr(start_gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
+    fence_new_side.fence_new_side(cloud.context)
     assert "shut then" not in cloud.machines["newms1"].started, "up to a hold point the window goes on after it"
     cloud.machines.clear()
     cloud.returning = "now"
-    fencing.fence_new_side(cloud.context)
+    fence_new_side.fence_new_side(cloud.context)
     for name in ("newms1", "newms2"):
         assert cloud.machines[name].started[0] == "shut then"
         assert len(cloud.machines[name].started) == 3
@@ -221,7 +224,7 @@ def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tm
     cloud = Cloud(tmp_path, lost=["newms1"])
     monkeypatch.setattr(power, "cut", lambda where, machine: f"{where.stack}/{machine.name}")
     monkeypatch.setattr(api, "answers", lambda where: pytest.fail("it is off: nobody has to be asked"))
-    fencing.fence_new_side(cloud.context)
+    fence_new_side.fence_new_side(cloud.context)
     assert any(entry["kind"] == "powered off" and entry["server"] == "newms1" for entry in cloud.context.run.journal())
 
 
@@ -262,13 +265,13 @@ def test_virsh_must_have_shut_the_guest_off(
 def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """newms1 is a server that exists already: it can't be reached, is silent, and nobody can cut its power from here."""
     monkeypatch.setattr(api, "answers", lambda where: False)
-    monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
+    monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     return Cloud(tmp_path, lost=["newms1"])
 
 
 def test_silence_proves_nothing(out_of_reach: Cloud) -> None:
     with pytest.raises(RollbackIncomplete) as caught:
-        fencing.fence_new_side(out_of_reach.context)
+        fence_new_side.fence_new_side(out_of_reach.context)
     for words in (
         "newms1 (10.91.0.41) can't be reached, and nothing proves that it is down",
         "platform existing offers nothing",
@@ -280,13 +283,13 @@ def test_silence_proves_nothing(out_of_reach: Cloud) -> None:
 def test_the_operators_word_counts_for_a_silent_server_and_is_recorded(tmp_path: Path, out_of_reach: Cloud) -> None:
     window = {"confirmedDown": ["newms1"]}
     out_of_reach.context = replace(out_of_reach.context, site=site(window=window))
-    fencing.fence_new_side(out_of_reach.context)
+    fence_new_side.fence_new_side(out_of_reach.context)
     assert any(entry["kind"] == "confirmed down" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
 
 
 def test_a_server_that_was_never_started_keeps_the_original_from_nothing(out_of_reach: Cloud) -> None:
     out_of_reach.facts["FirstManagement"] = {}
-    fencing.fence_new_side(out_of_reach.context)
+    fence_new_side.fence_new_side(out_of_reach.context)
     assert any(entry["kind"] == "never started" and entry["server"] == "newms1" for entry in out_of_reach.context.run.journal())
 
 
@@ -294,7 +297,7 @@ def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkey
     out_of_reach.context = replace(out_of_reach.context, site=site(window={"confirmedDown": ["newms1"]}))
     monkeypatch.setattr(api, "answers", lambda where: True)
     with pytest.raises(RollbackIncomplete, match=r"newms1 .* can't be fenced, and still answers"):
-        fencing.fence_new_side(out_of_reach.context)
+        fence_new_side.fence_new_side(out_of_reach.context)
 
 
 def test_the_original_is_not_started_beside_a_new_server_that_may_serve(out_of_reach: Cloud) -> None:
@@ -380,9 +383,9 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
     cloud = Cloud(tmp_path)
     if refused:
         with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.99"):
-            OriginalManagement()._rows(cloud.context)
+            original_management.prove_at_rest(cloud.context)
     else:
-        assert OriginalManagement()._rows(cloud.context) == rows
+        assert original_management.prove_at_rest(cloud.context) == rows
 
 
 @pytest.mark.parametrize(("boot", "touched"), [("one", False), ("two", True)])
@@ -400,8 +403,8 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
         def read(self, progress: Any) -> None:
             """The log says nothing."""
 
-    monkeypatch.setattr(management_start, "store", lambda context: Store(context.connections))
-    monkeypatch.setattr(management_start, "read_host_clock", lambda host: HostClock(boot, 1.0, 1.0))
+    monkeypatch.setattr(start_management, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(start_management, "read_host_clock", lambda host: HostClock(boot, 1.0, 1.0))
     monkeypatch.setattr(ManagementStart, "_watch", lambda self, database, follower, *, upgrade: Watch())
     cloud = Cloud(tmp_path)
     cloud.facts["FirstManagement"] = {"mark": [1, 2], "boot": "one", "touched": None, "good": None}
@@ -423,16 +426,19 @@ def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path:
         monkeypatch.setattr(original_management, "session", lambda host, database=database: contextlib.nullcontext(database))
         if beating:
             with pytest.raises(StepFailed, match=r"not stopped write to the original's database: 10\.91\.0\.12"):
-                OriginalManagement()._rows(cloud.context, lost)
+                original_management.prove_at_rest(cloud.context, lost)
         else:
-            assert OriginalManagement()._rows(cloud.context, lost) == rows
+            assert original_management.prove_at_rest(cloud.context, lost) == rows
 
 
 def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A window that has brought the databases over; what is emptied is noted."""
     emptied: list[str] = []
-    monkeypatch.setattr(database_transfer, "store", lambda context: Store(context.connections))
-    monkeypatch.setattr(copying, "empty", lambda host, names: emptied.extend(names))
+    for module in (database_transfer, transfer):
+        monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
+    monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
+    monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
+    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}"))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 
@@ -444,10 +450,11 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     DatabaseTransfer().revert(cloud.context)
     assert emptied == []
     assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that goes on now copies again"
-    DatabaseTransfer().empty(cloud.context)
+    transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"]
-    DatabaseTransfer().empty(cloud.context)
+    transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
+    assert cloud.told.count("dropped cutover_copy") == 2, "accounts on the original are looked for every time, with dump as well"
 
 
 def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

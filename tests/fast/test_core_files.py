@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Host
-from parallel_build.database import remote
+from parallel_build.database.copy import run_worker
+from parallel_build.remote.host import Host
 from tests.fast.sites import site
 from tests.fast.test_provider_process import ROOT, environment, start_step
 from tests.fast.test_stack_file import PASSPHRASE, write
@@ -116,4 +116,4 @@ def test_a_command_on_a_server_leaves_none(tmp_path: Path) -> None:
     line = host.command_line(["sh", "-c", 'ulimit -c; ulimit -Hc; echo "$1"', "sh", "two  words"], 10)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, preexec_fn=unlimited)
     assert done.stdout.splitlines() == ["0", "0", "two  words"]
-    assert "--property=LimitCORE=0" in remote.START, "systemd starts the copy's program, not the session"
+    assert "--property=LimitCORE=0" in run_worker.START, "systemd starts the copy's program, not the session"

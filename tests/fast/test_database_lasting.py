@@ -8,12 +8,13 @@ from typing import cast
 
 import pytest
 
-from parallel_build.connection import Host
-from parallel_build.database import access, joining, lasting, leftovers
-from parallel_build.database.channel import Position, only, option_file
-from parallel_build.database.dialects import DIALECTS, DatabaseServer
-from parallel_build.database.schema import Schema, Table
+from parallel_build.database.copy import account, cleanup, detached
+from parallel_build.database.replicate import align_snapshots
+from parallel_build.database.replicate.channel import Position, only, option_file
+from parallel_build.database.schema.definitions import Schema, Table
+from parallel_build.database.server.dialects import DIALECTS, DatabaseServer
 from parallel_build.errors import Cancelled, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.remote.host import Host
 from tests.fast.files_host import Files
 
 LARGE = 200 << 20
@@ -22,7 +23,7 @@ LARGE = 200 << 20
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Files:
     found = Files("newdb1")
-    monkeypatch.setattr(lasting, "process", lambda target: found.files.get("process", b"run 1").decode())
+    monkeypatch.setattr(detached, "process", lambda target: found.files.get("process", b"run 1").decode())
     return found
 
 
@@ -47,66 +48,66 @@ EVENT = table("event")
 
 def interrupted(server: Files, *, position: int = 100, whole: str = "cloud.usage\ncloud.host\n") -> None:
     """What a worker leaves that was killed, and what the tool had written."""
-    order = lasting.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, lasting.digests(definitions(USAGE, EVENT)))
-    record = leftovers.read_record(host(server)) or leftovers.Record(["cloud"], origin="olddb1", server="run 1")
-    leftovers.write_record(host(server), record)
-    server.write(f"{leftovers.RUN_FOLDER}/order.json", lasting.text(order))
-    server.write(f"{leftovers.RUN_FOLDER}/status.json", json.dumps({"state": "running", "position": ["log.000001", str(position)]}))
-    server.write(f"{leftovers.RUN_FOLDER}/whole", whole)
+    order = detached.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, detached.digests(definitions(USAGE, EVENT)))
+    record = cleanup.read_record(host(server)) or cleanup.Record(["cloud"], origin="olddb1", server="run 1")
+    cleanup.write_record(host(server), record)
+    server.write(f"{cleanup.RUN_FOLDER}/order.json", detached.text(order))
+    server.write(f"{cleanup.RUN_FOLDER}/status.json", json.dumps({"state": "running", "position": ["log.000001", str(position)]}))
+    server.write(f"{cleanup.RUN_FOLDER}/whole", whole)
 
 
 def kept(server: Files, *tables: Table) -> dict[str, int]:
-    found = lasting.kept_layers(host(server), "olddb1", definitions(*tables))
+    found = detached.kept_layers(host(server), "olddb1", definitions(*tables))
     return {name: layer["position"][1] for layer in found for name in layer["tables"]}
 
 
 def test_large_tables_without_foreign_keys_may_be_kept() -> None:
     child = table("nics", "CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `vm` (`id`) ON DELETE CASCADE")
-    found = lasting.digests(definitions(USAGE, child, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
+    found = detached.digests(definitions(USAGE, child, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
     assert found.keys() == {"cloud.usage"}
 
 
 def test_a_definition_is_the_same_whatever_number_comes_next() -> None:
-    digest = lasting.digests(definitions(USAGE))
-    assert lasting.digests(definitions(table("usage", "KEY `i` (`id`)", counter=99))) == digest
-    assert lasting.digests(definitions(table("usage"))) != digest
+    digest = detached.digests(definitions(USAGE))
+    assert detached.digests(definitions(table("usage", "KEY `i` (`id`)", counter=99))) == digest
+    assert detached.digests(definitions(table("usage"))) != digest
 
 
 def test_whole_tables_are_kept_with_the_position_of_their_snapshot(server: Files) -> None:
     interrupted(server)
-    lasting.keep(host(server))
-    lasting.keep(host(server))
+    detached.keep(host(server))
+    detached.keep(host(server))
     assert kept(server, USAGE, EVENT) == {"cloud.usage": 100}
-    lasting.decide(host(server), lasting.kept_layers(host(server), "olddb1", definitions(USAGE, EVENT)))
+    detached.decide(host(server), detached.kept_layers(host(server), "olddb1", definitions(USAGE, EVENT)))
     interrupted(server, position=300, whole="cloud.event\n")
-    lasting.keep(host(server))
+    detached.keep(host(server))
     assert kept(server, USAGE, EVENT) == {"cloud.usage": 100, "cloud.event": 300}
-    record = leftovers.read_record(host(server))
+    record = cleanup.read_record(host(server))
     assert record and [layer["position"][1] for layer in record.layers] == [100, 300], "in the order of the log"
 
 
 @pytest.mark.parametrize("fault", ["changed", "gone", "another original", "restarted", "finished"])
 def test_what_is_in_doubt_is_not_kept(server: Files, fault: str) -> None:
     interrupted(server)
-    lasting.keep(host(server))
+    detached.keep(host(server))
     if fault == "changed":
         assert kept(server, table("usage"), EVENT) == {}
     elif fault == "gone":
         assert kept(server, EVENT) == {}
     elif fault == "another original":
-        assert lasting.kept_layers(host(server), "olddb9", definitions(USAGE)) == []
+        assert detached.kept_layers(host(server), "olddb9", definitions(USAGE)) == []
     elif fault == "restarted":
         server.files["process"] = b"run 2"
         assert kept(server, USAGE) == {}
     else:
-        leftovers.write_record(host(server), leftovers.Record(["cloud"], finished=True))
+        cleanup.write_record(host(server), cleanup.Record(["cloud"], finished=True))
         assert kept(server, USAGE) == {}
 
 
 def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
     interrupted(server)
-    lasting.keep(host(server))
-    lasting.decide(host(server), [])
+    detached.keep(host(server))
+    detached.decide(host(server), [])
     assert kept(server, USAGE, EVENT) == {}
 
 
@@ -119,8 +120,8 @@ def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
 )
 def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:
     told: list[str] = []
-    monkeypatch.setattr(leftovers, "settle", lambda target: pytest.fail("the worker was ended"))
-    with pytest.raises(type(reason)), lasting.Watch(host(server), host(server), lasts=True, progress=told.append) as watch:
+    monkeypatch.setattr(cleanup, "settle", lambda target: pytest.fail("the worker was ended"))
+    with pytest.raises(type(reason)), detached.Watch(host(server), host(server), lasts=True, progress=told.append) as watch:
         watch.started = True
         raise reason
     assert "goes on by itself for at most 1 day" in told[0]
@@ -131,10 +132,10 @@ def test_any_other_copy_is_cleared(
     server: Files, monkeypatch: pytest.MonkeyPatch, lasts: bool, started: bool, reason: type[ParallelBuildError]
 ) -> None:
     cleared: list[str] = []
-    monkeypatch.setattr(leftovers, "settle", lambda target: cleared.append("worker"))
-    monkeypatch.setattr(access, "revoke", lambda opened: cleared.append("account"))
-    monkeypatch.setattr(lasting, "session", lambda target: contextlib.nullcontext())
-    watch = lasting.Watch(host(server), host(server), lasts=lasts, progress=lambda text: None, started=started)
+    monkeypatch.setattr(cleanup, "settle", lambda target: cleared.append("worker"))
+    monkeypatch.setattr(account, "revoke", lambda opened: cleared.append("account"))
+    monkeypatch.setattr(detached, "session", lambda target: contextlib.nullcontext())
+    watch = detached.Watch(host(server), host(server), lasts=lasts, progress=lambda text: None, started=started)
     with pytest.raises(reason), watch:
         raise reason("stopped", "by the test", "none")
     assert cleared == (["account", "worker"] if lasts else ["worker"]), "the account of another copy is its own block's"
@@ -149,4 +150,4 @@ def test_a_channel_for_some_tables_does_not_go_on_by_itself() -> None:
 
 def test_positions_are_in_the_order_of_the_log() -> None:
     found = [Position("bin.1000000", 4), Position("bin.999999", 900), Position("bin.999999", 4)]
-    assert sorted(found, key=joining.order) == found[::-1]
+    assert sorted(found, key=align_snapshots.order) == found[::-1]

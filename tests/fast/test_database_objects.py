@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database import objects
-from parallel_build.database.session import Session
+from parallel_build.database.copy import create
 from parallel_build.errors import StepFailed
+from parallel_build.remote.sql import Session
 
 
 class Refusing:
@@ -27,7 +27,7 @@ class Refusing:
 
 
 def _make(opened: Refusing) -> None:
-    objects._make_table(cast(Session, opened), "CREATE TABLE x (id int)", CancelToken())
+    create._make_table(cast(Session, opened), "CREATE TABLE x (id int)", CancelToken())
 
 
 def test_a_deadlock_is_tried_again() -> None:
@@ -44,7 +44,7 @@ def test_another_refusal_is_told_at_once() -> None:
 
 
 def test_deadlocks_without_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "DEADLOCK_ATTEMPTS", 3)
+    monkeypatch.setattr(create, "DEADLOCK_ATTEMPTS", 3)
     opened = Refusing("(1213, 'Deadlock found')", 9)
     with pytest.raises(StepFailed, match="1213"):
         _make(opened)

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from parallel_build.database import relaxing
-from parallel_build.database.session import Session
+from parallel_build.database.copy import bulk_load_settings
 from parallel_build.errors import StepFailed
+from parallel_build.remote.sql import Session
 
 
 class Server:
@@ -47,28 +47,29 @@ def session(values: dict[str, int], stuck: tuple[str, ...] = ()) -> Session:
 USUAL = {
     "innodb_flush_log_at_trx_commit": 1, "sync_binlog": 1, "innodb_io_capacity": 200, "innodb_io_capacity_max": 2000,
     "innodb_max_dirty_pages_pct_lwm": 0, "innodb_max_dirty_pages_pct": 90, "binlog_cache_size": 32768,
+    "max_allowed_packet": 16777216,
 }  # fmt: skip
 
 
 def test_only_what_is_lower_is_raised() -> None:
     opened = session({"innodb_io_capacity": 50000, "innodb_io_capacity_max": 2000})
-    assert relaxing.lower(opened, relaxing.WRITING) == {"innodb_io_capacity_max": "40000"}
+    assert bulk_load_settings.lower(opened, bulk_load_settings.WRITING) == {"innodb_io_capacity_max": "40000"}
 
 
 @pytest.mark.parametrize("lowest", [0, 50])
 def test_settings_are_put_back_and_proved(lowest: int) -> None:
     values = USUAL | {"innodb_max_dirty_pages_pct_lwm": lowest}
     opened = session(dict(values))
-    wanted = relaxing.wanted(opened)
-    before = relaxing.current(opened, wanted)
-    relaxing.change(opened, wanted)
+    wanted = bulk_load_settings.wanted(opened)
+    before = bulk_load_settings.current(opened, wanted)
+    bulk_load_settings.change(opened, wanted)
     fake = cast(Server, opened)
     assert {name: str(value) for name, value in fake.values.items()} == wanted
-    relaxing.restore(opened, before)
+    bulk_load_settings.restore(opened, before)
     assert fake.values == values
 
 
 def test_a_setting_that_can_not_be_put_back_is_an_error() -> None:
     opened = session({"sync_binlog": 0, "innodb_io_capacity": 20000}, stuck=("sync_binlog",))
     with pytest.raises(StepFailed, match="sync_binlog is 0 and could not be put back to 1"):
-        relaxing.restore(opened, {"sync_binlog": "1", "innodb_io_capacity": "200"})
+        bulk_load_settings.restore(opened, {"sync_binlog": "1", "innodb_io_capacity": "200"})

@@ -11,22 +11,24 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections, Host
-from parallel_build.database import changes, channel, seeding
-from parallel_build.database.baseline import Baseline, leave_out_what_promoting_sets
-from parallel_build.database.channel import Position, filters, option_file
-from parallel_build.database.compare import Comparison, Difference
-from parallel_build.database.copying import CopyReport
-from parallel_build.database.dialects import DIALECTS, DatabaseServer
-from parallel_build.database.settings import server_values
+from parallel_build.database.compare.compare import Comparison
+from parallel_build.database.compare.judged import Difference
+from parallel_build.database.copy.copy import CopyReport
+from parallel_build.database.replicate import changed_rows, channel, seed
+from parallel_build.database.replicate.baseline import Baseline, leave_out_what_promoting_sets
+from parallel_build.database.replicate.channel import Position, filters, option_file
+from parallel_build.database.server.dialects import DIALECTS, DatabaseServer
+from parallel_build.database.server.settings import server_values
 from parallel_build.errors import ComparisonFailed, GuardFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.seed_record import SeedRecord
-from parallel_build.steps import database_seed, taking_over
-from parallel_build.steps.base import Context
+from parallel_build.operations import compare_seed, takeover
+from parallel_build.operations.context import Context
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.seed import SeedRecord
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.host import Connections, Host
+from parallel_build.steps import database_seed
 from parallel_build.steps.database_seed import DatabaseSeed
 from parallel_build.steps.database_transfer import DatabaseTransfer
-from parallel_build.window_record import WindowRecord, WindowStore
 from tests.fast.files_host import Files
 from tests.fast.sites import site
 
@@ -48,9 +50,10 @@ REPORT = CopyReport(
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Files:
     found = Files("olddb1")
-    for module in (database_seed, taking_over):
+    for module in (database_seed, compare_seed, takeover):
         monkeypatch.setattr(module, "original_database", lambda _: found)
-        monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
+        if hasattr(module, "store"):
+            monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
     return found
 
 
@@ -161,7 +164,7 @@ def test_a_window_never_takes_over_what_is_not_the_originals(record: SeedRecord,
     if fault == "taken":
         record.take()
     with pytest.raises(GuardFailed, match="no seed to take over") as caught:
-        taking_over.take_over(context(tmp_path))
+        takeover.take_over(context(tmp_path))
     assert "transfer.method to dump" in caught.value.remedy
 
 
@@ -217,7 +220,7 @@ def test_the_texts_say_what_is_done_and_how_it_is_undone() -> None:
     ],
 )
 def test_only_statements_about_what_is_compared_have_everything_compared(statement: str, changes_definitions: bool) -> None:
-    line = next(line for line in changes.READ.splitlines() if line.startswith("ddl = "))
+    line = next(line for line in changed_rows.READ.splitlines() if line.startswith("ddl = "))
     pattern = re.compile(line.partition('r"')[2].rpartition('"')[0])
     assert bool(pattern.match(statement)) is changes_definitions
 
@@ -226,7 +229,7 @@ def test_new_servers_that_differ_from_each_other_are_seeded_anew(
     record: SeedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = verdict(Difference("rows", "cloud", "table event", "all rows: 5 rows and 6"))
-    monkeypatch.setattr(seeding, "compare_tiers", lambda *_, **__: found)
+    monkeypatch.setattr(seed, "compare_tiers", lambda *_, **__: found)
     record.doubted()
     tiers = [SimpleNamespace(host=SimpleNamespace(name=name)) for name in ("newdb1", "newdb2")]
     with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds anew"):

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from parallel_build.database import streams
-from parallel_build.database.schema import Column, Table, split_create
+from parallel_build.database.copy import statements as streams
+from parallel_build.database.schema.definitions import Column, Table, split_create
 
 CREATE = """CREATE TABLE `event` (
   `id` bigint(20) unsigned NOT NULL AUTO_INCREMENT,
@@ -83,17 +83,49 @@ def test_how_a_value_is_read(kind: str, expected: str) -> None:
     assert streams.read_expression(column("x", kind)) == expected
 
 
+QUOTED = "CONCAT(_binary 0xff COLLATE `binary`, {}, 0xff)"
+
+
 def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
-    made = table(ID, column("x", "varchar", character_set="utf8mb3"), column("y", "enum", character_set="utf8mb4"), column("z", "json"))
-    x, y, z = (
-        f"IFNULL(CONCAT(0xff, CAST({text} AS BINARY), 0xff), _binary 'NULL')" for text in ("`x`", "`y`", "CONVERT(`z` USING utf8mb4)")
-    )
+    made = table(ID, column("x", "varchar", character_set="utf8mb3"), column("y", "enum", character_set="utf8mb4"))
+    x, y = (f"IF(`{name}` IS NULL, _binary 'NULL', {QUOTED.format(f'`{name}`')})" for name in "xy")
     assert streams.select(made) == (
-        f"SELECT CONCAT_WS(0xfe, CONCAT(0xfbffff, `id`), {x}, {y}, CONCAT({z}, 0xfd)) FROM `cloud`.`event` FORCE INDEX (PRIMARY)"
+        f"SELECT CONCAT_WS(0xfe, CONCAT(0xfbffff, `id`), {x}, CONCAT({y}, 0xfd)) FROM `cloud`.`event` FORCE INDEX (PRIMARY)"
     )
     assert "FIELDS TERMINATED BY 0xfe" in streams.load(made, "/x")
     assert "LINES STARTING BY 0xfbffff TERMINATED BY 0xfd" in streams.load(made, "/x")
     assert "ENCLOSED BY 0xff ESCAPED BY ''" in streams.load(made, "/x")
+
+
+@pytest.mark.parametrize("kind", sorted(streams.LONG_TYPES))
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_value_too_long_for_a_packet_makes_its_whole_row_null(kind: str, nullable: bool) -> None:
+    made = table(ID, column("x", kind, character_set="utf8mb4", nullable=nullable), column("y", "int"))
+    statement = streams.select(made)
+    assert "CONCAT_WS" not in statement, "it passes over a NULL, and the fields after it would move"
+    assert "IFNULL" not in statement, "a NULL that a function made is no NULL of the column"
+    assert statement.count("IS NULL") == 1 + nullable
+
+
+@pytest.mark.parametrize("kind", ["varchar", "text", "blob", "char", "enum", "varbinary"])
+def test_no_null_is_told_from_what_a_function_made_of_a_value(kind: str) -> None:
+    assert "IFNULL" not in streams.select(table(ID, column("x", kind, character_set="utf8mb4")))
+
+
+def test_long_values_among_other_bytes_are_hexadecimal_digits() -> None:
+    made = table(ID, column("x", "longblob"), column("t", "mediumtext", character_set="utf8mb4"), column("j", "json"), column("b", "blob"))
+    statement, load = streams.select(made), streams.load(made, "/x")
+    assert "HEX(`x`)" in statement and "HEX(`t`)" in statement and "HEX(CONVERT(`j` USING utf8mb4))" in statement
+    assert statement.count("REPLACE(REPLACE(") == 1, "a value of 64 KiB is escaped"
+    assert "`x` = UNHEX(@v1), `t` = UNHEX(@v2), `j` = CONVERT(UNHEX(@v3) USING utf8mb4)" in load
+    assert "@v4" not in load
+
+
+def test_columns_too_long_by_themselves_can_be_asked_for() -> None:
+    made = table(ID, column("x", "longtext", character_set="utf8mb4"), column("o'k", "text", character_set="utf8mb4"), column("n", "int"))
+    statement = streams.longest(made, "`id` < 5")
+    assert "MAX(LENGTH(`x`)) * 1 + 2 > @@max_allowed_packet, 'x', NULL" in statement
+    assert "'o''k'" in statement and "`n`" not in statement and statement.endswith("WHERE `id` < 5")
 
 
 @pytest.mark.parametrize(

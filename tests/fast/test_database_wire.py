@@ -12,8 +12,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from parallel_build.database import clients, wire
-from parallel_build.database.streams import END, START
+from parallel_build.database.copy import clients, wire
+from parallel_build.database.copy.statements import END, START
 
 BEGIN, FINISH = bytes.fromhex(START), bytes.fromhex(END)
 HEAD = [b"\x01", b"\x03def" + b"\x00" * 3 + b"\x01r" + bytes(14), b"\xfe\x00\x00\x02\x00"]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parallel_build.database import progress, remote, worker
-from parallel_build.words import roughly
+from parallel_build.database.copy import progress, run_worker, worker
+from parallel_build.durations import roughly
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
 CLIENT = r"""
@@ -74,7 +74,7 @@ def job(folder: Path, **changes: Any) -> Path:
 def program(folder: Path) -> list[str]:
     """The words that run the worker as the new server does: the archive that is pushed there, and a Python with nothing of this project's."""
     pushed = folder / "worker.pyz"
-    pushed.write_bytes(remote.archive())
+    pushed.write_bytes(run_worker.archive())
     return [sys.executable, "-I", "-S", str(pushed), str(folder)]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.connection import Connections
 from parallel_build.errors import Cancelled, DeadlinePassed
-from parallel_build.evidence import RunFolder
-from parallel_build.steps import deadline
-from parallel_build.steps.base import Context
-from parallel_build.window_record import HostClock, WindowRecord
+from parallel_build.operations import deadline
+from parallel_build.operations.context import Context
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock
+from parallel_build.remote.host import Connections
 from tests.fast.sites import site
 
 OPENED = HostClock("boot-1", 1000.0, 1_700_000_000.0)

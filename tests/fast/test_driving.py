@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from parallel_build.configuration import Phase
-from parallel_build.driving import Driver, StoppedByOperator, UpFailed
+from parallel_build.stack.automation import Driver, StoppedByOperator, UpFailed
 
 # What the script does on `up` is in the file `plan` beside it; what it was asked for goes to `asked`.
 SCRIPT = """#!/bin/bash

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from parallel_build.errors import StepFailed
-from parallel_build.health.finding import Said
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
+from parallel_build.rules import Said
 
 ROOTS = ("parallel_build", "components", "provider")
 PARTS = ("fact", "cause", "remedy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parallel_build.configuration import Server
-from parallel_build.machines.hosts_file import with_names, without_names
+from parallel_build.machines.existing.hosts_file import with_names, without_names
 
 OWN = Server(name="newms1", address="192.0.2.41")
 OTHERS = {"newdb1": "192.0.2.31"}

@@ -9,8 +9,8 @@ import pytest
 
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import GuardFailed
-from parallel_build.machines import existing_rules as rules
-from parallel_build.machines.existing_facts import ServerFacts, parse
+from parallel_build.machines.existing import rules
+from parallel_build.machines.existing.facts import ServerFacts, parse
 
 FIT = ServerFacts(
     name="new1",
@@ -30,7 +30,7 @@ FIT = ServerFacts(
 DATABASE = rules.Wanted(NewMachine(name="new1", address="192.0.2.31", memory=16384, cpus=8), database=True, management=False, port=3306)
 MANAGEMENT = replace(DATABASE, database=False, management=True)
 
-UNFIT: list[tuple[rules.Rule, rules.Wanted, dict[str, Any], str]] = [
+UNFIT: list[tuple[rules.Judge, rules.Wanted, dict[str, Any], str]] = [
     (rules.becomes_root, MANAGEMENT, {"root": False, "login": "op", "problem": "sudo: a password is required"}, "a password is required"),
     (rules.database_login_is_root, DATABASE, {"login": "op"}, "set sshUser: root"),
     (rules.debian_with_systemd, DATABASE, {"family": "rhel fedora", "system": "Rocky Linux 9"}, "runs Rocky Linux 9"),
@@ -54,7 +54,7 @@ UNFIT: list[tuple[rules.Rule, rules.Wanted, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "wanted", "change", "words"), UNFIT)
-def test_each_rule_refuses_what_it_is_for(rule: rules.Rule, wanted: rules.Wanted, change: dict[str, Any], words: str) -> None:
+def test_each_rule_refuses_what_it_is_for(rule: rules.Judge, wanted: rules.Wanted, change: dict[str, Any], words: str) -> None:
     rule(wanted, FIT)
     with pytest.raises(GuardFailed) as refused:
         rule(wanted, replace(FIT, **change))
@@ -65,8 +65,8 @@ def test_each_rule_refuses_what_it_is_for(rule: rules.Rule, wanted: rules.Wanted
 
 
 def test_a_fit_server_holds_every_rule() -> None:
-    assert rules.check(DATABASE, FIT) == [rule.__name__ for rule in rules.RULES]
-    assert rules.check(MANAGEMENT, FIT) == [rule.__name__ for rule in rules.RULES]
+    assert rules.check(DATABASE, FIT) == [rule.name for rule in rules.RULES]
+    assert rules.check(MANAGEMENT, FIT) == [rule.name for rule in rules.RULES]
 
 
 def test_an_empty_database_server_that_listens_already_is_fit() -> None:
@@ -85,7 +85,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_guessed_without_root()
 
 
 def test_every_rule_says_its_rule() -> None:
-    assert all((rule.__doc__ or "").startswith("Rule: ") for rule in rules.RULES)
+    assert all((rule.__doc__ or "").startswith("Rule: ") for rule in rules.JUDGES)
 
 
 def test_facts_are_read_from_the_servers_words() -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.steps import gate, original_database, original_down, user_access, user_proof
-from parallel_build.steps.management_start import ManagementStart
+from parallel_build.operations import original_database, original_management, prove_original_down, prove_user_access, start_gate
+from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.start_management import ManagementStart
+from parallel_build.operations.start_usage import start_usage
+from parallel_build.steps import original_management as original_management_step
+from parallel_build.steps import user_access
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
-from parallel_build.steps.still_running import ensure_running
-from parallel_build.steps.usage_start import start_usage
 from parallel_build.steps.user_access import UserAccess
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
@@ -91,13 +93,13 @@ def test_beside_a_way_back_nothing_starts(start: Callable[[World], None]) -> Non
 def test_a_way_back_that_begins_between_the_last_look_and_the_start_wins(
     start: Callable[[World], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, real = World(), gate.release
+    world, real = World(), start_gate.release
 
     def late(*given: object, **options: bool) -> None:
         world.record.returning = "now"
         real(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(gate, "release", late)
+    monkeypatch.setattr(start_gate, "release", late)
     with pytest.raises(GuardFailed, match="a way back has begun now"):
         start(world)
     assert nothing_started(world)
@@ -127,7 +129,9 @@ def test_the_operators_word_counts_for_it_while_it_is_silent(
     answering = World(window={"confirmedDown": [lost]})
     answering.lost.add(lost)
     monkeypatch.setattr(
-        original_down, "answers", lambda context, server, ports: ports == ([3306] if server.name == "olddb2" else [8080, 8250, 8443, 9090])
+        prove_original_down,
+        "answers",
+        lambda context, server, ports: ports == ([3306] if server.name == "olddb2" else [8080, 8250, 8443, 9090]),
     )
     with pytest.raises(StepFailed, match="can't be reached over SSH, and still answers"):
         start(answering)
@@ -138,14 +142,14 @@ def test_the_source_is_never_taken_for_down() -> None:
     world = World()
     world.lost.add("olddb1")
     with pytest.raises(ConnectionFailed):
-        original_down.prove(world.context)
+        prove_original_down.prove(world.context)
 
 
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose original still runs; the step that stops it comes now."""
-    monkeypatch.setattr(OriginalManagement, "_rows", lambda self, context, lost: {})
-    monkeypatch.setattr(OriginalManagement, "_closed", staticmethod(lambda services, ports: True))
+    monkeypatch.setattr(original_management_step, "prove_at_rest", lambda context, lost: {})
+    monkeypatch.setattr(original_management, "_closed", lambda services, ports: True)
     world = World()
     for server, units in OLD.items():
         for unit in units:
@@ -180,8 +184,8 @@ def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monk
 
     monkeypatch.setattr(user_access, "close_firewall", close)
     monkeypatch.setattr(user_access, "store", lambda context: Records(stopping))
-    monkeypatch.setattr(user_proof, "administrators_would_stay", lambda context, allowed: None)
-    monkeypatch.setattr(user_proof, "users_are_out", lambda context: [])
+    monkeypatch.setattr(prove_user_access, "administrators_would_stay", lambda context, allowed: None)
+    monkeypatch.setattr(prove_user_access, "users_are_out", lambda context: [])
     stopping.lost.add("oldms2")
     with pytest.raises(StepFailed, match=r"oldms2 .* nothing proves that it is down"):
         UserAccess().apply(stopping.context)

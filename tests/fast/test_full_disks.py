@@ -12,9 +12,9 @@ import pytest
 from parallel_build.cloudstack import startup
 from parallel_build.cloudstack.log import LogFollower, Mark, StartReading
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
-from parallel_build.connection import Result
 from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.facts import full_disks
+from parallel_build.remote import full_disks
+from parallel_build.remote.host import Result
 from tests.fast.sites import site
 
 DF = """#!/bin/sh

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from parallel_build.errors import GuardFailed
-from parallel_build.steps import gate
-from parallel_build.window_record import WindowRecord
+from parallel_build.operations import start_gate
+from parallel_build.records.window import WindowRecord
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 
@@ -29,8 +29,8 @@ class Server(LocalHost):
         super().__init__("newms1", programs)
         self.folder = folder
         self.volatile, self.lasting = folder / "run", folder / "lib"
-        monkeypatch.setattr(gate, "VOLATILE", str(self.volatile))
-        monkeypatch.setattr(gate, "FOLDER", str(self.lasting))
+        monkeypatch.setattr(start_gate, "VOLATILE", str(self.volatile))
+        monkeypatch.setattr(start_gate, "FOLDER", str(self.lasting))
 
     def asked(self) -> list[str]:
         asked = self.folder / "asked"
@@ -47,9 +47,9 @@ def release(
 ) -> None:
     """As a step would that read `record`; `known` is what the record says when it is read once more."""
     answers = iter([record, known or record])
-    monkeypatch.setattr(gate, "store", lambda context: type("Records", (), {"mine": lambda self: next(answers)})())
+    monkeypatch.setattr(start_gate, "store", lambda context: type("Records", (), {"mine": lambda self: next(answers)})())
     context: Any = None
-    gate.release(context, server, "cloudstack-management", enable=enable)  # type: ignore[arg-type]
+    start_gate.release(context, server, "cloudstack-management", enable=enable)  # type: ignore[arg-type]
 
 
 def test_an_open_gate_lets_a_start_through(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_a_step_that_looked_before_the_way_back_and_comes_after_it_is_refused(
 ) -> None:
     if damage == "disk full":
         server.lasting.write_text("a file where the folder should be: nothing can be written there")
-    gate.shut(server, LEFT)  # type: ignore[arg-type]
+    start_gate.shut(server, LEFT)  # type: ignore[arg-type]
     if damage == "rebooted":
         (server.volatile / "gate").unlink()
     with pytest.raises(GuardFailed, match="a way back has begun now"):
@@ -80,6 +80,6 @@ def test_a_step_that_looked_before_the_way_back_and_comes_after_it_is_refused(
 
 
 def test_the_next_window_finds_the_gate_open(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate.shut(server, LEFT)  # type: ignore[arg-type]
+    start_gate.shut(server, LEFT)  # type: ignore[arg-type]
     release(monkeypatch, server, LATER)
     assert server.asked() == ["unmask cloudstack-management"]

@@ -12,10 +12,11 @@ import pytest
 from parallel_build import guards
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
-from parallel_build.database.dialects import DatabaseServer, dialect_of, parse_version
+from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
-from parallel_build.facts.original import Clock, OriginalFacts
+from parallel_build.facts.original import OriginalFacts
+from parallel_build.remote.clock import Clock
 from tests.fast.sites import site
 
 MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]
@@ -117,28 +118,26 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
 
 
 def test_all_guards_hold_on_good_facts() -> None:
-    assert guards.check(site(), GOOD_OLD, GOOD_NEW) == [guard.__name__ for guard in guards.GUARDS]
+    assert guards.check(site(), GOOD_OLD, GOOD_NEW) == [guard.name for guard in guards.GUARDS]
 
 
 def test_every_guard_has_its_failing_case() -> None:
-    assert {guard.__name__ for guard in guards.GUARDS} == {
+    assert {guard.name for guard in guards.GUARDS} == {
         *FAILING,
         "binary_log_for_replication",
         "rehearsal_passed",
-        *(guard.__name__ for guard in guards.seed.GUARDS),  # in test_guards_seed
+        *(guard.name for guard in guards.seed.GUARDS),  # in test_guards_seed
     }
 
 
 @pytest.mark.parametrize("name", FAILING)
 def test_guard_fails_alone_and_says_what(name: str) -> None:
     old, fresh, words = FAILING[name]
-    failed = guards.failures(site(), old, fresh)
-    guard = next(guard for guard in guards.GUARDS if guard.__name__ == name)
-    with pytest.raises(GuardFailed) as caught:
-        guard(site(), old, fresh)
-    assert words in str(caught.value)
-    assert len(failed) == 1
-    assert caught.value.fact and caught.value.cause and caught.value.remedy
+    found = guards.report(site(), old, fresh)
+    assert found.failing == [name]
+    (failed,) = guards.failures(site(), old, fresh, [guard for guard in guards.GUARDS if guard.name == name])
+    assert words in str(failed) and [str(failed)] == [str(error) for error in found.errors()]
+    assert failed.fact and failed.cause and failed.remedy
 
 
 @pytest.mark.parametrize(
@@ -158,13 +157,13 @@ def test_guard_fails_alone_and_says_what(name: str) -> None:
     ],
 )
 def test_a_guards_other_failures_say_as_much(name: str, old: OriginalFacts, fresh: NewFacts, words: str) -> None:
-    (failed,) = guards.failures(site(), old, fresh, [guard for guard in guards.GUARDS if guard.__name__ == name])
+    (failed,) = guards.failures(site(), old, fresh, [guard for guard in guards.GUARDS if guard.name == name])
     assert words in failed.fact and failed.cause and failed.remedy
 
 
 KVM = [{"name": name, "ipaddress": address, "hypervisor": "KVM", "state": "Up", "resourcestate": "Enabled"} for name, address in (
     ("kvm1", "10.91.0.21"), ("kvm2", "10.91.0.22"))]  # fmt: skip
-AGENTS = guards.between.agents_know_the_new_servers
+AGENTS = guards.both_sides.agents_know_the_new_servers
 BALANCED = {"version": "4.22.1.0", "loadBalancer": "10.91.0.10"}
 
 
@@ -226,7 +225,7 @@ def test_packages_of_the_target_with_a_distributions_ending(package: str, fits: 
 def test_case_of_table_names_must_be_the_same() -> None:
     other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
     with pytest.raises(GuardFailed, match="lower_case_table_names"):
-        guards.between.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
+        guards.both_sides.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
 
 
 def test_a_read_only_source_is_none() -> None:
@@ -274,9 +273,9 @@ def test_a_clock_that_was_read_slowly_is_not_called_wrong() -> None:
 def test_documentation_names_every_guard_and_its_rule() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs/guards.md").read_text()
     named = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
-    known = {guard.__name__ for guard in guards.GUARDS}
+    known = {guard.name for guard in guards.GUARDS}
     assert named == known
     assert text.count("\n| `") == len(known), "each once, with the rule that its function states"
     for guard in guards.GUARDS:
-        rule = " ".join((guard.__doc__ or "").split("\n\n")[0].split()).removeprefix("Rule: ")
-        assert f" {rule[0].upper()}{rule[1:]} |" in text, guard.__name__
+        rule = guard.summary
+        assert f" {rule[0].upper()}{rule[1:]} |" in text, guard.name

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
-from parallel_build.database.channel import Position, Status
+from parallel_build.database.replicate.channel import Position, Status
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.seed import SeedFacts
@@ -48,7 +48,7 @@ def test_all_hold_on_a_good_seed() -> None:
 
 
 def test_every_rule_has_its_failing_case() -> None:
-    assert [guard.__name__ for guard in rules.GUARDS] == list(FAILING)
+    assert [guard.name for guard in rules.GUARDS] == list(FAILING)
 
 
 @pytest.mark.parametrize("name", FAILING)

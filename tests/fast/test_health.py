@@ -15,21 +15,23 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
-from parallel_build.connection import Connections
-from parallel_build.database.session import Refused, Session
+from parallel_build.configuration.fix_files import read_fixes
+from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.evidence import RunFolder
 from parallel_build.facts.new import NewFacts
-from parallel_build.facts.replication import ReplicaStatus
-from parallel_build.fix_files import read_fixes
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.rules_upgrade import path
+from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
-from parallel_build.machines.commands import PROJECT
-from parallel_build.rehearsal_record import RehearsalRecord
-from parallel_build.steps.base import Context
+from parallel_build.operations.context import Context
+from parallel_build.project import PROJECT
+from parallel_build.records.rehearsal import RehearsalRecord
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
+from parallel_build.remote.sql import Refused, Session
+from parallel_build.rules import Said
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import site, values
@@ -105,6 +107,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, apis={"oldms1": "its certificate has expired"})},
         Severity.BLOCKS,
         "oldms1: its certificate has expired",
+    ),
+    "zones_keep_system_vms": (
+        {"tables": {"zones": [{"id": 1, "name": "off", "allocation_state": "Disabled", "type": "Core"}]}},
+        Severity.NOTES,
+        "off (Disabled)",
+    ),
+    "java_trusts_the_same": (
+        {"files": {"oldms1": ServerFiles("deb", added={"ab" * 32: "corp-ldap"})}, "new_files": ServerFiles("deb")},
+        Severity.WARNS,
+        "corp-ldap",
     ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }
@@ -243,7 +255,7 @@ COLLISION: dict[str, Any] = {
 }
 
 
-def collision(**changes: Any) -> Finding:
+def collision(**changes: Any) -> Finding[Said]:
     """What is found of one colliding row."""
     (found,) = (each for each in examine(facts(**COLLISION, **changes)) if each.rule == "guest_os_rows_do_not_collide")
     return found
@@ -316,8 +328,8 @@ def test_what_a_schema_does_not_know_is_not_judged_and_told() -> None:
     assert f"{len(RULES)} rules, 4 of them not judged: 0 blocks" in text
     assert all(f"NOT JUDGED {rule}: (1" in text for rule in unjudged)
     assert {each["rule"]: each["why"] for each in document["notJudged"]}.keys() == set(unjudged)
-    whole = facts()
-    assert f"{len(RULES)} rules: 0 blocks" in as_text(whole, findings) and "NOT JUDGED" not in as_text(whole, findings)
+    whole = as_text(facts(), examine(facts()))
+    assert f"{len(RULES)} rules: 0 blocks" in whole and "NOT JUDGED" not in whole
 
 
 @pytest.mark.parametrize("number", [1969, 3024, 1142, 1205, 0])
@@ -327,7 +339,7 @@ def test_any_other_refusal_blocks(number: int) -> None:
     known = facts(unanswered=answers.unanswered, problems=answers.problems)
     (found,) = (each for each in examine(known) if each.severity is Severity.BLOCKS)
     assert found.rule == "everything_is_readable" and "cloud.storage_pool" in found.fact and str(number) in found.fact
-    assert {each["rule"] for each in as_document(known, [found])["notJudged"]} == {"pools_are_up", "pools_have_room"}
+    assert {each["rule"] for each in as_document(known, examine(known))["notJudged"]} == {"pools_are_up", "pools_have_room"}
 
 
 def test_an_older_schema_is_asked_without_its_later_columns() -> None:

@@ -22,9 +22,10 @@ from lab.files import Lab, Options
 from lab.fileserver import SLOW, Handler
 from lab.libvirtd import uri
 from parallel_build.errors import ParallelBuildError
-from parallel_build.machines import container, layer
-from parallel_build.machines.commands import MachineFailed
-from parallel_build.machines.supervisor import start_time
+from parallel_build.machines.container import layer
+from parallel_build.machines.container import machine as container
+from parallel_build.machines.container.supervisor import start_time
+from parallel_build.machines.local_commands import MachineFailed
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_first_error_is_kept_and_the_storm_after_it_is_not() -> None:
             line(3, "No bean named 'DefaultConfigResources' available", "ERROR"),
         ]
     )
-    assert reading.first_error == "Error decrypting value: HAqPw*****"
+    assert reading.complaints[0].text == "Error decrypting value: HAqPw*****"
     assert reading.failed_modules == ["system"]
 
 
@@ -77,9 +77,6 @@ def test_the_first_failed_module_names_the_cause_and_the_storm_behind_it_does_no
         *storm,
     ])  # fmt: skip
     assert reading.failed_modules == ["core", "network"]
-    assert [text.split(":")[0] for text in reading.module_causes] == [
-        "Failed to start module [core] due to",
-        "javax.naming.ConfigurationException",
-    ]
-    assert reading.warnings == []
-    assert reading.first_error is None
+    (first,) = reading.complaints
+    assert first.text.startswith("Failed to start module [core] due to")
+    assert [text.split(":")[0] for text in first.chain] == ["javax.naming.ConfigurationException"]

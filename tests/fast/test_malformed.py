@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
+from parallel_build.configuration.stack_values import parse, refuse_clear
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.stack_values import parse, refuse_clear
 from tests.fast.sites import SECRETS, values
 from tests.fast.sites import site as make_site
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD, RUNNING, new
@@ -295,7 +295,7 @@ HOSTILE_FACTS: dict[str, tuple[Any, Any, set[str]]] = {
 @pytest.mark.parametrize("what", HOSTILE_FACTS)
 def test_what_servers_reveal_is_refused_by_guards(what: str) -> None:
     old, fresh, expected = HOSTILE_FACTS[what]
-    failing = {guard.__name__ for guard in guards.GUARDS if guards.failures(make_site(), old, fresh, [guard])}
+    failing = {guard.name for guard in guards.GUARDS if guards.failures(make_site(), old, fresh, [guard])}
     assert failing == expected
 
 

@@ -9,9 +9,9 @@ import pytest
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.operations import database_key
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
-from parallel_build.steps import original_key
 from tests.fast.window_world import Machine, World
 
 
@@ -22,23 +22,23 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
         return DatabaseKey(Secret(f"key of {host.name}"), Encryptor.V2)
 
-    monkeypatch.setattr(original_key, "database_key", read)
+    monkeypatch.setattr(database_key, "database_key", read)
     return World()
 
 
 def test_the_next_server_is_asked(world: World) -> None:
-    assert original_key.fetch_key(world.context).secret.reveal() == "key of oldms1"
+    assert database_key.fetch_key(world.context).secret.reveal() == "key of oldms1"
     world.lost.add("oldms1")
-    assert original_key.fetch_key(world.context).secret.reveal() == "key of oldms1", "read once in a process"
+    assert database_key.fetch_key(world.context).secret.reveal() == "key of oldms1", "read once in a process"
     world.ready.clear()
-    assert original_key.fetch_key(world.context).secret.reveal() == "key of oldms2"
+    assert database_key.fetch_key(world.context).secret.reveal() == "key of oldms2"
 
 
 def test_with_all_of_them_lost_the_stacks_own_secret_has_to_do(world: World) -> None:
     world.lost |= {"oldms1", "oldms2"}
     with pytest.raises(StepFailed, match="set the stack's secret databaseKey"):
-        original_key.fetch_key(world.context)
+        database_key.fetch_key(world.context)
     secrets = world.site.secrets.model_copy(update={"database_key": Secret("the operator's")})
     world.context = replace(world.context, site=replace(world.site, secrets=secrets))
-    found = original_key.fetch_key(world.context)
+    found = database_key.fetch_key(world.context)
     assert (found.secret.reveal(), found.encryptor) == ("the operator's", Encryptor.AUTOMATIC)

@@ -10,13 +10,12 @@ from typing import Any, cast
 import pytest
 
 from parallel_build import parity
-from parallel_build.commands import parity as command
+from parallel_build.cli import parity as command
 from parallel_build.configuration import load
-from parallel_build.database.session import Refused, Session
 from parallel_build.errors import ConfigurationError
 from parallel_build.parity.compare import Rank
 from parallel_build.parity.facts import COUNTS, FORM, KINDS, read_cloud
-from parallel_build.parity.report import beyond
+from parallel_build.remote.sql import Refused, Session
 from parallel_build.steps.parity import Parity
 from tests.fast.sites import values
 
@@ -57,8 +56,8 @@ def real(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_cloud_is_like_itself() -> None:
-    assert parity.compare(LAB, real({})) == []
-    assert "0 high, 0 medium, 0 low" in parity.as_text(LAB, real({}), [])
+    assert not parity.compare(LAB, real({}))
+    assert "0 high, 0 medium, 0 low" in parity.as_text(LAB, real({}), parity.compare(LAB, LAB))
 
 
 @pytest.mark.parametrize(
@@ -91,9 +90,9 @@ def test_a_cloud_is_like_itself() -> None:
     ],
 )  # fmt: skip
 def test_differences_are_ranked(change: dict[str, Any], rank: str, area: str, key: str) -> None:
-    found = {(each.rank.value, each.area, each.key) for each in parity.compare(LAB, real(change))}
+    found = {(each.severity.value, each.said.area, each.said.key) for each in parity.compare(LAB, real(change))}
     assert (rank, area, key) in found
-    assert all(each.why for each in parity.compare(LAB, real(change)))
+    assert all(each.cause for each in parity.compare(LAB, real(change)))
 
 
 class Schema:
@@ -128,21 +127,21 @@ def test_what_is_refused_is_named_and_left_out() -> None:
     ]
     servers = {name: value for name, value in LAB.items() if name != "settings"}
     one, other = ({**servers, **facts, "version": "", "problems": told} for facts, told in ((found, []), (less, problems)))
-    assert parity.compare(one, other) == parity.compare(other, one) == [], "what only one side knows is no difference"
+    assert not parity.compare(one, other) and not parity.compare(other, one), "what only one side knows is no difference"
     assert (
-        "not read: architectures: the schema" in parity.as_text(one, other, [])
-        and parity.as_document(one, other, [])["notRead"] == problems
+        "not read: architectures: the schema" in parity.as_text(one, other, parity.compare(one, one))
+        and parity.as_document(one, other, parity.compare(one, one))["notRead"] == problems
     )
 
 
 def test_settings_that_name_places_are_not_compared() -> None:
-    assert parity.compare(LAB, real({"settings/host": "192.0.2.9", "settings/endpoint.url": "http://192.0.2.9/"})) == []
+    assert not parity.compare(LAB, real({"settings/host": "192.0.2.9", "settings/endpoint.url": "http://192.0.2.9/"}))
 
 
 def test_the_worst_comes_first_and_the_threshold_counts() -> None:
     differences = parity.compare(LAB, real({"counts/hosts": 3, "version": "4.19.1.0", "database/version": "8.4.1"}))
-    assert [each.rank for each in differences] == [Rank.HIGH, Rank.MEDIUM, Rank.LOW]
-    assert [len(beyond(differences, rank)) for rank in Rank] == [1, 2, 3]
+    assert [each.severity for each in differences] == [Rank.HIGH, Rank.MEDIUM, Rank.LOW]
+    assert [len(differences.beyond(rank)) for rank in Rank] == [1, 2, 3]
     text = parity.as_text(LAB, real({}), differences)
     assert text.index("4.19.1.0") < text.index("8.4.1") and "another way through the versions" in text
     assert parity.as_document(LAB, real({}), differences)["summary"] == {"high": 1, "medium": 1, "low": 1}

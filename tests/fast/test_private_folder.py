@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from parallel_build.private_folder import PrivateFolder, sweep
+from parallel_build.remote.private_folder import PrivateFolder, sweep
 
 OWNER = (
-    "import sys, time; from pathlib import Path; from parallel_build.private_folder import PrivateFolder\n"
+    "import sys, time; from pathlib import Path; from parallel_build.remote.private_folder import PrivateFolder\n"
     "folder = PrivateFolder(Path(sys.argv[1])); print(folder.path, flush=True); time.sleep(600)"
 )
 

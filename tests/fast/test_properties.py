@@ -18,11 +18,11 @@ from parallel_build.cloudstack import agents, keys
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, read, replace, without
 from parallel_build.configuration import Hypervisor
-from parallel_build.connection import Host
 from parallel_build.errors import StepFailed
+from parallel_build.operations import hypervisor_commands
+from parallel_build.operations.context import Context
+from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
-from parallel_build.steps import hypervisor_steps
-from parallel_build.steps.base import Context
 from tests.fast.files_host import Files
 
 TEXT = "# comment db.cloud.host=x\ndb.cloud.host=localhost\n\ndb.cloud.password=a=b\nlast=1"
@@ -231,10 +231,10 @@ def test_an_agents_file_keeps_its_other_lines(monkeypatch: pytest.MonkeyPatch) -
         progress = staticmethod(lambda _: None)
         host = staticmethod(lambda _: kvm)
 
-    monkeypatch.setattr(hypervisor_steps, "Services", lambda _: type("S", (), {"state": lambda *_: type("U", (), {"active": True})()})())
+    monkeypatch.setattr(hypervisor_commands, "Services", lambda _: type("S", (), {"state": lambda *_: type("U", (), {"active": True})()})())
     hypervisor = Hypervisor(name="kvm1", address="10.0.0.21")
     context = cast(Context, Known())
-    assert hypervisor_steps.written(context, hypervisor) == "10.0.0.1"
+    assert hypervisor_commands.written(context, hypervisor) == "10.0.0.1"
     for _ in range(2):
-        hypervisor_steps.set_addresses(context, hypervisor, "10.0.0.2@static")
+        hypervisor_commands.set_addresses(context, hypervisor, "10.0.0.2@static")
         assert kvm.files[agents.AGENT_FILE] == b"guid=caf\xe9\n#host=x\nhost.reservedMemory=1\nhost=10.0.0.2@static\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,18 +33,18 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 import pulumi
-from components import resources
-from components.program import run
-from components.stack import declare_stack
+from parallel_build.components import steps
+from parallel_build.components.program import run
+from parallel_build.components.cloud import declare_stack
 from parallel_build.configuration import Phase
 from parallel_build.steps.base import REGISTRY
 from tests.fast.provider_harness import EarlyToy, Toy
 
 REGISTRY.update(Toy=Toy, EarlyToy=EarlyToy)
-resources.load_all = lambda: None  # only the toys
-class ToyResource(resources.StepResource):
+steps.load_all = lambda: None  # only the toys
+class ToyResource(steps.StepResource):
     STEP = "Toy"
-class EarlyResource(resources.StepResource):
+class EarlyResource(steps.StepResource):
     STEP = "EarlyToy"
 def toys(settings):
     stack = declare_stack(settings)
@@ -215,3 +216,33 @@ def test_a_wrong_configuration_is_said_without_a_traceback(project: Project) -> 
     assert "window.deadline" in said
     assert "Traceback" not in said
     assert "unhandled" not in said
+
+
+ODD = "Tok\"en\\é'x9"  # as a shell, JSON and a terminal write it, it looks different each time
+PLACES = ("window.userAccess.close[2]", "window.userAccess.open[2]")
+
+
+@pytest.mark.timeout(300)
+def test_what_is_sealed_in_a_section_is_nowhere_in_the_clear(project: Project) -> None:
+    program = project.folder / "__main__.py"
+    text = program.read_text().replace(
+        "REGISTRY.update(",
+        "from parallel_build.steps.user_access import UserAccess as Real\n"
+        "Toy.plan = lambda self, c: Real().plan(c)\nToy.undo = lambda self, c: Real().undo(c)\nREGISTRY.update(",
+    )
+    program.write_text(text)
+    commands = {"method": "command", "close": ["curl", "-H", "x"], "open": ["curl", "-H", "x"]}
+    project.configure(phase="switched", window={"userAccess": commands})
+    for path in PLACES:
+        key = f"cloudstack-parallel-build:{path}"
+        project.pulumi("config", "set", "--secret", "--path", key, "--stack", STACK, stdin=ODD)
+    shown = project.pulumi("preview", "--diff", "--stack", STACK)
+    assert "[secret]" in shown
+    shown += project.up()
+    kept = [path for path in (project.folder / "state").rglob("*") if path.is_file()] + [
+        path for path in (project.folder / "runs").rglob("*") if path.is_file()
+    ]
+    everything = shown + "".join(path.read_text() for path in kept)
+    assert len(kept) > 2
+    for form in (ODD, json.dumps(ODD)[1:-1], shlex.quote(ODD), repr(ODD)[1:-1], "en\\\\"):
+        assert form not in everything

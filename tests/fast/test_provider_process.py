@@ -20,10 +20,10 @@ import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from parallel_build.configuration import Phase
+from parallel_build.provider.server import engine_address
+from parallel_build.provider.values import to_struct
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY, Step
-from provider.server import engine_address
-from provider.values import to_struct
 from tests.fast.sites import site as make_site
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from provider.values import SECRET_SIGNATURE, SIGNATURE_KEY, UNKNOWNS, to_struct
+from parallel_build.provider.values import SECRET_SIGNATURE, SIGNATURE_KEY, UNKNOWNS, to_struct
 from tests.fast.provider_harness import PLANTED, Harness, Partial, Toy, harness, words
 
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from parallel_build import recovery
+from parallel_build.cli import recovery_advice
+from parallel_build.cli.run_state import Database, Management, Situation, never_started, unfinished
 from parallel_build.cloudstack.services import MANAGEMENT, UnitState
-from parallel_build.evidence import RunFolder
-from parallel_build.facts.situation import Database, Management, Situation, never_started, unfinished
-from parallel_build.machines.commands import PROJECT
-from parallel_build.stack_state import StackState
-from parallel_build.window_record import WindowRecord
+from parallel_build.project import PROJECT
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import WindowRecord
+from parallel_build.stack.state import StackState
 from tests.fast.sites import site
 
 UP = UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False)
 FENCED = UnitState(MANAGEMENT, known=True, active=False, enabled=False, masked=True)
 OPEN = WindowRecord("prod", "me", opened="2026-01-01T00:00:00+00:00", holder="ann@here")
 AHEAD = {"Back": {"ahead": True}}
-ALL_DONE = dict.fromkeys(recovery.ORDER, "done")
+ALL_DONE = dict.fromkeys(recovery_advice.ORDER, "done")
 
 
 def management(name: str, unit: UnitState | None, **more: Any) -> Management:
@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str) -> None:
     found, serving, forward, back, words = CASES[name]
-    explained = recovery.explain(found)
+    explained = recovery_advice.explain(found)
     assert explained.serving == serving
     assert (forward in explained.forward) and bool(forward) == bool(explained.forward)
     assert (back in explained.back) and bool(back) == bool(explained.back)
@@ -118,12 +118,47 @@ def test_case(name: str) -> None:
 def test_servers_that_can_not_be_asked_are_named_and_not_taken_for_down() -> None:
     gone = Management("oldms1", problem="oldms1 can't be reached over SSH")
     found = replace(situation(None, None), original=[gone], new=[replace(gone, name="newms1")])
-    explained = recovery.explain(found)
+    explained = recovery_advice.explain(found)
     assert explained.serving == "unknown"
     assert "bring oldms1 back; or switch it off yourself, and say so" in explained.text()
     assert "'window.confirmedDown[0]' newms1 --stack prod" in explained.text()
-    answering = recovery.explain(replace(found, new=[replace(gone, name="newms1", answers=True)]))
+    answering = recovery_advice.explain(replace(found, new=[replace(gone, name="newms1", answers=True)]))
     assert "its API ANSWERS" in answering.text()
+
+
+STARTING = UnitState(MANAGEMENT, known=True, active=True, enabled=True, masked=False, main_pid=7)  # not UP: its API does not answer
+CLOSED = replace(OPEN, facts={"UserAccess": {"closed": True}})
+ACCEPTED = replace(CLOSED, switched="x", facts={**CLOSED.facts, "Acceptance": {"accepted": True}})
+
+
+@pytest.mark.parametrize(
+    ("found", "serving", "words"),
+    [
+        (situation(FENCED, STARTING, record=CLOSED, mine=True), "neither",
+         "NEITHER side serves: the new side runs on newms1, and its API does not answer: its first start is under way, or has failed."),
+        (situation(FENCED, UP, record=CLOSED, mine=True), "neither", "NEITHER side serves users: the NEW side answers, and users are kept out."),
+        (situation(UP, FENCED, record=CLOSED, mine=True), "neither", "NEITHER side serves users: the ORIGINAL answers, and users are kept out."),
+        (situation(FENCED, UP, record=ACCEPTED, mine=True), "new", "The NEW side serves."),
+        (situation(UP, FENCED, record=replace(CLOSED, closed="then")), "original", "The ORIGINAL serves."),
+        (situation(UP, FENCED, record=replace(CLOSED, returning="z", facts={**CLOSED.facts, **AHEAD}), mine=True), "original", "The ORIGINAL serves."),
+        (situation(STARTING, FENCED), "neither", "NEITHER side serves: the original runs on oldms1, and its API does not answer yet, or no more."),
+        (situation(STARTING, STARTING), "both", "BOTH sides run: two clouds give orders to the same hypervisors. Go back or forward at once. "
+         "The API of the ORIGINAL and of the NEW side does not answer."),
+        (situation(UP, FENCED, original=[management("oldms1", UP), management("oldms2", FENCED)]), "original",
+         "The ORIGINAL serves. In part: oldms2 does not answer."),
+        (situation(UP, FENCED, original=[management("oldms1", UP), management("oldms2", UP, users_out=True)]), "original",
+         "The ORIGINAL serves. In part: users are kept out of oldms2."),
+        (situation(UP, FENCED, original=[management("oldms1", UP, users_out=True), management("oldms2", STARTING)]), "neither",
+         "NEITHER side serves users: the ORIGINAL answers, and users are kept out. oldms2 does not answer."),
+        (replace(situation(FENCED, FENCED), new=[management("newms1", UP, not_trusted="its certificate has expired")]), "unknown",
+         "Which side serves is not known: something answers on newms1 that is not proved to be its API."),
+    ],
+)  # fmt: skip
+def test_the_headline_is_what_is_proved(found: Situation, serving: str, words: str) -> None:
+    explained = recovery_advice.explain(found)
+    assert (explained.serving, explained.headline) == (serving, words)
+    assert explained.text().splitlines()[0] == words
+    assert "nothing to do, the original serves" not in explained.text()
 
 
 SILENT = Management("x", problem="x can't be reached over SSH")
@@ -152,7 +187,7 @@ def test_one_silent_server_that_may_serve_leaves_no_certainty(old: list[Any], ne
         return [server if isinstance(server, Management) else management(f"{name}{i}", server) for i, server in enumerate(servers)]
 
     found = replace(situation(None, None), original=side("oldms", old), new=side("newms", new))
-    assert recovery.explain(found).serving == serving
+    assert recovery_advice.explain(found).serving == serving
 
 
 def test_what_is_known_of_new_servers_that_can_not_be_asked() -> None:
@@ -171,13 +206,13 @@ def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None
         replace(server, answers=True, not_trusted="the certificate of https://10.91.0.41:8443/client/api has expired")
         for server in found.new
     ]
-    told = recovery.explain(replace(found, new=strange))
+    told = recovery_advice.explain(replace(found, new=strange))
     assert told.serving == "both"
     assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in told.text()
 
 
 def test_a_record_that_can_not_be_read_is_said() -> None:
-    assert "record can't be read: olddb1 is gone" in recovery.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
+    assert "record can't be read: olddb1 is gone" in recovery_advice.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
 
 
 def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:
@@ -189,14 +224,14 @@ def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:
     run.record("intent", step="FirstManagement", action="start")
     found = unfinished(run)
     assert (found["step"], found["intent"]) == ("FirstManagement", "start")
-    text = recovery.explain(situation(FENCED, FENCED, running=found)).text()
+    text = recovery_advice.explain(situation(FENCED, FENCED, running=found)).text()
     assert "FirstManagement (apply) began" in text and "it was about to: start" in text
 
 
 def test_the_order_is_the_components() -> None:
-    from components.cutover import ORDER
+    from parallel_build.components.cutover import ORDER
 
-    assert tuple(label for label, _ in ORDER) == recovery.ORDER
+    assert tuple(label for label, _ in ORDER) == recovery_advice.ORDER
 
 
 def test_the_script_is_the_command() -> None:

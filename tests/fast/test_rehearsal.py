@@ -10,24 +10,24 @@ from typing import Any, cast
 
 import pytest
 
-from parallel_build import guards, isolation
+from parallel_build import guards
+from parallel_build.cli.rehearse import compared
 from parallel_build.cloudstack.log import StartReading
-from parallel_build.commands.rehearse import compared
 from parallel_build.configuration import Housekeeping, load
-from parallel_build.connection import Host
+from parallel_build.configuration.fix_files import mending, read_fixes
 from parallel_build.database import housekeeping
-from parallel_build.database.session import Session
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.facts.neighbours import Target, targets
-from parallel_build.fix_files import mending, read_fixes
-from parallel_build.rehearsal_record import RehearsalRecord, checksums, outdated
-from parallel_build.rehearsal_times import NOT_REHEARSED, beside, compared_in_words, in_words, rehearsed
-from parallel_build.site import Site
-from parallel_build.steps import fixes
+from parallel_build.facts.network_targets import Target, targets
+from parallel_build.operations import fixes, isolation
+from parallel_build.provider.relevance import relevant
+from parallel_build.records.rehearsal import RehearsalRecord, checksums, outdated
+from parallel_build.records.rehearsal_times import NOT_REHEARSED, beside, compared_in_words, in_words, rehearsed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
+from parallel_build.resolved_stack import Site
 from parallel_build.steps.ready import Ready
 from parallel_build.steps.rehearsal import Rehearsal, parameters
 from parallel_build.steps.window import Window
-from provider.relevance import relevant
 from tests.fast.sites import site, values
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.test_log import UPGRADE, line, read
@@ -417,5 +417,5 @@ def test_the_log_gives_the_databases_own_words_and_the_views_time() -> None:
     reading = StartReading()
     for text in ("Error executing: INSERT INTO guest_os VALUES (1) ", "java.sql.SQLException: Duplicate entry '1' for key 'PRIMARY'"):
         reading.take(line(4, text, "ERROR"))
-    assert reading.first_error is not None and reading.first_error.startswith("Error executing: INSERT")
+    assert reading.complaints[0].text.startswith("Error executing: INSERT")
     assert reading.reason == "Duplicate entry '1' for key 'PRIMARY'"

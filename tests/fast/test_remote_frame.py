@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.connection import Host
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
-from parallel_build.openssh import Result
-from parallel_build.remote_frame import Frame
+from parallel_build.remote.frame import Frame
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
 from tests.fast.ssh_server import SshServer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
-from parallel_build import report
+from parallel_build.cli import report_page
 from parallel_build.secret import Secret
 
 
@@ -30,9 +30,9 @@ JOURNAL = [
 
 
 def test_runs_are_parted_by_a_long_pause_newest_first() -> None:
-    groups = report.runs(report.operations(JOURNAL))
+    groups = report_page.runs(report_page.operations(JOURNAL))
     assert [[operation.step for operation in group] for group in groups] == [["Window"], ["Window", "FirstManagement"]]
-    assert groups[0][0].outcome == report.OPEN
+    assert groups[0][0].outcome == report_page.OPEN
     assert groups[1][1].intents[0][1] == "start"
 
 
@@ -40,7 +40,7 @@ def test_a_way_back_is_a_run_of_its_own() -> None:
     there = [entry(minute, kind, "Window", operation="apply") for minute, kind in ((0, "begin"), (1, "end"))]
     back = [entry(minute, kind, "Window", operation="undo") for minute, kind in ((2, "begin"), (3, "end"))]
     again = [entry(4, "begin", "UserAccess", operation="apply")]
-    groups = report.runs(report.operations([*there, *back, *again]))
+    groups = report_page.runs(report_page.operations([*there, *back, *again]))
     assert [[(operation.step, operation.verb) for operation in group] for group in groups] == [
         [("UserAccess", "apply")],
         [("Window", "undo")],
@@ -50,15 +50,15 @@ def test_a_way_back_is_a_run_of_its_own() -> None:
 
 def test_what_was_noted_beside_operations_is_on_the_page() -> None:
     noted = entry(5, "confirmed down", "", server="newms1", error="no route to <host>, s3cr3t&key")
-    text = report.page("prod", "", [*JOURNAL, noted], {}, "", [Secret("s3cr3t&key")])
+    text = report_page.page("prod", "", [*JOURNAL, noted], {}, "", [Secret("s3cr3t&key")])
     assert "confirmed down" in text and "server: newms1" in text and "no route to &lt;host&gt;" in text
     assert "s3cr3t" not in text
-    assert "Noted" not in report.page("prod", "", JOURNAL, {}, "", [])
+    assert "Noted" not in report_page.page("prod", "", JOURNAL, {}, "", [])
 
 
 def test_drawing_is_well_formed_and_to_scale() -> None:
-    group = report.runs(report.operations(JOURNAL))[1]
-    root = ElementTree.fromstring(report.drawing(group))  # noqa: S314 - our own drawing
+    group = report_page.runs(report_page.operations(JOURNAL))[1]
+    root = ElementTree.fromstring(report_page.drawing(group))  # noqa: S314 - our own drawing
     window, first = root.findall("rect")
     assert float(first.get("width", 0)) / float(window.get("width", 1)) == 4.0
     assert float(first.get("x", 0)) > float(window.get("x", 0))
@@ -67,7 +67,7 @@ def test_drawing_is_well_formed_and_to_scale() -> None:
 
 
 def test_page_escapes_and_masks() -> None:
-    text = report.page("prod", "a to b", JOURNAL, {"Window": {"note": "s3cr3t&key"}}, "log s3cr3t&key", [Secret("s3cr3t&key")])
+    text = report_page.page("prod", "a to b", JOURNAL, {"Window": {"note": "s3cr3t&key"}}, "log s3cr3t&key", [Secret("s3cr3t&key")])
     assert "s3cr3t" not in text
     assert text.count("[secret]") >= 3
     assert "<b>hard" not in text and "&lt;b&gt;hard" in text
@@ -76,4 +76,4 @@ def test_page_escapes_and_masks() -> None:
 
 
 def test_page_of_nothing_says_so() -> None:
-    assert "Nothing has been done yet" in report.page("prod", "", [], {}, "", [])
+    assert "Nothing has been done yet" in report_page.page("prod", "", [], {}, "", [])

@@ -11,23 +11,25 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.connection import Connections
 from parallel_build.errors import GuardFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.site import Site
-from parallel_build.steps import acceptance, deadline, rollback
+from parallel_build.operations import deadline, rollback_window, user_firewall
+from parallel_build.operations.context import Context
+from parallel_build.operations.new_objects import Created
+from parallel_build.provider.relevance import for_undo
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.clock import HostClock
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.steps import acceptance
 from parallel_build.steps.acceptance import Acceptance
-from parallel_build.steps.base import Context
-from parallel_build.steps.created import Created
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.hypervisors import Hypervisors
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
-from parallel_build.steps.rollback import SwitchedStep
+from parallel_build.steps.switched import SwitchedStep
 from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.window import Window
-from parallel_build.window_record import HostClock, WindowRecord, WindowStore
-from provider.relevance import for_undo
 from tests.fast.sites import site
 
 DAY = 86400.0
@@ -52,11 +54,13 @@ def arrange(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: HostClock, **c
     record = WindowRecord("test", here.identity, opened=WORDS, switched=WORDS, switched_clock=SWITCHED.__dict__)
     for name, value in changes.items():
         setattr(record, name, value)
-    for module in (rollback, deadline):
+    for module in (rollback_window, deadline):
         monkeypatch.setattr(module, "store", lambda _: type("Records", (), {"read": lambda self: record})())
         monkeypatch.setattr(module, "original_database", lambda _: None)
         monkeypatch.setattr(module, "read_host_clock", lambda _: now)
-    monkeypatch.setattr(rollback, "since_window", lambda context, host: Created({"volumes": [{"id": 7, "uuid": "u", "name": "ROOT-7"}]}))
+    monkeypatch.setattr(
+        rollback_window, "since_window", lambda context, host: Created({"volumes": [{"id": 7, "uuid": "u", "name": "ROOT-7"}]})
+    )
     cancel = CancelToken()
     return Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None)
 
@@ -79,28 +83,28 @@ def test_the_workstations_clock_does_not_count(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: float, now: HostClock, allowed: bool
 ) -> None:
     monkeypatch.setattr(Jumping, "days", days)
-    monkeypatch.setattr(rollback, "datetime", Jumping)
+    monkeypatch.setattr(rollback_window, "datetime", Jumping)
     monkeypatch.setattr(time, "time", lambda: SWITCH_TIME + days * DAY)
     context = arrange(monkeypatch, tmp_path, now)
     if allowed:
-        rollback.check_allowed(context)
+        rollback_window.check_allowed(context)
     else:
         with pytest.raises(GuardFailed, match=r"the switch was 1 day 1 min ago, .* window.rollbackWindow is 1 day.*1 volumes \(ROOT-7\)"):
-            rollback.check_allowed(context)
+            rollback_window.check_allowed(context)
 
 
 def test_a_record_without_the_hosts_clocks_is_measured_by_its_time_of_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for seconds, allowed in ((3600, True), (DAY + 60, False)):
         context = arrange(monkeypatch, tmp_path, HostClock("boot-1", 5000.0, SWITCH_TIME + seconds), switched_clock={})
         if allowed:
-            rollback.check_allowed(context)
+            rollback_window.check_allowed(context)
         else:
             with pytest.raises(GuardFailed, match="going back is refused"):
-                rollback.check_allowed(context)
+                rollback_window.check_allowed(context)
 
 
 def test_a_way_back_that_has_begun_is_led_to_its_end_however_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    rollback.check_allowed(arrange(monkeypatch, tmp_path, HostClock("boot-1", 1000 + 9 * DAY, SWITCH_TIME), returning=WORDS))
+    rollback_window.check_allowed(arrange(monkeypatch, tmp_path, HostClock("boot-1", 1000 + 9 * DAY, SWITCH_TIME), returning=WORDS))
 
 
 def test_no_step_goes_forward_while_a_way_back_is_ahead_of_the_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,11 +121,11 @@ def test_the_hosts_clocks_are_noted_at_the_switch_and_its_first_mark_counts(monk
     record = WindowRecord("test", here.identity, opened=WORDS)
     monkeypatch.setattr(WindowStore, "_change", lambda self, change, what="": change(record))
     clocks = iter([SWITCHED, HostClock("boot-1", 9999.0, SWITCH_TIME)])
-    monkeypatch.setattr("parallel_build.window_record.read_host_clock", lambda host: next(clocks))
+    monkeypatch.setattr("parallel_build.records.window.read_host_clock", lambda host: next(clocks))
     records.mark_switched()
     records.mark_switched()
     assert record.switched_clock == SWITCHED.__dict__
-    assert timedelta(seconds=rollback.since_switch(record, HostClock("boot-1", 1060.0, 0.0))) == timedelta(minutes=1)
+    assert timedelta(seconds=rollback_window.since_switch(record, HostClock("boot-1", 1060.0, 0.0))) == timedelta(minutes=1)
 
 
 UNDONE = [Acceptance, Hypervisors, FirstManagement, OriginalDatabase, OriginalManagement, UserAccess, Window]
@@ -144,7 +148,7 @@ class Marks:
 def undo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep], record: WindowRecord | None, **window: Any) -> Marks:
     """What a step is asked before its undo, in a window that was not switched."""
     marks = Marks(record)
-    monkeypatch.setattr(rollback, "store", lambda _: marks)
+    monkeypatch.setattr(rollback_window, "store", lambda _: marks)
     here = site(window=window)
     if record is not None and record.identity == "mine":
         record.identity = here.identity
@@ -202,7 +206,7 @@ def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
     done: list[str] = []
     monkeypatch.setattr(acceptance, "store", lambda _: Marks(record))
     monkeypatch.setattr(acceptance, "fence_new_side", lambda context, *, insist: done.append("fenced"))
-    monkeypatch.setattr(UserAccess, "close_on_new", lambda self, context: done.append("users out"))
+    monkeypatch.setattr(user_firewall, "close_on_new", lambda context: done.append("users out"))
     here, cancel = site(), CancelToken()
     Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
     assert ("users out" in done) is closed and "fenced" in done

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import Server
-from parallel_build.database import accounts, certificates
-from parallel_build.database.settings import Engine, buffer_pool, option_files, server_configuration, server_id
+from parallel_build.database.replicate.pair_status import USER, ReplicaStatus, StartingPoint, starting_point
+from parallel_build.database.server import accounts, certificates
+from parallel_build.database.server.settings import Engine, buffer_pool, option_files, server_configuration, server_id
+from parallel_build.database.server.state import Account, AccountFacts, in_force, parse_grant
 from parallel_build.errors import GuardFailed
-from parallel_build.facts.database_server import Account, AccountFacts, in_force, parse_grant
-from parallel_build.facts.replication import USER, ReplicaStatus, StartingPoint, starting_point
 from parallel_build.secret import Secret
 from parallel_build.steps.cloud_databases import CloudDatabases
 from parallel_build.steps.replication_pair import ReplicationPair

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack import patience
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
-from parallel_build.cloudstack.systemvms import Patience, Restarts, read_on_system_vm, running, same_release
+from parallel_build.cloudstack.patience import Patience
+from parallel_build.cloudstack.systemvms import Restarts, read_on_system_vm, running, same_release
 from parallel_build.configuration import Server, Ssh
-from parallel_build.connection import Host
 from parallel_build.errors import CommandFailed
-from parallel_build.openssh import Client, Result
-from parallel_build.steps.converge import is_system_vm
+from parallel_build.operations.serve_original import is_system_vm
+from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Client, Result
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_system_vm_that_lets_nobody_in_is_not_taken_for_its_host(tmp_path: Pat
 
 
 def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemvms, "AGAIN", 0.0)
+    monkeypatch.setattr(patience, "AGAIN", 0.0)
     told: list[str] = []
     answers = [JobFailed("destroySystemVm failed in the cloud", f"Host {number} is not connected", "") for number in (2, 3)]
 
@@ -93,18 +95,82 @@ def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pyte
 
 
 def test_a_job_that_goes_on_failing_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemvms, "AGAIN", 0.01)
-    monkeypatch.setattr(systemvms, "AGENTS_RETURN", 0.1)
+    monkeypatch.setattr(patience, "AGAIN", 0.01)
+    monkeypatch.setattr(patience, "AGENTS_RETURN", 0.1)
     tries: list[int] = []
 
     def job() -> None:
         tries.append(1)
-        raise JobFailed("restartNetwork failed in the cloud", f"no capacity, try {len(tries)}", "")
+        raise JobFailed("restartNetwork failed in the cloud", f"Host 2 is not connected, try {len(tries)}", "")
 
-    with pytest.raises(JobFailed, match=r"no capacity, try \d+") as failed:
+    with pytest.raises(JobFailed, match=r"not connected, try \d+") as failed:
         Patience(CancelToken(), lambda _: None).run(job)
-    assert failed.value.cause == f"no capacity, try {len(tries)}"
+    assert failed.value.cause == f"Host 2 is not connected, try {len(tries)}"
     assert len(tries) > 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("Unable to create a deployment for VM instance, insufficient capacity", 533),
+        ("Insufficient capacity exception: host 2: not connected to any storage", 533),
+        ("Network is not in the right state", 530),
+        ("Resource [DataCenter:1] is unreachable: Unable to apply dhcp entry on router", 534),
+        ("Resource [StoragePool:4] is unreachable: pool is in maintenance", 534),
+        ("", 0),
+    ],
+)
+def test_a_job_that_fails_for_another_reason_is_not_begun_again(words: str, code: int) -> None:
+    tries: list[int] = []
+
+    def job() -> None:
+        tries.append(1)
+        raise JobFailed("restartNetwork failed in the cloud", words, "", code)
+
+    with pytest.raises(JobFailed):
+        Patience(CancelToken(), lambda _: pytest.fail("told of another try")).run(job)
+    assert len(tries) == 1, "each try would leave another router behind"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Resource [Host:2] is unreachable: Host 2: Host with specified id is not in the right state: Disconnected",
+        "com.cloud.exception.AgentUnavailableException: agent not there",
+        "Commands 123 to Host 4 timed out after 3600",
+        "Host 2 is not connected",
+    ],
+)
+def test_cloudstacks_words_for_a_host_that_connects(words: str) -> None:
+    assert patience.CONNECTING.search(words)
+
+
+def test_want_of_capacity_waits_for_hosts_that_are_away_and_begins_nothing_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "AGAIN", 0.0)
+    away = [["kvm2"], ["kvm2"], ["kvm2"], []]
+    tries: list[int] = []
+
+    def job() -> None:
+        tries.append(len(away))
+        if len(away) > 1:
+            raise JobFailed("restartNetwork failed in the cloud", "insufficient capacity", "", 533)
+
+    told: list[str] = []
+    Patience(CancelToken(), told.append, lambda: away.pop(0) if len(away) > 1 else away[0]).run(job)
+    assert len(tries) == 2, "the second try when all are Up"
+    assert told == ["restartNetwork failed in the cloud: insufficient capacity; again when hosts are Up: kvm2"]
+
+
+def test_which_hosts_are_away() -> None:
+    class Cloud:
+        def list(self, command: str, **_: str) -> list[dict[str, str]]:
+            return [
+                {"name": "kvm1", "state": "Up", "resourcestate": "Enabled"},
+                {"name": "kvm2", "state": "Connecting", "resourcestate": "Enabled"},
+                {"name": "kvm3", "state": "Down", "resourcestate": "Maintenance"},
+            ]
+
+    assert patience.hosts_away(cast(Any, Cloud()))() == ["kvm2"]
 
 
 def test_anything_else_than_a_failed_job_is_no_reason_to_try_again() -> None:

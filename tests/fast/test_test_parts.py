@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tools.test_parts import PARTS
 
 

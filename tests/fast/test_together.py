@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from parallel_build.errors import Cancelled, ConnectionFailed
-from parallel_build.facts.together import together
+from parallel_build.remote.parallel import together
 
 
 def test_all_are_asked_at_once_and_answers_keep_their_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,16 +142,47 @@ def test_scripts_are_moved_and_binaries_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "tool").read_bytes() == b"\x7fELF\0/tmp/old/\0"
 
 
-def test_the_link_is_replaced_but_a_folder_is_not(tmp_path: Path) -> None:
-    link = tmp_path / ".venv"
-    for target in (tmp_path / "one", tmp_path / "two", tmp_path / "two"):
-        virtualenv.link(link, target)
-        assert link.readlink() == target
-    assert [path.name for path in tmp_path.iterdir()] == [".venv"]
-    link.unlink()
-    link.mkdir()
+def checkout(tmp_path: Path) -> Path:
+    """A project of one module, as set-up finds it; a link of an earlier version stands where its environment belongs."""
+    project = tmp_path / "checkout"
+    (project / "toy").mkdir(parents=True)
+    (project / "toy" / "__init__.py").write_text("HERE = __file__\n")
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "toy"\nversion = "1"\n[tool.setuptools]\npackages = ["toy"]\n'
+    )
+    (project / ".venv").symlink_to(tmp_path / "somewhere")
+    return project
+
+
+def test_a_checkout_gets_an_environment_of_its_own_over_the_shared_packages(tmp_path: Path) -> None:
+    project, packages = checkout(tmp_path), pinned_packages()
+    assert virtualenv.install_editable(project, Path(sys.executable).resolve(), packages) is True
+    code = "import toy, pydantic; print(toy.HERE); print(pydantic.__file__)"
+    # From another folder and without its help: what is installed counts.
+    words = [str(project / ".venv/bin/python"), "-P", "-c", code]
+    mine, shared = subprocess.run(words, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout.split()
+    assert Path(mine) == project / "toy/__init__.py"
+    assert Path(shared).is_relative_to(packages)
+    assert (project / ".venv/bin/pytest").read_text().startswith(f"#!{project}/.venv/bin/python")
+    assert sorted(path.name for path in project.glob(".venv*")) == [".venv"], "nothing half-made stays"
+    assert virtualenv.install_editable(project, Path(sys.executable).resolve(), packages) is False, "the second run finds it there"
+    (project / "pyproject.toml").write_text((project / "pyproject.toml").read_text().replace('version = "1"', 'version = "2"'))
+    assert virtualenv.install_editable(project, Path(sys.executable).resolve(), packages) is True, "what it was made for has changed"
+
+
+def test_what_set_up_has_not_made_is_left_alone(tmp_path: Path) -> None:
+    project = checkout(tmp_path)
+    (project / ".venv").unlink()
+    (project / ".venv").mkdir()
     with pytest.raises(ToolError, match="in the way"):
-        virtualenv.link(link, tmp_path / "one")
+        virtualenv.install_editable(project, Path(sys.executable).resolve(), pinned_packages())
+    assert list((project / ".venv").iterdir()) == []
+
+
+def pinned_packages() -> Path:
+    """The environment of pinned packages that this test runs with."""
+    return Path(pytest.__file__).parents[4]
 
 
 def test_shell_and_python_get_the_same_environment(tmp_path: Path) -> None:

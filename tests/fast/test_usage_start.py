@@ -12,11 +12,11 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import setup
 from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import USAGE, UnitState
-from parallel_build.connection import Connections
 from parallel_build.errors import StepFailed
-from parallel_build.evidence import RunFolder
-from parallel_build.steps import gate, original_down, usage_start
-from parallel_build.steps.base import Context
+from parallel_build.operations import prove_original_down, start_gate, start_usage
+from parallel_build.operations.context import Context
+from parallel_build.records.run_folder import RunFolder
+from parallel_build.remote.host import Connections
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 
@@ -75,11 +75,11 @@ def arranged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         log = tmp_path / "usage.log"
         log.write_text(STARTING + READY)  # of an earlier start
         usage = Usage(LocalHost("newms1"), log, list(moments))
-        monkeypatch.setattr(usage_start, "Services", lambda host: usage)
-        monkeypatch.setattr(usage_start, "USAGE_LOG", str(log))
+        monkeypatch.setattr(start_usage, "Services", lambda host: usage)
+        monkeypatch.setattr(start_usage, "USAGE_LOG", str(log))
         monkeypatch.setattr(setup, "link_usage", lambda host: None)
-        monkeypatch.setattr(original_down, "prove", lambda context: usage.done.append("original down"))
-        monkeypatch.setattr(gate, "release", lambda context, host, unit, *, enable: usage.done.append("released"))
+        monkeypatch.setattr(prove_original_down, "prove", lambda context: usage.done.append("original down"))
+        monkeypatch.setattr(start_gate, "release", lambda context, host, unit, *, enable: usage.done.append("released"))
         read = LogFollower.lines
 
         def lines(follower: LogFollower) -> list[str]:
@@ -101,25 +101,25 @@ def arranged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_it_is_up_once_it_says_so(arranged: Any) -> None:
     context, usage = arranged(Moment(), Moment(STARTING), Moment(), Moment(READY))
-    assert usage_start.start_usage(context) == "newms1"
+    assert start_usage.start_usage(context) == "newms1"
     assert usage.done == ["fenced", "original down", "released", "started"]
 
 
 def test_one_that_dies_long_after_its_start_is_not_up(arranged: Any) -> None:
     context, _ = arranged(*[Moment(STARTING)] * 20, Moment(REFUSED, pid=0))
     with pytest.raises(StepFailed, match=r"newms1 does not stay up.*missing configuration values for usage job"):
-        usage_start.start_usage(context)
+        start_usage.start_usage(context)
 
 
 @pytest.mark.parametrize("next_start", [Moment(READY, start="second", pid=8), Moment(READY, pid=8), Moment("", active=False, pid=0)])
 def test_words_of_the_next_start_do_not_count_for_this_one(arranged: Any, next_start: Moment) -> None:
     context, _ = arranged(Moment(STARTING), Moment(), next_start)
     with pytest.raises(StepFailed, match="does not stay up"):
-        usage_start.start_usage(context)
+        start_usage.start_usage(context)
 
 
 def test_one_that_says_nothing_is_not_up(arranged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_start, "UP_WITHIN", 0.2)
+    monkeypatch.setattr(start_usage, "UP_WITHIN", 0.2)
     context, _ = arranged(Moment(STARTING))
     with pytest.raises(StepFailed, match="cloudstack-usage on newms1 to be ready, in vain"):
-        usage_start.start_usage(context)
+        start_usage.start_usage(context)

@@ -15,8 +15,8 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Probe, signed
 from parallel_build.configuration import UserProbe, load
-from parallel_build.connection import Connections
 from parallel_build.errors import ConfigurationError
+from parallel_build.remote.host import Connections
 from parallel_build.secret import Secret
 from parallel_build.steps.user_access import UserAccess
 from tests.containers.asking_users import Call, Client, prove_unnoticed

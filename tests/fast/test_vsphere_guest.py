@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.machines.vsphere_guest import guestinfo, mac_address
-from components.machines.vsphere_objects import explain
-from components.machines.vsphere_troubles import translate
+from parallel_build.components.machines.vsphere_errors import translate
+from parallel_build.components.machines.vsphere_guest import guestinfo, mac_address
+from parallel_build.components.machines.vsphere_objects import explain
 from parallel_build.configuration import VspherePlatform
 from parallel_build.errors import ConfigurationError, ConnectionFailed
 from parallel_build.machines.data_disk import SCRIPT, data_disk_script

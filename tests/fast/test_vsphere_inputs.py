@@ -12,10 +12,10 @@ import pytest
 import yaml
 from pulumi.runtime import mocks
 
-from components.machines import vsphere
-from components.machines.machine import MachineRequest
-from components.program import declare as declare_stack_program
-from components.settings import Settings
+from parallel_build.components.machines import vsphere
+from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.program import declare as declare_stack_program
+from parallel_build.components.settings import Settings
 from parallel_build.configuration import NewMachine, StackConfiguration, load, load_secrets
 from parallel_build.errors import ConfigurationError
 from parallel_build.machines.provisioning import Provisioning

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from parallel_build import window_record
 from parallel_build.errors import GuardFailed
-from parallel_build.window_record import WindowRecord, WindowStore
+from parallel_build.records import window
+from parallel_build.records.window import WindowRecord, WindowStore
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 
@@ -42,7 +42,7 @@ class Store(WindowStore):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder on the database host, with an open window of this stack."""
-    monkeypatch.setattr(window_record, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(window, "FOLDER", str(tmp_path))
     record = WindowRecord("test", HERE.identity, opened="then")
     (tmp_path / "window.json").write_text(json.dumps(record.__dict__) + "\n")
     return tmp_path

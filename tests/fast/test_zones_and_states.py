@@ -13,7 +13,7 @@ from parallel_build.cloudstack import states, systemvms, templates, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Template
 from parallel_build.facts import original
-from parallel_build.facts.neighbours import secondary_storage, server_of
+from parallel_build.facts.network_targets import secondary_storage, server_of
 from parallel_build.facts.new import NewFacts
 from parallel_build.guards.original import system_vms_run, templates_are_ready
 from parallel_build.health import queries
@@ -87,7 +87,7 @@ def test_a_system_vm_that_stands_still_in_such_a_zone_is_not_missed(zone: dict[s
     old = replace(GOOD_OLD, system_vms=[*GOOD_OLD.system_vms, gone], zones=[zone, CORE])
     system_vms_run(site(), old, NewFacts())
     assert guards.failures(
-        site(), replace(old, zones=[{**zone, "allocationstate": "Enabled", "type": "Core"}]), NewFacts(), [system_vms_run]
+        site(), replace(old, zones=[{**zone, "allocationstate": "Enabled", "type": "Core"}]), NewFacts(), [guards.rule_of(system_vms_run)]
     )
 
 
@@ -95,7 +95,7 @@ def test_a_template_is_not_missed_in_such_a_zone() -> None:
     behind = [{**item, "zonename": "off", "isready": False} for item in GOOD_OLD.templates]
     old = replace(GOOD_OLD, templates=[*GOOD_OLD.templates, *behind], zones=[OFF, CORE])
     templates_are_ready(site(), old, NewFacts())
-    assert guards.failures(site(), replace(old, zones=[]), NewFacts(), [templates_are_ready])
+    assert guards.failures(site(), replace(old, zones=[]), NewFacts(), [guards.rule_of(templates_are_ready)])
 
 
 class Zones:

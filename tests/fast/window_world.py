@@ -16,27 +16,33 @@ from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.startup import StartFailed
 from parallel_build.configuration import Server
-from parallel_build.database import compare, copying, objects
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy as copying
+from parallel_build.database.copy import create
 from parallel_build.errors import ConnectionFailed
-from parallel_build.openssh import Result
-from parallel_build.steps import (
-    copy_again,
-    database_transfer,
+from parallel_build.operations import (
     deadline,
-    first_management,
+    ensure_serving,
     fixes,
-    gate,
     host_setting,
-    management_start,
     original_database,
-    original_down,
     original_management,
-    still_running,
-    usage_start,
+    prove_original_down,
+    reimport,
+    start_gate,
+    start_management,
+    start_usage,
+    transfer,
 )
-from parallel_build.steps.base import Context
-from parallel_build.steps.management_start import ManagementStart
-from parallel_build.window_record import HostClock, WindowRecord, WindowStore
+from parallel_build.operations.context import Context
+from parallel_build.operations.start_management import ManagementStart
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.clock import HostClock
+from parallel_build.remote.openssh import Result
+from parallel_build.steps import database_transfer, first_management
+from parallel_build.steps import host_setting as host_setting_step
+from parallel_build.steps import original_database as original_database_step
+from parallel_build.steps import original_management as original_management_step
 from tests.fast.sites import site
 
 DATABASE = "mariadb"
@@ -284,8 +290,8 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         return world
 
     modules = (
-        copy_again, database_transfer, deadline, first_management, gate, host_setting, management_start, original_database, original_down,
-        original_management, still_running, usage_start,
+        reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
+        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -296,14 +302,14 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "session", lambda host: contextlib.nullcontext(Table(host)))
         if hasattr(module, "read_host_clock"):
             monkeypatch.setattr(module, "read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
-    monkeypatch.setattr("parallel_build.window_record.read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
+    monkeypatch.setattr("parallel_build.records.window.read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
 
     def release(context: Context, host: Machine, unit: str, *, enable: bool) -> None:
         Records(of(context)).note({}, forward=True)
         of(context).act(f"unmask {unit} on {host.name}")
         of(context).units[host.name, unit]["masked"] = False
 
-    monkeypatch.setattr(gate, "release", release)
+    monkeypatch.setattr(start_gate, "release", release)
 
     def prepare(start: ManagementStart) -> None:
         start.services.stop_and_fence(MANAGEMENT)
@@ -311,20 +317,20 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ManagementStart, "_prepare", prepare)
     monkeypatch.setattr(ManagementStart, "_watch", lambda self, database, follower, **_: Watch(self))
-    monkeypatch.setattr(management_start, "as_evidence", lambda proof: proof)
+    monkeypatch.setattr(start_management, "as_evidence", lambda proof: proof)
     monkeypatch.setattr(LogFollower, "now", classmethod(lambda cls, host, path="": cls(host, Mark(1, 2))))
     monkeypatch.setattr(setup, "undo_setup", lambda host: host.world.act("files as shipped"))
     monkeypatch.setattr(setup, "link_usage", lambda host: None)
-    monkeypatch.setattr(usage_start, "_await_ready", lambda context, services, log: None)
-    monkeypatch.setattr(still_running, "_await_answer", lambda context, machine, services: None)
+    monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
+    monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
     monkeypatch.setattr(api, "answers", lambda where: False)
-    monkeypatch.setattr(original_down, "answers", lambda context, server, ports: False)
+    monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     _copying(monkeypatch, of)
 
 
 def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) -> None:
-    module = database_transfer
+    module = transfer
 
     def never_serving(context: Context) -> None:
         if of(context).units["newms1", MANAGEMENT]["active"]:
@@ -356,7 +362,7 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     monkeypatch.setattr(copying, "copy", copied)
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(module, "SeedRecord", lambda host, where: type("None_", (), {"facts": lambda self: {}})())
-    monkeypatch.setattr(objects, "settle_events", lambda old, new, names: [])
+    monkeypatch.setattr(create, "settle_events", lambda old, new, names: [])
     monkeypatch.setattr(fixes, "replay", lambda context: {})
 
 

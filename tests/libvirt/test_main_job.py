@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parallel_build.machines.commands import PROJECT
+from parallel_build.project import PROJECT
 from tests.containers.asking_users import prepare_while_asked
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand

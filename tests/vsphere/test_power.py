@@ -9,9 +9,9 @@ import pytest
 
 from parallel_build.configuration import NewMachine, Secrets, load, load_secrets
 from parallel_build.machines import power, vcenter
-from parallel_build.machines.commands import MachineFailed
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
-from parallel_build.site import Site
 from tests.fast.sites import SECRETS
 from tests.vsphere.conftest import FOLDER, Project, Simulator
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pulumi
 
-from components.machines.machine import MachineRequest
-from components.machines.platforms import PLATFORMS
+from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration, load
 from parallel_build.errors import ParallelBuildError
 from parallel_build.machines.provisioning import Provisioning

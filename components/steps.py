@@ -1,0 +1,272 @@
+"""The typed step resources: one class a step, each a resource of the project's own provider.
+
+Type token: `cutover:index:<Step>`. Every step resource has the same inputs and outputs:
+
+Inputs:
+    site: the resolved stack, a secret JSON text.
+    parameters: what tells several resources of one step apart.
+    machines: what the machines that the step works on are, by name: their resources' ids. Another id is another, empty machine, on which
+        the step is done anew.
+    plan: the exact actions in order; undo: what its deletion does; rehearsed: how long it took in rehearsal. Texts for the reader of
+        `pulumi preview --diff`; their change alone is no diff.
+Outputs: the inputs, and
+    result: the step's evidence; status: `done`, or `partial: ...` with the reason.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import pulumi
+
+from parallel_build.configuration import StackConfiguration
+from parallel_build.errors import ConfigurationError
+from parallel_build.secret import Secret, masked
+from parallel_build.steps import load_all
+from parallel_build.steps.base import REGISTRY
+
+
+def is_registered(step: str) -> bool:
+    """Whether this installation knows the step."""
+    load_all()
+    return step in REGISTRY
+
+
+class Resolved(Protocol):
+    """What a step is declared from: the stack, or what a platform is asked to build."""
+
+    @property
+    def configuration(self) -> StackConfiguration:
+        """The stack's configuration."""
+
+    @property
+    def site(self) -> pulumi.Output[str]:
+        """The resolved stack as JSON text, a secret."""
+
+    @property
+    def hidden(self) -> Sequence[Secret]:
+        """What no text for a reader may show."""
+
+
+LONGEST = 120  # characters; the CLI cuts longer texts off in a preview
+
+
+def lines(actions: Sequence[str]) -> list[str]:
+    """The actions for a reader of the preview: a long one goes on in further lines, so that nothing of it is cut off."""
+    return [
+        line
+        for action in actions
+        for line in textwrap.wrap(action, LONGEST, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    ]
+
+
+class Made(Protocol):
+    """A machine, as far as a step's declaration needs to know it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def made(self) -> pulumi.Output[str]:
+        """What tells it from another one of its name."""
+
+
+class StepResource(pulumi.CustomResource):
+    """Base of the step resources; see the module.
+
+    Args:
+        resource_name: the resource's name.
+        stack: the stack it belongs to.
+        parameters: plain values, no secrets; `name` becomes part of the resource's id.
+        machines: the machines whose contents are the step's work.
+        opts: parent and dependencies.
+    Raises:
+        ConfigurationError: this installation does not have the step.
+    """
+
+    STEP: ClassVar[str]
+
+    site: pulumi.Output[str]
+    parameters: pulumi.Output[Mapping[str, Any]]
+    plan: pulumi.Output[list[str]]
+    undo: pulumi.Output[list[str]]
+    rehearsed: pulumi.Output[str]
+    result: pulumi.Output[Mapping[str, Any]]
+    status: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        stack: Resolved,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        rehearsed: str = "not rehearsed",
+        machines: Sequence[Made] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        if not is_registered(self.STEP):
+            raise ConfigurationError(
+                f"the step {self.STEP} is not part of this installation",
+                "the configuration asks for it",
+                "install a version that has it, or take it out of the configuration",
+            )
+        step = REGISTRY[self.STEP](parameters)
+        inputs = {
+            "site": stack.site,
+            "parameters": dict(parameters or {}),
+            "machines": {machine.name: machine.made for machine in machines},
+            "plan": lines(masked(step.plan(stack.configuration), stack.hidden)),
+            "undo": lines(masked(step.undo(stack.configuration), stack.hidden)),
+            "rehearsed": rehearsed,
+            "result": None,
+            "status": None,
+        }
+        options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["site"]))
+        super().__init__(f"cutover:index:{self.STEP}", resource_name, inputs, options)
+
+
+class MachineReady(StepResource):
+    """`cutover:index:MachineReady`: a new machine answers over SSH with its own host key, and its first boot has ended."""
+
+    STEP = "MachineReady"
+
+
+class ReplicationPair(StepResource):
+    """`cutover:index:ReplicationPair`: source and replica over TLS, the replica read only."""
+
+    STEP = "ReplicationPair"
+
+
+class CloudDatabases(StepResource):
+    """`cutover:index:CloudDatabases`: the user `cloud` for exactly the new management addresses, and empty databases."""
+
+    STEP = "CloudDatabases"
+
+
+class ManagementInstalled(StepResource):
+    """`cutover:index:ManagementInstalled`: the target version's packages on one new server, nothing set up, nothing able to start."""
+
+    STEP = "ManagementInstalled"
+
+
+class HealthCheck(StepResource):
+    """`cutover:index:HealthCheck`: the original is fit to be upgraded."""
+
+    STEP = "HealthCheck"
+
+
+class Parity(StepResource):
+    """`cutover:index:Parity`: another stack, a rehearsal's, beside this one."""
+
+    STEP = "Parity"
+
+
+class SystemVmTemplate(StepResource):
+    """`cutover:index:SystemVmTemplate`: a template, on the original and ready in every zone. Parameters: the template's section."""
+
+    STEP = "SystemVmTemplate"
+
+
+class AgentAddresses(StepResource):
+    """`cutover:index:AgentAddresses`: agents know the old and the new management servers."""
+
+    STEP = "AgentAddresses"
+
+
+class DatabaseSeed(StepResource):
+    """`cutover:index:DatabaseSeed`: the new source follows the original (`transfer.method: replicate`)."""
+
+    STEP = "DatabaseSeed"
+
+
+class Rehearsal(StepResource):
+    """`cutover:index:Rehearsal`: the upgrade, done once on an isolated copy."""
+
+    STEP = "Rehearsal"
+
+
+class Ready(StepResource):
+    """`cutover:index:Ready`: every guard of the window holds."""
+
+    STEP = "Ready"
+
+
+class Window(StepResource):
+    """`cutover:index:Window`: guards, lock, deadline; deleted last, it converges to the original serving."""
+
+    STEP = "Window"
+
+
+class UserAccess(StepResource):
+    """`cutover:index:UserAccess`: users out, administrators stay."""
+
+    STEP = "UserAccess"
+
+
+class OriginalManagement(StepResource):
+    """`cutover:index:OriginalManagement`: the original's management and usage servers down and fenced."""
+
+    STEP = "OriginalManagement"
+
+
+class DatabaseTransfer(StepResource):
+    """`cutover:index:DatabaseTransfer`: the databases on the new source, compared."""
+
+    STEP = "DatabaseTransfer"
+
+
+class OriginalDatabase(StepResource):
+    """`cutover:index:OriginalDatabase`: the original's database servers down and fenced."""
+
+    STEP = "OriginalDatabase"
+
+
+class HostSetting(StepResource):
+    """`cutover:index:HostSetting`: `host` in the new databases names the new servers."""
+
+    STEP = "HostSetting"
+
+
+class HypervisorSteps(StepResource):
+    """`cutover:index:HypervisorSteps`: the hypervisor-specific commands of the configuration."""
+
+    STEP = "HypervisorSteps"
+
+
+class FirstManagement(StepResource):
+    """`cutover:index:FirstManagement`: the first new server set up and started, its schema upgrade followed, its start proved."""
+
+    STEP = "FirstManagement"
+
+
+class Hypervisors(StepResource):
+    """`cutover:index:Hypervisors`: every host that was Up is Up again."""
+
+    STEP = "Hypervisors"
+
+
+class SystemVms(StepResource):
+    """`cutover:index:SystemVms`: system VMs and routers renewed, their versions proved."""
+
+    STEP = "SystemVms"
+
+
+class AdditionalManagement(StepResource):
+    """`cutover:index:AdditionalManagement`: the other new management servers one at a time, and usage on one."""
+
+    STEP = "AdditionalManagement"
+
+
+class Acceptance(StepResource):
+    """`cutover:index:Acceptance`: the configured tests, then users in."""
+
+    STEP = "Acceptance"
+
+
+class Retirement(StepResource):
+    """`cutover:index:Retirement`: the new side names the original's servers no more, and going back is refused."""
+
+    STEP = "Retirement"

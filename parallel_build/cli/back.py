@@ -1,0 +1,138 @@
+"""`back STACK`: the original serves again; the new servers stay for the investigation."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from parallel_build.cancel import CancelToken
+from parallel_build.cli import DONE
+from parallel_build.cli.recover import with_recorded_keys
+from parallel_build.configuration import Phase
+from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
+from parallel_build.operations import serve_original
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.rollback_window import check_allowed
+from parallel_build.records.run_folder import RunFolder, now
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.secret import mask
+from parallel_build.stack.automation import Driver
+from parallel_build.stack.file import read_stack
+from parallel_build.steps.window import Window
+
+NAME = "back"
+HELP = "the original serves again, the quickest way; then pulumi up to phase prepared. Also where the state has been lost. A first ^C stops where it is safe."
+STEP = "Window"
+BACK = "Back"  # the journal's name for what is done ahead of the state
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The stack, and whether Pulumi is left out."""
+    parser.add_argument("stack")
+    parser.add_argument(
+        "--without-pulumi",
+        action="store_true",
+        help="undo the window from its record on the original's database host, with the stack file alone: where the state is lost or does not know of it",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """The original first; then Pulumi, and whatever the state did not know of."""
+    go_back(given, None if given.without_pulumi else lambda: Driver(given.stack, given.config_file))
+    print("the original serves")
+    return DONE
+
+
+def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> None:
+    """Undo the window: the original serves before Pulumi has started, then the state follows.
+
+    Args:
+        drive: makes what drives Pulumi; None leaves it out.
+    Raises:
+        UpFailed: Pulumi's undo failed. GuardFailed: going back is not allowed, or another stack holds the window.
+        RollbackIncomplete: a new management server can't be proved down.
+    """
+    reading = read_stack(given.stack, config_file=given.config_file)
+    with undoing(with_recorded_keys(reading)) as context:
+        # A run that is under way holds the state's lock. Where such a lock can't be seen from here Pulumi, which asks for it, comes first.
+        if drive is None or (reading.state.file and not reading.state.locks):
+            try:
+                _serve(context)
+            except (GuardFailed, Cancelled):
+                raise
+            except ParallelBuildError:
+                if drive is not None:
+                    drive().configure(Phase.PREPARED)
+                raise
+    if drive is not None:
+        driver = drive()
+        driver.configure(Phase.PREPARED)
+        driver.up()
+    with undoing(with_recorded_keys(read_stack(given.stack, config_file=given.config_file))) as context:
+        if _record(context) is not None:
+            step = Window()
+            step.before_revert(context)
+            _recorded(context, step.type, lambda: step.revert(context))
+
+
+@contextlib.contextmanager
+def undoing(site: Site) -> Iterator[Context]:
+    """What an undo outside of Pulumi works with; a ^C stops it where it is safe."""
+    cancel = CancelToken()
+    connections = Connections(site, cancel)
+    run = RunFolder(site.configuration.runs, site.stack, site.hidden())
+
+    def tell(text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {STEP}: {mask(text, site.hidden())}", flush=True)
+
+    context = Context(site, connections, run, cancel, tell, STEP)
+    before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set("^C"))
+    try:
+        yield context
+    finally:
+        signal.signal(signal.SIGINT, before)
+        connections.close()
+
+
+def _serve(context: Context) -> None:
+    """Have the original serve, ahead of the state, where a window of this stack is open."""
+    record = _record(context)
+    if record is None or record.retired:
+        return  # a retired stack is led back in Pulumi's order: the new side has something to tell the agents before it goes
+    check_allowed(context)
+    _recorded(context, BACK, lambda: serve_original.serve_at_once(context))
+
+
+def _record(context: Context) -> WindowRecord | None:
+    """The open window's record, None where there is none.
+
+    Raises:
+        GuardFailed: another stack holds it.
+    """
+    record = store(context).read()
+    if record is None or record.closed:
+        return None
+    store(context).check_owner(record)
+    return record
+
+
+def _recorded(context: Context, name: str, act: Callable[[], None]) -> None:
+    """Do it, with its lines in the journal and its evidence, as the provider would."""
+    run = context.run
+    started, clock, outcome = now(), time.monotonic(), "done"
+    run.record("begin", step=name, operation="undo")
+    try:
+        act()
+    except BaseException as error:
+        outcome = str(error)
+        raise
+    finally:
+        seconds = round(time.monotonic() - clock, 3)
+        run.record("end", step=name, operation="undo", outcome=outcome, seconds=seconds)
+        run.keep(f"{name}.undo", {"step": name, "outcome": outcome, "timing": {"started": started, "ended": now(), "seconds": seconds}})

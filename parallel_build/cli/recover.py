@@ -1,0 +1,53 @@
+"""`recover STACK`: where a broken run stands, which side serves, and what goes forward and back. Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+
+from parallel_build.cancel import CancelToken
+from parallel_build.cli import DONE, FAILED, recovery_advice, run_state
+from parallel_build.errors import ParallelBuildError
+from parallel_build.records.window import WindowStore
+from parallel_build.remote.host import Connections
+from parallel_build.resolved_stack import Site
+from parallel_build.stack.file import Reading, read_stack
+
+NAME = "recover"
+HELP = "explain where a broken run stands, which side serves, and which command goes forward and which back. Changes nothing."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The stack."""
+    parser.add_argument("stack")
+    parser.add_argument("--json", action="store_true", help="as JSON: serving, headline, findings, servers, forward, back, first")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Ask everything, explain it; 0 when exactly one side serves."""
+    reading = read_stack(given.stack, config_file=given.config_file)
+    site = with_recorded_keys(reading)
+    connections = Connections(site, CancelToken())
+    try:
+        found = run_state.gather(site, connections, reading.state)
+    finally:
+        connections.close()
+    explanation = recovery_advice.explain(found)
+    print(json.dumps(asdict(explanation), indent=1) if given.json else explanation.text())
+    return DONE if explanation.serving in ("original", "new") else FAILED
+
+
+def with_recorded_keys(reading: Reading) -> Site:
+    """The site; where the state has no host keys, with those that the window's record holds, if it can be read."""
+    site = reading.site
+    if site.host_keys:
+        return site
+    connections = Connections(site, CancelToken())
+    try:
+        record = WindowStore(connections.host(site.configuration.original.database.source), site).read()
+    except ParallelBuildError:
+        return site
+    finally:
+        connections.close()
+    return replace(site, host_keys=record.host_keys) if record is not None and not record.closed else site

@@ -1,0 +1,198 @@
+"""A run as one self-contained page: the timeline drawn, what each step found, nothing secret. Pure: texts in, a text out."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from parallel_build.secret import Secret, mask
+
+PAUSE = 1800.0  # seconds without anything begun: what comes after is another run
+WIDTH, LEFT, ROW, BAR = 1100, 240, 24, 16  # of the drawing, in its own units
+TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+DONE, OPEN = "done", "never ended"
+OPERATIONS = ("begin", "intent", "end")
+WAYS = {"apply": "forward", "undo": "back"}
+CLASSES = {DONE: "done", OPEN: "open"}
+
+
+@dataclass
+class Operation:
+    """One step's apply or undo, as the journal has it.
+
+    Attributes:
+        began, ended: seconds since 1970; `ended` None when no end was written.
+        outcome: `done`, the error's words, or `never ended`.
+        intents: what was written down before it was done, with its time.
+    """
+
+    step: str
+    verb: str
+    operator: str
+    began: float
+    ended: float | None = None
+    outcome: str = OPEN
+    intents: list[tuple[float, str]] = field(default_factory=list)
+
+
+def operations(journal: Iterable[Mapping[str, Any]]) -> list[Operation]:
+    """The journal's operations in the order of their beginning."""
+    found: list[Operation] = []
+    running: dict[str, Operation] = {}
+    for entry in journal:
+        step, kind = str(entry.get("step", "")), entry.get("kind")
+        if kind == "begin":
+            running[step] = Operation(step, str(entry.get("operation", "")), str(entry.get("operator", "")), _seconds(entry))
+            found.append(running[step])
+        elif kind == "end" and step in running:
+            operation = running.pop(step)
+            operation.ended, operation.outcome = _seconds(entry), str(entry.get("outcome", ""))
+        elif kind == "intent" and step in running:
+            running[step].intents.append((_seconds(entry), str(entry.get("action", ""))))
+    return found
+
+
+def runs(found: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations parted where nothing was done for a long time, and where forward turns to back; the newest run first."""
+    parted: list[list[Operation]] = []
+    last = float("-inf")
+    for operation in found:
+        if operation.began - last > PAUSE or parted[-1][-1].verb != operation.verb:
+            parted.append([])
+        parted[-1].append(operation)
+        last = max(last, operation.ended or operation.began)
+    return parted[::-1]
+
+
+def noted(journal: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """What the journal holds beside operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
+    known = ("time", "kind", "operator")
+    return [
+        (
+            str(entry.get("time", ""))[:19].replace("T", " "),
+            str(entry["kind"]),
+            ", ".join(f"{name}: {entry[name]}" for name in entry if name not in known),
+        )
+        for entry in journal
+        if entry.get("kind") and entry["kind"] not in OPERATIONS
+    ]
+
+
+def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence: Mapping[str, Any], log: str, secrets: list[Secret]) -> str:
+    """The page.
+
+    Args:
+        stack: name of the stack.
+        title: a line such as `4.20.3.0 -> 4.22.1.0`.
+        journal: its entries, oldest first.
+        evidence: by the file's name without ending.
+        log: the end of the run's log.
+        secrets: masked in everything.
+    """
+    entries = list(journal)
+    parts = [f"<h1>{_text(stack)}</h1><p>{_text(title)}</p>"]
+    parted = runs(operations(entries))
+    if not parted:
+        parts.append("<p>Nothing has been done yet.</p>")
+    for number, group in enumerate(parted):
+        began = datetime.fromtimestamp(group[0].began).astimezone()
+        failed = sum(1 for operation in group if operation.outcome != DONE)
+        heading = (
+            f"{began:%Y-%m-%d %H:%M:%S %Z}: {WAYS.get(group[0].verb, group[0].verb)}, {len(group)} operations, {_span(_end(group) - group[0].began)}"
+            + (f", {failed} failed" if failed else "")
+        )
+        body = drawing(group) + table(group)
+        parts.append(f"<details{' open' if number == 0 else ''}><summary><h2>{_text(heading)}</h2></summary>{body}</details>")
+    if found := noted(entries):
+        rows = "".join(f"<tr><td>{_text(when)} UTC<td>{_text(kind)}<td>{_text(rest)}" for when, kind, rest in found)
+        parts.append(f"<h2>Noted</h2><table><tr><th>when<th>what<th>{rows}</table>")
+    parts.append("<h2>Evidence</h2>")
+    parts += [
+        f"<details><summary>{_text(name)}</summary><pre>{_text(json.dumps(value, indent=1, sort_keys=True, default=str))}</pre></details>"
+        for name, value in sorted(evidence.items())
+    ]
+    parts.append(f"<h2>Log</h2><details><summary>its end</summary><pre>{_text(log)}</pre></details>")
+    body = mask("\n".join(parts), secrets)
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(stack)}</title><style>{STYLE}</style><main>{body}</main></html>\n"
+    )
+
+
+def drawing(group: Sequence[Operation]) -> str:
+    """A run's timeline as SVG: a row an operation, a bar as long as it took, a mark where something was about to be changed."""
+    start, total = group[0].began, max(1.0, _end(group) - group[0].began)
+    scale = (WIDTH - LEFT - 70) / total
+    height = ROW * len(group) + 30
+    out = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline">']
+    tick = next((step for step in TICKS if total / step <= 10), TICKS[-1])
+    for count in range(int(total // tick) + 1):
+        x = LEFT + count * tick * scale
+        out.append(f'<line x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height - 20}" class="grid"/>')
+        out.append(f'<text x="{x:.1f}" y="{height - 5}" class="tick">{_span(count * tick)}</text>')
+    for row, operation in enumerate(group):
+        y = row * ROW + 4
+        x, long = LEFT + (operation.began - start) * scale, max(2.0, ((operation.ended or _end(group)) - operation.began) * scale)
+        name = operation.step + ("" if operation.verb == "apply" else f" ({operation.verb})")
+        took = _span(operation.ended - operation.began) if operation.ended is not None else OPEN
+        kind = CLASSES.get(operation.outcome, "failed") + (" undo" if operation.verb != "apply" else "")
+        out.append(f'<text x="{LEFT - 8}" y="{y + 12}" class="name">{_text(name)}</text>')
+        out.append(
+            f'<rect x="{x:.1f}" y="{y}" width="{long:.1f}" height="{BAR}" rx="2" class="{kind}"><title>{_text(operation.outcome)}</title></rect>'
+        )
+        for when, action in operation.intents:
+            at = LEFT + (when - start) * scale
+            out.append(f'<line x1="{at:.1f}" y1="{y}" x2="{at:.1f}" y2="{y + BAR}" class="intent"><title>{_text(action)}</title></line>')
+        out.append(f'<text x="{x + long + 5:.1f}" y="{y + 12}" class="took">{took}</text>')
+    return "".join([*out, "</svg>"])
+
+
+def table(group: Sequence[Operation]) -> str:
+    """The same in words."""
+    rows = "".join(
+        f"<tr><td>{datetime.fromtimestamp(operation.began).astimezone():%H:%M:%S}<td>{_text(operation.step)}<td>{_text(operation.verb)}"
+        f"<td>{_span(operation.ended - operation.began) if operation.ended is not None else ''}<td>{_text(operation.outcome)}<td>{_text(operation.operator)}"
+        for operation in group
+    )
+    return f"<table><tr><th>began<th>step<th><th>took<th>outcome<th>by{rows}</table>"
+
+
+def _end(group: Sequence[Operation]) -> float:
+    last = [operation.ended or operation.began for operation in group]
+    return max([*last, *(when for operation in group for when, _ in operation.intents)])
+
+
+def _seconds(entry: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(str(entry["time"])).timestamp()
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd;
+  --done: #2a7f62; --undo: #3a6ea5; --failed: #b3382c; --open: #b98900 }
+@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #181818; --line: #333 } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 }
+main { max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
+h1 { margin-bottom: 0 } summary { cursor: pointer } summary h2 { display: inline; font-size: 1.05rem } details { margin: .6rem 0 }
+svg { width: 100%; height: auto; margin: 1rem 0; font: 12px system-ui, sans-serif; fill: var(--ink) }
+.grid { stroke: var(--line) } .tick { text-anchor: middle; opacity: .7 } .name { text-anchor: end } .took { opacity: .8 }
+.intent { stroke: var(--paper); stroke-width: 1.5 }
+.done { fill: var(--done) } .done.undo { fill: var(--undo) } .failed { fill: var(--failed) } .open { fill: var(--open) }
+table { border-collapse: collapse; width: 100%; font-size: 14px }
+th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid var(--line) }
+pre { overflow: auto; max-height: 32rem; background: color-mix(in srgb, var(--ink) 6%, transparent); padding: .6rem; font-size: 12.5px }
+"""

@@ -1,0 +1,70 @@
+"""`switch STACK`: the window, with progress, up to the end or a hold point; on a failure it stops, or goes back by itself."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from parallel_build.cli import DONE, FAILED
+from parallel_build.cli.back import go_back
+from parallel_build.cli.recovery_advice import ORDER
+from parallel_build.configuration import Phase, SwitchedStepName
+from parallel_build.errors import GuardFailed
+from parallel_build.secret import mask, remembered
+from parallel_build.stack.automation import Driver, StoppedByOperator, UpFailed
+from parallel_build.stack.file import read_stack
+
+NAME = "switch"
+HELP = "pulumi up to phase switched, with progress. A first ^C stops where it is safe."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The stack, the hold point, and what a failure means."""
+    parser.add_argument("stack")
+    parser.add_argument(
+        "--on-failure", choices=("stop", "back"), default="stop", help="back: go back to the original by itself (default: stop)"
+    )
+    parser.add_argument(
+        "--stop-before", choices=get_args(SwitchedStepName), metavar="STEP", help=f"a hold point: {', '.join(get_args(SwitchedStepName))}"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Configure, drive, and on a failure do as told."""
+    reading = read_stack(given.stack, config_file=given.config_file)
+    if reading.site.configuration.phase is Phase.RETIRED:
+        raise GuardFailed(f"stack {given.stack} is retired", "its switch is long over", "nothing is left to switch")
+    driver = Driver(given.stack, given.config_file)
+    driver.configure(Phase.SWITCHED, given.stop_before)
+    try:
+        seconds = driver.up()
+    except StoppedByOperator as error:
+        print(
+            f"stopped as asked.\n{error}\nOn: python -m parallel_build switch {given.stack}\nBack: python -m parallel_build back {given.stack}"
+        )
+        return FAILED
+    except UpFailed as error:
+        print(f"error: {mask(str(error), remembered())}")
+        if not _begun(given):
+            # Nothing of the window is there: the stack file must not say that it is.
+            driver.configure(Phase.PREPARED)
+            print("the window was not opened, nothing was changed; the original serves")
+            return FAILED
+        if given.on_failure == "stop":
+            print(f"On: python -m parallel_build switch {given.stack}\nBack: python -m parallel_build back {given.stack}")
+            return FAILED
+        print("going back to the original")
+        go_back(given, lambda: driver)
+        print("the switch failed, see above; the original serves again")
+        return FAILED
+    if given.stop_before:
+        print(f"holding before {given.stop_before} after {seconds:.0f} s; `switch` without --stop-before goes on, `back` goes back")
+    else:
+        print(f"switched in {seconds:.0f} s; `back` goes back within the rollback window")
+    return DONE
+
+
+def _begun(given: argparse.Namespace) -> bool:
+    """Whether the state has anything of the window, finished or cut off; a state that can't be read counts as that."""
+    state = read_stack(given.stack, config_file=given.config_file).state
+    return bool(state.problem) or any(name in state.steps for name in ORDER) or any(text.split()[-1] in ORDER for text in state.pending)

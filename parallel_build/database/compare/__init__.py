@@ -1,0 +1,1 @@
+"""Comparing the two sides: tables, objects, and what CloudStack means by them."""

@@ -1,0 +1,201 @@
+"""Are two databases the same? Definitions, rows and counters, with a verdict for each finding.
+
+`compare` never changes anything. It reads definitions (see `definitions`), then every table's rows as sums over key ranges (see `fingerprint`),
+all ranges on both servers at the same time. A range that differs is narrowed down to sample keys and the columns that differ;
+values themselves are never shown or kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from parallel_build.cancel import CancelToken
+from parallel_build.database.compare import fingerprint
+from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.judged import Difference, compare_definitions
+from parallel_build.database.compare.locate import narrow
+from parallel_build.database.compare.session_pool import Side, open_side
+from parallel_build.database.copy import statements
+from parallel_build.database.schema import definitions
+from parallel_build.errors import ComparisonFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, quote
+
+SHOWN = 10  # differences named in an error
+
+
+@dataclass
+class Comparison:
+    """The verdict.
+
+    Attributes:
+        differences: all findings.
+        not_comparable: what could not be compared, and why, in words.
+        tables: tables whose rows were compared.
+        rows: rows compared on the first server.
+        bytes: the first server's size of what was read, by its statistics.
+        seconds: how long it took.
+    """
+
+    source: str
+    target: str
+    differences: list[Difference] = field(default_factory=list)
+    not_comparable: list[str] = field(default_factory=list)
+    tables: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def same(self) -> bool:
+        """No difference was found (what could not be compared is listed beside it)."""
+        return not self.differences
+
+    def raise_if_different(self) -> None:
+        """Raises ComparisonFailed that names the first differences."""
+        if self.same:
+            return
+        shown = "; ".join(str(difference) for difference in self.differences[:SHOWN])
+        more = len(self.differences) - SHOWN
+        raise ComparisonFailed(
+            f"the databases of {self.target} differ from those of {self.source} in {len(self.differences)} places: {shown}"
+            + (f"; and {more} more" if more > 0 else ""),
+            "a new server may only start on a copy that holds what the original holds",
+            "do not use the copy: undo the transfer and run it again; the original is unchanged",
+        )
+
+
+def compare(
+    source: Host,
+    target: Host,
+    schemas: Sequence[str],
+    *,
+    threads: int,
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> Comparison:
+    """Compare whole databases that nobody writes to meanwhile.
+
+    Args:
+        source: the original.
+        target: the copy.
+        schemas: databases; those that neither server has are left out.
+        threads: parallel sessions on each server.
+    Returns:
+        The verdict; it is not an error that they differ, see `Comparison.raise_if_different`.
+    Raises:
+        Cancelled: stopping was asked for.
+        ConnectionFailed: a server is down.
+    """
+    with open_side(source, threads) as left, open_side(target, threads) as right:
+        return compare_sides(left, right, schemas, cancel=cancel, progress=progress)
+
+
+def compare_sides(
+    left: Side, right: Side, schemas: Sequence[str], *, cancel: CancelToken, progress: Callable[[str], None],
+    tables: set[tuple[str, str]] | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare through sessions that are open already, which may be in snapshots.
+
+    Args:
+        tables: compare the rows of these only, as (schema, table); None for all.
+    """
+    started = time.monotonic()
+    verdict = Comparison(left.server.name, right.server.name)
+    progress("comparing the definitions")
+    found = compare_definitions(left, right, schemas, cancel=cancel, progress=progress)
+    verdict.differences += found.differences
+    verdict.not_comparable += found.notes
+    common = [table for table in found.tables if _comparable(table, verdict)]
+    if tables is not None:
+        common = [table for table in common if (table.schema, table.name) in tables]
+    _compare_parts(left, right, _ranges(left, common), verdict, cancel, progress)
+    verdict.tables = len(common)
+    verdict.bytes = sum(table.data_bytes for table in common)
+    verdict.differences.sort(key=lambda found: (found.schema, found.object, found.kind))
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+def compare_ranges(left: Side, right: Side, parts: Sequence[Range], *, cancel: CancelToken, progress: Callable[[str], None]) -> Comparison:
+    """Compare some rows only, through sessions that are open already."""
+    started = time.monotonic()
+    verdict = Comparison(left.server.name, right.server.name)
+    _compare_parts(left, right, parts, verdict, cancel, progress)
+    verdict.tables = len({part.table.full_name for part in parts})
+    verdict.bytes = sum(part.weight for part in parts)
+    verdict.seconds = round(time.monotonic() - started, 3)
+    return verdict
+
+
+def _comparable(table: definitions.Table, verdict: Comparison) -> bool:
+    odd = statements.unsupported(table)
+    if odd:
+        verdict.not_comparable.append(f"{table.schema}.{table.name}: its rows, because of the types of {', '.join(odd)}")
+    return not odd
+
+
+def _compare_parts(
+    left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
+) -> None:
+    total = sum(part.weight for part in parts) or 1
+    waiting = [(part, left.ask(_sum_of(part, left)), right.ask(_sum_of(part, right))) for part in parts]
+    done = 0
+    told = started = time.monotonic()
+    try:
+        for part, here, there in waiting:
+            while not (here.done() and there.done()):
+                cancel.wait(0.02)
+                if time.monotonic() - told >= 2:
+                    told = time.monotonic()
+                    progress(_line(verdict.rows, done / total, told - started))
+            ours, theirs = here.result(), there.result()
+            verdict.rows += int(ours["n"])
+            done += part.weight
+            if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
+                verdict.differences.append(_row_difference(left, right, part, ours, theirs))
+            elif ours != theirs:
+                order = "the same rows come in another order; no key tells them apart, so nothing says in which they should"
+                verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
+    finally:
+        for _, here, there in waiting:
+            here.cancel()
+            there.cancel()
+
+
+def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
+    def work(opened: Session) -> dict[str, int]:
+        row = fingerprint.ask(opened, part, fingerprint.sum_statement(part, side.server.family))[0]
+        return {key: int(row[key]) for key in ("n", "s", "o")}
+
+    return work
+
+
+def _ranges(left: Side, tables: Sequence[definitions.Table]) -> list[Range]:
+    """All tables in ranges, largest tables first."""
+
+    def cut(table: definitions.Table) -> list[Range]:
+        conditions = [""]
+        if table.range_column and table.data_bytes > fingerprint.RANGE_BYTES:
+            name = quote(table.range_column)
+            with left.lent() as opened:
+                found = opened.row(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}") or {}
+            conditions = statements.ranges(table, found.get("low"), found.get("high"), fingerprint.RANGE_BYTES)
+        return [Range(table, where, max(1, table.data_bytes // len(conditions))) for where in conditions]
+
+    ordered = sorted(tables, key=lambda table: (-table.data_bytes, table.full_name))
+    return [part for table in ordered for part in cut(table)]
+
+
+def _row_difference(left: Side, right: Side, part: Range, ours: dict[str, int], theirs: dict[str, int]) -> Difference:
+    with left.lent() as here, right.lent() as there:
+        samples = narrow(here, there, part)
+    counts = f"{ours['n']} rows and {theirs['n']}" if ours["n"] != theirs["n"] else f"{ours['n']} rows in both"
+    return Difference("rows", part.table.schema, f"table {part.table.name}", f"{part.words}: {counts}; {samples}")
+
+
+def _line(rows: int, share: float, elapsed: float) -> str:
+    left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > 0.05 else ""
+    return f"comparing rows: {rows:,} rows equal so far, {share:.0%}{left}"

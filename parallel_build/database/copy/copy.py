@@ -1,0 +1,330 @@
+"""`transfer: dump` and the logical seed: whole databases from the original to the new server, directly between the two.
+
+Why not a dumper as packaged: mysqldump and its import are one thread; mydumper needs the space and time of a dump on disk, loads rows with
+the secondary keys in place, and the 0.10.1 that Debian 12 has does not know MySQL 9. Here the parts that the servers themselves are
+proven in do the work: their own SELECT, their own client program, their own LOAD DATA from a named pipe, sorted key building by ALTER TABLE.
+See `statements` for the format, `worker` for the program that ties them together, `definers` for the accounts objects run as.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from parallel_build.cancel import CancelToken
+from parallel_build.database.copy import account as access
+from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, makeable, portable, run_worker, space
+from parallel_build.database.copy import empty as room
+from parallel_build.database.copy.job import Job, cut
+from parallel_build.database.copy.progress import Meter
+from parallel_build.database.schema import definitions as schema
+from parallel_build.database.server import processes
+from parallel_build.database.server.dialects import DatabaseServer, identify, supported
+from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, find_socket, session
+
+Layers = list[dict[str, Any]]
+# Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
+Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None]], Layers]
+
+FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What was copied.
+
+    Attributes:
+        schemas: the databases.
+        tables: number of base tables.
+        rows: rows written.
+        bytes: bytes that travelled, before compression.
+        seconds: from the call to the end.
+        position: binary log file and position of the original that the copy is right for; empty without a snapshot or binary log.
+        locked_seconds: how long the original's tables were locked for the snapshot to begin.
+        compressed: the rows travelled compressed.
+        tls: the rows travelled encrypted.
+        read_by: `wire` or `client program`, with the reason where the wire was to be used and could not.
+        definers: locked accounts made for objects to run as.
+        adapted: what had to be written differently for the new server's family, in words.
+        by_table: rows, bytes and seconds by `schema.table`.
+        kept: tables that an earlier snapshot had brought; they are not at `position` yet, see `align_snapshots`.
+    """
+
+    schemas: tuple[str, ...]
+    tables: int
+    rows: int
+    bytes: int
+    seconds: float
+    position: tuple[str, int] | None
+    locked_seconds: float
+    compressed: bool
+    tls: bool
+    read_by: str = ""
+    definers: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    by_table: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+def copy(
+    source: Host,
+    target: Host,
+    schemas: Sequence[str],
+    *,
+    threads: int,
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+    snapshot: bool = True,
+    compress: bool | None = None,
+    bytes_per_second: int | None = None,
+    log: bool = True,
+    through_here: bool = False,
+    usable: Usable | None = None,
+) -> CopyReport:
+    """Copy whole databases.
+
+    What an interrupted copy left is cleared first. The schemas on the new server must be empty, or the unfinished copy of an earlier call.
+    One that lasts is gone on with instead, see `detached`.
+
+    Args:
+        source: the original's database server; only read, apart from the temporary account.
+        target: the new source.
+        schemas: databases; those that the original doesn't have are left out.
+        threads: parallel streams, at most; one more than the new server has processors is enough for it.
+        snapshot: read everything at one binary log position. Needs a lock of some milliseconds on the original.
+        compress: None measures the network and decides.
+        bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
+        log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
+        through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
+        usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
+            tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
+            is to follow; the others (None) end a minute later.
+    Raises:
+        GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
+        StepFailed: the copy failed; call again.
+        Cancelled: stopping was asked for; everything but the half-filled databases is cleared.
+    """
+    started, lasts = time.monotonic(), usable is not None
+    progress("looking at both database servers")
+    order = detached.find(source, target, schemas, bytes_per_second, progress) if lasts else None
+    if order:
+        with detached.Watch(source, target, lasts=True, progress=progress, started=True):
+            status = run_worker.follow(target, cancel, Meter(progress, order.weight, order.tables).tell)
+        return _complete(source, target, order, status, progress=progress, log=log, started=started)
+    if lasts:
+        detached.keep(target)
+    cleanup.settle(target)
+    with session(source) as opened:
+        access.revoke(opened)
+        old = identify(opened)
+        sessions = processes.table(opened)
+        names = schema.existing(opened, schemas)
+        definitions = [schema.read(opened, name) for name in names]
+        origin = detached.identity(source, opened)
+        _prove_makeable(opened, target, old, definitions, cancel, progress)
+    layers = usable(source, target, names, detached.kept_layers(target, origin, definitions), progress) if usable else []
+    kept = [name for layer in layers for name in layer["tables"]]
+    if lasts:
+        detached.decide(target, layers)
+    rest = detached.without(definitions, kept)
+    with session(source) as opened:
+        parts = cut(opened, rest)
+    with session(target) as opened:
+        new = identify(opened)
+        room.make(target, opened, names, kept)
+        folders = space.check(target, opened, rest, log=log)
+        made = definers.ensure(opened, definers.used(definitions), names)
+        fifos = f"{_pipe_folder(opened, target)}/{cleanup.UNIT}"
+        relaxed = bulk_load_settings.wanted(opened)
+        before = bulk_load_settings.current(opened, relaxed)
+        server = detached.process(target)
+        cleanup.write_record(target, cleanup.Record(list(names), False, before, fifos, layers=layers, origin=origin, server=server))
+        bulk_load_settings.change(opened, relaxed)
+        owner = _server_account(target)
+        # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
+        one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
+    order = detached.Order(
+        origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
+        {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), kept,
+        definers=[str(account) for account in made], folders=folders,
+    )  # fmt: skip
+    meter = Meter(progress, order.weight, sum(len(one.tables) for one in rest))
+    tools = run_worker.find_tools(target, new)
+    # A stream waits for the original and for its like a good part of the time; more of them were slower on two processors.
+    threads = min(threads, run_worker.processors(target) + 1)
+    with detached.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
+        progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
+        order.adapted = _make_tables(target, old, new, rest, threads, cancel, log)
+        # The account of a copy that lasts ends with it, not with this call.
+        account = (
+            contextlib.nullcontext(access.make(source, target, names))
+            if lasts
+            else access.temporary(source, target, names, through_here=through_here)
+        )
+        way_in = held.enter_context(account)
+        order.tls = way_in.tls
+        unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
+        job = Job(
+            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, sessions,
+            way_in,
+        )  # fmt: skip
+        run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
+        watch.started = True
+        status = run_worker.follow(target, cancel, meter.tell)
+    return _complete(source, target, order, status, progress=progress, log=log, started=started)
+
+
+def _complete(
+    source: Host, target: Host, order: detached.Order, status: dict[str, Any], *, progress: Callable[[str], None], log: bool, started: float
+) -> CopyReport:
+    """Everything after the rows: what is made of them, on the disk, on record."""
+    with session(source) as opened:
+        old = identify(opened)
+    adapted = list(order.adapted)
+    with session(target) as opened, _logging(opened, log):
+        progress("making views, routines, triggers and events")
+        adapted += [note for note in create.make_codes(opened, old, identify(opened), order.definitions) if note not in adapted]
+    progress("waiting until everything is on the disk")
+    _on_disk(target, order.folders)
+    position = status["position"]
+    report = CopyReport(
+        schemas=tuple(order.schemas),
+        tables=order.tables,
+        rows=int(status["rows"]),
+        bytes=int(status["bytes"]),
+        # Of a copy that was begun by an earlier call the worker knows.
+        seconds=round(max(time.monotonic() - started, detached.seconds(status)), 3),
+        position=(str(position[0]), int(position[1])) if position else None,
+        locked_seconds=float(status["locked_seconds"]),
+        compressed=bool(status["compressed"]),
+        tls=order.tls,
+        read_by=str(status.get("read_by", "")),  # a worker that an earlier version of this program started does not say
+        definers=tuple(order.definers),
+        adapted=tuple(adapted),
+        by_table=dict(status["tables"]),
+        kept=tuple(order.kept),
+    )
+    before = cleanup.read_record(target)
+    layers = [layer for layer in before.layers if set(layer["tables"]) & set(order.kept)] if before else []
+    finished = cleanup.Record(order.schemas, finished=True, report={**asdict(report), "by_table": {}}, layers=layers)
+    cleanup.write_record(target, finished)
+    return report
+
+
+def unfollowed(target: Host) -> CopyReport | None:
+    """The report of a finished copy that nothing follows yet, or None."""
+    record = cleanup.read_record(target)
+    if not (record and record.finished and record.report):
+        return None
+    lists = {name: tuple(value) for name, value in record.report.items() if isinstance(value, list)}
+    return CopyReport(**{**record.report, **lists})
+
+
+def _make_tables(
+    target: Host,
+    old: DatabaseServer,
+    new: DatabaseServer,
+    definitions: Sequence[schema.Schema],
+    threads: int,
+    cancel: CancelToken,
+    log: bool,
+) -> list[str]:
+    """Make schemas and tables, the tables through several sessions: most of the time of each is waiting for the disk."""
+    with session(target) as opened, _logging(opened, log):
+        notes = create.make_schemas(opened, old, new, definitions)
+    tables = [table for one in definitions for table in one.tables]
+
+    def share(number: int) -> list[str]:
+        with session(target) as opened, _logging(opened, log):
+            return create.make_tables(opened, old, new, tables[number::threads], cancel)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for made in pool.map(share, range(threads)):
+            notes += [note for note in made if note not in notes]
+    return notes
+
+
+def _on_disk(target: Host, folders: Sequence[str]) -> None:
+    """What was written while flushing was off is on the disk: the engine's logs first, then every file of the folders' file systems."""
+    with session(target) as opened:
+        opened.execute("FLUSH LOCAL ENGINE LOGS")
+    target.run(["sync", "--file-system", *folders], timeout=FLUSH_TIMEOUT)
+
+
+def empty(target: Host, schemas: Sequence[str]) -> None:
+    """Leave the databases empty, each with its default character set, and nothing of an interrupted copy. Idempotent.
+
+    Raises:
+        ConnectionFailed: the database server is down.
+    """
+    cleanup.settle(target)
+    with session(target) as opened:
+        for name in schemas:
+            room.recreate(opened, name)
+    cleanup.forget(target, schemas)
+
+
+def finished(target: Host) -> bool:
+    """Whether the last copy to this server came to its end."""
+    record = cleanup.read_record(target)
+    return bool(record and record.finished)
+
+
+@contextlib.contextmanager
+def _logging(opened: Session, log: bool) -> Iterator[None]:
+    """Keep a session's statements out of the binary log unless `log`."""
+    if not log:
+        opened.execute("SET SESSION sql_log_bin = 0")
+    yield
+
+
+def _prove_makeable(
+    source: Session,
+    target: Host,
+    old: DatabaseServer,
+    definitions: Sequence[schema.Schema],
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> None:
+    """Rule: all of it can be brought over and made; what is in the way is found before anything is written."""
+    with session(target) as opened:
+        new = identify(opened)
+    supported(old, new, "dump")
+    portable.check(source.host, old, new, definitions)
+    makeable.prove(source, target, definitions, cancel=cancel, progress=progress)
+
+
+def _pipe_folder(opened: Session, target: Host) -> str:
+    """Where the database server may read files from: its secure_file_priv, else the folder of its socket."""
+    allowed = opened.value("SELECT @@GLOBAL.secure_file_priv")
+    if allowed:
+        return str(allowed).rstrip("/")
+    if allowed is None and identify(opened).family == "mysql":
+        raise GuardFailed(
+            f"{target.name}: secure_file_priv is NULL",
+            "the database server then reads no files at all, and the copy is read from named pipes",
+            "set secure_file_priv = /var/lib/mysql-files in its my.cnf and restart it",
+        )
+    return _socket(target).rpartition("/")[0]
+
+
+def _server_account(target: Host) -> str:
+    """The account the database server runs as: the owner of its socket."""
+    return target.run(["stat", "-c", "%U", _socket(target)]).stdout.strip()
+
+
+def _socket(target: Host) -> str:
+    found = find_socket(target)
+    if found is None:
+        raise ConnectionFailed(
+            f"{target.name}: the database server stopped",
+            "its socket is gone, through which the copy is written",
+            f"look at `systemctl status mariadb mysql` on {target.name}, then run the same command again",
+        )
+    return found

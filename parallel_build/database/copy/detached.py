@@ -1,0 +1,232 @@
+"""A copy that outlives whoever began it, and what of one can be kept when its snapshot is lost.
+
+The worker holds the snapshot by itself, on the new server. When the tool, its machine or its network goes, a seed's worker goes on, and the next call
+adopts it (`find`): the same snapshot, the same account, nothing read twice. What that call needs is in `order.json` beside the worker's files.
+
+When the original's server, the new one's worker or the network between the two goes, the snapshot is gone. Large tables that were whole by then stay
+(`keep`, `kept_tables`): they are right for that snapshot's position, the others are copied in a new one, and `align_snapshots` brings all to one position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+from parallel_build.cancel import clearing_up
+from parallel_build.database.copy import account, cleanup, run_worker
+from parallel_build.database.copy.cleanup import RUN_FOLDER
+from parallel_build.database.copy.progress import size
+from parallel_build.database.copy.statements import DEFER_KEYS_FROM
+from parallel_build.database.schema.definitions import Code, Schema, Table, existing, split_create
+from parallel_build.durations import duration
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, find_socket, session
+
+UNWATCHED = 24 * 3600  # seconds that a seed's copy goes on with nobody watching
+
+
+@dataclass
+class Order:
+    """What brings a running copy to its end, beside its worker's status.
+
+    Attributes:
+        origin: which original is copied, see `identity`.
+        server: which run of the new server's database writes it, see `process`.
+        schemas: the databases.
+        tables: base tables in all.
+        weight: estimated bytes of those that are copied.
+        codes: views, routines, triggers and events as they were when the copy began, by database.
+        digests: of the definitions of tables that may be kept, by `schema.table`.
+        kept: tables that an earlier snapshot brought.
+        definers, adapted, tls: as in the copy's report.
+        folders: where the new server's free space is watched.
+    """
+
+    origin: str
+    server: str
+    schemas: list[str]
+    tables: int
+    weight: int
+    codes: dict[str, list[dict[str, str]]]
+    digests: dict[str, str]
+    kept: list[str] = field(default_factory=list)
+    definers: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
+    tls: bool = False
+    folders: list[str] = field(default_factory=list)
+
+    @property
+    def definitions(self) -> list[Schema]:
+        """The databases with nothing but what is made last."""
+        return [Schema(name, "", "", (), tuple(Code(**code) for code in codes)) for name, codes in self.codes.items()]
+
+
+def identity(source: Host, opened: Session) -> str:
+    """Which original this is: another server at the same address is another one."""
+    row = opened.row("SELECT @@GLOBAL.server_id AS i, @@GLOBAL.datadir AS d, @@GLOBAL.log_bin_basename AS b") or {}
+    uuid = opened.row("SHOW GLOBAL VARIABLES LIKE 'server_uuid'") or {}
+    return " ".join([source.server.address, *(str(value) for value in [*row.values(), *list(uuid.values())[1:]])])
+
+
+def process(target: Host) -> str:
+    """Which run of the database server this is: its socket is made anew at each start. Empty when it is down."""
+    socket = find_socket(target)
+    return target.run(["stat", "-c", "%i %Z", socket]).stdout.strip() if socket else ""
+
+
+def text(order: Order) -> str:
+    """The order as the file that whoever adopts the copy reads."""
+    return json.dumps(asdict(order))
+
+
+def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> Order | None:
+    """The order of a copy of that original that goes on by itself, or came to its end so; None where there is none. Its limit is set to `limit`."""
+    order = _order(target)
+    record = cleanup.read_record(target)
+    if order is None or record is None or record.finished:
+        return None
+    with session(source) as opened:
+        if (order.origin, order.schemas) != (identity(source, opened), existing(opened, schemas)):
+            return None
+    if order.server != process(target):
+        return None
+    target.write(f"{RUN_FOLDER}/limit", str(limit or 0))
+    status = _status(target)
+    if not (status.get("state") == "done" or run_worker.runs(target)):
+        progress(f"the copy that went on by itself has stopped: {status.get('error') or 'its program ended without a word'}")
+        return None
+    done = "is there, nobody watched its end" if status.get("state") == "done" else "goes on by itself, going on with it"
+    progress(f"the copy of {source.name} on {target.name} {done}: {size(status.get('bytes', 0))}, {status.get('rows', 0):,} rows so far")
+    return order
+
+
+def _order(target: Host) -> Order | None:
+    content = target.read(f"{RUN_FOLDER}/order.json")
+    return Order(**json.loads(content)) if content else None
+
+
+def _status(target: Host) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(target.read(f"{RUN_FOLDER}/status.json") or b"{}")
+    return found
+
+
+class Watch:
+    """The time for which a copy is watched. Afterwards its worker, pipes, secrets and account are gone.
+
+    A copy that lasts is left as it is when the watching ends for the watcher's own reasons: it was cancelled, or the new server is out of its reach.
+
+    Args:
+        lasts: the copy goes on with nobody watching; the account is then ended here, else by whoever made it.
+        started: its worker runs already; to be set once it does.
+    """
+
+    def __init__(self, source: Host, target: Host, *, lasts: bool, progress: Callable[[str], None], started: bool = False) -> None:
+        self.source, self.target, self.lasts, self.progress, self.started = source, target, lasts, progress, started
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.lasts and self.started and isinstance(error, Cancelled | ConnectionFailed | CommandFailed):
+            self.progress(
+                f"the copy on {self.target.name} goes on by itself for at most {duration(UNWATCHED)}: "
+                "`pulumi up` takes it up again, `pulumi destroy` ends it"
+            )
+            return
+        if self.lasts:
+            keep(self.target)
+        try:
+            if self.lasts:
+                with clearing_up(), session(self.source) as opened:
+                    account.revoke(opened)
+        finally:
+            with clearing_up():
+                cleanup.settle(self.target)
+
+
+def keep(target: Host) -> None:
+    """Note which tables of a copy are whole and for which position, before what is known of it is cleared. Idempotent."""
+    record, order = cleanup.read_record(target), _order(target)
+    if record is None or record.finished or order is None:
+        return
+    found = _status(target).get("position")
+    position = [str(found[0]), int(found[1])] if found else None
+    names = (target.read(f"{RUN_FOLDER}/whole") or b"").decode().split("\n")
+    tables = {name: order.digests[name] for name in names if name in order.digests}
+    if not position or not tables or any(layer["position"] == position for layer in record.layers):
+        return
+    record.layers.append({"position": position, "tables": tables})
+    record.origin, record.server = order.origin, order.server
+    cleanup.write_record(target, record)
+
+
+def kept_layers(target: Host, origin: str, definitions: Sequence[Schema]) -> list[dict[str, Any]]:
+    """What earlier snapshots brought and a new copy need not bring again: tables by position, oldest first.
+
+    Nothing, where the new server's database was started anew since: what it wrote last was in memory only, and its tables, its binary log and its own
+    replica need not agree.
+    """
+    record = cleanup.read_record(target)
+    if record is None or record.finished or (record.origin, record.server) != (origin, process(target)):
+        return []
+    present = digests(definitions)
+    layers = []
+    for layer in record.layers:
+        same = {name: digest for name, digest in layer["tables"].items() if present.get(name) == digest}
+        if same:
+            layers.append({"position": layer["position"], "tables": same})
+    return layers
+
+
+def decide(target: Host, layers: list[dict[str, Any]]) -> None:
+    """Note what is kept, before the rest is dropped: what is gone must not be taken for kept later."""
+    record = cleanup.read_record(target)
+    if record and not record.finished and record.layers != layers:
+        record.layers = layers
+        cleanup.write_record(target, record)
+
+
+def digests(definitions: Sequence[Schema]) -> dict[str, str]:
+    """The tables that may be kept from a lost snapshot, each with the digest of its definition.
+
+    Large ones only: the others are copied in seconds. InnoDB, or there was no snapshot of it. Without foreign keys in either direction: a row that
+    one snapshot has and the other has not would be refused, or deleted by a cascade that no log names.
+    """
+    tied = {name for one in definitions for table in one.tables for name in _tied(table)}
+    return {
+        name: hashlib.sha256(_without_counter(table.create).encode()).hexdigest()
+        for one in definitions
+        for table in one.tables
+        if (name := f"{table.schema}.{table.name}") not in tied and table.engine == "InnoDB" and table.data_bytes >= DEFER_KEYS_FROM
+    }
+
+
+def _tied(table: Table) -> list[str]:
+    """A table with foreign keys, and those they refer to."""
+    found: list[str] = []
+    for clause in split_create(table).foreign_keys:
+        words = clause.partition(" REFERENCES ")[2].partition(" (")[0].split("`")[1::2]
+        found += [f"{table.schema}.{table.name}", ".".join([table.schema, *words][-2:])]
+    return found
+
+
+def _without_counter(create: str) -> str:
+    """A definition without the value that the next row gets."""
+    head, _, tail = create.rpartition("\n)")
+    return head + "\n)" + " ".join(word for word in tail.split(" ") if not word.startswith("AUTO_INCREMENT="))
+
+
+def without(definitions: Sequence[Schema], kept: Sequence[str]) -> list[Schema]:
+    """The definitions without the tables that are kept."""
+    return [replace(one, tables=tuple(table for table in one.tables if f"{table.schema}.{table.name}" not in kept)) for one in definitions]
+
+
+def seconds(status: dict[str, Any]) -> float:
+    """How long the worker has been at it, by its own clock."""
+    return round(float(status.get("ended", time.time())) - float(status["started"]), 3)

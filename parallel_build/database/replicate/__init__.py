@@ -1,0 +1,1 @@
+"""Replication: from the original to the new source, and between the new pair."""

@@ -1,0 +1,1 @@
+"""Definitions of tables and other objects: read, understood, translated between families."""

@@ -1,0 +1,1 @@
+"""One database server: what it is, its settings, accounts and certificates."""

@@ -1,0 +1,207 @@
+"""Everything that a management server of the original talks to, out of the stack's configuration and the database's own settings; changes nothing.
+
+A rehearsal's server must reach none of it: a management server that starts on a copy takes the hypervisors for its own, restarts system VMs,
+expunges, and sends mail.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from parallel_build.configuration import AGENTS, StackConfiguration
+from parallel_build.configuration.values import is_address
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, quote
+
+# Ports that CloudStack uses towards each kind of host [CloudStack 4.22 firewall tables; KVM also libvirt's own and the agent's SSH].
+HYPERVISOR_PORTS = {
+    "KVM": (22, 16509, 16514),
+    "XenServer": (22, 80, 443),
+    "VMware": (22, 443, 902),
+    "Hyperv": (8250,),
+    "Ovm3": (22, 443, 8899),
+    "LXC": (22, 16509),
+}
+ANY_HYPERVISOR = (22, 443)
+STORAGE_PORTS = {"NetworkFilesystem": (111, 2049), "Iscsi": (3260,), "IscsiLUN": (3260,), "RBD": (3300, 6789), "PowerFlex": (443,)}
+SCHEME_PORTS = {"nfs": 2049, "http": 80, "https": 443, "cifs": 445, "smb": 445}
+MAIL_SETTINGS = {"alert.smtp.host": "alert.smtp.port", "project.smtp.host": "project.smtp.port"}
+MAIL_PORTS = (25, 465, 587)
+DEFAULT_PORTS = (22, 80, 443, 8250)  # tried where only an address is given
+# How what is listed begins, before its name.
+KINDS = (
+    "management server", "database server", "new management server", "new database server", "hypervisor", "SecondaryStorageVM", "ConsoleProxy",
+    "SecondaryStorage", "Storage", "primary storage", "secondary storage", "mail server",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, order=True)
+class Target:
+    """One thing that must be out of reach.
+
+    Attributes:
+        what: what it is, for the operator.
+        address: IP address, or a name where the database has one.
+        port: TCP port.
+    """
+
+    what: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.address}:{self.port})"
+
+    @property
+    def kind(self) -> str:
+        """What it is, without its name."""
+        return next((kind for kind in KINDS if self.what.startswith(kind)), self.what)
+
+
+def targets(configuration: StackConfiguration, database: Session, resolver: Host) -> list[Target]:
+    """Everything, each address and port once; names also as the addresses that a server of the original resolves them to.
+
+    Args:
+        database: session to the original's database; only read.
+        resolver: a server of the original, whose name service is asked.
+    """
+    found: dict[tuple[str, int], Target] = {}
+    own = {configuration.rehearsal.machine.address} if configuration.rehearsal.machine else set()
+    listed = [*_configured(configuration), *_hosts(database), *_storage(database), *_services(database)]
+    names = sorted({target.address for target in listed if not is_address(target.address)})
+    known = resolve(resolver, names)
+    listed += [Target(target.what, address, target.port) for target in listed for address in known.get(target.address, ())]
+    for target in listed:
+        if target.address not in own and not _is_local(target.address):
+            found.setdefault((target.address, target.port), target)
+    return sorted(found.values())
+
+
+def _configured(configuration: StackConfiguration) -> Iterator[Target]:
+    original, new = configuration.original, configuration.new
+    for server in original.management:
+        yield from (Target(f"management server {server.name}", server.address, port) for port in (22, *original.served.every_port))
+    for database in filter(None, (original.database.source, original.database.replica)):
+        yield from (Target(f"database server {database.name}", database.address, port) for port in (original.database.port, 22))
+    for host in original.hypervisors:
+        ports = HYPERVISOR_PORTS.get({"kvm": "KVM", "vmware": "VMware", "xenserver": "XenServer"}.get(host.kind, ""), ANY_HYPERVISOR)
+        yield from (Target(f"hypervisor {host.name}", host.address, port) for port in ports)
+    for machine in new.management:
+        yield from (Target(f"new management server {machine.name}", machine.address, port) for port in (22, *new.api.served.every_port))
+    for machine in (new.database.source, new.database.replica):
+        yield from (Target(f"new database server {machine.name}", machine.address, port) for port in (22, new.database.port))
+    for text in configuration.rehearsal.must_not_reach:
+        address, port = _split(text)
+        yield from (Target("rehearsal.mustNotReach", address, each) for each in ((port,) if port else DEFAULT_PORTS))
+
+
+def _hosts(database: Session) -> Iterator[Target]:
+    if not _has(database, "host"):
+        return
+    for row in database.rows(
+        "SELECT name, hypervisor_type AS kind, type, private_ip_address AS a, storage_ip_address AS s FROM cloud.host "
+        "WHERE removed IS NULL AND type IN ('Routing', 'SecondaryStorage', 'SecondaryStorageVM', 'ConsoleProxy', 'Storage')"
+    ):
+        what = f"hypervisor {row['name']}" if row["type"] == "Routing" else f"{row['type']} {row['name']}"
+        ports = HYPERVISOR_PORTS.get(str(row["kind"]), ANY_HYPERVISOR) if row["type"] == "Routing" else (3922, 443)
+        for address in {row["a"], row["s"]} - {None, ""}:
+            yield from (Target(what, str(address), port) for port in ports)
+
+
+def _storage(database: Session) -> Iterator[Target]:
+    if _has(database, "storage_pool"):
+        for row in database.rows("SELECT name, pool_type AS kind, host_address AS a, port FROM cloud.storage_pool WHERE removed IS NULL"):
+            for address in str(row["a"] or "").split(","):
+                if address and address != "localhost":
+                    ports = {*STORAGE_PORTS.get(str(row["kind"]), (2049,)), *([int(row["port"])] if row["port"] else [])}
+                    yield from (Target(f"primary storage {row['name']}", address, port) for port in sorted(ports) if 0 < port < 65536)
+    yield from secondary_storage(database)
+
+
+def secondary_storage(database: Session) -> Iterator[Target]:
+    """The servers of secondary storage; management servers mount it to seed templates and for VMware's operations [CloudStack 4.22]."""
+    if _has(database, "image_store"):
+        for row in database.rows("SELECT name, url FROM cloud.image_store WHERE removed IS NULL AND url IS NOT NULL"):
+            scheme, address, port = server_of(str(row["url"]))
+            if address:
+                yield Target(f"secondary storage {row['name']}", address, port or SCHEME_PORTS.get(scheme, 2049))
+
+
+def server_of(url: str) -> tuple[str, str, int]:
+    """Scheme, server and port of a store's URL; 0 where it names no port that is a number, and "" where it names no server.
+
+    CloudStack takes more than a URL should be: `nfs://192.0.2.5:export/sec`, an IPv6 address without brackets.
+    """
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if is_address(place):
+        return scheme.lower(), place, 0
+    address, port = _split(place)
+    if is_address(address) or ":" not in address:
+        return scheme.lower(), address, port if 0 < port < 65536 else 0
+    return scheme.lower(), address.partition(":")[0], 0
+
+
+def _services(database: Session) -> Iterator[Target]:
+    settings = {
+        str(row["name"]): str(row["value"] or "")
+        for row in database.rows(
+            "SELECT name, value FROM cloud.configuration WHERE name IN "
+            "('alert.smtp.host', 'alert.smtp.port', 'project.smtp.host', 'project.smtp.port', 'host')"
+        )
+    }
+    for name, port in MAIL_SETTINGS.items():
+        if host := settings.get(name, "").strip():
+            ports = {*MAIL_PORTS, *([int(settings[port])] if settings.get(port, "").isdigit() else [])}
+            yield from (Target(f"mail server of {name}", host, each) for each in sorted(ports))
+    for address in settings.get("host", "").replace("@static", "").split(","):
+        if address.strip():
+            yield Target("management address in `host`", address.strip(), AGENTS)
+    if _has(database, "ldap_configuration"):
+        for row in database.rows("SELECT hostname AS a, port FROM cloud.ldap_configuration"):
+            yield Target("LDAP server", str(row["a"]), _port(row["port"], 389))
+    if _has(database, "vmware_data_center"):
+        for row in database.rows("SELECT vcenter_host AS a FROM cloud.vmware_data_center"):
+            yield Target("vCenter", str(row["a"]), 443)
+
+
+def _has(database: Session, table: str) -> bool:
+    there = database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud' AND TABLE_NAME = %s", [table])
+    return bool(there) and bool(database.value(f"SELECT COUNT(*) FROM cloud.{quote(table)}"))
+
+
+def resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
+    """The addresses that a server's own name service gives for names; names without one are left out."""
+    names = list(names)
+    if not names:
+        return {}
+    script = 'for n; do getent ahosts "$n" | while read -r a _; do echo "$n $a"; done; done | sort -u'
+    found: dict[str, list[str]] = {}
+    for line in host.run(["timeout", "20", "sh", "-c", script, "sh", *names], timeout=30, ok=None).stdout.splitlines():
+        name, _, address = line.partition(" ")
+        if is_address(address):
+            found.setdefault(name, []).append(address)
+    return found
+
+
+def _split(text: str) -> tuple[str, int]:
+    """An address with or without a port; IPv6 with a port is written [2001:db8::1]:25."""
+    match = re.match(r"^\[(?P<six>[^\]]+)\](?::(?P<p6>\d+))?$|^(?P<any>[^:]+):(?P<p4>\d+)$", text)
+    if not match:
+        return text.strip("[]"), 0
+    return match["six"] or match["any"], int(match["p6"] or match["p4"] or 0)
+
+
+def _port(value: object, default: int) -> int:
+    try:
+        port = int(str(value))
+    except ValueError:
+        return default
+    return port if 0 < port < 65536 else default
+
+
+def _is_local(text: str) -> bool:
+    return is_address(text) and (ipaddress.ip_address(text).is_loopback or ipaddress.ip_address(text).is_link_local)

@@ -1,0 +1,1 @@
+"""Machines that are containers on this computer, for the lab and the tests."""

@@ -1,0 +1,1 @@
+"""Servers that are there already: what is asked of them, and how they are given back."""

@@ -1,0 +1,148 @@
+"""What is true of a server that is there already, before anything is done to it; changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parallel_build.errors import CommandFailed
+from parallel_build.remote.clock import read_clock
+from parallel_build.remote.host import Host
+
+SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
+DATA_FOLDER = "/var/lib/mysql"
+
+_SCRIPT = r"""
+. /etc/os-release
+say() { printf '%s\t%s\n' "$1" "$2"; }
+say uid "$(id -u)"
+say system "${PRETTY_NAME:-unknown}"
+say family "${ID:-} ${ID_LIKE:-}"
+say release "${VERSION_ID:-}"
+if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+  say apt yes
+  say audit "$(dpkg --audit | head -n 1)"
+  for package in $(dpkg-query -W -f '${db:Status-Status}:${Package}\n' 'cloudstack*' 2>/dev/null | grep -v '^not-installed:'); do
+    say cloudstack "${package#*:}"
+  done
+fi
+if [ -d /run/systemd/system ]; then say systemd yes; fi
+say processors "$(nproc)"
+say memory "$(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
+df -Pk /var/lib | awk 'NR == 2 {print "size\t" $2; print "free\t" $4}'
+say hostname "$(hostname)"
+say resolved "$(getent ahosts "$(hostname)" | awk 'NR == 1 {print $1}')"
+ip -o address show | awk '{sub("/.*", "", $4); print "address\t" $4}'
+for path in /etc/cloudstack /usr/share/cloudstack-management /usr/share/cloudstack-agent /var/cloudstack /var/lib/cloudstack; do
+  if [ -e "$path" ]; then say cloudstack "$path"; fi
+done
+for unit in mariadb mysql mysqld; do
+  case $(systemctl show "$unit" -p LoadState 2>/dev/null | cut -d= -f2-) in
+    loaded|masked) say database "$(systemctl show "$unit" -p Id | cut -d= -f2-)" ;;
+  esac
+done
+if [ -d /var/lib/mysql ]; then
+  find /var/lib/mysql -mindepth 1 -maxdepth 1 ! -name lost+found -type d -printf 'schema\t%f\n'
+  say data "$(find /var/lib/mysql -mindepth 1 -maxdepth 1 ! -name lost+found | wc -l)"
+  say datasize "$(du -sk /var/lib/mysql | cut -f 1)"
+fi
+ss -Hltn | awk '{n = split($4, part, ":"); print "port\t" part[n]}'
+"""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """Facts of one server.
+
+    Attributes:
+        root: the account of the configuration becomes root there.
+        problem: why not, in the server's words.
+        login: the account that logs in.
+        family: os-release's ID and ID_LIKE.
+        memory: MiB.
+        size, free: MiB of the file system that /var/lib is on.
+        resolved: the address its own host name stands for there; "" for none.
+        cloudstack: packages and paths of CloudStack's that are there.
+        database_units: units of a database server that are known.
+        schemas: databases in /var/lib/mysql, without the server's own.
+        data: entries in /var/lib/mysql; data_size: MiB.
+        ports: TCP ports that something listens on.
+        audit: dpkg's first complaint; "" when there is none.
+        clock: seconds that its clock is ahead of the operator's machine.
+    """
+
+    name: str
+    login: str
+    root: bool = False
+    problem: str = ""
+    system: str = ""
+    family: str = ""
+    apt: bool = False
+    systemd: bool = False
+    audit: str = ""
+    processors: int = 0
+    memory: int = 0
+    size: int = 0
+    free: int = 0
+    hostname: str = ""
+    resolved: str = ""
+    addresses: tuple[str, ...] = ()
+    cloudstack: tuple[str, ...] = ()
+    database_units: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    data: int = 0
+    data_size: int = 0
+    ports: tuple[int, ...] = ()
+    clock: float = 0.0
+
+
+def gather(host: Host) -> ServerFacts:
+    """Ask the server.
+
+    Raises:
+        ConnectionFailed: it can't be reached.
+    """
+    try:
+        text = host.script(_SCRIPT, timeout=120).stdout
+    except CommandFailed as error:
+        # A command that root could not start at all: sudo's words say why.
+        return ServerFacts(host.name, host.user, problem=error.cause or error.fact)
+    return parse(host.name, host.user, text, read_clock(host).ahead)
+
+
+def parse(name: str, login: str, text: str, clock: float) -> ServerFacts:
+    """Facts from the script's lines, `KEY<tab>VALUE`."""
+    values: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition("\t")
+        values.setdefault(key, []).append(value.strip())
+
+    def one(key: str) -> str:
+        return values.get(key, [""])[0]
+
+    def number(key: str) -> int:
+        return int(one(key) or 0)
+
+    return ServerFacts(
+        name=name,
+        login=login,
+        root=one("uid") == "0",
+        system=one("system"),
+        family=one("family").strip(),
+        apt=one("apt") == "yes",
+        systemd=one("systemd") == "yes",
+        audit=one("audit"),
+        processors=number("processors"),
+        memory=number("memory") // 1024,
+        size=number("size") // 1024,
+        free=number("free") // 1024,
+        hostname=one("hostname"),
+        resolved=one("resolved"),
+        addresses=tuple(values.get("address", [])),
+        cloudstack=tuple(dict.fromkeys(values.get("cloudstack", []))),
+        database_units=tuple(dict.fromkeys(unit.removesuffix(".service") for unit in values.get("database", []))),
+        schemas=tuple(sorted(set(values.get("schema", [])) - SYSTEM_SCHEMAS)),
+        data=number("data"),
+        data_size=number("datasize") // 1024,
+        ports=tuple(sorted({int(port) for port in values.get("port", []) if port.isdigit()})),
+        clock=clock,
+    )

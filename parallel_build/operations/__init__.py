@@ -1,0 +1,1 @@
+"""Verbs over more than one room, which steps and commands are made of."""

@@ -1,0 +1,113 @@
+"""What several steps of the window share: where the record is, and sessions to the two databases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.configuration import OriginalManagement, StackConfiguration
+from parallel_build.database.server import processes
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.records.window import WindowStore
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session, session
+
+
+def store(context: Context) -> WindowStore:
+    """The window's record on the original's database host."""
+    return WindowStore(original_database(context), context.site)
+
+
+def original_database(context: Context) -> Host:
+    """The host of the original's source."""
+    return context.host(context.configuration.original.database.source)
+
+
+def new_database(context: Context) -> Host:
+    """The host of the new source."""
+    return context.host(context.configuration.new.database.source)
+
+
+def schemas(configuration: StackConfiguration) -> list[str]:
+    """The databases that travel; `cloudbridge` only where the original has it."""
+    names = ["cloud", "cloud_usage"]
+    return [*names, "cloudbridge"] if configuration.original.database.cloudbridge else names
+
+
+def units_of(server: OriginalManagement) -> list[str]:
+    """CloudStack's units on an original server, in the order of stopping: usage first, it restarts itself."""
+    return [USAGE, MANAGEMENT] if server.usage else [MANAGEMENT]
+
+
+class OpenSession:
+    """A session that is opened when first used and opened again when it was lost."""
+
+    def __init__(self, host: Host, stack: contextlib.ExitStack) -> None:
+        self._host, self._stack = host, stack
+        self._session: Session | None = None
+
+    def __call__(self) -> Session:
+        """The open session."""
+        if self._session is not None:
+            try:
+                self._session.value("SELECT 1")
+            except ConnectionFailed:
+                self._session = None
+        if self._session is None:
+            self._session = self._stack.enter_context(session(self._host))
+        return self._session
+
+
+@contextlib.contextmanager
+def tolerated(context: Context, what: str) -> Iterator[None]:
+    """In an undo: a server that is gone or unreachable is told, and does not keep the original from serving."""
+    try:
+        yield
+    except (ConnectionFailed, CommandFailed) as error:
+        context.progress(f"{what}: {error}")
+        context.run.record("unreachable", step=context.step, what=what, error=str(error))
+
+
+def never_serving(context: Context) -> None:
+    """Rule: a database that a management server is using is never emptied.
+
+    Raises:
+        StepFailed: one has sessions on the new source.
+    """
+    with session(new_database(context)) as database:
+        users = database.rows(f"SELECT DISTINCT USER AS u, HOST AS h FROM {processes.table(database)} WHERE USER = 'cloud'")
+    if users:
+        raise StepFailed(
+            f"{context.configuration.new.database.source.name} has sessions of user cloud from {', '.join(str(u['h']) for u in users)}",
+            "a management server uses this database",
+            "stop it; a new management server must not run before its database is there",
+        )
+
+
+def window_open(context: Context) -> bool:
+    """Whether a window is open on the original. Also when the original can't be asked: then nothing may rest on it."""
+    try:
+        record = store(context).read()
+    except (ConnectionFailed, CommandFailed):
+        return True
+    return record is not None and record.closed is None
+
+
+def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
+    """Prove again what was built or prepared, when a changed input asks for it.
+
+    While a window is open a failed proof is told and kept, but is no error: `up` proves before it goes back, and going back must be possible
+    however broken the new side is.
+    """
+    if not window_open(context):
+        return prove()
+    try:
+        return prove()
+    except Cancelled:
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"not proved, a window is open: {error}")
+        context.run.record("not proved", step=context.step, error=str(error))
+        return {"notProved": str(error)}

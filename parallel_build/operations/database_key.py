@@ -1,0 +1,40 @@
+"""The original's database key for the steps of the window."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack.encryption import Encryptor
+from parallel_build.cloudstack.keys import DatabaseKey, database_key
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.operations.context import Context
+
+READY = "database key"
+
+
+def fetch_key(context: Context) -> DatabaseKey:
+    """From the first of the original's management servers that can be reached; with none, the stack's own secret has to do.
+
+    It is kept in this process once it was read, so that the window need not read it again.
+    Raises:
+        StepFailed: none can be reached, and the stack has no such secret.
+    """
+    ready = context.connections.ready
+    if READY not in ready:
+        ready[READY] = _read(context)
+    found: DatabaseKey = ready[READY]
+    return found
+
+
+def _read(context: Context) -> DatabaseKey:
+    site = context.site
+    for server in site.configuration.original.management:
+        try:
+            return database_key(site, context.host(server))
+        except ConnectionFailed as error:
+            context.progress(f"the database key can't be read from {server.name}: {error}")
+    if site.secrets.database_key is None:
+        raise StepFailed(
+            "the database key can't be read from any of the original's management servers",
+            "none can be reached",
+            "set the stack's secret databaseKey, then run the same command again",
+        )
+    return DatabaseKey(site.secrets.database_key, Encryptor.AUTOMATIC)

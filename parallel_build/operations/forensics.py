@@ -1,0 +1,212 @@
+"""What is kept of a new side that is left again, before its databases are emptied and its machines go: `<run folder>/forensics/TIME/`.
+
+An investigation must not cost the rollback anything: nothing here raises but the engine's Cancel, every part has a time limit and a size limit,
+and what could not be kept is told. Files are for the operator only (600), secrets in texts are masked; a dump can't be masked.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.database.server import processes
+from parallel_build.errors import Cancelled, ParallelBuildError
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import find_socket, session
+from parallel_build.secret import Secret, mask
+
+FORENSICS = "Forensics"  # under this name the window's record says that it has been kept
+TEXT_LIMIT = 32 * 2**20  # bytes of one log, its end
+TEXT_SECONDS = 30.0
+LOGS = (
+    "/var/log/cloudstack/management/management-server.log",
+    "/var/log/cloudstack/management/setupManagement.log",
+    "/var/log/cloudstack/usage/usage.log",
+    "/var/log/mysql/error.log",
+)
+UNITS = (MANAGEMENT, USAGE, "mariadb", "mysql")
+DATABASES = ("cloud", "cloud_usage", "cloudbridge")
+DUMP_LIMIT = 20 * 2**30  # bytes of the compressed dump
+DUMP_SECONDS = 4 * 3600.0
+
+# Ends of files only: the end tells why it failed. Compressed on the way; base64 because sessions carry text.
+_TEXT = 'test -e "$1" || exit 44; tail -c "$2" "$1" | gzip -1 | base64 -w 0'
+_JOURNAL = 'journalctl --no-pager -o short-iso-precise -n 20000 -u "$1" 2>/dev/null | tail -c "$2" | gzip -1 | base64 -w 0'
+_DUMP = r"""
+limit=$1; shift
+client=mariadb; dumper=mariadb-dump
+command -v "$dumper" >/dev/null || { client=mysql; dumper=mysqldump; }
+present=
+for name; do
+  if "$client" -N -B -e "SHOW DATABASES LIKE '$name'" </dev/null | grep -q .; then present="$present $name"; fi
+done
+[ -n "$present" ] || exit 44
+"$dumper" --single-transaction --routines --events --triggers --databases $present </dev/null | gzip -1 | head -c "$limit"
+"""
+
+
+def collect_once(context: Context) -> None:
+    """Keep it once in a window, and only of a new side whose management server was started: before that there is nothing to investigate.
+
+    Asked by every undo after which something would be gone; the window's record says what has been kept.
+    """
+    try:
+        records = store(context)
+        if not records.facts("FirstManagement").get("began") or records.facts(FORENSICS).get("kept"):
+            return
+        folder = collect(context)
+        if folder is not None:
+            records.remember(FORENSICS, kept=str(folder))
+    except Cancelled:
+        raise
+    except ParallelBuildError as error:
+        _missed(context, "the new side", error)
+
+
+def collect(context: Context) -> Path | None:
+    """Keep what the configuration's `window.forensics` says of the new side.
+
+    Returns:
+        the folder, or None where nothing is to be kept.
+    Raises:
+        Cancelled: the engine asked to stop.
+    """
+    wanted = context.configuration.window.forensics
+    if wanted == "none":
+        return None
+    folder = context.run.path / "forensics" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        _missed(context, str(folder), error)
+        return None
+    keepers: list[Callable[[], None]] = []
+    for machine in context.configuration.new.management:
+        keepers.append(partial(_texts, context, folder, context.host(machine)))
+    for server in (context.configuration.new.database.source, context.configuration.new.database.replica):
+        if server:
+            keepers.append(partial(_texts, context, folder, context.host(server)))
+    source = context.host(context.configuration.new.database.source)
+    keepers.append(partial(_state, context, folder, source))
+    context.progress(f"keeping logs and the state of the new side in {folder}")
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for future in [pool.submit(keeper) for keeper in keepers]:
+            future.result()
+    if wanted == "dump":
+        _dump(context, folder, source)
+    context.run.record("forensics", step=context.step, folder=str(folder), files=sorted(path.name for path in folder.iterdir()))
+    return folder
+
+
+def _texts(context: Context, folder: Path, host: Host) -> None:
+    """The ends of a server's logs, and its units' journal."""
+    for path in LOGS:
+        _text(context, folder / f"{host.name}-{Path(path).name}.gz", host, [_TEXT, "sh", path])
+    for unit in UNITS:
+        _text(context, folder / f"{host.name}-{unit}.journal.gz", host, [_JOURNAL, "sh", unit])
+
+
+def _text(context: Context, target: Path, host: Host, command: list[str]) -> None:
+    script, *words = command
+    try:
+        found = host.run(["sh", "-c", script, *words, str(TEXT_LIMIT)], timeout=TEXT_SECONDS, ok=(0, 44))
+        text = gzip.decompress(base64.b64decode(found.stdout)).decode(errors="replace") if found.ok else ""
+        if text.strip() and not text.startswith("-- No entries"):
+            write(target, text, context.site.hidden())
+    except Cancelled:
+        raise
+    except (ParallelBuildError, OSError, ValueError, EOFError) as error:
+        _missed(context, target.name, error)
+
+
+def write(target: Path, text: str, secrets: list[Secret]) -> None:
+    """Write a text compressed, secrets masked, readable for the operator only."""
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(gzip.compress(mask(text, secrets).encode(), 3))
+
+
+def _state(context: Context, folder: Path, source: Host) -> None:
+    """The schema's version rows, the management servers' rows, and every table's size, of the new source."""
+    try:
+        if find_socket(source) is None:
+            return
+        found: dict[str, Any] = {}
+        with session(source) as database:
+            tables = database.rows(
+                "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, TABLE_ROWS AS n, DATA_LENGTH + INDEX_LENGTH AS b "
+                "FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN %s ORDER BY 1, 2",
+                [DATABASES],
+            )
+            there = {f"{row['d']}.{row['t']}" for row in tables}
+            found["tables"] = {f"{row['d']}.{row['t']}": {"rows about": row["n"], "bytes": row["b"]} for row in tables}
+            for table in ("cloud.version", "cloud.mshost"):
+                if table in there:
+                    found[table] = database.rows(f"SELECT * FROM {table} ORDER BY 1")
+            found["sessions"] = database.rows(
+                f"SELECT USER AS u, HOST AS h, DB AS d, COMMAND AS c, TIME AS t FROM {processes.table(database)}"
+            )
+        if found["tables"]:
+            write(folder / f"{source.name}-state.json.gz", json.dumps(found, indent=1, default=str), context.site.hidden())
+    except Cancelled:
+        raise
+    except (ParallelBuildError, OSError) as error:
+        _missed(context, f"{source.name}-state.json", error)
+
+
+def _dump(context: Context, folder: Path, source: Host) -> None:
+    """A dump of the new databases, to the run's folder: its machine may go next."""
+    context.progress(f"dumping the databases of {source.name} for the investigation")
+    target, part = folder / f"{source.name}.sql.gz", folder / f"{source.name}.sql.gz.part"
+    argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), *DATABASES]
+    command = ["ssh", *source.options(), source.destination, source.command_line(argv, DUMP_SECONDS)]
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, start_new_session=True)
+            try:
+                while True:
+                    try:
+                        _, errors = process.communicate(timeout=0.5)
+                        break
+                    except subprocess.TimeoutExpired:
+                        context.cancel.check()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        if process.returncode == 44:
+            part.unlink()
+        elif process.returncode != 0 or not _whole(part):
+            _missed(context, target.name, OSError(mask(errors.decode(errors="replace"), context.site.hidden())[-300:] or "it is not whole"))
+        else:
+            part.rename(target)
+    except OSError as error:
+        _missed(context, target.name, error)
+
+
+def _whole(part: Path) -> bool:
+    """Whether the dump ends as its program ends one."""
+    tail = b""
+    try:
+        with gzip.open(part) as file:
+            while block := file.read(2**20):
+                tail = (tail + block)[-400:]
+    except (OSError, EOFError):
+        return False
+    return b"-- Dump completed" in tail
+
+
+def _missed(context: Context, what: str, error: Exception) -> None:
+    context.progress(f"not kept for the investigation: {what}: {error}")
+    context.run.record("not kept", step=context.step, what=what, error=str(error))

@@ -1,0 +1,44 @@
+"""Writing `host` into the copy: the new side's addresses first."""
+
+from __future__ import annotations
+
+from parallel_build.cloudstack import agents
+from parallel_build.configuration import StackConfiguration
+from parallel_build.errors import StepFailed
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import new_database, store
+from parallel_build.remote.sql import session
+
+
+def write(context: Context) -> Outputs:
+    """Write `host` and set stale rows Down, in the copy only; proved by reading."""
+    records = store(context)
+    with session(new_database(context)) as database:
+        now = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
+        if now is None:
+            raise StepFailed(f"{database.host.name}: cloud.configuration has no `host`", "the copy is not whole", "run `pulumi up` again")
+        if "previous" not in records.facts("HostSetting"):
+            records.remember("HostSetting", previous=str(now))
+        wanted = value_for(context.configuration, str(now))
+        context.intend("write host", value=wanted)
+        database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
+        stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
+        written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
+        up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
+    if written != wanted or up:
+        raise StepFailed(
+            f"`host` is {written} and {up} mshost rows are Up on {new_database(context).name}",
+            "somebody else writes to the copy",
+            "see who is connected to it",
+        )
+    return {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale}
+
+
+def value_for(configuration: StackConfiguration, now: str) -> str:
+    """The new side's addresses, then those that are in the setting already.
+
+    With agents.method file the agents are of a version that takes a single address [before CloudStack 4.11.1].
+    """
+    if configuration.agents.method == "file":
+        return configuration.host_setting
+    return agents.extended(configuration.host_setting, agents.addresses(now))

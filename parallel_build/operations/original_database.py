@@ -1,0 +1,140 @@
+"""Stopping the original's database servers for good, and starting them again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack.services import Services
+from parallel_build.configuration import Server, StackConfiguration
+from parallel_build.errors import CommandFailed, ConnectionFailed
+from parallel_build.operations import deadline, prove_original_down
+from parallel_build.operations.context import Context, Outputs
+from parallel_build.operations.context_helpers import original_database, store, tolerated
+from parallel_build.remote.sql import session
+
+# Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
+FILES = r"""
+find "$1" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
+  -printf '%P %T@ %s\n' 2>/dev/null | sort | sha256sum | cut -d' ' -f1
+"""
+
+
+def servers(configuration: StackConfiguration) -> list[Server]:
+    """The original's database servers, replica first: it is stopped first and started last, as replication wants it."""
+    pair = configuration.original.database
+    return [pair.replica, pair.source] if pair.replica else [pair.source]
+
+
+def stop_servers(context: Context) -> Outputs:
+    """Stop and fence both; a replica that the operator has switched off himself must be silent."""
+    units = _units(context)
+    context.intend("stop the original's databases", units=units)
+    for server in servers(context.configuration):
+        deadline.not_going_back(context)
+        try:
+            if server == context.configuration.original.database.source:
+                _note_folder(context)
+            _stop(context, server, units.get(server.name))
+        except ConnectionFailed as error:
+            if server == context.configuration.original.database.source:
+                raise
+            prove_original_down.silent(context, server, error)
+        else:
+            context.note(stopped=[*context.done.get("stopped", []), server.name])
+    known = store(context).facts("OriginalDatabase")
+    if known.get("rest") is None:
+        store(context).remember("OriginalDatabase", rest=_at_rest(context, known))
+    return {"units": units}
+
+
+def _stop(context: Context, server: Server, unit: str | None) -> None:
+    services, port = Services(context.host(server)), context.configuration.original.database.port
+    unit = unit or services.database_unit()
+    context.progress(f"stopping {unit} on {server.name}")
+    services.stop_and_fence(unit, timeout=600)
+    wait_for(f"port {port} of {server.name} to close", lambda: not services.listening([port]), timeout=60, cancel=context.cancel)
+
+
+def _units(context: Context) -> dict[str, str]:
+    records = store(context)
+    remembered: dict[str, str] | None = records.facts("OriginalDatabase").get("units")
+    if remembered is None:
+        remembered = {}
+        for server in servers(context.configuration):
+            with tolerated(context, f"looking for the database server's unit on {server.name}"):
+                remembered[server.name] = Services(context.host(server)).database_unit()
+        records.remember("OriginalDatabase", units=remembered)
+    return remembered
+
+
+def ran_since(context: Context, known: dict[str, Any]) -> bool:
+    """Whether the original's source runs, or has run, since this window stopped it: then the copy may lack what was written there.
+
+    That a unit is masked and down now does not tell: a colleague may have started it for a moment. Its files do, every server writes to them when it ends.
+    Args:
+        known: what the window's record has of this step.
+    """
+    rest = known.get("rest")
+    return rest is not None and rest != _at_rest(context, known)
+
+
+def _note_folder(context: Context) -> None:
+    """Where the source keeps its files: only it can tell, and only while it runs."""
+    records = store(context)
+    if "folder" in records.facts("OriginalDatabase"):
+        return
+    with tolerated(context, "asking the original's database for its folder"), session(original_database(context)) as database:
+        records.remember("OriginalDatabase", folder=str(database.value("SELECT @@datadir")))
+
+
+def _at_rest(context: Context, known: dict[str, Any]) -> str | None:
+    """What tells whether the source's files have been written to; None where its folder is not known."""
+    folder = known.get("folder")
+    return original_database(context).script(FILES, [folder]).stdout.strip() if folder else None
+
+
+def start(context: Context) -> None:
+    """Start the original's source and wait until it answers; nothing happens where it runs.
+
+    Raises:
+        ConnectionFailed: it can't be reached.
+    """
+    if store(context).facts("OriginalDatabase").get("rest") is not None:
+        store(context).remember("OriginalDatabase", rest=None)
+    _start(context, context.configuration.original.database.source)
+
+
+def start_replica(context: Context) -> list[str]:
+    """Start the original's replica, where it has one: management does not wait for it.
+
+    Returns:
+        what is missing: a replica that can't be reached does not keep the original from serving.
+    """
+    replica = context.configuration.original.database.replica
+    if replica is None:
+        return []
+    try:
+        _start(context, replica)
+    except ConnectionFailed as error:
+        context.progress(f"{replica.name} can't be brought back yet: {error}")
+        return [f"replica {replica.name}: {error}"]
+    return []
+
+
+def _start(context: Context, server: Server) -> None:
+    remembered: dict[str, str] = store(context).facts("OriginalDatabase").get("units", {})
+    host = context.host(server)
+    services = Services(host)
+    unit = remembered.get(server.name) or services.database_unit()
+    if services.bring_up(unit, timeout=600):
+        context.progress(f"{unit} started on {server.name}")
+
+    def answers() -> bool:
+        try:
+            with session(host) as database:
+                return bool(database.value("SELECT 1") == 1)
+        except (ConnectionFailed, CommandFailed):
+            return False
+
+    wait_for(f"the database server on {server.name}", answers, timeout=600, cancel=context.cancel, progress=context.progress)

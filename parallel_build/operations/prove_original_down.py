@@ -1,0 +1,129 @@
+"""The original proved down, asked of its servers now: before anything of the new side is started, and wherever one of them is silent.
+
+That its steps stopped and masked everything proves nothing about this moment: a hold point, a colleague or half a way back may have come since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from parallel_build.cloudstack import api, endpoint
+from parallel_build.cloudstack.services import Services
+from parallel_build.configuration import OriginalManagement, Server
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store, units_of
+
+PROBE = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
+
+
+def prove(context: Context) -> None:
+    """Rule: before a new server starts, the original's management, usage and database units are down and masked.
+
+    Raises:
+        StepFailed: some are not, or a server can't be reached and nothing proves that it is down.
+    """
+    configuration = context.configuration
+    pair, units = configuration.original.database, store(context).facts("OriginalDatabase").get("units", {})
+    questions: list[Callable[[], list[str]]] = [partial(_management, context, server) for server in configuration.original.management]
+    questions += [partial(_database, context, server, units) for server in (pair.source, pair.replica) if server]
+    _ask(context, questions, "a new server must not start while anything of the original may run")
+
+
+def prove_management(context: Context) -> None:
+    """Rule: the original's database is only started alone while its management and usage units are down and masked.
+
+    Raises:
+        StepFailed: one is not, or a server can't be reached and nothing proves that it is down.
+    """
+    questions: list[Callable[[], list[str]]] = [
+        partial(_management, context, server) for server in context.configuration.original.management
+    ]
+    _ask(context, questions, "the original's database must not start for the new side while its management may run")
+
+
+def silent(context: Context, server: Server, error: Exception) -> None:
+    """Whether one of the original's servers that can't be reached counts as down: only by the operator's word, and while it is silent.
+
+    The stack did not make these machines, so there is no platform whose word could be had. The source is never such a server: the window's record is on it.
+    Raises:
+        StepFailed: it still answers, or the operator has not said in `window.confirmedDown` that he has switched it off.
+    """
+    name, original = server.name, context.configuration.original
+    manages = isinstance(server, OriginalManagement)
+    ports = original.served.every_port if manages else [original.database.port]
+    if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
+        raise StepFailed(
+            f"{name} ({server.address}) of the original can't be reached over SSH, and still answers",
+            str(error),
+            "mend the way to it, or power it off, then run the same command again",
+        )
+    if name not in context.configuration.window.confirmed_down:
+        raise StepFailed(
+            f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
+            f"{error} It does not answer, but a machine that is only cut off from here would go on giving orders to the hypervisors",
+            "mend the way to it; or switch it off yourself, so that nobody switches it on again, and say so: "
+            f"pulumi config set --path 'window.confirmedDown[0]' {name}; then run the same command again; or go back: "
+            f"python -m parallel_build back {context.site.stack}",
+        )
+    context.progress(f"{name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off")
+    context.run.record("confirmed down", server=name, error=str(error))
+
+
+def answers(context: Context, server: Server, ports: list[int]) -> bool:
+    """Whether a port of a server is open, asked from the first other server that can be reached: those are on its network, this machine may not be."""
+    configuration = context.configuration
+    others = [*configuration.original.management, *configuration.new.management, configuration.original.database.source]
+    for other in others:
+        if other.name == server.name:
+            continue
+        try:
+            asker = context.host(other)
+            return any(asker.run(["sh", "-c", PROBE, "sh", server.address, str(port)], ok=None).ok for port in ports)
+        except (ConnectionFailed, CommandFailed):
+            continue
+    return False
+
+
+def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) -> None:
+    with ThreadPoolExecutor(max_workers=len(questions)) as pool:
+        found = [problem for future in [pool.submit(question) for question in questions] for problem in future.result()]
+    if found:
+        raise StepFailed(
+            f"the original is not down: {'; '.join(found)}",
+            f"{rule}; somebody has started or released it since this window stopped it",
+            "ask who, and run `systemctl mask --now UNIT` on that server, then the same command again (before the first start the databases are then "
+            f"copied again, with what was written since); or go back: python -m parallel_build back {context.site.stack}",
+        )
+
+
+def _management(context: Context, server: OriginalManagement) -> list[str]:
+    try:
+        services = Services(context.host(server))
+        found = [_said(server, unit, services) for unit in units_of(server)]
+    except ConnectionFailed as error:
+        silent(context, server, error)
+        return []
+    return [problem for problem in found if problem]
+
+
+def _database(context: Context, server: Server, units: dict[str, str]) -> list[str]:
+    try:
+        services = Services(context.host(server))
+        problem = _said(server, units.get(server.name) or services.database_unit(), services)
+    except ConnectionFailed as error:
+        if server == context.configuration.original.database.source:
+            raise
+        silent(context, server, error)
+        return []
+    return [problem] if problem else []
+
+
+def _said(server: Server, unit: str, services: Services) -> str:
+    """What is wrong with a unit, "" where it is down and masked."""
+    state = services.state(unit)
+    if state.fenced:
+        return ""
+    return f"{unit} on {server.name} " + ("runs" if state.active else "is not masked")

@@ -1,0 +1,69 @@
+"""Whether going back is still allowed: past the rollback window, what users did on the new side would be lost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from parallel_build.configuration import Phase
+from parallel_build.durations import duration
+from parallel_build.errors import GuardFailed
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import new_database, original_database, store
+from parallel_build.operations.new_objects import since_window
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.clock import HostClock, read_host_clock
+
+
+def check_allowed(context: Context) -> None:
+    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, and not once the stack is retired.
+
+    Changes nothing. A window that was never switched may always be undone.
+    Raises:
+        GuardFailed: it is not; lists what was created since the window opened.
+    """
+    configuration, limit = context.configuration, context.configuration.window.rollback_window
+    record = store(context).read()
+    if configuration.window.stop_before and record is not None and record.switched and not record.closed:
+        raise GuardFailed(
+            f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
+            "undoing only the last steps would leave neither side serving",
+            "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
+        )
+    mine = record is not None and not record.closed and record.identity == context.site.identity
+    if configuration.window.force_rollback or record is None or not mine or record.returning:
+        return  # a way back that has begun is always led to its end
+    if configuration.phase is Phase.RETIRED or record.retired:
+        why = "the stack is retired"
+    elif record.switched and (since := since_switch(record, read_host_clock(original_database(context)))) > limit.total_seconds():
+        why = f"the switch was {duration(since)} ago, at {record.switched[:16].replace('T', ' ')} UTC, and window.rollbackWindow is {duration(limit)}"
+    else:
+        return
+    raise GuardFailed(
+        f"going back is refused: {why}",
+        f"what users did since would be lost: {since_window(context, new_database(context)).in_words()}",
+        "keep the new side; or, knowing that, set window.forceRollback to true, run `pulumi up` in the present phase, then go back",
+    )
+
+
+def mark_way_back(context: Context) -> None:
+    """Write down that a way back has begun, so that no step goes forward beside it, or after half of it, until the window is closed.
+
+    An undo up to a hold point is none: `window.stopBefore` is only there in the undo of a run that keeps phase switched
+    (`parallel_build.provider.relevance.for_undo`).
+    """
+    records = store(context)
+    record = records.read()
+    if record is None or record.closed or record.identity != context.site.identity or context.configuration.window.stop_before:
+        return
+    if not record.returning:
+        records.mark_returning()
+
+
+def since_switch(record: WindowRecord, now: HostClock) -> float:
+    """Seconds since the switch by the clocks of the original's database host, as the deadline is measured: no workstation's clock counts.
+
+    A record of an earlier version of this project has no such clock: then by that host's time of day.
+    """
+    if record.switched_clock:
+        return now.since(HostClock(**record.switched_clock))
+    return max(0.0, now.time - datetime.fromisoformat(str(record.switched)).timestamp())

@@ -1,0 +1,183 @@
+"""Converging to "the original serves", from any mixture of states: what the Window's undo does, whichever steps had run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack import agents, systemvms
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.configuration import Hypervisor
+from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.operations import hypervisor_commands, original_database, original_management, user_firewall
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import original_database as original_database_host
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.remote.sql import session
+
+GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
+
+
+def serve_at_once(context: Context) -> None:
+    """The shortest safe way to a serving original with users in, ahead of every step's own undo; Window's undo does it again and all the rest.
+
+    In this order: written down that no step goes forward any more; the new side proved down; the original's management servers; users. The original's
+    source starts while the new side is fenced: a database that only masked servers use serves nobody. The hypervisors' steps are undone beside the start
+    of management. Everything that no user of the cloud waits for comes later.
+    Raises:
+        RollbackIncomplete: a new management server can't be proved down, or none of the original's can be reached.
+    """
+    configuration = context.configuration
+    opening = ThreadPoolExecutor(max_workers=8)
+    for server in (*configuration.new.management, *configuration.original.management):
+        opening.submit(context.host(server).reachable)  # only so that the sessions are open when they are needed
+    opening.shutdown(wait=False)
+    store(context).mark_returning(ahead=True)
+    context.intend("go back: the original serves")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        starting = pool.submit(original_database.start, context)
+        fence_new_side(context)
+        starting.result()
+        beside = pool.submit(hypervisor_commands.undo, context)
+        original_management.serve(context)
+        user_firewall.let_users_in(context)
+        context.progress("the original serves and users are in; what is left is undone now")
+        beside.result()
+
+
+def serve_from_original(context: Context) -> list[str]:
+    """Original databases, then management, then users: each only started where it is down.
+
+    Returns:
+        what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
+    """
+    original_database.start(context)
+    missing = original_management.bring_back(context)
+    redirect_agents(context)
+    user_firewall.let_users_in(context)
+    missing += original_database.start_replica(context)
+    hypervisor_commands.undo(context)
+    return missing + hypervisor_commands.left(context)
+
+
+def redirect_agents(context: Context) -> None:
+    """Agents that know no address of the original any more are given them by file, and restarted.
+
+    They know them as long as `host` on the new side lists them; an operator may have changed it there.
+    """
+    with session(original_database_host(context)) as database:
+        value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
+    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    if not originals:
+        return
+    for hypervisor in agents.hosts_with_agent(context.configuration):
+        try:
+            known = agents.learnt(context.host(hypervisor))
+            if known and not set(known) & set(originals):
+                context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
+                context.intend("set the agent's addresses", host=hypervisor.name, value=value)
+                hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
+        except (ConnectionFailed, CommandFailed) as error:
+            context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
+
+
+def tidy_hypervisors(context: Context) -> dict[str, list[str]]:
+    """Remove the system VMs and routers that the new side made from KVM hosts that the stack may log in to.
+
+    They must be gone before the original makes its own: it numbers on from its own database, and would give a new one a name that runs already.
+    Users' VMs are never touched. Unknown to the original = an instance name of a system VM whose id its database does not have as running there.
+    Returns:
+        host -> instance names removed.
+    """
+    with session(original_database_host(context)) as database:
+        known = {
+            str(row["n"])
+            for row in database.rows("SELECT instance_name AS n FROM cloud.vm_instance WHERE removed IS NULL AND type <> 'User'")
+        }
+    removed: dict[str, list[str]] = {}
+    for hypervisor in context.configuration.original.hypervisors:
+        if hypervisor.kind == "kvm":
+            try:
+                removed[hypervisor.name] = _tidy(context, hypervisor, known)
+            except (ConnectionFailed, CommandFailed) as error:
+                context.progress(f"{hypervisor.name}: system VMs of the new side can't be looked for: {error}")
+    return {name: found for name, found in removed.items() if found}
+
+
+def _tidy(context: Context, hypervisor: Hypervisor, known: set[str]) -> list[str]:
+    host = context.host(hypervisor)
+    listed = host.run(["virsh", "list", "--all", "--name"]).stdout.split()
+    strangers = [name for name in listed if is_system_vm(name) and name not in known]
+    for name in strangers:
+        context.progress(f"{hypervisor.name}: removing {name}, which the new side made")
+        context.intend("remove a system VM of the new side", host=hypervisor.name, name=name)
+        host.run(["virsh", "destroy", name], timeout=120, ok=(0, 1))
+        host.run(["virsh", "undefine", name], timeout=120, ok=(0, 1))
+    return strangers
+
+
+def is_system_vm(name: str) -> bool:
+    """Whether an instance name is CloudStack's for a system VM or router (`s-5-VM`, with an optional instance suffix)."""
+    parts = name.split("-")
+    return len(parts) >= 3 and parts[0] in GUEST_PREFIXES and parts[1].isdigit()
+
+
+def renew_on_original(context: Context) -> dict[str, Any]:
+    """Bring the original's system VMs and routers back that the new side had replaced; the original's management is up.
+
+    CloudStack may restart them by itself once it finds them gone: what runs within its own time is left to it.
+    """
+    cloud, window = Cloud.original(context.site), context.configuration.window
+    timeout = window.system_vm_timeout.total_seconds()
+    _await_hosts(context, cloud)
+    result: dict[str, Any] = {"renewed": [], "restarted": []}
+    for vm in systemvms.renewable(cloud)[0]:
+        if not _runs_really(context, vm):
+            fresh = systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
+            result["renewed"].append(f"{vm['name']} by {fresh['name']}")
+    gone = [router for router in systemvms.routers(cloud) if not _runs_really(context, router)]
+    result["restarted"] = systemvms.restart(
+        cloud,
+        systemvms.Restarts.of(gone),
+        at_once=window.parallel_restarts,
+        timeout=timeout,
+        cancel=context.cancel,
+        progress=context.progress,
+    )
+    return result
+
+
+def _await_hosts(context: Context, cloud: Cloud) -> None:
+    """System VMs can only be made where hosts are Up: those that were when the window opened."""
+    expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+
+    missing: list[str] = []
+
+    def all_up() -> bool:
+        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
+        missing[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        context.progress(f"hosts Up on the original: {len(expected) - len(missing)} of {len(expected)}")
+        return not missing
+
+    limit = context.configuration.window.hosts_timeout.total_seconds()
+    try:
+        wait_for("every host to be Up on the original", all_up, timeout=limit, cancel=context.cancel, interval=1)
+    except StepFailed:
+        raise RollbackIncomplete(
+            f"the original serves, but these hosts are not Up on it after {limit:.0f} s: {', '.join(missing)}",
+            "their agents dial other addresses, or can't reach it",
+            "see `host=` in /etc/cloudstack/agent/agent.properties there, restart the agent, then run the same command again",
+        ) from None
+
+
+def _runs_really(context: Context, vm: dict[str, Any]) -> bool:
+    """Running by the API, and by the KVM host itself where it can be asked."""
+    if not systemvms.running(vm):
+        return False
+    for hypervisor in context.configuration.original.hypervisors:
+        if hypervisor.kind == "kvm" and hypervisor.name == vm.get("hostname"):
+            listed = context.host(hypervisor).run(["virsh", "list", "--name"]).stdout.split()
+            return vm["name"] in listed
+    return True

@@ -1,0 +1,88 @@
+"""Bringing the databases to the new source by a dump, and emptying it of what a transfer left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallel_build.database.compare import compare
+from parallel_build.database.copy import copy, create
+from parallel_build.database.replicate import channel
+from parallel_build.database.replicate import seed as seeding
+from parallel_build.operations import fixes, original_accounts
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.operations.takeover import prove_same_meaning
+from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.sql import session
+
+
+def empty(context: Context) -> None:
+    """Empty the new databases of what a transfer left, finished, interrupted or undone, and drop the accounts that it read the original with.
+
+    The end of Window's undo.
+    """
+    original_accounts.drop(context, original_accounts.unneeded(context))
+    if not brought(context):
+        return
+    replicate = context.configuration.transfer.method == "replicate"
+    with tolerated(context, "emptying the new databases"):
+        context.progress("emptying the new databases")
+        if replicate:
+            channel.end(new_database(context))
+        copy.empty(new_database(context), schemas(context.configuration))
+        store(context).remember("DatabaseTransfer", copied=None, compared=None, copying=None, left=None, spoilt=None)
+
+
+def brought(context: Context) -> bool:
+    """Whether this window has brought anything to the new databases."""
+    facts = store(context).facts("DatabaseTransfer")
+    return any(facts.get(name) for name in ("copied", "compared", "copying", "left"))
+
+
+def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
+    """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there.
+
+    Args:
+        spoilt: why no server may start on the copy yet although it is whole: there is more to be done to it.
+    """
+    configuration = context.configuration
+    source, target, names = original_database(context), new_database(context), schemas(configuration)
+    threads = configuration.transfer.threads
+    records = store(context)
+    records.remember("DatabaseTransfer", copied=None, compared=None, copying=True)
+    seed = SeedRecord(source, context.site)
+    if seed.facts():
+        # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
+        seed.take()
+        seeding.remove(source, target)
+    context.intend("import into the new source", schemas=names, target=target.name)
+    never_serving(context)
+    copy.empty(target, names)
+    report = copy.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
+    comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
+    comparison.raise_if_different()
+    context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")
+    for words in comparison.not_comparable:
+        context.progress(f"not comparable: {words}")
+    with session(source) as old, session(target) as new:
+        meant = prove_same_meaning(context, old, new, states=True)
+    evidence = {
+        "tables": report.tables,
+        "rows": report.rows,
+        "bytes": report.bytes,
+        "copied in seconds": round(report.seconds, 1),
+        "tls": report.tls,
+        "read by": report.read_by,
+        "definers": list(report.definers),
+        "adapted": list(report.adapted),
+        "compared rows": comparison.rows,
+        "compared in seconds": round(comparison.seconds, 1),
+        "not comparable": comparison.not_comparable,
+        "meaning": meant,
+    }
+    with session(source) as old, session(target) as new:
+        evidence["events enabled"] = create.settle_events(old, new, names)
+    if replayed := fixes.replay(context):
+        evidence["replayed"] = replayed
+    records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)
+    return evidence

@@ -1,0 +1,1 @@
+"""One server, reached over SSH; nothing of CloudStack."""

@@ -1,0 +1,262 @@
+"""SQL sessions to a database server, as its administrator, through the server's own socket over SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pymysql
+from pymysql.cursors import DictCursor
+
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.remote.host import Host
+from parallel_build.remote.session_settings import parse_greeting, pinned
+
+SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put it
+# Numbers that say that there is no session any more, not that the server refused a statement. 0 is PyMySQL's for a session that it has lost; the others
+# are the client library's (2002 to 2055), and the servers' for a shutdown, a killed session, an idle one that was ended, and broken networks.
+LOST = frozenset({0, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031})
+# First words of statements that may be asked again in a new session, and of those after which a session is not what a new one would be.
+REPEATABLE = frozenset({"SELECT", "SHOW", "DESCRIBE", "EXPLAIN", "CHECKSUM"})
+LEAVING_STATE = frozenset({"SET", "START", "BEGIN", "LOCK", "FLUSH", "USE", "XA", "SAVEPOINT", "PREPARE"})
+
+UNKNOWN = (1054, 1146)  # column, table
+ABSENT = 1193  # the server's number for a system variable that it does not have
+
+Row = dict[str, Any]
+Connection: TypeAlias = "pymysql.Connection[DictCursor]"
+
+
+class Refused(StepFailed):
+    """The server refused a statement.
+
+    Args:
+        number: the server's own number of the error.
+    """
+
+    def __init__(self, fact: str, cause: str, remedy: str, number: int) -> None:
+        super().__init__(fact, cause, remedy)
+        self.number = number
+
+    @property
+    def unknown(self) -> bool:
+        """A table or column is not there: the schema is of another version. Anything else says nothing of the schema."""
+        return self.number in UNKNOWN
+
+
+class Session:
+    """An open session; every method runs one statement and commits by itself.
+
+    A session that the server or the network has ended is opened again for a statement that only reads, as long as nothing was set in it; any
+    other statement fails with ConnectionFailed, because nobody knows whether the server has run it.
+
+    Args:
+        reopen: opens another session of the same kind; None for a session that is not opened again.
+    """
+
+    def __init__(self, host: Host, connection: Connection, reopen: Callable[[], Connection] | None = None) -> None:
+        self.host, self.connection, self._reopen = host, connection, reopen
+        self._plain = True
+
+    def rows(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run a statement with `%s` placeholders and return its rows.
+
+        Raises:
+            Refused: the server refused it; the message has the statement and the server's words.
+            ConnectionFailed: the session was lost, and the statement can't be repeated in another.
+        """
+        try:
+            return self._fetched(statement, values)
+        except pymysql.err.MySQLError as error:
+            if not (lost(error) and self._may_repeat(statement, error)):
+                raise self._failed(statement, error) from None
+        self._replace(statement)
+        try:
+            return self._fetched(statement, values)
+        except pymysql.err.MySQLError as error:
+            raise self._failed(statement, error) from None
+
+    def row(self, statement: str, values: Sequence[Any] | None = None) -> Row | None:
+        """The first row, or None."""
+        rows = self.rows(statement, values)
+        return rows[0] if rows else None
+
+    def value(self, statement: str, values: Sequence[Any] | None = None) -> Any:
+        """The first column of the first row, or None."""
+        row = self.row(statement, values)
+        return next(iter(row.values())) if row else None
+
+    def execute(self, statement: str, values: Sequence[Any] | None = None) -> int:
+        """Run a statement and return the number of rows it changed."""
+        try:
+            with self._cursor(statement) as cursor:
+                return cursor.execute(statement, values)
+        except pymysql.err.MySQLError as error:
+            raise self._failed(statement, error) from None
+
+    def execute_bytes(self, statement: bytes) -> None:
+        """Run a statement given in the bytes of the session's character_set_client."""
+        text = statement.decode(errors="replace")
+        try:
+            with self._cursor(text) as cursor:
+                cursor.execute(statement)  # type: ignore[call-overload]  # PyMySQL takes bytes, its stubs don't say so
+        except pymysql.err.MySQLError as error:
+            raise self._failed(text, error) from None
+
+    def _fetched(self, statement: str, values: Sequence[Any] | None) -> list[Row]:
+        with self._cursor(statement) as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
+    def _cursor(self, statement: str) -> DictCursor:
+        words = statement.split(None, 2)
+        if words and words[0].upper() in LEAVING_STATE and words[1:2] != ["GLOBAL"]:
+            self._plain = False
+        return self.connection.cursor()
+
+    def _may_repeat(self, statement: str, error: pymysql.err.MySQLError) -> bool:
+        """Whether another session would give the same answer; one that did not come in time is not waited for twice."""
+        first = statement.split(None, 1)[0].upper()
+        return self._reopen is not None and self._plain and first in REPEATABLE and "timed out" not in str(error)
+
+    def _replace(self, statement: str) -> None:
+        assert self._reopen is not None
+        with contextlib.suppress(pymysql.err.MySQLError):
+            self.connection.close()
+        try:
+            self.connection = self._reopen()
+        except pymysql.err.MySQLError as error:
+            raise self._went_away(statement, error) from None
+
+    def close(self) -> None:
+        """End the session; nothing happens where it was lost."""
+        with contextlib.suppress(pymysql.err.MySQLError):
+            self.connection.close()
+
+    def _failed(self, statement: str, error: pymysql.err.MySQLError) -> Exception:
+        if lost(error):
+            return self._went_away(statement, error)
+        words = " ".join(statement.split())[:200]
+        return Refused(
+            f"{self.host.name}: the database server refused: {words}",
+            str(error),
+            f"fix what the server names on {self.host.name}, then run the same command again",
+            error.args[0],
+        )
+
+    def _went_away(self, statement: str, error: pymysql.err.MySQLError) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"{self.host.name}: the session with the database server was lost during: {' '.join(statement.split())[:200]}",
+            str(error),
+            f"look at `systemctl status mariadb mysql` on {self.host.name}, then run the same command again",
+        )
+
+
+def lost(error: pymysql.err.MySQLError) -> bool:
+    """Whether an error says that the session is gone, or PyMySQL can't make sense of what came: no server's word then."""
+    number = error.args[0] if error.args else 0
+    return number in LOST or not isinstance(number, int)
+
+
+def quote(name: str) -> str:
+    """An identifier in backticks, safe whatever it holds."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def find_socket(host: Host) -> str | None:
+    """The database server's socket on `host`, or None when none listens (the server is down)."""
+    found = host.run(["sh", "-c", 'for s; do [ -S "$s" ] && echo "$s" && exit 0; done; exit 1', "sh", *SOCKETS],
+                     ok=(0, 1))  # fmt: skip
+    return found.stdout.strip() or None
+
+
+def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None, writing: bool) -> None:
+    """Pin the session's settings; one that this server says it does not have changes nothing there."""
+    family, version = parse_greeting(str(connection.get_server_info()))  # type: ignore[no-untyped-call]
+    absent: set[str] = set()
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(pinned(family, version, settings, writing=writing, without=absent))
+            return
+        except pymysql.err.MySQLError as error:
+            if lost(error):
+                raise
+            named = re.search(r"'(\w+)'", str(error.args[-1])) if error.args[0] == ABSENT else None
+            if named is None or named[1] in absent:
+                connection.close()
+                raise ConnectionFailed(
+                    f"{host.name}: the database server refuses the settings that every session of this program begins with",
+                    str(error),
+                    "let root@localhost have all privileges there, or report this server's version",
+                ) from None
+            absent.add(named[1])
+
+
+@contextlib.contextmanager
+def session(
+    host: Host,
+    schema: str | None = None,
+    *,
+    timeout: float = 3600,
+    writing: bool = False,
+    settings: Mapping[str, str] | None = None,
+    socket: str | None = None,
+) -> Iterator[Session]:
+    """Open a session as root through the server's socket, with every setting pinned that changes what a statement means.
+
+    Args:
+        host: the database server's machine; the SSH user must be root there, or the session would not be root's.
+        schema: database to use.
+        timeout: seconds one statement may take to answer.
+        writing: it makes tables or writes rows of the original's.
+        settings: values of its own for some settings, see `session_settings`.
+        socket: of another server on that machine than the usual one.
+    Raises:
+        ConnectionFailed: the server is down or refuses root over its socket.
+    """
+    socket = socket or find_socket(host)
+    if socket is None:
+        raise ConnectionFailed(
+            f"{host.name}: no database server listens there",
+            f"none of {', '.join(SOCKETS)} exists",
+            f"look at `systemctl status mariadb mysql` on {host.name}",
+        )
+    with host.forward(socket) as local:
+
+        def connect() -> Connection:
+            connection: Connection = pymysql.connect(
+                unix_socket=str(local),
+                user="root",
+                database=schema,
+                charset="utf8mb4",
+                connect_timeout=15,
+                read_timeout=timeout,
+                write_timeout=timeout,
+                cursorclass=DictCursor,
+                autocommit=None,
+            )
+            _pin(host, connection, settings, writing)
+            return connection
+
+        try:
+            connection = connect()
+        except pymysql.err.MySQLError as error:
+            if lost(error):
+                raise ConnectionFailed(
+                    f"{host.name}: the database server does not answer through {socket}",
+                    str(error),
+                    f"it is starting, or it has crashed: look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
+                ) from None
+            raise ConnectionFailed(
+                f"{host.name}: the database server does not let root in through {socket}",
+                str(error),
+                "let root@localhost log in by socket authentication (unix_socket on MariaDB, auth_socket on MySQL)",
+            ) from None
+        opened = Session(host, connection, connect)
+        try:
+            yield opened
+        finally:
+            opened.close()

@@ -1,0 +1,1 @@
+"""A stack read or driven without a program."""

@@ -1,0 +1,36 @@
+"""What the window's steps have in common: they end by the deadline, and are undone only while that is allowed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from parallel_build.configuration import Phase
+from parallel_build.operations import deadline
+from parallel_build.operations.context import Context
+from parallel_build.operations.rollback_window import check_allowed, mark_way_back
+from parallel_build.steps.base import Step
+
+
+class SwitchedStep(Step):
+    """Base of the window's steps: each asks before its undo whether going back is still allowed."""
+
+    phase = Phase.SWITCHED
+    within_deadline: ClassVar[bool] = False  # whether the step comes before the new side's start, and must be done by then
+
+    def before_apply(self, context: Context) -> None:
+        """Raises DeadlinePassed when the new side should have started by now; the step's waits and loops end then as well.
+
+        Raises GuardFailed while a way back is under way that is ahead of the state.
+        """
+        if self.within_deadline:
+            deadline.hold(context)
+        else:
+            deadline.not_going_back(context)
+
+    def before_revert(self, context: Context) -> None:
+        """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start.
+
+        A way back is written down before the first of its undos; it changes nothing else.
+        """
+        check_allowed(context)
+        mark_way_back(context)

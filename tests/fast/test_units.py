@@ -1,0 +1,80 @@
+"""What systemd is asked, by old ones and new ones, on servers that print more than the answer."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from parallel_build.cloudstack.services import Services
+from parallel_build.errors import StepFailed
+from parallel_build.project import CODE
+from parallel_build.remote.host import Host
+from parallel_build.remote.units import properties
+from tests.fast.local_host import LocalHost
+
+# systemctl as systemd 219 has it: no --value, no InvocationID; `mysql` is an alias of `mariadb`.
+OLD = r"""#!/bin/sh
+[ "$1" = show ] || exit 1
+unit=$2; shift 2
+for word; do case $word in --value) echo "systemctl: unrecognized option '--value'" >&2; exit 1 ;; esac; done
+[ "$1" = -p ] && [ $# = 2 ] || exit 1
+case $unit in
+  mysql|mariadb) id=mariadb; load=loaded; active=active; started=4711 ;;
+  *) id=$unit; load=not-found; active=inactive; started=0 ;;
+esac
+IFS=,
+for name in $2; do case $name in
+  Id) echo "Id=$id.service" ;;
+  LoadState) echo "LoadState=$load" ;;
+  ActiveState) echo "ActiveState=$active" ;;
+  UnitFileState) echo "UnitFileState=enabled" ;;
+  MainPID) echo "MainPID=99" ;;
+  ExecMainStartTimestampMonotonic) echo "ExecMainStartTimestampMonotonic=$started" ;;
+esac; done
+"""
+
+
+def host(folder: Path, systemctl: str = OLD) -> Host:
+    (folder / "systemctl").write_text(systemctl)
+    (folder / "systemctl").chmod(0o755)
+    return cast(Host, LocalHost(programs=folder))
+
+
+def test_an_old_systemd_names_the_unit_behind_an_alias(tmp_path: Path) -> None:
+    found = Services(host(tmp_path, OLD.replace("mysql|mariadb)", "mysql)")))
+    assert found.database_unit() == "mariadb", "an alias can't be masked"
+    assert found.state("mysql").active and found.state("mysql").enabled and not found.state("nothing").known
+
+
+def test_an_old_systemd_tells_one_start_from_another(tmp_path: Path) -> None:
+    services = Services(host(tmp_path))
+    first = services.invocation("mariadb")
+    host(tmp_path, OLD.replace("4711", "9000"))
+    assert first and services.invocation("mariadb") not in ("", first)
+    assert services.invocation("cloudstack-usage") == "", "it never ran"
+
+
+def test_a_new_systemd_names_the_start_itself(tmp_path: Path) -> None:
+    new = OLD.replace("  MainPID)", '  InvocationID) echo "InvocationID=abc" ;;\n  MainPID)')
+    assert Services(host(tmp_path, new)).invocation("mariadb") == "abc"
+
+
+def test_no_answer_is_no_state(tmp_path: Path) -> None:
+    """Neither `not there` nor `down`."""
+    silent = host(tmp_path, "#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+    with pytest.raises(StepFailed, match=r"does not tell LoadState, ActiveState of mariadb.*Failed to connect to bus"):
+        Services(silent).state("mariadb")
+    with pytest.raises(StepFailed, match="does not tell Id"):
+        properties(silent, "mariadb", ["Id"])
+
+
+def test_nothing_asks_systemd_for_bare_values() -> None:
+    """systemd 219 knows no `--value`: it prints nothing then, which was taken for an answer."""
+    folders = ("parallel_build", "components", "provider")
+    tracked = subprocess.run(["git", "ls-files", "-z", *folders], cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
+    asking = re.compile(r"systemctl[^\n]*--value|\"--value\"")
+    assert [name for name in tracked if name.endswith(".py") and (CODE / name).is_file() and asking.search((CODE / name).read_text())] == []
