@@ -8,6 +8,7 @@ from typing import Any
 from parallel_build.database.replicate import pair_status as tier
 from parallel_build.database.replicate import seed
 from parallel_build.database.server.dialects import identify
+from parallel_build.durations import duration
 from parallel_build.errors import ComparisonFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, schemas
@@ -29,8 +30,11 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
     Raises:
         ComparisonFailed: they differ; the record then says so, and the seed is not used.
     """
-    configuration, since = context.configuration, record.same_at
-    source, target = original_database(context), new_database(context)
+    configuration = context.configuration
+    longest = configuration.transfer.compare_everything_after
+    since, source, target = record.since(longest), original_database(context), new_database(context)
+    if since is None and record.same_at:
+        context.progress(f"everything was last compared longer ago than transfer.compareEverythingAfter ({duration(longest)})")
     context.progress(f"comparing {'what has changed since the last comparison' if since else 'everything'} with the running original")
     found = seed.compare_at_position(
         source,
@@ -49,7 +53,10 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
             "run `pulumi up` again: it seeds anew; the original is unchanged",
         )
     what = "everything" if found.changed is None else f"{found.changed:,} changes"
-    context.progress(f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s)")
+    context.progress(
+        f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s); "
+        f"longest wait of a user behind it {found.waited_seconds:.1f} s"
+    )
     return baseline
 
 
@@ -60,7 +67,7 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
         StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
     """
     position = tier.source_position(source)
-    words = tier.WORDS[identify(replica).family]
+    words = identify(replica).dialect.pair
     before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
     while position:
         found = replica.value(words.wait, [position, 1])

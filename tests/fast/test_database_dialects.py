@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parallel_build.configuration.database_combinations import COMBINATIONS, Family, Method, families_refuse
-from parallel_build.database.server.dialects import DatabaseServer, Version, combination, dialect_of, parse_version, supported
+from parallel_build.database.server.dialect_table import Version
+from parallel_build.database.server.dialects import DatabaseServer, combination, dialect_of, parse_version, supported
 from parallel_build.errors import GuardFailed
 
 

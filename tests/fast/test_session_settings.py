@@ -7,7 +7,8 @@ import pytest
 from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.copy import run_worker, statements
-from parallel_build.database.server.dialects import DatabaseServer, Version, dialect_of
+from parallel_build.database.server.dialect_table import Version
+from parallel_build.database.server.dialects import DatabaseServer, dialect_of
 from parallel_build.remote.session_settings import BOTH, READING, SINCE, WRITING, parse_greeting, pinned
 
 NEWEST: dict[str, Version] = {"mariadb": (11, 8, 2), "mysql": (9, 7, 4)}

@@ -11,6 +11,7 @@ import pytest
 from parallel_build.configuration import Server
 from parallel_build.database.replicate.pair_status import USER, ReplicaStatus, StartingPoint, starting_point
 from parallel_build.database.server import accounts, certificates
+from parallel_build.database.server.dialects import newest
 from parallel_build.database.server.settings import Engine, buffer_pool, option_files, server_configuration, server_id
 from parallel_build.database.server.state import Account, AccountFacts, in_force, parse_grant
 from parallel_build.errors import GuardFailed
@@ -26,7 +27,7 @@ RIGHTS = accounts.everything_on(["cloud", "cloud_usage"])
 
 def stored(engine: Engine, **changes: Any) -> AccountFacts:
     """An account as it has to be."""
-    found = AccountFacts(accounts.PLUGIN[engine], accounts.password_hash(engine, PASSWORD), False, False, dict(RIGHTS))
+    found = AccountFacts(newest(engine).password_plugin, accounts.password_hash(engine, PASSWORD), False, False, dict(RIGHTS))
     return dataclasses.replace(found, **changes)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import Server
-from parallel_build.database.replicate.pair_status import ATTEMPTS, USER, WORDS, ReplicaStatus, source_position, status
+from parallel_build.database.replicate.pair_status import ATTEMPTS, USER, ReplicaStatus, source_position, status
 from parallel_build.database.server import bookkeeping
-from parallel_build.database.server.dialects import Dialect, identify
+from parallel_build.database.server.dialects import identify
 from parallel_build.errors import StepFailed, WaitedInVain
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
@@ -27,7 +27,7 @@ def configure(replica: Session, server: Server, port: int, password: Secret, ca:
         begin: position that the replica is taken to have already, on an **empty** replica; None keeps its own.
     """
     dialect = identify(replica).dialect
-    words = WORDS[dialect.family]
+    words = dialect.pair
     # A CHANGE statement carries the password: it is kept out of the general log of this session.
     replica.execute("SET SESSION sql_log_off = 1")
     stop(replica)
@@ -37,7 +37,7 @@ def configure(replica: Session, server: Server, port: int, password: Secret, ca:
             replica.execute("SET SESSION sql_log_bin = 0")
             bookkeeping.drop(replica)
             replica.execute("SET SESSION sql_log_bin = 1")
-            replica.execute(forget_statement(dialect))
+            replica.execute(words.forget)
         if begin or dialect.family == "mariadb":
             replica.execute(words.begin, [begin])
     values: dict[str, Any] = {
@@ -49,13 +49,6 @@ def configure(replica: Session, server: Server, port: int, password: Secret, ca:
     else:
         options.append(f"SOURCE_RETRY_COUNT = {ATTEMPTS}")
     replica.execute(dialect.change_source.format(options=", ".join(options)), list(values.values()))
-
-
-def forget_statement(dialect: Dialect) -> str:
-    """How a replica's own binary logs and GTIDs are emptied: RESET MASTER is gone since MySQL 8.4."""
-    if dialect.family == "mysql" and dialect.oldest < (8, 4, 0):
-        return "RESET MASTER"
-    return WORDS[dialect.family].forget
 
 
 def start(replica: Session) -> None:
@@ -110,7 +103,7 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
 def await_position(source: Session, replica: Session, *, timeout: float, cancel: CancelToken) -> str:
     """Wait until the replica has everything the source has written so far; return that position."""
     position = source_position(source)
-    words = WORDS[identify(replica).family]
+    words = identify(replica).dialect.pair
 
     def reached() -> bool:
         if not position:
@@ -159,4 +152,4 @@ def writable(server: Session) -> Iterator[None]:
         yield
     finally:
         if lifted:
-            server.execute("SET GLOBAL super_read_only = ON")
+            server.execute_in_any("SET GLOBAL super_read_only = ON")

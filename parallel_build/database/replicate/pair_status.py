@@ -1,16 +1,14 @@
 """What is true of the replication between the new source and the new replica: threads, positions, where a replica may begin. Reads only.
 
-What differs between families is in `parallel_build.database.server.dialects`; what that leaves open for GTIDs is in `WORDS` here.
+What differs between families is in `parallel_build.database.server.dialects`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from parallel_build.configuration import Server
-from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify
 from parallel_build.database.server.state import schemas
@@ -18,74 +16,7 @@ from parallel_build.errors import GuardFailed
 from parallel_build.remote.sql import Session
 
 USER = "parallel_build_repl"
-RETRY = 5  # seconds between two attempts to connect to the source
 ATTEMPTS = 86400  # MySQL 8.4 and later give up after 10 by themselves
-BEAT = 2  # seconds of silence after which the source says that it is there
-
-
-@dataclass(frozen=True)
-class Words:
-    """What the tables of `dialects` leave open for GTIDs.
-
-    Attributes:
-        channel: column of the status that names the channel; the pair's has no name.
-        auto: column that tells whether GTIDs are followed, and its value then.
-        verify: column that tells whether the source's certificate is verified.
-        port: column of the source's port.
-        errno: column with the receiver's last error number.
-        change: options of the CHANGE statement beside host, port, user, password.
-        forget: statements that empty a replica's own binary logs and GTIDs.
-        begin: statement that sets what the replica is taken to have already; `%s` is the source's position.
-        wait: query that waits for a position; `%s` are position and seconds.
-        arrived: what `wait` gives when the position was reached.
-        have: expression of what the replica has executed of the source.
-        position: expression of what the source has written.
-    """
-
-    channel: str
-    auto: tuple[str, str]
-    verify: str
-    port: str
-    errno: str
-    change: dict[str, Any]
-    forget: str
-    begin: str
-    wait: str
-    arrived: int
-    have: str
-    position: str
-
-
-WORDS: dict[Family, Words] = {
-    "mariadb": Words(
-        channel="Connection_name",
-        auto=("Using_Gtid", "Slave_Pos"),
-        verify="Master_SSL_Verify_Server_Cert",
-        port="Master_Port",
-        errno="Last_IO_Errno",
-        change={"tls": 1, "verify": 1, "heartbeat": BEAT, "retry": RETRY},
-        forget="RESET MASTER",
-        begin="SET GLOBAL gtid_slave_pos = %s",
-        wait="SELECT MASTER_GTID_WAIT(%s, %s)",
-        arrived=0,
-        have="@@GLOBAL.gtid_slave_pos",
-        position="@@GLOBAL.gtid_binlog_pos",
-    ),
-    "mysql": Words(
-        channel="Channel_Name",
-        auto=("Auto_Position", "1"),
-        verify="Source_SSL_Verify_Server_Cert",
-        port="Source_Port",
-        errno="Last_IO_Errno",
-        change={"tls": 1, "verify": 1, "heartbeat": BEAT, "retry": RETRY, "auto": 1},
-        forget="RESET BINARY LOGS AND GTIDS",
-        begin="SET GLOBAL gtid_purged = %s",
-        wait="SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)",
-        arrived=0,
-        have="@@GLOBAL.gtid_executed",
-        position="@@GLOBAL.gtid_executed",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -143,7 +74,7 @@ class StartingPoint(Enum):
 def status(session: Session) -> ReplicaStatus | None:
     """The unnamed channel, or None where there is none."""
     dialect = identify(session).dialect
-    words = WORDS[dialect.family]
+    words = dialect.pair
     for row in session.rows(dialect.replica_status):
         if str(row.get(words.channel) or ""):
             continue
@@ -204,12 +135,12 @@ def foreign_schemas(session: Session) -> set[str]:
 
 def replica_position(replica: Session) -> str:
     """What the replica has executed; empty when it has never replicated."""
-    return str(replica.value(f"SELECT {WORDS[identify(replica).family].have}") or "").replace("\n", "")
+    return str(replica.value(f"SELECT {identify(replica).dialect.pair.have}") or "").replace("\n", "")
 
 
 def source_position(source: Session) -> str:
     """What the source has written to its binary log so far."""
-    return str(source.value(f"SELECT {WORDS[identify(source).family].position}") or "").replace("\n", "")
+    return str(source.value(f"SELECT {identify(source).dialect.pair.position}") or "").replace("\n", "")
 
 
 def logs_complete(source: Session) -> bool:

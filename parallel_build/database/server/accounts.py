@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from parallel_build.database.server.dialects import newest
 from parallel_build.database.server.settings import Engine
 from parallel_build.database.server.state import (
     Account,
@@ -29,11 +30,6 @@ ALPHABET = string.ascii_letters + string.digits
 CRYPT_ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CACHING_SHA2_ROUNDS = 5000
 SALT_LENGTH = 20
-PLUGIN: dict[Engine, str] = {"mariadb": "mysql_native_password", "mysql": "caching_sha2_password"}
-BY_HASH: dict[Engine, str] = {
-    "mariadb": "IDENTIFIED VIA mysql_native_password USING %s",
-    "mysql": "IDENTIFIED WITH caching_sha2_password AS %s",
-}
 ALL = frozenset({"ALL PRIVILEGES"})
 
 Grants = Mapping[str, frozenset[str]]
@@ -98,7 +94,7 @@ def password_hash(engine: Engine, password: Secret) -> str:
 
 def fits(engine: Engine, password: Secret, stored: AccountFacts) -> bool:
     """Whether an account's stored hash is of this password."""
-    if stored.plugin != PLUGIN[engine]:
+    if stored.plugin != newest(engine).password_plugin:
         return False
     if engine == "mariadb":
         return hmac.compare_digest(native_hash(password), stored.secret_hash)
@@ -121,7 +117,7 @@ def login(
     changes = []
     tls = " REQUIRE SSL" if require_tls else ""
     if found is None:
-        statement = f"CREATE USER %s@%s {BY_HASH[engine]}{tls}"
+        statement = f"CREATE USER %s@%s {newest(engine).hash_clause}{tls}"
         changes.append(Change(f"CREATE USER {name}{tls}", [(statement, [name.user, name.host, password_hash(engine, password)])]))
     else:
         wrong = []
@@ -132,7 +128,7 @@ def login(
         if found.locked:
             wrong.append("lock")
         if wrong:
-            statement = f"ALTER USER %s@%s {BY_HASH[engine]} REQUIRE {'SSL' if require_tls else 'NONE'} ACCOUNT UNLOCK"
+            statement = f"ALTER USER %s@%s {newest(engine).hash_clause} REQUIRE {'SSL' if require_tls else 'NONE'} ACCOUNT UNLOCK"
             changes.append(
                 Change(
                     f"ALTER USER {name}: {', '.join(wrong)}",
@@ -147,10 +143,10 @@ def without_login(engine: Engine, name: Account, grants: Grants, found: AccountF
     unknown = Secret("".join(secrets.choice(ALPHABET) for _ in range(64)))
     changes = []
     if found is None:
-        statement = f"CREATE USER %s@%s {BY_HASH[engine]} ACCOUNT LOCK"
+        statement = f"CREATE USER %s@%s {newest(engine).hash_clause} ACCOUNT LOCK"
         changes.append(Change(f"CREATE USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]))
     elif not found.locked:
-        statement = f"ALTER USER %s@%s {BY_HASH[engine]} ACCOUNT LOCK"
+        statement = f"ALTER USER %s@%s {newest(engine).hash_clause} ACCOUNT LOCK"
         changes.append(Change(f"ALTER USER {name} ACCOUNT LOCK", [(statement, [name.user, name.host, password_hash(engine, unknown)])]))
     return changes + granted(name, grants, found.grants if found else {})
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.database.server.dialects import newest
 
 Engine = Literal["mariadb", "mysql"]
 Role = Literal["source", "replica"]
@@ -46,17 +47,6 @@ class OptionFile:
     path: str
     content: str
     values: dict[str, str]
-
-
-# What differs between the families. The folders are those that Debian's packages include last, and files in them are read by name, so that ours win
-# over 50-server.cnf (MariaDB) and mysqld.cnf (MySQL).
-FOLDERS: dict[Engine, str] = {"mariadb": "/etc/mysql/mariadb.conf.d", "mysql": "/etc/mysql/mysql.conf.d"}
-FAMILY_VALUES: dict[Engine, dict[str, str]] = {
-    "mariadb": {"log_slave_updates": "ON", "gtid_strict_mode": "ON", "relay_log_recovery": "ON"},
-    "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON", "relay_log_recovery": "ON"},
-}
-# With super_read_only MySQL can't be initialised, so it comes with the second file.
-TLS_REPLICA_VALUES: dict[Engine, dict[str, str]] = {"mariadb": {}, "mysql": {"super_read_only": "ON"}}
 
 
 def server_id(address: str) -> int:
@@ -108,7 +98,7 @@ def server_values(
         "sync_binlog": "1",
         "binlog_expire_logs_seconds": str(KEEP_BINARY_LOGS),
         "read_only": "ON" if role == "replica" else "OFF",
-        **FAMILY_VALUES[engine],
+        **newest(engine).server_values,
     }
     if engine == "mariadb" and domain is not None:
         # A domain of the pair's own: rows of the tool and rows replicated from the original never share a sequence of numbers.
@@ -151,14 +141,14 @@ def server_configuration(
 def tls_values(engine: Engine, role: Role, paths: TlsPaths) -> dict[str, str]:
     """The variables of the second file."""
     values = {"ssl_ca": paths.ca, "ssl_cert": paths.certificate, "ssl_key": paths.key}
-    return values | (TLS_REPLICA_VALUES[engine] if role == "replica" else {})
+    return values | (newest(engine).replica_values if role == "replica" else {})
 
 
 def option_files(configuration: StackConfiguration, machine: NewMachine) -> tuple[OptionFile, OptionFile]:
     """Both option files of one of the stack's new database servers: the server's own, and the one that needs certificates."""
     database = configuration.new.database
     role: Role = "replica" if machine.name == database.replica.name else "source"
-    folder = FOLDERS[database.engine]
+    folder = newest(database.engine).option_folder
     values = server_values(
         engine=database.engine,
         server_id=server_id(machine.address),

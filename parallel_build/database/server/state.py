@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parallel_build.database.server import processes
-from parallel_build.database.server.dialects import identify
+from parallel_build.database.server.dialects import identify, newest
 from parallel_build.database.server.settings import Engine
 from parallel_build.errors import StepFailed
 from parallel_build.remote.sql import Session
@@ -169,7 +169,7 @@ def account(session: Session, name: Account, engine: Engine) -> AccountFacts | N
     )
     if row is None:
         return None
-    locked = session.value(LOCKED[engine], [name.user, name.host])
+    locked = session.value(newest(engine).account_locked, [name.user, name.host])
     grants: dict[str, set[str]] = {}
     for line in session.rows("SHOW GRANTS FOR %s@%s", [name.user, name.host]):
         parsed = parse_grant(str(next(iter(line.values()))))
@@ -182,12 +182,6 @@ def account(session: Session, name: Account, engine: Engine) -> AccountFacts | N
         locked in (True, 1, "Y", "true", "1"),
         {target: frozenset(privileges) for target, privileges in grants.items()},
     )
-
-
-LOCKED: dict[Engine, str] = {
-    "mariadb": "SELECT JSON_VALUE(Priv, '$.account_locked') FROM mysql.global_priv WHERE User = %s AND Host = %s",
-    "mysql": "SELECT account_locked FROM mysql.user WHERE User = %s AND Host = %s",
-}
 
 
 def parse_grant(line: str) -> tuple[str, frozenset[str]] | None:
