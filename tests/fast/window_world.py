@@ -19,6 +19,8 @@ from parallel_build.configuration import Server
 from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy as copying
 from parallel_build.database.copy import create
+from parallel_build.database.replicate import log_end
+from parallel_build.database.schema import definitions
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import (
     deadline,
@@ -362,6 +364,8 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     monkeypatch.setattr(copying, "copy", copied)
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(module, "SeedRecord", lambda host, where: type("None_", (), {"facts": lambda self: {}})())
+    monkeypatch.setattr(definitions, "existing", lambda opened, names: list(names))
+    monkeypatch.setattr(log_end, "read", lambda opened, names: log_end.End(None, {}))
     monkeypatch.setattr(create, "settle_events", lambda old, new, names: [])
     monkeypatch.setattr(fixes, "replay", lambda context: {})
 
