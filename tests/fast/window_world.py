@@ -152,7 +152,7 @@ class Machine:
     name: str
     token: int | None = None
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, **_: Any) -> bytes | None:
         """It has none of the files that are asked for."""
         if self.name in self.world.lost:
             raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
