@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.state import StackState
@@ -236,5 +236,5 @@ def _versions(host: Host) -> list[str]:
 
 
 def _parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with Workers(AT_ONCE) as pool:
         return list(pool.map(function, items))
