@@ -17,7 +17,8 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
 from parallel_build.remote.apt import Apt, choose, of_release
 from parallel_build.remote.host import Host
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
 KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
@@ -27,7 +28,7 @@ DATABASE_PORT = 3306
 
 
 @step
-class ManagementInstalled(Step):
+class ManagementInstalled(FoundationStep):
     """Packages installed, services stopped, disabled and masked; no setup-databases, no setup-management.
 
     Parameters: `name`, the machine's name.
