@@ -267,14 +267,14 @@ def test_whole_tables_stay_when_the_snapshot_is_lost(scene: Scene) -> None:
         def stop(text: str) -> None:
             said.append(text)
             tell(text)
-            if text.startswith("bringing cloud_usage.cloud_usage, cloud.vm_stats"):
+            if text.startswith("bringing ") and "cloud.vm_stats" in text:
                 cancel.set("test")
 
         with pytest.raises(Cancelled):
             scene.seed(None, stop, cancel)
         report = scene.seed(None)
         assert report is not None
-        assert report.kept == (LARGE[0], LARGE[2]), "each was copied once"
+        assert sorted(report.kept) == ["cloud.host", "cloud.nics", LARGE[2], LARGE[0]], "each was copied once; small tables come first"
         assert ROWS[LARGE[1]] <= report.rows < ROWS[LARGE[1]] + 5000
         scene.same()
     tell(
