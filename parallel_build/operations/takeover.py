@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.database.compare import cloudstack_meaning
@@ -17,7 +16,9 @@ from parallel_build.database.compare.compare import Comparison
 from parallel_build.database.replicate import pair_status as tier
 from parallel_build.database.replicate import promotion
 from parallel_build.database.replicate.channel import Position
+from parallel_build.database.replicate.log_end import End
 from parallel_build.database.server import bookkeeping
+from parallel_build.database.server.dialects import require
 from parallel_build.errors import ComparisonFailed, ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import fixes
 from parallel_build.operations.compare_seed import await_tier, compare
@@ -25,6 +26,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 CATCH_UP = 300.0
@@ -98,7 +100,9 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[promotion.Takeover
 
 def _catch_up(context: Context, ready: promotion.Takeover) -> tuple[Position, Comparison]:
     context.progress("waiting for the original's last position")
-    return ready.catch_up(timeout=CATCH_UP), ready.compare_changes()
+    ready.catch_up(timeout=CATCH_UP)
+    verdict = ready.compare_changes()
+    return ready.last, verdict
 
 
 def _open(context: Context, record: SeedRecord) -> promotion.Takeover:
@@ -129,6 +133,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
     evidence = {
         "method": "replicate",
         "position": str(last),
+        "original": End(last, {}, require(ready.old, "log_bin_basename")).kept(),
         "baseline": record.baseline,
         "changes": ready.changes.events,
         "compared rows": verdict.rows,
@@ -137,7 +142,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
     }
     context.intend("take over", position=str(last), target=ready.target.name)
     # On record before it is done: from here on the copy is the new side's, and an undo has to empty it.
-    with ready.timed("noted"), ThreadPoolExecutor(2) as pool:
+    with ready.timed("noted"), Workers(2) as pool:
         taken = pool.submit(record.take)
         records.remember(STEP, compared=evidence)
         taken.result()
@@ -204,7 +209,7 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
         ComparisonFailed: they differ, or the original's database key does not decrypt the copy.
     """
     key = fetch_key(context)
-    with ThreadPoolExecutor(2) as pool:
+    with Workers(2) as pool:
         ours, theirs = pool.map(lambda opened: cloudstack_meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
     Comparison(old.host.name, new.host.name, differences=cloudstack_meaning.differences(ours, theirs)).raise_if_different()
     if theirs.init is False:

@@ -96,6 +96,19 @@ class Session:
         except pymysql.err.MySQLError as error:
             raise self._failed(statement, error) from None
 
+    def execute_in_any(self, statement: str) -> None:
+        """Run a statement that may be run twice and needs nothing that was set in this session; in another where this one was lost.
+
+        For what has to be put back at the end, whatever became of the session meanwhile.
+        """
+        try:
+            self.execute(statement)
+        except ConnectionFailed:
+            if self._reopen is None:
+                raise
+            self._replace(statement)
+            self.execute(statement)
+
     def execute_bytes(self, statement: bytes) -> None:
         """Run a statement given in the bytes of the session's character_set_client."""
         text = statement.decode(errors="replace")
@@ -197,7 +210,13 @@ def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None,
 
 @contextlib.contextmanager
 def session(
-    host: Host, schema: str | None = None, *, timeout: float = 3600, writing: bool = False, settings: Mapping[str, str] | None = None
+    host: Host,
+    schema: str | None = None,
+    *,
+    timeout: float = 3600,
+    writing: bool = False,
+    settings: Mapping[str, str] | None = None,
+    socket: str | None = None,
 ) -> Iterator[Session]:
     """Open a session as root through the server's socket, with every setting pinned that changes what a statement means.
 
@@ -207,10 +226,11 @@ def session(
         timeout: seconds one statement may take to answer.
         writing: it makes tables or writes rows of the original's.
         settings: values of its own for some settings, see `session_settings`.
+        socket: of another server on that machine than the usual one.
     Raises:
         ConnectionFailed: the server is down or refuses root over its socket.
     """
-    socket = find_socket(host)
+    socket = socket or find_socket(host)
     if socket is None:
         raise ConnectionFailed(
             f"{host.name}: no database server listens there",

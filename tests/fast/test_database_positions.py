@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from parallel_build.database.compare.compare import Comparison, Difference
-from parallel_build.database.replicate import align_snapshots, baseline
+from parallel_build.database.compare.compare import Comparison
+from parallel_build.database.compare.judged import Difference
+from parallel_build.database.replicate import align_snapshots, baseline, channel
 from parallel_build.database.replicate.baseline import Baseline, combined, in_question
 from parallel_build.database.replicate.channel import Position, Status
 from parallel_build.database.server.dialect_table import DIALECTS
@@ -44,8 +45,8 @@ def server(request: pytest.FixtureRequest) -> DatabaseServer:
 
 def made(monkeypatch: pytest.MonkeyPatch, applied: int, **more: Any) -> Applier:
     found = Applier(applied, **more)
-    for module in (align_snapshots, baseline):
-        monkeypatch.setattr(module, "read_status", found.status)
+    for module in (channel, baseline):
+        monkeypatch.setattr(module, "settled", found.status)
     return found
 
 

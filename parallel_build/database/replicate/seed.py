@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.copy import account, cleanup, copy
+from parallel_build.database.copy.create import enabled_events
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.replicate.channel import CHANNEL, LOG_GONE, Position, Status, read_status
-from parallel_build.database.replicate.promotion import Takeover, enabled_events
+from parallel_build.database.replicate.promotion import Takeover
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import identify, supported
 from parallel_build.errors import GuardFailed, StepFailed
@@ -58,9 +59,9 @@ def seed(
     with session(source) as old, session(target) as new:
         old_server, new_server = identify(old), identify(new)
         supported(old_server, new_server, "replicate")
-        channel.check(old, new, old_server, new_server)
-        status = read_status(new, new_server)
         names = definitions.existing(old, schemas)
+        channel.check(old, new, old_server, new_server, names)
+        status = channel.settled(new, new_server)
     if status is not None and not align_snapshots.pending(target):
         if status.receiving and status.applying and not status.error:
             progress(f"{target.name} follows {source.name} already")
@@ -158,7 +159,7 @@ def follows(target: Host) -> Status | None:
         StepFailed: it stopped on an error.
     """
     with session(target) as new:
-        found = read_status(new, identify(new))
+        found = channel.steady(new, identify(new))
     if found and found.error:
         raise StepFailed(
             f"{target.name} does not follow the original",
