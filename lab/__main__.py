@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab import bringup, checksums, faults, network, stack, status, takedown, verification
+from lab.database import ORIGINS
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import sessions
@@ -272,6 +273,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
     parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")
     parser.add_argument("--new-database", choices=("mariadb", "mysql"), help="and of the new ones (default: the original's)")
+    parser.add_argument(
+        "--original", choices=ORIGINS,
+        help="how the original's databases came about: by CloudStack's statements, from a dump, or from an older program's dump (default: created)",
+    )  # fmt: skip
     parser.add_argument("--rows", type=int, metavar="N", help="rows of each big table of the generated database")
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"

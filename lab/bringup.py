@@ -98,6 +98,8 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
     if "mysql" in options.families:
         _check_mysql(options)
     if options.dump:
+        if options.original != "created":
+            raise LabError(f"--original {options.original} is for a generated database", "a dump was given", "leave one of the two out")
         kept = lab.secrets()
         given_dump.check(options, {name: given.get(name) or kept.get(name) for name in given_dump.KEYS})
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab import given_dump
-from lab.database import Accounts, DatabasePlan, load
+from lab.database import Accounts, DatabasePlan, load, restore
 from lab.files import Lab, Options
 from lab.hosts import Sessions, in_parallel
 from lab.machines import OLD_REPLICA, OLD_SOURCE, Machine
@@ -28,6 +28,7 @@ CONFIGURATION: dict[Family, str] = {
     "mysql": "/etc/mysql/mysql.conf.d/zz-cloudstack.cnf",
 }
 UNIT: dict[Family, str] = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
+DUMP: dict[Family, str] = {"mariadb": "mariadb-dump", "mysql": "mysqldump"}
 LOG_SIZE: dict[Family, str] = {"mariadb": "innodb_log_file_size = 128M", "mysql": "innodb_redo_log_capacity = 256M"}
 SETTINGS = """[mysqld]
 # CloudStack's installation guide, "Install the database on the management server node"
@@ -77,6 +78,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
             database.execute(f"DROP DATABASE IF EXISTS {name}")
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
     load(client, source, accounts=Accounts(password.reveal()), progress=_told())
+    restore(client, ["ssh", *primary.options(), primary.destination, DUMP[family]], DATABASES, lab.options().original)
     in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
     in_parallel(lambda host: host.run(["systemctl", "start", unit], timeout=120), (primary, replica))

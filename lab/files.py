@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lab.database.restoring import Origin
 from lab.errors import LabError
 from parallel_build.configuration.database_combinations import Family
 from parallel_build.secret import Secret
@@ -46,6 +47,7 @@ class Options:
         disks: whether each container has a disk of its own, which may become full.
         database: server family of the original's databases: `mariadb` or `mysql`.
         new_database: of the new servers'; None is the original's.
+        original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
     """
 
     hosts: str = "libvirt"
@@ -59,6 +61,7 @@ class Options:
     disks: bool = False
     database: Family = "mariadb"
     new_database: Family | None = None
+    original: Origin = "created"
 
     @property
     def families(self) -> tuple[Family, Family]:

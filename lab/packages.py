@@ -37,7 +37,22 @@ PARTS = {
     "usage": ("usr/share/cloudstack-usage/lib/standin", ("usage",)),
     "agent": ("usr/share/cloudstack-agent/lib/standin", ("agent",)),
 }
+#: What the real packages bring along, here without content. apt calls none unneeded that provides what a base package wants, such as awk.
+COMPANIONS = {
+    "standin-gawk": "Depends: standin-libmpfr6, standin-libsigsegv2\nProvides: awk\n",
+    "standin-libmpfr6": "",
+    "standin-libsigsegv2": "",
+}
 EXECUTABLE = ("usr/bin/", "scripts/")
+COMPANION = """\
+Package: {package}
+Version: 1.0
+Architecture: all
+Maintainer: cloudstack-parallel-build <noreply@example.test>
+Section: libs
+Priority: optional
+{fields}Description: what a package of the stand-in needs
+"""
 SCRIPTS = ("postinst", "prerm", "postrm")
 #: Files are all of one age, so that equal sources give equal packages.
 EPOCH = 1_760_000_000
@@ -107,8 +122,19 @@ def _build_version(target: Path, trees: Path, version: str) -> None:
         _lay_out(tree, package, version)
         _control(tree, package, version)
         name = f"cloudstack-{package}_{version}_all.deb"
-        _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target / name)])
+        _pack(tree, target / name)
+    for package, fields in COMPANIONS.items():
+        tree = trees / package
+        _write(
+            tree / f"usr/share/doc/{package}/README", "Brought along by the stand-in's packages, as the real ones bring theirs.\n", 0o644
+        )
+        _write(tree / "DEBIAN/control", COMPANION.format(package=package, fields=fields), 0o644)
+        _pack(tree, target / f"{package}_1.0_all.deb")
     _index(target)
+
+
+def _pack(tree: Path, target: Path) -> None:
+    _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target)])
 
 
 def _lay_out(tree: Path, package: str, version: str) -> None:

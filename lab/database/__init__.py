@@ -17,8 +17,10 @@ from lab.database.plan import (
     Secrets,
     SystemVm,
 )
+from lab.database.restoring import ORIGINS, Origin, restore
 
 __all__ = [
+    "ORIGINS",
     "Accounts",
     "ApiUser",
     "DatabasePlan",
@@ -30,6 +32,7 @@ __all__ = [
     "Layout",
     "Loaded",
     "ManagementServer",
+    "Origin",
     "Secrets",
     "SystemVm",
     "adapt",
@@ -37,4 +40,5 @@ __all__ = [
     "generate",
     "generate_files",
     "load",
+    "restore",
 ]

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +104,13 @@ def load(
     return result
 
 
+def feed(client: Sequence[str], statements: Iterable[bytes], *, timeout: float = 3600) -> None:
+    """Send statements through a client program. Raises LoadFailed as `load` does."""
+    with _Client(client, timeout, None) as sink:
+        for text in statements:
+            sink.write(text)
+
+
 def _send_file(sink: _Client, path: Path, database: str | None) -> None:
     if database is not None:
         name = database.replace("`", "``")
@@ -191,7 +198,8 @@ class _Client:
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            if len(self._errors) < _STDERR_KEPT:
+            # A client first repeats the statement that failed, which may be long.
+            if len(self._errors) < _STDERR_KEPT or line.startswith(b"ERROR"):
                 self._errors += line
 
     def _failure(self) -> LoadFailed:

@@ -162,7 +162,8 @@ def test_packages_are_built_once_and_indexed(tmp_path: Path) -> None:
     repository = packages.build(tmp_path)
     directory = repository.repository(packages.NEW)
     built = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
-    assert {f"cloudstack-{name}_4.22.1.0_all.deb" for name in packages.PACKAGES} | {"Packages", "Packages.gz", "Release"} == set(built)
+    own = {f"cloudstack-{name}_4.22.1.0_all.deb" for name in packages.PACKAGES} | {f"{name}_1.0_all.deb" for name in packages.COMPANIONS}
+    assert own | {"Packages", "Packages.gz", "Release"} == set(built)
     assert packages.build(tmp_path) == repository
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == built
     with pytest.raises(packages.PackagingError, match=r"4\.21\.0\.0"):

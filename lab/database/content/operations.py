@@ -88,6 +88,9 @@ def _values(world: World) -> dict[str, str]:
         "security.hash.key": base64.b64encode(source.randbytes(32)).decode(),
         "alert.smtp.host": f"{management_prefix(world)}.1",
         "alert.smtp.password": "a mail password",
+        # Written by CloudStack's own upgrade to 4.5, beside the default that it gave them.
+        "xen.heartbeat.timeout": "180",
+        "ovm3.heartbeat.timeout": "180",
         "ca.plugin.root.private.key": keys.private_pem(root),
         "ca.plugin.root.public.key": keys.public_pem(root),
         "ca.plugin.root.ca.certificate": keys.root_certificate(root, seed, world.ago(1950)),
@@ -171,6 +174,33 @@ def _alerts(world: World) -> None:
             "alert", type=10, pod_id=1, data_center_id=ZONE, subject=f"System VM {machine.name} is up", sent_count=1,
             created=world.ago(180), last_sent=world.ago(180), name="ALERT.SERVICE",
             content=f"{machine.name} on {machine.host}",
+        )  # fmt: skip
+    # What every healthy cloud has told of itself, once and lately.
+    told = (
+        (
+            14,
+            "ALERT.MANAGEMENT",
+            f"Management network CIDR is not configured originally. Set it default to {world.plan.management_network}",
+            900,
+        ),
+        (
+            19,
+            "ALERT.SERVICE.SSVM",
+            "Secondary Storage Vm is up in zone [zone1], secStorageVm [s-1-VM], public IP [10.91.1.9], private IP [10.91.0.9].",
+            0.3,
+        ),
+        (
+            10,
+            "ALERT.SERVICE.CONSOLEPROXY",
+            "Console proxy up in zone [zone1], proxy [v-2-VM], public IP [10.91.1.8], private IP [10.91.0.8].",
+            0.3,
+        ),
+    )
+    for number, name, subject, days in told:
+        when = world.ago(days)
+        world.add(
+            "alert", type=number, data_center_id=ZONE, subject=subject, sent_count=1, created=when, last_sent=when, archived=False, name=name,
+            content=subject,
         )  # fmt: skip
     world.add(
         "annotations", annotation="Rack 7, top; don't touch before the 14th 🙏", entity_type="HOST",

@@ -54,6 +54,8 @@ class DirectHosts:
         rows = self._server.cloud.rows(
             f"SELECT h.id FROM host h LEFT JOIN vm_instance vm ON vm.name = h.name AND vm.removed IS NULL "
             f"WHERE h.removed IS NULL AND h.mgmt_server_id IS NULL AND h.resource_state <> 'Maintenance' AND "
+            # A simulated console proxy has no agent: it never connects, and reports no version.
+            f"NOT (h.type = 'ConsoleProxy' AND COALESCE(vm.hypervisor_type, '') = 'Simulator') AND "
             f"COALESCE(h.hypervisor_type, vm.hypervisor_type, 'KVM') NOT IN ({marks})",
             *hosts.WITH_AGENT,
         )

@@ -13,7 +13,7 @@ import pymysql
 
 from ..shared import logs
 from ..shared.database import Row
-from . import addresses, alerts
+from . import addresses, alerts, hosts
 from .agents import AgentManager, CommandFailed
 from .instances import insert_vm
 from .jobs import Jobs
@@ -33,6 +33,8 @@ class Kind:
     alert: tuple[int, str]
     event: str
     logger: str
+    up: str
+    word: str
 
 
 KINDS = (
@@ -44,8 +46,20 @@ KINDS = (
         alerts.SECONDARY_STORAGE_VM,
         "SSVM",
         "o.a.c.s.SecondaryStorageManagerImpl",
+        "Secondary Storage Vm is up",
+        "secStorageVm",
     ),
-    Kind("ConsoleProxy", "v", "console_proxy", "consoleproxy", alerts.CONSOLE_PROXY, "PROXY", "c.c.c.ConsoleProxyManagerImpl"),
+    Kind(
+        "ConsoleProxy",
+        "v",
+        "console_proxy",
+        "consoleproxy",
+        alerts.CONSOLE_PROXY,
+        "PROXY",
+        "c.c.c.ConsoleProxyManagerImpl",
+        "Console proxy up",
+        "proxy",
+    ),
 )
 ALIVE = ("Starting", "Running", "Stopping", "Migrating")
 RETRY_SCANS = 15
@@ -146,8 +160,12 @@ class SystemVms:
         except StartRefused:
             self._server.cloud.update("vm_instance", vm_id, state="Error")
             raise
+        if template["hypervisor_type"] == "Simulator" and kind.type == "SecondaryStorageVm":
+            # Of simulated system VMs only this one has an agent; a console proxy reports no version.
+            vm = self.machines.row(vm_id)
+            hosts.add_system_vm(self._server, vm, f"{vm['name']}-NfsSecondaryStorageResource", self._server.version.text)
         logging.getLogger(kind.logger).info("System VM %s is up in zone %s", name, zone["name"])
-        alerts.raise_alert(self._server, kind.alert, f"{kind.event} is up in zone [{zone['name']}], VM [{name}].", zone_id=zone["id"])
+        alerts.raise_alert(self._server, kind.alert, self._up(zone, kind, vm_id, name), zone_id=zone["id"])
         alerts.add_event(
             self._server,
             f"{kind.event}.CREATE",
@@ -155,6 +173,12 @@ class SystemVms:
             resource_id=vm_id,
             resource_type="SystemVm",
         )
+
+    def _up(self, zone: Row, kind: Kind, vm_id: int, name: str) -> str:
+        """The words of the alert that nothing is wrong."""
+        public = self._server.cloud.value(f"SELECT public_ip_address FROM {kind.table} WHERE id = %s", vm_id)
+        private = self._server.cloud.value("SELECT private_ip_address FROM vm_instance WHERE id = %s", vm_id)
+        return f"{kind.up} in zone [{zone['name']}], {kind.word} [{name}], public IP [{public}], private IP [{private}]."
 
     def _template(self, zone: Row) -> Row | None:
         """Return the newest SYSTEM template that is ready in the zone for a hypervisor with a host that is Up."""

@@ -104,7 +104,7 @@ def read_expression(column: Column, *, escape: bool = True) -> str:
     """
     name = quote(column.name)
     if column.type in SPELLED_TYPES:
-        return f"CAST({name} AS CHAR)"
+        return f"CAST(CAST({name} AS CHAR) AS BINARY)"
     if column.type in BARE_TYPES:
         return name
     if column.type == "float":

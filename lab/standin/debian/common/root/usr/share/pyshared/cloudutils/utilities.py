@@ -1,0 +1,1 @@
+"""CloudStack's set-up helpers (stand-in)."""

@@ -1,0 +1,1 @@
+UPDATE bits SET e = e ^ 0xffffffffffffffff;

@@ -1,0 +1,1 @@
+UPDATE charset_cyrillic SET a = d, b = d WHERE id = 1;

@@ -1,0 +1,1 @@
+UPDATE charset_utf8 SET b = CONCAT(LEFT(b, 20), '😀') WHERE id = 1;

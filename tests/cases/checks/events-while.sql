@@ -1,0 +1,1 @@
+UPDATE checks SET b = b + 1 WHERE id = 3;

@@ -1,0 +1,1 @@
+/*!50000 ALTER TABLE dx_t ADD COLUMN w int DEFAULT 4 */; INSERT INTO dx_t (v) VALUES (2); /* ALTER TABLE dx_t */ ALTER /* x */ TABLE dx_t DROP COLUMN w;

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS ds_copy; CREATE TABLE ds_copy (PRIMARY KEY (id)) AS SELECT id, v FROM ds_t; INSERT INTO ds_copy VALUES (9, 9);

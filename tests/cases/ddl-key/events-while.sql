@@ -1,0 +1,1 @@
+ALTER TABLE dk_t ADD KEY k (v); INSERT INTO dk_t (v) VALUES (3); ALTER TABLE dk_t DROP KEY k;

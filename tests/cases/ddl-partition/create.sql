@@ -1,0 +1,2 @@
+-- Partitions come and go.
+CREATE TABLE dq_t (id int NOT NULL, v int, PRIMARY KEY (id)) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20)); INSERT INTO dq_t VALUES (1, 1), (15, 2);

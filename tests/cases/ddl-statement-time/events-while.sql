@@ -1,0 +1,1 @@
+SET STATEMENT max_statement_time = 100 FOR ALTER TABLE dm_t ADD COLUMN w int DEFAULT 4; INSERT INTO dm_t (v) VALUES (2); SET STATEMENT max_statement_time = 100 FOR ALTER TABLE dm_t DROP COLUMN w;

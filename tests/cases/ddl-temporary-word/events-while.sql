@@ -1,0 +1,1 @@
+ALTER TABLE dw_t ADD COLUMN temporary int DEFAULT 7; INSERT INTO dw_t (v) VALUES (3); ALTER TABLE dw_t DROP COLUMN temporary;

@@ -1,0 +1,1 @@
+TRUNCATE TABLE dt_t; INSERT INTO dt_t (v) VALUES (7), (8);

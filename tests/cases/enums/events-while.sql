@@ -1,0 +1,1 @@
+UPDATE enums SET e = IF(e = 'a', 'b,c', 'a') WHERE id = 1;

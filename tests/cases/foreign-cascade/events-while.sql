@@ -1,0 +1,1 @@
+INSERT INTO cascade_a SELECT MAX(id) + 1 FROM cascade_a; INSERT INTO cascade_b (a) SELECT MAX(id) FROM cascade_a; INSERT INTO cascade_c (b) SELECT MAX(id) FROM cascade_b; UPDATE cascade_a SET id = id + 1000 WHERE id = 3; DELETE FROM cascade_a WHERE id = (SELECT m FROM (SELECT MAX(id) m FROM cascade_a) x);

@@ -1,0 +1,1 @@
+UPDATE generated_stored SET a = d, d = d + 1;

@@ -1,0 +1,1 @@
+UPDATE inet_uuids SET c = UUID() WHERE id = 2;

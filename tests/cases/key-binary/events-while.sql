@@ -1,0 +1,1 @@
+INSERT IGNORE INTO key_binary VALUES (UNHEX(MD5(RAND())), 4);

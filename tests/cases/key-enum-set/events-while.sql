@@ -1,0 +1,1 @@
+UPDATE key_enum_set SET v = v + 1;

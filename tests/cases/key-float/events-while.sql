@@ -1,0 +1,1 @@
+UPDATE key_float SET v = v + 1;

@@ -1,0 +1,1 @@
+UPDATE key_negative SET v = v + 1;

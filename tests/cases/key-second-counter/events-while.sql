@@ -1,0 +1,1 @@
+INSERT INTO key_second_counter (zone, v) VALUES (1, 'd');

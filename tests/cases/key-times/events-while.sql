@@ -1,0 +1,1 @@
+UPDATE key_times SET v = v + 1;

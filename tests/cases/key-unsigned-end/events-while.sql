@@ -1,0 +1,1 @@
+UPDATE key_unsigned_end SET v = v + 1;

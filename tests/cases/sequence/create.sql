@@ -1,0 +1,2 @@
+-- A sequence, MariaDB only.
+CREATE SEQUENCE sq_one START WITH 5 INCREMENT BY 3; SELECT NEXTVAL(sq_one);

@@ -1,0 +1,1 @@
+INSERT INTO text_escapes (v, t) VALUES ('\\\\', 'it''s \\n "x"');

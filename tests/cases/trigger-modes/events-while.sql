@@ -1,0 +1,1 @@
+UPDATE tm_t SET v = 'y';

@@ -1,0 +1,4 @@
+-- Triggers of every time and event, several of one in their order.
+CREATE TABLE tg_t (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, v int); CREATE TABLE tg_log (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, t varchar(50)); INSERT INTO tg_t (v) VALUES (1);
+CREATE DEFINER=cloud@localhost TRIGGER tg_z BEFORE INSERT ON tg_t FOR EACH ROW SET NEW.v = NEW.v + 1; CREATE TRIGGER tg_a BEFORE INSERT ON tg_t FOR EACH ROW FOLLOWS tg_z SET NEW.v = NEW.v * 2; CREATE TRIGGER tg_m BEFORE INSERT ON tg_t FOR EACH ROW PRECEDES tg_z SET NEW.v = NEW.v + 5;
+CREATE TRIGGER tg_log_insert AFTER INSERT ON tg_t FOR EACH ROW INSERT INTO tg_log (t) VALUES (CONCAT('in ', NEW.v)); CREATE TRIGGER tg_log_update AFTER UPDATE ON tg_t FOR EACH ROW INSERT INTO tg_log (t) VALUES (CONCAT('up ', OLD.v)); CREATE TRIGGER tg_log_delete AFTER DELETE ON tg_t FOR EACH ROW INSERT INTO tg_log (t) VALUES ('out');

@@ -1,0 +1,3 @@
+-- Views that can be written through, and may not for some rows.
+CREATE TABLE vo_t (id int NOT NULL PRIMARY KEY, v int); INSERT INTO vo_t VALUES (1, 1), (2, 20);
+CREATE VIEW vo_local AS SELECT * FROM vo_t WHERE v < 10 WITH LOCAL CHECK OPTION; CREATE ALGORITHM=MERGE VIEW vo_cascaded AS SELECT * FROM vo_local WITH CASCADED CHECK OPTION; CREATE ALGORITHM=TEMPTABLE VIEW vo_temp AS SELECT DISTINCT v FROM vo_t;

@@ -1,0 +1,1 @@
+UPDATE vo_local SET v = (v + 1) % 10 WHERE id = 1;

@@ -1,0 +1,1 @@
+BEGIN; COMMIT; UPDATE we_t SET v = 1 WHERE id = 1; UPDATE we_t SET v = 5 WHERE id = 99; DELETE FROM we_t WHERE id = 99; BEGIN; INSERT INTO we_t VALUES (5, 5); ROLLBACK; UPDATE we_t SET v = v + 1;

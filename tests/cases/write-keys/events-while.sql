@@ -1,0 +1,1 @@
+UPDATE wk_t SET id = id + 100000 WHERE id < 4 ORDER BY id DESC LIMIT 1; UPDATE wk_t SET id = IF(id > 100000, id - 100000, id) ORDER BY id; BEGIN; DELETE FROM wk_t WHERE id = 2; INSERT INTO wk_t VALUES (2, 9); COMMIT;

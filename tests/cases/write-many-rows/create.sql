@@ -1,0 +1,3 @@
+-- One statement that changes thousands of rows.
+CREATE TABLE wm_t (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, v int, t varchar(50)); INSERT INTO wm_t (v, t) VALUES (1, 'a'), (2, 'b');
+INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t; INSERT INTO wm_t (v, t) SELECT v, t FROM wm_t;

@@ -1,0 +1,1 @@
+INSERT INTO ws_t (u, r, t) SELECT UUID(), RAND(), SYSDATE(6) FROM ws_t LIMIT 3; UPDATE ws_t SET r = RAND() LIMIT 2;
