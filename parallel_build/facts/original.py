@@ -10,11 +10,14 @@ from typing import Any
 from parallel_build.cloudstack import agents, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
+from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
+from parallel_build.records.window import WindowStore
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
@@ -24,6 +27,20 @@ from parallel_build.resolved_stack import Site
 LONG = 60  # seconds
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LeftGuest:
+    """A system VM or router of an earlier window's new side, as its rollback left it on record.
+
+    Attributes:
+        taken: the original has a VM of that name by now.
+        coming: the original has not yet given that number away.
+    """
+
+    guest: Guest
+    taken: bool
+    coming: bool
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,7 @@ class OriginalFacts:
         apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
+        left_running: what an earlier window's new side made and nobody has seen removed since: `LeftGuest`.
         problems: facts that could not be read, with the reason.
     """
 
@@ -87,6 +105,7 @@ class OriginalFacts:
     apis: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
+    left_running: list[LeftGuest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -109,11 +128,24 @@ def _database(site: Site, connections: Connections) -> Facts:
         found = {**_from_database(database), **_as_server(database)}
         if site.configuration.rehearsal.enabled:
             found["rehearsal"] = RehearsalStore(database.host, site).last()
+        found["left_running"] = left_running(site, connections, database)
         try:
             prove(database_key(site, connections.host(original.management[0])), database)
         except GuardFailed as error:
             found["key_problem"] = error
     return found
+
+
+def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:
+    """What the last window's rollback could not remove, less what its own KVM host denies now."""
+    record = WindowStore(database.host, site).read()
+    noted = record.facts.get(LEFT, {}).get("guests") if record is not None and record.closed else None
+    if not noted:
+        return []
+    rows = database.rows("SELECT instance_name AS n FROM cloud.vm_instance WHERE removed IS NULL AND type <> 'User'")
+    names, counted = {str(row["n"]) for row in rows}, numbers.read(database).get(numbers.INSTANCES, 0)
+    guests = not_proved_gone(site.configuration.original.hypervisors, connections.host, [Guest.of(guest) for guest in noted])
+    return [LeftGuest(guest, guest.name in names, guest.number >= counted) for guest in guests]
 
 
 def _cloud(site: Site) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.cloudstack import zones
+from parallel_build.cloudstack.left_running import SIMULATED
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
@@ -261,6 +262,33 @@ def _waived(configuration: StackConfiguration) -> None:
         )
 
 
+def nothing_of_an_earlier_window_runs(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no system VM or router that an earlier window's new side made runs on unless you confirmed its removal: names and addresses would be there twice.
+
+    A simulated one holds no address; it counts only where its name is, or will be, given again.
+    """
+    confirmed = site.configuration.window.confirmed_removed
+    left = [
+        each
+        for each in old.left_running
+        if each.guest.name not in confirmed and (each.taken or each.coming or each.guest.hypervisor != SIMULATED)
+    ]
+    if not left:
+        return
+    commands = "; ".join(f"{each.guest}: {each.guest.remove}" for each in left)
+    settings = "; ".join(
+        f"pulumi config set --path 'window.confirmedRemoved[{number}]' {each.guest.name}"
+        for number, each in enumerate(left, len(confirmed))
+    )
+    twice = [each.guest.name for each in left if each.taken or each.coming]
+    raise GuardFailed(
+        f"made by an earlier window's new side, and not seen removed since: {', '.join(str(each.guest) for each in left)}",
+        (f"the original gives these names again: {', '.join(twice)}; " if twice else "")
+        + "they hold addresses and networks that the original takes for free, and their hypervisors can't be asked from here",
+        f"remove them ({commands}), then confirm it: {settings}",
+    )
+
+
 GUARDS = rules_of(
     everything_was_read,
     version_is_the_configured_one,
@@ -279,4 +307,5 @@ GUARDS = rules_of(
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,
+    nothing_of_an_earlier_window_runs,
 )
