@@ -35,6 +35,10 @@ ENDING = 15  # seconds that a cancelled command is given to end on the server
 NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
 
 
+class AccountUnfit(ConnectionFailed):
+    """The server was reached, and the account that logs in may not run commands there as root."""
+
+
 class Host:
     """One server over SSH. Thread safe: each call is a session of its own over the shared connection.
 
@@ -159,7 +163,7 @@ class Host:
             )
         if raw.code == SSH_FAILED:
             return self._failure(raw.stderr)
-        return ConnectionFailed(
+        return AccountUnfit(
             f"{self.name} ({self._client.destination}): account {self.user} can't run commands there",
             self._tail(answer.other) or f"its login shell ended with exit code {raw.code}",
             f"let {self.user} log in with a shell"
