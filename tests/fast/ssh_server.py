@@ -53,6 +53,7 @@ class SshServer:
     def __init__(self, folder: Path, command: str = "") -> None:
         if SSHD is None:
             pytest.skip("no sshd on this machine (Debian: openssh-server)")
+        self._short = tempfile.TemporaryDirectory(prefix="c-")
         self.folder, self.user = folder, pwd.getpwuid(os.getuid()).pw_name
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
@@ -84,6 +85,7 @@ class SshServer:
     def host(self, cancel: CancelToken | None = None, secrets: tuple[Secret, ...] = ()) -> Host:
         """A session to it."""
         key = (self.folder / "host.pub").read_text().strip()
-        private = Path(tempfile.mkdtemp(prefix="c-", dir=self.folder))
+        # Not below the test's own folder: the path of a control socket has a limit, and pytest-xdist makes folders with long names.
+        private = Path(tempfile.mkdtemp(dir=self._short.name))
         ssh = Ssh(config_file=self.folder / "config", identity_file=self.folder / "user", user=self.user)
         return Host(Server(name="olddb1", address="192.0.2.1"), ssh, private, key, cancel or CancelToken(), secrets)

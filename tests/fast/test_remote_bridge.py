@@ -58,7 +58,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(params=["quiet", "noisy"])
 def host(folder: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
-    with contextlib.closing(SshServer(folder, NOISY if request.param == "noisy" else "").host()) as opened:
+    server = SshServer(folder, NOISY if request.param == "noisy" else "")
+    with contextlib.closing(server.host()) as opened:
         yield opened
 
 
