@@ -32,7 +32,8 @@ def relevant(site: str) -> dict[str, Any]:
     # Its server comes and goes; no other step's work is on it.
     rehearsal = ((document.get("configuration", {}).get("rehearsal") or {}).get("machine") or {}).get("name")
     keys = {name: key for name, key in document.get("hostKeys", {}).items() if name != rehearsal}
-    return {**document, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
+    kept = {name: value for name, value in document.items() if name != "sealed"}
+    return {**kept, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
 
 
 def _reduced(section: str, value: Any) -> Any:

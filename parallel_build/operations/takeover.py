@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.database.compare import cloudstack_meaning
@@ -28,6 +27,7 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState, copy_change
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 CATCH_UP = 300.0
@@ -142,7 +142,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
     }
     context.intend("take over", position=str(last), target=ready.target.name)
     # On record before it is done: from here on the copy is the new side's, and an undo has to empty it.
-    with ready.timed("noted"), ThreadPoolExecutor(2) as pool:
+    with ready.timed("noted"), Workers(2) as pool:
         taken = pool.submit(record.take)
         records.note(copy_change(compared=evidence))
         taken.result()
@@ -209,7 +209,7 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
         ComparisonFailed: they differ, or the original's database key does not decrypt the copy.
     """
     key = fetch_key(context)
-    with ThreadPoolExecutor(2) as pool:
+    with Workers(2) as pool:
         ours, theirs = pool.map(lambda opened: cloudstack_meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
     Comparison(old.host.name, new.host.name, differences=cloudstack_meaning.differences(ours, theirs)).raise_if_different()
     if theirs.init is False:

@@ -97,7 +97,7 @@ class DatabaseSeed(Step):
         old, new = original_database(context), new_database(context)
         record = SeedRecord(old, context.site)
         window = store(context).read()
-        ours = window is not None and window.closed is None and window.identity == context.site.identity
+        ours = window is not None and window.closed is None and window.identity in context.site.identities
         context.intend("end the seed", source=old.name, target=new.name)
         if not (ours and record.taken):
             with tolerated(context, f"the channel on {new.name}"):
