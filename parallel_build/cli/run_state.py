@@ -15,6 +15,7 @@ from parallel_build.errors import ParallelBuildError
 from parallel_build.operations import deadline
 from parallel_build.operations.user_firewall import CLOSED
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.states import start_of
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.frame import FOLDER
@@ -185,7 +186,7 @@ def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
         return {machine.name: "no window is open, and none of this stack's servers was left running" for machine in machines}
     if record.identity not in site.identities:
         return {}
-    names = {machine.name: "FirstManagement" if machine == machines[0] else f"AdditionalManagement/{machine.name}" for machine in machines}
+    names = {machine.name: start_of(machine.name, first=machine == machines[0]) for machine in machines}
     return {
         machine: "this window has never started it, and found it masked"
         for machine, step in names.items()

@@ -11,6 +11,7 @@ from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import prove_original_down, start_gate
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.records.states import StartState, start_of
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
 
@@ -89,4 +90,4 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
 def ever_started(context: Context, machine: NewMachine) -> bool:
     """Whether this window has begun a start of a new management server, by its record: written down before each start."""
     first = context.configuration.new.management[0].name == machine.name
-    return bool(store(context).facts("FirstManagement" if first else f"AdditionalManagement/{machine.name}").get("began"))
+    return bool(StartState.of(store(context).facts(start_of(machine.name, first=first))).began)
