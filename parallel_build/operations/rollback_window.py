@@ -7,6 +7,7 @@ from datetime import datetime
 from parallel_build.configuration import Phase
 from parallel_build.durations import duration
 from parallel_build.errors import GuardFailed
+from parallel_build.operations import known_servers, new_strangers
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, store
 from parallel_build.operations.new_objects import since_window
@@ -15,7 +16,8 @@ from parallel_build.remote.clock import HostClock, read_host_clock
 
 
 def check_allowed(context: Context) -> None:
-    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, and not once the stack is retired.
+    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, not once the stack is retired, and not next to a new
+    management server that could not be fenced because nobody knows it.
 
     Changes nothing. A window that was never switched may always be undone.
     Raises:
@@ -27,6 +29,9 @@ def check_allowed(context: Context) -> None:
     if record is not None and not record.closed:
         records.check_owner(record)
         records.check_run(record)
+        known_servers.check_known(configuration, record)
+        if not record.returning and not configuration.window.stop_before and (strange := new_strangers.at_work(context, record)):
+            raise new_strangers.refused(context, strange, GuardFailed)
     if configuration.window.stop_before and record is not None and record.switched and not record.closed:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
