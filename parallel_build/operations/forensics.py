@@ -22,6 +22,7 @@ from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.records.states import FIRST_START, StartState
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import find_socket, session
@@ -64,7 +65,7 @@ def collect_once(context: Context) -> None:
     """
     try:
         records = store(context)
-        if not records.facts("FirstManagement").get("began") or records.facts(FORENSICS).get("kept"):
+        if not StartState.of(records.facts(FIRST_START)).began or records.facts(FORENSICS).get("kept"):
             return
         folder = collect(context)
         if folder is not None:

@@ -12,10 +12,11 @@ from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import NewMachine, OriginalManagement, Server, StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.operations.context import Context
+from parallel_build.records.states import StartState, start_of
 from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, Found, TouchedServer, moved
 from parallel_build.records.window import WindowRecord
 
-FIRST, ADDITIONAL = "FirstManagement", "AdditionalManagement/"
+ADDITIONAL = "AdditionalManagement/"
 
 S = TypeVar("S", bound=Server)
 
@@ -67,7 +68,7 @@ def ever_started(configuration: StackConfiguration, record: WindowRecord | None,
         return True
     first = configuration.new.management[0].name == machine.name
     # Up to version 2 of the record the first server had no name there: whichever is the first now counts as started.
-    return bool(record.facts.get(FIRST if first else f"{ADDITIONAL}{machine.name}", {}).get("began"))
+    return bool(StartState.of(record.facts.get(start_of(machine.name, first=first), {})).began)
 
 
 def found(state: UnitState) -> Found:

@@ -18,7 +18,8 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.context_helpers import schemas as names_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 CATCH_UP = 300.0  # seconds
 ADMINISTRATORS = {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}
@@ -27,7 +28,7 @@ TEST_GRANTS = "FROM mysql.db WHERE User = '' AND Db LIKE 'test%%'"
 
 
 @step
-class CloudDatabases(Step):
+class CloudDatabases(FoundationStep):
     """User `cloud` for the new management servers, accounts that views run as, empty databases."""
 
     type = "CloudDatabases"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import load
+from parallel_build.errors import CommandFailed
 from parallel_build.operations import hypervisor_commands
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
@@ -26,7 +27,7 @@ class Stand:
     """Hypervisors that note what they are given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.world, self.ran, self.failing = World(), [], set[str]()
+        self.world, self.failing = World(), set[str]()
         self.ran: list[str] = []
         self.world.context.intend = lambda *_, **__: None  # type: ignore[method-assign]
         self.records = Records(WindowRecord("test", self.world.site.identity, opened="then"), self.world.site)
@@ -37,7 +38,7 @@ class Stand:
 
     def run(self, name: str, argv: list[str]) -> Result:
         if name in self.failing:
-            raise hypervisor_commands.CommandFailed(f"{name}: failed", "", "")
+            raise CommandFailed(f"{name}: failed", "", "")
         self.ran.append(f"{name}: {' '.join(argv)}")
         return Result(0, "", "")
 

@@ -198,7 +198,7 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         detached.decide(target, layers)
     rest = detached.without(definitions, kept)
     with session(source) as opened:
-        parts = cut(opened, rest)
+        parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
