@@ -8,6 +8,7 @@ from parallel_build.configuration import NewMachine
 from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.machines.made_guest import MadeGuest
 from parallel_build.operations import known_servers, new_strangers, prove_original_down, start_gate
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
@@ -65,7 +66,8 @@ def _prove_down(context: Context, machine: NewMachine, record: WindowRecord | No
         context.run.record("never started", server=machine.name, error=str(error))
         return
     try:
-        how = power.cut(context.site, machine)
+        made = MadeGuest.of(store(context).facts("Window").get("machines", {}).get(machine.name))
+        how = power.cut(context.site, machine, made) if made else power.cut(context.site, machine)
     except MachineFailed as refused:
         why = refused
     else:

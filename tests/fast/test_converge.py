@@ -255,7 +255,7 @@ LIBVIRT = {"platform": "libvirt", "management": [{"name": "newms1", "address": "
     [
         ("prod-newms1", "shut off", "`virsh destroy prod-newms1`"),
         ("prod-newms1", "running", None),
-        ("prod-newms11", "", "there is no guest prod-newms1 at qemu:///session any more"),
+        ("prod-newms11", "", None),
     ],
 )
 def test_virsh_must_have_shut_the_guest_off(
@@ -273,7 +273,7 @@ def test_virsh_must_have_shut_the_guest_off(
     if says:
         assert power.cut(where, machine) == says
     else:
-        with pytest.raises(MachineFailed, match="prod-newms1 at qemu:///session is running"):
+        with pytest.raises(MachineFailed, match=r"prod-newms1 (at qemu:///session is running|can't be asked about from here)"):
             power.cut(where, machine)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert ("destroy prod-newms1 " in asked) == (listed == "prod-newms1")
