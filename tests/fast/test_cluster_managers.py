@@ -92,7 +92,7 @@ def managed(*managers: ClusterManager, on: str = "olddb1", **changes: Any) -> st
 
 
 def test_a_manager_blocks_only_for_what_concerns_the_stack() -> None:
-    balancer = {"original": {"frontend": [{"kind": "haproxy", "address": "10.91.0.5"}]}}
+    balancer: dict[str, Any] = {"original": {"frontend": [{"kind": "haproxy", "address": "10.91.0.5"}]}}
     vip = ClusterManager("keepalived", addresses=("10.91.0.5",))
     assert managed(vip) == ""  # somebody else's address
     assert "keepalived on olddb1 moves 10.91.0.5" in managed(vip, **balancer)
