@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from parallel_build.cancel import clearing_up
 from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
@@ -68,10 +70,18 @@ class Apt:
             StepFailed: apt could not, with its words.
         """
         words = [
-            "env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "apt-get", *OPTIONS, "-y", "-q",
+            "env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "apt-get", *OPTIONS, "-o", transactions.MARK, "-y", "-q",
             "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-confdef",
             "install", *packages,
         ]  # fmt: skip
+        transactions.begin(self.host)
+        try:
+            self._install(packages, words)
+        finally:
+            with clearing_up():
+                transactions.end(self.host)
+
+    def _install(self, packages: Sequence[str], words: Sequence[str]) -> None:
         # An interrupted earlier run leaves packages unpacked but not configured, and apt refuses everything until that is done.
         self.host.run(
             ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--force-confold", "--configure", "-a"],

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.remote.host import Host
+from parallel_build.remote.transactions import FOUND
 
-FOLDER = "/var/lib/parallel-build-found"
+FOLDER = FOUND
 TAKE_TIMEOUT, LIST_TIMEOUT = 1800.0, 900.0
 
 # Rewritten by package tools whenever they run, and put back only when every package is as it was found.

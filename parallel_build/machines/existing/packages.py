@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
+from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
 
 APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::AutoRemove::RecommendsImportant=false",
@@ -38,10 +40,31 @@ class PackageUndo:
         """How the server was found."""
         return Manifest(self.host)
 
+    @cached_property
+    def installers(self) -> dict[str, bool]:
+        """Which packages came by a transaction of this stack's, by apt's history."""
+        return transactions.installers(self.host)
+
+    def _by_us(self, name: str) -> bool | None:
+        return self.installers.get(name.split(":")[0])
+
+    def ours(self, found: Packages) -> set[str]:
+        """What was not there and came by us: by a transaction of ours, or by name where history does not say by whom.
+
+        Nothing that somebody else has asked for since, which marks it as installed manually.
+        """
+        added = set(self.manifest.packages_now()) - set(found)
+        manual = set(self.host.run(["apt-mark", "showmanual"], timeout=120).stdout.split())
+        mine = set()
+        for name in added:
+            short, by_us = name.split(":")[0], self._by_us(name)
+            if by_us is not False if short in self.named else by_us and not {short, name} & manual:
+                mine.add(name)
+        return mine
+
     def note_accounts(self, found: Packages) -> None:
-        """Note which new accounts are made by the scripts of packages that are new, while those scripts are there to be read."""
-        now = self.manifest.packages_now()
-        added = sorted({name.split(":")[0] for name in set(now) - set(found)})
+        """Note which new accounts are made by the scripts of our packages, while those scripts are there to be read."""
+        added = sorted({name.split(":")[0] for name in self.ours(found)} | self._unknown(found))
         if not added:
             return
         known = set(self.manifest.lines("users")) | set(self.manifest.lines("groups"))
@@ -63,29 +86,66 @@ class PackageUndo:
         """
         self.host.script(text, [FOLDER, " ".join(candidates), *added], timeout=300)
 
+    def _unknown(self, found: Packages) -> set[str]:
+        """New packages that apt's history does not name: it was cleared, or dpkg alone installed them."""
+        added = set(self.manifest.packages_now()) - set(found)
+        return {name.split(":")[0] for name in added if self._by_us(name) is None}
+
     def purge(self, found: Packages) -> None:
-        """Purge the named packages, then what they alone had needed; never one that was there, never one that somebody else installed."""
-        now = self.manifest.packages_now()
-        added = set(now) - set(found)
-        self._purge_these(sorted(name for name in added if name.split(":")[0] in self.named), found)
+        """Purge the named packages, then everything that came with them; never one that was there, never one that somebody else installed or needs."""
+        mine = self.ours(found)
+        self._purge_these(sorted(name for name in mine if name.split(":")[0] in self.named), found)
+        self._purge_these(self.going(found), found)
         while True:
             now = self.manifest.packages_now()
-            left = {name.split(":")[0]: name for name in set(now) - set(found)}
+            left = {name.split(":")[0]: name for name in set(now) - set(found) if self._by_us(name) is not False}
             unneeded = [word for word in self._simulated("autoremove") if word in left]
             removed = [name.split(":")[0] for name in left.values() if now[name][1] == "config-files"]
             if not unneeded and not removed:
-                return
+                break
             self._purge_these(sorted({left[name] for name in [*unneeded, *removed]}), found)
+        self._marks(found)
+
+    def going(self, found: Packages) -> list[str]:
+        """Our packages that can go."""
+        return self._free(sorted(self.ours(found)), found)
+
+    def _free(self, names: list[str], found: Packages) -> list[str]:
+        """Those of our packages that can go without taking anybody's with them."""
+        if not names:
+            return []
+        mine = {name.split(":")[0] for name in names}
+        if not set(self._simulated("purge", *names)) - mine:
+            return names
+        free = [name for name in names if not set(self._simulated("purge", name)) - mine]
+        kept = sorted(set(names) - set(free))
+        self.progress(f"{self.host.name}: came with ours and is needed by others by now, left alone: {', '.join(kept)}")
+        return self._free(free, found) if kept else []
+
+    def _marks(self, found: Packages) -> None:
+        """Packages that were there, and that our commands named, are marked automatic or manual as they were."""
+        before = self.host.read(f"{FOLDER}/copies/var/lib/apt/extended_states")
+        if before is None:
+            return
+        automatic = automatic_marks(before.decode(errors="replace"))
+        now = automatic_marks((self.host.read("/var/lib/apt/extended_states") or b"").decode(errors="replace"))
+        there = {name.split(":")[0] for name in found}
+        for name in sorted(there & self.named & (automatic ^ now)):
+            mark = "auto" if name in automatic else "manual"
+            self.intend(f"{self.host.name}: apt-mark {mark} {name}")
+            self.host.run(["apt-mark", mark, name], timeout=120, cancellable=False)
 
     def _purge_these(self, names: list[str], found: Packages) -> None:
         if not names:
             return
-        there = {name.split(":")[0] for name in found}
-        also = sorted(set(self._simulated("purge", *names)) & there)
+        going = set(self._simulated("purge", *names))
+        added = set(self.manifest.packages_now()) - set(found)
+        others = {name.split(":")[0] for name in added if self._by_us(name) is False}
+        also = sorted(going & ({name.split(":")[0] for name in found} | others))
         if also:
             raise RollbackIncomplete(
                 f"{self.host.name}: taking {', '.join(names)} away would take {', '.join(also)} with it",
-                "these were there before and have come to need what was installed",
+                "these were there before, or somebody else installed them, and they have come to need what was installed",
                 "look at them with `apt-get -s purge`, decide, and run `pulumi destroy` again",
             )
         self.intend(f"{self.host.name}: apt-get purge {' '.join(names)}")
@@ -118,7 +178,7 @@ class PackageUndo:
     def prove(self, found: Packages) -> bool:
         """Whether every package is as it was found; what is not, is told, or is a failure where it is ours."""
         difference = summary(found, self.manifest.packages_now())
-        ours = [name for name in difference["added"] if name.split(":")[0] in self.named]
+        ours = sorted(name for name in self.ours(found) if name.split(":")[0] in self.named)
         if ours or difference["missing"]:
             raise RollbackIncomplete(
                 f"{self.host.name}: packages are not as they were found",
@@ -127,7 +187,22 @@ class PackageUndo:
             )
         self.told["packages"] = difference
         if difference["added"]:
-            self.progress(f"{self.host.name}: installed by somebody else since, left alone: {', '.join(difference['added'])}")
+            came = [name for name in difference["added"] if self._by_us(name)]
+            others = [name for name in difference["added"] if name not in came]
+            if others:
+                self.progress(f"{self.host.name}: installed by somebody else since, left alone: {', '.join(others)}")
+            if came:
+                self.progress(f"{self.host.name}: came with ours, wanted or needed by somebody since, left alone: {', '.join(came)}")
         if difference["changed"]:
             self.progress(f"{self.host.name}: other versions than found, left alone: {', '.join(difference['changed'])}")
         return not difference["added"] and not difference["changed"]
+
+
+def automatic_marks(text: str) -> set[str]:
+    """Packages that apt's extended states mark as installed automatically."""
+    found = set()
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if fields.get("Auto-Installed") == "1":
+            found.add(fields["Package"])
+    return found
