@@ -18,6 +18,7 @@ list() {
   find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /home -o -path /var/log \
     -o -path /var/cache -o -path "$1" -o -path "$1.new" \) -prune -o -print0 | LC_ALL=C sort -z
 }
+accounts() { cut -d: -f1 /etc/passwd /etc/group | LC_ALL=C sort -u; }
 """
 # A list that an interrupted transaction left stays: what it brought counts as well.
 _BEGIN = _LIST + '[ -e "$1/record.json" ] || exit 0; [ -e "$1/before" ] || { list "$1" >"$1/before.new"; mv "$1/before.new" "$1/before"; }'
@@ -45,6 +46,12 @@ def end(host: Host) -> None:
 def appeared(host: Host) -> list[str]:
     """Every path that appeared while packages were installed by us."""
     return [path for path in (host.read(f"{FOUND}/appeared") or b"").decode(errors="surrogateescape").split("\0") if path]
+
+
+def appeared_accounts(host: Host) -> set[str] | None:
+    """Users and groups that appeared while packages were installed by us; None where nobody noted any."""
+    content = host.read(f"{FOUND}/appeared.accounts")
+    return None if content is None else set(content.decode(errors="replace").split())
 
 
 def installers(host: Host) -> dict[str, bool]:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from lab.images import base_root
+from parallel_build.database.server.settings import rehearsal_option_file
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing.manifest import FOLDER
+from parallel_build.operations import isolation, rehearsal_server
 from parallel_build.resolved_stack import Site
 from parallel_build.steps.existing_machine import ExistingMachine
 from parallel_build.steps.management_installed import ManagementInstalled
@@ -92,6 +94,35 @@ def test_what_somebody_else_did_meanwhile_stays(stand: Stand) -> None:
     finally:
         stand.run("newms1", "apt-get", "-q", "-y", "purge", "lsof")
         stand.run("newms1", "sh", "-c", "rm -f /etc/somebody.conf; sed -i '/theirs$/d' /etc/hosts")
+
+
+def test_a_rehearsals_server_gets_its_database_server_before_its_firewall(stand: Stand) -> None:
+    """Nothing can be installed once the firewall is up; a later rehearsal finds all of it there; and it is left as it was found."""
+    site, name = stand.site(stand.rehearsing()), Stand.REHEARSAL
+    machine = site.configuration.rehearsal.machine
+    assert machine is not None
+    before, packages = snapshot(stand.root(name)), stand.packages(name)
+    step = ExistingMachine({"name": name})
+    stand.bench.apply(step, site)
+    with stand.bench.context(site, "Rehearsal") as context:
+        host = context.host(machine)
+
+        def make_ready() -> None:
+            rehearsal_server.make_ready(context, machine)
+            isolation.hold(host, [])
+
+        stand.bench.inside(make_ready)
+        wanted = rehearsal_option_file(site.configuration, machine).values["innodb_buffer_pool_size"]
+        sql = "SELECT @@innodb_buffer_pool_size, @@log_bin"
+        assert stand.run(name, "mariadb", "-N", "-e", sql).split() == [wanted, "1"]
+        assert stand.bench.inside(lambda: isolation.held(host)), "the firewall is made of what the step has installed"
+        done = len(stand.bench.lines)
+        stand.bench.inside(make_ready)
+        assert not any("installing" in line or "restarted" in line for line in stand.bench.lines[done:])
+        stand.bench.inside(lambda: isolation.release(host))
+    stand.bench.revert(step, site)
+    assert stand.packages(name) == packages
+    assert difference(before, snapshot(stand.root(name))) == []
 
 
 SCRIPTS = """#!/bin/sh

@@ -69,7 +69,8 @@ class PackageUndo:
             return
         known = set(self.manifest.lines("users")) | set(self.manifest.lines("groups"))
         current = set(self.host.run(["cut", "-d:", "-f1", "/etc/passwd", "/etc/group"]).stdout.split())
-        candidates = sorted(current - known)
+        appeared = transactions.appeared_accounts(self.host)  # None: an earlier version of this project installed them
+        candidates = sorted((current if appeared is None else current & appeared) - known)
         if not candidates:
             return
         text = r"""
@@ -119,7 +120,9 @@ class PackageUndo:
             return names
         free = [name for name in names if not set(self._simulated("purge", name)) - mine]
         kept = sorted(set(names) - set(free))
-        self.progress(f"{self.host.name}: came with ours and is needed by others by now, left alone: {', '.join(kept)}")
+        if kept != self.told.get("needed by others"):
+            self.told["needed by others"] = kept
+            self.progress(f"{self.host.name}: came with ours and is needed by others by now, left alone: {', '.join(kept)}")
         return self._free(free, found) if kept else []
 
     def _marks(self, found: Packages) -> None:

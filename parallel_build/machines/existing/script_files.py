@@ -78,7 +78,6 @@ def _owned(host: Host, paths: Sequence[str]) -> set[str]:
 
 def note(host: Host, packages: Iterable[str], found: Collection[str]) -> None:
     """Note them while the scripts are there to be read; an earlier note stays."""
-    transactions.end(host)  # of an installation that was interrupted
     appeared = transactions.appeared(host)
     names = sorted({name.split(":")[0] for name in packages})
     if not appeared or not names:

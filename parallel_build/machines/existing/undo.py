@@ -18,6 +18,7 @@ from parallel_build.machines.existing.hosts_file import without_names
 from parallel_build.machines.existing.manifest import COPIED, EDITED, FOLDER, LINKED, Manifest, Paths, Record
 from parallel_build.machines.existing.packages import PackageUndo
 from parallel_build.machines.provisioning import TIME_SOURCES
+from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import find_socket, session
 
@@ -93,6 +94,7 @@ class Leaving:
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
         packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        transactions.end(self.host)  # of an installation that was interrupted
         packages.note_accounts(found)
         script_files.note(self.host, packages.going(found), paths)
         packages.purge(found)
