@@ -14,7 +14,7 @@ from parallel_build.resolved_stack import Site
 IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
-    "transfer": ("threads", "bytesPerSecond", "renew"),
+    "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.
 IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
@@ -32,7 +32,8 @@ def relevant(site: str) -> dict[str, Any]:
     # Its server comes and goes; no other step's work is on it.
     rehearsal = ((document.get("configuration", {}).get("rehearsal") or {}).get("machine") or {}).get("name")
     keys = {name: key for name, key in document.get("hostKeys", {}).items() if name != rehearsal}
-    return {**document, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
+    kept = {name: value for name, value in document.items() if name != "sealed"}
+    return {**kept, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
 
 
 def _reduced(section: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.provider.engine import Engine
+from parallel_build.records.run_number import Claims
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 
@@ -21,11 +22,13 @@ class Session:
         engine: who asks.
     Attributes:
         cancel: set by the engine's Cancel, or when the engine is gone.
+        claims: the numbers that this process has taken for its writes.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.cancel = CancelToken()
+        self.claims = Claims()
         self._connections: dict[str, Connections] = {}
         self._newest: dict[str, Site] = {}
         self._running: list[str] = []

@@ -107,7 +107,7 @@ class StepHandler(Handler):
             return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
         if self._other_machines(old_inputs, inputs):
             return self._advance(operation, operation.id, site, inputs, forward(step))
-        return self._advance(operation, operation.id, site, inputs, step.verify, harmless=(Exception,))
+        return self._advance(operation, operation.id, site, inputs, proof(step), harmless=(Exception,))
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
         """Ask whether going back is allowed, then undo the step."""
@@ -165,7 +165,7 @@ class StepHandler(Handler):
         def tell(message: str) -> None:
             operation.tell(mask(message, secrets))
 
-        context = Context(site, session.connections(site), run, session.cancel, tell, name)
+        context = Context(site, session.connections(site), run, session.cancel, tell, name, claims=session.claims)
         started, clock = now(), time.monotonic()
         run.record("begin", step=name, operation=verb)
         rehearsed = inputs.get("rehearsed")
@@ -251,6 +251,16 @@ def forward(step: Step) -> Callable[[Context], Outputs]:
         return step.apply(context)
 
     return apply
+
+
+def proof(step: Step) -> Callable[[Context], Outputs]:
+    """The step's verify, once the step has been asked whether anything can be proved now."""
+
+    def verify(context: Context) -> Outputs:
+        step.before_verify(context)
+        return step.verify(context)
+
+    return verify
 
 
 def words(error: BaseException) -> str:

@@ -16,8 +16,9 @@ from parallel_build.errors import ParallelBuildError
 from parallel_build.operations import deadline
 from parallel_build.operations.user_firewall import CLOSED
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import FOLDER, WindowRecord, WindowStore
+from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import read_host_clock
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
@@ -127,7 +128,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         state=state,
         record=record,
         record_problem=problem,
-        mine=record is not None and record.identity == site.identity,
+        mine=record is not None and record.identity in site.identities,
         seconds_left=left,
         host_journal=lines,
         running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
@@ -182,7 +183,7 @@ def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
     machines = site.configuration.new.management
     if record is None or record.closed:
         return {machine.name: "no window is open, and none of this stack's servers was left running" for machine in machines}
-    if record.identity != site.identity:
+    if record.identity not in site.identities:
         return {}
     names = {machine.name: "FirstManagement" if machine == machines[0] else f"AdditionalManagement/{machine.name}" for machine in machines}
     return {

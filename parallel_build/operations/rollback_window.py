@@ -19,18 +19,21 @@ def check_allowed(context: Context) -> None:
 
     Changes nothing. A window that was never switched may always be undone.
     Raises:
-        GuardFailed: it is not; lists what was created since the window opened.
+        GuardFailed: it is not; lists what was created since the window opened. Or the window is another stack's. Fenced: a later run has taken over.
     """
     configuration, limit = context.configuration, context.configuration.window.rollback_window
-    record = store(context).read()
+    records = store(context)
+    record = records.read()
+    if record is not None and not record.closed:
+        records.check_owner(record)
+        records.check_run(record)
     if configuration.window.stop_before and record is not None and record.switched and not record.closed:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
             "undoing only the last steps would leave neither side serving",
             "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
         )
-    mine = record is not None and not record.closed and record.identity == context.site.identity
-    if configuration.window.force_rollback or record is None or not mine or record.returning:
+    if configuration.window.force_rollback or record is None or record.closed or record.returning:
         return  # a way back that has begun is always led to its end
     if configuration.phase is Phase.RETIRED or record.retired:
         why = "the stack is retired"
@@ -53,7 +56,7 @@ def mark_way_back(context: Context) -> None:
     """
     records = store(context)
     record = records.read()
-    if record is None or record.closed or record.identity != context.site.identity or context.configuration.window.stop_before:
+    if record is None or record.closed or context.configuration.window.stop_before:
         return
     if not record.returning:
         records.mark_returning()

@@ -261,7 +261,7 @@ class CloudDatabases(Step):
             record = store(context).read()
         except ConnectionFailed:
             return True
-        return record is not None and record.identity == context.site.identity and record.switched is not None
+        return record is not None and record.identity in context.site.identities and record.switched is not None
 
     def _ours(self, context: Context, source: Session) -> list[Account]:
         """Accounts of `cloud`, and locked ones that have rights on our databases only."""

@@ -96,7 +96,7 @@ class DatabaseSeed(Step):
         old, new = original_database(context), new_database(context)
         record = SeedRecord(old, context.site)
         window = store(context).read()
-        ours = window is not None and window.closed is None and window.identity == context.site.identity
+        ours = window is not None and window.closed is None and window.identity in context.site.identities
         context.intend("end the seed", source=old.name, target=new.name)
         if not (ours and record.taken):
             with tolerated(context, f"the channel on {new.name}"):
@@ -181,7 +181,7 @@ class DatabaseSeed(Step):
     @staticmethod
     def _follows(target: Host) -> bool:
         with session(target) as new:
-            found = channel.read_status(new, identify(new))
+            found = channel.steady(new, identify(new))
         return found is not None and found.receiving and found.applying and not found.error
 
     def _compare_tiers(self, context: Context, record: SeedRecord, source: Session, replica: Session) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, reimport
+from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -46,6 +47,7 @@ class FirstManagement(SwitchedStep):
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""
+        claim(context)
         if first_start(context).begun():
             deadline.not_going_back(context)
         else:

@@ -17,7 +17,7 @@ from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.new_objects import highest_ids, since_window
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
-from parallel_build.records.window import FOLDER
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -29,6 +29,7 @@ class Window(SwitchedStep):
 
     type = "Window"
     summary = "the window opens"
+    opens_window = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Check, lock, note."""

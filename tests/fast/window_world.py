@@ -147,6 +147,7 @@ class Machine:
 
     world: World
     name: str
+    token: int | None = None
 
     def read(self, path: str) -> bytes | None:
         """It has none of the files that are asked for."""
