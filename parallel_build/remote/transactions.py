@@ -21,10 +21,24 @@ list() {
 accounts() { cut -d: -f1 /etc/passwd /etc/group | LC_ALL=C sort -u; }
 """
 # A list that an interrupted transaction left stays: what it brought counts as well.
-_BEGIN = _LIST + '[ -e "$1/record.json" ] || exit 0; [ -e "$1/before" ] || { list "$1" >"$1/before.new"; mv "$1/before.new" "$1/before"; }'
+_BEGIN = (
+    _LIST
+    + r"""
+if [ ! -e "$1/record.json" ] || [ -e "$1/before" ]; then exit 0; fi
+accounts >"$1/before.accounts"
+list "$1" >"$1/before.new"
+mv "$1/before.new" "$1/before"
+"""
+)
 _END = (
     _LIST
-    + '[ -e "$1/before" ] || exit 0; list "$1" | LC_ALL=C comm -z -13 "$1/before" - >>"$1/appeared"; sync "$1/appeared"; rm -f "$1/before"'
+    + r"""
+[ -e "$1/before" ] || exit 0
+accounts | LC_ALL=C comm -13 "$1/before.accounts" - >>"$1/appeared.accounts"
+list "$1" | LC_ALL=C comm -z -13 "$1/before" - >>"$1/appeared"
+sync "$1/appeared" "$1/appeared.accounts"
+rm -f "$1/before" "$1/before.accounts"
+"""
 )
 
 # apt's history, oldest entry first: `Start-Date`, `Commandline`, `Install`.

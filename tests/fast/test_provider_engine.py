@@ -128,7 +128,11 @@ class Project:
     def resources(self) -> dict[str, dict[str, Any]]:
         """The steps in the state by name."""
         found = json.loads(self.pulumi("stack", "export", "--stack", STACK))["deployment"].get("resources", [])
-        return {each["urn"].rpartition("::")[2]: each for each in found if "cutover:index" in each["type"] and "StackIdentity" not in each["type"]}
+        return {
+            each["urn"].rpartition("::")[2]: each
+            for each in found
+            if "cutover:index" in each["type"] and "StackIdentity" not in each["type"]
+        }
 
     def tell(self, fail: str) -> None:
         """What the toys are to fail with from now on."""
