@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.database.compare import compare
-from parallel_build.database.copy import copy
+from parallel_build.database.copy import copy, create
 from parallel_build.database.replicate import channel, log_end
 from parallel_build.database.replicate import seed as seeding
 from parallel_build.database.schema import definitions
@@ -85,6 +85,8 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         "meaning": meant,
         "original": before.kept(),
     }
+    with session(source) as old, session(target) as new:
+        evidence["events enabled"] = create.settle_events(old, new, names)
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
     records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database.compare.compare import Comparison, Difference
+from parallel_build.database.compare.compare import Comparison
+from parallel_build.database.compare.judged import Difference
 from parallel_build.database.copy.copy import CopyReport
 from parallel_build.database.replicate import channel, seed
 from parallel_build.database.replicate.baseline import Baseline, leave_out_what_promoting_sets

@@ -17,7 +17,7 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
-from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, portable, run_worker, space
+from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, makeable, portable, run_worker, space
 from parallel_build.database.copy import empty as room
 from parallel_build.database.copy.job import Job, cut, spare_sessions
 from parallel_build.database.copy.progress import Meter
@@ -191,6 +191,7 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         names = schema.existing(opened, call.schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = detached.identity(source, opened)
+        _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
     layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
@@ -201,8 +202,6 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
-        supported(old, new, "dump")
-        portable.check(source, old, new, definitions)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=call.log)
         made = definers.ensure(opened, definers.used(definitions), names)
@@ -349,6 +348,22 @@ def _logging(opened: Session, log: bool) -> Iterator[None]:
     if not log:
         opened.execute("SET SESSION sql_log_bin = 0")
     yield
+
+
+def _prove_makeable(
+    source: Session,
+    target: Host,
+    old: DatabaseServer,
+    definitions: Sequence[schema.Schema],
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> None:
+    """Rule: all of it can be brought over and made; what is in the way is found before anything is written."""
+    with session(target) as opened:
+        new = identify(opened)
+    supported(old, new, "dump")
+    portable.check(source.host, old, new, definitions)
+    makeable.prove(source, target, definitions, cancel=cancel, progress=progress)
 
 
 def _pipe_folder(opened: Session, target: Host) -> str:
