@@ -37,6 +37,13 @@ def declare_stack(settings: Settings) -> Stack:
 
     # A secret from its first moment: the text holds every password of the stack.
     public_keys: pulumi.Output[list[str]] = pulumi.Output.all(*(key.public_key for key in keys.values()))
-    identity = StackIdentity("identity", former=public_keys.apply(former), adopt=configuration.window.adopt)
+    identity = StackIdentity(
+        "identity",
+        former=public_keys.apply(former),
+        stack=settings.stack,
+        phase=configuration.phase.value,
+        machines={machine.name: f"{machine.address} on {configuration.platform_of(machine)}" for machine in configuration.new_machines()},
+        adopt=configuration.window.adopt,
+    )
     secret: pulumi.Output[list[list[str]]] = pulumi.Output.secret(pulumi.Output.all(public_keys, identity.identities))
     return Stack(settings, keys, secret.apply(resolve), {})

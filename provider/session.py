@@ -32,6 +32,8 @@ class Session:
         self._connections: dict[str, Connections] = {}
         self._newest: dict[str, Site] = {}
         self._running: list[str] = []
+        self._made: set[str] = set()
+        self._compared: set[str] = set()
         self._changed = threading.Condition()
 
     def connections(self, site: Site) -> Connections:
@@ -50,7 +52,29 @@ class Session:
     def newest(self, stack: str) -> Site | None:
         """The last site heard from the program in this run, or None."""
         with self._changed:
-            return self._newest.get(stack)
+            heard = list(self._newest.values())
+            # A stack that was renamed since is the same one: a process works for one program.
+            return self._newest.get(stack) or (heard[0] if len(heard) == 1 else None)
+
+    def make(self, urn: str) -> None:
+        """Remember that this process has been asked to make or change a resource."""
+        with self._changed:
+            self._made.add(urn)
+
+    def compare(self, urn: str) -> None:
+        """Remember that the program of this run declares a resource that the state has."""
+        with self._changed:
+            self._compared.add(urn)
+
+    def has_compared(self, urn: str) -> bool:
+        """Whether it does."""
+        with self._changed:
+            return urn in self._compared
+
+    def has_made(self, urn: str) -> bool:
+        """Whether it has: a deletion that comes after that is half of a replacement."""
+        with self._changed:
+            return urn in self._made
 
     @contextlib.contextmanager
     def running(self, urn: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import shlex
+import subprocess
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced
+from parallel_build.remote.bridge import FIND, INTERPRETERS, Bridge, no_interpreter, program
 from parallel_build.remote.frame import END, VOLATILE, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
@@ -28,9 +30,14 @@ REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
 
+BRIDGE_SECONDS = 86400.0  # a session with a database may be as long as the copy of a large one
 READ_FILE = 'test -e "$1" || exit 44; if [ $# = 2 ]; then head -n "$2" "$1" | base64; else base64 "$1"; fi'
 ENDING = 15  # seconds that a cancelled command is given to end on the server
 NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
+
+
+class AccountUnfit(ConnectionFailed):
+    """The server was reached, and the account that logs in may not run commands there as root."""
 
 
 class Host:
@@ -174,7 +181,7 @@ class Host:
             )
         if raw.code == SSH_FAILED:
             return self._failure(raw.stderr)
-        return ConnectionFailed(
+        return AccountUnfit(
             f"{self.name} ({self._client.destination}): account {self.user} can't run commands there",
             self._tail(answer.other) or f"its login shell ended with exit code {raw.code}",
             f"let {self.user} log in with a shell"
@@ -252,13 +259,17 @@ class Host:
     def forward(self, remote: str) -> Iterator[Path]:
         """Forward a unix socket (`/run/mysqld/mysqld.sock`) or `host:port` of the server to a local unix socket.
 
-        Through the multiplexed connection a socket is opened by the server's own sshd session, that is by `user`:
-        a database's socket authentication sees root when the session is root's.
+        A socket is opened as root, as a database's socket authentication wants it: by the server's own sshd session where that is root's, else by
+        a program that sudo starts there.
         """
         folder = Path(tempfile.mkdtemp(prefix="f-", dir=self.folder))
         local = folder / "s"
         self.run(["true"])
         try:
+            if remote.startswith("/") and self.user != "root":
+                with contextlib.closing(self.bridge(local, remote)):
+                    yield local
+                return
             with self._client.forwarded("-L", f"{local}:{remote}") as made:
                 if not made.ok:
                     raise self._failure(made.stderr)
@@ -266,6 +277,23 @@ class Host:
         finally:
             local.unlink(missing_ok=True)
             folder.rmdir()
+
+    def bridge(self, local: Path, path: str) -> Bridge:
+        """A local unix socket that leads to one of the server's, opened there as root.
+
+        Raises:
+            ConnectionFailed: nothing on the server can open it.
+        """
+        found = self.run(["sh", "-c", FIND, "sh", *INTERPRETERS], ok=(0, 1))
+        if not found.ok:
+            raise no_interpreter(self.name)
+        interpreter = found.stdout.strip()
+
+        def start(words: list[str]) -> subprocess.Popen[bytes]:
+            command = ["ssh", *self.options(), self.destination, self.command_line(words, BRIDGE_SECONDS)]
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+        return Bridge(local, start, lambda mark: program(interpreter, mark, path))
 
     @contextlib.contextmanager
     def offer(self, local: Path) -> Iterator[int]:

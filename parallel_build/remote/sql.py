@@ -221,7 +221,7 @@ def session(
     """Open a session as root through the server's socket, with every setting pinned that changes what a statement means.
 
     Args:
-        host: the database server's machine; the SSH user must be root there, or the session would not be root's.
+        host: the database server's machine; the SSH user is root there, or becomes root by sudo.
         schema: database to use.
         timeout: seconds one statement may take to answer.
         writing: it makes tables or writes rows of the original's.

@@ -17,6 +17,7 @@ from parallel_build.operations.compare_seed import BEAT, CATCH_UP, NEAR, await_t
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.records.seed import SeedRecord
+from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.steps.base import Step, step
@@ -131,8 +132,8 @@ class DatabaseSeed(Step):
         if window is None or window.closed:
             return False
         records.check_owner(window)
-        transfer = window.facts.get("DatabaseTransfer", {})
-        used = record.taken or any(transfer.get(key) for key in ("compared", "copying", "copied"))
+        transfer = CopyState.of(window.facts.get(COPY, {}))
+        used = record.taken or bool(transfer.compared or transfer.copying or transfer.copied)
         if used:
             context.pending = AGAIN
         context.progress(f"a window is open, the seed is left alone; {AGAIN if used else 'it was not used yet'}")

@@ -43,7 +43,9 @@ def test_a_clock_that_is_kept_stays_as_it_is(keeps: str) -> None:
 
 def test_a_clock_that_nothing_keeps_follows_the_stacks_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     server, installed = Server(""), []
-    monkeypatch.setattr(time_service, "Apt", lambda host: type("Apt_", (), {"install": lambda self, names: installed.extend(names)})())
+    monkeypatch.setattr(
+        time_service, "packages_of", lambda host: type("Apt_", (), {"install": lambda self, names: installed.extend(names)})()
+    )
     assert time_service.provide(server, ["ntp1", "192.0.2.3"], lambda *_: None) == ["chrony follows ntp1, 192.0.2.3"]  # type: ignore[arg-type]
     assert installed == ["chrony"] and server.written == {TIME_SOURCES: "server ntp1 iburst\nserver 192.0.2.3 iburst\n"}
     assert server.done == ["systemctl enable --quiet chrony.service"]

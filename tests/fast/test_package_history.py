@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from parallel_build.machines.existing.packages import automatic_marks
 from parallel_build.machines.existing.script_files import written
 from parallel_build.remote.transactions import MARK, parse_history
 
@@ -65,8 +64,3 @@ def test_a_file_is_ours_when_a_script_of_ours_names_it(path: str, ours: bool) ->
     ]  # fmt: skip
     words = {"cp", "cloudutils", "cloud_utils.py", "copied.conf", "cloud-tool", "old.conf"}
     assert (path in written(appeared, {"/etc/old.conf"}, {"/usr/bin/cloud-tool"}, words)) is ours
-
-
-def test_marks_are_read_from_apts_own_file() -> None:
-    text = "Package: gawk\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: lsof\nArchitecture: amd64\nAuto-Installed: 0\n"
-    assert automatic_marks(text) == {"gawk"}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +26,7 @@ from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
 from parallel_build.errors import ConnectionFailed, GuardFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, find_socket, session
 
 Layers = list[dict[str, Any]]
@@ -198,7 +198,7 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         detached.decide(target, layers)
     rest = detached.without(definitions, kept)
     with session(source) as opened:
-        parts = cut(opened, rest)
+        parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
@@ -310,7 +310,7 @@ def _make_tables(
         with session(target) as opened, _logging(opened, log):
             return create.make_tables(opened, old, new, tables[number::threads], cancel)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with Workers(threads) as pool:
         for made in pool.map(share, range(threads)):
             notes += [note for note in made if note not in notes]
     return notes

@@ -50,6 +50,7 @@ new=$folder.new
 rm -rf "$new"
 mkdir -m 700 "$new" "$new/copies"
 packages >"$new/packages"
+apt-mark showmanual | sed 's/:.*//' >"$new/asked-for"
 cut -d: -f1 /etc/passwd | sort >"$new/users"
 cut -d: -f1 /etc/group | sort >"$new/groups"
 cp -p /etc/hosts "$new/hosts"

@@ -11,11 +11,8 @@ from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
 from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
-
-APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::AutoRemove::RecommendsImportant=false",
-       "-o", "APT::AutoRemove::SuggestsImportant=false")  # fmt: skip
-QUIET = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
-PACKAGE_TIMEOUT = 1800.0
+from parallel_build.remote.packages import Packages as Handled
+from parallel_build.remote.packages import packages_of
 
 
 @dataclass
@@ -42,8 +39,13 @@ class PackageUndo:
 
     @cached_property
     def installers(self) -> dict[str, bool]:
-        """Which packages came by a transaction of this stack's, by apt's history."""
-        return transactions.installers(self.host)
+        """Which packages came by a transaction of this stack's, by the package program's history."""
+        return self.handled.installers()
+
+    @cached_property
+    def handled(self) -> Handled:
+        """The program that handles packages there."""
+        return packages_of(self.host)
 
     def _by_us(self, name: str) -> bool | None:
         return self.installers.get(name.split(":")[0])
@@ -54,7 +56,7 @@ class PackageUndo:
         Nothing that somebody else has asked for since, which marks it as installed manually.
         """
         added = set(self.manifest.packages_now()) - set(found)
-        manual = set(self.host.run(["apt-mark", "showmanual"], timeout=120).stdout.split())
+        manual = self.handled.asked_for()
         mine = set()
         for name in added:
             short, by_us = name.split(":")[0], self._by_us(name)
@@ -100,7 +102,7 @@ class PackageUndo:
         while True:
             now = self.manifest.packages_now()
             left = {name.split(":")[0]: name for name in set(now) - set(found) if self._by_us(name) is not False}
-            unneeded = [word for word in self._simulated("autoremove") if word in left]
+            unneeded = [word for word in self.handled.unneeded() if word in left]
             removed = [name.split(":")[0] for name in left.values() if now[name][1] == "config-files"]
             if not unneeded and not removed:
                 break
@@ -116,9 +118,9 @@ class PackageUndo:
         if not names:
             return []
         mine = {name.split(":")[0] for name in names}
-        if not set(self._simulated("purge", *names)) - mine:
+        if not set(self.handled.going_with(names)) - mine:
             return names
-        free = [name for name in names if not set(self._simulated("purge", name)) - mine]
+        free = [name for name in names if not set(self.handled.going_with([name])) - mine]
         kept = sorted(set(names) - set(free))
         if kept != self.told.get("needed by others"):
             self.told["needed by others"] = kept
@@ -127,21 +129,18 @@ class PackageUndo:
 
     def _marks(self, found: Packages) -> None:
         """Packages that were there, and that our commands named, are marked automatic or manual as they were."""
-        before = self.host.read(f"{FOLDER}/copies/var/lib/apt/extended_states")
-        if before is None:
+        before = (self.host.read(f"{FOLDER}/asked-for") or b"").decode().split()
+        if not before:  # a manifest of an earlier version of this project
             return
-        automatic = automatic_marks(before.decode(errors="replace"))
-        now = automatic_marks((self.host.read("/var/lib/apt/extended_states") or b"").decode(errors="replace"))
-        there = {name.split(":")[0] for name in found}
-        for name in sorted(there & self.named & (automatic ^ now)):
-            mark = "auto" if name in automatic else "manual"
-            self.intend(f"{self.host.name}: apt-mark {mark} {name}")
-            self.host.run(["apt-mark", mark, name], timeout=120, cancellable=False)
+        there, now = {name.split(":")[0] for name in found}, self.handled.asked_for()
+        for name in sorted(there & self.named & (set(before) ^ now)):
+            self.intend(f"{self.host.name}: mark {name} as {'asked for' if name in before else 'automatic'}, as it was")
+            self.handled.mark(name, asked_for=name in before)
 
     def _purge_these(self, names: list[str], found: Packages) -> None:
         if not names:
             return
-        going = set(self._simulated("purge", *names))
+        going = set(self.handled.going_with(names))
         added = set(self.manifest.packages_now()) - set(found)
         others = {name.split(":")[0] for name in added if self._by_us(name) is False}
         also = sorted(going & ({name.split(":")[0] for name in found} | others))
@@ -151,9 +150,9 @@ class PackageUndo:
                 "these were there before, or somebody else installed them, and they have come to need what was installed",
                 "look at them with `apt-get -s purge`, decide, and run `pulumi destroy` again",
             )
-        self.intend(f"{self.host.name}: apt-get purge {' '.join(names)}")
+        self.intend(f"{self.host.name}: {self.handled.program} purge {' '.join(names)}")
         try:
-            self.host.run([*QUIET, *APT, "purge", *names], timeout=PACKAGE_TIMEOUT, cancellable=False)
+            self.handled.remove(names)
         except CommandFailed as error:
             raise RollbackIncomplete(
                 f"{self.host.name}: packages could not be taken away",
@@ -161,11 +160,6 @@ class PackageUndo:
                 "mend that there and run `pulumi destroy` again",
             ) from None
         self.progress(f"{self.host.name}: purged {', '.join(name.split(':')[0] for name in names)}")
-
-    def _simulated(self, *words: str) -> list[str]:
-        """The packages that apt would remove."""
-        shown = self.host.run([*APT, "-s", *words], timeout=300).stdout.splitlines()
-        return [line.split()[1].split(":")[0] for line in shown if line.startswith(("Remv ", "Purg "))]
 
     def remove_accounts(self) -> None:
         """Remove the accounts that the purged packages' scripts had made."""
@@ -199,13 +193,3 @@ class PackageUndo:
         if difference["changed"]:
             self.progress(f"{self.host.name}: other versions than found, left alone: {', '.join(difference['changed'])}")
         return not difference["added"] and not difference["changed"]
-
-
-def automatic_marks(text: str) -> set[str]:
-    """Packages that apt's extended states mark as installed automatically."""
-    found = set()
-    for block in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
-        if fields.get("Auto-Installed") == "1":
-            found.add(fields["Package"])
-    return found

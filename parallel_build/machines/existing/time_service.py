@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.machines.provisioning import TIME_LIMIT, TIME_NEAR, TIME_PACKAGE, TIME_SOURCES, TIME_UNIT
-from parallel_build.remote.apt import Apt
 from parallel_build.remote.host import Host
+from parallel_build.remote.packages import packages_of
 
 SERVICES = ("chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd", "systemd-timesyncd")
 _KEPT = r"""
@@ -36,7 +36,7 @@ def provide(host: Host, servers: Sequence[str], intend: Callable[..., None]) -> 
         return []
     text = "".join(f"server {server} iburst\n" for server in servers)
     intend(f"{host.name}: no time service runs: install {TIME_PACKAGE}, which follows {', '.join(servers)}")
-    Apt(host).install([TIME_PACKAGE])
+    packages_of(host).install([TIME_PACKAGE])
     host.run(["install", "-d", "-m", "755", TIME_SOURCES.rpartition("/")[0]])
     host.write(TIME_SOURCES, text, mode=0o644)
     host.script(f'systemctl enable --quiet {TIME_UNIT}; systemctl restart {TIME_UNIT}; chronyc -n waitsync "$1" "$2" 0 1',
