@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from parallel_build.configuration import Secrets, Server, StackConfiguration, load, load_secrets
+from parallel_build.configuration import Secrets, Server, StackConfiguration, known, load, load_secrets
 from parallel_build.secret import Secret
 
 
@@ -92,7 +92,7 @@ class Site:
         return cls(
             stack,
             load(document["configuration"], stack, stored=True),
-            load_secrets(document["secrets"], stack),
+            load_secrets(known(document["secrets"], Secrets), stack),
             document["hostKeys"],
             tuple(Secret(text) for text in document.get("sealed", ())),
             tuple(document.get("knownAs", ())),

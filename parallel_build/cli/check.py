@@ -46,10 +46,12 @@ def run(given: argparse.Namespace) -> int:
         fresh = new_facts.gather(reading.site, connections, schemas(reading.site.configuration)) if both else new_facts.NewFacts()
     finally:
         connections.close()
-    asked = guards.GUARDS if both else guards.original.GUARDS
+    asked = guards.GUARDS if both else (*guards.original.GUARDS, *guards.world.GUARDS)
     failed = guards.failures(reading.site, old, fresh, asked)
     if opened:
         print(f"a window is open since {opened}: the guards are for before it. `recover` tells where it stands.")
+    for line in guards.world.notices(reading.site, old):
+        print(line)
     if failed:
         print(f"{len(failed)} of {len(asked)} guards do not hold:")
         for error in failed:

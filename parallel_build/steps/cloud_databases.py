@@ -8,6 +8,7 @@ from __future__ import annotations
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.replicate import pair
 from parallel_build.database.replicate import pair_status as replica_facts
+from parallel_build.database.schema import meanings
 from parallel_build.database.server import accounts, bookkeeping
 from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, Charset, account, charset, contents, definers, known_charset, schemas
@@ -18,7 +19,8 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.context_helpers import schemas as names_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 CATCH_UP = 300.0  # seconds
 ADMINISTRATORS = {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}
@@ -27,7 +29,7 @@ TEST_GRANTS = "FROM mysql.db WHERE User = '' AND Db LIKE 'test%%'"
 
 
 @step
-class CloudDatabases(Step):
+class CloudDatabases(FoundationStep):
     """User `cloud` for the new management servers, accounts that views run as, empty databases."""
 
     type = "CloudDatabases"
@@ -99,6 +101,7 @@ class CloudDatabases(Step):
                 )
             if bookkeeping.MADE in bookkeeping.marks(source):
                 bookkeeping.unmark(source, bookkeeping.MADE)
+            meanings.forget(source_host)
             with tolerated(context, "the replica's databases and accounts"), session(self._replica(context)) as replica:
                 self._follow(context, source, replica)
 

@@ -20,13 +20,14 @@ from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds anew"
 
 
 @step
-class DatabaseSeed(Step):
+class DatabaseSeed(FoundationStep):
     """The running original copied to the new source, which follows it from then on (`transfer.method: replicate`)."""
 
     type = "DatabaseSeed"

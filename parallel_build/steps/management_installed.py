@@ -18,14 +18,15 @@ from parallel_build.operations.context_helpers import prove_or_tell, tolerated, 
 from parallel_build.remote.apt import PIN, SOURCES, repository_line
 from parallel_build.remote.host import Host
 from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 UNITS = (MANAGEMENT, USAGE)
 DATABASE_PORT = 3306
 
 
 @step
-class ManagementInstalled(Step):
+class ManagementInstalled(FoundationStep):
     """Packages installed, services stopped, disabled and masked; no setup-databases, no setup-management.
 
     Parameters: `name`, the machine's name.

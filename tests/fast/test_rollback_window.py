@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.errors import Fenced, GuardFailed
+from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed
 from parallel_build.operations import deadline, rollback_window, user_firewall
 from parallel_build.operations.context import Context
 from parallel_build.operations.new_objects import Created
@@ -23,11 +23,20 @@ from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 from parallel_build.steps import acceptance, switched
 from parallel_build.steps.acceptance import Acceptance
+from parallel_build.steps.agent_addresses import AgentAddresses
+from parallel_build.steps.base import Step
+from parallel_build.steps.cloud_databases import CloudDatabases
+from parallel_build.steps.database_seed import DatabaseSeed
+from parallel_build.steps.existing_machine import ExistingMachine
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.hypervisors import Hypervisors
+from parallel_build.steps.machine_ready import MachineReady
+from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.steps.replication_pair import ReplicationPair
 from parallel_build.steps.switched import SwitchedStep
+from parallel_build.steps.system_vm_template import SystemVmTemplate
 from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.window import Window
 from tests.fast.records import Records
@@ -220,3 +229,49 @@ def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
     here, cancel = site(), CancelToken()
     Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
     assert ("users out" in done) is closed and "fenced" in done
+
+
+RESTED_ON = (
+    CloudDatabases,
+    ReplicationPair,
+    DatabaseSeed,
+    AgentAddresses,
+    ManagementInstalled,
+    ExistingMachine,
+    SystemVmTemplate,
+    MachineReady,
+)
+
+
+@pytest.mark.parametrize("step", RESTED_ON)
+@pytest.mark.parametrize("identity", ["mine", "0" * 24])
+def test_what_a_window_rests_on_is_not_undone_under_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[Step], identity: str
+) -> None:
+    here = site()
+    opened = WindowRecord("test", here.identity if identity == "mine" else identity, opened=WORDS)
+    monkeypatch.setattr(rollback_window, "store", lambda _: Records(opened, here))
+    cancel = CancelToken()
+    context = Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None)
+    with pytest.raises(GuardFailed, match=f"a window is open on olddb1.*parallel-build back test --window {opened.identity}"):
+        step({"name": "x"}).before_revert(context)
+    opened.closed = WORDS
+    step({"name": "x"}).before_revert(context)
+
+
+def test_a_record_that_can_not_be_asked_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def silent(self: Records) -> None:
+        raise ConnectionFailed("olddb1 can't be reached over SSH", "", "")
+
+    for forced in (False, True):
+        here = site(window={"forceRollback": forced})
+        records = Records(None, here)
+        monkeypatch.setattr(Records, "read", silent)
+        monkeypatch.setattr(rollback_window, "store", lambda _, records=records: records)
+        cancel = CancelToken()
+        context = Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None)
+        if forced:
+            MachineReady({"name": "newms1"}).before_revert(context)
+        else:
+            with pytest.raises(GuardFailed, match="whether a window is open can't be asked"):
+                MachineReady({"name": "newms1"}).before_revert(context)
