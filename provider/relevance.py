@@ -32,7 +32,8 @@ def relevant(site: str) -> dict[str, Any]:
     # Its server comes and goes; no other step's work is on it.
     rehearsal = ((document.get("configuration", {}).get("rehearsal") or {}).get("machine") or {}).get("name")
     keys = {name: key for name, key in document.get("hostKeys", {}).items() if name != rehearsal}
-    return {**document, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
+    kept = {name: value for name, value in document.items() if name != "sealed"}
+    return {**kept, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
 
 
 def _reduced(section: str, value: Any) -> Any:
@@ -53,7 +54,7 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         stored: the site in the state of the resource that is deleted.
         newest: the site that the program of this very run has sent for other resources; None in a plain `pulumi destroy`.
     """
-    if newest is None or newest.stack != stored.stack:
+    if newest is None:
         # What the last `up` was told of a hold point says nothing about this undo.
         window = stored.configuration.window.model_copy(update={"stop_before": None})
         return replace(stored, configuration=stored.configuration.model_copy(update={"window": window}))
