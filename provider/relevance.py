@@ -14,10 +14,13 @@ from parallel_build.resolved_stack import Site
 IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
+    "original": ("frontend",),
     "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.
 IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
+# Only guards ask for them.
+IGNORED_DATABASE_KEYS = ("others",)
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "vspherePassword")
 
@@ -44,6 +47,8 @@ def _reduced(section: str, value: Any) -> Any:
     kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
     if section in ("original", "new") and isinstance(kept.get("api"), dict):
         kept["api"] = {key: item for key, item in kept["api"].items() if key not in IGNORED_API_KEYS}
+    if section == "original" and isinstance(kept.get("database"), dict):
+        kept["database"] = {key: item for key, item in kept["database"].items() if key not in IGNORED_DATABASE_KEYS}
     return kept
 
 
