@@ -170,7 +170,7 @@ def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: original.database.source takes the writes and the management servers' heartbeats, and is a replica of none but its own replica."""
+    """Rule: original.database.source is the server that takes the writes, and a replica of none but its own replica (two-way replication)."""
     pair = site.configuration.original.database
     upstreams = dict(old.upstreams) or ({old.replicates_from: [old.replicates_from]} if old.replicates_from else {})
     own = {pair.replica.name, pair.replica.address, *old.addresses.get(pair.replica.name, [])} if pair.replica else set()
@@ -181,14 +181,6 @@ def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> Non
             "a replica may be behind, and the server that really serves would go on being written to",
             "correct original.database.source (source and replica may be swapped); where the two replicate from each other, name the other one in "
             "original.database.replica; or end that replication",
-        )
-    fresh_beats = [row for row in old.management if (row["age"] if row["age"] is not None else HEARTBEAT_THRESHOLD) < HEARTBEAT_THRESHOLD]
-    serving = sorted(name for name, problem in old.apis.items() if not problem)
-    if len(fresh_beats) < len(serving):
-        raise GuardFailed(
-            f"{', '.join(serving)} serve, and {len(fresh_beats) or 'none'} of them writes its heartbeat into the database on {pair.source.name}",
-            "they use another database: this one may be a former source, with rows of weeks ago",
-            "correct original.database.source: db.cloud.host in /etc/cloudstack/management/db.properties of these servers leads to the right one",
         )
 
 

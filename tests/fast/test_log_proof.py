@@ -82,16 +82,6 @@ def test_an_original_may_follow_its_own_replica_and_nobody_else() -> None:
         source_is_the_source(REPLICATE, replace(GOOD_OLD, upstreams={replica.address: []}, read_only=True), GOOD_NEW)
 
 
-def test_a_former_source_is_not_the_source() -> None:
-    """Its rows are weeks old, and a comparison with itself would find them the same."""
-    serves = replace(GOOD_OLD, apis={"oldms1": ""})
-    source_is_the_source(REPLICATE, serves, GOOD_NEW)
-    for rows in ([{**GOOD_OLD.management[0], "age": 40 * 86400}], [{**GOOD_OLD.management[0], "age": None}], []):
-        with pytest.raises(GuardFailed, match="oldms1 serve, and none of them writes its heartbeat"):
-            source_is_the_source(REPLICATE, replace(serves, management=rows), GOOD_NEW)
-        source_is_the_source(REPLICATE, replace(GOOD_OLD, management=rows, apis={"oldms1": "does not answer"}), GOOD_NEW)
-
-
 def test_a_seed_that_leaves_something_out_does_not_count() -> None:
     with pytest.raises(GuardFailed, match="replicate_ignore_table"):
         seed_follows(REPLICATE, GOOD_OLD, fresh(left_out="replicate_ignore_table = cloud.vm"))
