@@ -135,4 +135,72 @@ def _loopback(address: str) -> bool:
         return address == "localhost"
 
 
-GUARDS = rules_of(management_servers_are_known, management_servers_beat_here, management_servers_use_the_source)
+def database_serves_nobody_else(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: nobody but CloudStack writes to a database server that the window stops, except who is named in original.database.others."""
+    schemas, writers, _ = _other_users(site, old)
+    if schemas or writers:
+        raise GuardFailed(
+            f"the original's database servers serve others as well: {'; '.join([*(f'schema {each}' for each in schemas), *writers])}",
+            "the window stops and masks those servers and copies CloudStack's databases alone; and whoever writes to these meanwhile would lose it (a usage "
+            "server or a management server that the stack does not know shows as a session of CloudStack's account)",
+            "move them elsewhere, drop accounts that nobody uses, or, where they may lose the server, name each in original.database.others "
+            "(SCHEMA, USER or USER@HOST)",
+        )
+
+
+def readers(site: Site, old: OriginalFacts) -> list[str]:
+    """Accounts and sessions that only read: the window may open, and on the new side they don't exist."""
+    return _other_users(site, old)[2]
+
+
+def notices(site: Site, old: OriginalFacts) -> list[str]:
+    """What does not keep the window from opening and somebody should know."""
+    found = readers(site, old)
+    words = "these only read, lose the original's database in the window, and have no account on the new one"
+    return [f"warning: {words}: {', '.join(found)}"] if found else []
+
+
+def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], list[str]]:
+    """Schemas, who may write, and who only reads, in words; nobody who is named in original.database.others."""
+    named = set(site.configuration.original.database.others)
+    cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
+    places = _places(site, old)
+    schemas: set[str] = set()
+    writing: set[str] = set()
+    reading: set[str] = set()
+    for server, use in old.uses.items():
+        schemas |= set(use.schemas) - named
+        writers = {account.user for account in use.accounts if account.writes} | cloudstacks | {"root"}
+        for account in use.accounts:
+            if account.user not in cloudstacks and not named & {account.user, str(account)}:
+                (writing if account.writes else reading).add(f"account {account}")
+        for client in use.clients:
+            ours = client.user in cloudstacks and places[server] & {client.host.lower(), *client.addresses}
+            if not ours and not named & {client.user, *(f"{client.user}@{place}" for place in (client.host, *client.addresses))}:
+                (writing if client.user in writers else reading).add(f"a session of {client} on {server}")
+    return sorted(schemas), sorted(writing), sorted(reading)
+
+
+def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
+    """For each database server, from where CloudStack's own sessions come: management servers, and what is declared before the database."""
+    original = site.configuration.original
+    places = {door.address for door in original.frontend if door.address}
+    for server in original.management:
+        node = old.nodes.get(server.name, ManagementNode())
+        own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
+        places |= {server.name, server.address, *own, *node.names}
+    found: dict[str, set[str]] = {}
+    for place in (original.database.source, original.database.replica):
+        if place is not None:
+            mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
+            # A management server on the same machine comes through the loopback.
+            found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
+    return found
+
+
+GUARDS = rules_of(
+    management_servers_are_known,
+    management_servers_beat_here,
+    management_servers_use_the_source,
+    database_serves_nobody_else,
+)

@@ -22,6 +22,7 @@ from parallel_build.configuration import NewMachine, load
 from parallel_build.errors import (
     Cancelled,
     CommandFailed,
+    ConnectionFailed,
     Fenced,
     GuardFailed,
     ParallelBuildError,
@@ -55,6 +56,7 @@ from parallel_build.records.touched import NEW as NEW_SIDE
 from parallel_build.records.touched import START, STOP, Found, TouchedServer
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
+from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import Refused
 from parallel_build.resolved_stack import Site
 from parallel_build.steps import acceptance, additional_management, switched, window
@@ -72,7 +74,7 @@ from tests.fast.sites import site, values
 from tests.fast.window_world import DATABASE, OLD, Machine, Records, Units, World
 
 ADDRESSES = {"10.91.0.11": "oldms1", "10.91.0.12": "oldms2", "10.91.0.41": "newms1", "10.91.0.42": "newms2"}
-CLOSE_ON_NEW = user_firewall.close_on_new
+REALLY_ANSWERS = prove_original_down.answers
 
 
 class Rows:
@@ -388,6 +390,38 @@ def test_a_unit_that_does_not_stop_is_not_taken_for_one_that_was_never_started_o
     with pytest.raises(RollbackIncomplete, match=r"newms2 \(10\.91\.0\.42\) can't be fenced, and still runs"):
         back(cloud)
     assert cloud.serving[0] == []
+
+
+@pytest.mark.parametrize(("codes", "found"), [([1, 1, 124], False), ([1, 0, 1], True), ([127, 127, 127], None), ([], None)])
+def test_silence_is_only_what_somebody_could_ask_for(codes: list[int], found: bool | None) -> None:
+    """127: a server without bash; no codes: no other server can be reached."""
+
+    class Asker:
+        def __init__(self) -> None:
+            self.left = list(codes)
+
+        def run(self, words: list[str], **_: Any) -> Result:
+            if not codes:
+                raise ConnectionFailed("can't be reached", "", "")
+            return Result(self.left.pop(0), "", "")
+
+    here = World().context
+    where = dataclasses.replace(here, connections=type("Connections", (), {"host": lambda self, server: Asker()})())
+    server = where.configuration.new.management[0]
+    if found is None:
+        with pytest.raises(StepFailed, match=r"whether newms1 \(10\.91\.0\.41\) answers can't be asked"):
+            REALLY_ANSWERS(where, server, [1, 2, 3])
+    else:
+        assert REALLY_ANSWERS(where, server, [1, 2, 3]) is found
+
+
+def test_a_refusal_has_one_remedy_and_its_commands(cloud: Cloud) -> None:
+    cloud.world.lost.add("newms2")
+    cloud.world.record.returning = "now"
+    with pytest.raises(RollbackIncomplete) as caught:
+        fence_new_side.fence_new_side(cloud.world.context)
+    assert str(caught.value).count("Remedy:") == 1 and "Cause:" not in caught.value.cause
+    assert caught.value.remedy.endswith("--stack test; then python -m parallel_build back test")
 
 
 # one server of the original is enough
