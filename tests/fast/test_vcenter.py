@@ -64,7 +64,9 @@ class Center:
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Power newms1 of stack prod off in a vCenter."""
-    settings = VspherePlatform.model_construct(server="v", user="u", datacenter="DC0", folder="cloudstack", allow_unverified_tls=True)
+    settings = VspherePlatform(
+        server="v", user="u", datacenter="DC0", datastore="d", network="n", template="t", folder="cloudstack", allow_unverified_tls=True
+    )
 
     def run(center: Center, known: Known | None = None) -> str:
         monkeypatch.setattr("http.client.HTTPSConnection", lambda *_, **__: center)
