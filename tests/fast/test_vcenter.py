@@ -65,7 +65,15 @@ class Center:
 def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Power newms1 of stack prod off in a vCenter."""
     settings = VspherePlatform(
-        server="v", user="u", datacenter="DC0", datastore="d", network="n", template="t", folder="cloudstack", allow_unverified_tls=True
+        server="v",
+        user="u",
+        datacenter="DC0",
+        cluster="c",
+        datastore="d",
+        network="n",
+        template="t",
+        folder="cloudstack",
+        allow_unverified_tls=True,
     )
 
     def run(center: Center, known: Known | None = None) -> str:
