@@ -10,7 +10,7 @@ import pytest
 from tests.containers.case_files import CASES, PAIRS, Case, cases
 from tests.containers.dump_check import sorted_rows
 
-FILES = re.compile(r"create\.sql|events-while\.sql|pairs\.txt|methods\.txt|refuse(-dump|-replicate)?(-m\w+-to-m\w+)?\.txt")
+FILES = re.compile(r"create\.sql|events-while\.sql|pairs\.txt|methods\.txt|(may-)?refuse(-dump|-replicate)?(-m\w+-to-m\w+)?\.txt")
 OWN = re.compile(r"^elsewhere$|^many_columns$|^w$|^t$|^p$")
 
 
