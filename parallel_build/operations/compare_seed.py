@@ -49,7 +49,10 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
             "run `pulumi up` again: it seeds anew; the original is unchanged",
         )
     what = "everything" if found.changed is None else f"{found.changed:,} changes"
-    context.progress(f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s)")
+    context.progress(
+        f"{what} compared, {found.comparison.rows:,} rows the same at {found.position} ({found.comparison.seconds:.1f} s); "
+        f"longest wait of a user behind it {found.waited_seconds:.1f} s"
+    )
     return baseline
 
 

@@ -150,6 +150,7 @@ class RehearsalRun:
             progress=context.progress,
             bytes_per_second=rehearsal.bytes_per_second,
             through_here=True,
+            in_use=True,
         )
 
     def _account(self, copy: Session) -> None:

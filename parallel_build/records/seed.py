@@ -63,6 +63,7 @@ class SeedRecord:
         """Keep what was copied, before anything follows it."""
         copy = {"rows": report.rows, "bytes": report.bytes, "tables": report.tables, "seconds": report.seconds, "tls": report.tls,
                 "read by": report.read_by, "locked seconds": report.locked_seconds, "definers": list(report.definers),
+                "longest wait of a user behind it": report.waited_seconds, "gave way": report.gave_way, "snapshots": report.snapshots,
                 "kept from an earlier snapshot": list(report.kept), "when": now()}  # fmt: skip
         self._sheet.remember(copied=list(report.position or ()), copy=copy, baseline=None, tiers=None, taken=None)
 
@@ -82,6 +83,7 @@ class SeedRecord:
             "rows": verdict.rows,
             "seconds": verdict.seconds,
             "locked seconds": found.locked_seconds,
+            "longest wait of a user behind it": found.waited_seconds,
             "changed since": found.changed,
             "when": now(),
         }

@@ -48,7 +48,7 @@ class DatabaseSeed(Step):
             f"are copied or compared, then DROP USER; CREATE USER '{channel.USER}'@'{new.address}'; GRANT REPLICATION SLAVE; "
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
-            "the original is locked for some milliseconds once; events disabled on the copy",
+            "whoever changes a definition there meanwhile waits for less than a second; events disabled on the copy",
             f"should this machine or its network go meanwhile, the copy goes on for at most {duration(detached.UNWATCHED)}, and the next `pulumi up` "
             "takes it up; where a database server or the network between the two goes, large tables that are whole stay",
             f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
@@ -167,8 +167,15 @@ class DatabaseSeed(Step):
         if report is None and not followed:
             record.doubted()
         if report:
-            context.note(copied={"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds})
-            context.progress(f"{report.rows:,} rows copied in {report.seconds:.0f} s, {target.name} follows")
+            context.note(
+                copied={
+                    "rows": report.rows,
+                    "bytes": report.bytes,
+                    "seconds": report.seconds,
+                    "longest wait of a user": report.waited_seconds,
+                }
+            )
+            context.progress(f"{report.rows:,} rows copied in {report.seconds:.0f} s, {target.name} follows; {report.waits}")
         return report
 
     @staticmethod

@@ -47,9 +47,12 @@ USAGE = table("usage", "KEY `i` (`id`)")
 EVENT = table("event")
 
 
-def interrupted(server: Files, *, position: int = 100, whole: str = "cloud.usage\ncloud.host\n") -> None:
+def interrupted(
+    server: Files, *, position: int = 100, whole: str = "cloud.usage\ncloud.host\n", tables: tuple[Table, ...] = (USAGE, EVENT)
+) -> None:
     """What a worker leaves that was killed, and what the tool had written."""
-    order = detached.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, detached.digests(definitions(USAGE, EVENT)))
+    found = definitions(*tables)
+    order = detached.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, detached.digests(found), detached.groups(found))
     record = cleanup.read_record(host(server)) or cleanup.Record(["cloud"], origin="olddb1", server="run 1")
     cleanup.write_record(host(server), record)
     server.write(f"{cleanup.RUN_FOLDER}/order.json", detached.text(order))
@@ -58,14 +61,32 @@ def interrupted(server: Files, *, position: int = 100, whole: str = "cloud.usage
 
 
 def kept(server: Files, *tables: Table) -> dict[str, int]:
-    found = detached.kept_layers(host(server), "olddb1", definitions(*tables))
+    found = align_snapshots.unchanged(detached.kept_layers(host(server), "olddb1"), definitions(*tables))
     return {name: layer["position"][1] for layer in found for name in layer["tables"]}
 
 
-def test_large_tables_without_foreign_keys_may_be_kept() -> None:
-    child = table("nics", "CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `vm` (`id`) ON DELETE CASCADE")
-    found = detached.digests(definitions(USAGE, child, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
-    assert found.keys() == {"cloud.usage"}
+CHILD = table("nics", "CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `vm` (`id`) ON DELETE CASCADE", size=1 << 20)
+PARENT = table("vm", "CONSTRAINT `up` FOREIGN KEY (`id`) REFERENCES `usage_server`.`account` (`id`)")
+
+
+def test_whatever_a_snapshot_covers_may_be_kept() -> None:
+    found = detached.digests(definitions(USAGE, CHILD, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
+    assert found.keys() == {"cloud.usage", "cloud.nics", "cloud.vm", "cloud.small"}
+
+
+def test_tables_tied_by_foreign_keys_are_one_group() -> None:
+    tables = definitions(USAGE, CHILD, PARENT, table("alone"), table("self", "CONSTRAINT `s` FOREIGN KEY (`id`) REFERENCES `self` (`id`)"))
+    assert detached.groups(tables) == [["cloud.nics", "cloud.vm", "usage_server.account"], ["cloud.self"]]
+    assert detached.ties(tables)["cloud.vm"] == ["cloud.nics", "usage_server.account"]
+
+
+@pytest.mark.parametrize(("whole", "expected"), [("cloud.nics", {}), ("cloud.vm\ncloud.nics", {"cloud.nics": 100, "cloud.vm": 100})])
+def test_of_a_group_all_are_kept_or_none(server: Files, whole: str, expected: dict[str, int]) -> None:
+    tables = (CHILD, table("vm"))
+    interrupted(server, whole=f"{whole}\n", tables=tables)
+    detached.keep(host(server))
+    assert kept(server, *tables) == expected
+    assert kept(server, CHILD, table("vm", "KEY `other` (`id`)")) == {}, "a definition changed, and with it goes what is tied to it"
 
 
 def test_a_definition_is_the_same_whatever_number_comes_next() -> None:
@@ -79,7 +100,7 @@ def test_whole_tables_are_kept_with_the_position_of_their_snapshot(server: Files
     detached.keep(host(server))
     detached.keep(host(server))
     assert kept(server, USAGE, EVENT) == {"cloud.usage": 100}
-    detached.decide(host(server), detached.kept_layers(host(server), "olddb1", definitions(USAGE, EVENT)))
+    detached.decide(host(server), detached.kept_layers(host(server), "olddb1"))
     interrupted(server, position=300, whole="cloud.event\n")
     detached.keep(host(server))
     assert kept(server, USAGE, EVENT) == {"cloud.usage": 100, "cloud.event": 300}
@@ -96,7 +117,7 @@ def test_what_is_in_doubt_is_not_kept(server: Files, fault: str) -> None:
     elif fault == "gone":
         assert kept(server, EVENT) == {}
     elif fault == "another original":
-        assert detached.kept_layers(host(server), "olddb9", definitions(USAGE)) == []
+        assert detached.kept_layers(host(server), "olddb9") == []
     elif fault == "restarted":
         server.files["process"] = b"run 2"
         assert kept(server, USAGE) == {}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parallel_build.database.copy import progress, run_worker, worker
+from parallel_build.database.copy import pace, progress, run_worker
 from parallel_build.durations import roughly
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
@@ -34,7 +34,7 @@ for line in sys.stdin:
         with open(line.split()[1]) as pipe:
             rows = sum(1 for _ in pipe)
     elif line.startswith("BUSY"):
-        print(open(line.split()[1]).read().strip())
+        print(open(line.split()[1]).read(), end="")
     elif line.startswith("HANG"):
         time.sleep(600)
     elif line.startswith("ONCE"):
@@ -58,8 +58,11 @@ def job(folder: Path, **changes: Any) -> Path:
     fifos.mkdir()
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
-        "source_settings": ["SET a"], "target_settings": ["SET b"], "streams": 2, "snapshot": False, "lock_attempts": 1, "session_attempts": 1, "position": "P",
-        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "busy": "", "look": 0.1, "wire": None,
+        "source_settings": ["SET a"], "target_settings": ["SET b"], "streams": 2, "snapshot": None, "quiet": 1, "locking": 1,
+        "savepoints": False, "spare": 0, "watch": None,
+        "session_attempts": 1,
+        "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "statements": "", "look": 0.1, "usual": None,
+        "wire": None,
         "stalled": 30, "probe": [sys.executable, str(client), "--sessions", "9"],
         "folders": [str(folder)], "low_space": 0, "fifo_folder": str(fifos), "fifo_mark": "@pipe@", "one_by_one": True,
         "parts": [{"table": f"cloud.t{n % 3}", "select": f"ROWS {1000 * n}", "load": "LOAD @pipe@", "weight": n + 1, "unique": True} for n in range(6)],
@@ -135,25 +138,30 @@ def test_streams_together_keep_to_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_copy_reads_more_slowly_while_the_original_is_busy() -> None:
-    pace = worker.Pace(1_000_000)
+    held = pace.Pace(1_000_000)
     shares = []
     for running in (1, 1, 7, 7, 7, 7, 1, 1, 5, 1):
-        pace.heed(running, usual=1.5)
-        shares.append(round(pace.share, 3))
+        held.heed(running, usual=1.5)
+        shares.append(round(held.share, 3))
     assert shares == [1, 1, 0.5, 0.25, 0.125, 0.125, 0.156, 0.195, 0.244, 0.305]
+
+
+def statements(count: int, state: str = "executing") -> str:
+    """What a server answers that so many statements of users run."""
+    return "".join(f"{number}\t3\tcloud\t{state.encode().hex()}\t{b'SELECT 1'.hex()}\n" for number in range(count))
 
 
 def test_what_runs_on_the_original_is_asked_for_before_the_first_row_and_while_rows_are_read(tmp_path: Path) -> None:
     busy = tmp_path / "busy"
-    busy.write_text("1")
-    folder = job(tmp_path / "job", bytes_per_second=20_000, busy=f"BUSY {busy}")
+    busy.write_text(statements(1))
+    folder = job(tmp_path / "job", bytes_per_second=20_000, statements=f"BUSY {busy}")
     process = subprocess.Popen(program(folder))
     try:
         _until(folder, lambda status: status["rows"] > 0)
-        busy.write_text("9")
-        _until(folder, lambda status: status["share"] == worker.LEAST)
-        busy.write_text("3")
-        _until(folder, lambda status: status["share"] > worker.LEAST)
+        busy.write_text(statements(9))
+        _until(folder, lambda status: status["share"] == pace.LEAST)
+        busy.write_text(statements(3) + statements(50, "Waiting for table metadata lock"))
+        _until(folder, lambda status: status["share"] > pace.LEAST)
     finally:
         process.kill()
         process.wait()

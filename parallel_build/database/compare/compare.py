@@ -7,15 +7,16 @@ values themselves are never shown or kept.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.compare.fingerprint import Range
 from parallel_build.database.compare.locate import narrow
-from parallel_build.database.compare.session_pool import Side, open_side
+from parallel_build.database.compare.session_pool import Moved, Side, open_side
 from parallel_build.database.copy import statements
 from parallel_build.database.schema import attributes, definitions
 from parallel_build.errors import ComparisonFailed
@@ -56,6 +57,7 @@ class Comparison:
         rows: rows compared on the first server.
         bytes: the first server's size of what was read, by its statistics.
         seconds: how long it took.
+        unread: tables whose rows could not be read in the snapshot, as (schema, table): they are not compared.
     """
 
     source: str
@@ -66,6 +68,7 @@ class Comparison:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    unread: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def same(self) -> bool:
@@ -130,8 +133,8 @@ def compare_sides(
         cancel.check()
     if tables is not None:
         common = [table for table in common if (table.schema, table.name) in tables]
-    _compare_parts(left, right, _ranges(left, common), verdict, cancel, progress)
-    verdict.tables = len(common)
+    _compare_parts(left, right, _ranges(left, common, verdict), verdict, cancel, progress)
+    verdict.tables = len(common) - len(verdict.unread)
     verdict.bytes = sum(table.data_bytes for table in common)
     verdict.differences.sort(key=lambda found: (found.schema, found.object, found.kind))
     verdict.seconds = round(time.monotonic() - started, 3)
@@ -227,7 +230,7 @@ def _compare_parts(
     left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
 ) -> None:
     total = sum(part.weight for part in parts) or 1
-    waiting = [(part, left.ask(_sum_of(part, left)), right.ask(_sum_of(part, right))) for part in parts]
+    waiting = [(part, left.ask(_sum_of(part, left), part.table), right.ask(_sum_of(part, right), part.table)) for part in parts]
     done = 0
     told = started = time.monotonic()
     try:
@@ -237,15 +240,25 @@ def _compare_parts(
                 if time.monotonic() - told >= 2:
                     told = time.monotonic()
                     progress(_line(verdict.rows, done / total, told - started))
-            ours, theirs = here.result(), there.result()
-            verdict.rows += int(ours["n"])
             done += part.weight
-            if ours != theirs:
-                verdict.differences += _row_differences(left, right, part, ours, theirs)
+            with _read_or_not(verdict):
+                ours, theirs = here.result(), there.result()
+                if ours != theirs:
+                    verdict.differences += _row_differences(left, right, part, ours, theirs)
+                verdict.rows += int(ours["n"])
     finally:
         for _, here, there in waiting:
             here.cancel()
             there.cancel()
+
+
+@contextlib.contextmanager
+def _read_or_not(verdict: Comparison) -> Iterator[None]:
+    """A table that a snapshot can't give any more is noted, and nothing is said of its rows."""
+    try:
+        yield
+    except Moved as moved:
+        verdict.unread.add(moved.table)
 
 
 def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
@@ -256,27 +269,30 @@ def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
     return work
 
 
-def _ranges(left: Side, tables: Sequence[definitions.Table]) -> list[Range]:
+def _ranges(left: Side, tables: Sequence[definitions.Table], verdict: Comparison) -> list[Range]:
     """All tables in ranges, largest tables first."""
 
     def cut(table: definitions.Table) -> list[Range]:
         conditions = [""]
         if table.range_column and table.data_bytes > fingerprint.RANGE_BYTES:
             name = quote(table.range_column)
-            with left.lent() as opened:
-                found = opened.row(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}") or {}
+            statement = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}"
+            found = left.ask(lambda opened: opened.row(statement) or {}, table).result()
             conditions = statements.ranges(table, found.get("low"), found.get("high"), fingerprint.RANGE_BYTES)
         return [Range(table, where, max(1, table.data_bytes // len(conditions))) for where in conditions]
 
-    ordered = sorted(tables, key=lambda table: (-table.data_bytes, table.full_name))
-    return [part for table in ordered for part in cut(table)]
+    found: list[Range] = []
+    for table in sorted(tables, key=lambda table: (-table.data_bytes, table.full_name)):
+        with _read_or_not(verdict):
+            found += cut(table)
+    return found
 
 
 def _row_differences(left: Side, right: Side, part: Range, ours: dict[str, int], theirs: dict[str, int]) -> list[Difference]:
     name = f"table {part.table.name}"
     if ours["n"] == theirs["n"] and ours["s"] == theirs["s"]:
         return [Difference("row order", part.table.schema, name, "the same rows come in another order, and no key tells them apart")]
-    with left.lent() as here, right.lent() as there:
+    with left.lent(part.table) as here, right.lent(part.table) as there:
         samples = narrow(here, there, part)
     counts = f"{ours['n']} rows and {theirs['n']}" if ours["n"] != theirs["n"] else f"{ours['n']} rows in both"
     return [Difference("rows", part.table.schema, name, f"{part.words}: {counts}; {samples}")]

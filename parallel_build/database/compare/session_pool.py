@@ -10,9 +10,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.database.compare import fingerprint
+from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
+
+OPENED_AT_ONCE = 8
+
+
+class Moved(Exception):
+    """A table can't be read in this snapshot any more.
+
+    Attributes:
+        table: its schema and name.
+    """
+
+    def __init__(self, table: tuple[str, str]) -> None:
+        super().__init__(".".join(table))
+        self.table = table
 
 
 class Side:
@@ -31,19 +46,23 @@ class Side:
         self.pool = ThreadPoolExecutor(max_workers=len(self.sessions), thread_name_prefix=self.server.name)
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[Session]:
-        """A session for one piece of work."""
+    def lent(self, table: Table | None = None) -> Iterator[Session]:
+        """A session for one piece of work.
+
+        Args:
+            table: the one that it reads; matters in a snapshot, see `snapshot_side`.
+        """
         opened = self._free.get()
         try:
             yield opened
         finally:
             self._free.put(opened)
 
-    def ask(self, work: Callable[[Session], Any]) -> Future[Any]:
-        """Run `work` with a session, in the background."""
+    def ask(self, work: Callable[[Session], Any], table: Table | None = None) -> Future[Any]:
+        """Run `work` with a session, in the background; `table` as for `lent`."""
 
         def run() -> Any:
-            with self.lent() as opened:
+            with self.lent(table) as opened:
                 return work(opened)
 
         return self.pool.submit(run)
@@ -52,17 +71,22 @@ class Side:
 @contextlib.contextmanager
 def open_side(host: Host, threads: int) -> Iterator[Side]:
     """Sessions to one server, opened side by side."""
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(max_workers=threads) as pool:
-        lock = threading.Lock()
-
-        def one() -> Session:
-            manager = session(host, timeout=86400, settings=fingerprint.SETTINGS)
-            opened = manager.__enter__()
-            with lock:
-                stack.push(manager.__exit__)
-            return opened
-
-        sessions = [future.result() for future in [pool.submit(one) for _ in range(threads)]]
-        side = Side(sessions)
+    with contextlib.ExitStack() as stack:
+        side = Side(open_sessions(host, threads, stack))
         stack.callback(side.pool.shutdown)
         yield side
+
+
+def open_sessions(host: Host, count: int, stack: contextlib.ExitStack) -> list[Session]:
+    """Sessions to one server that end with `stack`."""
+    lock = threading.Lock()
+
+    def one() -> Session:
+        manager = session(host, timeout=86400, settings=fingerprint.SETTINGS)
+        opened = manager.__enter__()
+        with lock:
+            stack.push(manager.__exit__)
+        return opened
+
+    with ThreadPoolExecutor(max_workers=min(count, OPENED_AT_ONCE)) as pool:
+        return [future.result() for future in [pool.submit(one) for _ in range(count)]]

@@ -19,8 +19,9 @@ from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
 from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, portable, run_worker, space
 from parallel_build.database.copy import empty as room
-from parallel_build.database.copy.job import Job, cut
+from parallel_build.database.copy.job import Job, cut, spare_sessions
 from parallel_build.database.copy.progress import Meter
+from parallel_build.database.copy.rounds import Rounds
 from parallel_build.database.schema import definitions as schema
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
@@ -30,7 +31,7 @@ from parallel_build.remote.sql import Session, find_socket, session
 
 Layers = list[dict[str, Any]]
 # Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
-Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None]], Layers]
+Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None], Sequence[schema.Schema]], Layers]
 
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 
@@ -46,7 +47,7 @@ class CopyReport:
         bytes: bytes that travelled, before compression.
         seconds: from the call to the end.
         position: binary log file and position of the original that the copy is right for; empty without a snapshot or binary log.
-        locked_seconds: how long the original's tables were locked for the snapshot to begin.
+        locked_seconds: how long anybody may have waited for the snapshot to begin; 0 where it needed no lock.
         compressed: the rows travelled compressed.
         tls: the rows travelled encrypted.
         read_by: `wire` or `client program`, with the reason where the wire was to be used and could not.
@@ -54,6 +55,9 @@ class CopyReport:
         adapted: what had to be written differently for the new server's family, in words.
         by_table: rows, bytes and seconds by `schema.table`.
         kept: tables that an earlier snapshot had brought; they are not at `position` yet, see `align_snapshots`.
+        waited_seconds: the longest that a user was seen waiting behind a lock of the copy, at most; 0 where nobody was.
+        gave_way: how often sessions of the copy were ended for somebody who waited.
+        snapshots: how many it took.
     """
 
     schemas: tuple[str, ...]
@@ -70,6 +74,39 @@ class CopyReport:
     adapted: tuple[str, ...] = ()
     by_table: dict[str, dict[str, Any]] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    waited_seconds: float = 0.0
+    gave_way: int = 0
+    snapshots: int = 1
+
+    @property
+    def waits(self) -> str:
+        """How long anybody waited for it, in words."""
+        given = f"; {self.gave_way} times sessions of it ended for somebody who waited" if self.gave_way else ""
+        return f"longest wait of a user behind this copy {self.waited_seconds:.1f} s, in {self.snapshots} snapshot(s){given}"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What `copy` was asked for."""
+
+    source: Host
+    target: Host
+    schemas: Sequence[str]
+    threads: int
+    cancel: CancelToken
+    progress: Callable[[str], None]
+    snapshot: bool
+    compress: bool | None
+    bytes_per_second: int | None
+    log: bool
+    through_here: bool
+    usable: Usable | None
+    in_use: bool
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on when nobody watches."""
+        return self.usable is not None
 
 
 def copy(
@@ -86,6 +123,7 @@ def copy(
     log: bool = True,
     through_here: bool = False,
     usable: Usable | None = None,
+    in_use: bool = False,
 ) -> CopyReport:
     """Copy whole databases.
 
@@ -105,18 +143,44 @@ def copy(
         usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
             tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
             is to follow; the others (None) end a minute later.
+        in_use: users work on the original: whoever waits for a lock of the copy is given way to. So it is with `usable`. Without `usable`, tables
+            that changed while they were read have everything copied again, in another snapshot.
     Raises:
         GuardFailed: servers that don't go together, too little disk space, a database there that is not empty.
         StepFailed: the copy failed; call again.
         Cancelled: stopping was asked for; everything but the half-filled databases is cleared.
     """
-    started, lasts = time.monotonic(), usable is not None
+    started = time.monotonic()
     progress("looking at both database servers")
-    order = detached.find(source, target, schemas, bytes_per_second, progress) if lasts else None
-    if order:
-        with detached.Watch(source, target, lasts=True, progress=progress, started=True):
-            status = run_worker.follow(target, cancel, Meter(progress, order.weight, order.tables).tell)
-        return _complete(source, target, order, status, progress=progress, log=log, started=started)
+    call = _Call(
+        source, target, schemas, threads, cancel, progress, snapshot, compress, bytes_per_second, log, through_here, usable,
+        in_use=in_use or usable is not None,
+    )  # fmt: skip
+    rounds = Rounds(keeps=call.lasts)
+    while True:
+        order, status = _adopt(call) or _begin(call, rounds.usual)
+        total = rounds.take_in(status)
+        if status["state"] == "done":
+            return _complete(call, order, total, rounds.count, started)
+        progress(rounds.check(source.name, status))
+
+
+def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
+    """Watch a copy that goes on by itself to its end; None where there is none."""
+    order = detached.find(call.source, call.target, call.schemas, call.bytes_per_second, call.progress) if call.lasts else None
+    if order is None:
+        return None
+    with detached.Watch(call.source, call.target, lasts=True, progress=call.progress, started=True):
+        return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
+
+
+def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, Any]]:
+    """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
+
+    Args:
+        usual: see `Job`.
+    """
+    source, target, progress, lasts = call.source, call.target, call.progress, call.lasts
     if lasts:
         detached.keep(target)
     cleanup.settle(target)
@@ -124,22 +188,23 @@ def copy(
         access.revoke(opened)
         old = identify(opened)
         sessions = processes.table(opened)
-        names = schema.existing(opened, schemas)
+        names = schema.existing(opened, call.schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = detached.identity(source, opened)
-    layers = usable(source, target, names, detached.kept_layers(target, origin, definitions), progress) if usable else []
+    layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
     rest = detached.without(definitions, kept)
     with session(source) as opened:
         parts = cut(opened, rest)
+        spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
         supported(old, new, "dump")
         portable.check(source, old, new, definitions)
         room.make(target, opened, names, kept)
-        folders = space.check(target, opened, rest, log=log)
+        folders = space.check(target, opened, rest, log=call.log)
         made = definers.ensure(opened, definers.used(definitions), names)
         fifos = f"{_pipe_folder(opened, target)}/{cleanup.UNIT}"
         relaxed = bulk_load_settings.wanted(opened)
@@ -152,43 +217,41 @@ def copy(
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
     order = detached.Order(
         origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
-        {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), kept,
+        {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), detached.groups(rest), kept,
         definers=[str(account) for account in made], folders=folders,
     )  # fmt: skip
     meter = Meter(progress, order.weight, sum(len(one.tables) for one in rest))
     tools = run_worker.find_tools(target, new)
     # A stream waits for the original and for its like a good part of the time; more of them were slower on two processors.
-    threads = min(threads, run_worker.processors(target) + 1)
+    threads = min(call.threads, run_worker.processors(target) + 1)
     with detached.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
         progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
-        order.adapted = _make_tables(target, old, new, rest, threads, cancel, log)
+        order.adapted = _make_tables(target, old, new, rest, threads, call.cancel, call.log)
         # The account of a copy that lasts ends with it, not with this call.
         account = (
             contextlib.nullcontext(access.make(source, target, names))
             if lasts
-            else access.temporary(source, target, names, through_here=through_here)
+            else access.temporary(source, target, names, through_here=call.through_here)
         )
         way_in = held.enter_context(account)
         order.tls = way_in.tls
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, snapshot, compress, bytes_per_second, log, one_by_one, folders, unwatched, sessions,
-            way_in,
+            old, new, tools, _socket(target), parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
+            folders, unwatched, sessions, way_in, rest, call.in_use, spare, usual,
         )  # fmt: skip
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
         watch.started = True
-        status = run_worker.follow(target, cancel, meter.tell)
-    return _complete(source, target, order, status, progress=progress, log=log, started=started)
+        return order, run_worker.follow(target, call.cancel, meter.tell)
 
 
-def _complete(
-    source: Host, target: Host, order: detached.Order, status: dict[str, Any], *, progress: Callable[[str], None], log: bool, started: float
-) -> CopyReport:
+def _complete(call: _Call, order: detached.Order, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
     """Everything after the rows: what is made of them, on the disk, on record."""
-    with session(source) as opened:
+    target, progress = call.target, call.progress
+    with session(call.source) as opened:
         old = identify(opened)
     adapted = list(order.adapted)
-    with session(target) as opened, _logging(opened, log):
+    with session(target) as opened, _logging(opened, call.log):
         progress("making views, routines, triggers and events")
         adapted += [note for note in create.make_codes(opened, old, identify(opened), order.definitions) if note not in adapted]
     progress("waiting until everything is on the disk")
@@ -210,6 +273,9 @@ def _complete(
         adapted=tuple(adapted),
         by_table=dict(status["tables"]),
         kept=tuple(order.kept),
+        waited_seconds=float(status.get("waited_seconds", 0.0)),
+        gave_way=int(status.get("gave_way", 0)),
+        snapshots=snapshots,
     )
     before = cleanup.read_record(target)
     layers = [layer for layer in before.layers if set(layer["tables"]) & set(order.kept)] if before else []

@@ -9,7 +9,6 @@ When the original's server, the new one's worker or the network between the two 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +19,9 @@ from typing import Any
 from parallel_build.cancel import clearing_up
 from parallel_build.database.copy import account, cleanup, run_worker
 from parallel_build.database.copy.cleanup import RUN_FOLDER
+from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.progress import size
-from parallel_build.database.copy.statements import DEFER_KEYS_FROM
-from parallel_build.database.schema.definitions import Code, Schema, Table, existing, split_create
+from parallel_build.database.schema.definitions import Code, Schema, existing, split_create
 from parallel_build.durations import duration
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
 from parallel_build.remote.host import Host
@@ -43,6 +42,7 @@ class Order:
         weight: estimated bytes of those that are copied.
         codes: views, routines, triggers and events as they were when the copy began, by database.
         digests: of the definitions of tables that may be kept, by `schema.table`.
+        groups: tables that foreign keys tie together, directly or not: all of a group are kept, or none.
         kept: tables that an earlier snapshot brought.
         definers, adapted, tls: as in the copy's report.
         folders: where the new server's free space is watched.
@@ -55,6 +55,7 @@ class Order:
     weight: int
     codes: dict[str, list[dict[str, str]]]
     digests: dict[str, str]
+    groups: list[list[str]] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     definers: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
@@ -98,6 +99,9 @@ def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, 
         return None
     target.write(f"{RUN_FOLDER}/limit", str(limit or 0))
     status = _status(target)
+    if status.get("state") == "partial":
+        progress(f"the copy that continued by itself has left {len(status['left'])} table(s) for another snapshot")
+        return None
     if not (status.get("state") == "done" or run_worker.runs(target)):
         progress(f"the copy that went on by itself has stopped: {status.get('error') or 'its program ended without a word'}")
         return None
@@ -157,8 +161,9 @@ def keep(target: Host) -> None:
         return
     found = _status(target).get("position")
     position = [str(found[0]), int(found[1])] if found else None
-    names = (target.read(f"{RUN_FOLDER}/whole") or b"").decode().split("\n")
-    tables = {name: order.digests[name] for name in names if name in order.digests}
+    whole = set((target.read(f"{RUN_FOLDER}/whole") or b"").decode().split("\n"))
+    whole -= {name for group in order.groups if not whole.issuperset(group) for name in group}
+    tables = {name: found for name, found in order.digests.items() if name in whole}
     if not position or not tables or any(layer["position"] == position for layer in record.layers):
         return
     record.layers.append({"position": position, "tables": tables})
@@ -166,8 +171,8 @@ def keep(target: Host) -> None:
     cleanup.write_record(target, record)
 
 
-def kept_layers(target: Host, origin: str, definitions: Sequence[Schema]) -> list[dict[str, Any]]:
-    """What earlier snapshots brought and a new copy need not bring again: tables by position, oldest first.
+def kept_layers(target: Host, origin: str) -> list[dict[str, Any]]:
+    """What earlier snapshots brought: tables by position, oldest first, each with the digest of its definition then.
 
     Nothing, where the new server's database was started anew since: what it wrote last was in memory only, and its tables, its binary log and its own
     replica need not agree.
@@ -175,13 +180,7 @@ def kept_layers(target: Host, origin: str, definitions: Sequence[Schema]) -> lis
     record = cleanup.read_record(target)
     if record is None or record.finished or (record.origin, record.server) != (origin, process(target)):
         return []
-    present = digests(definitions)
-    layers = []
-    for layer in record.layers:
-        same = {name: digest for name, digest in layer["tables"].items() if present.get(name) == digest}
-        if same:
-            layers.append({"position": layer["position"], "tables": same})
-    return layers
+    return record.layers
 
 
 def decide(target: Host, layers: list[dict[str, Any]]) -> None:
@@ -192,34 +191,45 @@ def decide(target: Host, layers: list[dict[str, Any]]) -> None:
         cleanup.write_record(target, record)
 
 
-def digests(definitions: Sequence[Schema]) -> dict[str, str]:
-    """The tables that may be kept from a lost snapshot, each with the digest of its definition.
+def digests(schemas: Sequence[Schema]) -> dict[str, str]:
+    """The tables that may be kept from a snapshot that is over, each with the digest of its definition: there was no snapshot of any but InnoDB's."""
+    return {f"{table.schema}.{table.name}": digest(table.create) for one in schemas for table in one.tables if table.engine == "InnoDB"}
 
-    Large ones only: the others are copied in seconds. InnoDB, or there was no snapshot of it. Without foreign keys in either direction: a row that
-    one snapshot has and the other has not would be refused, or deleted by a cascade that no log names.
+
+def ties(schemas: Sequence[Schema]) -> dict[str, list[str]]:
+    """The tables that foreign keys tie to a table, in either direction; those without are left out."""
+    found: dict[str, set[str]] = {}
+    for one in schemas:
+        for table in one.tables:
+            name = f"{table.schema}.{table.name}"
+            for clause in split_create(table).foreign_keys:
+                words = clause.partition(" REFERENCES ")[2].partition(" (")[0].split("`")[1::2]
+                other = ".".join([table.schema, *words][-2:])
+                found.setdefault(name, set()).add(other)
+                found.setdefault(other, set()).add(name)
+    return {name: sorted(others) for name, others in sorted(found.items())}
+
+
+def groups(schemas: Sequence[Schema]) -> list[list[str]]:
+    """The tables that foreign keys tie together, directly or by others.
+
+    A row that one snapshot has and another has not would be refused, or deleted by a cascade that no log names.
     """
-    tied = {name for one in definitions for table in one.tables for name in _tied(table)}
-    return {
-        name: hashlib.sha256(_without_counter(table.create).encode()).hexdigest()
-        for one in definitions
-        for table in one.tables
-        if (name := f"{table.schema}.{table.name}") not in tied and table.engine == "InnoDB" and table.data_bytes >= DEFER_KEYS_FROM
-    }
-
-
-def _tied(table: Table) -> list[str]:
-    """A table with foreign keys, and those they refer to."""
-    found: list[str] = []
-    for clause in split_create(table).foreign_keys:
-        words = clause.partition(" REFERENCES ")[2].partition(" (")[0].split("`")[1::2]
-        found += [f"{table.schema}.{table.name}", ".".join([table.schema, *words][-2:])]
+    tied = ties(schemas)
+    found: list[list[str]] = []
+    seen: set[str] = set()
+    for first in tied:
+        group: set[str] = set()
+        ahead = [first]
+        while ahead:
+            name = ahead.pop()
+            if name not in group | seen:
+                group.add(name)
+                ahead += tied[name]
+        if group:
+            found.append(sorted(group))
+            seen |= group
     return found
-
-
-def _without_counter(create: str) -> str:
-    """A definition without the value that the next row gets."""
-    head, _, tail = create.rpartition("\n)")
-    return head + "\n)" + " ".join(word for word in tail.split(" ") if not word.startswith("AUTO_INCREMENT="))
 
 
 def without(definitions: Sequence[Schema], kept: Sequence[str]) -> list[Schema]:

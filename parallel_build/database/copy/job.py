@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parallel_build.database.copy import account, run_worker
+from parallel_build.database.copy import account, detached, run_worker
 from parallel_build.database.copy import statements as streams
+from parallel_build.database.copy.digest import digest
 from parallel_build.database.schema import definitions
+from parallel_build.database.server import snapshot, waiting
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import Session, quote
@@ -17,15 +19,12 @@ from parallel_build.remote.sql import Session, quote
 LOW_SPACE = 64 << 20  # bytes left on a disk of the new server at which the copy stops by itself
 COMPRESS_BELOW = 50 << 20  # bytes a second; a network that carries more is faster than the compression of one core
 SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that is slow to greet it
-LOCK_ATTEMPTS = 6
 # Tables that show the rows of others: they are made, and have these rows as soon as the others do.
 ROWS_OF_OTHERS = frozenset({"MRG_MYISAM", "MERGE"})
 LOOK = 3.0  # seconds of which the mean says how busy the original is
-# Statements of others that run on the original at this moment; replication and the event scheduler wait in theirs for ever.
-BUSY = (
-    "SELECT COUNT(*) FROM {table} WHERE COMMAND IN ('Query', 'Execute') "
-    "AND USER NOT IN (SUBSTRING_INDEX(USER(), '@', 1), 'system user', 'event_scheduler')"
-)
+# Spare sessions in the snapshot, at most, and of those that the original has free. MySQL's let go of their locks by themselves, MariaDB's are replaced.
+SPARE = {"mysql": 16, "mariadb": 48}
+SPARE_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,10 @@ class Job:
         unwatched: seconds after which it ends itself when nobody watches.
         processes: the original's table of sessions.
         way_in: the account on the original.
+        schemas: the definitions of the tables that are copied.
+        watched: users work on the original: whoever waits for a lock of the copy's sessions is given way to.
+        spare: sessions beyond those that read, see `spare_sessions`.
+        usual: how many statements of others run there, where an earlier snapshot of the copy has seen it.
     """
 
     old: DatabaseServer
@@ -66,6 +69,10 @@ class Job:
     unwatched: int
     processes: str
     way_in: account.Access
+    schemas: Sequence[definitions.Schema]
+    watched: bool
+    spare: int
+    usual: float | None
 
     def document(self) -> dict[str, Any]:
         """The job file's content."""
@@ -79,16 +86,22 @@ class Job:
             "target_settings": [taking, *([] if self.log else ["SET SESSION sql_log_bin = 0"])],
             "streams": min(self.threads, max(1, len(self.parts))),
             "wire": {"start": streams.START, "tls": self._tls()},
-            "snapshot": self.snapshot,
-            "lock_attempts": LOCK_ATTEMPTS,
+            "snapshot": self._snapshot() if self.snapshot else None,
+            "quiet": snapshot.QUIET,
+            "locking": snapshot.LOCKING,
+            "savepoints": self.old.family == "mysql",
+            "spare": self.spare,
+            "watch": self._watch() if self.watched else None,
             "session_attempts": SESSION_ATTEMPTS,
-            "position": self.old.dialect.log_status,
             "compress": self.compress,
             "compress_options": run_worker.compress_options(self.new),
             "compress_below": COMPRESS_BELOW,
             "bytes_per_second": self.bytes_per_second or 0,
-            "busy": BUSY.format(table=self.processes) if self.bytes_per_second else "",
+            "statements": waiting.STATEMENTS.format(table=self.processes, own=self.way_in.user)
+            if self.bytes_per_second or self.watched
+            else "",
             "look": LOOK,
+            "usual": self.usual,
             "abandoned": self.unwatched,
             "stalled": run_worker.STALLED,
             "probe": run_worker.probe_command(self.tools, self.old, self.new, self.processes),
@@ -115,11 +128,33 @@ class Job:
             },
         }
 
+    def _snapshot(self) -> dict[str, str]:
+        return {"family": self.old.family, "status": self.old.dialect.log_status, "processes": self.processes, "own": self.way_in.user}
+
+    def _watch(self) -> dict[str, object]:
+        """What tells who waits for which table, and whether a table is still what it was."""
+        tables = [table for one in self.schemas for table in one.tables]
+        return {
+            "tables": [[table.schema, table.name] for table in tables],
+            "tied": detached.ties(self.schemas),
+            "definitions": {
+                f"{table.schema}.{table.name}": {"ask": f"SHOW CREATE TABLE {table.full_name}", "digest": digest(table.create)}
+                for table in tables
+            },
+        }
+
     def _tls(self) -> dict[str, object] | None:
         """How a session over the wire is encrypted and whom it trusts, as the client program is told in its option file."""
         if not self.way_in.tls:
             return None
         return {"authority": run_worker.AUTHORITY if self.way_in.authority else "", "verified": self.way_in.verified}
+
+
+def spare_sessions(opened: Session, family: str) -> int:
+    """How many sessions a copy may have on the original beyond those that read: none that a user may want."""
+    row = opened.row("SHOW GLOBAL STATUS LIKE 'Threads_connected'") or {}
+    free = int(opened.value("SELECT @@GLOBAL.max_connections")) - int(row.get("Value", 0))
+    return max(0, min(SPARE[family], free // SPARE_SHARE))
 
 
 def cut(opened: Session, definitions: Sequence[definitions.Schema]) -> list[streams.Part]:

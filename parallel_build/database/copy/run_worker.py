@@ -29,7 +29,15 @@ UNREACHABLE = 45  # seconds the new server may be out of reach while the worker 
 
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
 # What runs there.
-WORKER = ("__init__.py", "database/__init__.py", *(f"database/copy/{name}.py" for name in ("__init__", "clients", "wire", "worker")))
+WORKER = (
+    "__init__.py",
+    "database/__init__.py",
+    *(
+        f"database/copy/{name}.py"
+        for name in ("__init__", "clients", "digest", "loading", "opening", "pace", "reading", "tasks", "wire", "worker")
+    ),
+    *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
+)
 START = r"""
 run=$1 unit=$2 python=$3
 touch "$run/alive"
@@ -195,7 +203,7 @@ def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], N
         status: dict[str, Any] = json.loads(last or b"{}")
         if status:
             tell(status)
-        if status.get("state") == "done":
+        if status.get("state") in ("done", "partial"):
             return status
         if status.get("state") == "failed":
             raise StepFailed(

@@ -5,69 +5,58 @@ unit `cutover-copy`. It understands neither SQL nor rows: every statement is in 
 
 * `job.json` (mode 600): statements, client command lines, what to limit;
 * `source.cnf` (mode 600): how to reach the original, with the password;
-* `status.json`: replaced four times a second with bytes, rows and the number of finished tables;
+* `status.json`: replaced four times a second with bytes, rows and the number of finished tables; at the end also which tables are left for another
+  snapshot, because somebody changed them or waited for them;
 * `whole`: the names of finished tables, one a line;
 * `limit`: bytes a second, where whoever watches has changed what the job says;
 * `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
 
-Each stream has one session on the original, all in one consistent snapshot, and one on the new server. The original's rows are taken as they
-come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
+Each stream has one session at a time on the original, all in one consistent snapshot (`reading`), and one on the new server. The original's rows are
+taken as they come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
 """
 
-# ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
+# ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
 from __future__ import annotations
 
-import collections
 import contextlib
-import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Set, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Union
 
-from parallel_build.database.copy.clients import TOO_LONG, Client, Failed, TooLong, Unfit, widen
+from parallel_build.database.copy.clients import Client, Failed, TooLong
+from parallel_build.database.copy.digest import digest
+from parallel_build.database.copy.loading import Load, Unwritten
+from parallel_build.database.copy.opening import Control, Opening
+from parallel_build.database.copy.pace import Pace
+from parallel_build.database.copy.reading import Pool, Reading
+from parallel_build.database.copy.tasks import Part, Tasks
+from parallel_build.database.server import snapshot, waiting
 
 if TYPE_CHECKING:
     from parallel_build.database.copy.wire import Wire
 
     Reader = Union[Client, Wire]
 
-Opened = TypeVar("Opened", bound="Reader")
-CREDIT = 0.25  # seconds of the limit that may be made up for after a moment of reading less
-LEAST = 1 / 8  # of the limit; an original that is always busy must be copied too
-READING = "reading from the original"
-LOOKS = 0.25  # seconds between two looks at what the original does
+# What a server answers to a read of a table whose definition is another than the snapshot's, or that is gone: unknown database, column, table, key;
+# lost partition; changed definition.
+CHANGED = frozenset((1049, 1054, 1146, 1176, 1412, 1735))
+LOCKED = 1205  # somebody holds a lock in which our reading would wait
+NUMBER = re.compile(r"(?:ERROR |\()(\d{4})\b")
 
 
-class Pace:
-    """Holds all streams together to one limit, and to less of it while the original has more to do than usual.
+def numbers(problem: Failed) -> List[int]:
+    """The servers' numbers in an error."""
+    return [int(found) for found in NUMBER.findall(str(problem))]
 
-    Attributes:
-        asked: bytes a second, 0 for none; may be changed at any time.
-        share: the part of it that is used.
-    """
 
-    def __init__(self, asked: float) -> None:
-        self.asked, self.share = asked, 1.0
-        self.due = time.monotonic()
-        self.lock = threading.Lock()
-
-    def after(self, count: int) -> float:
-        """Seconds to wait now that `count` more bytes have been read; 0 or less for none."""
-        with self.lock:
-            if not self.asked:
-                return 0.0
-            now = time.monotonic()
-            self.due = max(self.due, now - CREDIT) + count / (self.asked * self.share)
-            return self.due - now
-
-    def heed(self, running: float, usual: float) -> None:
-        """Half as fast when more than twice as many statements as usual, and two, run; else a quarter faster."""
-        self.share = max(LEAST, self.share / 2) if running > 2 * usual + 2 else min(1.0, self.share * 1.25)
+class Unread(Failed):
+    """The original did not give a part's rows to their end."""
 
 
 class Copy:
@@ -78,7 +67,6 @@ class Copy:
         with open(os.path.join(folder, "job.json")) as file:
             self.job: Dict[str, Any] = json.load(file)
         self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
         self.stopped = threading.Event()
         self.pace = Pace(self.job["bytes_per_second"])
         self.error = ""
@@ -86,189 +74,69 @@ class Copy:
             "state": "running", "phase": "connecting", "error": "", "bytes": 0, "rows": 0, "done": 0, "tables_done": 0,
             "started": time.time(), "position": [], "tables": {}, "warnings": [], "building": [], "compressed": False,
             "locked_seconds": 0.0, "finished_bytes": 0, "share": 1.0, "read_by": "client program",
+            "snapshot": "", "left": [], "waited_seconds": 0.0, "gave_way": 0, "usual": 0.0,
         }  # fmt: skip
-        # Every part is a task; the statements that finish a table become tasks once its last part is in.
-        self.parts: collections.deque[Dict[str, Any]] = collections.deque(self.job["parts"])
-        self.finishing: collections.deque[str] = collections.deque()
-        self.open_parts: Dict[str, int] = collections.Counter(part["table"] for part in self.job["parts"])
-        self.busy = 0
-        self.loading: Set[str] = set()
-        self.clients: List[Reader] = []
-        self.sessions: List[Reader] = []
+        self.opening = Opening(folder, self.job, self.stopped)
+        self.tasks = Tasks(self.job["parts"], self.job["finish"], self.stopped, one_by_one=self.job["one_by_one"])
+        # One looks at what runs, one at definitions: that one may wait a second for somebody's lock.
+        self.looking, self.asking = Control(self.opening), Control(self.opening)
+        watch = self.job["watch"]
+        self.waits = waiting.Watch(watch["tables"], watch["tied"]) if watch else None
+        self.pool: Optional[Pool[Reader]] = None
         self.usual = 0.0
 
-    # -- sessions --------------------------------------------------------------------------------------------------------------
-    def source(self, compress: bool) -> Client:
-        argv = self.job["source"] + (self.job["compress_options"] if compress else [])
-        return self.opened(lambda: Client(argv, self.job["marker"], READING), self.job["source_settings"])
-
-    def target(self) -> Client:
-        return self.opened(lambda: Client(self.job["target"], self.job["marker"], "writing to the new server"), self.job["target_settings"])
-
-    def opened(self, opening: Callable[[], Opened], settings: List[str]) -> Opened:
-        """A session with its settings. A busy server gives up on those who are slow to greet it: nothing is lost by asking again."""
-        attempt = 1
-        while True:
-            try:
-                return self.prepared(opening(), settings)
-            except Unfit:
-                raise
-            except Failed:
-                if attempt >= self.job["session_attempts"] or self.stopped.is_set():
-                    raise
-            self.pause(attempt)
-            attempt += 1
-
-    def prepared(self, session: Opened, settings: List[str]) -> Opened:
-        """The session, ended with all others, and its settings made."""
-        with self.lock:
-            self.clients.append(session)
-        try:
-            for statement in settings:
-                session.ask(statement)
-        except Failed:
-            with self.lock:
-                self.clients.remove(session)
-            session.close()
-            raise
-        return session
-
-    def readers(self, compress: bool) -> List[Reader]:
-        """The sessions that read: rows as they come over the wire, or through the client program, which alone can compress."""
-        count = self.job["streams"]
-        if self.job["wire"] and not compress:
-            try:
-                first = self.wire()
-            except Failed as problem:
-                self.status["read_by"] = "client program: %s" % problem
-            else:
-                self.status["read_by"] = "wire"
-                return [first, *(self.wire() for _ in range(count - 1))]
-        return [self.source(compress) for _ in range(count)]
-
-    def wire(self) -> Wire:
-        """A session that takes rows as they come over the wire."""
-        try:
-            from parallel_build.database.copy import wire  # the Python of this server may be too old for it
-        except (ImportError, SyntaxError) as problem:
-            raise Unfit("%s: %s" % (type(problem).__name__, problem)) from None
-        options, job = os.path.join(self.folder, "source.cnf"), self.job["wire"]
-        return self.opened(lambda: wire.Wire(options, job["tls"], bytes.fromhex(job["start"]), READING), self.job["source_settings"])
-
-    def slow_network(self, client: Client) -> bool:
-        """Whether compressing pays: the network carries less than the servers could feed it."""
-        best = 0.0
-        for _ in range(4):
-            started = time.time()
-            size = len(client.ask("SELECT REPEAT('x', 4194304)"))
-            best = max(best, size / max(time.time() - started, 1e-6))
-            if best > self.job["compress_below"]:
-                return False
-        return True
-
-    def connect(self) -> List[Reader]:
+    # -- the snapshot ----------------------------------------------------------------------------------------------------------
+    def connect(self) -> Pool[Reader]:
         """Open the reading sessions, all in one snapshot."""
-        first = self.source(compress=False)
-        if self.job["busy"]:
-            self.usual = self.running(first)
+        if self.pace.asked and self.job["statements"]:
+            # A second snapshot of one copy does not look once more: what changes meanwhile is left again.
+            self.usual = self.mean_running() if self.job["usual"] is None else self.job["usual"]
+        self.status["usual"] = self.usual
         compress = self.job["compress"]
         if compress is None:
-            compress = self.slow_network(first)
-        self.status["compressed"] = compress
-        readers = self.readers(compress)
-        if not self.job["snapshot"]:
+            first = self.opening.source()
+            compress = self.opening.slow_network(first)
             first.close()
-            return readers
-        begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-        for attempt in range(self.job["lock_attempts"]):
+        self.status["compressed"] = compress
+        readers = self.opening.readers(compress)
+        self.status["read_by"] = self.opening.read_by
+        if self.job["snapshot"]:
+            server = snapshot.Server(**self.job["snapshot"])
+            asks = [reader.ask for reader in readers]
             try:
-                # Held for as long as the sessions need to begin, some milliseconds. A statement that runs on the original for longer than
-                # lock_wait_timeout makes the lock give up, so that nobody queues behind it.
-                first.ask("FLUSH TABLES WITH READ LOCK")
-                break
-            except Failed as problem:
-                if "Lock wait timeout" not in str(problem) or attempt + 1 == self.job["lock_attempts"]:
-                    raise
-                first = self.source(compress=False)
-                self.pause(2 + attempt)
-        locked = time.time()
-        for reader in readers:
-            reader.ask(begin)
-        position = first.ask(self.job["position"]).split()
-        first.ask("UNLOCK TABLES")
-        self.status["position"] = position
-        self.status["locked_seconds"] = round(time.time() - locked, 3)
-        first.close()
-        return readers
+                taken = snapshot.begin(server, self.asking, asks, self.pause, Failed, quiet=self.job["quiet"], locking=self.job["locking"])
+            except snapshot.Busy as problem:
+                raise Failed(str(problem)) from None
+            self.status["position"], self.status["locked_seconds"], self.status["snapshot"] = taken
+        return Pool(readers, self.job["streams"], savepoints=self.job["savepoints"], watched=self.waits is not None)
 
     def pause(self, seconds: float) -> None:
         if self.stopped.wait(seconds):
             raise Failed("stopped")
 
     # -- work ------------------------------------------------------------------------------------------------------------------
-    def next_task(self) -> Optional[Any]:
-        """A table to finish first, else the largest part that is left; None when nothing will come any more."""
-        with self.changed:
-            while not self.stopped.is_set():
-                if self.finishing:
-                    self.busy += 1
-                    return self.finishing.popleft()
-                part = self.take_part()
-                if part is not None:
-                    self.busy += 1
-                    return part
-                if not self.busy:
-                    return None
-                self.changed.wait(0.5)
-        return None
-
-    def take_part(self) -> Optional[Dict[str, Any]]:
-        """The first part that may begin: where the server lets only one statement load a table, a table's parts go one after another."""
-        for number, part in enumerate(self.parts):
-            if not (self.job["one_by_one"] and part["table"] in self.loading):
-                del self.parts[number]
-                self.loading.add(part["table"])
-                return part
-        return None
-
-    def task_done(self, part: Optional[Dict[str, Any]], table: str) -> None:
-        with self.changed:
-            self.busy -= 1
-            if part is not None:
-                self.open_parts[table] -= 1
-                self.loading.discard(table)
-                self.status["done"] += part["weight"]
-                if self.open_parts[table] == 0:
-                    if self.job["finish"].get(table):
-                        self.finishing.append(table)
-                    else:
-                        self.whole(table)
-            else:
-                self.whole(table)
-            self.changed.notify_all()
-
-    def whole(self, table: str) -> None:
-        """Rows and keys of a table are there."""
-        self.status["tables_done"] += 1
-        with open(os.path.join(self.folder, "whole"), "a") as file:
-            file.write(table + "\n")
-
-    def stream(self, number: int, reader: Reader) -> None:
+    def stream(self, number: int, pool: Pool[Reader]) -> None:
+        reading: Optional[Reading[Reader]] = None
         try:
-            writer = self.target()
+            writer = self.opening.target()
             while not self.stopped.is_set():
-                task = self.next_task()
+                task = self.tasks.next()
                 if task is None:
                     break
                 if isinstance(task, str):
                     self.finish(writer, task)
+                    continue
+                reading = pool.before(reading, task["table"])
+                if reading is None:
+                    self.tasks.leave_all(task)
                 else:
-                    self.copy_named(number, reader, writer, task)
+                    writer = self.copy_part(number, pool, reading, writer, task)
             writer.close()
         except Exception as problem:  # any failure of one stream ends them all, with its words
             self.fail(str(problem) if isinstance(problem, Failed) else "%s: %s" % (type(problem).__name__, problem))
         finally:
-            reader.close()
+            if reading is not None:
+                pool.leave(reading)
 
     def finish(self, writer: Client, table: str) -> None:
         with self.lock:
@@ -280,48 +148,64 @@ class Copy:
             self.status["building"].remove(table)
             entry = self.status["tables"].setdefault(table, {"rows": 0, "bytes": 0, "seconds": 0.0})
             entry["keys_seconds"] = round(time.time() - started, 3)
-        self.task_done(None, table)
+        self.whole(table)
+        self.tasks.finished()
 
-    def copy_named(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
-        """Copy a part; whatever goes wrong with it is told with its table."""
+    def whole(self, table: str) -> None:
+        """Rows and keys of a table are there."""
+        with self.lock:
+            self.status["tables_done"] += 1
+            with open(os.path.join(self.folder, "whole"), "a") as file:
+                file.write(table + "\n")
+
+    def copy_part(self, number: int, pool: Pool[Reader], reading: Reading[Reader], writer: Client, part: Part) -> Client:
+        """Copy a part, or put it off; whatever goes wrong with it is reported with its table. Returns the session to write the next part with."""
+        started = time.time()
+        load = Load(writer, self.job, part, number, self.stopped, undoable=pool.watched)
         try:
-            self.copy_part(number, reader, writer, part)
+            found = self.read(reading, part, load)
+            taken = load.end(found)
+        except Unread as problem:
+            put_off = self.put_off(pool, reading, part, problem)
+            if put_off is None:
+                raise Failed("table %s: %s" % (part["table"], problem)) from None
+            writer = writer if load.drop() else self.opening.target()
+            with self.lock:
+                self.status["bytes"] -= load.moved
+            put_off(part)
+            return writer
         except TooLong as problem:
             raise Failed("table %s%s: %s" % (part["table"], self.longest(part), problem)) from None
         except Failed as problem:
             raise Failed("table %s: %s" % (part["table"], problem)) from None
+        finally:
+            load.release()
+        pool.after(reading)
+        self.count(part, taken, load.moved, time.time() - started)
+        last = self.tasks.part_read(part)
+        if last and not self.unchanged(part["table"]):
+            self.tasks.leave(part)
+        elif self.tasks.part_done(part, last=last):
+            self.whole(part["table"])
+        return writer
 
-    def longest(self, part: Dict[str, Any]) -> str:
+    def longest(self, part: Part) -> str:
         """Which columns of a part hold a value that is too long by itself, where that can be asked."""
         try:
-            asking = self.source(compress=False)
-            found = asking.ask(part["longest"]).strip()
-            asking.close()
+            found = self.asking(part["longest"]).strip()
         except Failed:
             return ""
         return ", column %s" % found if found else ""
 
-    def copy_part(self, number: int, reader: Reader, writer: Client, part: Dict[str, Any]) -> None:
-        started = time.time()
-        pipe: Optional[int] = None
-        moved = 0
+    def read(self, reading: Reading[Reader], part: Part, load: Load) -> int:
+        """Hand a part's rows over; how many the original found."""
 
         def sink(data: memoryview) -> None:
-            nonlocal pipe, moved
             if self.stopped.is_set():
-                raise Failed("stopped")
-            if not data:
-                return
-            if pipe is None:
-                # Only now: most tables are empty, and the new server has nothing to do for them.
-                pipe = self.begin_load(number, writer, part)
-            left = data
-            while left:
-                try:
-                    left = left[os.write(pipe, left) :]
-                except BrokenPipeError:
-                    raise self.broken(writer) from None
-            moved += len(data)
+                raise Unwritten("stopped")
+            if reading.ended:
+                raise Unread("somebody waited for it")
+            load.take(data)
             with self.lock:
                 self.status["bytes"] += len(data)
             ahead = self.pace.after(len(data))
@@ -329,87 +213,86 @@ class Copy:
                 self.pause(ahead)
 
         try:
-            found = reader.rows(part["select"], sink, unique=part["unique"])
-        finally:
-            if pipe is not None:
-                os.close(pipe)
-        taken = 0 if pipe is None else int(writer.receive(lambda data: None)[1])
-        if taken != found:
-            raise TooLong("%d rows were read and %d written; where some are missing, %s" % (found, taken, TOO_LONG))
+            return reading.reader.rows(part["select"], sink, unique=part["unique"])
+        except (TooLong, Unread, Unwritten):
+            raise
+        except Failed as problem:
+            raise Unread(str(problem)) from None
+
+    def put_off(self, pool: Pool[Reader], reading: Reading[Reader], part: Part, problem: Failed) -> Optional[Callable[[Part], None]]:
+        """What becomes of a part that the original did not give: read again, or left for another snapshot; None where it is an error."""
+        if not pool.watched or self.stopped.is_set():
+            return None
+        if reading.ended:
+            return self.tasks.again
+        found = numbers(problem)
+        if not (CHANGED | {LOCKED}) & set(found):
+            return None
+        pool.still(reading)
+        return self.tasks.again if LOCKED in found else self.tasks.leave
+
+    def count(self, part: Part, rows: int, moved: int, seconds: float) -> None:
         with self.lock:
-            self.status["rows"] += taken
-            entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})
+            self.status["rows"] += rows
             self.status["finished_bytes"] += moved
-            entry["rows"] += taken
+            self.status["done"] += part["weight"]
+            entry = self.status["tables"].setdefault(part["table"], {"rows": 0, "bytes": 0, "seconds": 0.0})
+            entry["rows"] += rows
             entry["bytes"] += moved
-            entry["seconds"] = round(entry["seconds"] + time.time() - started, 3)
-        self.task_done(part, part["table"])
+            entry["seconds"] = round(entry["seconds"] + seconds, 3)
 
-    def begin_load(self, number: int, writer: Client, part: Dict[str, Any]) -> int:
-        """Have the new server begin to take a part in; the writing end of the pipe that it reads."""
-        fifo = os.path.join(self.job["fifo_folder"], "stream%d" % number)
-        if not os.path.exists(fifo):
-            os.mkfifo(fifo)
-            os.chmod(fifo, 0o666)  # the folder is the database server's own, mode 700
-        writer.send(part["load"].replace(self.job["fifo_mark"], fifo))
-        pipe = self.open_pipe(fifo, writer)
-        widen(pipe)
-        return pipe
-
-    def open_pipe(self, fifo: str, writer: Client) -> int:
-        """The writing end, once the server has opened the reading end; a server that refuses the statement never does."""
-        deadline = time.time() + 120
-        wait = 0.0002
-        while True:
-            try:
-                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as problem:
-                if problem.errno != errno.ENXIO:
-                    raise
-                if writer.process.poll() is not None or writer.errors:
-                    raise writer.failure() from None
-                if time.time() > deadline or self.stopped.is_set():
-                    raise Failed("the new server did not open its end of the pipe %s" % fifo) from None
-                time.sleep(wait)
-                wait = min(wait * 2, 0.02)
-                continue
-            os.set_blocking(descriptor, True)
-            return descriptor
-
-    def broken(self, writer: Client) -> Failed:
-        """The server closed its end: its client says why."""
+    def unchanged(self, table: str) -> bool:
+        """Whether a table's definition is still the one that it was made by; what changes later, the binary log has."""
+        if not self.job["watch"]:
+            return True
+        expected = self.job["watch"]["definitions"][table]
         try:
-            writer.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return Failed("the new server stopped reading")
-        return writer.failure()
+            create = self.asking(expected["ask"])
+        except Failed as problem:
+            if self.stopped.is_set() or not (CHANGED | {LOCKED}) & set(numbers(problem)):
+                raise
+            return False
+        return bool(digest(create.rstrip("\n").partition("\t")[2]) == expected["digest"])
 
     def fail(self, text: str) -> None:
-        with self.changed:
-            if not self.error:
-                self.error = text
-            self.stopped.set()
-            # Streams wait inside reads that only the end of their sessions ends.
-            for client in self.clients:
-                client.end()
-            self.changed.notify_all()
+        with self.lock:
+            self.error = self.error or text
+        self.stopped.set()
+        self.opening.end()
+        self.tasks.wake()
 
     # -- consideration ---------------------------------------------------------------------------------------------------------
-    def running(self, client: Client) -> float:
-        """How many statements of others run on the original: the mean of some seconds."""
+    def mean_running(self) -> float:
+        """How many statements of others run on the original: the mean of some seconds. Who waits for them gets their locks meanwhile."""
         found: List[int] = []
         end = time.monotonic() + self.job["look"]
         while not found or time.monotonic() < end:
-            found.append(int(client.ask(self.job["busy"])))
-            self.pause(LOOKS)
+            statements = waiting.parse(self.looking(self.job["statements"]))
+            found.append(sum(statement.runs for statement in statements))
+            self.give_way(statements)
+            self.pause(waiting.EVERY)
         return sum(found) / len(found)
 
-    def heed(self, client: Client) -> None:
-        """Read more slowly while more statements run on the original than before the copy began."""
+    def give_way(self, statements: List[waiting.Statement]) -> None:
+        """End the sessions for which somebody waits."""
+        if self.waits is None or self.pool is None:
+            return
+        ending = self.waits.look(statements, self.pool.held(), time.monotonic())
+        self.pool.give_way(ending)
+        for number in ending:
+            with contextlib.suppress(Failed):  # ended by itself since
+                self.looking("KILL %d" % number)
+        self.status["waited_seconds"] = round(max(self.waits.longest, self.status["locked_seconds"]), 3)
+        self.status["gave_way"] = self.waits.times
+
+    def consider(self) -> None:
+        """Read more slowly while more statements run on the original than before the copy began; give way to whoever waits."""
         try:
             while not self.stopped.is_set():
-                self.pace.heed(self.running(client), self.usual)
-                self.status["share"] = self.pace.share
+                running = self.mean_running()
+                if self.pace.asked:
+                    self.pace.heed(running, self.usual)
+                    self.status["share"] = self.pace.share
         except Failed as problem:
             if not self.stopped.is_set():
                 self.fail(str(problem))
@@ -423,7 +306,7 @@ class Copy:
             self.write_status()
             self.read_limit()
             with self.lock:
-                reading = self.busy > len(self.status["building"])
+                reading = self.tasks.busy > len(self.status["building"])
                 if self.status["bytes"] != moved or not reading:
                     moved, since = self.status["bytes"], time.time()
             if time.time() - since > self.job["stalled"]:
@@ -439,7 +322,7 @@ class Copy:
 
     def check_original(self) -> None:
         """A session whose other end has lost its power or its cable waits for ever: look whether the original still knows ours."""
-        living = sum(1 for reader in self.sessions if reader.lives())
+        living = self.pool.lives() if self.pool else 0
         try:
             done = subprocess.run(self.job["probe"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         except subprocess.TimeoutExpired:
@@ -473,21 +356,21 @@ class Copy:
         watcher = threading.Thread(target=self.watch, daemon=True)
         watcher.start()
         try:
-            self.sessions = readers = self.connect()
+            self.pool = pool = self.connect()
             self.status["phase"] = "copying"
-            if self.job["busy"]:
-                heeding = self.source(compress=False)
-                self.sessions = [*readers, heeding]
-                threading.Thread(target=self.heed, args=(heeding,), daemon=True).start()
-            threads = [threading.Thread(target=self.stream, args=(number, reader)) for number, reader in enumerate(readers)]
+            if self.job["statements"]:
+                threading.Thread(target=self.consider, daemon=True).start()
+            threads = [threading.Thread(target=self.stream, args=(number, pool)) for number in range(self.job["streams"])]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+            pool.close()
         except Failed as problem:
             self.fail(str(problem))
         with self.lock:
-            self.status["state"] = "failed" if self.error else "done"
+            self.status["left"] = sorted(self.tasks.left)
+            self.status["state"] = "failed" if self.error else "partial" if self.tasks.left else "done"
             self.status["error"] = self.error
             self.status["ended"] = time.time()
         self.stopped.set()

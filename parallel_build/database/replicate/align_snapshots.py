@@ -4,19 +4,22 @@ Tables whole in a first snapshot (at P1) are kept when it is lost; the rest come
 changes of the first tables alone, and stops at P2, by the servers' own UNTIL. There all tables stand where the second snapshot stood, and the channel goes on
 with everything. Each change is applied exactly once to each table, as strictly as ever: nothing is skipped, repeated or overwritten.
 
-That holds for changes of rows only. A log that changes definitions between the two is no such log (`usable`), and then everything is copied anew.
+That holds for changes of rows, and for statements that change one table's definition by themselves: they are replayed in their place. Any other change of
+definitions in between, and everything is copied again (`usable`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.database.copy import account, cleanup
+from parallel_build.database.copy import account, cleanup, detached
 from parallel_build.database.replicate import baseline, changed_rows, channel
 from parallel_build.database.replicate.channel import LOG_GONE, Position, read_status
+from parallel_build.database.replicate.definition_changes import changed_table
+from parallel_build.database.schema.definitions import Schema
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote.host import Host
@@ -26,9 +29,14 @@ Layers = list[dict[str, Any]]
 AGAIN = "run the same command again: it seeds anew"
 
 
-def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, progress: Callable[[str], None]) -> Layers:
+def usable(
+    source: Host, target: Host, schemas: Sequence[str], layers: Layers, progress: Callable[[str], None],
+    definitions: Sequence[Schema] | None = None,
+) -> Layers:  # fmt: skip
     """The layers, where the original's log still has all since the oldest of them and nothing but changes of rows; else none.
 
+    Args:
+        definitions: of the original as it is now; without them no table is looked at by itself.
     Raises:
         StepFailed: the log can't be read just now.
     """
@@ -36,7 +44,7 @@ def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, p
         return []
     since = Position(*layers[0]["position"])
     kept = [name for layer in layers for name in layer["tables"]]
-    progress(f"{len(kept)} large table(s) are whole since {since}: looking at what {source.name} has written since")
+    progress(f"{len(kept)} table(s) are whole since {since}: looking at what {source.name} has written since")
     with session(target) as new:
         server = identify(new)
     try:
@@ -51,11 +59,33 @@ def usable(source: Host, target: Host, schemas: Sequence[str], layers: Layers, p
             raise
         progress(f"copying everything anew: {error}")
         return []
-    if found.statements:
+    changed = {changed_table(text, database) for database, text in found.texts}
+    if None in changed:
         progress("copying everything anew: definitions have changed on the original meanwhile")
         return []
-    progress(f"keeping {', '.join(kept)}: {found.events:,} changed rows will be taken from the original's log")
+    altered = {".".join(name) for name in changed if name}
+    layers = layers if definitions is None else unchanged(layers, definitions, altered)
+    kept = [name for layer in layers for name in layer["tables"]]
+    progress(f"keeping {briefly(kept)}: {found.events:,} changed rows will be taken from the original's log")
     return layers
+
+
+def unchanged(layers: Layers, definitions: Sequence[Schema], altered: Collection[str] = ()) -> Layers:
+    """The layers without tables whose definition is another one now; with such a table go those that foreign keys tie to it.
+
+    Args:
+        altered: tables whose change of definition is in the log, and will be replayed.
+    """
+    present = detached.digests(definitions)
+    gone = {name for layer in layers for name, found in layer["tables"].items() if present.get(name) != found and name not in altered}
+    gone |= {name for group in detached.groups(definitions) if gone & set(group) for name in group}
+    found = [{**layer, "tables": {name: one for name, one in layer["tables"].items() if name not in gone}} for layer in layers]
+    return [layer for layer in found if layer["tables"]]
+
+
+def briefly(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more tables" if len(names) > 5 else "")
 
 
 def pending(target: Host) -> Layers:
@@ -83,7 +113,7 @@ def join(
             if order(applied) >= order(end):
                 continue
             channel.narrow(target, new, server, channel.only(names), waiting=True)
-            progress(f"bringing {', '.join(names)} from {applied} to {end}")
+            progress(f"bringing {briefly(names)} from {applied} to {end}")
             new.execute(channel.named(server, _receiver(server)))
             new.execute(baseline.until(server, end))
             wait_for(
@@ -105,12 +135,15 @@ def join(
 
 
 def _arrived(new: Session, server: DatabaseServer, end: Position) -> bool:
-    """Whether the applier has stopped where it should. An original that is out of reach is waited for: the receiver asks again by itself."""
+    """Whether the applier is where it should stop. An original that is out of reach is waited for: the receiver asks again by itself.
+
+    An applier that has applied the last thing there is looks for its end only when something follows: where the original is idle, it never stops by itself.
+    """
     found = read_status(new, server)
     if found is None or (not found.applying and found.applied != end) or any(words in found.error for words in LOG_GONE):
         words = (found.error or "its applier has stopped") if found else "there is no channel"
         raise StepFailed(f"{server.name} does not get to {end} of the original's log", words, AGAIN)
-    return not found.applying
+    return not found.applying or found.applied == end
 
 
 def _applied(new: Session, server: DatabaseServer) -> Position:

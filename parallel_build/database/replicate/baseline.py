@@ -7,7 +7,6 @@ rows that the original's log names since the last one, so its cost grows with wh
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.compare.compare import Comparison, compare, compare_ranges, compare_sides
 from parallel_build.database.compare.fingerprint import Range
 from parallel_build.database.compare.session_pool import Side, open_side
+from parallel_build.database.compare.snapshot_side import open_snapshot
 from parallel_build.database.copy import account
 from parallel_build.database.replicate import changed_rows
 from parallel_build.database.replicate.channel import CHANNEL, Position, log_position, named, read_status
@@ -26,7 +26,7 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
 
 KEYS_AT_ONCE = 1000  # keys in one condition
-LOCK_ATTEMPTS = 6
+POSITIONS = 5  # at which a table that changes again and again is tried
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,16 @@ class Baseline:
     Attributes:
         comparison: its verdict; counters (AUTO_INCREMENT) are left out, `promote` sets them.
         position: in the original's binary log.
-        locked_seconds: how long the original's tables were locked for the snapshot to begin.
+        locked_seconds: how long anybody may have waited for the snapshot to begin; 0 where it needed no lock.
         changed: changed rows since an earlier baseline, which alone were compared; None when everything was.
+        waited_seconds: the longest that a user of the original was seen waiting behind the comparison, at most.
     """
 
     comparison: Comparison
     position: Position
     locked_seconds: float
     changed: int | None = None
+    waited_seconds: float = 0.0
 
 
 def compare_at_position(
@@ -58,33 +60,105 @@ def compare_at_position(
 ) -> Baseline:
     """Compare everything at one position of the original's binary log, while it serves.
 
-    The original's sessions read a snapshot, begun under a lock of some milliseconds; the new source applies up to that position and stands
-    still meanwhile. It goes on following afterwards, whatever happens.
+    The original's sessions read a snapshot; the new source applies up to that position and stands still meanwhile. It goes on following afterwards,
+    whatever happens. What somebody changes or locks on the original meanwhile is compared at a later position; so are definitions that differ,
+    because the original shows them as they are and not as they were.
 
     Args:
         since: position at which everything was the same: only the rows that the original's log names since then are compared. Everything
             all the same where the log does not reach back that far, or definitions have changed.
+    Raises:
+        StepFailed: tables changed in each of several snapshots.
     """
-    with session(target) as new, open_side(source, threads) as left, open_side(target, threads) as right:
-        server = right.server
-        with _standing(new, server):
-            position, locked = _snapshot(left, cancel)
-            new.execute(until(server, position))
+    work = _Work(source, target, list(schemas), threads, cancel, progress)
+    found = work.once(since, None)
+    for _ in range(POSITIONS - 1):
+        tables = found.comparison.unread | in_question(found.comparison)
+        if not tables:
+            break
+        progress(f"{len(tables)} table(s) or objects changed meanwhile, or differ in their definition: comparing them at a later position")
+        before, found = found, combined(found, work.once(None, tables))
+        if not found.comparison.unread and in_question(found.comparison) == in_question(before.comparison):
+            break
+    if found.comparison.unread:
+        raise StepFailed(
+            f"{source.name}: {', '.join(sorted('.'.join(name) for name in found.comparison.unread))} could not be compared",
+            f"they were changed or locked in each of {POSITIONS} snapshots",
+            "run the same command again when nobody changes definitions",
+        )
+    leave_out_what_promoting_sets(found.comparison)
+    return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What `compare_at_position` was asked for."""
+
+    source: Host
+    target: Host
+    schemas: list[str]
+    threads: int
+    cancel: CancelToken
+    progress: Callable[[str], None]
+
+    def once(self, since: Position | None, tables: set[tuple[str, str]] | None) -> Baseline:
+        """One comparison at one position: of what has changed since another, of all definitions and some tables' rows, or of everything."""
+        cancel, progress = self.cancel, self.progress
+        with contextlib.ExitStack() as stack:
+            new = stack.enter_context(session(self.target))
+            right = stack.enter_context(open_side(self.target, self.threads))
+            stack.enter_context(_standing(new, right.server))
+            left, taken = stack.enter_context(open_snapshot(self.source, self.threads, self.schemas, cancel))
+            if not taken.position:
+                with session(self.source) as old:
+                    log_position(old, identify(old))
+            position = Position(taken.position[0], int(taken.position[1]))
+            new.execute(until(right.server, position))
             wait_for(
-                f"{target.name} to stand at {position}",
-                lambda: stands_at(new, server, position),
+                f"{self.target.name} to stand at {position}",
+                lambda: stands_at(new, right.server, position),
                 timeout=86400,
                 cancel=cancel,
                 interval=0.1,
                 progress=progress,
             )
-            ranges, changed = _changed_ranges(source, target, left, right, schemas, since, progress) if since else (None, None)
+            ranges, changed = self._changed(left, right, since) if since else (None, None)
             if ranges is None:
-                comparison, changed = compare_sides(left, right, schemas, cancel=cancel, progress=progress), None
+                comparison = compare_sides(left, right, self.schemas, cancel=cancel, progress=progress, tables=tables)
             else:
                 comparison = compare_ranges(left, right, ranges, cancel=cancel, progress=progress)
-    leave_out_what_promoting_sets(comparison)
-    return Baseline(comparison, position, locked, changed)
+            waited = round(max(left.watch.longest, taken.seconds), 3)
+        return Baseline(comparison, position, taken.seconds, changed, waited)
+
+    def _changed(self, left: Side, right: Side, since: Position) -> tuple[list[Range] | None, int | None]:
+        return _changed_ranges(self.source, self.target, left, right, self.schemas, since, self.progress)
+
+
+def in_question(comparison: Comparison) -> set[tuple[str, str]]:
+    """What differs in its definition, as (schema, table or object)."""
+    kinds = ("missing", "additional", "definition")
+    return {
+        (found.schema, found.object.partition(" ")[2].partition(".")[0])
+        for found in comparison.differences
+        if found.kind in kinds and not (found.object.startswith("event ") and found.detail.startswith("status "))
+    }
+
+
+def combined(first: Baseline, later: Baseline) -> Baseline:
+    """A comparison, and that of some of its tables at a later position. What was the same at the later one is compared from the first one on again."""
+    one, other = first.comparison, later.comparison
+    again = one.unread | in_question(one)
+    kept = [
+        found
+        for found in one.differences
+        if found.kind in ("rows", "row order") and (found.schema, found.object.partition(" ")[2]) not in again
+    ]
+    whole = Comparison(
+        one.source, one.target, kept + other.differences, list(dict.fromkeys(one.not_comparable + other.not_comparable)),
+        one.tables + other.tables, one.rows + other.rows, one.bytes + other.bytes, round(one.seconds + other.seconds, 3), other.unread,
+    )  # fmt: skip
+    waited = max(first.waited_seconds, later.waited_seconds)
+    return Baseline(whole, first.position, max(first.locked_seconds, later.locked_seconds), first.changed, waited)
 
 
 def leave_out_what_promoting_sets(comparison: Comparison) -> None:
@@ -160,30 +234,6 @@ def changed_ranges(tables: Sequence[definitions.Table], found: changed_rows.Chan
     return ranges
 
 
-def _snapshot(left: Side, cancel: CancelToken) -> tuple[Position, float]:
-    """All sessions of a side in one snapshot; its position, and how long the lock was held."""
-    with contextlib.ExitStack() as stack:
-        control = stack.enter_context(session(left.sessions[0].host))
-        control.execute("SET SESSION lock_wait_timeout = 5")
-        for attempt in range(LOCK_ATTEMPTS):
-            try:
-                control.execute("FLUSH TABLES WITH READ LOCK")
-                break
-            except StepFailed as error:
-                if "1205" not in str(error) or attempt + 1 == LOCK_ATTEMPTS:
-                    raise
-                cancel.wait(2 + attempt)
-        began = time.monotonic()
-        try:
-            for opened in left.sessions:
-                opened.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                opened.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            position = log_position(control, left.server)
-        finally:
-            control.execute("UNLOCK TABLES")
-        return position, round(time.monotonic() - began, 3)
-
-
 def applier(server: DatabaseServer, statement: str) -> str:
     """START or STOP of the applying thread alone."""
     verb, noun = statement.split()
@@ -202,6 +252,8 @@ def until(server: DatabaseServer, position: Position) -> str:
 def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
     """Whether the applier has stopped at a position.
 
+    It looks for its end only when something follows: where the original is idle by then, it is told to stop.
+
     Raises:
         StepFailed: it can't get there.
     """
@@ -212,4 +264,7 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
             found.error if found else "there is no channel",
             "undo DatabaseSeed and run it again",
         )
+    if found.applying and found.applied == position:
+        new.execute(named(server, applier(server, server.dialect.stop_replica)))
+        found = read_status(new, server) or found
     return not found.applying and found.applied == position

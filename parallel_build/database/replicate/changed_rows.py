@@ -31,7 +31,8 @@ value = re.compile(r"^###   @(\d+)=(-?\d+)(?: \((\d+)\))?")
 ddl = re.compile(r"(?i)^\s*(?:/\*.*?\*/\s*)?(CREATE|ALTER|DROP|RENAME|TRUNCATE)\b(?!\s+(?:OR\s+REPLACE\s+)?(?:USER|ROLE)\b)(?!.*\bTEMPORARY\b)")
 keys, found, whole, statements = None, collections.defaultdict(set), set(), 0
 table, current = None, {}
-events = 0
+events, texts, database, open_text = 0, [], "", False
+used = re.compile(r"^use `(.+)`/\*!\*/;$")
 def close():
     if table is None or not current:
         return
@@ -68,11 +69,19 @@ for line in process.stdout:
         continue
     close()
     table, current = None, {}
-    if ddl.match(line):
+    if open_text:
+        texts[-1][1] += line
+    elif used.match(line.strip()):
+        database = used.match(line.strip())[1].replace("``", "`")
+    elif ddl.match(line):
         statements += 1
+        texts.append([database, line])
+        open_text = True
+    open_text = open_text and not line.rstrip().endswith("/*!*/;")
 close()
 error = process.stderr.read()
 json.dump({"code": process.wait(), "error": error[-500:], "events": events, "statements": statements, "whole": sorted(whole),
+           "texts": [[database, text.rstrip().replace("/*!*/;", "")] for database, text in texts],
            "keys": {name: sorted(rows) for name, rows in found.items() if name not in whole}}, sys.stdout)
 """
 
@@ -103,6 +112,7 @@ class Changes:
         keys: integer keys of changed rows, by `schema.table`; parts in the order of the primary key.
         whole: tables of which all rows are in question.
         statements: statements that change definitions.
+        texts: these, each with its default database.
     """
 
     begin: Position
@@ -110,12 +120,20 @@ class Changes:
     keys: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
     whole: frozenset[str] = frozenset()
     statements: int = 0
+    texts: tuple[tuple[str, str], ...] = ()
 
     def joined(self, later: Changes) -> Changes:
         """These and those of a later stretch."""
         names = self.keys.keys() | later.keys.keys()
         keys = {name: self.keys.get(name, set()) | later.keys.get(name, set()) for name in names}
-        return Changes(self.begin, self.events + later.events, keys, self.whole | later.whole, self.statements + later.statements)
+        return Changes(
+            self.begin,
+            self.events + later.events,
+            keys,
+            self.whole | later.whole,
+            self.statements + later.statements,
+            self.texts + later.texts,
+        )
 
 
 def key_numbers(table: Table) -> list[tuple[int, int]] | None:
@@ -181,7 +199,8 @@ class LogReader:
                 "run the comparison again: it begins at a new position",
             )
         keys = {name: {tuple(row) for row in rows} for name, rows in found["keys"].items()}
-        return Changes(begin, found["events"], keys, frozenset(found["whole"]), found["statements"])
+        return Changes(begin, found["events"], keys, frozenset(found["whole"]), found["statements"],
+                       tuple((database, text) for database, text in found["texts"]))  # fmt: skip
 
 
 def log_program(target: Host, server: DatabaseServer) -> str:
