@@ -48,7 +48,7 @@ def value_expression(column: Column) -> str:
     """A column's value in a form that depends on nothing but the value."""
     name = quote(column.name)
     if column.type == "float":
-        return f"{name} + 0e0"
+        return f"{name} * 1e0"  # a sum would lose the sign of minus zero
     if column.type == "bit":
         return f"{name} + 0"
     return f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
