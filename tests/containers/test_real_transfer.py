@@ -56,7 +56,8 @@ def _same(source: Host, target: Host) -> compare.Comparison:
 def _import_own_dump(host: Host, family: str) -> None:
     """Take a dump of a server by its own program and import it there again, as operators do."""
     program, client = ("mariadb-dump", "mariadb") if family == "mariadb" else ("mysqldump", "mysql")
-    dump = f"{program} --single-transaction --routines --events --triggers --databases {' '.join(SCHEMAS)} >/root/own.sql"
+    purged = "--set-gtid-purged=OFF" if family == "mysql" else ""
+    dump = f"{program} {purged} --single-transaction --routines --events --triggers --databases {' '.join(SCHEMAS)} >/root/own.sql"
     host.run(["sh", "-c", f"{dump} && {client} </root/own.sql && rm /root/own.sql"], timeout=300)
 
 
