@@ -115,6 +115,8 @@ RULES: dict[str, Rule] = {
     "cloud.router_network_ref": Rule("renewing", anew="TRUE", added="anew", removed="anew"),
     "cloud.op_dc_ip_address_alloc": Rule("renewing", _RESERVED),
     "cloud.op_dc_link_local_ip_address_alloc": Rule("renewing", _RESERVED),
+    # A rollback moves the original's numbers past those that the new side gave away.
+    "cloud.data_center": Rule("renewing", _columns("mac_address")),
     "cloud.op_networks": Rule("renewing", _columns("mac_address_seq nics_count gc check_for_gc")),
     "cloud.sequence": Rule("renewing", _columns("value")),
     "cloud.user_ip_address": Rule("renewing", anew="is_system = 1 OR state = 'Free'", anew_columns=_ADDRESS),

@@ -14,7 +14,7 @@ from parallel_build.resolved_stack import Site
 IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
-    "transfer": ("threads", "bytesPerSecond", "renew"),
+    "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.
 IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")

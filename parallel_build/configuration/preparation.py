@@ -72,12 +72,15 @@ class Transfer(Model):
         threads: parallel connections for copying and comparing; a copy uses one more than the new database server has processors, at most.
         bytes_per_second: limit for reading the running original while `replicate` seeds the new source, less while the original is busy; None for
             as fast as both servers allow. 200 GB in under three hours, while the original gives a fraction of one core and 20 MB/s of its disk.
+        compare_everything_after: age of the last comparison of everything from which on a seed's next comparison is of everything again, not only of
+            the rows that the original's binary log names. It finds what is in no log (sql_log_bin = 0).
         renew: any text; a changed one has the next `up` look at the seed again, renew its comparison, and seed anew where it is broken.
     """
 
     method: Literal["dump", "replicate"] = "dump"
     threads: int = Field(default=4, ge=1, le=64)
     bytes_per_second: int | None = Field(default=20_000_000, ge=65536)
+    compare_everything_after: Duration = timedelta(days=7)
     renew: str = ""
 
 

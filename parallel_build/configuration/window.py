@@ -118,6 +118,8 @@ class Window(Model):
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
             else can prove that they are down.
+        confirmed_removed: instance names of system VMs and routers of an earlier window's new side that the operator has removed from hypervisors that
+            can't be asked from here.
     """
 
     deadline: Duration = timedelta(hours=2)
@@ -130,6 +132,7 @@ class Window(Model):
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)
+    confirmed_removed: list[str] = Field(default_factory=list)
     user_access: UserAccess
 
 

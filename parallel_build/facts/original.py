@@ -10,11 +10,16 @@ from typing import Any
 from parallel_build.cloudstack import agents, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
+from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
 from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
 from parallel_build.configuration import Server
+from parallel_build.database.replicate import log_proof
+from parallel_build.database.replicate.log_proof import LogFacts
+from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
+from parallel_build.records.window import WindowStore
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
@@ -22,8 +27,24 @@ from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
+# INNODB_TRX shows the time of the server's own zone, whatever a session's is.
+HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
 PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LeftGuest:
+    """A system VM or router of an earlier window's new side, as its rollback left it on record.
+
+    Attributes:
+        taken: the original has a VM of that name by now.
+        coming: the original has not yet given that number away.
+    """
+
+    guest: Guest
+    taken: bool
+    coming: bool
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,8 @@ class OriginalFacts:
         accounts: accounts of the database server, `user@host`.
         server: family and version of the source's server.
         replicates_from: the server that the configured source is itself a replica of, "" for none.
+        upstreams: addresses of each server that it is a replica of, by the name it has for it.
+        log: how it writes its binary log; None where it could not be asked.
         read_only: the configured source takes no writes.
         long_transactions: transactions that have written, or still run a statement, after LONG seconds.
         host_setting: `host` of cloud.configuration.
@@ -57,6 +80,7 @@ class OriginalFacts:
         apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
+        left_running: what an earlier window's new side made and nobody has seen removed since: `LeftGuest`.
         problems: facts that could not be read, with the reason.
     """
 
@@ -77,6 +101,8 @@ class OriginalFacts:
     accounts: list[str] = field(default_factory=list)
     server: DatabaseServer | None = None
     replicates_from: str = ""
+    upstreams: dict[str, list[str]] = field(default_factory=dict)
+    log: LogFacts | None = None
     read_only: bool = False
     long_transactions: list[str] = field(default_factory=list)
     host_setting: str = ""
@@ -87,6 +113,7 @@ class OriginalFacts:
     apis: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
+    left_running: list[LeftGuest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -109,11 +136,24 @@ def _database(site: Site, connections: Connections) -> Facts:
         found = {**_from_database(database), **_as_server(database)}
         if site.configuration.rehearsal.enabled:
             found["rehearsal"] = RehearsalStore(database.host, site).last()
+        found["left_running"] = left_running(site, connections, database)
         try:
             prove(database_key(site, connections.host(original.management[0])), database)
         except GuardFailed as error:
             found["key_problem"] = error
     return found
+
+
+def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:
+    """What the last window's rollback could not remove, less what its own KVM host denies now."""
+    record = WindowStore(database.host, site).read()
+    noted = record.facts.get(LEFT, {}).get("guests") if record is not None and record.closed else None
+    if not noted:
+        return []
+    rows = database.rows("SELECT instance_name AS n FROM cloud.vm_instance WHERE removed IS NULL AND type <> 'User'")
+    names, counted = {str(row["n"]) for row in rows}, numbers.read(database).get(numbers.INSTANCES, 0)
+    guests = not_proved_gone(site.configuration.original.hypervisors, connections.host, [Guest.of(guest) for guest in noted])
+    return [LeftGuest(guest, guest.name in names, guest.number >= counted) for guest in guests]
 
 
 def _cloud(site: Site) -> Facts:
@@ -207,20 +247,28 @@ def _from_database(database: Session) -> dict[str, Any]:
 def _as_server(database: Session) -> dict[str, Any]:
     """What the source is as a database server: its version, its part in replication, and who holds it up."""
     server = identify(database)
-    source = database.row(server.dialect.replica_status)
+    sources = [str(row[server.dialect.status_fields["host"]]) or "?" for row in database.rows(server.dialect.replica_status)]
     running = database.rows(
-        "SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age, trx_rows_modified AS wrote "
-        "FROM information_schema.INNODB_TRX WHERE trx_started < NOW() - INTERVAL %s SECOND "
+        f"SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, {HERE_NOW}) AS age, trx_rows_modified AS wrote "
+        f"FROM information_schema.INNODB_TRX WHERE trx_started < {HERE_NOW} - INTERVAL %s SECOND "
         "AND (trx_rows_modified > 0 OR trx_query IS NOT NULL)",
         [LONG],
     )
     return {
         "server": server,
-        "replicates_from": str(source.get("Master_Host") or source.get("Source_Host") or "?") if source else "",
+        "replicates_from": sources[0] if sources else "",
+        "upstreams": {name: _addresses(database.host, name) for name in sources},
+        "log": log_proof.read(database, server),
         "read_only": str(database.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"),
         "long_transactions": [f"connection {row['id']}, {row['age']} s, {row['wrote']} rows written" for row in running],
         "host_setting": str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or ""),
     }
+
+
+def _addresses(host: Host, name: str) -> list[str]:
+    """What a name stands for on a server; an address stands for itself."""
+    shown = host.run(["getent", "ahosts", name], ok=None).stdout
+    return sorted({name, *(line.split()[0] for line in shown.splitlines() if line.strip())})
 
 
 def _names(database: Session, table: str, column: str, moving: str) -> list[str]:

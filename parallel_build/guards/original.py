@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from parallel_build.cloudstack import zones
+from parallel_build.cloudstack.left_running import SIMULATED
 from parallel_build.configuration import StackConfiguration
+from parallel_build.database.replicate import log_proof
+from parallel_build.database.replicate.channel import CLOUDSTACK
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
@@ -156,7 +159,7 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 
 def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: transfer.method replicate needs the original's binary log, in row format."""
+    """Rule: transfer.method replicate needs the original's binary log, in row format, with every change of CloudStack's databases in it."""
     if site.configuration.transfer.method != "replicate" or not old.variables:
         return
     if old.variables.get("log_bin") != "ON" or old.variables.get("binlog_format", "ROW") != "ROW":
@@ -165,6 +168,10 @@ def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) 
             "replication needs both ON and ROW",
             "set them (a restart of the original's database), or use transfer.method dump",
         )
+    names = [name for name in CLOUDSTACK if name != "cloudbridge" or site.configuration.original.database.cloudbridge]
+    found = log_proof.gaps(old.log, site.configuration.original.database.source.name, names) if old.log else []
+    if found:
+        raise GuardFailed("; ".join(gap.fact for gap in found), found[0].cause, found[0].remedy)
 
 
 def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -184,13 +191,17 @@ def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: original.database.source is the server that takes the writes, and a replica of none."""
-    if old.replicates_from or old.read_only:
-        name = site.configuration.original.database.source.name
+    """Rule: original.database.source is the server that takes the writes, and a replica of none but its own replica (two-way replication)."""
+    pair = site.configuration.original.database
+    upstreams = dict(old.upstreams) or ({old.replicates_from: [old.replicates_from]} if old.replicates_from else {})
+    own = {pair.replica.name, pair.replica.address, *old.addresses.get(pair.replica.name, [])} if pair.replica else set()
+    strangers = sorted(name for name, addresses in upstreams.items() if not own.intersection([name, *addresses]))
+    if strangers or old.read_only:
         raise GuardFailed(
-            f"{name} " + (f"is a replica of {old.replicates_from}" if old.replicates_from else "is read only"),
+            f"{pair.source.name} " + (f"is a replica of {', '.join(strangers)}" if strangers else "is read only"),
             "a replica may be behind, and the server that really serves would go on being written to",
-            "correct original.database.source (source and replica may be swapped), or end that replication",
+            "correct original.database.source (source and replica may be swapped); where the two replicate from each other, name the other one in "
+            "original.database.replica; or end that replication",
         )
 
 
@@ -261,6 +272,33 @@ def _waived(configuration: StackConfiguration) -> None:
         )
 
 
+def nothing_of_an_earlier_window_runs(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no system VM or router that an earlier window's new side made runs on unless you confirmed its removal: names and addresses would be there twice.
+
+    A simulated one holds no address; it counts only where its name is, or will be, given again.
+    """
+    confirmed = site.configuration.window.confirmed_removed
+    left = [
+        each
+        for each in old.left_running
+        if each.guest.name not in confirmed and (each.taken or each.coming or each.guest.hypervisor != SIMULATED)
+    ]
+    if not left:
+        return
+    commands = "; ".join(f"{each.guest}: {each.guest.remove}" for each in left)
+    settings = "; ".join(
+        f"pulumi config set --path 'window.confirmedRemoved[{number}]' {each.guest.name}"
+        for number, each in enumerate(left, len(confirmed))
+    )
+    twice = [each.guest.name for each in left if each.taken or each.coming]
+    raise GuardFailed(
+        f"made by an earlier window's new side, and not seen removed since: {', '.join(str(each.guest) for each in left)}",
+        (f"the original gives these names again: {', '.join(twice)}; " if twice else "")
+        + "they hold addresses and networks that the original takes for free, and their hypervisors can't be asked from here",
+        f"remove them ({commands}), then confirm it: {settings}",
+    )
+
+
 GUARDS = rules_of(
     everything_was_read,
     version_is_the_configured_one,
@@ -279,4 +317,5 @@ GUARDS = rules_of(
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,
+    nothing_of_an_earlier_window_runs,
 )

@@ -48,7 +48,7 @@ def server_ids_differ(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def seed_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: the new source follows this original, without an error, and no window has used the seed up."""
+    """Rule: the new source follows this original, without an error, with every change of CloudStack's databases, and no window has used the seed up."""
     seed = _seed(site, fresh)
     if seed is None:
         return
@@ -63,6 +63,12 @@ def seed_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         threads = [name for name, runs in (("receiver", seed.status.receiving), ("applier", seed.status.applying)) if not runs]
         raise GuardFailed(
             f"{target} does not follow {source.name}", seed.status.error or f"its {' and '.join(threads)} does not run", AGAIN
+        )
+    if seed.left_out:
+        raise GuardFailed(
+            f"{target} may pass over changes of {source.name}: {seed.left_out}",
+            "what it leaves out would be missing after the switch",
+            f"take these settings out of the option files of {target} and restart it, then {AGAIN}",
         )
 
 

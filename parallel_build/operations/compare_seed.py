@@ -8,6 +8,7 @@ from typing import Any
 from parallel_build.database.replicate import pair_status as tier
 from parallel_build.database.replicate import seed
 from parallel_build.database.server.dialects import identify
+from parallel_build.durations import duration
 from parallel_build.errors import ComparisonFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, schemas
@@ -29,8 +30,11 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
     Raises:
         ComparisonFailed: they differ; the record then says so, and the seed is not used.
     """
-    configuration, since = context.configuration, record.same_at
-    source, target = original_database(context), new_database(context)
+    configuration = context.configuration
+    longest = configuration.transfer.compare_everything_after
+    since, source, target = record.since(longest), original_database(context), new_database(context)
+    if since is None and record.same_at:
+        context.progress(f"everything was last compared longer ago than transfer.compareEverythingAfter ({duration(longest)})")
     context.progress(f"comparing {'what has changed since the last comparison' if since else 'everything'} with the running original")
     found = seed.compare_at_position(
         source,

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import posixpath
+from functools import partial
 from typing import Any
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.operations import deadline, prove_original_down
+from parallel_build.database.server.dialects import require
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations import deadline, original_stop, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store, tolerated
 from parallel_build.remote.sql import session
 
 # Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
+# A folder without any of them is none of the server's: what can't be seen has not stood still.
+UNKNOWN = "unknown"
 FILES = r"""
-find "$1" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
-  -printf '%P %T@ %s\n' 2>/dev/null | sort | sha256sum | cut -d' ' -f1
+found=$(for folder; do find "$folder" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
+  -printf '%p %T@ %s\n' 2>/dev/null || true; done | sort)
+if [ -z "$found" ]; then echo unknown; else printf '%s\n' "$found" | sha256sum | cut -d' ' -f1; fi
 """
+# Where a server keeps these files, if not in its folder; a path may be one within that.
+ELSEWHERE = ("innodb_data_home_dir", "innodb_log_group_home_dir", "aria_log_dir_path")
+USUAL = "/var/lib/mysql"
 
 
 def servers(configuration: StackConfiguration) -> list[Server]:
@@ -35,7 +44,11 @@ def stop_servers(context: Context) -> Outputs:
         try:
             if server == context.configuration.original.database.source:
                 _note_folder(context)
-            _stop(context, server, units.get(server.name))
+                original_stop.stop_unmoved(
+                    context, partial(_stop, context, server, units.get(server.name)), partial(_start, context, server)
+                )
+            else:
+                _stop(context, server, units.get(server.name))
         except ConnectionFailed as error:
             if server == context.configuration.original.database.source:
                 raise
@@ -44,7 +57,14 @@ def stop_servers(context: Context) -> Outputs:
             context.note(stopped=[*context.done.get("stopped", []), server.name])
     known = store(context).facts("OriginalDatabase")
     if known.get("rest") is None:
-        store(context).remember("OriginalDatabase", rest=_at_rest(context, known))
+        rest = _at_rest(context, known)
+        if rest == UNKNOWN:
+            raise StepFailed(
+                f"{original_database(context).name}: none of InnoDB's files is in {known.get('folder') or USUAL}",
+                "by them it is seen whether somebody starts the original's database after this",
+                "start it, so that it can be asked for its folders, then run the same command again",
+            )
+        store(context).remember("OriginalDatabase", rest=rest)
     return {"units": units}
 
 
@@ -76,7 +96,10 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
         known: what the window's record has of this step.
     """
     rest = known.get("rest")
-    return rest is not None and rest != _at_rest(context, known)
+    if rest is None:
+        return False
+    now = _at_rest(context, known)
+    return rest != now or now == UNKNOWN
 
 
 def _note_folder(context: Context) -> None:
@@ -85,13 +108,15 @@ def _note_folder(context: Context) -> None:
     if "folder" in records.facts("OriginalDatabase"):
         return
     with tolerated(context, "asking the original's database for its folder"), session(original_database(context)) as database:
-        records.remember("OriginalDatabase", folder=str(database.value("SELECT @@datadir")))
+        folder = str(database.value("SELECT @@datadir"))
+        others = [require(database, name) for name in ELSEWHERE]
+        records.remember("OriginalDatabase", folder=folder, folders=[posixpath.join(folder, other) for other in others if other])
 
 
-def _at_rest(context: Context, known: dict[str, Any]) -> str | None:
-    """What tells whether the source's files have been written to; None where its folder is not known."""
-    folder = known.get("folder")
-    return original_database(context).script(FILES, [folder]).stdout.strip() if folder else None
+def _at_rest(context: Context, known: dict[str, Any]) -> str:
+    """What shows whether the source's files have been written to."""
+    folders = list(dict.fromkeys([known.get("folder") or USUAL, *known.get("folders", [])]))
+    return original_database(context).script(FILES, folders).stdout.strip()
 
 
 def start(context: Context) -> None:

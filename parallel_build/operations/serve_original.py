@@ -10,7 +10,7 @@ from parallel_build.cloudstack import agents, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.operations import hypervisor_commands, original_database, original_management, user_firewall
+from parallel_build.operations import hypervisor_commands, original_database, original_management, original_numbers, user_firewall
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_database_host
 from parallel_build.operations.context_helpers import store
@@ -23,7 +23,8 @@ GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRo
 def serve_at_once(context: Context) -> None:
     """The shortest safe way to a serving original with users in, ahead of every step's own undo; Window's undo does it again and all the rest.
 
-    In this order: written down that no step goes forward any more; the new side proved down; the original's management servers; users. The original's
+    In this order: written down that no step goes forward any more; the new side proved down; its numbers passed by; the original's management servers;
+    users. The original's
     source starts while the new side is fenced: a database that only masked servers use serves nobody. The hypervisors' steps are undone beside the start
     of management. Everything that no user of the cloud waits for comes later.
     Raises:
@@ -41,6 +42,7 @@ def serve_at_once(context: Context) -> None:
         fence_new_side(context)
         starting.result()
         beside = pool.submit(hypervisor_commands.undo, context)
+        original_numbers.move_past(context)
         original_management.serve(context)
         user_firewall.let_users_in(context)
         context.progress("the original serves and users are in; what is left is undone now")
@@ -54,6 +56,7 @@ def serve_from_original(context: Context) -> list[str]:
         what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
+    original_numbers.move_past(context)
     missing = original_management.bring_back(context)
     redirect_agents(context)
     user_firewall.let_users_in(context)

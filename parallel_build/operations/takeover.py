@@ -17,7 +17,9 @@ from parallel_build.database.compare.compare import Comparison
 from parallel_build.database.replicate import pair_status as tier
 from parallel_build.database.replicate import promotion
 from parallel_build.database.replicate.channel import Position
+from parallel_build.database.replicate.log_end import End
 from parallel_build.database.server import bookkeeping
+from parallel_build.database.server.dialects import require
 from parallel_build.errors import ComparisonFailed, ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import fixes
 from parallel_build.operations.compare_seed import await_tier, compare
@@ -98,7 +100,9 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[promotion.Takeover
 
 def _catch_up(context: Context, ready: promotion.Takeover) -> tuple[Position, Comparison]:
     context.progress("waiting for the original's last position")
-    return ready.catch_up(timeout=CATCH_UP), ready.compare_changes()
+    ready.catch_up(timeout=CATCH_UP)
+    verdict = ready.compare_changes()
+    return ready.last, verdict
 
 
 def _open(context: Context, record: SeedRecord) -> promotion.Takeover:
@@ -129,6 +133,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
     evidence = {
         "method": "replicate",
         "position": str(last),
+        "original": End(last, {}, require(ready.old, "log_bin_basename")).kept(),
         "baseline": record.baseline,
         "changes": ready.changes.events,
         "compared rows": verdict.rows,

@@ -6,6 +6,7 @@ window has used it up.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from parallel_build.database.copy.copy import CopyReport
@@ -53,6 +54,17 @@ class SeedRecord:
         found = self.baseline
         return Position(str(found["position"][0]), int(found["position"][1])) if found and found["same"] else None
 
+    def since(self, longest: timedelta) -> Position | None:
+        """Position from which on only what the log names has to be compared; None where everything has to be.
+
+        Args:
+            longest: age of the last comparison of everything from which on that is done again: what is in no log adds up otherwise.
+        """
+        everything = (self.baseline or {}).get("everything compared")
+        if everything is None or self.same_at is None:
+            return None
+        return self.same_at if datetime.now(UTC) - datetime.fromisoformat(str(everything)) < longest else None
+
     @property
     def taken(self) -> str | None:
         """When a window began to take the seed over; from then on the copy is the new side's."""
@@ -75,6 +87,7 @@ class SeedRecord:
     def compared(self, found: Baseline) -> dict[str, Any]:
         """Keep a comparison; return what was kept."""
         verdict = found.comparison
+        before = (self.baseline or {}).get("everything compared")
         baseline = {
             "position": [found.position.file, found.position.offset],
             "same": verdict.same,
@@ -85,6 +98,7 @@ class SeedRecord:
             "locked seconds": found.locked_seconds,
             "longest wait of a user behind it": found.waited_seconds,
             "changed since": found.changed,
+            "everything compared": now() if found.changed is None else before,
             "when": now(),
         }
         self._sheet.remember(baseline=baseline)

@@ -96,6 +96,19 @@ class Session:
         except pymysql.err.MySQLError as error:
             raise self._failed(statement, error) from None
 
+    def execute_in_any(self, statement: str) -> None:
+        """Run a statement that may be run twice and needs nothing that was set in this session; in another where this one was lost.
+
+        For what has to be put back at the end, whatever became of the session meanwhile.
+        """
+        try:
+            self.execute(statement)
+        except ConnectionFailed:
+            if self._reopen is None:
+                raise
+            self._replace(statement)
+            self.execute(statement)
+
     def execute_bytes(self, statement: bytes) -> None:
         """Run a statement given in the bytes of the session's character_set_client."""
         text = statement.decode(errors="replace")

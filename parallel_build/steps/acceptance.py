@@ -6,7 +6,7 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import user_firewall
+from parallel_build.operations import original_numbers, user_firewall
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -43,6 +43,7 @@ class Acceptance(SwitchedStep):
         for words in acceptance.commands:
             context.progress(f"acceptance: {shlex.join(words)}")
             run_local(words, acceptance.timeout.total_seconds())
+        original_numbers.note(context)
         context.intend("users in on the new side")
         user_firewall.admit_on_new(context)
         store(context).remember(self.type, accepted=True)

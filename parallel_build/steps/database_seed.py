@@ -181,7 +181,7 @@ class DatabaseSeed(Step):
     @staticmethod
     def _follows(target: Host) -> bool:
         with session(target) as new:
-            found = channel.read_status(new, identify(new))
+            found = channel.steady(new, identify(new))
         return found is not None and found.receiving and found.applying and not found.error
 
     def _compare_tiers(self, context: Context, record: SeedRecord, source: Session, replica: Session) -> None:

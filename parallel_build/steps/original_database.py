@@ -23,6 +23,8 @@ class OriginalDatabase(SwitchedStep):
         """Stop, disable, mask, prove."""
         port = configuration.original.database.port
         return [
+            f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
+            "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
             *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
             f"prove: port {port} closed, units masked",
         ]

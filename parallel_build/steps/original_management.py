@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import deadline, prove_original_down
+from parallel_build.operations import deadline, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
@@ -41,7 +41,8 @@ class OriginalManagement(SwitchedStep):
             for server in configuration.original.management
             for unit in reversed(units_of(server))
         ]
-        return [first, *lines, f"wait until the API answers with {configuration.original.version}"]
+        numbers = "the original's next VM ids and MAC addresses moved past those that the new side gave away, never back"
+        return [first, numbers, *lines, f"wait until the API answers with {configuration.original.version}"]
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
@@ -74,4 +75,5 @@ class OriginalManagement(SwitchedStep):
             RollbackIncomplete: a new management server can't be proved down: two sides could serve.
         """
         fence_new_side(context)
+        original_numbers.move_past(context)
         bring_back(context)

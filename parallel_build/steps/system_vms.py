@@ -9,6 +9,7 @@ from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
+from parallel_build.operations import original_numbers
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -71,6 +72,7 @@ class SystemVms(SwitchedStep):
                 cancel=context.cancel,
                 progress=context.progress,
             )
+            original_numbers.note(context)
             return {"release": release, "restarted": sorted(restarted), "proofs": self._prove_all(context, cloud, release, database)}
 
     def verify(self, context: Context) -> Outputs:

@@ -9,7 +9,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.operations import forensics, serve_original, transfer
+from parallel_build.operations import forensics, left_guests, serve_original, transfer
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
@@ -49,6 +49,7 @@ class Window(SwitchedStep):
         return [
             f"whatever steps had run: {', '.join(names)} fenced; original MySQL, then management and usage enabled, started, answering; users in",
             "remove system VMs and routers that the new side made from KVM hosts, renew the original's where they are gone",
+            "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
             "list what users created since the window opened, for tidying",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
@@ -92,15 +93,19 @@ class Window(SwitchedStep):
             return
         records.check_owner(record)
         context.intend("converge: the original serves")
-        began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         created = since_window(context, new_database(context))
+        left_guests.look(context)
+        began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
+        if began or left_guests.noted(context):
+            context.progress("removing the system VMs and routers of the new side from KVM hosts")
+            outcome["removed"] = serve_original.tidy_hypervisors(context)
+        outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced")
-            outcome["removed"] = serve_original.tidy_hypervisors(context)
             outcome |= serve_original.renew_on_original(context)
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.

@@ -199,8 +199,8 @@ def test_catching_up_with_a_writing_original_is_refused(trio: tuple[Stand, Host,
 
 
 def test_many_changes_of_one_table_are_compared_whole() -> None:
-    one = changed_rows.Changes(channel.Position("a", 4), 1, {"cloud.host": {(1,)}}, frozenset({"cloud.event"}), 0)
-    both = one.joined(changed_rows.Changes(channel.Position("a", 9), 2, {"cloud.host": {(2,)}}, frozenset(), 1))
-    assert both.keys == {"cloud.host": {(1,), (2,)}}
-    assert both.whole == {"cloud.event"}
-    assert (both.events, both.statements, both.begin.offset) == (3, 1, 4)
+    one = changed_rows.Changes(channel.Position("a", 4), 1, {("cloud", "host"): {(1,)}}, frozenset({("cloud", "event")}))
+    both = one.joined(changed_rows.Changes(channel.Position("a", 9), 2, {("cloud", "host"): {(2,)}}, frozenset(), ("ALTER TABLE host",)))
+    assert both.keys == {("cloud", "host"): {(1,), (2,)}}
+    assert both.whole == {("cloud", "event")}
+    assert (both.events, both.doubts, both.begin.offset) == (3, ("ALTER TABLE host",), 4)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.database.compare import snapshot_side
 from parallel_build.database.copy import copy
 from parallel_build.database.replicate import channel, seed
+from parallel_build.database.schema.definitions import Table
+from parallel_build.database.server import snapshot
 from parallel_build.database.server.dialects import identify
+from parallel_build.errors import StepFailed
 from parallel_build.remote.sql import session
 from tests.containers.conftest import tell
 from tests.containers.database_disturbance import ORIGINAL, SCHEMAS, TABLE, Disturbance, dumped
@@ -60,6 +65,43 @@ def compared(pair: Combination) -> seed.Baseline:
     return seed.compare_at_position(pair.source, pair.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=lambda text: None)
 
 
+def test_a_snapshot_under_a_lock_is_one_snapshot(pair: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where commits come without a pause: all sessions see the same rows, and nobody waits for long."""
+    monkeypatch.setattr(snapshot, "QUIET", {pair.old: 0.0})
+    with Disturbance(pair.source, every=3600, report=0.05) as users:
+        wait_for("users", lambda: "statements of users" in users.slowest, timeout=60, cancel=CancelToken())
+        with snapshot_side.open_snapshot(pair.source, 3, SCHEMAS, CancelToken()) as (side, taken):
+            counts = {side.ask(lambda opened: opened.value("SELECT COUNT(*) FROM cloud.event")).result() for _ in range(9)}
+    tell(f"{pair}: {taken.way}, {taken.seconds} s; {users.lines()[0]}")
+    assert taken.way.startswith("a lock")
+    assert len(counts) == 1
+    assert taken.seconds < LONGEST
+    assert users.waited[0] < LONGEST
+
+
+def test_no_lock_is_asked_for_while_a_long_statement_runs(pair: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On MySQL it is waited for, and named at the end; MariaDB's lock waits for no such statement."""
+    monkeypatch.setattr(snapshot, "QUIET", {pair.old: 0.0})
+    monkeypatch.setattr(snapshot, "LOCKING", 3.0)
+    report = threading.Thread(target=sql, args=(pair.source, "SELECT COUNT(*) FROM cloud.reported WHERE SLEEP(0.015) = 0 AND v <> 4711"))
+    report.start()
+    time.sleep(2)
+    started = time.monotonic()
+    if pair.old == "mysql":
+        with pytest.raises(
+            StepFailed, match=r"a statement has run for \d+ s there: SELECT COUNT\(\*\) FROM cloud\.reported WHERE SLEEP\(\?\)"
+        ):
+            snapshot_side.open_snapshot(pair.source, 2, SCHEMAS, CancelToken()).__enter__()
+    else:
+        with snapshot_side.open_snapshot(pair.source, 2, SCHEMAS, CancelToken()) as (_, taken):
+            assert taken.seconds < LONGEST
+    assert time.monotonic() - started < 10
+    started = time.monotonic()
+    sql(pair.source, "SELECT COUNT(*) FROM cloud.reported; UPDATE cloud.reported SET v = v + 1 WHERE id = 1")
+    assert time.monotonic() - started < 5, "nobody waits behind a lock that was given up"
+    report.join()
+
+
 def test_nobody_waits_for_a_seed(empty: Combination) -> None:
     """Definitions change, a report and a long change run all the while; the seed comes to its end, and holds what the original holds."""
     with Disturbance(empty.source, every=3, report=20) as users:
@@ -101,3 +143,24 @@ def test_a_table_altered_while_it_is_read_is_read_again(empty: Combination) -> N
     assert "cloud.event" in report.kept, "what was whole stays"
     assert compared(empty).comparison.same
     sql(empty.source, "ALTER TABLE cloud_usage.cloud_usage DROP COLUMN noted")
+
+
+def test_a_table_altered_under_a_comparison_is_compared_at_a_later_position(empty: Combination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilt before its rows are read: the snapshot can't give them any more."""
+    begin(empty, None)
+    ask, seconds = snapshot_side.SnapshotSide.ask, list[float]()
+
+    def altering(side: snapshot_side.SnapshotSide, work: Any, table: Table | None = None) -> Any:
+        if table and table.name == "event" and not seconds:
+            started = time.monotonic()
+            sql(empty.source, "ALTER TABLE cloud.event FORCE")
+            seconds.append(time.monotonic() - started)
+        return ask(side, work, table)
+
+    monkeypatch.setattr(snapshot_side.SnapshotSide, "ask", altering)
+    said: list[str] = []
+    found = seed.compare_at_position(empty.source, empty.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=said.append)
+    tell(f"{empty}: the ALTER took {seconds[0]:.2f} s; longest wait behind the comparison {found.waited_seconds:.2f} s")
+    assert found.comparison.same, [str(difference) for difference in found.comparison.differences]
+    assert any("comparing them at a later position" in text for text in said)
+    assert found.comparison.tables == 7, "each table once"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from parallel_build.database.copy.clients import Failed
+from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.rounds import STUCK, Rounds
+from parallel_build.database.copy.unchanged import Definitions
 from parallel_build.database.replicate.definition_changes import changed_table
 from parallel_build.database.server import snapshot, waiting
 from parallel_build.database.server.waiting import Statement, Watch
@@ -136,10 +139,10 @@ class Server:
 
         return ask
 
-    def begin(self, **limits: float) -> snapshot.Taken:
+    def begin(self) -> snapshot.Taken:
         which = snapshot.Server(self.family, "STATUS", "processlist", "cutover_copy")
         readers = [self.reader(number) for number in range(3)]
-        return snapshot.begin(which, self.control, readers, lambda seconds: None, OSError, **{"quiet": 5.0, "locking": 0.0, **limits})
+        return snapshot.begin(which, self.control, readers, lambda seconds: None, OSError)
 
 
 @pytest.mark.parametrize("family", ["mariadb", "mysql"])
@@ -163,25 +166,35 @@ def test_what_is_logged_and_not_committed_yet_is_waited_for() -> None:
     ("family", "lock", "end"),
     [("mariadb", "BACKUP STAGE BLOCK_COMMIT", "BACKUP STAGE END"), ("mysql", "FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES")],
 )
-def test_a_server_that_always_commits_is_locked_for_a_moment(family: str, lock: str, end: str) -> None:
+def test_a_server_that_always_commits_is_locked_for_a_moment(monkeypatch: pytest.MonkeyPatch, family: str, lock: str, end: str) -> None:
     server = Server(family, [True] * 100)
-    taken = server.begin(quiet=0.0)
+    monkeypatch.setattr(snapshot, "QUIET", {family: 0.0})
+    taken = server.begin()
     assert taken.way == "a lock of some milliseconds"
     assert server.said.index(snapshot.LOCK_WAIT) < server.said.index(lock) < server.said.index(end)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No moment is looked for, and the lock is tried once."""
+    monkeypatch.setattr(snapshot, "QUIET", {"mariadb": 0.0, "mysql": 0.0})
+    monkeypatch.setattr(snapshot, "LOCKING", 0.0)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_no_global_lock_is_asked_for_while_a_long_statement_runs() -> None:
     running = f"7\t45\treport\t{b'Sending data'.hex()}\t{b'SELECT * FROM event WHERE name = 0x41'.hex()}"
     server = Server("mysql", [], running)
     with pytest.raises(snapshot.Busy, match=r"a statement has run for 45 s there: SELECT \* FROM event WHERE name = \?"):
-        server.begin(quiet=0.0)
+        server.begin()
     assert not any("LOCK" in statement for statement in server.said)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_lock_that_is_not_given_within_a_second_is_given_up() -> None:
     server = Server("mariadb", [], refuse="BACKUP STAGE BLOCK")
     with pytest.raises(snapshot.Busy, match="not given within a second"):
-        server.begin(quiet=0.0)
+        server.begin()
     assert server.said[-1] == "BACKUP STAGE END"
 
 
@@ -244,3 +257,56 @@ def test_rows_that_are_copied_again_are_counted_once() -> None:
 )
 def test_what_changes_one_table_by_itself(text: str, table: tuple[str, str] | None) -> None:
     assert changed_table(text, "cloud") == table
+
+
+class Original:
+    """Answers what its tables are, and how many definitions were changed so far."""
+
+    def __init__(self, **creates: str) -> None:
+        self.creates, self.begun = creates, 3
+
+    def ask(self, statement: str) -> str:
+        if statement.startswith("SHOW GLOBAL STATUS"):
+            return f"Com_alter_table\t{self.begun}\nCom_truncate\t1\nCom_create_table\t99\nCom_select\t500\n"
+        name = statement.split()[-1]
+        if name not in self.creates:
+            raise Failed("reading from the original: ERROR 1146 (42S02) at line 1: Table doesn't exist")
+        if self.creates[name] == "locked":
+            raise Failed("reading from the original: (1205, 'Lock wait timeout exceeded; try restarting transaction')")
+        return f"{name}\t{self.creates[name]}\n"
+
+    def definitions(self, **expected: str) -> Definitions:
+        asked = {f"cloud.{name}": {"ask": f"SHOW CREATE TABLE {name}", "digest": digest(create)} for name, create in expected.items()}
+        return Definitions(asked, self.ask, watch())
+
+
+CREATE = "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT\n) ENGINE=InnoDB AUTO_INCREMENT={} DEFAULT CHARSET=utf8mb3"
+
+
+def test_a_table_is_the_same_whatever_number_comes_next_and_no_other() -> None:
+    found = Original(vm=CREATE.format(7), nics=CREATE.format(7).replace("int", "bigint"), event="locked").definitions(
+        vm=CREATE.format(5), nics=CREATE.format(7), event=CREATE.format(7), gone=CREATE.format(1)
+    )
+    assert [table for table in ("cloud.vm", "cloud.nics", "cloud.event", "cloud.gone") if found.same(table)] == ["cloud.vm"]
+
+
+def test_an_original_that_is_away_is_no_changed_table() -> None:
+    def away(statement: str) -> str:
+        raise Failed("reading from the original: (2013, 'Lost connection to MySQL server during query')")
+
+    with pytest.raises(Failed, match="2013"):
+        Definitions({"cloud.vm": {"ask": "SHOW CREATE TABLE vm", "digest": ""}}, away, watch()).same("cloud.vm")
+
+
+def test_what_is_being_changed_when_a_snapshot_begins_is_left() -> None:
+    """A running change of a definition, its ties, and whatever is another one already; not what is only read or written."""
+    same = CREATE.format(1)
+    found = Original(vm=same, nics=same, event=same, cloud_usage="CREATE TABLE `other` (\n)").definitions(
+        vm=same, nics=same, event=same, cloud_usage=same
+    )
+    running = [
+        Statement(1, 0, "cloud", "altering", "/* x */ ALTER TABLE nics ADD x INT"),
+        Statement(2, 0, "cloud", "", "UPDATE event SET x = 1"),
+    ]
+    assert found.moving(running) == {"cloud.nics", "cloud.vm", "cloud.cloud_usage"}
+    assert found.begun() == 4, "changes of definitions alone count, and not those of temporary tables"

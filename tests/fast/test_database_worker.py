@@ -58,7 +58,7 @@ def job(folder: Path, **changes: Any) -> Path:
     fifos.mkdir()
     document: dict[str, Any] = {
         "marker": "--0123456789abcdef--", "source": [sys.executable, str(client)], "target": [sys.executable, str(client)],
-        "source_settings": ["SET a"], "target_settings": ["SET b"], "streams": 2, "snapshot": None, "quiet": 1, "locking": 1,
+        "source_settings": ["SET a"], "target_settings": ["SET b"], "streams": 2, "snapshot": None,
         "savepoints": False, "spare": 0, "watch": None,
         "session_attempts": 1,
         "compress": False, "compress_options": [], "compress_below": 0, "bytes_per_second": 0, "abandoned": 60, "statements": "", "look": 0.1, "usual": None,

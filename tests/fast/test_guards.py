@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
+from parallel_build.cloudstack.left_running import Guest
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import ManagementFacts, NewFacts
-from parallel_build.facts.original import OriginalFacts
+from parallel_build.facts.original import LeftGuest, OriginalFacts
 from parallel_build.remote.clock import Clock
 from tests.fast.sites import site
 
@@ -113,6 +114,11 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     "servers_will_serve_as_configured": (GOOD_OLD, new(web=WebServer(http=None, https=8443)), "no http, https on 8443, not http on 8080"),
     "own_names_resolve": (GOOD_OLD, new(resolves=False), "newms1"),
     "agents_know_the_new_servers": (replace(GOOD_OLD, host_setting="10.91.0.11,10.91.0.41"), GOOD_NEW, "lacks 10.91.0.42"),
+    "nothing_of_an_earlier_window_runs": (
+        replace(GOOD_OLD, left_running=[LeftGuest(Guest("r-19-VM", "DomainRouter", "esx1", "VMware"), taken=False, coming=False)]),
+        GOOD_NEW,
+        "govc vm.destroy r-19-VM",
+    ),
     "definers_exist": (replace(GOOD_OLD, definers=["root@10.0.0.5"]), GOOD_NEW, "root@10.0.0.5"),
 }
 

@@ -123,3 +123,17 @@ def test_a_server_that_is_down_is_named() -> None:
     session = opened(Server(GONE), pymysql.err.OperationalError(2003, "Connection refused"))
     with pytest.raises(ConnectionFailed, match="olddb1"):
         session.rows("SELECT 1")
+
+
+def test_what_is_put_back_at_the_end_is_done_in_any_session() -> None:
+    second = Server([])
+    session = opened(Server([], GONE), second)
+    session.execute("SET SESSION sql_log_bin = 0")
+    session.execute_in_any("START SLAVE 'original'")
+    assert second.asked == ["START SLAVE 'original'"]
+
+
+def test_what_is_put_back_is_not_tried_a_third_time() -> None:
+    session = opened(Server(GONE), Server(GONE))
+    with pytest.raises(ConnectionFailed):
+        session.execute_in_any("START SLAVE 'original'")

@@ -75,6 +75,14 @@ class Comparison:
         """No difference was found (what could not be compared is listed beside it)."""
         return not self.differences
 
+    def add(self, other: Comparison) -> None:
+        """Take in what a comparison of other parts of the same two servers found."""
+        self.differences += other.differences
+        self.not_comparable += other.not_comparable
+        self.unread |= other.unread
+        self.tables, self.rows, self.bytes = self.tables + other.tables, self.rows + other.rows, self.bytes + other.bytes
+        self.seconds = round(self.seconds + other.seconds, 3)
+
     def raise_if_different(self) -> None:
         """Raises ComparisonFailed that names the first differences."""
         if self.same:

@@ -19,7 +19,7 @@ from parallel_build.database.copy.clients import Failed
 from parallel_build.database.copy.detached import ties
 from parallel_build.database.copy.job import spare_sessions
 from parallel_build.database.copy.reading import Pool, Reading
-from parallel_build.database.copy.worker import CHANGED, LOCKED
+from parallel_build.database.copy.unchanged import CHANGED, LOCKED
 from parallel_build.database.schema import definitions
 from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server import processes, snapshot, waiting

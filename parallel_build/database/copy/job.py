@@ -11,7 +11,7 @@ from parallel_build.database.copy import account, detached, run_worker
 from parallel_build.database.copy import statements as streams
 from parallel_build.database.copy.digest import digest
 from parallel_build.database.schema import definitions
-from parallel_build.database.server import snapshot, waiting
+from parallel_build.database.server import waiting
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import Session, quote
@@ -87,8 +87,6 @@ class Job:
             "streams": min(self.threads, max(1, len(self.parts))),
             "wire": {"start": streams.START, "tls": self._tls()},
             "snapshot": self._snapshot() if self.snapshot else None,
-            "quiet": snapshot.QUIET,
-            "locking": snapshot.LOCKING,
             "savepoints": self.old.family == "mysql",
             "spare": self.spare,
             "watch": self._watch() if self.watched else None,

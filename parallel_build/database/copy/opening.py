@@ -164,6 +164,11 @@ class Control:
                 self._session = None
                 raise
 
+    @property
+    def open(self) -> bool:
+        """Whether it has a session now."""
+        return self._session is not None
+
     def _open(self) -> Reader:
         session: Reader
         try:

@@ -34,7 +34,7 @@ WORKER = (
     "database/__init__.py",
     *(
         f"database/copy/{name}.py"
-        for name in ("__init__", "clients", "digest", "loading", "opening", "pace", "reading", "tasks", "wire", "worker")
+        for name in ("__init__", "clients", "digest", "loading", "opening", "pace", "reading", "tasks", "unchanged", "wire", "worker")
     ),
     *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
 )

@@ -131,13 +131,8 @@ def select(table: Table, where: str = "") -> str:
     for column in table.written_columns:
         value = read_expression(column, escape=escape)
         fields.append(f"IF({quote(column.name)} IS NULL, _binary 'NULL', {value})" if column.nullable else value)
-    if any(column.type in LONG_TYPES for column in table.written_columns):
-        # CONCAT_WS passes over a NULL, and the fields after it would move; CONCAT makes all of the row NULL.
-        row = f"CONCAT(0x{START}, {f', 0x{BETWEEN}, '.join(fields)}, 0x{END})"
-    else:
-        fields[0] = f"CONCAT(0x{START}, {fields[0]})"
-        fields[-1] = f"CONCAT({fields[-1]}, 0x{END})"
-        row = f"CONCAT_WS(0x{BETWEEN}, {', '.join(fields)})"
+    # Not CONCAT_WS: it passes over a NULL, and the fields after it would move; CONCAT makes all of the row NULL.
+    row = f"CONCAT(0x{START}, {f', 0x{BETWEEN}, '.join(fields)}, 0x{END})"
     # Without the hint a server may read a range by a secondary key, one random page a row.
     hint = " FORCE INDEX (PRIMARY)" if table.primary_key else ""
     return f"SELECT {row} FROM {table.full_name}{hint}" + (f" WHERE {where}" if where else "")

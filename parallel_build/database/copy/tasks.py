@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
+from typing import Any, Collection, Dict, Mapping, Optional, Sequence, Set, Union
 
 Part = Dict[str, Any]
 AGAIN = 0.5  # seconds after which a part that had to give way is tried again
@@ -78,6 +78,11 @@ class Tasks:
             self._put_down(part)
             self._leave([part["table"]])
 
+    def leave_tables(self, tables: Collection[str]) -> None:
+        """These tables can't be read in this snapshot, before anybody has begun to."""
+        with self.changed:
+            self._leave(tables)
+
     def leave_all(self, part: Part) -> None:
         """Nothing more can be read in this snapshot."""
         with self.changed:
@@ -88,7 +93,7 @@ class Tasks:
         self.busy -= 1
         self.loading.discard(part["table"])
 
-    def _leave(self, tables: List[str]) -> None:
+    def _leave(self, tables: Collection[str]) -> None:
         self.left.update(tables)
         self.parts = collections.deque(part for part in self.parts if part["table"] not in self.left)
         self.changed.notify_all()

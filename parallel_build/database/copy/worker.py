@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -30,12 +29,12 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Union
 
 from parallel_build.database.copy.clients import Client, Failed, TooLong
-from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.loading import Load, Unwritten
 from parallel_build.database.copy.opening import Control, Opening
 from parallel_build.database.copy.pace import Pace
 from parallel_build.database.copy.reading import Pool, Reading
 from parallel_build.database.copy.tasks import Part, Tasks
+from parallel_build.database.copy.unchanged import CHANGED, LOCKED, Definitions, numbers
 from parallel_build.database.server import snapshot, waiting
 
 if TYPE_CHECKING:
@@ -43,16 +42,7 @@ if TYPE_CHECKING:
 
     Reader = Union[Client, Wire]
 
-# What a server answers to a read of a table whose definition is another than the snapshot's, or that is gone: unknown database, column, table, key;
-# lost partition; changed definition.
-CHANGED = frozenset((1049, 1054, 1146, 1176, 1412, 1735))
-LOCKED = 1205  # somebody holds a lock in which our reading would wait
-NUMBER = re.compile(r"(?:ERROR |\()(\d{4})\b")
-
-
-def numbers(problem: Failed) -> List[int]:
-    """The servers' numbers in an error."""
-    return [int(found) for found in NUMBER.findall(str(problem))]
+BEGINNINGS = 5  # of a snapshot before which somebody changed a definition
 
 
 class Unread(Failed):
@@ -82,6 +72,7 @@ class Copy:
         self.looking, self.asking = Control(self.opening), Control(self.opening)
         watch = self.job["watch"]
         self.waits = waiting.Watch(watch["tables"], watch["tied"]) if watch else None
+        self.definitions = Definitions(watch["definitions"], self.asking, self.waits) if watch and self.waits else None
         self.pool: Optional[Pool[Reader]] = None
         self.usual = 0.0
 
@@ -101,14 +92,25 @@ class Copy:
         readers = self.opening.readers(compress)
         self.status["read_by"] = self.opening.read_by
         if self.job["snapshot"]:
-            server = snapshot.Server(**self.job["snapshot"])
-            asks = [reader.ask for reader in readers]
-            try:
-                taken = snapshot.begin(server, self.asking, asks, self.pause, Failed, quiet=self.job["quiet"], locking=self.job["locking"])
-            except snapshot.Busy as problem:
-                raise Failed(str(problem)) from None
+            taken = self.begin_snapshot(readers)
             self.status["position"], self.status["locked_seconds"], self.status["snapshot"] = taken
         return Pool(readers, self.job["streams"], savepoints=self.job["savepoints"], watched=self.waits is not None)
+
+    def begin_snapshot(self, readers: List[Reader]) -> snapshot.Taken:
+        """Begin the snapshot in all sessions; tables that are not what they were when it begins are left for another."""
+        server = snapshot.Server(**self.job["snapshot"])
+        asks = [reader.ask for reader in readers]
+        for _ in range(BEGINNINGS):
+            begun = self.definitions.begun() if self.definitions else 0
+            moving = self.definitions.moving(waiting.parse(self.looking(self.job["statements"]))) if self.definitions else set()
+            try:
+                taken = snapshot.begin(server, self.asking, asks, self.pause, Failed)
+            except snapshot.Busy as problem:
+                raise Failed(str(problem)) from None
+            if not self.definitions or self.definitions.begun() == begun:
+                self.tasks.leave_tables(moving)
+                return taken
+        raise Failed("no snapshot could begin: definitions were changed on the original each time")
 
     def pause(self, seconds: float) -> None:
         if self.stopped.wait(seconds):
@@ -183,7 +185,7 @@ class Copy:
         pool.after(reading)
         self.count(part, taken, load.moved, time.time() - started)
         last = self.tasks.part_read(part)
-        if last and not self.unchanged(part["table"]):
+        if last and self.definitions and not self.definitions.same(part["table"]):
             self.tasks.leave(part)
         elif self.tasks.part_done(part, last=last):
             self.whole(part["table"])
@@ -226,7 +228,7 @@ class Copy:
         if reading.ended:
             return self.tasks.again
         found = numbers(problem)
-        if not (CHANGED | {LOCKED}) & set(found):
+        if not (CHANGED | {LOCKED}) & found:
             return None
         pool.still(reading)
         return self.tasks.again if LOCKED in found else self.tasks.leave
@@ -240,19 +242,6 @@ class Copy:
             entry["rows"] += rows
             entry["bytes"] += moved
             entry["seconds"] = round(entry["seconds"] + seconds, 3)
-
-    def unchanged(self, table: str) -> bool:
-        """Whether a table's definition is still the one that it was made by; what changes later, the binary log has."""
-        if not self.job["watch"]:
-            return True
-        expected = self.job["watch"]["definitions"][table]
-        try:
-            create = self.asking(expected["ask"])
-        except Failed as problem:
-            if self.stopped.is_set() or not (CHANGED | {LOCKED}) & set(numbers(problem)):
-                raise
-            return False
-        return bool(digest(create.rstrip("\n").partition("\t")[2]) == expected["digest"])
 
     def fail(self, text: str) -> None:
         with self.lock:
@@ -323,6 +312,7 @@ class Copy:
     def check_original(self) -> None:
         """A session whose other end has lost its power or its cable waits for ever: look whether the original still knows ours."""
         living = self.pool.lives() if self.pool else 0
+        living += sum(control.open for control in (self.looking, self.asking)) if living else 0
         try:
             done = subprocess.run(self.job["probe"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         except subprocess.TimeoutExpired:

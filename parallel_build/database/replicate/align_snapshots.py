@@ -50,7 +50,7 @@ def usable(
     try:
         with (
             account.temporary(source, target, schemas, replication=True) as way_in,
-            changed_rows.LogReader(source, target, server, way_in, [], schemas) as log,
+            changed_rows.LogReader(source, target, server, way_in, None, schemas) as log,
         ):
             found = log.read(since)
     except (StepFailed, CommandFailed) as error:
@@ -60,8 +60,8 @@ def usable(
         progress(f"copying everything anew: {error}")
         return []
     changed = {changed_table(text, database) for database, text in found.texts}
-    if None in changed:
-        progress("copying everything anew: definitions have changed on the original meanwhile")
+    if found.others or None in changed:
+        progress(f"copying everything again: the original's binary log has more than changed rows and tables: {found.summary()}")
         return []
     altered = {".".join(name) for name in changed if name}
     layers = layers if definitions is None else unchanged(layers, definitions, altered)
@@ -139,7 +139,7 @@ def _arrived(new: Session, server: DatabaseServer, end: Position) -> bool:
 
     An applier that has applied the last thing there is looks for its end only when something follows: where the original is idle, it never stops by itself.
     """
-    found = read_status(new, server)
+    found = channel.settled(new, server)
     if found is None or (not found.applying and found.applied != end) or any(words in found.error for words in LOG_GONE):
         words = (found.error or "its applier has stopped") if found else "there is no channel"
         raise StepFailed(f"{server.name} does not get to {end} of the original's log", words, AGAIN)

@@ -18,7 +18,7 @@ from parallel_build.database.compare.session_pool import Side, open_side
 from parallel_build.database.compare.snapshot_side import open_snapshot
 from parallel_build.database.copy import account
 from parallel_build.database.replicate import changed_rows
-from parallel_build.database.replicate.channel import CHANNEL, Position, log_position, named, read_status
+from parallel_build.database.replicate.channel import CHANNEL, Position, log_position, named, settled
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import StepFailed
@@ -126,7 +126,9 @@ class _Work:
             if ranges is None:
                 comparison = compare_sides(left, right, self.schemas, cancel=cancel, progress=progress, tables=tables)
             else:
-                comparison = compare_ranges(left, right, ranges, cancel=cancel, progress=progress)
+                # A statement that the log does not hold (sql_log_bin, a filter by default database) may have changed a definition.
+                comparison = compare_sides(left, right, self.schemas, cancel=cancel, progress=progress, tables=set())
+                comparison.add(compare_ranges(left, right, ranges, cancel=cancel, progress=progress))
             waited = round(max(left.watch.longest, taken.seconds), 3)
         return Baseline(comparison, position, taken.seconds, changed, waited)
 
@@ -193,7 +195,7 @@ def _standing(new: Session, server: DatabaseServer) -> Iterator[None]:
     try:
         yield
     finally:
-        new.execute(named(server, applier(server, server.dialect.start_replica)))
+        new.execute_in_any(named(server, applier(server, server.dialect.start_replica)))
 
 
 def _changed_ranges(
@@ -210,8 +212,8 @@ def _changed_ranges(
         except StepFailed as error:
             progress(f"comparing everything: {error}")
             return None, None
-    if found.statements:
-        progress("definitions have changed since the last comparison: comparing everything")
+    if doubt := found.doubted(tables):
+        progress(f"comparing everything: the original's binary log has {doubt}")
         return None, None
     return changed_ranges(tables, found), found.events
 
@@ -220,7 +222,7 @@ def changed_ranges(tables: Sequence[definitions.Table], found: changed_rows.Chan
     """The rows that changed, as ranges to compare."""
     ranges = []
     for table in tables:
-        name = f"{table.schema}.{table.name}"
+        name = (table.schema, table.name)
         if name in found.whole:
             ranges.append(Range(table, "", table.data_bytes))
             continue
@@ -257,7 +259,7 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
     Raises:
         StepFailed: it can't get there.
     """
-    found = read_status(new, server)
+    found = settled(new, server)
     if found is None or found.error:
         raise StepFailed(
             f"{server.name} does not follow the original",
@@ -266,5 +268,5 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
         )
     if found.applying and found.applied == position:
         new.execute(named(server, applier(server, server.dialect.stop_replica)))
-        found = read_status(new, server) or found
+        found = settled(new, server) or found
     return not found.applying and found.applied == position

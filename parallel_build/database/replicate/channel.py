@@ -13,11 +13,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
 from parallel_build.database.copy import account_notes
+from parallel_build.database.replicate import foreign, log_proof
 from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.remote.host import Host
@@ -25,6 +26,8 @@ from parallel_build.remote.sql import Session, quote, session
 from parallel_build.secret import Secret
 
 CHANNEL = "original"
+RESTART = 5.0  # seconds within which a channel that is started runs
+CLOUDSTACK = ("cloud", "cloud_usage", "cloudbridge")  # its databases, whichever of them there are
 USER = "cutover_repl"
 # How both families say that a binary log is not there any more (error 1236).
 LOG_GONE = ("1236", "ould not find first log file", "purged", "fatal error")
@@ -48,6 +51,11 @@ class Position:
     file: str
     offset: int
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Positions in the order of the log: its files are numbered."""
+        return int(self.file.rpartition(".")[2]), self.offset
+
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}"
 
@@ -65,6 +73,7 @@ class Status:
         applied: how far it has been applied.
         error: the last errors in the server's words.
         tls: the connection is encrypted.
+        filters: what is left out or let through, by the status' own column; only what is set.
     """
 
     host: str
@@ -75,6 +84,7 @@ class Status:
     applied: Position
     error: str
     tls: bool
+    filters: dict[str, str] = field(default_factory=dict)
 
 
 def named(server: DatabaseServer, statement: str) -> str:
@@ -119,30 +129,17 @@ def read_status(opened: Session, server: DatabaseServer) -> Status | None:
         applied=Position(str(row[names["applied_file"]]), int(row[names["applied_position"]])),
         error=" | ".join(errors),
         tls=row[names["tls"]] == "Yes",
+        filters={name: str(value) for name, value in row.items() if name.startswith("Replicate_") and value},
     )
 
 
-def check(old: Session, new: Session, old_server: DatabaseServer, new_server: DatabaseServer) -> None:
-    """Rule: the original's binary log holds rows, and no two servers have one number.
+def check(old: Session, new: Session, old_server: DatabaseServer, new_server: DatabaseServer, schemas: Sequence[str] = CLOUDSTACK) -> None:
+    """Rule: the original's binary log holds every change of these databases as rows, and no two servers have one number.
 
     Raises:
         GuardFailed: they don't; the message says which.
     """
-    log_position(old, old_server)
-    found = require(old, "binlog_format")
-    if found not in ("ROW", ""):
-        raise GuardFailed(
-            f"{old_server.name}: binlog_format is {found}",
-            "only row events give the new source the very rows",
-            f"set binlog_format = ROW on {old_server.name} and restart its management servers' connections, or use transfer.method dump",
-        )
-    image = require(old, "binlog_row_image").upper()
-    if image not in ("FULL", ""):
-        raise GuardFailed(
-            f"{old_server.name}: binlog_row_image is {image}",
-            "what changed since the comparison is found by the full rows in the binary log",
-            f"SET GLOBAL binlog_row_image = FULL on {old_server.name}, or use transfer.method dump",
-        )
+    log_proof.check(old, old_server, schemas)
     numbers = [str(opened.value("SELECT @@GLOBAL.server_id")) for opened in (old, new)]
     if numbers[0] == numbers[1]:
         raise GuardFailed(
@@ -200,6 +197,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         verified = access.names_its_address(source, old, authority)
         anonymous = server.family == "mysql" and str(old.value("SELECT @@GLOBAL.gtid_mode")) != "ON"
         port = int(old.value("SELECT @@GLOBAL.port"))
+        fold = require(old, "lower_case_table_names") != "0"
         access.revoke(old, USER)
         account_notes.note(source, USER)
         old.execute("SET SESSION sql_log_bin = 0")
@@ -237,6 +235,10 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         _put(new, FOLLOWING)
         if not waiting:
             new.execute(named(own, own.dialect.start_replica))
+        target.run(["rm", "-rf", foreign.FOLDER], cancellable=False)
+        foreign.prepare(target, own, CHANNEL, CLOUDSTACK, fold=fold)
+        if not waiting:
+            foreign.watch(target, own)
 
 
 def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequence[str], *, waiting: bool) -> None:
@@ -245,6 +247,8 @@ def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequenc
     target.write(FILTER_FILE[server.family], option_file(server, patterns, waiting=waiting), mode=0o644)
     _set_filter(new, server, patterns)
     _put(new, FOLLOWING)
+    if not waiting:
+        foreign.watch(target, server)
 
 
 def _change(server: DatabaseServer, options: dict[str, str | int]) -> str:
@@ -265,6 +269,44 @@ def _set_filter(new: Session, server: DatabaseServer, patterns: Sequence[str]) -
     new.execute("SET SESSION default_master_connection = ''")
 
 
+def left_out(new: Session, status: Status, schemas: Sequence[str]) -> str:
+    """Settings of the new source by which the channel passes over changes of these databases, or over errors; in words."""
+    expected = set(filters(schemas))
+    through = set(status.filters.get("Replicate_Wild_Do_Table", "").split(","))
+    words = [f"Replicate_Wild_Do_Table lacks {', '.join(sorted(expected - through))}"] if expected - through else []
+    words += [f"{name} = {value}" for name, value in status.filters.items() if name != "Replicate_Wild_Do_Table"]
+    for name, usual in (
+        ("replica_skip_errors", "OFF"),
+        ("slave_skip_errors", "OFF"),
+        ("replica_exec_mode", "STRICT"),
+        ("slave_exec_mode", "STRICT"),
+    ):
+        value = require(new, name)
+        words += [f"{name} = {value}"] if value not in ("", usual) else []
+    return "; ".join(dict.fromkeys(words))
+
+
+def settled(new: Session, server: DatabaseServer) -> Status | None:
+    """The channel's status once no statement about other databases stops its applier any more."""
+    found = read_status(new, server)
+    while found is not None and found.error and not found.applying:
+        before, passed = found, foreign.revive(new.host, server, CHANNEL, CLOUDSTACK)
+        found = read_status(new, server)
+        if not passed and found == before:
+            break
+    return found
+
+
+def steady(new: Session, server: DatabaseServer) -> Status | None:
+    """As `settled`; a channel that is just being started again, because its watcher has passed over such a statement, is waited for."""
+    deadline = time.monotonic() + RESTART
+    while True:
+        found = settled(new, server)
+        if found is None or found.error or (found.receiving and found.applying) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
 def wait_applied(
     new: Session, server: DatabaseServer, position: Position, *, timeout: float, cancel: CancelToken, progress: Callable[[str], None]
 ) -> Status:
@@ -279,15 +321,15 @@ def wait_applied(
     while True:
         # The server itself waits, so that the position is noticed at once; in short turns, so that a cancel is, too.
         arrived = new.value(statement, [position.file, position.offset, 1, CHANNEL])
-        found = read_status(new, server)
-        if found is None or found.error or arrived is None:
+        found = steady(new, server) if arrived is None else settled(new, server)
+        if found is None or found.error or (arrived is None and not found.applying):
             words = found.error if found else "there is no such channel"
             raise StepFailed(
                 f"{server.name} does not follow the original to {position}",
                 words or "its applier does not run",
                 f"look at {server.dialect.replica_status} on {server.name}; undo DatabaseSeed and run it again if the data is in doubt",
             )
-        if int(arrived) >= 0:
+        if arrived is not None and int(arrived) >= 0:
             return found
         cancel.check()
         if time.monotonic() > deadline:
@@ -323,7 +365,8 @@ def end(target: Host, opened: Session | None = None) -> bool:
         if there or str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
             _put(new, ON_ITS_OWN)
         folder = new.value("SELECT @@GLOBAL.datadir")
-    target.run(["rm", "-f", FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], cancellable=False)
+    # Without its files, what looks after the channel ends itself.
+    target.run(["rm", "-rf", foreign.FOLDER, FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], cancellable=False)
     return there
 
 

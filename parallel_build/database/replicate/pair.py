@@ -152,4 +152,4 @@ def writable(server: Session) -> Iterator[None]:
         yield
     finally:
         if lifted:
-            server.execute("SET GLOBAL super_read_only = ON")
+            server.execute_in_any("SET GLOBAL super_read_only = ON")

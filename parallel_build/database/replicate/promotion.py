@@ -39,6 +39,7 @@ class Takeover:
         progress, cancel: told what is waited for, asked whether to stop; the step that uses it sets its own.
         seconds: what each part took.
         changes: what the original's log names since the baseline, as far as it was read.
+        last: position of the original up to which everything is proved to be applied, once it was caught up with.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Takeover:
         self._threads, self.cancel, self.progress = threads, cancel, progress
         self._stack = contextlib.ExitStack()
         self.changes = changed_rows.Changes(baseline)
-        self._read_to = baseline
+        self._read_to = self.last = baseline
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Takeover:
@@ -107,38 +108,55 @@ class Takeover:
     def _catch_up(self, timeout: float) -> Position:
         last = log_position(self.old, self.old_server)
         wait_applied(self.new, self.new_server, last, timeout=timeout, cancel=self.cancel, progress=self.progress)
-        again = log_position(self.old, self.old_server)
+        self.last = self._quiet_since(last)
         found = read_status(self.new, self.new_server)
-        if again != last:
-            raise StepFailed(
-                f"{self.source.name} still writes: its binary log went from {last} to {again}",
-                "somebody other than the stopped management servers uses it",
-                f"find out who in SHOW PROCESSLIST on {self.source.name}, and stop it",
-            )
-        if found is None or found.applied != last or found.received != last:
+        if found is None or min(found.applied.order, found.received.order) < last.order:
             raise StepFailed(
                 f"{self.target.name} stands at {found.applied if found else 'no position'}, {self.source.name} at {last}",
                 "it must stand where the original stopped, or rows would be missing",
                 "run the same command again",
             )
-        return last
+        return self.last
+
+    def _quiet_since(self, last: Position) -> Position:
+        """Where the original's log ends, with nothing of what is compared changed since `last`: what others write in other databases is theirs.
+
+        Raises:
+            StepFailed: something of it was changed, or may have been.
+        """
+        end = log_position(self.old, self.old_server)
+        if end == last:
+            return last
+        found = self._log.read(last)
+        if not found.none:
+            raise StepFailed(
+                f"{self.source.name} still writes: its binary log went from {last} to {end}, with {found.summary()}",
+                f"somebody other than the stopped management servers uses it: {changed_rows.who(self.old, found.writers)}",
+                f"stop that on {self.source.name}, then run the same command again",
+            )
+        return end
 
     def compare_changes(self) -> Comparison:
         """Compare the rows that the original changed since the baseline; both sides must stand still (see `catch_up`).
 
-        Where the original's log holds statements that change definitions, everything is compared.
+        Where the original's log does not prove which rows changed, everything is compared. Afterwards the original is looked at again.
+
+        Raises:
+            StepFailed: somebody has written to the original since it was caught up with.
         """
         started = time.monotonic()
         with self.timed("log read"):
+            self.last = self._quiet_since(self.last)
             self.advance()
         with self.timed("changed rows compared"):
             verdict = self._compare_changes()
+        self.last = self._quiet_since(self.last)
         verdict.seconds = round(time.monotonic() - started, 3)
         return verdict
 
     def _compare_changes(self) -> Comparison:
-        if self.changes.statements:
-            self.progress("definitions have changed since the full comparison: comparing everything")
+        if doubt := self.changes.doubted(self._tables):
+            self.progress(f"comparing everything: the original's binary log has {doubt}")
             verdict = compare_sides(self._left, self._right, self.schemas, cancel=self.cancel, progress=self.progress)
             leave_out_what_promoting_sets(verdict)
             return verdict

@@ -58,9 +58,9 @@ def seed(
     with session(source) as old, session(target) as new:
         old_server, new_server = identify(old), identify(new)
         supported(old_server, new_server, "replicate")
-        channel.check(old, new, old_server, new_server)
-        status = read_status(new, new_server)
         names = definitions.existing(old, schemas)
+        channel.check(old, new, old_server, new_server, names)
+        status = channel.settled(new, new_server)
     if status is not None and not align_snapshots.pending(target):
         if status.receiving and status.applying and not status.error:
             progress(f"{target.name} follows {source.name} already")
@@ -158,7 +158,7 @@ def follows(target: Host) -> Status | None:
         StepFailed: it stopped on an error.
     """
     with session(target) as new:
-        found = read_status(new, identify(new))
+        found = channel.steady(new, identify(new))
     if found and found.error:
         raise StepFailed(
             f"{target.name} does not follow the original",
