@@ -95,6 +95,7 @@ class Runner:
         """
         self.groups += 1
         source, target = self.servers.source, self.servers.target
+        seed.remove(source, target)  # of a group that failed
         copy.empty(target, SCHEMAS)
         sql(source, FRESH)
         files = CaseFiles(self.servers, group, self.lenient)

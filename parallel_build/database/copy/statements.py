@@ -159,7 +159,7 @@ def load(table: Table, path: str) -> str:
         value = f"UNHEX(@v{number})" if column in digits else f"@v{number}"
         if column.type == "bit":
             value = f"CAST({value} AS UNSIGNED)"
-        elif column.type == "json":
+        elif column.type == "json" or column.type in SPELLED_TYPES:  # bytes would be taken for the address itself
             value = f"CONVERT({value} USING utf8mb4)"
         if value != f"@v{number}":
             targets.append(f"@v{number}")
