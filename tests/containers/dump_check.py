@@ -62,6 +62,8 @@ def sorted_rows(text: str) -> list[str]:
             continue
         # MySQL prints a column's character set again where a statement named it: the collation says the same.
         line = re.sub(r"^(  `.*?) CHARACTER SET \w+(?= COLLATE )", r"\1", line)
+        # An event is made disabled on a copy, and runs there only once the copy is in service.
+        line = re.sub(r"^(/\*!50106 CREATE\*/ .* ON COMPLETION (?:NOT )?PRESERVE) (?:ENABLE|DISABLE)(?= )", r"\1 DISABLE", line)
         if re.match(r"^/\*!50001 VIEW ", line):
             line = re.sub(r"[()]", "", line)
         lines.append(line)
