@@ -108,7 +108,7 @@ def read_expression(column: Column, *, escape: bool = True) -> str:
     if column.type in BARE_TYPES:
         return name
     if column.type == "float":
-        return f"{name} * 1e0"  # a sum would lose the sign of minus zero
+        return f"{name} * 1e0"  # a sum would lose the sign of a MySQL server's minus zero
     if column.type == "bit":
         return f"{name} + 0"
     value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
