@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.database import ORIGINS, Accounts, DatabasePlan, Origin, describe, load, restore
+from lab.databases import DUMP
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.database.compare import cloudstack_meaning, compare
@@ -168,9 +169,8 @@ def test_dump_of_a_generated_cloud_is_the_same(generated: tuple[Host, Host]) -> 
 def test_each_way_that_an_original_came_about_is_brought_over(servers: Combination, origin: Origin) -> None:
     """Made by statements in CloudStack's own, strict sessions; restored from a dump; restored from the dump of an older program."""
     source, target = _loaded(servers, SMALL)
-    dump = "mariadb-dump" if servers.old == "mariadb" else "mysqldump"
     reach = ["ssh", *source.options(), source.destination]
-    restore([*reach, servers.old], [*reach, dump], SCHEMAS, origin, timeout=600)
+    restore([*reach, servers.old], [*reach, *DUMP[servers.old]], SCHEMAS, origin, timeout=600)
     _copy(source, target)
     _same(source, target)
 

@@ -15,6 +15,7 @@ from lab.database import Accounts, DatabasePlan, Loaded, load, restore
 from lab.database.encryption import decrypt
 from lab.database.errors import LoadFailed
 from lab.database.notation import tables, views
+from lab.databases import DUMP
 from lab.images.roots import base_root, mysql_root
 
 pytestmark = [
@@ -229,7 +230,7 @@ def test_the_three_ways_hold_the_same_and_print_it_differently(family: str) -> N
         "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'cloud'",
     )
     with _servers().DatabaseServer(base_root() if family == "mariadb" else mysql_root()) as server:
-        dump = [*server.inside, "mariadb-dump" if family == "mariadb" else "mysqldump"]
+        dump = [*server.inside, *DUMP["mariadb" if family == "mariadb" else "mysql"]]
         load(server.client, PLAN.with_(site_tables=False), accounts=ACCOUNTS)
         read = [server.query(text) for text in shown]
         sums = {name: _checksums(server, name) for name in DATABASES}
