@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from parallel_build.components.declared import Stack
+from parallel_build.components.identity import StackIdentity
 from parallel_build.components.keys import SshHostKey
 from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.components.settings import Settings
@@ -22,11 +23,27 @@ def declare_stack(settings: Settings) -> Stack:
         if PLATFORMS[configuration.platform_of(machine)].makes_host_key
     }
 
-    def resolve(public_keys: Sequence[str]) -> str:
-        known = dict(zip(keys, public_keys, strict=True))
-        return Site(settings.stack, configuration, settings.secrets, known, settings.sealed).to_json()
+    def known(public_keys: Sequence[str]) -> dict[str, str]:
+        return dict(zip(keys, public_keys, strict=True))
+
+    def resolve(made: Sequence[Sequence[str]]) -> str:
+        public_keys, identities = made
+        return Site(
+            settings.stack, configuration, settings.secrets, known(public_keys), settings.sealed, known_as=tuple(identities)
+        ).to_json()
+
+    def former(public_keys: Sequence[str]) -> str:
+        return Site(settings.stack, configuration, settings.secrets, known(public_keys)).derived_identity()
 
     # A secret from its first moment: the text holds every password of the stack.
     public_keys: pulumi.Output[list[str]] = pulumi.Output.all(*(key.public_key for key in keys.values()))
-    secret: pulumi.Output[list[str]] = pulumi.Output.secret(public_keys)
+    identity = StackIdentity(
+        "identity",
+        former=public_keys.apply(former),
+        stack=settings.stack,
+        phase=configuration.phase.value,
+        machines={machine.name: f"{machine.address} on {configuration.platform_of(machine)}" for machine in configuration.new_machines()},
+        adopt=configuration.window.adopt,
+    )
+    secret: pulumi.Output[list[list[str]]] = pulumi.Output.secret(pulumi.Output.all(public_keys, identity.identities))
     return Stack(settings, keys, secret.apply(resolve), {})

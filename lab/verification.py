@@ -15,7 +15,7 @@ from lab.progress import until
 from lab.status import Management, Status
 from parallel_build.cloudstack.systemvms import same_release
 from parallel_build.errors import ParallelBuildError
-from parallel_build.records.window import FOLDER
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.sql import session
 
 SCHEMA = "lab_check"

@@ -63,3 +63,7 @@ class RollbackIncomplete(ParallelBuildError):
 
 class Cancelled(ParallelBuildError):
     """The engine asked to stop, or is gone; the step stopped at a safe point."""
+
+
+class Fenced(GuardFailed):
+    """A later run has taken over: this one must not change anything any more."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from parallel_build.configuration import Secrets, Server, StackConfiguration, load, load_secrets
+from parallel_build.configuration import Secrets, Server, StackConfiguration, known, load, load_secrets
 from parallel_build.secret import Secret
 
 
@@ -24,6 +24,7 @@ class Site:
         secrets: the secret values.
         host_keys: public SSH host keys of new machines by name; they win over `Server.host_key`.
         sealed: every other value that was sealed in the stack file, wherever it stood.
+        known_as: identities that are kept in the stack's state; empty in a state of an earlier version.
     """
 
     stack: str
@@ -31,6 +32,7 @@ class Site:
     secrets: Secrets
     host_keys: dict[str, str] = field(default_factory=dict)
     sealed: tuple[Secret, ...] = ()
+    known_as: tuple[str, ...] = ()
 
     def hidden(self) -> list[Secret]:
         """Every value that must not be shown: the stack's secrets, and whatever else its operator has sealed."""
@@ -42,11 +44,20 @@ class Site:
 
     @property
     def identity(self) -> str:
-        """What tells this stack from another of the same name: the same for every operator who shares its state, for nobody else.
+        """What tells this stack from any other, made once: it holds whatever its operator changes later. The window's record gets it."""
+        return self.identities[0]
 
-        Made of the host keys in the stack's state and of its secrets, through a one-way function. The rehearsal's server, which comes and goes,
-        is left out.
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What windows of this stack may be known by, the present one first.
+
+        Up to version 1 of the record an identity was derived from what may change (`derived_identity`). A state of that time has no other; one
+        that was continued since keeps the derived one of that moment.
         """
+        return self.known_as or (self.derived_identity(),)
+
+    def derived_identity(self) -> str:
+        """The identity as earlier versions of this project had it: of the stack's name, its secrets and its machines' host keys."""
         parts = [self.stack, self.secrets.management_key.reveal(), self.secrets.cloud_password.reveal()]
         lasting = {machine.name for machine in self.configuration.new_machines()}
         parts += [f"{name}={key}" for name, key in sorted(self.host_keys.items()) if name in lasting]
@@ -65,6 +76,7 @@ class Site:
             "secrets": secrets,
             "hostKeys": self.host_keys,
             "sealed": [value.reveal() for value in self.sealed],
+            "knownAs": list(self.known_as),
         }
         return json.dumps(document, sort_keys=True)
 
@@ -80,7 +92,8 @@ class Site:
         return cls(
             stack,
             load(document["configuration"], stack, stored=True),
-            load_secrets(document["secrets"], stack),
+            load_secrets(known(document["secrets"], Secrets), stack),
             document["hostKeys"],
             tuple(Secret(text) for text in document.get("sealed", ())),
+            tuple(document.get("knownAs", ())),
         )

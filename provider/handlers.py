@@ -6,6 +6,7 @@ from parallel_build.provider import NAME
 from parallel_build.provider.container_handler import ContainerMachineHandler
 from parallel_build.provider.domain_type_handler import DomainTypeHandler
 from parallel_build.provider.handler import Handler
+from parallel_build.provider.identity_handler import StackIdentityHandler
 from parallel_build.provider.key_handler import SshHostKeyHandler
 from parallel_build.provider.step_handler import StepHandler
 from parallel_build.steps import load_all
@@ -22,6 +23,7 @@ def all_handlers() -> dict[str, Handler]:
     load_all()
     handlers: dict[str, Handler] = {token(name): StepHandler(step_class) for name, step_class in REGISTRY.items()}
     machines: dict[str, Handler] = {
+        token("StackIdentity"): StackIdentityHandler(),
         token("SshHostKey"): SshHostKeyHandler(),
         token("DomainType"): DomainTypeHandler(),
         token("ContainerMachine"): ContainerMachineHandler(),

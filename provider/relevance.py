@@ -14,10 +14,13 @@ from parallel_build.resolved_stack import Site
 IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
+    "original": ("frontend",),
     "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.
 IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
+# Only guards ask for them.
+IGNORED_DATABASE_KEYS = ("others",)
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "vspherePassword")
 
@@ -32,7 +35,8 @@ def relevant(site: str) -> dict[str, Any]:
     # Its server comes and goes; no other step's work is on it.
     rehearsal = ((document.get("configuration", {}).get("rehearsal") or {}).get("machine") or {}).get("name")
     keys = {name: key for name, key in document.get("hostKeys", {}).items() if name != rehearsal}
-    return {**document, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
+    kept = {name: value for name, value in document.items() if name != "sealed"}
+    return {**kept, "configuration": configuration, "secrets": secrets, "hostKeys": keys}
 
 
 def _reduced(section: str, value: Any) -> Any:
@@ -43,6 +47,8 @@ def _reduced(section: str, value: Any) -> Any:
     kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
     if section in ("original", "new") and isinstance(kept.get("api"), dict):
         kept["api"] = {key: item for key, item in kept["api"].items() if key not in IGNORED_API_KEYS}
+    if section == "original" and isinstance(kept.get("database"), dict):
+        kept["database"] = {key: item for key, item in kept["database"].items() if key not in IGNORED_DATABASE_KEYS}
     return kept
 
 
@@ -53,7 +59,7 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         stored: the site in the state of the resource that is deleted.
         newest: the site that the program of this very run has sent for other resources; None in a plain `pulumi destroy`.
     """
-    if newest is None or newest.stack != stored.stack:
+    if newest is None:
         # What the last `up` was told of a hold point says nothing about this undo.
         window = stored.configuration.window.model_copy(update={"stop_before": None})
         return replace(stored, configuration=stored.configuration.model_copy(update={"window": window}))

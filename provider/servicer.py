@@ -23,6 +23,12 @@ from parallel_build.provider.values import Values, from_struct, to_struct, with_
 
 T = TypeVar("T")
 
+REPLACEMENT = (
+    "this is a replacement, which would undo the step right after it was done. Nothing was undone. Remedy: run `pulumi up` again without "
+    "--replace: it removes the old copy from the state and undoes nothing. Take a taint (pulumi state untaint URN), replace_on_changes or "
+    "a transformation of this resource back first"
+)
+
 NO_CHANGE = provider_pb2.DiffResponse.DIFF_NONE
 CHANGE = provider_pb2.DiffResponse.DIFF_SOME
 
@@ -74,7 +80,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """What an update would change. Never a replacement: that would be an undo."""
         handler = self._handler(request.urn, context)
-        changed = handler.changes(from_struct(request.old_inputs), from_struct(request.olds), from_struct(request.news))
+        self.session.compare(request.urn)
+        old_inputs, old_outputs, inputs = map(from_struct, (request.old_inputs, request.olds, request.news))
+        try:
+            changed = handler.changes(old_inputs, old_outputs, inputs)
+        except Refused as refused:
+            abort_plain(context, refused.reason)
         return provider_pb2.DiffResponse(
             changes=CHANGE if changed else NO_CHANGE,
             diffs=changed,
@@ -85,6 +96,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: provider_pb2.CreateRequest, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         """Make the resource."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn)
+        self.session.make(request.urn)
         identity, outputs = self._answer(context, handler, operation, lambda: handler.create(operation, from_struct(request.properties)))
         return provider_pb2.CreateResponse(id=identity, properties=_properties(handler, outputs))
 
@@ -92,22 +104,31 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """Change the resource in place, or go on with a half-done one."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn, request.id)
         old_inputs, old_outputs, inputs = map(from_struct, (request.old_inputs, request.olds, request.news))
+        self.session.make(request.urn)
         outputs = self._answer(context, handler, operation, lambda: handler.update(operation, old_inputs, old_outputs, inputs))
         return provider_pb2.UpdateResponse(properties=_properties(handler, outputs))
 
     def Read(self, request: provider_pb2.ReadRequest, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
-        """The resource as it is; an empty id says that it is gone."""
+        """The resource as it is; an empty id says that it is gone, or that there is nothing that could be imported."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn, request.id)
         inputs, present = from_struct(request.inputs), from_struct(request.properties)
+        if not inputs and not present:
+            return provider_pb2.ReadResponse()  # a step is nothing that stands somewhere: it is made by `up`, and never imported
         outputs = self._answer(context, handler, operation, lambda: handler.read(operation, inputs, present))
         if outputs is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(id=request.id, properties=_properties(handler, outputs), inputs=request.inputs)
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """Undo the resource; an error leaves it in the state."""
+        """Undo the resource; an error leaves it in the state. A deletion that is half of a replacement is refused."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn, request.id)
         inputs, outputs = from_struct(request.old_inputs), from_struct(request.properties)
+        if self.session.has_made(request.urn):
+            abort_plain(context, REPLACEMENT)
+        if self.session.has_compared(request.urn):
+            # The program declares the resource, and it is as it was: what goes is the old copy of a replacement that was refused.
+            self.session.engine.warn(request.urn, "the old copy of a replacement is removed from the state; nothing is undone")
+            return empty_pb2.Empty()
         self._answer(context, handler, operation, lambda: handler.delete(operation, inputs, outputs))
         return empty_pb2.Empty()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.provider.engine import Engine
+from parallel_build.records.run_number import Claims
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 
@@ -21,14 +22,18 @@ class Session:
         engine: who asks.
     Attributes:
         cancel: set by the engine's Cancel, or when the engine is gone.
+        claims: the numbers that this process has taken for its writes.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.cancel = CancelToken()
+        self.claims = Claims()
         self._connections: dict[str, Connections] = {}
         self._newest: dict[str, Site] = {}
         self._running: list[str] = []
+        self._made: set[str] = set()
+        self._compared: set[str] = set()
         self._changed = threading.Condition()
 
     def connections(self, site: Site) -> Connections:
@@ -47,7 +52,29 @@ class Session:
     def newest(self, stack: str) -> Site | None:
         """The last site heard from the program in this run, or None."""
         with self._changed:
-            return self._newest.get(stack)
+            heard = list(self._newest.values())
+            # A stack that was renamed since is the same one: a process works for one program.
+            return self._newest.get(stack) or (heard[0] if len(heard) == 1 else None)
+
+    def make(self, urn: str) -> None:
+        """Remember that this process has been asked to make or change a resource."""
+        with self._changed:
+            self._made.add(urn)
+
+    def compare(self, urn: str) -> None:
+        """Remember that the program of this run declares a resource that the state has."""
+        with self._changed:
+            self._compared.add(urn)
+
+    def has_compared(self, urn: str) -> bool:
+        """Whether it does."""
+        with self._changed:
+            return urn in self._compared
+
+    def has_made(self, urn: str) -> bool:
+        """Whether it has: a deletion that comes after that is half of a replacement."""
+        with self._changed:
+            return urn in self._made
 
     @contextlib.contextmanager
     def running(self, urn: str) -> Iterator[None]:

@@ -8,9 +8,9 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
-from parallel_build.configuration import Phase
+from parallel_build.configuration import Phase, SwitchedStepName
 from parallel_build.errors import (
     Cancelled,
     ConfigurationError,
@@ -107,12 +107,14 @@ class StepHandler(Handler):
             return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
         if self._other_machines(old_inputs, inputs):
             return self._advance(operation, operation.id, site, inputs, forward(step))
-        return self._advance(operation, operation.id, site, inputs, step.verify, harmless=(Exception,))
+        return self._advance(operation, operation.id, site, inputs, proof(step), harmless=(Exception,))
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
         """Ask whether going back is allowed, then undo the step."""
         stored, step = self._open(inputs)
-        site = for_undo(stored, operation.session.newest(stored.stack))
+        newest = operation.session.newest(stored.stack)
+        unexplained(self.step_class, newest)
+        site = for_undo(stored, newest)
 
         def undo(context: Context) -> Outputs:
             step.before_revert(context)
@@ -165,7 +167,7 @@ class StepHandler(Handler):
         def tell(message: str) -> None:
             operation.tell(mask(message, secrets))
 
-        context = Context(site, session.connections(site), run, session.cancel, tell, name)
+        context = Context(site, session.connections(site), run, session.cancel, tell, name, claims=session.claims)
         started, clock = now(), time.monotonic()
         run.record("begin", step=name, operation=verb)
         rehearsed = inputs.get("rehearsed")
@@ -243,6 +245,26 @@ class StepHandler(Handler):
         return {**{name: value for name, value in inputs.items() if name != "site"}, "result": result, "status": status}
 
 
+def unexplained(step_class: type[Step], newest: Site | None) -> None:
+    """Rule: in a run whose program wants the switch, a step of it is only undone behind a hold point.
+
+    Anything else that deletes one is a replacement that deletes first, a resource taken out of the program or the state, or a target.
+
+    Raises:
+        Refused: nothing explains the deletion.
+    """
+    if newest is None or not step_class.phase.reached(Phase.SWITCHED) or not newest.configuration.phase.reached(step_class.phase):
+        return
+    held, order = newest.configuration.window.stop_before, get_args(SwitchedStepName)
+    if held and step_class.type in order and order.index(step_class.type) >= order.index(held):
+        return
+    raise Refused(
+        f"step {step_class.type} would be undone although the stack is to be in phase {newest.configuration.phase.value}. Nothing was undone. "
+        "A replacement (--replace, taint, deleteBeforeReplace) or a program without this step asks for it. "
+        "Remedy: declare it as before; to roll back: pulumi config set phase prepared && pulumi up"
+    )
+
+
 def forward(step: Step) -> Callable[[Context], Outputs]:
     """The step's apply, once the step has been asked whether it may be done now."""
 
@@ -251,6 +273,16 @@ def forward(step: Step) -> Callable[[Context], Outputs]:
         return step.apply(context)
 
     return apply
+
+
+def proof(step: Step) -> Callable[[Context], Outputs]:
+    """The step's verify, once the step has been asked whether anything can be proved now."""
+
+    def verify(context: Context) -> Outputs:
+        step.before_verify(context)
+        return step.verify(context)
+
+    return verify
 
 
 def words(error: BaseException) -> str:

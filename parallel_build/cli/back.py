@@ -7,6 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE
@@ -14,6 +15,7 @@ from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
 from parallel_build.operations import serve_original
+from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.rollback_window import check_allowed
@@ -23,7 +25,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import mask
 from parallel_build.stack.automation import Driver
-from parallel_build.stack.file import read_stack
+from parallel_build.stack.file import Reading, read_stack
 from parallel_build.steps.window import Window
 
 NAME = "back"
@@ -40,11 +42,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="undo the window from its record on the original's database host, with the stack file alone: where the state is lost or does not know of it",
     )
+    parser.add_argument(
+        "--window",
+        metavar="ID",
+        help="roll back this window, whatever the state says of whose it is; `recover` prints its identity. Leaves Pulumi out",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     """The original first; then Pulumi, and whatever the state did not know of."""
-    go_back(given, None if given.without_pulumi else lambda: Driver(given.stack, given.config_file))
+    go_back(given, None if given.without_pulumi or given.window else lambda: Driver(given.stack, given.config_file))
     print("the original serves")
     return DONE
 
@@ -59,7 +66,7 @@ def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> No
         RollbackIncomplete: a new management server can't be proved down.
     """
     reading = read_stack(given.stack, config_file=given.config_file)
-    with undoing(with_recorded_keys(reading)) as context:
+    with undoing(_acting(given, reading)) as context:
         # A run that is under way holds the state's lock. Where such a lock can't be seen from here Pulumi, which asks for it, comes first.
         if drive is None or (reading.state.file and not reading.state.locks):
             try:
@@ -74,11 +81,18 @@ def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> No
         driver = drive()
         driver.configure(Phase.PREPARED)
         driver.up()
-    with undoing(with_recorded_keys(read_stack(given.stack, config_file=given.config_file))) as context:
+    with undoing(_acting(given, read_stack(given.stack, config_file=given.config_file))) as context:
         if _record(context) is not None:
             step = Window()
             step.before_revert(context)
             _recorded(context, step.type, lambda: step.revert(context))
+
+
+def _acting(given: argparse.Namespace, reading: Reading) -> Site:
+    """The stack that acts: for the window that was named, whoever opened it."""
+    site = with_recorded_keys(reading)
+    window = getattr(given, "window", None)
+    return replace(site, known_as=(window,)) if window else site
 
 
 @contextlib.contextmanager
@@ -105,6 +119,7 @@ def _serve(context: Context) -> None:
     record = _record(context)
     if record is None or record.retired:
         return  # a retired stack is led back in Pulumi's order: the new side has something to tell the agents before it goes
+    claim(context)
     check_allowed(context)
     _recorded(context, BACK, lambda: serve_original.serve_at_once(context))
 

@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
         fresh = new_facts.gather(reading.site, connections, schemas(reading.site.configuration)) if both else new_facts.NewFacts()
     finally:
         connections.close()
-    asked = guards.GUARDS if both else guards.original.GUARDS
+    asked = guards.GUARDS if both else (*guards.original.GUARDS, *guards.world.GUARDS)
     failed = guards.failures(reading.site, old, fresh, asked)
     if opened:
         print(f"a window is open since {opened}: the guards are for before it. `recover` tells where it stands.")

@@ -8,25 +8,34 @@ from dataclasses import asdict, replace
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE, FAILED, recovery_advice, run_state
-from parallel_build.errors import ParallelBuildError
+from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
+from parallel_build.stack.automation import Driver
 from parallel_build.stack.file import Reading, read_stack
 
 NAME = "recover"
-HELP = "explain where a broken run stands, which side serves, and which command goes forward and which back. Changes nothing."
+HELP = (
+    "explain where a broken run stands, which side serves, and which command goes forward and which back. Changes nothing on any server; "
+    "--adopt ties this stack's state to a window that another state opened."
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The stack."""
     parser.add_argument("stack")
     parser.add_argument("--json", action="store_true", help="as JSON: serving, headline, findings, servers, forward, back, first")
+    parser.add_argument(
+        "--adopt", metavar="ID", help="continue or roll back this open window with this stack's state; recover prints its identity"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     """Ask everything, explain it; 0 when exactly one side serves."""
     reading = read_stack(given.stack, config_file=given.config_file)
+    if given.adopt:
+        return _adopt(given, reading)
     site = with_recorded_keys(reading)
     connections = Connections(site, CancelToken())
     try:
@@ -36,6 +45,34 @@ def run(given: argparse.Namespace) -> int:
     explanation = recovery_advice.explain(found)
     print(json.dumps(asdict(explanation), indent=1) if given.json else explanation.text())
     return DONE if explanation.serving in ("original", "new") else FAILED
+
+
+def _adopt(given: argparse.Namespace, reading: Reading) -> int:
+    """Tie the state to an open window.
+
+    Raises:
+        GuardFailed: no window of that identity is open.
+    """
+    site = with_recorded_keys(reading)
+    connections = Connections(site, CancelToken())
+    try:
+        records = WindowStore(connections.host(site.configuration.original.database.source), site)
+        record = records.read()
+    finally:
+        connections.close()
+    if record is None or record.closed or record.identity != given.adopt:
+        found = "no window is open there" if record is None or record.closed else f"the window that is open there is {record.identity}"
+        raise GuardFailed(
+            f"window {given.adopt} can't be adopted from {records.host.name}",
+            found,
+            f"parallel-build recover {given.stack} prints the identity of the window that is open",
+        )
+    Driver(given.stack, given.config_file).adopt(given.adopt)
+    print(
+        f"window.adopt is set in the stack file: the next `pulumi up` ties this state to window {given.adopt}, opened {record.opened} by "
+        f"{record.holder}.\nForward: pulumi up in phase switched\nBack: parallel-build back {given.stack} --window {given.adopt}"
+    )
+    return DONE
 
 
 def with_recorded_keys(reading: Reading) -> Site:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,9 +15,12 @@ from parallel_build.errors import ParallelBuildError
 from parallel_build.operations import deadline
 from parallel_build.operations.user_firewall import CLOSED
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import FOLDER, WindowRecord, WindowStore
+from parallel_build.records.states import start_of
+from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import read_host_clock
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.state import StackState
@@ -127,7 +129,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         state=state,
         record=record,
         record_problem=problem,
-        mine=record is not None and record.identity == site.identity,
+        mine=record is not None and record.identity in site.identities,
         seconds_left=left,
         host_journal=lines,
         running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
@@ -182,9 +184,9 @@ def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
     machines = site.configuration.new.management
     if record is None or record.closed:
         return {machine.name: "no window is open, and none of this stack's servers was left running" for machine in machines}
-    if record.identity != site.identity:
+    if record.identity not in site.identities:
         return {}
-    names = {machine.name: "FirstManagement" if machine == machines[0] else f"AdditionalManagement/{machine.name}" for machine in machines}
+    names = {machine.name: start_of(machine.name, first=machine == machines[0]) for machine in machines}
     return {
         machine: "this window has never started it, and found it masked"
         for machine, step in names.items()
@@ -235,5 +237,5 @@ def _versions(host: Host) -> list[str]:
 
 
 def _parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with Workers(AT_ONCE) as pool:
         return list(pool.map(function, items))

@@ -145,7 +145,9 @@ class Cloud:
         Raises:
             JobFailed: it failed, with the API's words.
             StepFailed: it took too long.
+            Cancelled: stopping was asked for; before the call nothing was begun.
         """
+        cancel.check()
         started = self.call(command, **parameters)
         job_id = started.get("jobid")
         if not job_id:

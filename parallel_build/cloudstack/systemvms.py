@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import zones
-from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, Progress, hosts_away
 from parallel_build.cloudstack.states import GONE
-from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.errors import Cancelled, CommandFailed, Fenced, ParallelBuildError, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
@@ -157,13 +158,15 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
             work.append((name, partial(patience.run, job)))
     done: list[str] = []
     failed: list[str] = []
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
+    with Workers(at_once, cancel) as pool:
         futures = {pool.submit(call): name for name, call in work}
         for future in as_completed(futures):
             name = futures[future]
             try:
                 future.result()
-            except (StepFailed, ApiRefused) as error:
+            except (Cancelled, Fenced):
+                raise
+            except ParallelBuildError as error:
                 failed.append(f"{name}: {error.cause or error.fact}")
             else:
                 done.append(name)

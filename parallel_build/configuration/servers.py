@@ -108,13 +108,32 @@ class OriginalManagement(Server):
 
 
 class DatabasePair(Model):
-    """The original's database servers. `adminUser` None means root through the server's own socket."""
+    """The original's database servers. `adminUser` None means root through the server's own socket.
+
+    Attributes:
+        others: schemas and accounts (`NAME`, or `NAME@HOST` of an account) that aren't CloudStack's and may lose these servers when they are stopped.
+    """
 
     engine: Literal["mariadb", "mysql"] = "mariadb"
     source: Server
     replica: Server | None = None
     port: int = Field(default=3306, ge=1, le=65535)
     cloudbridge: bool = False
+    others: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+
+
+class Frontend(Model):
+    """What stands before the original's servers, or starts and stops them, and is not this tool's.
+
+    Attributes:
+        kind: what it is: pacemaker, keepalived, monit, haproxy, proxysql ...
+        servers: names of the original's servers that it runs on; none for all of them.
+        address: the address that it moves between them, or that it listens at.
+    """
+
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$")]
+    servers: list[str] = Field(default_factory=list)
+    address: IpAddress | None = None
 
 
 class Hypervisor(Server):
@@ -131,6 +150,7 @@ class Original(Model):
     database: DatabasePair
     api: Api
     hypervisors: list[Hypervisor] = Field(default_factory=list)
+    frontend: list[Frontend] = Field(default_factory=list)
 
     @property
     def served(self) -> ServedApi:

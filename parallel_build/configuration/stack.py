@@ -117,6 +117,7 @@ class StackConfiguration(Model):
         ):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         yield from self._certificate_problems()
+        yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         replica = self.original.database.replica
@@ -160,6 +161,20 @@ class StackConfiguration(Model):
         secure = old.scheme == "https" or any(url.startswith("https:") for url in urls)
         yield from useless_keys(old, secure, {server.name for server in self.original.management})
         yield from useless_keys(fresh, fresh.scheme == "https", {machine.name for machine in self.new.management})
+
+    def _frontend_problems(self) -> Iterator[str]:
+        """A cluster's moving address is nobody's own, and what a cluster runs on is one of the original's servers."""
+        names = {server.name for server in self.original_servers()}
+        addresses = {server.address: server.name for server in [*self.original_servers(), *self.new_machines()]}
+        for door in self.original.frontend:
+            for name in door.servers:
+                if name not in names:
+                    yield f"original.frontend: {name} is not one of the original's servers"
+            if door.address in addresses:
+                yield (
+                    f"original.frontend: {door.address} is the address of {addresses[door.address]}; give that server its own address, "
+                    "since this one leads to another server when the cluster moves it"
+                )
 
     def _may_share(self, server: Server, side: str) -> bool:
         """On the original a small cloud may run management and MySQL on one server."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -118,6 +118,7 @@ class Window(Model):
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
             else can prove that they are down.
+        adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
         confirmed_removed: instance names of system VMs and routers of an earlier window's new side that the operator has removed from hypervisors that
             can't be asked from here.
     """
@@ -132,6 +133,7 @@ class Window(Model):
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)
+    adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     confirmed_removed: list[str] = Field(default_factory=list)
     user_access: UserAccess
 

@@ -16,8 +16,8 @@ from parallel_build.database.server.dialects import identify
 from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files, rehearsal_option_file
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.remote.apt import Apt, without_command
 from parallel_build.remote.host import Host
+from parallel_build.remote.packages import packages_of, without_command
 from parallel_build.remote.sql import find_socket, session
 
 RESTART_TIMEOUT = 300.0
@@ -67,8 +67,9 @@ class NewServer:
         packages = self.missing_packages()
         if not packages:
             return False
-        self.intend(f"{self.host.name}: apt-get install {' '.join(packages)}")
-        Apt(self.host).install(packages)
+        handled = packages_of(self.host)
+        self.intend(f"{self.host.name}: {handled.program} install {' '.join(packages)}")
+        handled.install(packages)
         if not any(services.state(unit).known for unit in DATABASE_UNITS):
             raise StepFailed(
                 f"{self.host.name}: no database server after installing {' '.join(packages)}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents, web
+from parallel_build.cloudstack import agents, heartbeats, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
@@ -18,6 +18,8 @@ from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
+from parallel_build.facts import management_node
+from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.clock import Clock, read_clock
@@ -29,7 +31,7 @@ from parallel_build.resolved_stack import Site
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes")
 Facts = dict[str, Any]
 
 
@@ -54,7 +56,8 @@ class OriginalFacts:
     Attributes:
         version: newest complete row of `cloud.version`.
         unfinished: versions whose step is not Complete.
-        management: mshost rows: name, service_ip, state, version, age of the heartbeat in seconds.
+        management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
+        nodes: what each management server says of itself.
         jobs: commands of asynchronous jobs in progress.
         vms_moving, volumes_moving: instance and volume names in a state of transition.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
@@ -87,6 +90,7 @@ class OriginalFacts:
     version: str = ""
     unfinished: list[str] = field(default_factory=list)
     management: list[dict[str, Any]] = field(default_factory=list)
+    nodes: dict[str, ManagementNode] = field(default_factory=dict)
     jobs: list[str] = field(default_factory=list)
     vms_moving: list[str] = field(default_factory=list)
     volumes_moving: list[str] = field(default_factory=list)
@@ -120,7 +124,7 @@ class OriginalFacts:
 def gather(site: Site, connections: Connections) -> OriginalFacts:
     """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
     problems: list[str] = []
-    whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site)]
+    whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
     each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.original_servers()]
     found: Facts = {}
     for answer in together([*whole, *each], problems):
@@ -142,6 +146,11 @@ def _database(site: Site, connections: Connections) -> Facts:
         except GuardFailed as error:
             found["key_problem"] = error
     return found
+
+
+def _beating(site: Site, connections: Connections) -> Facts:
+    with session(connections.host(site.configuration.original.database.source)) as database:
+        return {"management": heartbeats.watch(database)}
 
 
 def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:
@@ -172,6 +181,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     found: Facts = {"clocks": {server.name: read_clock(host)}, "addresses": {server.name: own_addresses(host)}}
     if server in site.configuration.original.management:
         found["apis"] = {server.name: _own_api(site, host, server)}
+        found["nodes"] = {server.name: management_node.read(host)}
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
     else:
@@ -207,10 +217,6 @@ def _from_database(database: Session) -> dict[str, Any]:
     return {
         "version": complete[-1] if complete else "",
         "unfinished": [row["version"] for row in versions if row["step"] != "Complete"],
-        "management": database.rows(
-            "SELECT name, service_ip, state, version, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age "
-            "FROM cloud.mshost WHERE removed IS NULL"
-        ),
         # job_status 0 is in progress; the rows of dead servers' jobs stay, so only those of the last day count.
         "jobs": [
             str(row["job_cmd"]).rsplit(".", 1)[-1]
@@ -257,18 +263,12 @@ def _as_server(database: Session) -> dict[str, Any]:
     return {
         "server": server,
         "replicates_from": sources[0] if sources else "",
-        "upstreams": {name: _addresses(database.host, name) for name in sources},
+        "upstreams": {name: addresses_of(database.host, name) for name in sources},
         "log": log_proof.read(database, server),
         "read_only": str(database.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"),
         "long_transactions": [f"connection {row['id']}, {row['age']} s, {row['wrote']} rows written" for row in running],
         "host_setting": str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or ""),
     }
-
-
-def _addresses(host: Host, name: str) -> list[str]:
-    """What a name stands for on a server; an address stands for itself."""
-    shown = host.run(["getent", "ahosts", name], ok=None).stdout
-    return sorted({name, *(line.split()[0] for line in shown.splitlines() if line.strip())})
 
 
 def _names(database: Session, table: str, column: str, moving: str) -> list[str]:

@@ -15,7 +15,6 @@ from parallel_build.records.rehearsal import outdated, skipped
 from parallel_build.resolved_stack import Site
 from parallel_build.versions import CloudStackVersion
 
-HEARTBEAT_THRESHOLD = 150  # seconds [cluster.heartbeat.threshold]
 ROWS_TOLERATED = 100_000  # more than any growth: the servers only estimate their rows
 CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
 
@@ -45,26 +44,6 @@ def version_is_the_configured_one(site: Site, old: OriginalFacts, fresh: NewFact
             f"an earlier upgrade was never finished: {', '.join(old.unfinished)}",
             "these rows of cloud.version are not Complete",
             "have that upgrade finished first",
-        )
-
-
-def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every management server with a heartbeat is in original.management, and all are of one version."""
-    known = {server.address for server in site.configuration.original.management}
-    alive = [row for row in old.management if row["state"] == "Up" and (row["age"] or 0) < HEARTBEAT_THRESHOLD]
-    strangers = [f"{row['name']} ({row['service_ip']})" for row in alive if row["service_ip"] not in known]
-    if strangers:
-        raise GuardFailed(
-            f"management servers that the stack does not know are alive: {', '.join(strangers)}",
-            "they would go on writing while the databases are copied",
-            "add them to original.management, or stop them",
-        )
-    versions = {str(row["version"]) for row in alive}
-    if len(versions) > 1:
-        raise GuardFailed(
-            f"the original's management servers are of several versions: {', '.join(sorted(versions))}",
-            "an upgrade of theirs is under way or was never finished, and one schema fits one version",
-            "bring them all to the same version, that of original.version",
         )
 
 
@@ -302,7 +281,6 @@ def nothing_of_an_earlier_window_runs(site: Site, old: OriginalFacts, fresh: New
 GUARDS = rules_of(
     everything_was_read,
     version_is_the_configured_one,
-    management_servers_are_known,
     servers_answer_themselves,
     database_key_fits,
     no_job_is_running,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.records.rehearsal import RehearsalRecord, outdated
 from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.rules import Unanswered
@@ -125,7 +125,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
     problems: list[str] = []
     configuration = site.configuration
     fixes = read_fixes(configuration.rehearsal.fixes) if configuration.rehearsal.enabled else []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with Workers(AT_ONCE) as pool:
         old = pool.submit(original_facts.gather, site, connections)
         fresh = pool.submit(new_facts.source, site, connections)
         database = pool.submit(_guarded, problems, lambda: _database(site, connections))
@@ -199,7 +199,7 @@ def _files(
     salt = secrets.token_hex(16)
     paths = sorted({path for each in settings if (path := local_path(each))})
     old = site.configuration.original.management
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with Workers(AT_ONCE) as pool:
         each = [
             pool.submit(_guarded, problems, lambda server=server: server_files.read(connections.host(server), salt, paths))
             for server in old

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.cloudstack import heartbeats
 from parallel_build.guards import original as guards
+from parallel_build.guards import world
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import guard_rule, rule
 from parallel_build.rules import Said, Severity, listed
@@ -21,7 +23,9 @@ def everything_is_readable(facts: HealthFacts) -> Iterator[Said]:
         yield Said(problem, "what can't be seen can't be judged", "make it reachable and readable, then check again")
 
 
-guard_rule(guards.management_servers_are_known)
+guard_rule(world.management_servers_are_known)
+guard_rule(world.management_servers_beat_here)
+guard_rule(world.management_servers_use_the_source)
 guard_rule(guards.servers_answer_themselves)
 guard_rule(guards.clocks_agree)
 
@@ -32,7 +36,7 @@ def management_servers_beat(facts: HealthFacts) -> Iterator[Said]:
     stale = [
         f"{row['name']} ({row['service_ip']}), last seen {(row['age'] or 0) / 3600:.1f} h ago"
         for row in facts.rows("servers")
-        if row["state"] == "Up" and (row["age"] or 0) >= guards.HEARTBEAT_THRESHOLD
+        if row["state"] == "Up" and (row["age"] or 0) >= heartbeats.THRESHOLD
     ]
     if stale:
         yield Said(
@@ -45,11 +49,11 @@ def management_servers_beat(facts: HealthFacts) -> Iterator[Said]:
 @rule(Severity.WARNS, "stack file, original.management")
 def configured_servers_serve(facts: HealthFacts) -> Iterator[Said]:
     """Every configured management server has a row that is Up."""
-    up = {row["service_ip"] for row in facts.rows("servers") if row["state"] == "Up" and (row["age"] or 0) < guards.HEARTBEAT_THRESHOLD}
+    up = [row for row in facts.rows("servers") if row["state"] == "Up" and (row["age"] or 0) < heartbeats.THRESHOLD]
     if not facts.rows("servers"):
         return
     for server in facts.site.configuration.original.management:
-        if server.address not in up:
+        if not any(world.is_row_of(row, server, facts.old) for row in up):
             yield Said(
                 f"{server.name} ({server.address}) is in original.management but does not serve",
                 "a rollback would wait for it to answer",

@@ -9,6 +9,7 @@ from typing import Any
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.run_number import Claims
 from parallel_build.remote.host import Connections, Host
 from parallel_build.resolved_stack import Site
 
@@ -28,6 +29,7 @@ class Context:
         step: name of the step, as its evidence and journal lines carry it.
         done: what the step has done so far, in the state also when it fails.
         acted: whether a change was announced or made; a guard that fails before that leaves nothing to undo.
+        claims: the numbers that this process has taken for its writes.
         pending: why the step has to be applied again by the next `up` although nothing failed; empty when it is done.
     """
 
@@ -41,6 +43,7 @@ class Context:
     acted: bool = False
     pending: str = ""
     told: str = ""
+    claims: Claims = field(default_factory=Claims)
 
     @property
     def configuration(self) -> StackConfiguration:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from parallel_build.cancel import CancelToken
 from parallel_build.durations import duration
-from parallel_build.errors import DeadlinePassed
+from parallel_build.errors import DeadlinePassed, GuardFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.records.window import WindowRecord, going_back
@@ -95,16 +95,29 @@ def check(context: Context) -> float | None:
     return seconds
 
 
-def not_going_back(context: Context) -> WindowRecord | None:
-    """Rule: no step goes forward while a way back is under way: the original may serve already.
+def not_going_back(context: Context, *, opening: bool = False) -> WindowRecord | None:
+    """Rule: a step goes forward only in the window that it belongs to, and not while a rollback is under way: the original may serve already.
 
+    Args:
+        opening: the step is the one that opens the window: there may be none yet.
     Returns:
         the window's record.
     Raises:
-        GuardFailed: one is.
+        GuardFailed: a rollback has begun, or the window is closed, or it is another stack's. Fenced: a later run has taken over.
     """
-    record = store(context).read()
-    if record is not None and not record.closed and record.returning and record.identity == context.site.identity:
+    records = store(context)
+    record = records.read()
+    if record is None or record.closed:
+        if opening:
+            return record
+        raise GuardFailed(
+            f"no window of stack {context.site.stack} is open on {records.host.name}",
+            "it was rolled back and closed since this step was declared" if record else f"{records.path} is not there",
+            "pulumi config set phase prepared && pulumi up, which brings the state up to date; after that a new window can be opened",
+        )
+    records.check_owner(record)
+    records.check_run(record)
+    if record.returning:
         raise going_back(record)
     return record
 

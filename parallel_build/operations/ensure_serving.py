@@ -12,7 +12,7 @@ from parallel_build.errors import StepFailed
 from parallel_build.operations import prove_original_down, start_gate
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.operations.start_management import FIRST
+from parallel_build.records.states import FIRST_START, start_of
 
 
 def ensure_running(context: Context) -> None:
@@ -25,7 +25,7 @@ def ensure_running(context: Context) -> None:
     """
     records = store(context)
     first, *others = context.configuration.new.management
-    for machine, record in [(first, FIRST), *((other, f"AdditionalManagement/{other.name}") for other in others)]:
+    for machine, record in [(first, FIRST_START), *((other, start_of(other.name, first=False)) for other in others)]:
         if not records.facts(record).get("good"):
             continue
         services = Services(context.host(machine))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import NewMachine
@@ -13,7 +11,9 @@ from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import prove_original_down, start_gate
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.records.states import StartState, start_of
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.parallel import Workers
 
 
 def fence_new_side(context: Context, *, insist: bool = True) -> None:
@@ -31,7 +31,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
     record = store(context).read()
     # Only a way back shuts the gates: up to a hold point the window goes on after this.
     leaving = record if record is not None and record.returning and not record.closed else None
-    with ThreadPoolExecutor(max_workers=len(machines)) as pool:
+    with Workers(len(machines)) as pool:
         for future in [pool.submit(_fence, context, machine, insist, leaving) for machine in machines]:
             future.result()
 
@@ -41,7 +41,7 @@ def _fence(context: Context, machine: NewMachine, insist: bool, leaving: WindowR
         services = Services(context.host(machine))
         if leaving is not None:
             start_gate.shut(services.host, leaving)
-        with ThreadPoolExecutor(max_workers=2) as pool:  # each is masked before it is stopped: neither brings the other back
+        with Workers(2) as pool:  # each is masked before it is stopped: neither brings the other back
             fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
         for unit, changed in fenced:
             if changed.result():
@@ -90,4 +90,4 @@ def _prove_down(context: Context, machine: NewMachine, error: Exception) -> None
 def ever_started(context: Context, machine: NewMachine) -> bool:
     """Whether this window has begun a start of a new management server, by its record: written down before each start."""
     first = context.configuration.new.management[0].name == machine.name
-    return bool(store(context).facts("FirstManagement" if first else f"AdditionalManagement/{machine.name}").get("began"))
+    return bool(StartState.of(store(context).facts(start_of(machine.name, first=first))).began)

@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,9 @@ from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.records.states import FIRST_START, StartState
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import find_socket, session
 from parallel_build.secret import Secret, mask
 
@@ -64,7 +65,7 @@ def collect_once(context: Context) -> None:
     """
     try:
         records = store(context)
-        if not records.facts("FirstManagement").get("began") or records.facts(FORENSICS).get("kept"):
+        if not StartState.of(records.facts(FIRST_START)).began or records.facts(FORENSICS).get("kept"):
             return
         folder = collect(context)
         if folder is not None:
@@ -101,7 +102,7 @@ def collect(context: Context) -> Path | None:
     source = context.host(context.configuration.new.database.source)
     keepers.append(partial(_state, context, folder, source))
     context.progress(f"keeping logs and the state of the new side in {folder}")
-    with ThreadPoolExecutor(max_workers=8) as pool:
+    with Workers(8) as pool:
         for future in [pool.submit(keeper) for keeper in keepers]:
             future.result()
     if wanted == "dump":

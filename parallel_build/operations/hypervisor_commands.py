@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from parallel_build.cloudstack import properties, unit_end
 from parallel_build.cloudstack.agents import AGENT_FILE, SETTING, hosts_with_agent
@@ -12,14 +16,110 @@ from parallel_build.configuration import Hypervisor, HypervisorCommand
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.remote.parallel import Workers
+from parallel_build.secret import mask
+
+STEP = "HypervisorSteps"
+HOSTS_AT_ONCE = 10  # sshd and a jump host drop more connections that begin at one moment [MaxStartups 10:30:100]
 
 
-def run_on(context: Context, each: HypervisorCommand, command: list[str], names: list[str]) -> dict[str, ParallelBuildError]:
+@dataclass(frozen=True)
+class Applied:
+    """A command that was begun on a host, as it is on record: what it was then, whatever the configuration says by now.
+
+    Attributes:
+        mark: what tells it from any other: of the command, its reverse and the host.
+        host: name in the stack.
+        command, reverse: words; empty where they hold a sealed value, which the record must not: then the configuration still has to have them.
+        timeout: seconds.
+        at_once: with the same command on other hosts.
+        done: it has ended well.
+    """
+
+    mark: str
+    host: str
+    command: tuple[str, ...]
+    reverse: tuple[str, ...]
+    timeout: float
+    at_once: bool = False
+    done: bool = False
+
+
+def mark_of(each: HypervisorCommand, host: str) -> str:
+    """What tells a command on a host from any other: never its place in the list, which an operator may change."""
+    digest = hashlib.sha256(json.dumps([each.command, each.reverse]).encode()).hexdigest()[:16]
+    return f"{digest}/{host}"
+
+
+def applied(context: Context) -> dict[str, Applied]:
+    """What is on record, in the order of its beginning."""
+    facts = store(context).facts(STEP)
+    found = {
+        mark: Applied(
+            mark,
+            str(entry["host"]),
+            tuple(entry["command"]),
+            tuple(entry["reverse"]),
+            float(entry["timeout"]),
+            bool(entry.get("at_once")),
+            bool(entry.get("done")),
+        )
+        for mark, entry in facts.get("commands", {}).items()
+    }
+    return {**_by_place(context, facts), **found}
+
+
+def _by_place(context: Context, facts: Mapping[str, Any]) -> dict[str, Applied]:
+    """Marks of version 1 of the record: places in the list that the configuration had then."""
+    found = {}
+    for old in facts.get("started", []):
+        place, _, host = str(old).partition("/")
+        steps = context.configuration.hypervisor_steps
+        if place.isdigit() and int(place) < len(steps):
+            each = steps[int(place)]
+            entry = _entry(context, each, host, done=old in facts.get("done", []))
+            found[entry.mark] = entry
+    return found
+
+
+def _entry(context: Context, each: HypervisorCommand, host: str, *, done: bool = False) -> Applied:
+    sealed = any(mask(word, context.site.hidden()) != word for word in (*each.command, *each.reverse))
+    command, reverse = ((), ()) if sealed else (tuple(each.command), tuple(each.reverse))
+    return Applied(mark_of(each, host), host, command, reverse, each.timeout.total_seconds(), each.at_once, done)
+
+
+def _keep(context: Context, commands: Mapping[str, Applied], *, forward: bool) -> None:
+    entries = {mark: {name: value for name, value in asdict(entry).items() if name != "mark"} for mark, entry in commands.items()}
+    store(context).note({STEP: {"commands": entries, "started": [], "done": []}}, forward=forward)
+
+
+def run_step(context: Context, each: HypervisorCommand) -> None:
+    """Run a configured command on each of its hosts where it has not ended well yet.
+
+    Raises:
+        CommandFailed, ConnectionFailed: it failed on a host.
+    """
+    known = applied(context)
+    left = [name for name in each.hosts if not (mark_of(each, name) in known and known[mark_of(each, name)].done)]
+    for names in [left] if each.at_once and left else [[name] for name in left]:
+        context.cancel.check()
+        context.progress(f"{', '.join(names)}: {shlex.join(each.command)}")
+        context.intend("hypervisor step", hosts=names, command=shlex.join(each.command))
+        # On record before it runs: half a command is undone by its reverse as a whole one is. Refused once a rollback has begun.
+        known |= {mark_of(each, name): _entry(context, each, name) for name in names}
+        _keep(context, known, forward=True)
+        failed = run_on(context, each.command, names, each.timeout.total_seconds())
+        known |= {mark_of(each, name): _entry(context, each, name, done=True) for name in names if name not in failed}
+        _keep(context, known, forward=False)
+        for error in failed.values():
+            raise error
+
+
+def run_on(context: Context, command: Sequence[str], names: Sequence[str], timeout: float) -> dict[str, ParallelBuildError]:
     """Run a command on hosts at the same time; what failed, by host."""
     hosts = {host.name: host for host in context.configuration.original.hypervisors}
     failed: dict[str, ParallelBuildError] = {}
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        timeout = each.timeout.total_seconds()
+    with Workers(min(len(names), HOSTS_AT_ONCE), context.cancel) as pool:
         for name, future in [(name, pool.submit(context.host(hosts[name]).run, command, timeout=timeout)) for name in names]:
             try:
                 future.result()
@@ -29,56 +129,86 @@ def run_on(context: Context, each: HypervisorCommand, command: list[str], names:
 
 
 def undo(context: Context) -> None:
-    """The reverse of what was begun, last first.
+    """The reverse of what was begun, by the record, last first.
 
     A host that is lost or whose command fails does not keep the original from serving: it stays on record, and Window's undo asks again.
     """
-    configuration, records = context.configuration, store(context)
     _restore_addresses(context)
-    for number, each in reversed(list(enumerate(configuration.hypervisor_steps))):
-        started: list[str] = records.facts("HypervisorSteps").get("started", [])
-        names = [name for name in reversed(each.hosts) if f"{number}/{name}" in started]
-        for group in [names] if each.at_once and names else [[name] for name in names]:
-            failed: dict[str, ParallelBuildError] = {}
-            if each.reverse:
-                context.progress(f"{', '.join(group)}: {shlex.join(each.reverse)}")
-                context.intend("reverse of a hypervisor step", hosts=group, command=shlex.join(each.reverse))
-                failed = run_on(context, each, each.reverse, group)
-            for name, error in failed.items():
-                context.progress(f"{name} can't be put back yet: {error}")
-                context.run.record("not undone", step=context.step, host=name, error=str(error))
-            undone = [f"{number}/{name}" for name in group if name not in failed]
-            started = [mark for mark in started if mark not in undone]
-            records.remember("HypervisorSteps", started=started, done=[])
+    known = applied(context)
+    for group in _groups(list(reversed(known.values()))):
+        reverse, names = _reverse(context, group[0]), [entry.host for entry in group]
+        failed: dict[str, str] = {name: reason for name in names if (reason := _not_undone(context, group[0], name, reverse))}
+        reachable = [name for name in names if name not in failed]
+        if reverse and reachable:
+            context.progress(f"{', '.join(reachable)}: {shlex.join(reverse)}")
+            context.intend("reverse of a hypervisor step", hosts=reachable, command=shlex.join(reverse))
+            failed |= {name: str(error) for name, error in run_on(context, reverse, reachable, group[0].timeout).items()}
+        for name, reason in failed.items():
+            context.progress(f"{name} can't be put back yet: {reason}")
+            context.run.record("not undone", step=context.step, host=name, error=reason)
+        ended = {entry.mark for entry in group if entry.host not in failed}
+        known = {mark: replace(entry, done=False) if entry in group else entry for mark, entry in known.items() if mark not in ended}
+        _keep(context, known, forward=False)
+
+
+def _groups(entries: Sequence[Applied]) -> list[list[Applied]]:
+    """Entries that are undone together: those of one command that was given to its hosts at once."""
+    groups: list[list[Applied]] = []
+    for entry in entries:
+        last = groups[-1] if groups else []
+        if last and entry.at_once and last[0].at_once and entry.mark.partition("/")[0] == last[0].mark.partition("/")[0]:
+            last.append(entry)
+        else:
+            groups.append([entry])
+    return groups
+
+
+def _configured(context: Context, entry: Applied) -> HypervisorCommand | None:
+    return next((each for each in context.configuration.hypervisor_steps if mark_of(each, entry.host) == entry.mark), None)
+
+
+def _reverse(context: Context, entry: Applied) -> tuple[str, ...]:
+    each = _configured(context, entry)
+    return tuple(each.reverse) if each else entry.reverse
+
+
+def _not_undone(context: Context, entry: Applied, host: str, reverse: Sequence[str]) -> str:
+    """Why a command's reverse can't be given to a host; empty where it can."""
+    if not entry.command and _configured(context, entry) is None:
+        return "its command held a sealed value, so the record does not have its reverse: put it back into hypervisorSteps as it was"
+    if reverse and host not in {each.name for each in context.configuration.original.hypervisors}:
+        return f"the stack does not name it any more: put it back into original.hypervisors, or run there: {shlex.join(reverse)}"
+    return ""
 
 
 def left(context: Context) -> list[str]:
     """What is still to be undone, in words."""
-    facts = store(context).facts("HypervisorSteps")
-    return [f"hypervisor step on {mark.split('/', 1)[1]}" for mark in facts.get("started", [])] + [
-        f"the agent's address on {name}" for name in facts.get("addresses", {})
-    ]
+    facts = store(context).facts(STEP)
+    return [
+        f"hypervisor step on {entry.host}" + (f" ({shlex.join(entry.reverse)})" if entry.reverse else "")
+        for entry in applied(context).values()
+    ] + [f"the agent's address on {name}" for name in facts.get("addresses", {})]
 
 
 def write_addresses(context: Context) -> None:
     wanted, records = context.configuration.host_setting, store(context)
     for hypervisor in hosts_with_agent(context.configuration):
         context.cancel.check()
-        facts = records.facts("HypervisorSteps")
+        facts = records.facts(STEP)
         before: dict[str, str] = facts.get("addresses", {})
         told: list[str] = facts.get("told", [])
         now = written(context, hypervisor)
         # A file that has the value may have got it a moment before the agent was to be restarted: only the record tells.
         if now != wanted or (hypervisor.name in before and hypervisor.name not in told):
             context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)
-            records.remember("HypervisorSteps", addresses={hypervisor.name: now, **before})
+            records.remember(STEP, addresses={hypervisor.name: now, **before})
             set_addresses(context, hypervisor, wanted)
-            records.remember("HypervisorSteps", told=[*(name for name in told if name != hypervisor.name), hypervisor.name])
+            records.remember(STEP, told=[*(name for name in told if name != hypervisor.name), hypervisor.name])
 
 
 def _restore_addresses(context: Context) -> None:
     records = store(context)
-    before: dict[str, str] = records.facts("HypervisorSteps").get("addresses", {})
+    before: dict[str, str] = records.facts(STEP).get("addresses", {})
     for hypervisor in reversed([host for host in hosts_with_agent(context.configuration) if host.name in before]):
         try:
             context.intend("put the agent's addresses back", host=hypervisor.name, value=before[hypervisor.name])
@@ -88,8 +218,8 @@ def _restore_addresses(context: Context) -> None:
             context.run.record("not undone", step=context.step, host=hypervisor.name, error=str(error))
             continue
         before = {name: value for name, value in before.items() if name != hypervisor.name}
-        told: list[str] = records.facts("HypervisorSteps").get("told", [])
-        records.remember("HypervisorSteps", addresses=before, told=[name for name in told if name != hypervisor.name])
+        told: list[str] = records.facts(STEP).get("told", [])
+        records.remember(STEP, addresses=before, told=[name for name in told if name != hypervisor.name])
 
 
 def written(context: Context, hypervisor: Hypervisor) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from parallel_build.cancel import wait_for
@@ -18,6 +17,7 @@ from parallel_build.configuration import Server
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
@@ -80,7 +80,7 @@ def serve(context: Context) -> dict[str, str]:
         if started:
             context.progress(f"{MANAGEMENT} started on {server.name}")
 
-    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+    with Workers(len(servers)) as pool:
         for server, future in [(server, pool.submit(start, server)) for server in servers]:
             try:
                 future.result()

@@ -6,7 +6,6 @@ That its steps stopped and masked everything proves nothing about this moment: a
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from parallel_build.cloudstack import api, endpoint
@@ -15,6 +14,7 @@ from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
+from parallel_build.remote.parallel import Workers
 
 PROBE = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
 
@@ -88,7 +88,7 @@ def answers(context: Context, server: Server, ports: list[int]) -> bool:
 
 
 def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) -> None:
-    with ThreadPoolExecutor(max_workers=len(questions)) as pool:
+    with Workers(len(questions)) as pool:
         found = [problem for future in [pool.submit(question) for question in questions] for problem in future.result()]
     if found:
         raise StepFailed(

@@ -12,8 +12,9 @@ from parallel_build.errors import StepFailed
 from parallel_build.operations import original_database, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
-from parallel_build.operations.start_management import COPY, first_start
+from parallel_build.operations.start_management import first_start
 from parallel_build.operations.transfer import transfer
+from parallel_build.records.states import copy_change
 
 
 def make_whole(context: Context, write: Callable[[Context], Outputs]) -> None:
@@ -54,4 +55,4 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
     transfer(context, spoilt=why)
     original_database.stop_servers(context)
     write(context)
-    records.remember(COPY, spoilt=None)
+    records.note(copy_change(spoilt=None))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from parallel_build.configuration import Phase
 from parallel_build.durations import duration
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, store
 from parallel_build.operations.new_objects import since_window
@@ -19,18 +19,21 @@ def check_allowed(context: Context) -> None:
 
     Changes nothing. A window that was never switched may always be undone.
     Raises:
-        GuardFailed: it is not; lists what was created since the window opened.
+        GuardFailed: it is not; lists what was created since the window opened. Or the window is another stack's. Fenced: a later run has taken over.
     """
     configuration, limit = context.configuration, context.configuration.window.rollback_window
-    record = store(context).read()
+    records = store(context)
+    record = records.read()
+    if record is not None and not record.closed:
+        records.check_owner(record)
+        records.check_run(record)
     if configuration.window.stop_before and record is not None and record.switched and not record.closed:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
             "undoing only the last steps would leave neither side serving",
             "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
         )
-    mine = record is not None and not record.closed and record.identity == context.site.identity
-    if configuration.window.force_rollback or record is None or not mine or record.returning:
+    if configuration.window.force_rollback or record is None or record.closed or record.returning:
         return  # a way back that has begun is always led to its end
     if configuration.phase is Phase.RETIRED or record.retired:
         why = "the stack is retired"
@@ -53,7 +56,7 @@ def mark_way_back(context: Context) -> None:
     """
     records = store(context)
     record = records.read()
-    if record is None or record.closed or record.identity != context.site.identity or context.configuration.window.stop_before:
+    if record is None or record.closed or context.configuration.window.stop_before:
         return
     if not record.returning:
         records.mark_returning()
@@ -67,3 +70,29 @@ def since_switch(record: WindowRecord, now: HostClock) -> float:
     if record.switched_clock:
         return now.since(HostClock(**record.switched_clock))
     return max(0.0, now.time - datetime.fromisoformat(str(record.switched)).timestamp())
+
+
+def no_window_open(context: Context) -> None:
+    """Rule: what a window rests on is undone only when no window is open: a state that does not know of it must not take its servers away.
+
+    Raises:
+        GuardFailed: one is, or nobody can tell because the record's host can't be reached.
+    """
+    if context.configuration.window.force_rollback:
+        return
+    records = store(context)
+    try:
+        record = records.read()
+    except (ConnectionFailed, CommandFailed) as error:
+        raise GuardFailed(
+            f"whether a window is open can't be asked: {records.host.name} can't be reached",
+            str(error),
+            f"bring {records.host.name} back and run the same command again; where it is gone for good and no window is open: "
+            "pulumi config set --path window.forceRollback true && pulumi up, then this command again",
+        ) from None
+    if record is not None and not record.closed:
+        raise GuardFailed(
+            f"a window is open on {records.host.name} since {record.opened}, and this would undo what it rests on",
+            "the state does not have the window's steps, or they are not undone yet",
+            f"roll the window back first: parallel-build back {record.stack} --window {record.identity}; then run the same command again",
+        )

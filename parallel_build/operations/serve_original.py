@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.cancel import wait_for
@@ -15,6 +14,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_database_host
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 
 GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
@@ -31,13 +31,13 @@ def serve_at_once(context: Context) -> None:
         RollbackIncomplete: a new management server can't be proved down, or none of the original's can be reached.
     """
     configuration = context.configuration
-    opening = ThreadPoolExecutor(max_workers=8)
+    opening = Workers(8)
     for server in (*configuration.new.management, *configuration.original.management):
         opening.submit(context.host(server).reachable)  # only so that the sessions are open when they are needed
     opening.shutdown(wait=False)
     store(context).mark_returning(ahead=True)
     context.intend("go back: the original serves")
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with Workers(2) as pool:
         starting = pool.submit(original_database.start, context)
         fence_new_side(context)
         starting.result()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.records.window import FOLDER, WindowRecord, going_back
+from parallel_build.records.window import WindowRecord, going_back
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 
 SHUT = 45

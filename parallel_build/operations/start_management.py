@@ -24,12 +24,11 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database, store, tolerated
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.operations.forensics import FORENSICS
+from parallel_build.records.states import COPY, FIRST_START, CopyState, StartState, copy_change, start_change
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
 from parallel_build.versions import CloudStackVersion
 
-FIRST = "FirstManagement"
-COPY = "DatabaseTransfer"  # under this name the window's record says what is known of the copy
 SPOILT = "a start on it has begun, and may have changed its schema"
 
 
@@ -57,18 +56,17 @@ class ManagementStart:
         Raises:
             StartFailed: not good; the record then says whether the schema was touched.
         """
-        facts = self.records.facts(self.record)
+        known = self._known()
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(self.context), stack)
-            if facts.get("good") and self.services.state(MANAGEMENT).active:
+            if known.good and self.services.state(MANAGEMENT).active:
                 watch = self._watch(database, LogFollower.now(self.host), upgrade=False, fingerprint=fingerprint)
                 signs = watch.signs()
                 if all(signs.values()):
-                    good: dict[str, Any] = facts["good"]
-                    return good
-            if facts.get("mark") and not facts.get("failed") and self.services.state(MANAGEMENT).active:
+                    return known.good
+            if known.mark and not known.failed and self.services.state(MANAGEMENT).active:
                 self.context.progress(f"{self.machine.name} was started before, following it on")
-                follower = LogFollower(self.host, Mark(*facts["mark"]))
+                follower = LogFollower(self.host, Mark(*known.mark))
             else:
                 self._prepare()
                 follower = self._start()
@@ -81,29 +79,29 @@ class ManagementStart:
         What the record doesn't know (the operator's machine died) is read from the server's log since that start, and from the copy itself.
         """
         facts = self.records.mine().facts
-        copy, start = facts.get(COPY, {}), facts.get(self.record, {})
-        if start.get("good"):
+        copy, start = CopyState.of(facts.get(COPY, {})), StartState.of(facts.get(self.record, {}))
+        if start.good:
             return ""
-        if not copy.get("copied"):
+        if not copy.copied:
             return "it is not whole: bringing it over was cut off"
         if original_database.ran_since(self.context, facts.get("OriginalDatabase", {})):
             return "the original's database has run since it was made"
-        if not start.get("mark") and self.running():
+        if not start.mark and self.running():
             return "a start that nobody wrote down runs on it"
-        if start.get("mark") and not self._touched(start):
-            self.records.note({COPY: {"spoilt": None}, self.record: {"touched": False}})
+        if start.mark and not self._touched(start, start.mark):
+            self.records.note(copy_change(spoilt=None) | start_change(self.record, touched=False))
             return self._ahead()
-        return str(copy.get("spoilt") or "") or self._ahead()
+        return copy.spoilt or self._ahead()
 
-    def _touched(self, facts: dict[str, Any]) -> bool:
-        if facts.get("touched"):
+    def _touched(self, start: StartState, mark: list[int]) -> bool:
+        if start.touched:
             return True
-        if facts.get("touched") is None and facts.get("boot") and facts["boot"] != read_host_clock(self.host).boot:
+        if start.touched is None and start.boot and start.boot != read_host_clock(self.host).boot:
             # It lost its power: the last lines of its log may be lost, the database server on another machine keeps what they were about.
             return True
         # Also of a start that is known to have failed before it: somebody may have started the server by hand since.
         with contextlib.ExitStack() as stack:
-            watch = self._watch(OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*facts["mark"])), upgrade=True)
+            watch = self._watch(OpenSession(new_database(self.context), stack), LogFollower(self.host, Mark(*mark)), upgrade=True)
             watch.read(self.context.progress)
             return watch.reading.touched
 
@@ -126,19 +124,22 @@ class ManagementStart:
 
     def under_way(self) -> bool:
         """Whether a start that was written down runs, and is not known to have failed: it is followed on, whatever it has changed."""
-        return self._runs_on(self.records.facts(self.record))
+        return self._runs_on(self._known())
 
     def begun(self) -> bool:
         """Whether a start was proved good, so that the copy is the new side's since, or is under way."""
-        facts = self.records.facts(self.record)
-        return bool(facts.get("good")) or self._runs_on(facts)
+        known = self._known()
+        return bool(known.good) or self._runs_on(known)
 
-    def _runs_on(self, facts: dict[str, Any]) -> bool:
-        return bool(facts.get("mark") and not facts.get("failed")) and self.running()
+    def _known(self) -> StartState:
+        return StartState.of(self.records.facts(self.record))
+
+    def _runs_on(self, known: StartState) -> bool:
+        return bool(known.mark and not known.failed) and self.running()
 
     def good(self) -> bool:
         """Whether a start was proved good."""
-        return bool(self.records.facts(self.record).get("good"))
+        return bool(self._known().good)
 
     def fence(self) -> None:
         """Stopped, disabled, masked, and never-set-up again; one that can't be reached is told.
@@ -172,13 +173,13 @@ class ManagementStart:
         if record is None or record.closed:
             return
         facts: dict[str, dict[str, Any]] = {}
-        known: dict[str, Any] = record.facts.get(self.record, {})
-        if known:
-            facts[self.record] = {"mark": None, "good": None, "touched": None, "failed": None}
+        known = StartState.of(record.facts.get(self.record, {}))
+        if record.facts.get(self.record):
+            facts |= start_change(self.record, mark=None, good=None, touched=None, failed=None)
         if spoilt:
-            facts[COPY] = {"spoilt": spoilt}
-        elif self.upgrade and known.get("mark") and known.get("touched") is not False:
-            facts[COPY] = {"spoilt": record.facts.get(COPY, {}).get("spoilt") or SPOILT}
+            facts |= copy_change(spoilt=spoilt)
+        elif self.upgrade and known.mark and known.touched is not False:
+            facts |= copy_change(spoilt=CopyState.of(record.facts.get(COPY, {})).spoilt or SPOILT)
         if facts:
             self.records.note(facts, forward=spoilt is not None)
 
@@ -213,10 +214,10 @@ class ManagementStart:
         boot = read_host_clock(self.host).boot
         facts: dict[str, dict[str, Any]] = {
             FORENSICS: {"kept": None},  # what was kept of an earlier start says nothing of this one
-            self.record: {"mark": mark, "good": None, "touched": None, "failed": None, "boot": boot, "began": time.time()},
+            **start_change(self.record, mark=mark, good=None, touched=None, failed=None, boot=boot, began=time.time()),
         }
         if self.upgrade:
-            facts[COPY] = {"spoilt": SPOILT}
+            facts |= copy_change(spoilt=SPOILT)
         # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
         self.records.note(facts, forward=True)
         self.context.intend("start", server=self.machine.name, log_mark=mark)
@@ -230,16 +231,16 @@ class ManagementStart:
         try:
             proof = watch.follow(timeout=timeout, cancel=self.context.cancel, progress=self.context.progress)
         except StartFailed as error:
-            facts: dict[str, dict[str, Any]] = {self.record: {"touched": error.touched, "failed": str(error)}}
+            facts = start_change(self.record, touched=error.touched, failed=str(error))
             if self.upgrade and not error.touched:
-                facts[COPY] = {"spoilt": None}
+                facts |= copy_change(spoilt=None)
             self.records.note(facts)
             self.context.note(failed=str(error), touched=error.touched)
             raise
         evidence = as_evidence(proof)
         # Enabled only now: a server whose start was not proved must not come back by a reboot.
         start_gate.release(self.context, self.host, MANAGEMENT, enable=True)
-        self.records.remember(self.record, good=evidence, failed=None)
+        self.records.note(start_change(self.record, good=evidence, failed=None))
         return evidence
 
     def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:
@@ -249,7 +250,7 @@ class ManagementStart:
 
 def first_start(context: Context) -> ManagementStart:
     """The first new management server's start, which upgrades the schema."""
-    return ManagementStart(context, context.configuration.new.management[0], FIRST, upgrade=True)
+    return ManagementStart(context, context.configuration.new.management[0], FIRST_START, upgrade=True)
 
 
 def present_fingerprint(context: Context) -> str:

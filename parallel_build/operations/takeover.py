@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from parallel_build.database.compare import cloudstack_meaning
@@ -27,12 +26,13 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
+from parallel_build.records.states import COPY, CopyState, copy_change
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 CATCH_UP = 300.0
 BEAT = 60.0
 READY = "takeover"
-STEP = "DatabaseTransfer"
 
 
 def make_ready(context: Context) -> None:
@@ -59,7 +59,7 @@ def take_over(context: Context) -> Outputs:
         ComparisonFailed: what changed since is not the same on both.
     """
     records, record = store(context), SeedRecord(original_database(context), context.site)
-    compared = records.facts(STEP).get("compared")
+    compared = CopyState.of(records.facts(COPY)).compared
     if compared:
         return _promoted_before(context, compared)
     if record.same_at is None or record.taken:
@@ -142,16 +142,16 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
     }
     context.intend("take over", position=str(last), target=ready.target.name)
     # On record before it is done: from here on the copy is the new side's, and an undo has to empty it.
-    with ready.timed("noted"), ThreadPoolExecutor(2) as pool:
+    with ready.timed("noted"), Workers(2) as pool:
         taken = pool.submit(record.take)
-        records.remember(STEP, compared=evidence)
+        records.note(copy_change(compared=evidence))
         taken.result()
     promoted = ready.promote()
     with ready.timed("replica"):
         replica = _follows_on(context, ready)
     seconds = {**ready.seconds, "together": round(time.monotonic() - began, 3)}
     found = _replayed(context, {**evidence, **promoted, "replica": replica, "seconds": seconds})
-    records.remember(STEP, copied=found)
+    records.note(copy_change(copied=found))
     context.progress(f"{ready.target.name} took over at {last}: {verdict.rows} changed rows compared, {seconds['together']:.2f} s")
     return found
 
@@ -165,7 +165,7 @@ def _promoted_before(context: Context, compared: dict[str, Any]) -> Outputs:
         with session(context.host(context.configuration.new.database.replica)) as replica:
             await_tier(context, new, replica)
     found = _replayed(context, {**compared, **promoted})
-    store(context).remember(STEP, copied=found)
+    store(context).note(copy_change(copied=found))
     return found
 
 
@@ -209,7 +209,7 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
         ComparisonFailed: they differ, or the original's database key does not decrypt the copy.
     """
     key = fetch_key(context)
-    with ThreadPoolExecutor(2) as pool:
+    with Workers(2) as pool:
         ours, theirs = pool.map(lambda opened: cloudstack_meaning.read(opened, key.secret, key.encryptor, states=states), (old, new))
     Comparison(old.host.name, new.host.name, differences=cloudstack_meaning.differences(ours, theirs)).raise_if_different()
     if theirs.init is False:

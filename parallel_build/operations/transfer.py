@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.database.compare import compare
-from parallel_build.database.copy import copy
+from parallel_build.database.copy import copy, create
 from parallel_build.database.replicate import channel, log_end
 from parallel_build.database.replicate import seed as seeding
 from parallel_build.database.schema import definitions
@@ -14,6 +14,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.operations.takeover import prove_same_meaning
 from parallel_build.records.seed import SeedRecord
+from parallel_build.records.states import COPY, CopyState, copy_change
 from parallel_build.remote.sql import session
 
 
@@ -31,13 +32,12 @@ def empty(context: Context) -> None:
         if replicate:
             channel.end(new_database(context))
         copy.empty(new_database(context), schemas(context.configuration))
-        store(context).remember("DatabaseTransfer", copied=None, compared=None, copying=None, left=None, spoilt=None)
+        store(context).note(copy_change(copied=None, compared=None, copying=None, left=None, spoilt=None))
 
 
 def brought(context: Context) -> bool:
     """Whether this window has brought anything to the new databases."""
-    facts = store(context).facts("DatabaseTransfer")
-    return any(facts.get(name) for name in ("copied", "compared", "copying", "left"))
+    return CopyState.of(store(context).facts(COPY)).brought
 
 
 def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
     source, target, names = original_database(context), new_database(context), schemas(configuration)
     threads = configuration.transfer.threads
     records = store(context)
-    records.remember("DatabaseTransfer", copied=None, compared=None, copying=True)
+    records.note(copy_change(copied=None, compared=None, copying=True))
     seed = SeedRecord(source, context.site)
     if seed.facts():
         # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
@@ -85,7 +85,9 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         "meaning": meant,
         "original": before.kept(),
     }
+    with session(source) as old, session(target) as new:
+        evidence["events enabled"] = create.settle_events(old, new, names)
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
-    records.remember("DatabaseTransfer", copied=evidence, spoilt=spoilt)
+    records.note(copy_change(copied=evidence, spoilt=spoilt))
     return evidence

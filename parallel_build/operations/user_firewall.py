@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
@@ -15,6 +14,7 @@ from parallel_build.operations import prove_user_access, user_access_setting
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, tolerated
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 
@@ -113,7 +113,7 @@ def firewall_closed(host: Host) -> bool:
 
 def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
     """Do the same on every server at the same time; all are tried, the first error is raised."""
-    with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
+    with Workers(max(1, len(servers))) as pool:
         futures = [pool.submit(act, server) for server in servers]
     for future in futures:
         future.result()

@@ -6,7 +6,6 @@ The document holds no secrets: settings of the categories Hidden and Secure are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from parallel_build.configuration import Server
 from parallel_build.errors import ParallelBuildError
 from parallel_build.parity import servers
 from parallel_build.remote.host import Connections
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Refused, Session, session
 from parallel_build.resolved_stack import Site
 
@@ -79,7 +79,7 @@ def gather(site: Site, connections: Connections) -> Facts:
     """
     configuration, problems = site.configuration, list[str]()
     original, new = configuration.original, configuration.new
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with Workers(AT_ONCE) as pool:
 
         def each(machines: Iterable[Server], told: list[str]) -> list[Any]:
             return [pool.submit(_guarded, told, lambda machine=machine: servers.read(connections.host(machine))) for machine in machines]

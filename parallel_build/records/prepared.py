@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from parallel_build.records.window import FOLDER
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
@@ -40,7 +40,7 @@ class PreparedRecord:
         if not raw:
             return {}
         document = json.loads(raw)
-        if document.get("identity") != self.site.identity or document.get("key") != self.key:
+        if document.get("identity") not in self.site.identities or document.get("key") != self.key:
             return {}
         facts: Facts = document["facts"]
         return facts

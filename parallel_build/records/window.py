@@ -6,39 +6,22 @@ synced, beside a journal that is only appended to. It holds no secrets.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import Fenced, GuardFailed
+from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
 from parallel_build.remote.clock import read_host_clock
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-FOLDER = "/var/lib/cloudstack-parallel-build"
+VERSION = 2  # 1 had neither number, token nor revision
 BACK = "Back"  # under this name the record says how a way back goes
 TRIES = 50  # of a change that others come before; each of them is done in a moment
-
-
-# Takes the record for whoever has seen what is there now: of two operators at one moment the second finds something else. 45: it has changed.
-TAKE = """
-mkdir -p -m 700 "$1"; cd "$1"; exec 9>>window.lock; flock -w 20 9
-if [ -e window.json ]; then seen=$(sha256sum <window.json | cut -d' ' -f1); else seen=none; fi
-[ "$seen" = "$2" ] || exit 45
-if [ -e window.json ]; then mv window.json "window-$(date +%s).json"; fi
-umask 077; printf '%s\\n' "$3" >window.new; sync window.new; mv window.new window.json; sync .
-"""
-CHANGED = 45
-# Changes the record, under the same lock, if it still is what the change was made from; the new text comes on standard input, of any length.
-PUT = """
-set -eu
-cd "$1"; exec 9>>window.lock; flock -w 20 9
-[ -e window.json ] && [ "$(sha256sum <window.json | cut -d' ' -f1)" = "$2" ] || exit 45
-umask 077; cat >window.put; sync window.put; mv window.put window.json; sync .
-"""
 
 
 @dataclass
@@ -47,6 +30,10 @@ class WindowRecord:
 
     Attributes:
         identity: `Site.identity` of the stack that holds the window.
+        number: of the opening: one more for each window of this cloud.
+        token: number of the run that wrote last; an earlier one writes nothing any more.
+        revision: one more with each write.
+        version: of this form; a later one adds fields, which are kept.
         facts: what steps remember for their undo, by step.
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
         returning: since when a way back is under way: from then on no step goes forward until the window is closed.
@@ -67,6 +54,36 @@ class WindowRecord:
     switched_clock: dict[str, Any] = field(default_factory=dict)
     host_keys: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+    token: int = 0
+    revision: int = 0
+    version: int = VERSION
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> WindowRecord:
+        """Read a record, of whatever version: fields that are not known here are kept as they are.
+
+        Raises:
+            ValueError: it is no record.
+        """
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError("it is no JSON object")
+        known = {each.name for each in fields(cls)} - {"unknown"}
+        missing = [name for name in ("stack", "identity") if not isinstance(document.get(name), str)]
+        if missing:
+            raise ValueError(f"it does not say {' and '.join(missing)}")
+        given = {name: value for name, value in document.items() if name in known}
+        found = cls(**given, unknown={name: value for name, value in document.items() if name not in known})
+        if not isinstance(found.facts, dict) or not all(isinstance(each, int) for each in (found.number, found.token, found.revision)):
+            raise ValueError("its facts or numbers are of another kind")
+        return found
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        known = {name: value for name, value in self.__dict__.items() if name != "unknown"}
+        return json.dumps({**self.unknown, **known}, sort_keys=True)
 
     @property
     def ahead(self) -> bool:
@@ -93,18 +110,28 @@ class WindowStore:
 
     def __init__(self, host: Host, site: Site) -> None:
         self.host, self.site = host, site
+        self.file = RecordFile(host, FOLDER)
 
     @property
     def path(self) -> str:
         """The record's file; one for the cloud, whichever stack asks."""
-        return f"{FOLDER}/window.json"
+        return self.file.path
 
     def read(self) -> WindowRecord | None:
-        """The record, or None where no window was ever opened."""
-        raw = self.host.read(self.path)
-        if not raw:
+        """The record, or None where no window was ever opened.
+
+        Raises:
+            GuardFailed: there is one, and it can't be read: never the same as none.
+        """
+        return self._record(self.file.read())
+
+    def _record(self, text: Text) -> WindowRecord | None:
+        if text.raw is None:
             return None
-        return WindowRecord(**json.loads(raw))
+        try:
+            return WindowRecord.from_json(text.raw)
+        except (ValueError, TypeError) as error:
+            raise self.file.unusable(f"{type(error).__name__}: {error}"[:200]) from None
 
     def mine(self) -> WindowRecord:
         """This stack's record.
@@ -126,12 +153,19 @@ class WindowStore:
 
     def check_owner(self, record: WindowRecord) -> None:
         """Raises GuardFailed when another stack, or another state of this one, holds the window."""
-        if record.identity != self.site.identity and not record.closed:
+        if not self.owns(record) and not record.closed:
             raise GuardFailed(
-                f"the window on {self.host.name} is held by stack {record.stack}, opened {record.opened} by {record.holder}",
-                "two operators must not switch one cloud at the same time",
-                f"go on or go back with that stack and its state; only if that is lost for good, remove {self.path} there",
+                f"the window on {self.host.name} is held by stack {record.stack}, opened {record.opened} by {record.holder}, "
+                f"window {record.identity}",
+                "two operators must not switch one cloud at the same time, and this state did not open it",
+                "continue or roll back with the stack and state that did; where that state is lost: "
+                f"parallel-build back {record.stack} --window {record.identity}, "
+                f"or tie this state to the window: parallel-build recover {record.stack} --adopt {record.identity}",
             )
+
+    def owns(self, record: WindowRecord) -> bool:
+        """Whether this stack opened the window."""
+        return record.identity in self.site.identities
 
     def open(self) -> WindowRecord:
         """Take the window for this stack; taking it again is no change.
@@ -141,26 +175,41 @@ class WindowStore:
             GuardFailed: another stack holds it, or took it just now.
         """
         for _ in range(2):
-            raw = self.host.read(self.path)
-            record = WindowRecord(**json.loads(raw)) if raw else None
+            text = self.file.read()
+            record = self._record(text)
             if record is not None and not record.closed:
                 self.check_owner(record)
                 return record
-            seen = "none" if raw is None else hashlib.sha256(raw).hexdigest()
-            clock = read_host_clock(self.host)
             fresh = WindowRecord(
                 self.site.stack,
                 self.site.identity,
                 opened=now(),
                 holder=operator(),
-                clock=clock.__dict__,
+                clock=read_host_clock(self.host).__dict__,
                 host_keys=dict(self.site.host_keys),
+                number=record.number + 1 if record else 1,
+                token=self.check_run(record),
+                revision=1,
             )
-            done = self.host.script(TAKE, [FOLDER, seen, self._text(fresh)], ok=(0, CHANGED), cancellable=False)
-            if done.ok:
+            if self.file.write(text, fresh.to_json(), keep=True):
                 self.journal("window opened")
                 return fresh
         raise self._restless()
+
+    def check_run(self, record: WindowRecord | None) -> int:
+        """This run's number for what it writes.
+
+        Raises:
+            Fenced: a later run has written.
+        """
+        known, own = record.token if record else 0, self.host.token
+        if own is not None and known > own:
+            raise Fenced(
+                f"run {known} has taken over the window on {self.host.name}, this is run {own}",
+                "another operator, or a later command, works on this window since",
+                f"this run must end; see where the cloud stands: parallel-build recover {self.site.stack}",
+            )
+        return known if own is None else own
 
     def remember(self, step: str, **facts: Any) -> WindowRecord:
         """Keep facts for a step's undo, before the step changes anything; known facts of that step stay."""
@@ -185,10 +234,15 @@ class WindowStore:
         return self._change(change)
 
     def facts(self, step: str) -> dict[str, Any]:
-        """What a step remembered; empty when there is no record."""
+        """What a step remembered; empty when no window is open.
+
+        Raises:
+            GuardFailed: one is, of another stack.
+        """
         record = self.read()
-        if record is None or record.closed or record.identity != self.site.identity:
+        if record is None or record.closed:
             return {}
+        self.check_owner(record)
         found: dict[str, Any] = record.facts.get(step, {})
         return found
 
@@ -243,17 +297,17 @@ class WindowStore:
             self._change(change, "window closed")
 
     def journal(self, what: str) -> None:
-        """Append a line to the journal on the host, synced."""
+        """Append a line to the journal on the host, synced. Words for people: a full disk that has no room for them stops nothing."""
         line = json.dumps({"time": now(), "operator": operator(), "stack": self.site.stack, "what": what})
         self.host.script(
-            'mkdir -p -m 700 "$1"; printf "%s\\n" "$2" >>"$1/journal.jsonl"; sync "$1/journal.jsonl"',
-            [FOLDER, line],
+            'mkdir -p -m 700 "$1"; { printf "%s\\n" "$2" >>"$1/journal.jsonl" && sync "$1/journal.jsonl"; } 2>/dev/null || true',
+            [self.file.folder, line],
             cancellable=False,
         )
 
     def _is_mine(self) -> bool:
         record = self.read()
-        return record is not None and not record.closed and record.identity == self.site.identity
+        return record is not None and not record.closed and self.owns(record)
 
     def _change(self, change: Callable[[WindowRecord], None], what: str = "") -> WindowRecord:
         """Change this stack's record: made anew from what is there until nobody has come between reading and writing.
@@ -263,16 +317,14 @@ class WindowStore:
             what: the journal's words for it; told only where something has changed.
         """
         for _ in range(TRIES):
-            raw = self.host.read(self.path)
-            record = self._mine(WindowRecord(**json.loads(raw)) if raw else None)
-            before = self._text(record)
+            read = self.file.read()
+            record = self._mine(self._record(read))
+            token, before = self.check_run(record), record.to_json()
             change(record)
-            text = self._text(record)
-            if text == before:
+            if record.to_json() == before:
                 return record
-            seen = hashlib.sha256(raw or b"").hexdigest()
-            done = self.host.run(["sh", "-c", PUT, "sh", FOLDER, seen], input=text + "\n", ok=(0, CHANGED), cancellable=False)
-            if done.ok:
+            record.token, record.revision = token, record.revision + 1
+            if self.file.write(read, record.to_json()):
                 if what:
                     self.journal(what)
                 return record
@@ -284,7 +336,3 @@ class WindowStore:
             "others are at work on this window, or open windows there",
             "ask who, then run it again",
         )
-
-    @staticmethod
-    def _text(record: WindowRecord) -> str:
-        return json.dumps(record.__dict__, sort_keys=True)

@@ -1,26 +1,25 @@
-"""Debian packages of a server: what is installed, what can be had, and installing exactly that."""
+"""Debian packages of a server: what is installed, what can be had, installing exactly that, and taking it away again."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConfigurationError, StepFailed
+from parallel_build.remote.available import Available
 from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
 UPDATE_TIMEOUT, INSTALL_TIMEOUT = 600.0, 1800.0
 LOCK_WAIT = 300  # seconds apt waits for another apt, such as unattended upgrades
+# What the stack writes itself.
+SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
+KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
+PIN = "/etc/apt/preferences.d/cloudstack-parallel-build"
+REMOVING = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT}", "-o", "APT::AutoRemove::RecommendsImportant=false",
+            "-o", "APT::AutoRemove::SuggestsImportant=false")  # fmt: skip
+QUIET = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
 OPTIONS = ("-o", f"DPkg::Lock::Timeout={LOCK_WAIT}", "-o", "Acquire::Retries=2")
-
-
-@dataclass(frozen=True)
-class Available:
-    """A version that can be had, and where from."""
-
-    version: str
-    source: str
 
 
 class Apt:
@@ -29,6 +28,8 @@ class Apt:
     Args:
         host: the server.
     """
+
+    program = "apt-get"
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -90,38 +91,51 @@ class Apt:
                 f"make these packages and what they depend on available to {self.host.name}, then run `pulumi up` again",
             ) from None
 
+    def exact(self, package: str, version: str) -> str:
+        """`name=version`."""
+        return f"{package}={version}"
 
-def of_release(version: str, release: CloudStackVersion) -> bool:
-    """Whether a Debian version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
-    match = re.match(r"^(?:\d+:)?(\d+(?:\.\d+)+)(?![.\d])", version)
-    if not match or not 2 <= match[1].count(".") + 1 <= 4:
-        return False
-    return CloudStackVersion(match[1]) == release
+    def source_files(self, repository: str, key: str | None) -> dict[str, str]:
+        """The line, and its key."""
+        files = {SOURCES: repository_line(repository, key) + "\n"}
+        return files | ({KEYRING: key.strip() + "\n"} if key else {})
+
+    def hold_files(self, release: CloudStackVersion) -> dict[str, str]:
+        """Preferences."""
+        return {PIN: pin(str(release))}
+
+    def going_with(self, packages: Sequence[str]) -> list[str]:
+        """What a simulated purge names."""
+        return self._simulated("purge", *packages)
+
+    def unneeded(self) -> list[str]:
+        """What a simulated autoremove names."""
+        return self._simulated("autoremove")
+
+    def remove(self, packages: Sequence[str]) -> None:
+        """Purge; other services are not restarted for it."""
+        self.host.run([*QUIET, *REMOVING, "purge", *packages], timeout=INSTALL_TIMEOUT, cancellable=False)
+
+    def _simulated(self, *words: str) -> list[str]:
+        shown = self.host.run([*REMOVING, "-s", *words], timeout=300).stdout.splitlines()
+        return [line.split()[1].split(":")[0] for line in shown if line.startswith(("Remv ", "Purg "))]
 
 
-def choose(package: str, host: str, found: Sequence[Available], release: CloudStackVersion) -> Available:
-    """The newest available package of a release.
-
-    Raises:
-        StepFailed: there is none; names what there is.
-    """
-    for candidate in found:
-        if of_release(candidate.version, release):
-            return candidate
-    there = ", ".join(sorted({candidate.version for candidate in found})) or "none"
-    raise StepFailed(
-        f"{host}: there is no {package} {release}",
-        f"available: {there}",
-        "correct new.packages.repository or new.version",
-    )
+def repository_line(line: str, key: str | None) -> str:
+    """The repository's line, naming the key file when a key is configured and the line names none."""
+    if not key or "signed-by=" in line:
+        return line.strip()
+    match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>.+)$", line.strip())
+    if not match:
+        raise ConfigurationError(
+            f"new.packages.repository: {line!r} is no apt source line",
+            "new.packages.key is named in the line, between `deb` and the address",
+            "write it as `deb http://server/path suite component`",
+        )
+    options = " ".join(part for part in ((match["options"] or "").strip(), f"signed-by={KEYRING}") if part)
+    return f"deb [{options}] {match['rest']}"
 
 
-def without_command(host: Host, commands: Mapping[str, str]) -> list[str]:
-    """The packages whose command is not there: where it is there, nobody asks how it came.
-
-    Args:
-        commands: package -> a command that it brings.
-    """
-    text = 'for command; do command -v "$command" >/dev/null || echo "$command"; done'
-    absent = set(host.script(text, list(commands.values())).stdout.split())
-    return [name for name, command in commands.items() if command in absent]
+def pin(version: str) -> str:
+    """apt preferences that choose this release also for what the packages depend on, and keep later ones away."""
+    return f"Package: cloudstack-*\nPin: version {version}*\nPin-Priority: 1000\n"

@@ -15,30 +15,56 @@ from dataclasses import dataclass
 
 from parallel_build.remote.openssh import Result
 
-# $0: the mark; $1: whether there is input; the rest: the command. The input's first line has its length and SHA-256: an argument would show a
-# secret's digest in the process list. It is kept in memory and has no name there before its first byte comes; a large one is kept on the
-# disk. No core file is made of what is given secrets. The inner shell becomes the command, so that its process id is known.
-FRAME = """
+FOLDER = "/var/lib/cloudstack-parallel-build"
+VOLATILE = "/run/cloudstack-parallel-build"
+# $0: the mark; $1: whether there is input; $2: the run's token, `-` for none; the rest: the command. The input's first line has its length
+# and SHA-256: an argument would show a secret's digest in the process list. It is kept in memory and has no name there before its first byte
+# comes; a large one is kept on the disk. No core file is made of what is given secrets. The inner shell becomes the command, so that its
+# process id is known.
+FRAME = f"""
 LC_ALL=C; export LC_ALL; ulimit -c 0
 printf '%s\\n' "$0"; printf '%s\\n' "$0" >&2
-given=$1; shift
-if [ "$given" = input ]; then
-    length=; digest=; read -r length digest || { printf '\\n%s torn\\n' "$0" >&2; exit 0; }
-    places="/run /dev/shm ${TMPDIR:-/tmp} /var/tmp"; [ "$length" -lt 8388608 ] || places="/var/tmp ${TMPDIR:-/tmp} /run"
-    for place in $places; do input=$(umask 077; mktemp "$place/.input-XXXXXXXX" 2>/dev/null) && break; done
-    [ -n "$input" ] || { printf '\\n%s no room\\n' "$0" >&2; exit 0; }
-    exec 3>"$input" 4<"$input"; rm -f "$input"
-    cat >&3 || { printf '\\n%s no room\\n' "$0" >&2; exit 0; }
-    exec 3>&-
-    if [ "$(wc -c </proc/self/fd/4)" -ne "$length" ] || [ "$(sha256sum </proc/self/fd/4 | cut -d' ' -f1)" != "$digest" ]; then
-        printf '\\n%s torn\\n' "$0" >&2; exit 0
-    fi
-    sh -c 'printf "%s %s\\n" "$0" "$$" >&2; exec "$@"' "$0" "$@" <&4 4<&-
-else
-    sh -c 'printf "%s %s\\n" "$0" "$$" >&2; exec "$@"' "$0" "$@" </dev/null
+end() {{ printf '\\n%s %s\\n' "$0" "$1" >&2; exit 0; }}
+given=$1; token=$2; shift 2
+if [ "$token" != - ]; then
+    folder={FOLDER}; memory={VOLATILE}; PARALLEL_BUILD_COMMAND=$0; export PARALLEL_BUILD_COMMAND
+    mkdir -p -m 700 "$memory/running" 2>/dev/null
+    {{ mkdir -p -m 700 "$folder" && (: >>"$folder/token.lock"); }} 2>/dev/null || folder=$memory
+    exec 9>>"$folder/token.lock"
+    seen() {{ cat {FOLDER}/token {VOLATILE}/token 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1; }}
+    write() {{ printf '%-127s\\n' "$token" 1<>"$1/token" && sync "$1/token"; }} 2>/dev/null
+    while :; do
+        flock -s -w 60 9 || end locked
+        highest=$(seen); highest=${{highest:-0}}
+        [ "$highest" -le "$token" ] || end "fenced $highest"
+        [ "$highest" -lt "$token" ] || break
+        flock -u 9
+        for file in "$memory"/running/*; do
+            name=${{file##*/}}; other=${{name%%-*}}; process=${{name##*-}}
+            [ -e "$file" ] && [ "$other" -lt "$token" ] || continue
+            if grep -q "PARALLEL_BUILD_COMMAND=$(cat "$file")" "/proc/$process/environ" 2>/dev/null; then kill -TERM "$process"; else rm -f "$file"; fi
+        done 2>/dev/null
+        flock -w 60 9 || end locked
+        highest=$(seen); [ "${{highest:-0}}" -ge "$token" ] || write "$folder" || write "$memory" || end "no room"
+    done
 fi
+if [ "$given" = input ]; then
+    length=; digest=; read -r length digest || end torn
+    places="/run /dev/shm ${{TMPDIR:-/tmp}} /var/tmp"; [ "$length" -lt 8388608 ] || places="/var/tmp ${{TMPDIR:-/tmp}} /run"
+    for place in $places; do input=$(umask 077; mktemp "$place/.input-XXXXXXXX" 2>/dev/null) && break; done
+    [ -n "$input" ] || end "no room"
+    exec 3>"$input" 4<"$input"; rm -f "$input"
+    cat >&3 || end "no room"
+    exec 3>&-
+    [ "$(wc -c </proc/self/fd/4)" -eq "$length" ] && [ "$(sha256sum </proc/self/fd/4 | cut -d' ' -f1)" = "$digest" ] || end torn
+else
+    exec 4</dev/null
+fi
+sh -c 'printf "%s %s\\n" "$0" "$$" >&2; own=$1-$$; [ "$1" = - ] || printf "%s" "$0" >"$2/running/$own"; shift 2; exec "$@"' \\
+    "$0" "$token" "{VOLATILE}" "$@" <&4 4<&- 9>&-
 code=$?
-printf '\\n%s\\n' "$0"; printf '\\n%s %s\\n' "$0" "$code" >&2
+[ "$token" = - ] || grep -lx "$0" "$memory"/running/"$token"-* 2>/dev/null | xargs -r rm -f
+printf '\\n%s\\n' "$0"; end "$code"
 """
 # $1: process id of the command, $2: seconds until nobody waits any more. timeout(1) hands the signal on to what it runs.
 END = """
@@ -54,7 +80,8 @@ class Answer:
     Attributes:
         began: the frame ran: whoever logged in there could run a command.
         process: the command's process id; None before it was begun.
-        end: `torn` (not all of the input arrived, nothing was begun), `no room` (for the input), the exit code, or empty: it is not known.
+        end: the exit code; why nothing was begun: `torn` (not all of the input arrived), `no room` (for the input), `fenced N` (a run with that
+            token has taken over), `locked` (commands of an earlier run do not end); or empty: it is not known.
         stdout, stderr: of the command alone.
         other: what came outside the marks, of the login shell or of ssh.
     """
@@ -77,18 +104,20 @@ class Frame:
 
     Args:
         data: the command's whole input.
+        token: number of the run that gives the command: where a later one has given any, it is refused; None for one that only looks.
 
     Attributes:
         input: what is sent: the input behind its length and digest.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, token: int | None = None) -> None:
+        self._token = "-" if token is None else str(token)
         self.mark = f"answer-{secrets.token_hex(8)}"
         self.input = f"{len(data)} {hashlib.sha256(data).hexdigest()}\n".encode() + data if data else b""
 
     def words(self, argv: Sequence[str]) -> list[str]:
         """The words that run a command in the frame."""
-        return ["sh", "-c", FRAME, self.mark, "input" if self.input else "none", *argv]
+        return ["sh", "-c", FRAME, self.mark, "input" if self.input else "none", self._token, *argv]
 
     def read(self, raw: Result) -> Answer:
         """Find the command's answer in all that came."""
@@ -98,7 +127,7 @@ class Frame:
         before, marked, rest = raw.stderr.partition(start)
         if not marked:
             return Answer(bool(began), None, "", stdout, "", (before if before.strip() else noise).strip())
-        own = re.compile(rf"\n?{self.mark} (\d+|torn|no room)\n")
+        own = re.compile(rf"\n?{self.mark} (\d+|torn|no room|locked|fenced \d+)\n")
         parts = own.split(rest)
         # parts: text, word, text, ...: the first word is the process id, unless the command was never begun.
         words, texts = parts[1::2], parts[::2]

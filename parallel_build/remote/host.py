@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import shlex
+import subprocess
 import tempfile
 import threading
 import time
@@ -17,8 +18,9 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
-from parallel_build.remote.frame import END, Answer, Frame
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced
+from parallel_build.remote.bridge import FIND, INTERPRETERS, Bridge, no_interpreter, program
+from parallel_build.remote.frame import END, VOLATILE, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
 from parallel_build.resolved_stack import Site
@@ -28,8 +30,14 @@ REPLACE_FILE = (
     'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
 )
 
+BRIDGE_SECONDS = 86400.0  # a session with a database may be as long as the copy of a large one
+READ_FILE = 'test -e "$1" || exit 44; if [ $# = 2 ]; then head -n "$2" "$1" | base64; else base64 "$1"; fi'
 ENDING = 15  # seconds that a cancelled command is given to end on the server
 NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
+
+
+class AccountUnfit(ConnectionFailed):
+    """The server was reached, and the account that logs in may not run commands there as root."""
 
 
 class Host:
@@ -42,6 +50,9 @@ class Host:
         host_key: the server's public key, when the stack knows it.
         cancel: looked at while a command runs.
         secrets: masked in everything that leaves this class as an error.
+
+    Attributes:
+        token: number of the run that this session belongs to: where a later run has given a command, its own are refused. None only looks.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class Host:
     ) -> None:
         self.server, self.ssh, self.folder, self.cancel = server, ssh, folder, cancel
         self._secrets = list(secrets)
+        self.token: int | None = None
         self._client = Client(server, ssh, folder, host_key, cancel)
         self.user = self._client.user
 
@@ -104,9 +116,10 @@ class Host:
         Raises:
             CommandFailed: exit code not in `ok`, or out of time.
             ConnectionFailed: ssh itself failed, or the connection was lost before the exit code came.
+            Fenced: a later run has taken over.
             Cancelled: the engine asked to stop.
         """
-        frame, started = Frame(self._bytes(input)), time.monotonic()
+        frame, started = Frame(self._bytes(input), self.token), time.monotonic()
         command = self._login_line(frame.words(self._limited(argv, timeout)))
         for attempt in (1, 2):
             raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)))
@@ -134,8 +147,20 @@ class Host:
             )
         return result
 
-    def _unanswered(self, answer: Answer, raw: Result, argv: Sequence[str]) -> ConnectionFailed:
+    def _unanswered(self, answer: Answer, raw: Result, argv: Sequence[str]) -> ConnectionFailed | Fenced:
         """The error for a command whose exit code did not come back."""
+        if answer.end.startswith("fenced"):
+            return Fenced(
+                f"{self.name}: run {answer.end.split()[1]} has taken over, this is run {self.token}",
+                f"another operator, or a later command, has worked on {self.name} since this run began; nothing was done by {self._words(argv)}",
+                "see where the cloud stands: parallel-build recover STACK; this run must end",
+            )
+        if answer.end == "locked":
+            return ConnectionFailed(
+                f"{self.name}: commands of an earlier run still run there",
+                "they were asked to end, and did not within a minute",
+                f"see `ls {VOLATILE}/running` on {self.name}, end what is left, then run the same command again",
+            )
         if answer.end == "torn":
             return ConnectionFailed(
                 f"{self.name}: the connection broke while the input of {self._words(argv)} was sent",
@@ -156,7 +181,7 @@ class Host:
             )
         if raw.code == SSH_FAILED:
             return self._failure(raw.stderr)
-        return ConnectionFailed(
+        return AccountUnfit(
             f"{self.name} ({self._client.destination}): account {self.user} can't run commands there",
             self._tail(answer.other) or f"its login shell ended with exit code {raw.code}",
             f"let {self.user} log in with a shell"
@@ -193,9 +218,14 @@ class Host:
             cancellable=cancellable,
         )
 
-    def read(self, path: str, *, timeout: float = SHORT_COMMAND) -> bytes | None:
-        """Return a file's content, or None where there is no such file."""
-        result = self.run(["sh", "-c", 'test -e "$1" || exit 44; base64 "$1"', "sh", path], timeout=timeout, ok=(0, 44))
+    def read(self, path: str, *, timeout: float = SHORT_COMMAND, lines: int | None = None) -> bytes | None:
+        """Return a file's content, or None where there is no such file.
+
+        Args:
+            lines: only so many lines of it.
+        """
+        words = ["sh", "-c", READ_FILE, "sh", path, *([] if lines is None else [str(lines)])]
+        result = self.run(words, timeout=timeout, ok=(0, 44))
         if result.code == 44:
             return None
         return base64.b64decode("".join(result.stdout.split()), validate=True)
@@ -229,13 +259,17 @@ class Host:
     def forward(self, remote: str) -> Iterator[Path]:
         """Forward a unix socket (`/run/mysqld/mysqld.sock`) or `host:port` of the server to a local unix socket.
 
-        Through the multiplexed connection a socket is opened by the server's own sshd session, that is by `user`:
-        a database's socket authentication sees root when the session is root's.
+        A socket is opened as root, as a database's socket authentication wants it: by the server's own sshd session where that is root's, else by
+        a program that sudo starts there.
         """
         folder = Path(tempfile.mkdtemp(prefix="f-", dir=self.folder))
         local = folder / "s"
         self.run(["true"])
         try:
+            if remote.startswith("/") and self.user != "root":
+                with contextlib.closing(self.bridge(local, remote)):
+                    yield local
+                return
             with self._client.forwarded("-L", f"{local}:{remote}") as made:
                 if not made.ok:
                     raise self._failure(made.stderr)
@@ -243,6 +277,23 @@ class Host:
         finally:
             local.unlink(missing_ok=True)
             folder.rmdir()
+
+    def bridge(self, local: Path, path: str) -> Bridge:
+        """A local unix socket that leads to one of the server's, opened there as root.
+
+        Raises:
+            ConnectionFailed: nothing on the server can open it.
+        """
+        found = self.run(["sh", "-c", FIND, "sh", *INTERPRETERS], ok=(0, 1))
+        if not found.ok:
+            raise no_interpreter(self.name)
+        interpreter = found.stdout.strip()
+
+        def start(words: list[str]) -> subprocess.Popen[bytes]:
+            command = ["ssh", *self.options(), self.destination, self.command_line(words, BRIDGE_SECONDS)]
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+        return Bridge(local, start, lambda mark: program(interpreter, mark, path))
 
     @contextlib.contextmanager
     def offer(self, local: Path) -> Iterator[int]:
@@ -268,7 +319,9 @@ class Host:
         return self._client.failure(stderr, self._tail(stderr))
 
     def _words(self, argv: Sequence[str]) -> str:
-        return mask(shlex.join(argv), self._secrets)[:300]
+        """A command for a message: a script in it is only named."""
+        shown = ["..." if "\n" in word else word for word in argv]
+        return mask(shlex.join(shown), self._secrets)[:300]
 
     def _tail(self, text: str) -> str:
         lines = [line for line in mask(text, self._secrets).splitlines() if line.strip()]
@@ -296,6 +349,7 @@ class Connections:
         self._folder = PrivateFolder()
         self._hosts: dict[str, Host] = {}
         self._lock = threading.Lock()
+        self.token: int | None = None
         self.held = contextlib.ExitStack()  # what a step opened for a later one; ended before the sessions are
         self.ready: dict[str, Any] = {}
 
@@ -311,7 +365,15 @@ class Connections:
                     self.cancel,
                     self.site.hidden(),
                 )
+                self._hosts[server.name].token = self.token
             return self._hosts[server.name]
+
+    def carry(self, token: int) -> None:
+        """Let every command from now on carry a token: see `Host.token`."""
+        with self._lock:
+            self.token = token
+            for host in self._hosts.values():
+                host.token = token
 
     def close(self) -> None:
         """End every session and remove the private folder."""

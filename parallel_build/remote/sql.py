@@ -210,20 +210,27 @@ def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None,
 
 @contextlib.contextmanager
 def session(
-    host: Host, schema: str | None = None, *, timeout: float = 3600, writing: bool = False, settings: Mapping[str, str] | None = None
+    host: Host,
+    schema: str | None = None,
+    *,
+    timeout: float = 3600,
+    writing: bool = False,
+    settings: Mapping[str, str] | None = None,
+    socket: str | None = None,
 ) -> Iterator[Session]:
     """Open a session as root through the server's socket, with every setting pinned that changes what a statement means.
 
     Args:
-        host: the database server's machine; the SSH user must be root there, or the session would not be root's.
+        host: the database server's machine; the SSH user is root there, or becomes root by sudo.
         schema: database to use.
         timeout: seconds one statement may take to answer.
         writing: it makes tables or writes rows of the original's.
         settings: values of its own for some settings, see `session_settings`.
+        socket: of another server on that machine than the usual one.
     Raises:
         ConnectionFailed: the server is down or refuses root over its socket.
     """
-    socket = find_socket(host)
+    socket = socket or find_socket(host)
     if socket is None:
         raise ConnectionFailed(
             f"{host.name}: no database server listens there",

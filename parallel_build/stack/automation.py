@@ -56,7 +56,7 @@ class Driver:
         self._told: dict[str, str] = {}
         self._errors: list[str] = []
         try:
-            workspace = automation.LocalWorkspace(work_dir=str(PROJECT), pulumi_command=self._command())
+            workspace = self._workspace()(work_dir=str(PROJECT), pulumi_command=self._command())
             self._stack = automation.Stack.select(stack, workspace)
         except (automation.CommandError, OSError, subprocess.CalledProcessError) as error:
             raise UpFailed(
@@ -71,6 +71,10 @@ class Driver:
                 self._pulumi(["config", "rm", "--path", "window.stopBefore"])
         else:
             self._pulumi(["config", "set", "--path", "window.stopBefore", stop_before])
+
+    def adopt(self, window: str) -> None:
+        """Have the next `up` tie the state to a window that another one opened."""
+        self._pulumi(["config", "set", "--path", "window.adopt", window])
 
     def up(self) -> float:
         """`pulumi up` for what is configured; seconds that it took.
@@ -138,6 +142,17 @@ class Driver:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _workspace(self) -> Any:
+        """The project's workspace, which leaves the stack selected that the operator has selected: his next command must not hit this one."""
+        driver = self
+
+        class Workspace(driver._automation.LocalWorkspace):  # type: ignore[misc, name-defined]
+            def select_stack(self, stack_name: str) -> None:
+                """Ask whether the stack is there; every command names it."""
+                self.pulumi_command.run(["stack", "--stack", stack_name, "--show-name"], self.work_dir, {})
+
+        return Workspace
 
     def _command(self) -> Any:
         from pulumi import automation

@@ -84,7 +84,7 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
     configuration, secrets = stack_values.parse(values, short, sealed)
     remember([*secrets.all(), *sealed])
     state = stack_state.read(str(project["name"]), stack, PROJECT)
-    return Reading(Site(short, configuration, secrets, state.host_keys, sealed), state, file)
+    return Reading(Site(short, configuration, secrets, state.host_keys, sealed, state.identities), state, file)
 
 
 def written_values(stack: str, project: str, folder: Path) -> dict[str, Any]:

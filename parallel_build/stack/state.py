@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 HOST_KEY_TYPE = "cutover:index:SshHostKey"
+IDENTITY_TYPE = "cutover:index:StackIdentity"
 STEP_PREFIX = "cutover:index:"
 STACK_TYPE = "pulumi:pulumi:Stack"
 TIME_LIMIT = 60.0
@@ -32,6 +33,7 @@ class StackState:
         problem: why it could not be read, or "".
         locks: the file backend's locks that are held: by whom, since when.
         file: whether the backend is a folder, so that `locks` tells all of them.
+        identities: what windows of the stack may be known by; empty in a state of an earlier version.
     """
 
     host_keys: dict[str, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class StackState:
     problem: str = ""
     locks: list[str] = field(default_factory=list)
     file: bool = False
+    identities: tuple[str, ...] = ()
 
 
 def read(project: str, stack: str, folder: Path) -> StackState:
@@ -97,11 +100,14 @@ def file_backend(environment: Mapping[str, str]) -> Path | None:
 def understand(deployment: Mapping[str, Any], found: str, locks: list[str] | None = None) -> StackState:
     """What a deployment, as in a state file or an export, says."""
     host_keys, steps, types, outputs = {}, {}, {}, {}
+    identities: tuple[str, ...] = ()
     for resource in deployment.get("resources") or []:
         kind, values = str(resource.get("type", "")), resource.get("outputs") or {}
         name = str(resource.get("urn", "")).rpartition("::")[2]
         if kind == HOST_KEY_TYPE and values.get("publicKey"):
             host_keys[str(values["name"])] = str(values["publicKey"])
+        elif kind == IDENTITY_TYPE:
+            identities = tuple(str(each) for each in values.get("identities") or ())
         elif kind == STACK_TYPE:
             outputs = dict(values)
         elif kind.startswith(STEP_PREFIX) and "status" in values:
@@ -110,7 +116,7 @@ def understand(deployment: Mapping[str, Any], found: str, locks: list[str] | Non
         f"{operation.get('type')} {str((operation.get('resource') or {}).get('urn', '')).rpartition('::')[2]}"
         for operation in deployment.get("pending_operations") or []
     ]
-    return StackState(host_keys, steps, types, pending, outputs, found, "", locks or [])
+    return StackState(host_keys, steps, types, pending, outputs, found, "", locks or [], identities=identities)
 
 
 def _locks(folder: Path, project: str, stack: str) -> list[str]:

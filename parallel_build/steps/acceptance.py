@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import original_numbers, user_firewall
@@ -12,6 +11,7 @@ from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.user_firewall import run_local
+from parallel_build.remote.parallel import Workers
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -63,7 +63,7 @@ class Acceptance(SwitchedStep):
         if record is not None and record.ahead:
             fence_new_side(context, insist=False)
             return
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with Workers(2) as pool:
             both = [
                 pool.submit(user_firewall.close_on_new, context),
                 pool.submit(fence_new_side, context, insist=False),

@@ -9,6 +9,7 @@ from parallel_build.operations.context_helpers import store, tolerated
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import ManagementStart, present_fingerprint
 from parallel_build.operations.start_usage import start_usage
+from parallel_build.records.states import FIRST_START, StartState, start_of
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -36,11 +37,11 @@ class AdditionalManagement(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """One server after the other: each must be good before the next starts."""
         ensure_running(context)
-        first = store(context).facts("FirstManagement").get("good") or {}
+        first = StartState.of(store(context).facts(FIRST_START)).good or {}
         fingerprint = first.get("fingerprint") or present_fingerprint(context)
         started = {}
         for machine in context.configuration.new.management[1:]:
-            started[machine.name] = ManagementStart(context, machine, f"{self.type}/{machine.name}", upgrade=False).run(fingerprint)
+            started[machine.name] = ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).run(fingerprint)
             context.note(started=sorted(started))
         return {"started": started, "usage": start_usage(context)}
 
@@ -48,7 +49,7 @@ class AdditionalManagement(SwitchedStep):
         """The recorded proofs stand."""
         records = store(context)
         names = [machine.name for machine in context.configuration.new.management[1:]]
-        return {"started": {name: records.facts(f"{self.type}/{name}").get("good") for name in names}}
+        return {"started": {name: StartState.of(records.facts(start_of(name, first=False))).good for name in names}}
 
     def revert(self, context: Context) -> None:
         """Usage first, it restarts itself; then the servers."""
@@ -56,4 +57,4 @@ class AdditionalManagement(SwitchedStep):
         with tolerated(context, f"stopping {USAGE} on {machine.name}"):
             Services(context.host(machine)).stop_and_fence(USAGE)
         for machine in reversed(context.configuration.new.management[1:]):
-            ManagementStart(context, machine, f"{self.type}/{machine.name}", upgrade=False).fence()
+            ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).fence()

@@ -11,11 +11,12 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, window_open
 from parallel_build.operations.user_access_setting import setting
 from parallel_build.records.prepared import PreparedRecord
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 
 @step
-class AgentAddresses(Step):
+class AgentAddresses(FoundationStep):
     """`host` on the original lists old and new addresses; every agent has learnt them."""
 
     type = "AgentAddresses"

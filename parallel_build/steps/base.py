@@ -52,6 +52,13 @@ class Step(ABC):
             GuardFailed: the step may not be done now.
         """
 
+    def before_verify(self, context: Context) -> None:
+        """Asked before every `verify`, which does not happen when this raises; changes nothing. Default: nothing is asked.
+
+        Raises:
+            GuardFailed: nothing can be proved now.
+        """
+
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.
 

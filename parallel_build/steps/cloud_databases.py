@@ -18,7 +18,8 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.context_helpers import schemas as names_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 CATCH_UP = 300.0  # seconds
 ADMINISTRATORS = {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}
@@ -27,7 +28,7 @@ TEST_GRANTS = "FROM mysql.db WHERE User = '' AND Db LIKE 'test%%'"
 
 
 @step
-class CloudDatabases(Step):
+class CloudDatabases(FoundationStep):
     """User `cloud` for the new management servers, accounts that views run as, empty databases."""
 
     type = "CloudDatabases"
@@ -261,7 +262,7 @@ class CloudDatabases(Step):
             record = store(context).read()
         except ConnectionFailed:
             return True
-        return record is not None and record.identity == context.site.identity and record.switched is not None
+        return record is not None and record.identity in context.site.identities and record.switched is not None
 
     def _ours(self, context: Context, source: Session) -> list[Account]:
         """Accounts of `cloud`, and locked ones that have rights on our databases only."""

@@ -17,15 +17,17 @@ from parallel_build.operations.compare_seed import BEAT, CATCH_UP, NEAR, await_t
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.records.seed import SeedRecord
+from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds anew"
 
 
 @step
-class DatabaseSeed(Step):
+class DatabaseSeed(FoundationStep):
     """The running original copied to the new source, which follows it from then on (`transfer.method: replicate`)."""
 
     type = "DatabaseSeed"
@@ -96,7 +98,7 @@ class DatabaseSeed(Step):
         old, new = original_database(context), new_database(context)
         record = SeedRecord(old, context.site)
         window = store(context).read()
-        ours = window is not None and window.closed is None and window.identity == context.site.identity
+        ours = window is not None and window.closed is None and window.identity in context.site.identities
         context.intend("end the seed", source=old.name, target=new.name)
         if not (ours and record.taken):
             with tolerated(context, f"the channel on {new.name}"):
@@ -131,8 +133,8 @@ class DatabaseSeed(Step):
         if window is None or window.closed:
             return False
         records.check_owner(window)
-        transfer = window.facts.get("DatabaseTransfer", {})
-        used = record.taken or any(transfer.get(key) for key in ("compared", "copying", "copied"))
+        transfer = CopyState.of(window.facts.get(COPY, {}))
+        used = record.taken or bool(transfer.compared or transfer.copying or transfer.copied)
         if used:
             context.pending = AGAIN
         context.progress(f"a window is open, the seed is left alone; {AGAIN if used else 'it was not used yet'}")

@@ -10,6 +10,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, schemas, store
 from parallel_build.operations.takeover import let_go, take_over
 from parallel_build.operations.transfer import brought, empty, transfer
+from parallel_build.records.states import COPY, CopyState, copy_change
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -40,9 +41,9 @@ class DatabaseTransfer(SwitchedStep):
         return [
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
-            f"{configuration.transfer.threads} at a time, secondary indexes last",
+            f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
-            "version, things by state, management servers, `init` decrypted",
+            "version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),
         ]
 
@@ -63,24 +64,21 @@ class DatabaseTransfer(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Copy unless a finished copy is there already, then compare."""
-        done = store(context).facts(self.type).get("copied")
-        if done:
+        known = CopyState.of(store(context).facts(COPY))
+        if known.copied:
             context.progress("the copy is there already, compared before")
-            found: Outputs = done
-            return found
-        facts = store(context).facts(self.type)
-        if facts.get("left"):
+            return known.copied
+        if known.left:
             empty(context)  # undone, up to a hold point
-        elif facts.get("spoilt"):
+        elif known.spoilt:
             # Imported again after a first start, and cut off: that also has the original's database up and down again, and is done before the next start.
             context.progress("the copy is imported again before the next start on it")
-            return {"spoilt": facts["spoilt"]}
+            return {"spoilt": known.spoilt}
         return take_over(context) if context.configuration.transfer.method == "replicate" else transfer(context)
 
     def verify(self, context: Context) -> Outputs:
         """Look at the record only: after the first start the copy differs from the original, as it must."""
-        found: Outputs = store(context).facts(self.type).get("copied") or {}
-        return found
+        return CopyState.of(store(context).facts(COPY)).copied or {}
 
     def revert(self, context: Context) -> None:
         """Nothing that takes longer with more data stands between users and the original: the copy stays for the moment.
@@ -93,5 +91,5 @@ class DatabaseTransfer(SwitchedStep):
                 f"nothing was brought to {new_database(context).name}, or it was not let go and goes on following the original"
             )
             return
-        store(context).remember(self.type, copied=None, compared=None, copying=None, left=True)
+        store(context).note(copy_change(copied=None, compared=None, copying=None, left=True))
         context.progress("the new databases stay until the original serves")

@@ -11,11 +11,12 @@ from parallel_build.machines.existing.manifest import FOLDER
 from parallel_build.machines.existing.rules import RULES, Wanted
 from parallel_build.machines.existing.undo import Leaving
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 
 @step
-class ExistingMachine(Step):
+class ExistingMachine(FoundationStep):
     """Parameter `name`: the machine's."""
 
     type = "ExistingMachine"

@@ -7,11 +7,13 @@ from typing import Any
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, reimport
+from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.operations.start_management import FIRST, first_start
+from parallel_build.operations.start_management import first_start
 from parallel_build.records.rehearsal_times import beside, compared_in_words, passed_here
+from parallel_build.records.states import FIRST_START, StartState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -20,7 +22,7 @@ from parallel_build.steps.switched import SwitchedStep
 class FirstManagement(SwitchedStep):
     """setup-databases, setup-management, start, schema upgrade, proof."""
 
-    type = FIRST
+    type = FIRST_START
     summary = "first new management server up, schema upgraded"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
@@ -46,6 +48,7 @@ class FirstManagement(SwitchedStep):
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""
+        claim(context)
         if first_start(context).begun():
             deadline.not_going_back(context)
         else:
@@ -64,7 +67,7 @@ class FirstManagement(SwitchedStep):
 
     def verify(self, context: Context) -> Outputs:
         """Nothing is started again by a changed input; the recorded proof stands."""
-        return {"start": store(context).facts(self.type).get("good")}
+        return {"start": StartState.of(store(context).facts(FIRST_START)).good}
 
     def revert(self, context: Context) -> None:
         """Fence it."""

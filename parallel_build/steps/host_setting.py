@@ -12,6 +12,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store, tolerated
 from parallel_build.operations.host_setting import write
 from parallel_build.operations.start_management import first_start
+from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -47,7 +48,7 @@ class HostSetting(SwitchedStep):
 
     def verify(self, context: Context) -> Outputs:
         """The value is looked at, not written again: an operator may have changed it on the new side since. A copy that is not whole has none."""
-        if not store(context).facts("DatabaseTransfer").get("copied"):
+        if not CopyState.of(store(context).facts(COPY)).copied:
             return dict(store(context).facts(self.type))
         with session(new_database(context)) as database:
             value = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")

@@ -9,8 +9,7 @@ from parallel_build.cloudstack.agents import AGENT_FILE, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
-from parallel_build.operations.hypervisor_commands import run_on, undo, write_addresses
+from parallel_build.operations.hypervisor_commands import applied, run_step, undo, write_addresses
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -43,30 +42,15 @@ class HypervisorSteps(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Each command once: what has been done is on record."""
-        configuration, records = context.configuration, store(context)
-        done: list[str] = records.facts(self.type).get("done", [])
-        for number, each in enumerate(configuration.hypervisor_steps):
-            left = [f"{number}/{name}" for name in each.hosts if f"{number}/{name}" not in done]
-            for marks in [left] if each.at_once and left else [[mark] for mark in left]:
-                context.cancel.check()
-                names = [mark.split("/", 1)[1] for mark in marks]
-                context.progress(f"{', '.join(names)}: {shlex.join(each.command)}")
-                context.intend("hypervisor step", hosts=names, command=shlex.join(each.command))
-                # On record before it runs: half a command is undone by its reverse as a whole one is. Refused once a way back has begun.
-                started: list[str] = records.facts(self.type).get("started", [])
-                records.note({self.type: {"started": [*started, *(mark for mark in marks if mark not in started)]}}, forward=True)
-                failed = run_on(context, each, each.command, names)
-                done = [*done, *(mark for mark, name in zip(marks, names, strict=True) if name not in failed)]
-                records.remember(self.type, done=done)
-                for error in failed.values():
-                    raise error
-        if configuration.agents.method == "file":
+        for each in context.configuration.hypervisor_steps:
+            run_step(context, each)
+        if context.configuration.agents.method == "file":
             write_addresses(context)
-        return {"done": done}
+        return self.verify(context)
 
     def verify(self, context: Context) -> Outputs:
         """Nothing to do again."""
-        return {"done": store(context).facts(self.type).get("done", [])}
+        return {"done": [f"{entry.host}: {shlex.join(entry.command)}" for entry in applied(context).values() if entry.done]}
 
     def revert(self, context: Context) -> None:
         """The reverse of what was begun, last first; what can't be undone yet stays on record."""

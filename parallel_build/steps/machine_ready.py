@@ -8,7 +8,8 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, W
 from parallel_build.machines.provisioning import DONE, LOG, UNIT
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.remote.host import Host
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 # An emulated guest on a busy host takes minutes to its first login; packages from a slow mirror take more.
 SSH_LIMIT = 900.0
@@ -28,7 +29,7 @@ fi
 
 
 @step
-class MachineReady(Step):
+class MachineReady(FoundationStep):
     """Waits; changes nothing. Parameter `name`: the machine's."""
 
     type = "MachineReady"

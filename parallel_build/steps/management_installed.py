@@ -15,19 +15,18 @@ from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
-from parallel_build.remote.apt import Apt, choose, of_release
+from parallel_build.remote.apt import PIN, SOURCES, repository_line
 from parallel_build.remote.host import Host
-from parallel_build.steps.base import Step, step
+from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
-SOURCES = "/etc/apt/sources.list.d/cloudstack-parallel-build.list"
-KEYRING = "/etc/apt/keyrings/cloudstack-parallel-build.asc"
-PIN = "/etc/apt/preferences.d/cloudstack-parallel-build"
 UNITS = (MANAGEMENT, USAGE)
 DATABASE_PORT = 3306
 
 
 @step
-class ManagementInstalled(Step):
+class ManagementInstalled(FoundationStep):
     """Packages installed, services stopped, disabled and masked; no setup-databases, no setup-management.
 
     Parameters: `name`, the machine's name.
@@ -129,12 +128,10 @@ class ManagementInstalled(Step):
                 host.run(["systemctl", "mask", unit], cancellable=False)
 
     def _repository(self, context: Context, host: Host) -> None:
-        packages = context.configuration.new.packages
-        files = {PIN: pin(str(context.configuration.new.version))}
-        if packages.repository:
-            files[SOURCES] = repository_line(packages.repository, packages.key) + "\n"
-            if packages.key:
-                files[KEYRING] = packages.key.strip() + "\n"
+        packages, own = packages_of(host), context.configuration.new.packages
+        files = packages.hold_files(context.configuration.new.version)
+        if own.repository:
+            files |= packages.source_files(own.repository, own.key)
         changed = []
         for path, content in files.items():
             found = host.read(path)
@@ -147,30 +144,28 @@ class ManagementInstalled(Step):
             context.progress(f"{host.name}: {', '.join(changed)} written")
 
     def _install(self, context: Context, host: Host) -> None:
-        apt, configuration = Apt(host), context.configuration
-        wanted = self._names(configuration)
-        missing = [name for name in wanted if not self._right(name, apt.installed(name), configuration)]
+        packages, configuration = packages_of(host), context.configuration
+        missing = [*faults(packages, self._names(configuration), configuration.new.version)]
         if not missing:
             return
-        installed = [name for name in missing if apt.installed(name)]
-        if installed:
+        if any(packages.installed(name) for name in missing):
             self._never_set_up(host)
         if configuration.new.packages.repository:
             context.progress(f"{host.name}: reading the package list of {configuration.new.packages.repository}")
-            apt.update(SOURCES)
+            packages.update(SOURCES)
         exact = []
         for name in missing:
             if name.startswith("cloudstack"):
-                found = apt.available(name)
+                found = packages.available(name)
                 if not found and not configuration.new.packages.repository:
-                    apt.update()
-                    found = apt.available(name)
-                exact.append(f"{name}={choose(name, host.name, found, configuration.new.version).version}")
+                    packages.update()
+                    found = packages.available(name)
+                exact.append(packages.exact(name, choose(name, host.name, found, configuration.new.version).version))
             else:
                 exact.append(name)
-        context.intend(f"{host.name}: apt-get install {' '.join(exact)}")
+        context.intend(f"{host.name}: {packages.program} install {' '.join(exact)}")
         context.progress(f"{host.name}: installing {' '.join(exact)}")
-        apt.install(exact)
+        packages.install(exact)
 
     def _fence(self, context: Context, host: Host) -> None:
         services = Services(host)
@@ -193,10 +188,12 @@ class ManagementInstalled(Step):
                 host.run(["ln", "-sfn", f"../management/{name}", link], cancellable=False)
 
     def _proof(self, context: Context, host: Host, *, fenced: bool) -> Outputs:
-        apt, services, configuration = Apt(host), Services(host), context.configuration
-        versions = {name: apt.installed(name) for name in self._names(configuration)}
+        packages, services, configuration = packages_of(host), Services(host), context.configuration
+        versions = {name: packages.installed(name) for name in self._names(configuration)}
         faults = [
-            f"{name} is {version or 'not installed'}" for name, version in versions.items() if not self._right(name, version, configuration)
+            f"{name} is {version or 'not installed'}"
+            for name, version in versions.items()
+            if not right(name, version, configuration.new.version)
         ]
         if fenced:
             for unit in UNITS:
@@ -211,7 +208,7 @@ class ManagementInstalled(Step):
                 faults.append(
                     "a MySQL server on it lets cloud/cloud in, which CloudStack falls back on when its own settings can't be read"
                 )
-        java = self._java(host, apt)
+        java = self._java(host, packages)
         if java == "missing":
             faults.append("there is no working Java although the packages depend on one")
         elif wrong := java_fault(java, configuration.new.version):
@@ -228,12 +225,6 @@ class ManagementInstalled(Step):
         return {"packages": versions, "masked": fenced, "java": java}
 
     @staticmethod
-    def _right(name: str, version: str | None, configuration: StackConfiguration) -> bool:
-        if version is None:
-            return False
-        return not name.startswith("cloudstack") or of_release(version, configuration.new.version)
-
-    @staticmethod
     def _never_set_up(host: Host) -> None:
         """Rule: packages and services of a server that somebody has set up are not touched."""
         if set_up(host):
@@ -244,8 +235,8 @@ class ManagementInstalled(Step):
             )
 
     @staticmethod
-    def _java(host: Host, apt: Apt) -> str:
-        if not re.search(r"\b(jre|java|openjdk)", apt.dependencies("cloudstack-management")):
+    def _java(host: Host, packages: Packages) -> str:
+        if not re.search(r"\b(jre|java|openjdk)", packages.dependencies("cloudstack-management")):
             return "not needed"
         found = host.run(["sh", "-c", "java -version 2>&1"], ok=None)
         return found.stdout.splitlines()[0].strip() if found.ok and found.stdout else "missing"
@@ -281,23 +272,3 @@ def lets_cloud_in(host: Host, services: Services) -> bool:
         except pymysql.err.MySQLError:
             return False
     return True
-
-
-def repository_line(line: str, key: str | None) -> str:
-    """The repository's line, naming the key file when a key is configured and the line names none."""
-    if not key or "signed-by=" in line:
-        return line.strip()
-    match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>.+)$", line.strip())
-    if not match:
-        raise ConfigurationError(
-            f"new.packages.repository: {line!r} is no apt source line",
-            "new.packages.key is named in the line, between `deb` and the address",
-            "write it as `deb http://server/path suite component`",
-        )
-    options = " ".join(part for part in ((match["options"] or "").strip(), f"signed-by={KEYRING}") if part)
-    return f"deb [{options}] {match['rest']}"
-
-
-def pin(version: str) -> str:
-    """apt preferences that choose this release also for what the packages depend on, and keep later ones away."""
-    return f"Package: cloudstack-*\nPin: version {version}*\nPin-Priority: 1000\n"

@@ -7,6 +7,7 @@ from parallel_build.operations import prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.original_database import servers, start, stop_servers
+from parallel_build.records.states import COPY, FIRST_START, CopyState, StartState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -49,7 +50,7 @@ class OriginalDatabase(SwitchedStep):
         While the copy is imported again the source is up for that; the next start on it asks again.
         """
         records = store(context)
-        if records.facts("FirstManagement").get("good") or not records.facts("DatabaseTransfer").get("spoilt"):
+        if StartState.of(records.facts(FIRST_START)).good or not CopyState.of(records.facts(COPY)).spoilt:
             prove_original_down.prove(context)
         return {"units": records.facts(self.type).get("units", {})}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
+from parallel_build.operations import prove_makeable
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import prove_or_tell
+from parallel_build.operations.context_helpers import prove_or_tell, window_open
 from parallel_build.records.rehearsal import in_review
 from parallel_build.steps.base import Step, step
 
@@ -24,6 +25,7 @@ class Ready(Step):
         return [
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
+            prove_makeable.words(configuration),
             AT_REST,
         ]
 
@@ -33,7 +35,11 @@ class Ready(Step):
 
     def apply(self, context: Context) -> Outputs:
         """Ask until all hold; a guard that does not pass by itself fails at once."""
-        return prove_or_tell(context, lambda: {"guards": await_guards(context)})
+        return prove_or_tell(context, lambda: {"guards": await_guards(context), **self._definitions(context)})
+
+    @staticmethod
+    def _definitions(context: Context) -> Outputs:
+        return {} if window_open(context) else {"made": prove_makeable.prove_makeable(context)}
 
     def revert(self, context: Context) -> None:
         """Nothing was done."""

@@ -16,7 +16,8 @@ from parallel_build.errors import RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated
 from parallel_build.remote.sql import Session, session
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 CATCH_UP = 600.0  # seconds
 BEAT_TIMEOUT = 60.0
@@ -26,7 +27,7 @@ WRONG_PASSWORD = {1045, 2061, 2058}
 
 
 @step
-class ReplicationPair(Step):
+class ReplicationPair(FoundationStep):
     """New source and replica; creates nothing else and touches no other server."""
 
     type = "ReplicationPair"

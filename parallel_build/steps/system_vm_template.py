@@ -9,13 +9,14 @@ from parallel_build.errors import StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, window_open
 from parallel_build.records.prepared import PreparedRecord
-from parallel_build.steps.base import Step, step
+from parallel_build.steps.base import step
+from parallel_build.steps.foundation import FoundationStep
 
 COPY_TIMEOUT = 4 * 3600.0  # seconds; several GB between two zones over a slow line
 
 
 @step
-class SystemVmTemplate(Step):
+class SystemVmTemplate(FoundationStep):
     """A system VM template, Ready in every zone that needs it.
 
     Parameters: the fields of a `templates` entry.

@@ -9,7 +9,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.operations import forensics, left_guests, serve_original, transfer
+from parallel_build.operations import forensics, left_guests, prove_makeable, serve_original, transfer
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
@@ -17,7 +17,7 @@ from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.new_objects import highest_ids, since_window
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
-from parallel_build.records.window import FOLDER
+from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -29,6 +29,7 @@ class Window(SwitchedStep):
 
     type = "Window"
     summary = "the window opens"
+    opens_window = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Check, lock, note."""
@@ -37,6 +38,7 @@ class Window(SwitchedStep):
             *in_review(configuration),
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"{AT_REST}, users still in",
+            f"{prove_makeable.words(configuration)}; users still in",
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
@@ -66,6 +68,7 @@ class Window(SwitchedStep):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
         holding = await_guards(context)
+        prove_makeable.prove_makeable(context)
         if context.configuration.transfer.method == "replicate":
             make_ready(context)
         context.intend("open the window")

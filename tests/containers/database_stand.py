@@ -62,8 +62,8 @@ HOSTILE = {
 FRIENDLY = (
     "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', SESSION autocommit = 1, "
     "SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION sql_safe_updates = 0, SESSION completion_type = 0, "
-    "SESSION foreign_key_checks = 1, SESSION unique_checks = 1, SESSION lc_messages = 'en_US', SESSION auto_increment_increment = 1, "
-    "SESSION auto_increment_offset = 1, SESSION wait_timeout = 3600, SESSION group_concat_max_len = 1048576"
+    "SESSION foreign_key_checks = 1, SESSION unique_checks = 1, SESSION sql_quote_show_create = 1, SESSION lc_messages = 'en_US', "
+    "SESSION auto_increment_increment = 1, SESSION auto_increment_offset = 1, SESSION wait_timeout = 3600, SESSION group_concat_max_len = 1048576"
 )
 FRIENDLY_OF = {
     "mariadb": ", SESSION max_statement_time = 0, SESSION idle_transaction_timeout = 0",

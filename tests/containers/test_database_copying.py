@@ -86,7 +86,8 @@ def _nothing_left(pair: tuple[Stand, Host, Host]) -> None:
 
 def test_copy_is_the_same_and_leaves_nothing(pair: tuple[Stand, Host, Host]) -> None:
     copy.empty(pair[2], SCHEMAS)
-    report = _copy(pair)
+    # Whether compressing pays is measured, and on a busy computer it may seem to.
+    report = _copy(pair, compress=False)
     assert report.rows == 150023
     assert report.position is not None
     assert report.locked_seconds < 1
@@ -127,7 +128,7 @@ def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_p
     """As with a Python that PyMySQL no longer knows: what is pushed there says so, and the copy goes on."""
     copy.empty(pair[2], SCHEMAS)
     monkeypatch.setattr(run_worker, "WORKER", tuple(name for name in run_worker.WORKER if "wire" not in name))
-    report = _copy(pair)
+    report = _copy(pair, compress=False)
     assert report.read_by.startswith("client program: ImportError: ")
     _same(pair)
 
@@ -157,7 +158,9 @@ def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host
         with session(pair[1]) as opened:
             opened.execute(f"SET GLOBAL max_allowed_packet = {16 << 20}")
         for compressed in (False, True):
-            with pytest.raises(StepFailed, match=r"table longrows\.texts: .*a row is longer than the original's max_allowed_packet: raise"):
+            with pytest.raises(
+                StepFailed, match=r"table longrows\.texts, column a: .*a row is longer than the original's max_allowed_packet: raise"
+            ):
                 _copy(pair, schemas=["longrows"], compress=compressed)
         _nothing_left(pair)
     finally:

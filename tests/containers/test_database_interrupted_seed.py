@@ -267,14 +267,14 @@ def test_whole_tables_stay_when_the_snapshot_is_lost(scene: Scene) -> None:
         def stop(text: str) -> None:
             said.append(text)
             tell(text)
-            if text.startswith("bringing cloud_usage.cloud_usage, cloud.vm_stats"):
+            if text.startswith("bringing ") and "cloud.vm_stats" in text:
                 cancel.set("test")
 
         with pytest.raises(Cancelled):
             scene.seed(None, stop, cancel)
         report = scene.seed(None)
         assert report is not None
-        assert report.kept == (LARGE[0], LARGE[2]), "each was copied once"
+        assert sorted(report.kept) == ["cloud.host", "cloud.nics", LARGE[2], LARGE[0]], "each was copied once; small tables come first"
         assert ROWS[LARGE[1]] <= report.rows < ROWS[LARGE[1]] + 5000
         scene.same()
     tell(
@@ -295,14 +295,16 @@ def test_nothing_stays_on_a_new_server_whose_database_was_killed(scene: Scene) -
 
 
 def test_nothing_stays_once_definitions_have_changed(scene: Scene) -> None:
-    """A log with a definition in it is not one of rows alone."""
+    """A log with anything in it but rows and changes of one table can't be replayed for some tables only."""
     scene.undo()
     _lose(scene, LARGE[0], 12_000_000, scene.kill_sessions)
-    sql(scene.source, "ALTER TABLE cloud.host ADD note INT; ALTER TABLE cloud.host DROP note")
+    sql(
+        scene.source, "ALTER TABLE cloud.host ADD note INT; CREATE VIEW cloud.passing AS SELECT id FROM cloud.host; DROP VIEW cloud.passing"
+    )
     said: list[str] = []
     report = scene.seed(None, said.append)
     assert report is not None and report.kept == ()
-    assert any("definitions have changed" in text for text in said)
+    assert any("copying everything" in text for text in said)
     scene.same()
     scene.undo()
 

@@ -21,6 +21,7 @@ class LocalHost:
 
     def __init__(self, name: str = "olddb1", programs: Path | None = None) -> None:
         self.name = name
+        self.token: int | None = None
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"} if programs else dict(os.environ)
 
     def run(
@@ -40,7 +41,7 @@ class LocalHost:
     def script(self, text: str, args: Sequence[str] = (), *, ok: Sequence[int] | None = (0,), cancellable: bool = True) -> Result:
         return self.run(["sh", "-s", "--", *args], input="set -eu\n" + text, ok=ok)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
         try:
             return Path(path).read_bytes()
         except FileNotFoundError:

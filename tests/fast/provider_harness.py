@@ -154,6 +154,12 @@ class Harness:
         """What the toy is to fail with from now on."""
         (self.folder / "fail").write_text(fail)
 
+    def next_run(self) -> None:
+        """What this process remembers of a run is forgotten: the engine starts a process a run."""
+        self.server.session._made.clear()
+        self.server.session._compared.clear()
+        self.server.session._newest.clear()
+
     @property
     def calls(self) -> list[str]:
         """What the toy was asked, in order."""

@@ -35,8 +35,9 @@ while data := sys.stdin.buffer.read1(65536):
         break
     server.stdin.write(data); server.stdin.flush()
     sent += len(data)
-    open(sys.argv[1] + ".new", "w").write(str(sent))
-    os.replace(sys.argv[1] + ".new", sys.argv[1] + ".sent")
+    own = sys.argv[1] + "." + str(os.getpid())
+    open(own, "w").write(str(sent))
+    os.replace(own, sys.argv[1] + ".sent")
 server.stdin.close()
 server.wait()
 """
@@ -53,6 +54,7 @@ class SshServer:
     def __init__(self, folder: Path, command: str = "") -> None:
         if SSHD is None:
             pytest.skip("no sshd on this machine (Debian: openssh-server)")
+        self.made: list[Path] = []
         self.folder, self.user = folder, pwd.getpwuid(os.getuid()).pw_name
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
@@ -66,6 +68,11 @@ class SshServer:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.configure("")
+
+    def close(self) -> None:
+        """Remove what was made outside of its folder."""
+        for private in self.made:
+            shutil.rmtree(private, ignore_errors=True)
 
     def configure(self, options: str) -> None:
         """The operator's own ssh configuration, which may have more options."""
@@ -84,6 +91,7 @@ class SshServer:
     def host(self, cancel: CancelToken | None = None, secrets: tuple[Secret, ...] = ()) -> Host:
         """A session to it."""
         key = (self.folder / "host.pub").read_text().strip()
-        private = Path(tempfile.mkdtemp(prefix="c-", dir=self.folder))
+        private = Path(tempfile.mkdtemp(prefix="c-", dir="/tmp"))  # a socket's path must be short
+        self.made.append(private)
         ssh = Ssh(config_file=self.folder / "config", identity_file=self.folder / "user", user=self.user)
         return Host(Server(name="olddb1", address="192.0.2.1"), ssh, private, key, cancel or CancelToken(), secrets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,39 @@ def test_an_undo_takes_paths_and_limits_from_who_does_it_and_no_hold_point_of_th
     found = for_undo(stored, going_back).configuration
     assert found.window.stop_before is None
     assert found.ssh.identity_file == Path("/mine")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every object in a document."""
+    if isinstance(value, dict):
+        return [path, *(found for key, item in value.items() for found in places(item, (*path, key)))]
+    if isinstance(value, list):
+        return [found for number, item in enumerate(value) for found in places(item, (*path, number))]
+    return []
+
+
+def test_a_stored_stack_of_another_version_is_read_wherever_it_has_a_key_that_is_not_known_here() -> None:
+    here = site(
+        hypervisorSteps=[{"hosts": ["kvm1"], "command": ["true"]}],
+        window={"userAccess": {"method": "command", "close": ["a"], "open": ["b"]}},
+    )
+    text = here.to_json()
+    every = [
+        path for path in places(json.loads(text)) if path[-1:] not in (("hostKeys",), ("serverNames",))
+    ]  # those two have names of the operator's own
+    assert len(every) > 25
+    for path in every:
+        document = json.loads(text)
+        place = document
+        for step in path:
+            place = place[step]
+        place["aKeyOfAnotherVersion"] = {"deep": [1, {"er": True}]}
+        again = Site.from_json(json.dumps(document))
+        assert again.to_json() == text, path
+
+
+def test_a_stored_stack_that_can_not_be_read_does_not_blame_the_stack_file() -> None:
+    document = json.loads(site().to_json())
+    document["configuration"]["window"]["deadline"] = "soon"
+    with pytest.raises(ConfigurationError, match=r"(?s)what the state of stack test holds.*window.deadline.*another version"):
+        Site.from_json(json.dumps(document))

@@ -131,7 +131,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (original_management, hypervisor_commands, hypervisor_steps, forensics, fence_new_side):
-        monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
+        monkeypatch.setattr(module, "store", lambda context: Store(context.connections), raising=False)
     monkeypatch.setattr(original_management, "Services", Units)
     monkeypatch.setattr(fence_new_side, "Services", Units)
     monkeypatch.setattr(original_management, "_await_api", lambda context, servers: None)
@@ -176,7 +176,7 @@ def test_a_hypervisor_that_can_not_be_put_back_stays_on_record(tmp_path: Path, a
     cloud.facts["HypervisorSteps"] = {"started": ["0/kvm1", "0/kvm2"], "done": ["0/kvm1", "0/kvm2"]}
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm1"].ran == [["down"]]
-    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm2 (down)"]
     cloud.machines["kvm2"].lost = False
     HypervisorSteps().revert(cloud.context)
     assert cloud.machines["kvm2"].ran == [["down"]]
@@ -189,9 +189,9 @@ def test_a_hypervisor_step_that_failed_is_done_again_where_it_failed(tmp_path: P
     cloud = Cloud(tmp_path, fails=["kvm2"], hypervisorSteps=[{**STEP, "atOnce": at_once}])
     with pytest.raises(CommandFailed, match="kvm2"):
         HypervisorSteps().apply(cloud.context)
-    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm1", "hypervisor step on kvm2"]
+    assert hypervisor_commands.left(cloud.context) == ["hypervisor step on kvm1 (down)", "hypervisor step on kvm2 (down)"]
     cloud.machines["kvm2"].fails = False
-    assert HypervisorSteps().apply(cloud.context) == {"done": ["0/kvm1", "0/kvm2"]}
+    assert HypervisorSteps().apply(cloud.context) == {"done": ["kvm1: up", "kvm2: up"]}
     assert [machine.ran for machine in cloud.machines.values()] == [[["up"]], [["up"]]]
 
 

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from parallel_build.database.compare.compare import Comparison, Difference
+from parallel_build.database.compare.compare import Comparison
+from parallel_build.database.compare.judged import Difference
 from parallel_build.database.replicate import align_snapshots, baseline, channel
 from parallel_build.database.replicate.baseline import Baseline, combined, in_question
 from parallel_build.database.replicate.channel import Position, Status

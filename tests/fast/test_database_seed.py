@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database.compare.compare import Comparison, Difference
+from parallel_build.database.compare.compare import Comparison
+from parallel_build.database.compare.judged import Difference
 from parallel_build.database.copy.copy import CopyReport
 from parallel_build.database.replicate import channel, seed
 from parallel_build.database.replicate.baseline import Baseline, leave_out_what_promoting_sets
@@ -136,10 +137,12 @@ def test_going_back_leaves_an_unused_seed_and_marks_a_used_one(record: SeedRecor
     assert not used.acted
 
 
-@pytest.mark.parametrize("fact", ["compared", "copying", "copied"])
-def test_a_window_that_began_to_take_over_has_used_the_seed_up(record: SeedRecord, server: Files, tmp_path: Path, fact: str) -> None:
+@pytest.mark.parametrize("known", [{"compared": {"rows": 1}}, {"copying": True}, {"copied": {"rows": 1}}])
+def test_a_window_that_began_to_take_over_has_used_the_seed_up(
+    record: SeedRecord, server: Files, tmp_path: Path, known: dict[str, Any]
+) -> None:
     record.copied(REPORT)
-    window(server, facts={"DatabaseTransfer": {fact: {"rows": 1}}})
+    window(server, facts={"DatabaseTransfer": known})
     here = context(tmp_path)
     DatabaseSeed().verify(here)
     assert here.pending == database_seed.AGAIN

@@ -10,22 +10,26 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.errors import Cancelled, DeadlinePassed
+from parallel_build.errors import Cancelled, DeadlinePassed, GuardFailed
 from parallel_build.operations import deadline
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
 from parallel_build.remote.host import Connections
+from tests.fast.records import Records
 from tests.fast.sites import site
 
+HERE = site(window={"deadline": "30m"})
 OPENED = HostClock("boot-1", 1000.0, 1_700_000_000.0)
 LIMIT = timedelta(minutes=30)
 LATE = deadline.passed(LIMIT, 1900)
 
 
 def record(**changes: Any) -> WindowRecord:
-    return WindowRecord(**{"stack": "test", "identity": "x", "opened": "2026-01-01T00:00:00+00:00", "clock": OPENED.__dict__, **changes})
+    return WindowRecord(
+        **{"stack": "test", "identity": HERE.identity, "opened": "2026-01-01T00:00:00+00:00", "clock": OPENED.__dict__, **changes}
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,21 +51,13 @@ def test_time_left_is_the_hosts_uptime(now: HostClock, seconds: float) -> None:
 
 
 def context(tmp_path: Path) -> Context:
-    here = site(window={"deadline": "30m"})
+    here = HERE
     cancel = CancelToken()
     return Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None)
 
 
-class _Records:
-    def __init__(self, found: WindowRecord | None) -> None:
-        self.found = found
-
-    def read(self) -> WindowRecord | None:
-        return self.found
-
-
 def arrange(monkeypatch: pytest.MonkeyPatch, found: WindowRecord | None, uptime: float) -> None:
-    monkeypatch.setattr(deadline, "store", lambda _: _Records(found))
+    monkeypatch.setattr(deadline, "store", lambda _: Records(found, HERE))
     monkeypatch.setattr(deadline, "original_database", lambda _: None)
     monkeypatch.setattr(deadline, "read_host_clock", lambda _: HostClock("boot-1", uptime, 0.0))
 
@@ -74,12 +70,22 @@ def test_a_step_that_begins_too_late_is_refused_and_told_what_to_run(monkeypatch
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("found", [None, record(closed="2026-01-01T01:00:00+00:00"), record(clock={})])
-def test_without_an_open_window_there_is_no_deadline(found: WindowRecord | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    arrange(monkeypatch, found, 10**9)
+def test_a_window_without_a_clock_has_no_deadline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arrange(monkeypatch, record(clock={}), 10**9)
     made = context(tmp_path)
     deadline.hold(made)
     assert not isinstance(made.cancel, deadline.LimitedToken)
+
+
+@pytest.mark.parametrize("found", [None, record(closed="2026-01-01T01:00:00+00:00")])
+def test_no_step_goes_forward_without_the_window_that_it_belongs_to(
+    found: WindowRecord | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arrange(monkeypatch, found, 1060)
+    for late in (deadline.hold, deadline.not_going_back):
+        with pytest.raises(GuardFailed, match="no window of stack test is open"):
+            late(context(tmp_path))
+    assert deadline.not_going_back(context(tmp_path), opening=True) is found
 
 
 def test_a_wait_ends_at_the_deadline_although_the_workstations_clock_jumps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

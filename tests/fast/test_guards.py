@@ -15,6 +15,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.new import ManagementFacts, NewFacts
 from parallel_build.facts.original import LeftGuest, OriginalFacts
 from parallel_build.remote.clock import Clock
@@ -23,7 +24,10 @@ from tests.fast.sites import site
 MASKED = [UnitState(unit, known=True, active=False, enabled=False, masked=True) for unit in (MANAGEMENT, USAGE)]
 GOOD_OLD = OriginalFacts(
     version="4.20.3.0",
-    management=[{"name": "oldms1", "service_ip": "10.91.0.11", "state": "Up", "version": "4.20.3.0", "age": 1}],
+    management=[
+        {"name": name, "service_ip": address, "state": "Up", "version": "4.20.3.0", "age": 1}
+        for name, address in (("oldms1", "10.91.0.11"), ("oldms2", "10.91.0.12"))
+    ],
     hosts=[{"name": "kvm1", "state": "Up", "resourcestate": "Enabled"}],
     system_vms=[{"zonename": "z", "systemvmtype": "consoleproxy", "state": "Running"}],
     templates=[{"name": "systemvm-kvm-4.22.0-x86_64", "zonename": "z", "isready": True}],
@@ -63,9 +67,22 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
     "everything_was_read": (replace(GOOD_OLD, problems=["oldms1 can't be reached"]), GOOD_NEW, "oldms1"),
     "version_is_the_configured_one": (replace(GOOD_OLD, version="4.19.0.0"), GOOD_NEW, "4.19.0.0"),
     "management_servers_are_known": (
-        replace(GOOD_OLD, management=[{"name": "ms9", "service_ip": "10.91.0.19", "state": "Up", "version": "4.20.3.0", "age": 2}]),
+        replace(
+            GOOD_OLD,
+            management=[*GOOD_OLD.management, {"name": "ms9", "service_ip": "10.91.0.19", "state": "Up", "version": "4.20.3.0", "age": 2}],
+        ),
         GOOD_NEW,
         "ms9",
+    ),
+    "management_servers_beat_here": (
+        replace(GOOD_OLD, management=[GOOD_OLD.management[0], {**GOOD_OLD.management[1], "age": 40 * 86400}]),
+        GOOD_NEW,
+        "oldms2 (last 3456000 s ago)",
+    ),
+    "management_servers_use_the_source": (
+        replace(GOOD_OLD, nodes={"oldms1": ManagementNode(targets=(DatabaseTarget("db.cloud.host", "10.91.0.99"),))}),
+        GOOD_NEW,
+        "db.cloud.host of oldms1 is 10.91.0.99, port 3306",
     ),
     "servers_answer_themselves": (
         replace(GOOD_OLD, apis={"oldms1": "", "oldms2": "no answer"}),

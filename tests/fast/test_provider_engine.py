@@ -126,9 +126,13 @@ class Project:
         return self.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK, code=code)
 
     def resources(self) -> dict[str, dict[str, Any]]:
-        """The state's resources by name."""
+        """The steps in the state by name."""
         found = json.loads(self.pulumi("stack", "export", "--stack", STACK))["deployment"].get("resources", [])
-        return {each["urn"].rpartition("::")[2]: each for each in found if "cutover:index" in each["type"]}
+        return {
+            each["urn"].rpartition("::")[2]: each
+            for each in found
+            if "cutover:index" in each["type"] and "StackIdentity" not in each["type"]
+        }
 
     def tell(self, fail: str) -> None:
         """What the toys are to fail with from now on."""
@@ -246,3 +250,62 @@ def test_what_is_sealed_in_a_section_is_nowhere_in_the_clear(project: Project) -
     assert len(kept) > 2
     for form in (ODD, json.dumps(ODD)[1:-1], shlex.quote(ODD), repr(ODD)[1:-1], "en\\\\"):
         assert form not in everything
+
+
+URN = f"urn:pulumi:{STACK}::cloudstack-parallel-build::cutover:index:Toy::"
+
+
+@pytest.mark.timeout(400)
+def test_a_replacement_undoes_nothing(project: Project) -> None:
+    project.up()
+    undone = project.ended("undo")
+    shown = project.up("--replace", URN + "one", code=1)
+    assert "this is a replacement" in shown
+    assert project.ended("undo") == undone
+    project.up()
+    assert (project.ended("undo"), set(project.resources())) == (undone, {"early", "one", "two"})
+    project.pulumi("state", "taint", URN + "two", "--yes", "--stack", STACK)
+    project.up(code=1)
+    project.up()
+    assert (project.ended("undo"), set(project.resources())) == (undone, {"early", "one", "two"})
+    project.destroy()
+    assert not project.resources() and len(project.ended("undo")) == 3
+
+
+@pytest.mark.timeout(300)
+def test_a_step_that_goes_from_the_program_is_not_undone_in_the_switched_phase(project: Project) -> None:
+    project.up()
+    program = project.folder / "__main__.py"
+    text = program.read_text()
+    program.write_text("\n".join(line for line in text.splitlines() if '"two"' not in line))
+    assert "step Toy would be undone although the stack is to be in phase switched" in project.up(code=1)
+    assert project.ended("undo") == [] and "two" in project.resources()
+    program.write_text(text)
+    project.up()
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_imported_and_no_stack_is_renamed_under_its_machines(project: Project) -> None:
+    words = ["import", "cutover:index:Toy", "one", "Toy/toys/one", "--yes", "--skip-preview", "--generate-code=false", "--stack", STACK]
+    project.pulumi(*words, code=1)
+    assert not project.resources()
+    project.up()
+    project.pulumi("stack", "rename", "production", "--stack", STACK)
+    shown = project.pulumi("preview", "--stack", "production", code=1)
+    assert "the stack was called toys and is called production now" in shown and "pulumi stack rename toys" in shown
+    project.pulumi("stack", "rename", STACK, "--stack", "production")
+    project.up()
+    assert project.ended("undo") == []
+
+
+@pytest.mark.timeout(300)
+def test_a_machine_in_service_is_not_taken_out_of_the_stack_file(project: Project) -> None:
+    project.up()
+    machines = values()["new"]
+    machines["management"] = machines["management"][:1]
+    project.configure(new=machines)
+    shown = project.pulumi("preview", "--stack", STACK, code=1)
+    assert "newms2 (10.91.0.42 on" in shown and "not declared any more" in shown
+    project.configure(phase="prepared", new=machines)
+    project.up()
+    assert set(project.resources()) == {"early"}

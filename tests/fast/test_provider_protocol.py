@@ -70,6 +70,10 @@ def test_a_failure_half_way_is_recorded_resumed_and_undone(provider: Harness) ->
     outputs = provider.update(failed.id, inputs, failed.outputs, inputs)
     assert outputs["status"] == "done"
     assert provider.calls == ["apply", "apply"]
+    with pytest.raises(grpc.RpcError) as replaced:
+        provider.delete(failed.id, inputs, failed.outputs)
+    assert "this is a replacement" in words(replaced) and provider.calls == ["apply", "apply"]
+    provider.next_run()
     provider.delete(failed.id, inputs, failed.outputs)
     assert provider.calls[-1] == "revert"
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced
+from parallel_build.remote import frame as frame_module
 from parallel_build.remote.frame import Frame
 from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
@@ -21,8 +24,9 @@ from tests.fast.ssh_server import SshServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> SshServer:
-    return SshServer(tmp_path)
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    with contextlib.closing(SshServer(tmp_path)) as found:
+        yield found
 
 
 @pytest.fixture
@@ -55,9 +59,9 @@ def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
 
 @pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
 def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> None:
-    server = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
+    made = SshServer(tmp_path, f'sh -c \'echo "{banner}"; echo "{banner}" >&2; eval "$SSH_ORIGINAL_COMMAND"; echo bye\'')
     (tmp_path / "file").write_text("guid=1\n")
-    with contextlib.closing(server.host()) as host:
+    with contextlib.closing(made) as server, contextlib.closing(server.host()) as host:
         assert host.read(str(tmp_path / "file")) == b"guid=1\n"
         assert host.script("echo one; echo two >&2") == Result(0, "one\n", "two\n")
         with pytest.raises(CommandFailed, match="ended with exit code 3"):
@@ -65,8 +69,12 @@ def test_what_a_login_shell_prints_is_no_answer(tmp_path: Path, banner: str) -> 
 
 
 def test_an_account_that_may_run_nothing_is_named(tmp_path: Path) -> None:
-    server = SshServer(tmp_path, "sh -c 'echo This account is not available.; exit 1'")
-    with contextlib.closing(server.host()) as host, pytest.raises(ConnectionFailed, match=r"can't run commands there.*not available"):
+    made = SshServer(tmp_path, "sh -c 'echo This account is not available.; exit 1'")
+    with (
+        contextlib.closing(made) as server,
+        contextlib.closing(server.host()) as host,
+        pytest.raises(ConnectionFailed, match=r"can't run commands there.*not available"),
+    ):
         host.run(["true"])
 
 
@@ -147,3 +155,72 @@ def test_the_operators_keys_and_display_stay_here(server: SshServer) -> None:
 def test_a_secret_shows_in_no_argument(host: Host) -> None:
     words = Frame(b"P@ss").words(["cat"])
     assert not any("P@ss" in word or hashlib.sha256(b"P@ss").hexdigest() in word for word in words)
+
+
+def tokens(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Servers of a test keep their tokens in its own folder."""
+    text = frame_module.FRAME.replace(frame_module.FOLDER, str(folder / "lib")).replace(frame_module.VOLATILE, str(folder / "run"))
+    monkeypatch.setattr(frame_module, "FRAME", text)
+
+
+def carrying(server: SshServer, token: int | None) -> Host:
+    host = server.host()
+    host.token = token
+    return host
+
+
+def test_a_run_that_was_overtaken_changes_nothing(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens(monkeypatch, tmp_path)
+    changed = tmp_path / "changed"
+    with (
+        contextlib.closing(carrying(server, 7)) as old,
+        contextlib.closing(carrying(server, 8)) as new,
+        contextlib.closing(carrying(server, None)) as looking,
+    ):
+        old.run(["touch", str(changed)])
+        assert new.run(["rm", str(changed)]).ok
+        for late in (
+            lambda: old.run(["touch", str(changed)]),
+            lambda: old.script('touch "$1"', [str(changed)]),
+            lambda: old.write(str(changed), "x"),
+        ):
+            with pytest.raises(Fenced, match="run 8 has taken over, this is run 7"):
+                late()
+        assert not changed.exists()
+        assert looking.run(["true"]).ok and new.run(["true"]).ok
+        # A reboot takes what is in memory only.
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(Fenced):
+            old.run(["true"])
+
+
+def test_a_command_of_an_earlier_run_is_ended_before_the_next_one_begins(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens(monkeypatch, tmp_path)
+    begun, late = tmp_path / "begun", tmp_path / "late"
+    with contextlib.closing(carrying(server, 7)) as old, contextlib.closing(carrying(server, 8)) as new, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(old.run, ["sh", "-c", f"touch {begun}; sleep 30; touch {late}"], timeout=60, ok=None)
+        wait_for("the slow command", begun.exists, timeout=20, cancel=CancelToken())
+        started = time.monotonic()
+        new.run(["true"])
+        assert time.monotonic() - started < 15
+        assert slow.result().code != 0
+    assert not late.exists() and not list((tmp_path / "run/running").iterdir())
+
+
+def test_tokens_are_kept_where_the_disk_is_full(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens(monkeypatch, tmp_path)
+    (tmp_path / "lib").write_text("a file where the folder should be: nothing can be written there")
+    with contextlib.closing(carrying(server, 7)) as old, contextlib.closing(carrying(server, 8)) as new:
+        assert old.run(["true"]).ok and new.run(["true"]).ok
+        with pytest.raises(Fenced):
+            old.run(["true"])
+
+
+def test_many_commands_at_once_raise_the_token_once(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens(monkeypatch, tmp_path)
+    with contextlib.closing(carrying(server, 1)) as old, contextlib.closing(carrying(server, 2)) as new, ThreadPoolExecutor(6) as pool:
+        old.run(["true"])
+        assert all(done.ok for done in pool.map(lambda _: new.run(["sleep", "0.1"]), range(6)))
+        assert (tmp_path / "lib/token").read_text().split() == ["2"]

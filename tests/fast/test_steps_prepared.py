@@ -10,10 +10,12 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.templates import ZoneState, closest_os_type, latest, registration
 from parallel_build.configuration import Hypervisor, Template
 from parallel_build.errors import ConfigurationError, StepFailed
-from parallel_build.remote.apt import Available, choose, of_release
+from parallel_build.remote.apt import KEYRING, pin, repository_line
+from parallel_build.remote.available import Available
+from parallel_build.remote.packages import choose, of_release
 from parallel_build.steps.agent_addresses import AgentAddresses
 from parallel_build.steps.base import Step
-from parallel_build.steps.management_installed import KEYRING, ManagementInstalled, pin, repository_line
+from parallel_build.steps.management_installed import ManagementInstalled
 from parallel_build.steps.system_vm_template import SystemVmTemplate
 from parallel_build.versions import CloudStackVersion
 from tests.fast.sites import SECRETS, VALUES, site

@@ -18,6 +18,9 @@ from parallel_build.cloudstack.startup import StartFailed
 from parallel_build.configuration import Server
 from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy as copying
+from parallel_build.database.copy import create
+from parallel_build.database.replicate import log_end
+from parallel_build.database.schema import definitions
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import (
     deadline,
@@ -147,8 +150,9 @@ class Machine:
 
     world: World
     name: str
+    token: int | None = None
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, **_: Any) -> bytes | None:
         """It has none of the files that are asked for."""
         if self.name in self.world.lost:
             raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
@@ -361,6 +365,9 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     monkeypatch.setattr(copying, "copy", copied)
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(module, "SeedRecord", lambda host, where: type("None_", (), {"facts": lambda self: {}})())
+    monkeypatch.setattr(definitions, "existing", lambda opened, names: list(names))
+    monkeypatch.setattr(log_end, "read", lambda opened, names: log_end.End(None, {}))
+    monkeypatch.setattr(create, "settle_events", lambda old, new, names: [])
     monkeypatch.setattr(fixes, "replay", lambda context: {})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt
-from parallel_build.database.compare.compare import Difference
+from parallel_build.database.compare.judged import Difference
 from parallel_build.database.schema import definitions
 from parallel_build.remote.sql import Session, quote
 from parallel_build.secret import Secret

@@ -1,6 +1,6 @@
 """Are two databases the same? Definitions, rows and counters, with a verdict for each finding.
 
-`compare` never changes anything. It reads definitions (see `structure`), then every table's rows as sums over key ranges (see `fingerprint`),
+`compare` never changes anything. It reads definitions (see `definitions`), then every table's rows as sums over key ranges (see `fingerprint`),
 all ranges on both servers at the same time. A range that differs is narrowed down to sample keys and the columns that differ;
 values themselves are never shown or kept.
 """
@@ -15,35 +15,16 @@ from dataclasses import dataclass, field
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.judged import Difference, compare_definitions
 from parallel_build.database.compare.locate import narrow
 from parallel_build.database.compare.session_pool import Moved, Side, open_side
 from parallel_build.database.copy import statements
-from parallel_build.database.schema import attributes, definitions
+from parallel_build.database.schema import definitions
 from parallel_build.errors import ComparisonFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote
 
 SHOWN = 10  # differences named in an error
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One finding.
-
-    Attributes:
-        kind: `missing`, `additional`, `definition`, `auto_increment`, `rows`, `row order`.
-        schema: database.
-        object: what differs, as `table event`, `column event.uuid`, `procedure x`.
-        detail: in which way, with key range and sample keys for rows.
-    """
-
-    kind: str
-    schema: str
-    object: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.schema}: {self.object}: {self.kind}: {self.detail}"
 
 
 @dataclass
@@ -134,11 +115,11 @@ def compare_sides(
     """
     started = time.monotonic()
     verdict = Comparison(left.server.name, right.server.name)
-    common: list[definitions.Table] = []
     progress("comparing the definitions")
-    for name in schemas:
-        common += _definitions(left, right, name, verdict)
-        cancel.check()
+    found = compare_definitions(left, right, schemas, cancel=cancel, progress=progress)
+    verdict.differences += found.differences
+    verdict.not_comparable += found.notes
+    common = [table for table in found.tables if _comparable(table, verdict)]
     if tables is not None:
         common = [table for table in common if (table.schema, table.name) in tables]
     _compare_parts(left, right, _ranges(left, common, verdict), verdict, cancel, progress)
@@ -160,74 +141,7 @@ def compare_ranges(left: Side, right: Side, parts: Sequence[Range], *, cancel: C
     return verdict
 
 
-def _definitions(left: Side, right: Side, name: str, verdict: Comparison) -> list[definitions.Table]:
-    """Compare one schema's definitions; return the tables whose rows can be compared."""
-    portable = left.server.family != right.server.family or left.server.version[:2] != right.server.version[:2]
-    here = left.ask(lambda opened: attributes.read(opened, name, portable=portable))
-    there = right.ask(lambda opened: attributes.read(opened, name, portable=portable))
-    tables = left.ask(lambda opened: definitions.read_tables(opened, name, create=False)) if _exists(left, name) else None
-    ours, theirs = here.result(), there.result()
-    if not ours and not theirs:
-        return []
-    verdict.differences += definition_differences(name, ours, theirs)
-    if portable:
-        verdict.not_comparable += _only_by_form(name, ours)
-    if tables is None:
-        return []
-    return [table for table in tables.result() if _same_columns(table, ours, theirs, verdict)]
-
-
-def _exists(side: Side, name: str) -> bool:
-    return bool(side.ask(lambda opened: definitions.existing(opened, [name])).result())
-
-
-def definition_differences(name: str, ours: attributes.Objects, theirs: attributes.Objects) -> list[Difference]:
-    """Objects that only one side has, and attributes that differ. Parts of a missing table are not named one by one."""
-    found = []
-    gone = {key[1] for key in ours if key[0] == "table" and key not in theirs}
-    new = {key[1] for key in theirs if key[0] == "table" and key not in ours}
-    for key in sorted(ours.keys() | theirs.keys()):
-        kind, object_name = key
-        owner = object_name.partition(".")[0]
-        if kind not in ("table", "view", "procedure", "function", "trigger", "event", "database") and owner in gone | new:
-            continue
-        words = f"{kind} {object_name}"
-        if key not in theirs:
-            found.append(Difference("missing", name, words, "the copy does not have it"))
-        elif key not in ours:
-            found.append(Difference("additional", name, words, "the original does not have it"))
-        else:
-            for attribute in sorted(ours[key].keys() | theirs[key].keys()):
-                mine, other = ours[key].get(attribute, ""), theirs[key].get(attribute, "")
-                if mine != other:
-                    kind_of = "auto_increment" if attribute == "auto_increment" else "definition"
-                    detail = f"{attribute} {_short(mine)} became {_short(other)}"
-                    found.append(Difference(kind_of, name, words, detail))
-    return found
-
-
-def _short(text: str) -> str:
-    return f"'{text}'" if len(text) <= 80 else f"'{text[:60]}...' ({len(text)} characters)"
-
-
-def _only_by_form(name: str, ours: attributes.Objects) -> list[str]:
-    kinds = {kind for kind, _ in ours if kind in ("view", "procedure", "function", "trigger", "event", "check")}
-    return [
-        f"{name}: the texts of {kind}s are compared without quoting, brackets and spacing only: the servers write them differently"
-        for kind in sorted(kinds)
-    ]
-
-
-def _same_columns(table: definitions.Table, ours: attributes.Objects, theirs: attributes.Objects, verdict: Comparison) -> bool:
-    """Whether the rows can be compared: the copy has the table, with columns of the same names."""
-    if ("table", table.name) not in theirs:
-        return False
-    prefix = f"{table.name}."
-    mine = {key for key in ours if key[0] == "column" and key[1].startswith(prefix)}
-    other = {key for key in theirs if key[0] == "column" and key[1].startswith(prefix)}
-    if mine != other:
-        verdict.not_comparable.append(f"{table.schema}.{table.name}: its rows, because the columns are not the same")
-        return False
+def _comparable(table: definitions.Table, verdict: Comparison) -> bool:
     odd = statements.unsupported(table)
     if odd:
         verdict.not_comparable.append(f"{table.schema}.{table.name}: its rows, because of the types of {', '.join(odd)}")
@@ -251,8 +165,11 @@ def _compare_parts(
             done += part.weight
             with _read_or_not(verdict):
                 ours, theirs = here.result(), there.result()
-                if ours != theirs:
-                    verdict.differences += _row_differences(left, right, part, ours, theirs)
+                if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
+                    verdict.differences.append(_row_difference(left, right, part, ours, theirs))
+                elif ours != theirs:
+                    order = "the same rows come in another order; no key tells them apart, so nothing says in which they should"
+                    verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
                 verdict.rows += int(ours["n"])
     finally:
         for _, here, there in waiting:
@@ -296,14 +213,11 @@ def _ranges(left: Side, tables: Sequence[definitions.Table], verdict: Comparison
     return found
 
 
-def _row_differences(left: Side, right: Side, part: Range, ours: dict[str, int], theirs: dict[str, int]) -> list[Difference]:
-    name = f"table {part.table.name}"
-    if ours["n"] == theirs["n"] and ours["s"] == theirs["s"]:
-        return [Difference("row order", part.table.schema, name, "the same rows come in another order, and no key tells them apart")]
+def _row_difference(left: Side, right: Side, part: Range, ours: dict[str, int], theirs: dict[str, int]) -> Difference:
     with left.lent(part.table) as here, right.lent(part.table) as there:
         samples = narrow(here, there, part)
     counts = f"{ours['n']} rows and {theirs['n']}" if ours["n"] != theirs["n"] else f"{ours['n']} rows in both"
-    return [Difference("rows", part.table.schema, name, f"{part.words}: {counts}; {samples}")]
+    return Difference("rows", part.table.schema, f"table {part.table.name}", f"{part.words}: {counts}; {samples}")
 
 
 def _line(rows: int, share: float, elapsed: float) -> str:

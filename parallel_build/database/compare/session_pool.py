@@ -6,13 +6,14 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 OPENED_AT_ONCE = 8
@@ -43,7 +44,7 @@ class Side:
         for opened in self.sessions:
             self._free.put(opened)
         self.server: DatabaseServer = identify(self.sessions[0])
-        self.pool = ThreadPoolExecutor(max_workers=len(self.sessions), thread_name_prefix=self.server.name)
+        self.pool = Workers(len(self.sessions), name=self.server.name)
 
     @contextlib.contextmanager
     def lent(self, table: Table | None = None) -> Iterator[Session]:
@@ -88,5 +89,5 @@ def open_sessions(host: Host, count: int, stack: contextlib.ExitStack) -> list[S
             stack.push(manager.__exit__)
         return opened
 
-    with ThreadPoolExecutor(max_workers=min(count, OPENED_AT_ONCE)) as pool:
+    with Workers(min(count, OPENED_AT_ONCE)) as pool:
         return [future.result() for future in [pool.submit(one) for _ in range(count)]]

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
-from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, portable, run_worker, space
+from parallel_build.database.copy import bulk_load_settings, cleanup, create, definers, detached, makeable, portable, run_worker, space
 from parallel_build.database.copy import empty as room
 from parallel_build.database.copy.job import Job, cut, spare_sessions
 from parallel_build.database.copy.progress import Meter
@@ -27,6 +26,7 @@ from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
 from parallel_build.errors import ConnectionFailed, GuardFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, find_socket, session
 
 Layers = list[dict[str, Any]]
@@ -191,18 +191,17 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         names = schema.existing(opened, call.schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = detached.identity(source, opened)
+        _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
     layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
     rest = detached.without(definitions, kept)
     with session(source) as opened:
-        parts = cut(opened, rest)
+        parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
         new = identify(opened)
-        supported(old, new, "dump")
-        portable.check(source, old, new, definitions)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=call.log)
         made = definers.ensure(opened, definers.used(definitions), names)
@@ -311,7 +310,7 @@ def _make_tables(
         with session(target) as opened, _logging(opened, log):
             return create.make_tables(opened, old, new, tables[number::threads], cancel)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with Workers(threads) as pool:
         for made in pool.map(share, range(threads)):
             notes += [note for note in made if note not in notes]
     return notes
@@ -349,6 +348,22 @@ def _logging(opened: Session, log: bool) -> Iterator[None]:
     if not log:
         opened.execute("SET SESSION sql_log_bin = 0")
     yield
+
+
+def _prove_makeable(
+    source: Session,
+    target: Host,
+    old: DatabaseServer,
+    definitions: Sequence[schema.Schema],
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> None:
+    """Rule: all of it can be brought over and made; what is in the way is found before anything is written."""
+    with session(target) as opened:
+        new = identify(opened)
+    supported(old, new, "dump")
+    portable.check(source.host, old, new, definitions)
+    makeable.prove(source, target, definitions, cancel=cancel, progress=progress)
 
 
 def _pipe_folder(opened: Session, target: Host) -> str:

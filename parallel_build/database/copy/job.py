@@ -155,8 +155,13 @@ def spare_sessions(opened: Session, family: str) -> int:
     return max(0, min(SPARE[family], free // SPARE_SHARE))
 
 
-def cut(opened: Session, definitions: Sequence[definitions.Schema]) -> list[streams.Part]:
-    """All tables cut into parts, largest first, so that no stream is left alone with a large one at the end."""
+def cut(opened: Session, definitions: Sequence[definitions.Schema], *, in_use: bool) -> list[streams.Part]:
+    """All tables cut into parts, largest first, so that no stream is left alone with a large one at the end.
+
+    Args:
+        in_use: somebody may change definitions meanwhile. Then all small tables come before: the less time passes before a table is read, the less
+            likely it is that it changes before.
+    """
     parts = []
     for one in definitions:
         for table in one.tables:
@@ -169,4 +174,12 @@ def cut(opened: Session, definitions: Sequence[definitions.Schema]) -> list[stre
                 conditions = streams.ranges(table, found.get("low"), found.get("high"))
             weight = max(1, table.data_bytes // len(conditions))
             parts += [streams.Part(table, condition, weight) for condition in conditions]
-    return sorted(parts, key=lambda part: (-part.table.data_bytes - part.table.index_bytes, part.table.full_name))
+
+    def order(part: streams.Part) -> tuple[bool, int, str]:
+        return (
+            in_use and part.table.data_bytes >= streams.DEFER_KEYS_FROM,
+            -part.table.data_bytes - part.table.index_bytes,
+            part.table.full_name,
+        )
+
+    return sorted(parts, key=order)

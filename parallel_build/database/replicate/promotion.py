@@ -14,7 +14,7 @@ from typing import Any
 from parallel_build.cancel import CancelToken, clearing_up
 from parallel_build.database.compare.compare import Comparison, compare_ranges, compare_sides
 from parallel_build.database.compare.session_pool import open_side
-from parallel_build.database.copy import account
+from parallel_build.database.copy import account, create
 from parallel_build.database.replicate import changed_rows, channel
 from parallel_build.database.replicate.baseline import changed_ranges, leave_out_what_promoting_sets
 from parallel_build.database.replicate.channel import Position, log_position, read_status, wait_applied
@@ -202,18 +202,10 @@ def promote(old: Session, new: Session, target: Host, schemas: Sequence[str]) ->
     """
     names = definitions.existing(old, schemas)
     raised = _align_counters(old, new, names)
-    events = enabled_events(old, names)
     channel.end(target, new)
-    for name in events:
-        new.execute(f"ALTER EVENT {name} ENABLE")
+    events = create.settle_events(old, new, names)
     account.revoke(old, channel.USER)
     return {"counters set": raised, "events enabled": events}
-
-
-def enabled_events(opened: Session, names: Sequence[str]) -> list[str]:
-    """The events of these databases that run, quoted."""
-    rows = opened.rows("SELECT EVENT_SCHEMA AS s, EVENT_NAME AS n FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
-    return [f"{quote(row['s'])}.{quote(row['n'])}" for row in rows if row["s"] in names]
 
 
 def _align_counters(old: Session, new: Session, names: Sequence[str]) -> dict[str, int]:

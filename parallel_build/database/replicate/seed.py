@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.copy import account, cleanup, copy
+from parallel_build.database.copy.create import enabled_events
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.replicate.channel import CHANNEL, LOG_GONE, Position, Status, read_status
-from parallel_build.database.replicate.promotion import Takeover, enabled_events
+from parallel_build.database.replicate.promotion import Takeover
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import identify, supported
 from parallel_build.errors import GuardFailed, StepFailed

@@ -1,50 +1,25 @@
-"""What a schema looks like, read from information_schema into plain attributes that two servers can be compared by. Read only.
+"""What a schema looks like, read from information_schema into plain attributes, so that a difference can be named part by part. Read only.
 
-Within one family everything is compared as it is written. Across families what one server merely writes differently is brought to one form
-(`int(11)` and `int`, `utf8` and `utf8mb3`, quoted defaults); the texts of views, routines and generated columns can then only be
-compared after removing quoting and spacing.
+Both sides of a comparison are read on one server, the judge, each made there: nothing has to be brought to one form.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from parallel_build.database.schema import counters
 from parallel_build.remote.sql import Row, Session
 
 Attributes = dict[str, str]
 Objects = dict[tuple[str, str], Attributes]  # (kind, name) -> attributes
 
-WIDTH = re.compile(r"\b(tinyint|smallint|mediumint|int|bigint)\(\d+\)(?! unsigned zerofill)")
-YEAR = re.compile(r"\byear\(4\)")
 
-
-def read(session: Session, schema: str, *, portable: bool) -> Objects:
-    """Every object of a schema with its attributes.
-
-    Args:
-        portable: bring what families write differently to one form.
-    """
-    counters.settle(session, [schema])
+def read(session: Session, schema: str) -> Objects:
+    """Every object of a schema with its attributes; a view's columns are the server's own conclusion and not among them."""
     objects: Objects = {}
     for part in PARTS:
         for kind, name, attributes in part(session, schema):
-            objects[kind, name] = {key: _form(key, value, portable) for key, value in attributes.items()}
-    if portable:
-        # A check without a name of its own is called after its column by one family and numbered by the other: known by its text here.
-        for kind, name in [key for key in objects if key[0] == "check"]:
-            check = objects.pop((kind, name))
-            objects[kind, f"{name.partition('.')[0]}.{check['expression']}"] = check
-        # What type a view's column has is the server's own conclusion from its expression, not part of its definition.
-        views = {name for kind, name in objects if kind == "view"}
-        for (kind, name), found in objects.items():
-            if kind == "column" and name.partition(".")[0] in views:
-                objects[kind, name] = {"position": found["position"]}
-            elif "definition" in found:
-                # One family writes the schema before a derived table's columns, and makes a condition of a function by 0 <> f().
-                found["definition"] = found["definition"].replace(f"{schema}.", "").replace("0<>", "")
+            objects[kind, name] = {key: _form(key, value) for key, value in attributes.items()}
     return objects
 
 
@@ -63,7 +38,7 @@ def _schema(session: Session, schema: str) -> Found:
 def _tables(session: Session, schema: str) -> Found:
     for row in session.rows(
         "SELECT TABLE_NAME AS n, TABLE_TYPE AS table_type, ENGINE AS engine, ROW_FORMAT AS row_format, TABLE_COLLATION AS collation, "
-        "CREATE_OPTIONS AS options, TABLE_COMMENT AS comment, COALESCE(AUTO_INCREMENT, 1) AS auto_increment "
+        "CREATE_OPTIONS AS options, TABLE_COMMENT AS comment "
         "FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'VIEW'",
         [schema],
     ):
@@ -75,8 +50,9 @@ def _columns(session: Session, schema: str) -> Found:
         "SELECT TABLE_NAME AS t, COLUMN_NAME AS n, ORDINAL_POSITION AS position, COLUMN_TYPE AS type, IS_NULLABLE AS nullable, "
         "COLUMN_DEFAULT AS default_value, EXTRA AS extra, CHARACTER_SET_NAME AS character_set, COLLATION_NAME AS collation, "
         "COLUMN_COMMENT AS comment, GENERATION_EXPRESSION AS expression "
-        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s",
-        [schema],
+        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s "
+        "AND TABLE_NAME NOT IN (SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s)",
+        [schema, schema],
     ):
         yield "column", f"{row.pop('t')}.{row.pop('n')}", row
 
@@ -235,69 +211,6 @@ PARTS: tuple[Callable[[Session, str], Found], ...] = (
 )  # fmt: skip
 
 
-def _form(key: str, value: Any, portable: bool) -> str:
+def _form(key: str, value: Any) -> str:
     text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
-    if key == "sql_mode":
-        text = ",".join(sorted(text.split(",")))
-    if not portable:
-        return text
-    change = PORTABLE.get(key)
-    return change(text) if change else text
-
-
-def _type(text: str) -> str:
-    return YEAR.sub("year", WIDTH.sub(r"\1", text))
-
-
-def _default(text: str) -> str:
-    """MariaDB quotes text and writes NULL and current_timestamp(); MySQL writes bare text, nothing and CURRENT_TIMESTAMP."""
-    if text == "NULL":
-        return ""
-    if len(text) >= 2 and text[0] == text[-1] == "'":
-        return text[1:-1].replace("''", "'").replace("\\\\", "\\")
-    if re.match(r"(?i)^(current_timestamp|now)(\(\d*\))?$", text):
-        return text.lower().replace("()", "")
-    bits = re.match(r"^b'([01]*)'$", text)
-    return f"b'{bits[1]}'" if bits else text
-
-
-def _extra(text: str) -> str:
-    words = text.lower().replace("default_generated", "").replace("current_timestamp()", "current_timestamp")
-    return " ".join(words.split()).replace("virtual generated", "virtual").replace("stored generated", "stored")
-
-
-def _collation(text: str) -> str:
-    return re.sub(r"^utf8(?=_|$)", "utf8mb3", text)
-
-
-def code_form(text: str) -> str:
-    """Statement text without quoting, brackets, spacing, case and character set introducers."""
-    text = re.sub(r"_utf8(mb[34])?(?=\\?')|_latin1(?=\\?')", "", text)
-    text = text.replace("\\'", "'").lower()
-    text = re.sub(r"\bcharset (utf8mb3|utf8mb4|utf8)\b", "", text)
-    return re.sub(r"[`()\s;]+", "", text)
-
-
-def _rule(text: str) -> str:
-    return "RESTRICT" if text == "NO ACTION" else text
-
-
-PORTABLE: dict[str, Callable[[str], str]] = {
-    "type": _type,
-    "default_value": _default,
-    "extra": _extra,
-    "collation": _collation,
-    "character_set": _collation,
-    "connection_collation": lambda text: "",
-    "database_collation": _collation,
-    "client_set": _collation,
-    "expression": code_form,
-    "definition": code_form,
-    "on_update": _rule,
-    "on_delete": _rule,
-    "options": lambda text: "partitioned" if "partitioned" in text else "",
-    "algorithm": lambda text: "",
-    "sql_mode": lambda text: "",
-    "parameters": _type,
-    "row_format": str.lower,
-}
+    return ",".join(sorted(text.split(","))) if key == "sql_mode" else text

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from parallel_build.errors import GuardFailed
 from parallel_build.remote.sql import Row, Session, quote
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+# What a server prints of an event up to its state: every part before it is a name in quotes, a literal or a word.
+EVENT = re.compile(
+    r"^(CREATE DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*` EVENT `(?:[^`]|``)+` ON SCHEDULE (?:AT '[^']*'|EVERY (?:'[^']*'|\S+) \w+"
+    r"(?: STARTS '[^']*')?(?: ENDS '[^']*')?) ON COMPLETION (?:NOT )?PRESERVE )(ENABLE|DISABLE(?: ON (?:SLAVE|REPLICA))?)(?= )"
+)
 # Keys in SHOW CREATE TABLE stand one a line, after the columns.
 SECONDARY_KEY = re.compile(r"^\s*((?:UNIQUE )?KEY `|CONSTRAINT `(?:[^`]|``)+` FOREIGN KEY )")
 
@@ -25,6 +30,7 @@ class Column:
         nullable: may hold NULL.
         generated: computed by the server, never written.
         character_set: of text types, else None.
+        collation: of text types, else None.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Column:
     nullable: bool
     generated: bool
     character_set: str | None
+    collation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,15 @@ class Code:
         kind: VIEW, PROCEDURE, FUNCTION, TRIGGER or EVENT.
         schema: its schema.
         name: its name.
-        create: the statement that makes it.
+        create: the statement that makes it; an event's makes it disabled.
         definer: account it runs as, `user@host` unquoted.
         sql_mode: mode it was made under; empty for views.
         client_set: character_set_client it was made under.
         collation: collation_connection it was made under.
         time_zone: of an event, else empty.
+        database_collation: default collation of the database when it was made; empty for views, which do not depend on it.
+        status: of an event, else empty.
+        table: that a trigger is on, else empty.
     """
 
     kind: str
@@ -105,6 +115,9 @@ class Code:
     client_set: str
     collation: str
     time_zone: str = ""
+    database_collation: str = ""
+    status: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,12 @@ class Schema:
     collation: str
     tables: tuple[Table, ...]
     codes: tuple[Code, ...] = field(default=())
+
+
+def print_plainly(session: Session) -> None:
+    """Have the session print a view's tables with their database, which it leaves out where that is the session's own."""
+    if session.value("SELECT DATABASE()") is not None:
+        session.execute("USE information_schema")
 
 
 def existing(session: Session, schemas: Sequence[str]) -> list[str]:
@@ -143,31 +162,44 @@ def defaults(session: Session, schema: str) -> tuple[str, str]:
     return str(row["c"]), str(row["o"])
 
 
-def read(session: Session, schema: str) -> Schema:
+def read(session: Session, schema: str, *, odd_too: bool = False) -> Schema:
     """Read one schema's definitions.
 
+    Args:
+        odd_too: do not refuse what can't be brought over; it is left out, see `odd`.
     Raises:
         GuardFailed: it holds something that can't be brought over (a sequence, a system-versioned table); all are named.
     """
+    print_plainly(session)
     character_set, collation = defaults(session, schema)
-    return Schema(schema, character_set, collation, read_tables(session, schema), read_codes(session, schema))
+    return Schema(schema, character_set, collation, read_tables(session, schema, odd_too=odd_too), read_codes(session, schema))
 
 
-def read_tables(session: Session, schema: str, *, create: bool = True) -> tuple[Table, ...]:
+def odd(session: Session, schema: str) -> list[tuple[str, str]]:
+    """What a schema holds beside tables and views, each with its kind: sequences, system-versioned tables."""
+    rows = session.rows(
+        "SELECT TABLE_NAME AS n, TABLE_TYPE AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+        "AND TABLE_TYPE NOT IN ('BASE TABLE', 'VIEW', 'SYSTEM VIEW') ORDER BY TABLE_NAME",
+        [schema],
+    )
+    return [(str(row["n"]), str(row["t"]).lower()) for row in rows]
+
+
+def read_tables(session: Session, schema: str, *, create: bool = True, odd_too: bool = False) -> tuple[Table, ...]:
     """Read a schema's base tables, in the order of their names.
 
     Args:
         create: also read each table's CREATE TABLE.
+        odd_too: leave out what is neither table nor view, in place of refusing it.
     """
     listed = session.rows(
         "SELECT TABLE_NAME AS n, TABLE_TYPE AS t, ENGINE AS e, COALESCE(TABLE_ROWS, 0) AS r, COALESCE(DATA_LENGTH, 0) AS d, "
         "COALESCE(INDEX_LENGTH, 0) AS i FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
         [schema],
     )
-    odd = [f"{row['n']} ({row['t'].lower()})" for row in listed if row["t"] not in ("BASE TABLE", "VIEW", "SYSTEM VIEW")]
-    if odd:
+    if not odd_too and (found := odd(session, schema)):
         raise GuardFailed(
-            f"{session.host.name}: database {schema} holds {', '.join(odd)}",
+            f"{session.host.name}: database {schema} holds {', '.join(f'{name} ({kind})' for name, kind in found)}",
             "only plain tables and views are brought over",
             "CloudStack makes none of these: drop them, or move them to a database of their own",
         )
@@ -194,12 +226,13 @@ def _columns(session: Session, schema: str) -> dict[str, list[Column]]:
     columns: dict[str, list[Column]] = {}
     for row in session.rows(
         "SELECT TABLE_NAME AS t, COLUMN_NAME AS n, DATA_TYPE AS d, COLUMN_TYPE AS f, IS_NULLABLE AS u, EXTRA AS x, "
-        "CHARACTER_SET_NAME AS c FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        "CHARACTER_SET_NAME AS c, COLLATION_NAME AS o FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION",
         [schema],
     ):
         # MySQL marks an expression default as DEFAULT_GENERATED; only VIRTUAL, STORED and PERSISTENT columns are computed.
         generated = bool(re.search(r"\b(VIRTUAL|STORED|PERSISTENT)\b", row["x"].upper()))
-        columns.setdefault(row["t"], []).append(Column(row["n"], row["d"].lower(), _text(row["f"]), row["u"] == "YES", generated, row["c"]))
+        column = Column(row["n"], row["d"].lower(), _text(row["f"]), row["u"] == "YES", generated, row["c"], row["o"])
+        columns.setdefault(row["t"], []).append(column)
     return columns
 
 
@@ -216,17 +249,24 @@ def _primary_keys(session: Session, schema: str) -> dict[str, list[str]]:
 
 def read_codes(session: Session, schema: str) -> tuple[Code, ...]:
     """Read a schema's views, routines, triggers and events with the settings they were made under."""
-    codes: list[Code] = []
+    return (*_views(session, schema), *_routines(session, schema), *_triggers(session, schema), *_events(session, schema))
+
+
+def _views(session: Session, schema: str) -> Iterator[Code]:
     for row in session.rows(
         "SELECT TABLE_NAME AS n, DEFINER AS d, CHARACTER_SET_CLIENT AS c, COLLATION_CONNECTION AS o "
         "FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
         [schema],
     ):
         create = _create(session, "VIEW", schema, row["n"], "Create View")
-        codes.append(Code("VIEW", schema, row["n"], create, row["d"], "", row["c"], row["o"]))
+        yield Code("VIEW", schema, row["n"], create, row["d"], "", row["c"], row["o"])
+
+
+def _routines(session: Session, schema: str) -> Iterator[Code]:
     for row in session.rows(
         "SELECT ROUTINE_TYPE AS k, ROUTINE_NAME AS n, DEFINER AS d, SQL_MODE AS m, CHARACTER_SET_CLIENT AS c, "
-        "COLLATION_CONNECTION AS o FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s ORDER BY ROUTINE_TYPE, ROUTINE_NAME",
+        "COLLATION_CONNECTION AS o, DATABASE_COLLATION AS b FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s "
+        "ORDER BY ROUTINE_TYPE, ROUTINE_NAME",
         [schema],
     ):
         if row["k"] not in ("PROCEDURE", "FUNCTION"):
@@ -236,23 +276,40 @@ def read_codes(session: Session, schema: str) -> tuple[Code, ...]:
                 "CloudStack makes none of these: drop them, or move them to a database of their own",
             )
         create = _create(session, row["k"], schema, row["n"], f"Create {row['k'].capitalize()}")
-        codes.append(Code(row["k"], schema, row["n"], create, row["d"], row["m"], row["c"], row["o"]))
+        yield Code(row["k"], schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], database_collation=row["b"])
+
+
+def _triggers(session: Session, schema: str) -> Iterator[Code]:
     for row in session.rows(
-        "SELECT TRIGGER_NAME AS n, DEFINER AS d, SQL_MODE AS m, CHARACTER_SET_CLIENT AS c, COLLATION_CONNECTION AS o "
-        "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s "
+        "SELECT TRIGGER_NAME AS n, EVENT_OBJECT_TABLE AS t, DEFINER AS d, SQL_MODE AS m, CHARACTER_SET_CLIENT AS c, "
+        "COLLATION_CONNECTION AS o, DATABASE_COLLATION AS b FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s "
         "ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
         [schema],
     ):
         create = _create(session, "TRIGGER", schema, row["n"], "SQL Original Statement")
-        codes.append(Code("TRIGGER", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"]))
+        yield Code("TRIGGER", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], database_collation=row["b"], table=row["t"])
+
+
+def _events(session: Session, schema: str) -> Iterator[Code]:
     for row in session.rows(
         "SELECT EVENT_NAME AS n, DEFINER AS d, SQL_MODE AS m, CHARACTER_SET_CLIENT AS c, COLLATION_CONNECTION AS o, "
-        "TIME_ZONE AS z FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME",
+        "TIME_ZONE AS z, DATABASE_COLLATION AS b, STATUS AS s FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME",
         [schema],
     ):
-        create = _create(session, "EVENT", schema, row["n"], "Create Event")
-        codes.append(Code("EVENT", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], row["z"]))
-    return tuple(codes)
+        create = disabled(session, _create(session, "EVENT", schema, row["n"], "Create Event"))
+        yield Code("EVENT", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], row["z"], row["b"], row["s"])
+
+
+def disabled(session: Session, create: str) -> str:
+    """A server's own print of an event, as the statement that makes it disabled."""
+    match = EVENT.match(create)
+    if match is None:
+        raise GuardFailed(
+            f"{session.host.name}: an event is printed in an unknown form: {create[:200]}",
+            "it is made disabled on a copy, and where its print says so was not found",
+            "drop the event there if nobody needs it, and report this line",
+        )
+    return f"{match[1]}DISABLE{create[match.end(2) :]}"
 
 
 def _create(session: Session, kind: str, schema: str, name: str, field_name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from parallel_build.errors import CommandFailed
 from parallel_build.remote.clock import read_clock
-from parallel_build.remote.host import Host
+from parallel_build.remote.host import AccountUnfit, Host
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 DATA_FOLDER = "/var/lib/mysql"
@@ -103,7 +103,7 @@ def gather(host: Host) -> ServerFacts:
     """
     try:
         text = host.script(_SCRIPT, timeout=120).stdout
-    except CommandFailed as error:
+    except (CommandFailed, AccountUnfit) as error:
         # A command that root could not start at all: sudo's words say why.
         return ServerFacts(host.name, host.user, problem=error.cause or error.fact)
     return parse(host.name, host.user, text, read_clock(host).ahead)

@@ -9,11 +9,7 @@ from typing import Any
 from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
 from parallel_build.remote.host import Host
-
-APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::AutoRemove::RecommendsImportant=false",
-       "-o", "APT::AutoRemove::SuggestsImportant=false")  # fmt: skip
-QUIET = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
-PACKAGE_TIMEOUT = 1800.0
+from parallel_build.remote.packages import packages_of
 
 
 @dataclass
@@ -66,12 +62,12 @@ class PackageUndo:
     def purge(self, found: Packages) -> None:
         """Purge the named packages, then what they alone had needed; never one that was there, never one that somebody else installed."""
         now = self.manifest.packages_now()
-        added = set(now) - set(found)
+        added, handled = set(now) - set(found), packages_of(self.host)
         self._purge_these(sorted(name for name in added if name.split(":")[0] in self.named), found)
         while True:
             now = self.manifest.packages_now()
             left = {name.split(":")[0]: name for name in set(now) - set(found)}
-            unneeded = [word for word in self._simulated("autoremove") if word in left]
+            unneeded = [word for word in handled.unneeded() if word in left]
             removed = [name.split(":")[0] for name in left.values() if now[name][1] == "config-files"]
             if not unneeded and not removed:
                 return
@@ -80,17 +76,17 @@ class PackageUndo:
     def _purge_these(self, names: list[str], found: Packages) -> None:
         if not names:
             return
-        there = {name.split(":")[0] for name in found}
-        also = sorted(set(self._simulated("purge", *names)) & there)
+        there, handled = {name.split(":")[0] for name in found}, packages_of(self.host)
+        also = sorted(set(handled.going_with(names)) & there)
         if also:
             raise RollbackIncomplete(
                 f"{self.host.name}: taking {', '.join(names)} away would take {', '.join(also)} with it",
                 "these were there before and have come to need what was installed",
                 "look at them with `apt-get -s purge`, decide, and run `pulumi destroy` again",
             )
-        self.intend(f"{self.host.name}: apt-get purge {' '.join(names)}")
+        self.intend(f"{self.host.name}: {handled.program} purge {' '.join(names)}")
         try:
-            self.host.run([*QUIET, *APT, "purge", *names], timeout=PACKAGE_TIMEOUT, cancellable=False)
+            handled.remove(names)
         except CommandFailed as error:
             raise RollbackIncomplete(
                 f"{self.host.name}: packages could not be taken away",
@@ -98,11 +94,6 @@ class PackageUndo:
                 "mend that there and run `pulumi destroy` again",
             ) from None
         self.progress(f"{self.host.name}: purged {', '.join(name.split(':')[0] for name in names)}")
-
-    def _simulated(self, *words: str) -> list[str]:
-        """The packages that apt would remove."""
-        shown = self.host.run([*APT, "-s", *words], timeout=300).stdout.splitlines()
-        return [line.split()[1].split(":")[0] for line in shown if line.startswith(("Remv ", "Purg "))]
 
     def remove_accounts(self) -> None:
         """Remove the accounts that the purged packages' scripts had made."""

@@ -1,0 +1,46 @@
+"""What was judged of definitions, kept beside the copy's record on the new server, so that nothing is judged twice: the window pays nothing for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from parallel_build.database.schema.prints import Known
+from parallel_build.database.server import judge
+from parallel_build.remote.host import Host
+from parallel_build.remote.sql import Session
+
+FILE = "/var/lib/cutover-copy/meanings.json"
+MOST = 20000  # prints kept: what changes all the time is then judged anew once
+
+
+def known(opened: Session, host: Host) -> Known:
+    """What was judged on this server, by the program and settings that it has now.
+
+    Args:
+        opened: a session to the host's own server.
+    """
+    content = host.read(FILE)
+    return Known.read(json.loads(content) if content else None).for_server(identity(opened))
+
+
+def keep(host: Host, found: Known) -> None:
+    """Keep it; nothing is written where it is there already."""
+    if len(found.stable) > MOST:
+        found = Known(found.server)
+    content = json.dumps(found.document(), sort_keys=True)
+    if host.read(FILE) == content.encode():
+        return
+    host.run(["mkdir", "-p", "-m", "700", FILE.rpartition("/")[0]], cancellable=False)
+    host.write(FILE, content)
+
+
+def forget(host: Host) -> None:
+    """Remove it. Idempotent."""
+    host.run(["rm", "-f", FILE], cancellable=False)
+
+
+def identity(opened: Session) -> str:
+    """The server's version and the settings that decide what a definition means there."""
+    values = {"version": str(opened.value("SELECT VERSION()")), **judge.settings(opened)}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

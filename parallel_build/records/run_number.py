@@ -1,0 +1,68 @@
+"""The number of a run: of two runs that work on one cloud the later one counts, wherever the earlier one wakes up.
+
+A run is one process: `pulumi up`, `destroy`, `switch`, `back`. It takes the next number on the record's host before its first write. Every
+command that it gives carries the number (`remote.frame`), and so does every write of the record: what an earlier run does later is refused on
+the server itself. A run that only looks takes none.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.records.run_folder import operator
+from parallel_build.records.window import WindowStore
+from parallel_build.remote.frame import FOLDER, VOLATILE
+from parallel_build.remote.host import Host
+from parallel_build.resolved_stack import Site
+
+LOCKED = 47
+# $1, $2: folders on the disk and in memory; $3: a number that is known to be taken; $4: who takes the next. Written in place: a full disk is
+# no reason to refuse it.
+TAKE = """
+set -eu; umask 077
+mkdir -p -m 700 "$2"; { mkdir -p -m 700 "$1" && (: >>"$1/token.lock"); } 2>/dev/null && folder=$1 || folder=$2
+exec 9>>"$folder/token.lock"; flock -w 20 9 || exit 47
+taken=$(cat "$1/token" "$1/token.next" "$2/token" "$2/token.next" 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1)
+taken=${taken:-0}; [ "$taken" -ge "$3" ] || taken=$3
+next=$((taken + 1)); text="$next $4 $(date -u +%FT%TZ)"
+write() { printf '%-127s\\n' "$text" 1<>"$1/token.next" && sync "$1/token.next"; }
+write "$folder" 2>/dev/null || write "$2"
+echo "$next"
+"""
+
+
+@dataclass
+class Claims:
+    """The numbers that this process has taken, by record. Thread safe."""
+
+    taken: dict[str, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, host: Host, site: Site) -> int:
+        """This run's number on a cloud, the next one the first time.
+
+        Raises:
+            ConnectionFailed: the record's host can't be reached. GuardFailed: its record can't be read.
+        """
+        with self.lock:
+            key = f"{host.name}/{host.server.address}"
+            if key not in self.taken:
+                record = WindowStore(host, site).read()
+                self.taken[key] = _next(host, record.token if record else 0)
+            return self.taken[key]
+
+
+def _next(host: Host, known: int) -> int:
+    done = host.run(["sh", "-c", TAKE, "sh", FOLDER, VOLATILE, str(known), operator()], ok=(0, LOCKED), cancellable=False)
+    if done.code == LOCKED:
+        raise GuardFailed(
+            f"{FOLDER}/token.lock on {host.name} is held by another process",
+            "another run takes its number there, or commands of an earlier run do not end",
+            f"see who: `fuser -v {FOLDER}/token.lock` on {host.name}; then run the same command again",
+        )
+    text = done.stdout.strip()
+    if not text.isdigit():
+        raise StepFailed(f"{host.name} gave no number for this run", f"it answered {text[:80]!r}", f"look at {FOLDER} on {host.name}")
+    return int(text)

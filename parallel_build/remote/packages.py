@@ -1,0 +1,130 @@
+"""Packages of a server, by whatever program handles them there. Debian's is `apt`; another system's is one more class of the same shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from parallel_build.errors import StepFailed
+from parallel_build.remote.apt import Apt
+from parallel_build.remote.available import Available
+from parallel_build.remote.host import Host
+from parallel_build.versions import CloudStackVersion
+
+PROGRAM = "command -v apt-get >/dev/null && command -v dpkg-query >/dev/null && echo apt || echo none"
+
+
+class Packages(Protocol):
+    """What is asked of a server's packages, and done to them. What is installed is told by name; nothing is guessed from a file or a command."""
+
+    @property
+    def program(self) -> str:
+        """The program, as plans and journals name it."""
+
+    def installed(self, package: str) -> str | None:
+        """The installed version, None when it is not fully installed."""
+
+    def dependencies(self, package: str) -> str:
+        """What an installed package says that it needs."""
+
+    def available(self, package: str) -> list[Available]:
+        """Every version that can be had, newest first."""
+
+    def update(self, source_file: str | None = None) -> None:
+        """Read the package lists anew: all, or only those of one file (its path), leaving the others as they are."""
+
+    def install(self, packages: Sequence[str]) -> None:
+        """Install packages (`name`, or as `exact` names a version) and nothing that is merely recommended.
+
+        Raises:
+            StepFailed: it could not, with the program's words.
+        """
+
+    def exact(self, package: str, version: str) -> str:
+        """How `install` is told one version."""
+
+    def source_files(self, repository: str, key: str | None) -> dict[str, str]:
+        """Files that name a repository of the stack's own, by path."""
+
+    def hold_files(self, release: CloudStackVersion) -> dict[str, str]:
+        """Files that keep CloudStack's packages at a release, by path."""
+
+    def going_with(self, packages: Sequence[str]) -> list[str]:
+        """Every package that would go if these went."""
+
+    def unneeded(self) -> list[str]:
+        """Packages that came for others and are needed by none any more."""
+
+    def remove(self, packages: Sequence[str]) -> None:
+        """Take packages away, their configuration too.
+
+        Raises:
+            CommandFailed: it could not.
+        """
+
+
+def packages_of(host: Host) -> Packages:
+    """The packages of a server.
+
+    Raises:
+        StepFailed: none of the known programs handles them there.
+    """
+    if host.run(["sh", "-c", PROGRAM]).stdout.strip() != "apt":
+        raise StepFailed(
+            f"{host.name}: packages are handled by no program that is known here",
+            "neither apt-get nor dpkg-query is there",
+            "take a server of the Debian family for the new side",
+        )
+    return Apt(host)
+
+
+def faults(packages: Packages, wanted: Sequence[str], release: CloudStackVersion) -> dict[str, str]:
+    """Packages that are not as they are wanted -> what they are; CloudStack's are wanted of one release.
+
+    Args:
+        wanted: names; those of CloudStack begin with its.
+    """
+    found = {name: packages.installed(name) for name in wanted}
+    return {name: version or "not installed" for name, version in found.items() if not right(name, version, release)}
+
+
+def right(name: str, version: str | None, release: CloudStackVersion) -> bool:
+    """Whether a package is installed, and of the release where it is CloudStack's."""
+    return version is not None and (not name.startswith("cloudstack") or of_release(version, release))
+
+
+def of_release(version: str, release: CloudStackVersion) -> bool:
+    """Whether a Debian version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
+    match = re.match(r"^(?:\d+:)?(\d+(?:\.\d+)+)(?![.\d])", version)
+    if not match or not 2 <= match[1].count(".") + 1 <= 4:
+        return False
+    return CloudStackVersion(match[1]) == release
+
+
+def choose(package: str, host: str, found: Sequence[Available], release: CloudStackVersion) -> Available:
+    """The newest available package of a release.
+
+    Raises:
+        StepFailed: there is none; names what there is.
+    """
+    for candidate in found:
+        if of_release(candidate.version, release):
+            return candidate
+    there = ", ".join(sorted({candidate.version for candidate in found})) or "none"
+    raise StepFailed(
+        f"{host}: there is no {package} {release}",
+        f"available: {there}",
+        "correct new.packages.repository or new.version",
+    )
+
+
+def without_command(host: Host, commands: Mapping[str, str]) -> list[str]:
+    """The packages whose command is not there: where it is there, nobody asks how it came.
+
+    Args:
+        commands: package -> a command that it brings.
+    """
+    text = 'for command; do command -v "$command" >/dev/null || echo "$command"; done'
+    absent = set(host.script(text, list(commands.values())).stdout.split())
+    return [name for name, command in commands.items() if command in absent]
