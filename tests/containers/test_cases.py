@@ -1,12 +1,11 @@
-"""The folders of tests/cases on every pair of servers and by every method: a sample, or all with PARALLEL_BUILD_CASES=all.
+"""The folders of tests/cases on every pair of servers and by every method.
 
-`PARALLEL_BUILD_CASES` may also be a number of cases, or names parted by commas; `PARALLEL_BUILD_CASES_SEED` draws the same sample again.
+All that are to be run of a pair and method are brought over together, with the first of them: what was left out by `-k`, by `--sample` (see
+`tests.sampling`) or is on another worker is not run.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from collections.abc import Iterator
 
@@ -18,21 +17,7 @@ from tests.containers.conftest import tell
 from tests.containers.database_stand import Combination, combination, roots
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
-WANTED = os.environ.get("PARALLEL_BUILD_CASES", "24")
-# One sample a day: every process of a run draws the same, and no two weeks try the same ones.
-SEED = int(os.environ.get("PARALLEL_BUILD_CASES_SEED") or time.strftime("%Y%m%d"))
-
-
-def _chosen() -> list[Case]:
-    every = cases()
-    if WANTED == "all":
-        return every
-    if WANTED.isdigit():
-        return sorted(random.Random(SEED).sample(every, min(int(WANTED), len(every))), key=lambda case: case.name)
-    return [case for case in every if case.name in WANTED.split(",")]
-
-
-CHOSEN = _chosen()
+Failures = dict[tuple[str, Method], dict[str, str]]
 
 
 @pytest.fixture(scope="module", params=PAIRS)
@@ -46,22 +31,24 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Combination]:
 
 
 @pytest.fixture(scope="module")
-def failures() -> dict[tuple[str, str], dict[str, str]]:
+def failures() -> Failures:
     """What failed, by pair and method, once it was run."""
     return {}
 
 
+def _wanted(request: pytest.FixtureRequest, pair: str, method: Method) -> list[Case]:
+    """The cases that this session runs on a pair by a method."""
+    asked = [item.callspec.params for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module]
+    return [given["case"] for given in asked if (given["pair"], given["method"]) == (pair, method) and given["case"].fits(pair, method)]
+
+
 @pytest.mark.parametrize("method", ["dump", "replicate"])
-@pytest.mark.parametrize("case", CHOSEN, ids=str)
-def test_case(pair: Combination, case: Case, method: Method, failures: dict[tuple[str, str], dict[str, str]]) -> None:
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_case(request: pytest.FixtureRequest, pair: Combination, case: Case, method: Method, failures: Failures) -> None:
     if not case.fits(str(pair), method):
         pytest.skip("not for this pair and method")
-    key = (str(pair), method)
-    if key not in failures:
-        fitting = [each for each in CHOSEN if each.fits(*key)]
-        started, runner = time.monotonic(), Runner(pair, method)
-        failures[key] = runner.run(fitting)
-        tell(
-            f"{pair}, {method}: {len(fitting)} of {len(cases())} cases (seed {SEED}) in {runner.groups} transfers, {time.monotonic() - started:.0f} s"
-        )
-    assert case.name not in failures[key], failures[key][case.name]
+    if (str(pair), method) not in failures:
+        some, runner, started = _wanted(request, str(pair), method), Runner(pair, method), time.monotonic()
+        failures[str(pair), method] = runner.run(some)
+        tell(f"{pair}, {method}: {len(some)} cases in {runner.groups} transfers, {time.monotonic() - started:.0f} s")
+    assert case.name not in failures[str(pair), method], failures[str(pair), method][case.name]

@@ -14,7 +14,7 @@ from tests.containers.database_stand import combination, roots
 from tests.containers.random_run import RandomRun
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(3600)]
-SEED = int(os.environ.get("PARALLEL_BUILD_CASES_SEED") or time.strftime("%Y%m%d"))
+SEED = int(os.environ.get("PARALLEL_BUILD_RANDOM_SEED") or time.strftime("%Y%m%d"))
 WANTED = int(os.environ.get("PARALLEL_BUILD_RANDOM", "4"))
 
 
