@@ -39,7 +39,8 @@ def failures() -> Failures:
 def _wanted(request: pytest.FixtureRequest, pair: str, method: Method) -> list[Case]:
     """The cases that this session runs on a pair by a method."""
     asked = [item.callspec.params for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module]
-    return [given["case"] for given in asked if (given["pair"], given["method"]) == (pair, method) and given["case"].fits(pair, method)]
+    found = [given["case"] for given in asked if (given["pair"], given["method"]) == (pair, method)]
+    return [case for case in found if isinstance(case, Case) and case.fits(pair, method)]
 
 
 @pytest.mark.parametrize("method", ["dump", "replicate"])
