@@ -45,7 +45,7 @@ def _printed(servers: Combination, host: Host, family: str) -> list[str]:
     return sorted_rows(raw)
 
 
-CREATED = re.compile(r"\b(TABLE|VIEW|PROCEDURE|FUNCTION|TRIGGER|EVENT)\b (?:IF NOT EXISTS )?(`(?:[^`]|``)+`)")
+CREATED = re.compile(r"\b(TABLE|VIEW|PROCEDURE|FUNCTION|TRIGGER|EVENT)\b (?:IF NOT EXISTS )?(?:`cloud(?:_usage)?`\.)?(`(?:[^`]|``)+`|\w+)")
 ENABLES_SANDBOX = "enable the sandbox mode"
 
 
@@ -69,7 +69,8 @@ def sorted_rows(text: str) -> list[str]:
             line = re.sub(r"[()]", "", line)
         lines.append(line)
         if line.startswith(("CREATE", "/*!50001 VIEW", "/*!50003 CREATE", "/*!50106 CREATE")) and (found := CREATED.search(line)):
-            lines.append(f"object {found[1].lower()} {found[2]}")
+            name = found[2].strip("`")  # a trigger's is printed as its maker wrote it
+            lines.append(f"object {found[1].lower()} `{name}`")
     return lines + sorted(rows)
 
 
