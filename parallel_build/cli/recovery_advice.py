@@ -155,11 +155,13 @@ def _database(database: Database) -> str:
 def _first(found: Situation) -> Iterator[str]:
     for lock in found.state.locks:
         yield f"if the process that locks the state ({lock}) is really gone: pulumi cancel --stack {found.stack}"
+    confirmed = list(found.confirmed_down)
     for server in (*found.original, *found.new):
         if server.silent:
+            place, confirmed = len(confirmed), [*confirmed, server.name]
             yield (
                 f"bring {server.name} back; or switch it off yourself, and say so "
-                f"(pulumi config set --path 'window.confirmedDown[0]' {server.name} --stack {found.stack}): {server.problem}"
+                f"(pulumi config set --path 'window.confirmedDown[{place}]' {server.name} --stack {found.stack}): {server.problem}"
             )
         elif server.problem:
             yield f"bring {server.name} back: {server.problem}"

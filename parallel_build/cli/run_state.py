@@ -12,10 +12,9 @@ from parallel_build.cloudstack.endpoint import ApiNotTrusted, Endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.configuration import Server
 from parallel_build.errors import ParallelBuildError
-from parallel_build.operations import deadline
+from parallel_build.operations import deadline, known_servers
 from parallel_build.operations.user_firewall import CLOSED
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.states import start_of
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.frame import FOLDER
@@ -91,6 +90,7 @@ class Situation:
         seconds_left: until the deadline, None without an open window.
         host_journal: last lines of the journal on the original's database host.
         state: the stack's state.
+        confirmed_down: what `window.confirmedDown` names.
         running: the step of the local journal that began and never ended, with operation, operator and time.
         original, new: the management servers.
         original_database, new_database: the sources.
@@ -104,6 +104,7 @@ class Situation:
     mine: bool = False
     seconds_left: float | None = None
     host_journal: list[str] = field(default_factory=list)
+    confirmed_down: list[str] = field(default_factory=list)
     running: dict[str, str] = field(default_factory=dict)
     original: list[Management] = field(default_factory=list)
     new: list[Management] = field(default_factory=list)
@@ -116,12 +117,17 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
     configuration = site.configuration
     record, problem, left, lines = _record(site, connections)
     old, new = configuration.original, configuration.new
+    asked = record if record is not None and record.identity in site.identities else None
     confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
     unused = confirmed | ({} if problem else never_started(site, record))
     original = _parallel(
-        lambda server: _management(connections, server, endpoint.of_original(configuration, server), confirmed), old.management
+        lambda server: _management(connections, server, endpoint.of_original(configuration, server), confirmed),
+        known_servers.original_management(configuration, asked),
     )
-    fresh = _parallel(lambda server: _management(connections, server, endpoint.of_new(configuration, server), unused), new.management)
+    fresh = _parallel(
+        lambda server: _management(connections, server, endpoint.of_new(configuration, server), unused),
+        known_servers.new_management(configuration, asked),
+    )
     databases = _parallel(lambda server: _database(connections, server), [old.database.source, new.database.source])
     return Situation(
         stack=site.stack,
@@ -132,6 +138,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         mine=record is not None and record.identity in site.identities,
         seconds_left=left,
         host_journal=lines,
+        confirmed_down=configuration.window.confirmed_down,
         running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
         original=original,
         new=fresh,
@@ -186,11 +193,10 @@ def never_started(site: Site, record: WindowRecord | None) -> dict[str, str]:
         return {machine.name: "no window is open, and none of this stack's servers was left running" for machine in machines}
     if record.identity not in site.identities:
         return {}
-    names = {machine.name: start_of(machine.name, first=machine == machines[0]) for machine in machines}
     return {
-        machine: "this window has never started it, and found it masked"
-        for machine, step in names.items()
-        if not record.facts.get(step, {}).get("began")
+        machine.name: "this window has never started it, and found it masked"
+        for machine in known_servers.new_management(site.configuration, record)
+        if not known_servers.ever_started(site.configuration, record, machine)
     }
 
 

@@ -117,7 +117,7 @@ class Window(Model):
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
-            else can prove that they are down.
+            else can prove that they are down; also such a server that this window has touched and that is not configured any more.
         adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
         confirmed_removed: instance names of system VMs and routers of an earlier window's new side that the operator has removed from hypervisors that
             can't be asked from here.
@@ -136,6 +136,12 @@ class Window(Model):
     adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     confirmed_removed: list[str] = Field(default_factory=list)
     user_access: UserAccess
+
+    @field_validator("confirmed_down", "confirmed_removed", mode="before")
+    @classmethod
+    def _without_gaps(cls, value: object) -> object:
+        """`pulumi config set --path 'window.confirmedDown[1]'` fills the places before it with null."""
+        return [name for name in value if name is not None] if isinstance(value, list) else value
 
 
 class HypervisorCommand(Model):

@@ -50,6 +50,18 @@ QUERIES: dict[str, str] = {
     "tables": "SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name, TABLE_ROWS AS row_count, DATA_LENGTH + INDEX_LENGTH AS bytes "
     f"FROM information_schema.TABLES WHERE {OURS} AND TABLE_TYPE = 'BASE TABLE' ORDER BY bytes DESC",
     "engines": f"SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name, ENGINE AS engine FROM information_schema.TABLES WHERE {OURS} AND {ENGINES}",
+    "views": "SELECT v.TABLE_SCHEMA AS db, v.TABLE_NAME AS name, v.VIEW_DEFINITION AS body, t.TABLE_COMMENT AS words FROM information_schema.VIEWS v "
+    "JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = v.TABLE_SCHEMA AND t.TABLE_NAME = v.TABLE_NAME "
+    f"WHERE v.{OURS} ORDER BY v.TABLE_SCHEMA, v.TABLE_NAME",
+    "code": "SELECT TRIGGER_SCHEMA AS db, TRIGGER_NAME AS name, 'trigger' AS kind, ACTION_STATEMENT AS body FROM information_schema.TRIGGERS "
+    f"WHERE {OURS.replace('TABLE_SCHEMA', 'TRIGGER_SCHEMA')} UNION ALL SELECT EVENT_SCHEMA, EVENT_NAME, 'event', EVENT_DEFINITION "
+    f"FROM information_schema.EVENTS WHERE {OURS.replace('TABLE_SCHEMA', 'EVENT_SCHEMA')} UNION ALL SELECT ROUTINE_SCHEMA, ROUTINE_NAME, "
+    f"LOWER(ROUTINE_TYPE), ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE {OURS.replace('TABLE_SCHEMA', 'ROUTINE_SCHEMA')}",
+    "foreign_keys_out": "SELECT CONSTRAINT_SCHEMA AS db, TABLE_NAME AS name, CONSTRAINT_NAME AS fk, UNIQUE_CONSTRAINT_SCHEMA AS other "
+    f"FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE {OURS.replace('TABLE_SCHEMA', 'CONSTRAINT_SCHEMA')} "
+    f"AND NOT {OURS.replace('TABLE_SCHEMA', 'UNIQUE_CONSTRAINT_SCHEMA')}",
+    "other_databases": "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN "
+    "('cloud', 'cloud_usage', 'cloudbridge', 'information_schema', 'performance_schema', 'mysql', 'sys')",
     "settings": "SELECT name, value, default_value, category, updated FROM cloud.configuration WHERE category NOT IN ('Hidden', 'Secure')",
     "guest_os": "SELECT id, display_name, is_user_defined FROM cloud.guest_os",
     "guest_os_mappings": "SELECT id, hypervisor_type, hypervisor_version, guest_os_name, is_user_defined FROM cloud.guest_os_hypervisor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.database.schema.translate import names_database
 from parallel_build.guards import both_sides
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
@@ -12,6 +13,7 @@ from parallel_build.rules import Said, Severity, listed
 
 MANY_ROWS = 1_000_000
 BEHIND = 60  # seconds
+ROUTINES = ("procedure", "function")
 # Tables that only grow, and that the upgrade's ALTERs copy [CloudStack issues 1387, 8266, 11103].
 GROWING = (
     "cloud.event", "cloud.alert", "cloud.async_job", "cloud.usage_event", "cloud.vm_stats", "cloud.volume_stats",
@@ -62,6 +64,41 @@ def growing_tables_are_small(facts: HealthFacts) -> Iterator[Said]:
             f"tables that only grow are large: {listed(large)}",
             "copying and altering them is a good part of the window",
             "housekeeping in the rehearsal and before the window (event.purge.delay, removeRawUsageRecords)",
+        )
+
+
+@rule(Severity.BLOCKS, "a view that does not resolve can't be made on another server")
+def views_resolve(facts: HealthFacts) -> Iterator[Said]:
+    """Every view's tables and columns are there."""
+    # A view whose definer is missing says so too: that account is made on the new side, and another rule names it.
+    broken = [row for row in facts.rows("views") if str(row["words"]) not in ("VIEW", "") and "as a definer" not in str(row["words"])]
+    if broken:
+        names = [f"{row['db']}.{row['name']} ({row['words']})" for row in broken]
+        yield Said(
+            f"views do not resolve: {listed(names)}",
+            "a table or column that they name is gone, so the new server can't make them",
+            "DROP VIEW each of them where nobody needs it, or bring back what it names (SHOW CREATE VIEW, CHECK TABLE)",
+        )
+
+
+@rule(Severity.BLOCKS, "what is not in CloudStack's databases is not brought over")
+def objects_need_no_other_database(facts: HealthFacts) -> Iterator[Said]:
+    """No view, trigger, event, routine or foreign key names another database."""
+    others = [str(row["name"]) for row in facts.rows("other_databases")]
+    objects = [{**row, "kind": "view"} for row in facts.rows("views")] + facts.rows("code")
+    named = [(row, other) for row in objects for other in others if names_database(str(row["body"] or ""), other)]
+    tables = [f"table {row['db']}.{row['name']} (foreign key {row['fk']}: {row['other']})" for row in facts.rows("foreign_keys_out")]
+    called = [f"{row['kind']} {row['db']}.{row['name']} ({other})" for row, other in named if row["kind"] in ROUTINES]
+    failing = tables + [f"{row['kind']} {row['db']}.{row['name']} ({other})" for row, other in named if row["kind"] not in ROUTINES]
+    remedy = "drop them, or have them do without that database"
+    if failing:
+        yield Said(f"objects need databases that are not brought over: {listed(failing)}", "they can't be made or fail when used", remedy)
+    if called:
+        yield Said(
+            f"routines name databases that are not brought over: {listed(called)}",
+            "a call of them fails on the new side",
+            remedy,
+            Severity.WARNS,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.database.server import processes
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Host
@@ -68,6 +68,21 @@ def tolerated(context: Context, what: str) -> Iterator[None]:
     except (ConnectionFailed, CommandFailed) as error:
         context.progress(f"{what}: {error}")
         context.run.record("unreachable", step=context.step, what=what, error=str(error))
+
+
+@contextlib.contextmanager
+def only_new_side(context: Context, what: str) -> Iterator[None]:
+    """In an undo that comes before the original serves: what is ill on the new side is logged and recorded, whatever it is, and raises nothing.
+
+    Never around what must be proved before the original starts.
+    """
+    try:
+        yield
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"{what}: {error}")
+        context.run.record("not undone on the new side", step=context.step, what=what, error=str(error))
 
 
 def never_serving(context: Context) -> None:

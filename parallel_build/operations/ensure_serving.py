@@ -9,10 +9,11 @@ from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import StepFailed
-from parallel_build.operations import prove_original_down, start_gate
+from parallel_build.operations import known_servers, prove_original_down, start_gate
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.states import FIRST_START, start_of
+from parallel_build.records.touched import START
 
 
 def ensure_running(context: Context) -> None:
@@ -33,6 +34,7 @@ def ensure_running(context: Context) -> None:
             context.progress(f"{MANAGEMENT} on {machine.name} has ended since it was proved good: starting it")
             context.intend("start", server=machine.name)
             prove_original_down.prove(context)
+            records.note({}, forward=True, servers=[known_servers.touch(context, machine, START)])
             start_gate.release(context, services.host, MANAGEMENT, enable=True)
             services.start(MANAGEMENT)
         _await_answer(context, machine, services)

@@ -10,10 +10,11 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.server.dialects import require
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.operations import deadline, original_stop, prove_original_down
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import deadline, known_servers, original_stop, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store, tolerated
+from parallel_build.records.touched import STOP
 from parallel_build.remote.sql import session
 
 # Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
@@ -77,14 +78,21 @@ def _stop(context: Context, server: Server, unit: str | None) -> None:
 
 
 def _units(context: Context) -> dict[str, str]:
+    """The units of the database servers; what they are is on record before the first is stopped."""
     records = store(context)
-    remembered: dict[str, str] | None = records.facts("OriginalDatabase").get("units")
-    if remembered is None:
-        remembered = {}
-        for server in servers(context.configuration):
-            with tolerated(context, f"looking for the database server's unit on {server.name}"):
-                remembered[server.name] = Services(context.host(server)).database_unit()
-        records.remember("OriginalDatabase", units=remembered)
+    record = records.mine()
+    remembered: dict[str, str] = dict(record.facts.get("OriginalDatabase", {}).get("units", {}))
+    fresh = []
+    for server in servers(context.configuration):
+        if server.name in remembered:
+            continue
+        with tolerated(context, f"looking for the database server's unit on {server.name}"):
+            services = Services(context.host(server))
+            unit = services.database_unit()
+            fresh.append(known_servers.touch(context, server, STOP, units={unit: known_servers.found(services.state(unit))}))
+            remembered[server.name] = unit
+    if fresh:
+        records.note({"OriginalDatabase": {"units": remembered}}, forward=True, servers=fresh)
     return remembered
 
 
@@ -131,28 +139,39 @@ def start(context: Context) -> None:
 
 
 def start_replica(context: Context) -> list[str]:
-    """Start the original's replica, where it has one: management does not wait for it.
+    """Start the original's replica, where it has one, also one that only the record has: management does not wait for it.
 
     Returns:
-        what is missing: a replica that can't be reached does not keep the original from serving.
+        what is missing: a replica that does not start does not keep the original from serving.
     """
-    replica = context.configuration.original.database.replica
-    if replica is None:
-        return []
-    try:
-        _start(context, replica)
-    except ConnectionFailed as error:
-        context.progress(f"{replica.name} can't be brought back yet: {error}")
-        return [f"replica {replica.name}: {error}"]
-    return []
+    configuration, record = context.configuration, store(context).read()
+    missing = []
+    for server in known_servers.original_databases(configuration, record):
+        if server.name == configuration.original.database.source.name:
+            continue
+        try:
+            _start(context, server)
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            context.progress(f"{server.name} can't be brought back yet: {error}")
+            missing.append(f"replica {server.name}: {error}")
+    return missing
 
 
 def _start(context: Context, server: Server) -> None:
-    remembered: dict[str, str] = store(context).facts("OriginalDatabase").get("units", {})
+    record = store(context).read()
+    units: dict[str, str] = {} if record is None or record.closed else record.facts.get("OriginalDatabase", {}).get("units", {})
     host = context.host(server)
     services = Services(host)
-    unit = remembered.get(server.name) or services.database_unit()
-    if services.bring_up(unit, timeout=600):
+    unit = units.get(server.name) or services.database_unit()
+    found = known_servers.as_found(record, server.name, unit)
+    if not found.active and server.name != context.configuration.original.database.source.name:
+        if not found.masked:
+            services.release(unit, enable=found.enabled)
+        context.progress(f"{unit} on {server.name} did not run when the window opened, and stays down")
+        return
+    if services.bring_up(unit, enable=found.enabled, timeout=600):
         context.progress(f"{unit} started on {server.name}")
 
     def answers() -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
 from parallel_build.cancel import wait_for
@@ -14,9 +16,12 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server
-from parallel_build.errors import ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
+from parallel_build.operations import known_servers
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
+from parallel_build.records.touched import STOP, Found
+from parallel_build.records.window import NAMES_SERVERS
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
@@ -26,7 +31,9 @@ ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM c
 
 
 def stop(context: Context, server: OriginalServer) -> None:
+    """Stop one for good, prove it; what its units were is on record before that."""
     services = Services(context.host(server))
+    remember_units(context, [server])
     ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
     for unit in units_of(server):
         context.progress(f"stopping {unit} on {server.name}")
@@ -39,100 +46,186 @@ def stop(context: Context, server: OriginalServer) -> None:
     )
 
 
-def bring_back(context: Context) -> list[str]:
-    """Start every server that can be reached, all at once, and wait until the API answers on each; usage after that.
+class Servers:
+    """The original's management servers on their way back, all at the same time: the first that answers is enough for users.
 
-    Returns:
-        what is missing: servers that can't be reached, and why.
-    Raises:
-        RollbackIncomplete: none can be reached.
+    Those that are configured, and those that the window's record has. Used as a block: what has not come back at its end is not waited for.
+
+    Attributes:
+        missing: servers that do not serve, and why.
     """
-    missing = serve(context)
-    remembered = store(context).facts("OriginalManagement").get("enabled", {})
-    for server in context.configuration.original.management:
-        if server.usage and server.name not in missing:
-            services = Services(context.host(server))
-            services.bring_up(USAGE, enable=remembered.get(f"{server.name}/{USAGE}", True))
-    return [f"management server {name}: {reason}" for name, reason in missing.items()]
 
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._record = store(context).read()
+        self._left = threading.Event()
+        self.missing: dict[str, ParallelBuildError] = {}
+        self.servers = known_servers.original_management(context.configuration, self._record)
+        found = {server.name: known_servers.as_found(self._record, server.name, MANAGEMENT) for server in self.servers}
+        # What was down on purpose stays down, unless then nothing would serve.
+        self._resting = {name for name, unit in found.items() if not unit.active} if any(unit.active for unit in found.values()) else set()
+        self._pool = Workers(len(self.servers))
+        self._starting: dict[Future[bool], OriginalServer] = {}
 
-def serve(context: Context) -> dict[str, str]:
-    """Start the management service of every server that can be reached, all at once, and wait until the API answers on each.
+    def __enter__(self) -> Servers:
+        self._starting = {self._pool.submit(self._bring, server): server for server in self.servers}
+        return self
 
-    Returns:
-        servers that can't be reached, and why.
-    Raises:
-        RollbackIncomplete: none can be reached.
-    """
-    servers = context.configuration.original.management
-    remembered = store(context).facts("OriginalManagement").get("enabled", {})
-    missing: dict[str, str] = {}
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._pool.shutdown(wait=False)
 
-    def start(server: OriginalServer) -> None:
-        services = Services(context.host(server))
-        enable = remembered.get(f"{server.name}/{MANAGEMENT}", True)
-        started = services.bring_up(MANAGEMENT, enable=enable)
+    def first(self) -> None:
+        """Wait until one of them answers a signed call.
+
+        Raises:
+            RollbackIncomplete: none does.
+        """
+        waiting = set(self._starting)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            if any(self._serves(future) for future in done):
+                return
+        unreachable = all(isinstance(error, ConnectionFailed) for error in self.missing.values())
+        raise RollbackIncomplete(
+            f"no management server of the original {'can be reached' if unreachable else 'serves'}",
+            "; ".join(f"{name}: {error}" for name, error in self.missing.items()),
+            "switch one on, then run the same command again" if unreachable else "fix one of them, then run the same command again",
+        )
+
+    def rest(self) -> list[str]:
+        """Start the usage servers, and wait for the other management servers.
+
+        Returns:
+            what is missing, and why; it keeps no user out.
+        """
+        words = [self._usage(server) for server in self.servers if USAGE in self._units(server)]
+        for future in self._starting:
+            self._serves(future)
+        words += [f"management server {name}: {error}" for name, error in self.missing.items()]
+        return [each for each in [*words, self._elsewhere()] if each]
+
+    def _units(self, server: OriginalServer) -> set[str]:
+        touched = self._record.servers.get(server.name) if self._record else None
+        return {*units_of(server), *(touched.units if touched else ())}
+
+    def _serves(self, future: Future[bool]) -> bool:
+        server = self._starting[future]
+        try:
+            return future.result()
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            if server.name not in self.missing:
+                self.context.progress(f"{server.name} can't be brought back yet: {error}")
+            self.missing[server.name] = error
+            return False
+
+    def _bring(self, server: OriginalServer) -> bool:
+        """Have its management service as it was; whether it serves."""
+        context, services = self.context, Services(self.context.host(server))
+        found = known_servers.as_found(self._record, server.name, MANAGEMENT)
+        if server.name in self._resting:
+            context.progress(f"{MANAGEMENT} on {server.name} did not run when the window opened, and stays down")
+            put_back(services, MANAGEMENT, found)
+            return False
+        started = services.bring_up(MANAGEMENT, enable=found.enabled)
         if not started and _failed_for_good(context, server):
             # What an earlier try started without its database, say, stays active for ever and serves nobody.
-            context.progress(f"{MANAGEMENT} runs on {server.name} but its start has failed (HTTP 503): starting it anew")
+            context.progress(f"{MANAGEMENT} runs on {server.name} but its start has failed (HTTP 503): starting it again")
             services.stop_and_fence(MANAGEMENT)
-            started = services.bring_up(MANAGEMENT, enable=enable)
+            started = services.bring_up(MANAGEMENT, enable=found.enabled)
         if started:
             context.progress(f"{MANAGEMENT} started on {server.name}")
+        _await_answer(context, server, self._left)
+        return True
 
-    with Workers(len(servers)) as pool:
-        for server, future in [(server, pool.submit(start, server)) for server in servers]:
-            try:
-                future.result()
-            except ConnectionFailed as error:
-                context.progress(f"{server.name} can't be brought back yet: {error}")
-                missing[server.name] = str(error)
-    there = [server for server in servers if server.name not in missing]
-    if not there:
-        raise RollbackIncomplete(
-            "no management server of the original can be reached",
-            next(iter(missing.values())),
-            "switch one on, then run the same command again",
-        )
-    _await_api(context, there)
-    return missing
+    def _usage(self, server: OriginalServer) -> str:
+        if isinstance(self.missing.get(server.name), ConnectionFailed):
+            return ""  # it is missing whole
+        try:
+            put_back(Services(self.context.host(server)), USAGE, known_servers.as_found(self._record, server.name, USAGE))
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            self.context.progress(f"{USAGE} on {server.name} can't be brought back yet: {error}")
+            return f"usage server on {server.name}: {error}"
+        return ""
+
+    def _elsewhere(self) -> str:
+        """Whether the configured address, which may be a balancer's, leads to another side."""
+        cloud = Cloud.original(self.context.site)
+        try:
+            said = _version(cloud)
+        except (ApiRefused, ApiUnavailable, ApiNotTrusted):
+            return ""
+        if said == str(self.context.configuration.original.version):
+            return ""
+        return f"{cloud.url} answers as {said}: it leads to another side"
 
 
-def _await_api(context: Context, servers: list[OriginalServer]) -> None:
-    configuration = context.configuration
-    timeout = configuration.window.start_timeout.total_seconds()
-    for server in servers:
-        wait_for(
-            f"the API on {server.name}",
-            partial(_answers, context, server),
-            timeout=timeout,
-            cancel=context.cancel,
-            interval=0.5,
-            progress=context.progress,
-        )
-    # At the configured address first: it may be a balancer's. Where the server behind it is lost, another one's word counts.
-    clouds = [Cloud.original(context.site), *(Cloud.original(context.site, server) for server in servers)]
-    cloud = clouds[0]
+def put_back(services: Services, unit: str, found: Found) -> bool:
+    """Have a unit as the window found it; return whether it was started."""
+    if found.masked:
+        return False
+    if found.active:
+        return services.bring_up(unit, enable=found.enabled)
+    services.release(unit, enable=found.enabled)
+    return False
+
+
+def answering(context: Context) -> Cloud:
+    """The original's API: at the configured address, which may be a balancer's, else at the first of its servers that answers a signed call."""
+    configured = Cloud.original(context.site)
+    for cloud in (configured, *(Cloud.original(context.site, server) for server in context.configuration.original.management)):
+        try:
+            if _version(cloud) == str(context.configuration.original.version):
+                return cloud
+        except (ApiRefused, ApiUnavailable, ApiNotTrusted):
+            continue
+    return configured
+
+
+def _version(cloud: Cloud) -> str:
+    found = cloud.call("listCapabilities")
+    return str(found.get("capability", found).get("cloudstackversion"))
+
+
+def _await_answer(context: Context, server: OriginalServer, left: threading.Event) -> None:
+    """Wait until a server answers a signed call as the original, or nobody waits for it any more.
+
+    Raises:
+        RollbackIncomplete: it answers as something else, or will never answer. StepFailed: it does not answer in time.
+    """
+    wanted, timeout = str(context.configuration.original.version), context.configuration.window.start_timeout.total_seconds()
+    what = f"the API on {server.name}"
+    wait_for(
+        what,
+        lambda: left.is_set() or _answers(context, server),
+        timeout=timeout,
+        cancel=context.cancel,
+        interval=0.5,
+        progress=context.progress,
+    )
+    cloud = Cloud.original(context.site, server)
 
     def version() -> str | None:
-        for cloud in clouds:
-            try:
-                found = cloud.call("listCapabilities")
-                break
-            except (ApiRefused, ApiUnavailable):
-                continue
-        else:
+        if left.is_set():
+            return wanted
+        try:
+            return _version(cloud)
+        except (ApiRefused, ApiUnavailable):
             return None
-        return str(found.get("capability", found).get("cloudstackversion"))
 
-    said = wait_for("a signed call to the original", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if said != str(configuration.original.version):
+    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if said != wanted:
         raise RollbackIncomplete(
-            f"{cloud.url} answers as {said}, not {configuration.original.version}",
+            f"{cloud.url} answers as {said}, not {wanted}",
             "another side answers at this address",
             "see that the new management servers are fenced",
         )
-    context.progress(f"the original serves again: {said}")
+    if not left.is_set():
+        context.progress(f"{server.name} of the original serves again: {said}")
 
 
 def _closed(services: Services, ports: set[int]) -> bool:
@@ -165,17 +258,27 @@ def _answers(context: Context, server: Server) -> bool:
     return status == ANSWERING
 
 
-def remember_units(context: Context) -> None:
-    """Which units were enabled is known only before the first of them is disabled; of a server that can't be reached it is not."""
+def remember_units(context: Context, servers: Sequence[OriginalServer]) -> None:
+    """What the units of these servers are is known only before the first change; of a server that can't be reached it is not.
+
+    Of a window that an earlier version opened the states are those that it noted: what is down by now, it may have stopped.
+    """
     records = store(context)
-    if "enabled" in records.facts("OriginalManagement"):
+    record = records.mine()
+    enabled: dict[str, bool] = dict(record.facts.get("OriginalManagement", {}).get("enabled", {}))
+    if record.version < NAMES_SERVERS and "enabled" in record.facts.get("OriginalManagement", {}):
         return
-    enabled: dict[str, bool] = {}
-    for server in context.configuration.original.management:
+    fresh = []
+    for server in servers:
+        if server.name in record.servers and record.servers[server.name].units:
+            continue
         with tolerated(context, f"looking at the units of {server.name}"):
             services = Services(context.host(server))
-            enabled |= {f"{server.name}/{unit}": services.state(unit).enabled for unit in units_of(server)}
-    records.remember("OriginalManagement", enabled=enabled)
+            states = [services.state(unit) for unit in units_of(server)]
+            fresh.append(known_servers.touch(context, server, STOP, units={state.name: known_servers.found(state) for state in states}))
+            enabled |= {f"{server.name}/{state.name}": state.enabled for state in states}
+    if fresh:
+        records.note({"OriginalManagement": {"enabled": enabled}}, forward=True, servers=fresh)
 
 
 def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict[str, str]:

@@ -12,6 +12,8 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations import known_servers
+from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.remote.parallel import Workers
@@ -25,10 +27,12 @@ def prove(context: Context) -> None:
     Raises:
         StepFailed: some are not, or a server can't be reached and nothing proves that it is down.
     """
-    configuration = context.configuration
-    pair, units = configuration.original.database, store(context).facts("OriginalDatabase").get("units", {})
-    questions: list[Callable[[], list[str]]] = [partial(_management, context, server) for server in configuration.original.management]
-    questions += [partial(_database, context, server, units) for server in (pair.source, pair.replica) if server]
+    configuration, record = context.configuration, store(context).read()
+    units = store(context).facts("OriginalDatabase").get("units", {})
+    questions: list[Callable[[], list[str]]] = [
+        partial(_management, context, server) for server in known_servers.original_management(configuration, record)
+    ]
+    questions += [partial(_database, context, server, units) for server in known_servers.original_databases(configuration, record)]
     _ask(context, questions, "a new server must not start while anything of the original may run")
 
 
@@ -39,7 +43,7 @@ def prove_management(context: Context) -> None:
         StepFailed: one is not, or a server can't be reached and nothing proves that it is down.
     """
     questions: list[Callable[[], list[str]]] = [
-        partial(_management, context, server) for server in context.configuration.original.management
+        partial(_management, context, server) for server in known_servers.original_management(context.configuration, store(context).read())
     ]
     _ask(context, questions, "the original's database must not start for the new side while its management may run")
 
@@ -63,9 +67,9 @@ def silent(context: Context, server: Server, error: Exception) -> None:
     if name not in context.configuration.window.confirmed_down:
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
-            f"{error} It does not answer, but a machine that is only cut off from here would go on giving orders to the hypervisors",
-            "mend the way to it; or switch it off yourself, so that nobody switches it on again, and say so: "
-            f"pulumi config set --path 'window.confirmedDown[0]' {name}; then run the same command again; or go back: "
+            f"{error} It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
+            "restore the connection to it; or power it off for good and confirm it: "
+            f"{command(context.configuration, context.site.stack, name)}; then run the same command again; or go back: "
             f"python -m parallel_build back {context.site.stack}",
         )
     context.progress(f"{name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off")

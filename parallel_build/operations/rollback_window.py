@@ -7,6 +7,7 @@ from datetime import datetime
 from parallel_build.configuration import Phase
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
+from parallel_build.operations import known_servers, new_strangers
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, store
 from parallel_build.operations.new_objects import since_window
@@ -15,18 +16,28 @@ from parallel_build.remote.clock import HostClock, read_host_clock
 
 
 def check_allowed(context: Context) -> None:
-    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, and not once the stack is retired.
+    """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, not once the stack is retired, and not next to a new
+    management server that could not be fenced because nobody knows it.
 
     Changes nothing. A window that was never switched may always be undone.
     Raises:
         GuardFailed: it is not; lists what was created since the window opened. Or the window is another stack's. Fenced: a later run has taken over.
     """
-    configuration, limit = context.configuration, context.configuration.window.rollback_window
-    records = store(context)
+    configuration, records = context.configuration, store(context)
     record = records.read()
     if record is not None and not record.closed:
         records.check_owner(record)
         records.check_run(record)
+        known_servers.check_known(configuration, record)
+    _check_time(context, record)
+    # Once a rollback has begun, fencing asks this again and again: from then on it is too late to change nothing.
+    going = record is None or record.closed or record.returning or configuration.window.stop_before
+    if not going and (strange := new_strangers.at_work(context, record)):
+        raise new_strangers.refused(context, strange, GuardFailed)
+
+
+def _check_time(context: Context, record: WindowRecord | None) -> None:
+    configuration, limit = context.configuration, context.configuration.window.rollback_window
     if configuration.window.stop_before and record is not None and record.switched and not record.closed:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",

@@ -9,7 +9,14 @@ from parallel_build.cloudstack import agents, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
-from parallel_build.operations import hypervisor_commands, original_database, original_management, original_numbers, user_firewall
+from parallel_build.operations import (
+    hypervisor_commands,
+    known_servers,
+    original_database,
+    original_management,
+    original_numbers,
+    user_firewall,
+)
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_database_host
 from parallel_build.operations.context_helpers import store
@@ -24,15 +31,18 @@ def serve_at_once(context: Context) -> None:
     """The shortest safe way to a serving original with users in, ahead of every step's own undo; Window's undo does it again and all the rest.
 
     In this order: written down that no step goes forward any more; the new side proved down; its numbers passed by; the original's management servers;
-    users. The original's
-    source starts while the new side is fenced: a database that only masked servers use serves nobody. The hypervisors' steps are undone beside the start
-    of management. Everything that no user of the cloud waits for comes later.
+    users. The original's source starts while the new side is fenced: a database that only masked servers use serves nobody. The hypervisors' steps are
+    undone next to the start of management. Everything that no user of the cloud waits for comes later.
     Raises:
-        RollbackIncomplete: a new management server can't be proved down, or none of the original's can be reached.
+        RollbackIncomplete: a new management server can't be proved down, or none of the original's serves.
     """
     configuration = context.configuration
     opening = Workers(8)
-    for server in (*configuration.new.management, *configuration.original.management):
+    record = store(context).read()
+    for server in (
+        *known_servers.new_management(configuration, record),
+        *known_servers.original_management(configuration, record),
+    ):
         opening.submit(context.host(server).reachable)  # only so that the sessions are open when they are needed
     opening.shutdown(wait=False)
     store(context).mark_returning(ahead=True)
@@ -43,7 +53,8 @@ def serve_at_once(context: Context) -> None:
         starting.result()
         beside = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
-        original_management.serve(context)
+        with original_management.Servers(context) as servers:
+            servers.first()
         user_firewall.let_users_in(context)
         context.progress("the original serves and users are in; what is left is undone now")
         beside.result()
@@ -53,15 +64,17 @@ def serve_from_original(context: Context) -> list[str]:
     """Original databases, then management, then users: each only started where it is down.
 
     Returns:
-        what is missing although the original serves: servers that can't be reached, hypervisors whose steps can't be undone yet.
+        what is missing although the original serves: servers that do not come back, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
     original_numbers.move_past(context)
-    missing = original_management.bring_back(context)
-    redirect_agents(context)
-    user_firewall.let_users_in(context)
-    missing += original_database.start_replica(context)
-    hypervisor_commands.undo(context)
+    with original_management.Servers(context) as servers:
+        servers.first()
+        missing = user_firewall.let_users_in(context)
+        redirect_agents(context)
+        missing += original_database.start_replica(context)
+        hypervisor_commands.undo(context)
+        missing += servers.rest()
     return missing + hypervisor_commands.left(context)
 
 
@@ -82,7 +95,7 @@ def redirect_agents(context: Context) -> None:
                 context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
                 context.intend("set the agent's addresses", host=hypervisor.name, value=value)
                 hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
-        except (ConnectionFailed, CommandFailed) as error:
+        except (ConnectionFailed, CommandFailed, StepFailed) as error:
             context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 
 
@@ -132,7 +145,7 @@ def renew_on_original(context: Context) -> dict[str, Any]:
 
     CloudStack may restart them by itself once it finds them gone: what runs within its own time is left to it.
     """
-    cloud, window = Cloud.original(context.site), context.configuration.window
+    cloud, window = original_management.answering(context), context.configuration.window
     timeout = window.system_vm_timeout.total_seconds()
     _await_hosts(context, cloud)
     result: dict[str, Any] = {"renewed": [], "restarted": []}

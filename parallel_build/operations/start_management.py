@@ -19,12 +19,13 @@ from parallel_build.cloudstack.startup import (
     definitions,
 )
 from parallel_build.configuration import NewMachine
-from parallel_build.operations import deadline, original_database, prove_original_down, start_gate
+from parallel_build.operations import deadline, known_servers, original_database, prove_original_down, start_gate
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import OpenSession, new_database, store, tolerated
+from parallel_build.operations.context_helpers import OpenSession, new_database, only_new_side, store
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.operations.forensics import FORENSICS
 from parallel_build.records.states import COPY, FIRST_START, CopyState, StartState, copy_change, start_change
+from parallel_build.records.touched import START
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
 from parallel_build.versions import CloudStackVersion
@@ -147,7 +148,7 @@ class ManagementStart:
         Forgotten before it is stopped: what is cut off in between is no good start any more, with half of its files taken away.
         """
         self.forget()
-        with tolerated(self.context, f"fencing {self.machine.name}"):
+        with only_new_side(self.context, f"fencing {self.machine.name}"):
             self.stop()
 
     def stop(self) -> None:
@@ -219,7 +220,7 @@ class ManagementStart:
         if self.upgrade:
             facts |= copy_change(spoilt=SPOILT)
         # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
-        self.records.note(facts, forward=True)
+        self.records.note(facts, forward=True, servers=[known_servers.touch(self.context, self.machine, START)])
         self.context.intend("start", server=self.machine.name, log_mark=mark)
         start_gate.release(self.context, self.host, MANAGEMENT, enable=False)
         self.services.start(MANAGEMENT)

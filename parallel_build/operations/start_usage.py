@@ -7,8 +7,10 @@ from parallel_build.cloudstack import setup, unit_end
 from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import USAGE, Services
 from parallel_build.errors import StepFailed
-from parallel_build.operations import prove_original_down, start_gate
+from parallel_build.operations import known_servers, prove_original_down, start_gate
 from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
+from parallel_build.records.touched import START
 
 USAGE_LOG = "/var/log/cloudstack/usage/usage.log"
 READY = "UsageServer ready"  # once its settings, key and database are good [CloudStack usage/.../UsageServer.java]
@@ -37,6 +39,7 @@ def start_usage(context: Context) -> str:
     setup.link_usage(services.host)
     prove_original_down.prove(context)
     log = LogFollower.now(services.host, USAGE_LOG)
+    store(context).note({}, forward=True, servers=[known_servers.touch(context, machine, START)])
     start_gate.release(context, services.host, USAGE, enable=True)
     services.start(USAGE)
     _await_ready(context, services, log)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.errors import StepFailed
-from parallel_build.operations import prove_user_access, user_access_setting
+from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import known_servers, original_management, prove_user_access, user_access_setting
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import store, tolerated
+from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
@@ -134,26 +134,43 @@ def run_local(words: list[str], timeout: float) -> None:
         raise StepFailed(f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), "correct window.userAccess")
 
 
-def let_users_in(context: Context) -> None:
-    """Open on the original; the original's management is up again by then."""
-    access = context.configuration.window.user_access
+def let_users_in(context: Context) -> list[str]:
+    """Open on the original; one of its management servers is up again by then.
+
+    Returns:
+        servers that users are still kept out of, and why.
+    Raises:
+        StepFailed: users are in nowhere.
+    """
+    access, kept = context.configuration.window.user_access, dict[str, ParallelBuildError]()
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
             run_local(access.open, 120)
     elif access.method == "cidr":
-        user_access_setting.open_again(context, Cloud.original(context.site))
+        user_access_setting.open_again(context, original_management.answering(context))
     else:
+        record = store(context).read()
+        originals = known_servers.original_management(context.configuration, record)
 
         def let_in(server: Server) -> None:
-            # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
-            with tolerated(context, f"users in on {server.name}"):
+            try:
                 open_firewall(context.host(server))
+            except (Cancelled, Fenced):
+                raise
+            except ParallelBuildError as error:
+                context.progress(f"users in on {server.name}: {error}")
+                context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
+                # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
+                if server in originals and not isinstance(error, ConnectionFailed):
+                    kept[server.name] = error
 
-        originals = context.configuration.original.management
         context.progress(f"users in on {', '.join(server.name for server in originals)}")
         at_once(let_in, originals)
-        at_once(let_in, context.configuration.new.management)
+        if originals and len(kept) == len(originals):
+            raise next(iter(kept.values()))
+        at_once(let_in, known_servers.new_management(context.configuration, record))
     prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
+    return [f"users on {name}: {error}" for name, error in kept.items()]
 
 
 def admit_on_new(context: Context) -> None:
@@ -173,17 +190,18 @@ def close_on_new(context: Context) -> None:
     """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
     access = context.configuration.window.user_access
     if access.method == "command":
-        run_local(access.close, 120)
+        with only_new_side(context, "users out of the new side"):
+            run_local(access.close, 120)
         return
     if access.method == "cidr":
         machine = context.configuration.new.management[0]
-        with tolerated(context, f"users out by {machine.name}"):
+        with only_new_side(context, f"users out by {machine.name}"):
             user_access_setting.close(context, Cloud.new(context.site, machine), allowed_networks(context.configuration))
         return
     allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
 
     def close(machine: Server) -> None:
-        with tolerated(context, f"users out on {machine.name}"):
+        with only_new_side(context, f"users out on {machine.name}"):
             close_firewall(context.host(machine), allowed, ports)
 
     at_once(close, context.configuration.new.management)

@@ -7,19 +7,21 @@ synced, beside a journal that is only appended to. It holds no secrets.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from parallel_build.errors import Fenced, GuardFailed
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
+from parallel_build.records.touched import TouchedServer, servers_of
 from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-VERSION = 2  # 1 had neither number, token nor revision
+NAMES_SERVERS = 3  # the first version whose record names the servers that were touched
+VERSION = NAMES_SERVERS  # 1 had neither number, token nor revision
 BACK = "Back"  # under this name the record says how a way back goes
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
@@ -35,6 +37,7 @@ class WindowRecord:
         revision: one more with each write.
         version: of this form; a later one adds fields, which are kept.
         facts: what steps remember for their undo, by step.
+        servers: every server that something was done to, by name.
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
         returning: since when a way back is under way: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
@@ -54,6 +57,7 @@ class WindowRecord:
     switched_clock: dict[str, Any] = field(default_factory=dict)
     host_keys: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    servers: dict[str, TouchedServer] = field(default_factory=dict)
     number: int = 0
     token: int = 0
     revision: int = 0
@@ -75,6 +79,7 @@ class WindowRecord:
         if missing:
             raise ValueError(f"it does not say {' and '.join(missing)}")
         given = {name: value for name, value in document.items() if name in known}
+        given["servers"] = servers_of(document.get("servers", {}))
         found = cls(**given, unknown={name: value for name, value in document.items() if name not in known})
         if not isinstance(found.facts, dict) or not all(isinstance(each, int) for each in (found.number, found.token, found.revision)):
             raise ValueError("its facts or numbers are of another kind")
@@ -83,6 +88,7 @@ class WindowRecord:
     def to_json(self) -> str:
         """One line of JSON."""
         known = {name: value for name, value in self.__dict__.items() if name != "unknown"}
+        known["servers"] = {name: server.document() for name, server in self.servers.items()}
         return json.dumps({**self.unknown, **known}, sort_keys=True)
 
     @property
@@ -215,21 +221,25 @@ class WindowStore:
         """Keep facts for a step's undo, before the step changes anything; known facts of that step stay."""
         return self.note({step: facts})
 
-    def note(self, facts: Mapping[str, Mapping[str, Any]], *, forward: bool = False) -> WindowRecord:
+    def note(self, facts: Mapping[str, Mapping[str, Any]], *, forward: bool = False, servers: Iterable[TouchedServer] = ()) -> WindowRecord:
         """Keep facts of several steps in one write: whoever reads the record finds all of them or none.
 
         Args:
             facts: of each step what changes; what else is known of it stays.
+            servers: those that something is about to be done to.
             forward: what follows would be wrong beside a way back: of the two the way back wins.
         Raises:
-            GuardFailed: there is no window of this stack, or (with `forward`) a way back has begun.
+            GuardFailed: there is no window of this stack, or (with `forward`) a way back has begun, or a server's name stands for another one by now.
         """
+        touched = list(servers)
 
         def change(record: WindowRecord) -> None:
             if forward and record.returning:
                 raise going_back(record)
             for step, known in facts.items():
                 record.facts.setdefault(step, {}).update(known)
+            for server in touched:
+                record.servers[server.name] = server.merged(record.servers.get(server.name))
 
         return self._change(change)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store, tolerated
+from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import ManagementStart, present_fingerprint
 from parallel_build.operations.start_usage import start_usage
@@ -54,7 +54,7 @@ class AdditionalManagement(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Usage first, it restarts itself; then the servers."""
         machine = context.configuration.usage_server
-        with tolerated(context, f"stopping {USAGE} on {machine.name}"):
+        with only_new_side(context, f"stopping {USAGE} on {machine.name}"):
             Services(context.host(machine)).stop_and_fence(USAGE)
         for machine in reversed(context.configuration.new.management[1:]):
             ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).fence()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.replicate import pair
 from parallel_build.database.replicate import pair_status as replica_facts
+from parallel_build.database.schema import meanings
 from parallel_build.database.server import accounts, bookkeeping
 from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, Charset, account, charset, contents, definers, known_charset, schemas
@@ -100,6 +101,7 @@ class CloudDatabases(FoundationStep):
                 )
             if bookkeeping.MADE in bookkeeping.marks(source):
                 bookkeeping.unmark(source, bookkeeping.MADE)
+            meanings.forget(source_host)
             with tolerated(context, "the replica's databases and accounts"), session(self._replica(context)) as replica:
                 self._follow(context, source, replica)
 

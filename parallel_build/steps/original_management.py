@@ -9,7 +9,7 @@ from parallel_build.operations import deadline, original_numbers, prove_original
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
-from parallel_build.operations.original_management import bring_back, prove_at_rest, remember_units, stop
+from parallel_build.operations.original_management import Servers, prove_at_rest, remember_units, stop
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -47,7 +47,7 @@ class OriginalManagement(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
         servers = context.configuration.original.management
-        remember_units(context)
+        remember_units(context, servers)
         context.intend("stop the original's management", servers=[server.name for server in servers])
         lost: list[OriginalServer] = []
         for server in servers:
@@ -69,11 +69,15 @@ class OriginalManagement(SwitchedStep):
         return {"stopped": [server.name for server in context.configuration.original.management]}
 
     def revert(self, context: Context) -> None:
-        """Release and start each server, management first, and wait until the API answers. A lost one is told; Window's undo asks again.
+        """Release and start each server, management first, and wait until one of them answers. Window's undo lets nothing else be missing.
 
         Raises:
-            RollbackIncomplete: a new management server can't be proved down: two sides could serve.
+            RollbackIncomplete: a new management server can't be proved down: two sides could serve; or none of the original's answers.
         """
         fence_new_side(context)
         original_numbers.move_past(context)
-        bring_back(context)
+        with Servers(context) as servers:
+            servers.first()
+            if context.configuration.window.stop_before:  # users stay out, and Window's undo does not come
+                for words in servers.rest():
+                    context.progress(f"not back yet: {words}")

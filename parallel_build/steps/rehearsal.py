@@ -5,6 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.copy import account
+from parallel_build.database.schema import meanings
 from parallel_build.database.server.accounts import USER
 from parallel_build.errors import ConfigurationError
 from parallel_build.operations import fixes, isolation, original_accounts, rehearsal_server
@@ -93,6 +94,7 @@ class Rehearsal(Step):
                     database.execute(f"DROP DATABASE IF EXISTS {quote(name)}")
                 for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user WHERE User = %s", [USER]):
                     database.execute(f"DROP USER IF EXISTS {quote(row['u'])}@{quote(row['h'])}")
+            meanings.forget(host)
             isolation.release(host)
         original_accounts.drop(context, [account.COPY_USER])
 

@@ -235,9 +235,6 @@ def test_tables_that_strict_servers_refuse_come_along(clean: Combination, table:
 def test_rows_against_a_check_of_their_own_come_along(clean: Combination) -> None:
     if clean.old == "mysql" or clean.new == "mysql":
         pytest.skip("MySQL has no rows against a check in force")
-    sql(
-        clean.source,
-        TABLES + "ALTER TABLE a ADD CONSTRAINT k CHECK (x < 5); SET check_constraint_checks = 0; INSERT INTO a VALUES (1, 9, 9, 'x')",
-    )
+    sql(clean.source, TABLES + "CREATE TABLE d (x int CHECK (x < 5)); SET check_constraint_checks = 0; INSERT INTO d VALUES (9)")
     _copy(clean, ["pairs"])
     _same(clean, ["pairs"])

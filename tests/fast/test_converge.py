@@ -35,6 +35,7 @@ from parallel_build.operations import (
 from parallel_build.operations.context import Context
 from parallel_build.operations.start_management import ManagementStart, first_start
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.touched import TouchedServer
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
 from parallel_build.steps import database_transfer, hypervisor_steps
@@ -96,6 +97,7 @@ class Cloud:
         self.machines: dict[str, Machine] = {}
         self.told: list[str] = []
         self.returning: str | None = None
+        self.servers: dict[str, TouchedServer] = {}
         self.facts: dict[str, dict[str, Any]] = {"FirstManagement": {"began": 1.0}, "AdditionalManagement/newms2": {"began": 1.0}}
         where = site(**changes)
         self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
@@ -112,7 +114,12 @@ class Store:
 
     def read(self) -> WindowRecord:
         return WindowRecord(
-            "test", self._cloud.context.site.identity, opened="then", returning=self._cloud.returning, facts=self._cloud.facts
+            "test",
+            self._cloud.context.site.identity,
+            opened="then",
+            returning=self._cloud.returning,
+            facts=self._cloud.facts,
+            servers=self._cloud.servers,
         )
 
     mine = read
@@ -123,9 +130,11 @@ class Store:
     def remember(self, step: str, **facts: Any) -> None:
         self.note({step: facts})
 
-    def note(self, facts: dict[str, dict[str, Any]], *, forward: bool = False) -> None:
+    def note(self, facts: dict[str, dict[str, Any]], *, forward: bool = False, servers: Sequence[TouchedServer] = ()) -> None:
         for step, known in facts.items():
             self._cloud.facts.setdefault(step, {}).update(known)
+        for server in servers:
+            self._cloud.servers[server.name] = server.merged(self._cloud.servers.get(server.name))
 
 
 @pytest.fixture(autouse=True)
@@ -134,12 +143,20 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections), raising=False)
     monkeypatch.setattr(original_management, "Services", Units)
     monkeypatch.setattr(fence_new_side, "Services", Units)
-    monkeypatch.setattr(original_management, "_await_api", lambda context, servers: None)
+    monkeypatch.setattr(original_management, "_await_answer", lambda context, server, left: None)
+    monkeypatch.setattr(original_management.Servers, "_elsewhere", lambda self: "")
+
+
+def bring_back(cloud: Cloud) -> list[str]:
+    """The original's management servers and usage; what is missing."""
+    with original_management.Servers(cloud.context) as servers:
+        servers.first()
+        return servers.rest()
 
 
 def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path, lost=["oldms1"])
-    missing = original_management.bring_back(cloud.context)
+    missing = bring_back(cloud)
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert len(missing) == 1
     assert "oldms1" in missing[0]
@@ -149,22 +166,24 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
 def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
-    assert original_management.serve(cloud.context) == {}
-    assert original_management.serve(cloud.context) == {}
-    assert cloud.machines["oldms1"].started == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
+    assert bring_back(cloud) == []
+    cloud.machines["oldms1"].started.remove("cloudstack-usage")
+    assert bring_back(cloud) == []
+    started = ["cloudstack-management", "-cloudstack-management", "cloudstack-management", "cloudstack-usage"]
+    assert cloud.machines["oldms1"].started == started
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert any("oldms1 but its start has failed" in line for line in cloud.told)
 
 
 def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
-    assert original_management.bring_back(cloud.context) == []
+    assert bring_back(cloud) == []
     assert cloud.machines["oldms1"].started == ["cloudstack-management", "cloudstack-usage"]
 
 
 def test_without_any_server_of_the_original_going_back_is_incomplete(tmp_path: Path) -> None:
     with pytest.raises(RollbackIncomplete, match="no management server of the original can be reached"):
-        original_management.bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]).context)
+        bring_back(Cloud(tmp_path, lost=["oldms1", "oldms2"]))
 
 
 STEP = {"hosts": ["kvm1", "kvm2"], "command": ["up"], "reverse": ["down"]}

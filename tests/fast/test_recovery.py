@@ -14,6 +14,8 @@ from parallel_build.cli.run_state import Database, Management, Situation, never_
 from parallel_build.cloudstack.services import MANAGEMENT, UnitState
 from parallel_build.project import PROJECT
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.touched import MANAGEMENT as MANAGEMENT_ROLE
+from parallel_build.records.touched import NEW, START, TouchedServer
 from parallel_build.records.window import WindowRecord
 from parallel_build.stack.state import StackState
 from tests.fast.sites import site
@@ -121,7 +123,10 @@ def test_servers_that_can_not_be_asked_are_named_and_not_taken_for_down() -> Non
     explained = recovery_advice.explain(found)
     assert explained.serving == "unknown"
     assert "bring oldms1 back; or switch it off yourself, and say so" in explained.text()
-    assert "'window.confirmedDown[0]' newms1 --stack prod" in explained.text()
+    assert "'window.confirmedDown[0]' oldms1 --stack prod" in explained.text()
+    assert "'window.confirmedDown[1]' newms1 --stack prod" in explained.text(), "the second command keeps the first name"
+    later = recovery_advice.explain(replace(found, confirmed_down=["oldms2"]))
+    assert "'window.confirmedDown[1]' oldms1 --stack prod" in later.text()
     answering = recovery_advice.explain(replace(found, new=[replace(gone, name="newms1", answers=True)]))
     assert "its API ANSWERS" in answering.text()
 
@@ -198,6 +203,9 @@ def test_what_is_known_of_new_servers_that_can_not_be_asked() -> None:
     assert set(never_started(here, replace(opened, closed="then"))) == {"newms1", "newms2"}
     assert set(never_started(here, None)) == {"newms1", "newms2"}
     assert never_started(here, replace(opened, identity="another's", facts={})) == {}
+    gone = TouchedServer("newms3", "10.91.0.43", NEW, MANAGEMENT_ROLE, (START,))
+    assert "newms3" not in never_started(here, replace(opened, servers={"newms3": gone}))
+    assert "newms3" in never_started(here, replace(opened, servers={"newms3": replace(gone, done=())}))
 
 
 def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None:

@@ -16,8 +16,10 @@ from parallel_build.errors import StepFailed
 from parallel_build.operations import prove_original_down, start_gate, start_usage
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.host import Connections
 from tests.fast.local_host import LocalHost
+from tests.fast.records import Records
 from tests.fast.sites import site
 
 READY = "2026-11-22 16:50:30,084 INFO  [c.c.u.UsageServer] (main:[]) (logid:) UsageServer ready...\n"
@@ -75,10 +77,13 @@ def arranged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         log = tmp_path / "usage.log"
         log.write_text(STARTING + READY)  # of an earlier start
         usage = Usage(LocalHost("newms1"), log, list(moments))
+        here = site()
+        records = Records(WindowRecord("test", here.identity, opened="then"), here)
         monkeypatch.setattr(start_usage, "Services", lambda host: usage)
         monkeypatch.setattr(start_usage, "USAGE_LOG", str(log))
         monkeypatch.setattr(setup, "link_usage", lambda host: None)
         monkeypatch.setattr(prove_original_down, "prove", lambda context: usage.done.append("original down"))
+        monkeypatch.setattr(start_usage, "store", lambda context: records)
         monkeypatch.setattr(start_gate, "release", lambda context, host, unit, *, enable: usage.done.append("released"))
         read = LogFollower.lines
 

@@ -180,13 +180,14 @@ class Units:
         if found is None:
             return UnitState(unit, False, False, False, False)
         known = self._of(unit)
-        return UnitState(unit, True, known["active"], not known["masked"], known["masked"], 7 if known["active"] else 0)
+        enabled = known.get("enabled", not known["masked"])
+        return UnitState(unit, True, known["active"], enabled, known["masked"], 7 if known["active"] else 0)
 
     def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
         if (self.host.name, unit) not in self.world.units or self.state(unit).fenced:
             return False
         self.world.act(f"mask {unit} on {self.host.name}")
-        self._of(unit)["masked"] = True
+        self._of(unit).update(masked=True, enabled=False)
         self.world.act(f"stop {unit} on {self.host.name}")
         self._of(unit)["active"] = False
         return True
@@ -201,7 +202,14 @@ class Units:
     def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 1) -> bool:
         self.world.act(f"unmask {unit} on {self.host.name}")
         self._of(unit)["masked"] = False
+        if enable:
+            self._of(unit)["enabled"] = True
         return self.start(unit)
+
+    def release(self, unit: str, *, enable: bool = True) -> bool:
+        self.world.act(f"unmask {unit} on {self.host.name}")
+        self._of(unit).update(masked=False, **({"enabled": True} if enable else {}))
+        return True
 
     def invocation(self, unit: str) -> str:
         return "this start"
@@ -310,7 +318,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     def release(context: Context, host: Machine, unit: str, *, enable: bool) -> None:
         Records(of(context)).note({}, forward=True)
         of(context).act(f"unmask {unit} on {host.name}")
-        of(context).units[host.name, unit]["masked"] = False
+        of(context).units[host.name, unit].update(masked=False, **({"enabled": True} if enable else {}))
 
     monkeypatch.setattr(start_gate, "release", release)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from parallel_build.errors import StepFailed
 from parallel_build.remote.host import Host
 
 UNPACK = {".gz": ["gzip", "-dc"], ".xz": ["xz", "-dc"], ".zst": ["zstd", "-dc"], ".bz2": ["bzip2", "-dc"], ".sql": ["cat"]}
+# MariaDB's dump programs begin with a word to their own client, which others take for a wrong command.
+WITHOUT_SANDBOX = ["sed", "-e", r"1{/^\/\*M\{0,1\}!999999.*enable the sandbox mode/d;}"]
 LIMIT = 24 * 3600.0  # seconds for one file
 
 
@@ -37,9 +40,10 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
     began = told = time.monotonic()
     with path.open("rb") as packed:
         unpacking = subprocess.Popen(UNPACK[path.suffix], stdin=packed, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        plain = subprocess.Popen(WITHOUT_SANDBOX, stdin=unpacking.stdout, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
         importing = subprocess.Popen(
             ["ssh", *host.options(), host.destination, host.command_line([*client, schema], LIMIT)],
-            stdin=unpacking.stdout,
+            stdin=plain.stdout,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
@@ -51,14 +55,17 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
                     read = packed.tell() / max(1, path.stat().st_size)
                     progress(f"reading {path.name} into {schema}: {read:.0%}")
         finally:
-            for process in (importing, unpacking):
+            for process in (importing, plain, unpacking):
                 if process.poll() is None:
                     process.terminate()
-        assert importing.stderr is not None and unpacking.stderr is not None and unpacking.stdout is not None
+        assert importing.stderr is not None and unpacking.stderr is not None and unpacking.stdout is not None and plain.stdout is not None
         said = importing.stderr.read().decode(errors="replace").strip().splitlines()
+        # So that each is told when the one after it is gone.
+        plain.stdout.close()
         unpacking.stdout.close()
         broken = unpacking.stderr.read().decode(errors="replace").strip()
         importing.wait()
+        plain.wait()
         unpacking.wait()
     if importing.returncode != 0 or (unpacking.returncode != 0 and broken):
         # A file that ends too soon makes the server complain of its last statement: the unpacking program's word is the cause.

@@ -17,7 +17,7 @@ from parallel_build.database.copy.trial import Trial
 from parallel_build.database.schema import meanings
 from parallel_build.database.schema.definitions import Code, Schema, Table
 from parallel_build.database.schema.prints import Known, prints
-from parallel_build.database.schema.translate import QUOTED
+from parallel_build.database.schema.translate import QUOTED, names_database
 from parallel_build.database.server import judge
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
@@ -104,7 +104,7 @@ def needing_others(source: Session, definitions: Sequence[Schema]) -> list[Probl
         problems += _foreign_keys(source, name, coming)
     for one in definitions:
         for code in one.codes:
-            named = [other for other in others if code.kind in ("TRIGGER", "EVENT") and _names(code.create, other)]
+            named = [other for other in others if code.kind in ("TRIGGER", "EVENT") and names_database(code.create, other)]
             problems += [_needs(code, other) for other in named]
     return problems
 
@@ -146,13 +146,6 @@ def _needs(code: Code, other: str) -> Problem:
 def _bare(statement: str) -> str:
     """A statement without its literals, quoted names and comments."""
     return "".join(QUOTED.split(statement)[::2])
-
-
-def _names(statement: str, other: str) -> bool:
-    """Whether a statement names something in another database: its name, quoted or bare, before a dot."""
-    words = [part for part in QUOTED.split(statement) if not part.startswith(("'", '"', "/*", "--", "#"))]
-    quoted = re.escape("`" + other.replace("`", "``") + "`")
-    return bool(re.search(rf"(?:{quoted}|(?<![\w$`.]){re.escape(other)})\s*\.", "".join(words), re.IGNORECASE))
 
 
 def _tried(

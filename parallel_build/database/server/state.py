@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parallel_build.database.server import processes
+from parallel_build.database.server.collations import nearest
 from parallel_build.database.server.dialects import identify, newest
 from parallel_build.database.server.settings import Engine
 from parallel_build.errors import StepFailed
@@ -116,11 +117,14 @@ def charset(session: Session, schema: str) -> Charset | None:
 
 
 def known_charset(session: Session, wanted: Charset) -> Charset:
-    """`wanted` as this server spells it: servers before 8.0.30 and 10.6 say `utf8` for what is `utf8mb3` now.
+    """`wanted` as this server spells it, or the nearest that it has, as the copy makes it.
+
+    Servers before 8.0.30 and 10.6 say `utf8` for what is `utf8mb3` now.
 
     Raises:
         StepFailed: the server does not have it.
     """
+    wanted = Charset(wanted.name, nearest(wanted.collation, identify(session).family))
     spellings = [wanted]
     for old, new in (("utf8", "utf8mb3"), ("utf8mb3", "utf8")):
         if wanted.name == old:
@@ -129,7 +133,9 @@ def known_charset(session: Session, wanted: Charset) -> Charset:
     spellings.sort(key=lambda spelling: spelling.name == "utf8")
     for spelling in spellings:
         if session.value(
-            "SELECT COUNT(*) FROM information_schema.COLLATIONS WHERE COLLATION_NAME = %s AND CHARACTER_SET_NAME = %s",
+            # MariaDB's UCA 14.0.0 collations serve several character sets: the full name is in this table only.
+            f"SELECT COUNT(*) FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE {_full_name(session)} = %s "
+            "AND CHARACTER_SET_NAME = %s",
             [spelling.collation, spelling.name],
         ):
             return spelling
@@ -138,6 +144,14 @@ def known_charset(session: Session, wanted: Charset) -> Charset:
         f"the original's databases have it as their default, and {identify(session)} does not know it",
         "choose a server in new.database.engine and new.database.packages that knows it",
     )
+
+
+def _full_name(session: Session) -> str:
+    columns = session.rows(
+        "SELECT COLUMN_NAME AS c FROM information_schema.COLUMNS WHERE UPPER(TABLE_SCHEMA) = 'INFORMATION_SCHEMA' "
+        "AND UPPER(TABLE_NAME) = 'COLLATION_CHARACTER_SET_APPLICABILITY'"
+    )
+    return "FULL_COLLATION_NAME" if any(str(row["c"]).upper() == "FULL_COLLATION_NAME" for row in columns) else "COLLATION_NAME"
 
 
 def definers(session: Session, names: Iterable[str]) -> set[Account]:

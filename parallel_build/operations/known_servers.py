@@ -1,0 +1,109 @@
+"""The servers of both sides: those that are configured, and those that the window's record has although they are not configured any more.
+
+A server that was started or stopped in a window and then taken out of the stack file still runs, or is still masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from parallel_build.cloudstack.services import UnitState
+from parallel_build.configuration import NewMachine, OriginalManagement, Server, StackConfiguration
+from parallel_build.errors import GuardFailed
+from parallel_build.operations.context import Context
+from parallel_build.records.states import StartState, start_of
+from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, Found, TouchedServer, moved
+from parallel_build.records.window import WindowRecord
+
+ADDITIONAL = "AdditionalManagement/"
+
+S = TypeVar("S", bound=Server)
+
+
+def new_management(configuration: StackConfiguration, record: WindowRecord | None) -> list[NewMachine]:
+    """The new management servers."""
+    return _with_recorded(configuration.new.management, record, NEW, MANAGEMENT, NewMachine)
+
+
+def original_management(configuration: StackConfiguration, record: WindowRecord | None) -> list[OriginalManagement]:
+    """The original's management servers."""
+    return _with_recorded(configuration.original.management, record, ORIGINAL, MANAGEMENT, OriginalManagement)
+
+
+def original_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
+    """The original's database servers, source first."""
+    pair = configuration.original.database
+    return _with_recorded([pair.source, *([pair.replica] if pair.replica else [])], record, ORIGINAL, DATABASE, Server)
+
+
+def _with_recorded(configured: Sequence[S], record: WindowRecord | None, side: str, role: str, kind: type[S]) -> list[S]:
+    names = {server.name for server in configured}
+    recorded = [
+        touched for touched in _servers(record).values() if (touched.side, touched.role) == (side, role) and touched.name not in names
+    ]
+    return [*configured, *(server for touched in recorded if isinstance(server := touched.server(), kind))]
+
+
+def _servers(record: WindowRecord | None) -> Mapping[str, TouchedServer]:
+    return {} if record is None or record.closed else record.servers
+
+
+def touch(context: Context, server: Server, *done: str, units: Mapping[str, Found] | None = None) -> TouchedServer:
+    """What is to be written down of a server before something is done to it."""
+    configuration = context.configuration
+    side = NEW if isinstance(server, NewMachine) else ORIGINAL
+    pair = configuration.original.database
+    role = DATABASE if server in (pair.source, pair.replica) else MANAGEMENT
+    declared = server.model_copy(update={"platform": configuration.platform_of(server)}) if isinstance(server, NewMachine) else server
+    return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server))
+
+
+def ever_started(configuration: StackConfiguration, record: WindowRecord | None, machine: Server) -> bool:
+    """Whether this window has begun a start of a new management server, by its record: written down before each start."""
+    if record is None or record.closed:
+        return False
+    touched = record.servers.get(machine.name)
+    if touched is not None and START in touched.done:
+        return True
+    first = configuration.new.management[0].name == machine.name
+    # Up to version 2 of the record the first server had no name there: whichever is the first now counts as started.
+    return bool(StartState.of(record.facts.get(start_of(machine.name, first=first), {})).began)
+
+
+def found(state: UnitState) -> Found:
+    """A unit's state, as it is kept."""
+    return Found(state.active, state.enabled, state.masked)
+
+
+def as_found(record: WindowRecord | None, name: str, unit: str) -> Found:
+    """A unit as this window found it; one of which nothing is known ran, and was enabled."""
+    touched = _servers(record).get(name)
+    if touched is not None and unit in touched.units:
+        return touched.units[unit]
+    enabled = record.facts.get("OriginalManagement", {}).get("enabled", {}) if record is not None and not record.closed else {}
+    return Found(enabled=bool(enabled.get(f"{name}/{unit}", True)))
+
+
+def check_known(configuration: StackConfiguration, record: WindowRecord) -> None:
+    """Rule: a rollback begins only when every server that it must fence or start can be named with its address.
+
+    Raises:
+        GuardFailed: one has another address by now, or was started by an earlier version, which recorded no address, and is not configured any more.
+    """
+    configured: dict[str, Server] = {
+        server.name: server
+        for server in (*configuration.new.management, *original_management(configuration, None), *original_databases(configuration, None))
+    }
+    for touched in _servers(record).values():
+        server = configured.get(touched.name)
+        if server is not None and server.address != touched.address:
+            raise moved(touched, server.address)
+    started = [name.removeprefix(ADDITIONAL) for name, facts in record.facts.items() if name.startswith(ADDITIONAL) and facts.get("began")]
+    unknown = [name for name in started if name not in configured and name not in record.servers]
+    if unknown:
+        raise GuardFailed(
+            f"{', '.join(unknown)}: started in this window as new management server, and not in new.management any more",
+            "the record is of an earlier version and does not have its address, so it could not be fenced and would serve next to the original",
+            f"put {', '.join(unknown)} back into new.management as it was, then run the same command again",
+        )
