@@ -287,7 +287,9 @@ def _triggers(session: Session, schema: str) -> Iterator[Code]:
         [schema],
     ):
         create = _create(session, "TRIGGER", schema, row["n"], "SQL Original Statement")
-        yield Code("TRIGGER", schema, row["n"], create, row["d"], _modes(row["m"]), row["c"], row["o"], database_collation=row["b"], table=row["t"])
+        yield Code(
+            "TRIGGER", schema, row["n"], create, row["d"], _modes(row["m"]), row["c"], row["o"], database_collation=row["b"], table=row["t"]
+        )
 
 
 def _events(session: Session, schema: str) -> Iterator[Code]:
