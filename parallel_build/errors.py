@@ -18,6 +18,11 @@ class ParallelBuildError(Exception):
         self.fact, self.cause, self.remedy = fact, cause, remedy
         super().__init__(fact, cause, remedy)
 
+    @property
+    def reason(self) -> str:
+        """Fact and cause in one line, for the cause of another error: that one has a remedy of its own."""
+        return ": ".join(text.strip().rstrip(".") for text in (self.fact, self.cause) if text.strip())
+
     def __str__(self) -> str:
         after = [f"{name}: {text.rstrip('.')}." for name, text in (("Cause", self.cause), ("Remedy", self.remedy)) if text]
         if self.fact.endswith("\n"):  # a list of findings: what follows begins a line of its own

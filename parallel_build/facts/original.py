@@ -18,20 +18,22 @@ from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import management_node
+from parallel_build.facts import cluster_managers, database_users, management_node
+from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
-from parallel_build.remote.sql import Session, session
+from parallel_build.remote.sql import Session, find_socket, session
 from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers")
 Facts = dict[str, Any]
 
 
@@ -58,6 +60,8 @@ class OriginalFacts:
         unfinished: versions whose step is not Complete.
         management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
         nodes: what each management server says of itself.
+        uses: who else uses each database server.
+        managers: programs on each management and database server that start and stop units or move addresses.
         jobs: commands of asynchronous jobs in progress.
         vms_moving, volumes_moving: instance and volume names in a state of transition.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
@@ -91,6 +95,8 @@ class OriginalFacts:
     unfinished: list[str] = field(default_factory=list)
     management: list[dict[str, Any]] = field(default_factory=list)
     nodes: dict[str, ManagementNode] = field(default_factory=dict)
+    uses: dict[str, DatabaseUse] = field(default_factory=dict)
+    managers: dict[str, list[ClusterManager]] = field(default_factory=dict)
     jobs: list[str] = field(default_factory=list)
     vms_moving: list[str] = field(default_factory=list)
     volumes_moving: list[str] = field(default_factory=list)
@@ -125,6 +131,8 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
     """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
     problems: list[str] = []
     whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
+    pair = site.configuration.original.database
+    whole += [partial(_uses, connections, server) for server in (pair.source, pair.replica) if server]
     each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.original_servers()]
     found: Facts = {}
     for answer in together([*whole, *each], problems):
@@ -151,6 +159,15 @@ def _database(site: Site, connections: Connections) -> Facts:
 def _beating(site: Site, connections: Connections) -> Facts:
     with session(connections.host(site.configuration.original.database.source)) as database:
         return {"management": heartbeats.watch(database)}
+
+
+def _uses(connections: Connections, server: Server) -> Facts:
+    """Who uses a database server; nobody one that is down."""
+    host = connections.host(server)
+    if find_socket(host) is None:
+        return {"uses": {server.name: DatabaseUse()}}
+    with session(host) as database:
+        return {"uses": {server.name: database_users.read(database)}}
 
 
 def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:
@@ -185,6 +202,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
     else:
+        found["managers"] = {server.name: cluster_managers.read(host)}
         found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
     return found
 

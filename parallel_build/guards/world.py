@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
@@ -135,4 +137,137 @@ def _loopback(address: str) -> bool:
         return address == "localhost"
 
 
-GUARDS = rules_of(management_servers_are_known, management_servers_beat_here, management_servers_use_the_source)
+def database_serves_nobody_else(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: nobody but CloudStack writes to a database server that the window stops, except who is named in original.database.others."""
+    schemas, writers, _ = _other_users(site, old)
+    if schemas or writers:
+        raise GuardFailed(
+            f"the original's database servers serve others as well: {'; '.join([*(f'schema {each}' for each in schemas), *writers])}",
+            "the window stops and masks those servers and copies CloudStack's databases alone; and whoever writes to these meanwhile would lose it (a usage "
+            "server or a management server that the stack does not know shows as a session of CloudStack's account)",
+            "move them elsewhere, drop accounts that nobody uses, or, where they may lose the server, name each in original.database.others "
+            "(SCHEMA, USER or USER@HOST)",
+        )
+
+
+def readers(site: Site, old: OriginalFacts) -> list[str]:
+    """Accounts and sessions that only read: the window may open, and on the new side they don't exist."""
+    return _other_users(site, old)[2]
+
+
+def notices(site: Site, old: OriginalFacts) -> list[str]:
+    """What does not keep the window from opening and somebody should know."""
+    found = readers(site, old)
+    words = "these only read, lose the original's database in the window, and have no account on the new one"
+    return [f"warning: {words}: {', '.join(found)}"] if found else []
+
+
+def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], list[str]]:
+    """Schemas, who may write, and who only reads, in words; nobody who is named in original.database.others."""
+    named = set(site.configuration.original.database.others)
+    cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
+    places = _places(site, old)
+    schemas: set[str] = set()
+    writing: set[str] = set()
+    reading: set[str] = set()
+    for server, use in old.uses.items():
+        schemas |= set(use.schemas) - named
+        writers = {account.user for account in use.accounts if account.writes} | cloudstacks | {"root"}
+        for account in use.accounts:
+            if account.user not in cloudstacks and not named & {account.user, str(account)}:
+                (writing if account.writes else reading).add(f"account {account}")
+        for client in use.clients:
+            ours = client.user in cloudstacks and places[server] & {client.host.lower(), *client.addresses}
+            if not ours and not named & {client.user, *(f"{client.user}@{place}" for place in (client.host, *client.addresses))}:
+                (writing if client.user in writers else reading).add(f"a session of {client} on {server}")
+    return sorted(schemas), sorted(writing), sorted(reading)
+
+
+def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
+    """For each database server, from where CloudStack's own sessions come: management servers, and what is declared before the database."""
+    original = site.configuration.original
+    places = {door.address for door in original.frontend if door.address}
+    for server in original.management:
+        node = old.nodes.get(server.name, ManagementNode())
+        own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
+        places |= {server.name, server.address, *own, *node.names}
+    found: dict[str, set[str]] = {}
+    for place in (original.database.source, original.database.replica):
+        if place is not None:
+            mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
+            # A management server on the same machine comes through the loopback.
+            found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
+    return found
+
+
+def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no cluster manager on the original's servers can start or stop a unit that the window stops, or move an address that the stack names, unless
+    original.frontend declares it.
+    """
+    named = _named_addresses(site)
+    found: list[str] = []
+    for server, managers in old.managers.items():
+        for manager in managers:
+            if _declared(site, server, manager):
+                continue
+            moves = sorted(named.intersection(manager.addresses))
+            does = [f"starts and stops {', '.join(manager.units)}"] if manager.units else []
+            does += [f"moves {', '.join(moves)}"] if moves else []
+            does += [f"may start anything: {manager.unknown}"] if manager.unknown else []
+            if does:
+                found.append(f"{manager.kind} on {server} {' and '.join(does)}")
+    if found:
+        raise GuardFailed(
+            f"the original's servers are managed by others as well: {'; '.join(found)}",
+            "it would start what the window has stopped, next to the new side, or take an address away",
+            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor); then declare it in "
+            "original.frontend with its kind and servers",
+        )
+
+
+def servers_have_their_own_addresses(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the address of each original server is its own for good: the window's record would be looked for elsewhere once it has moved."""
+    servers = {server.name: server.address for server in site.configuration.original_servers()}
+    moved = [
+        f"{name} ({address}, moved by {manager.kind} on {where})"
+        for name, address in servers.items()
+        for where, managers in old.managers.items()
+        for manager in managers
+        if address in manager.addresses
+    ]
+    pair = site.configuration.original.database
+    if pair.replica and (
+        pair.source.address in old.addresses.get(pair.replica.name, []) or pair.replica.address in old.addresses.get(pair.source.name, [])
+    ):
+        moved.append(f"{pair.source.name} and {pair.replica.name} (one machine has both {pair.source.address} and {pair.replica.address})")
+    if moved:
+        raise GuardFailed(
+            f"addresses in the stack file move between servers: {'; '.join(moved)}",
+            "the window keeps its record on the database server, and stops what is at these addresses; after a move both would be at another server",
+            "give each server its own fixed address in the stack file, and name the moving one in original.frontend",
+        )
+
+
+def _named_addresses(site: Site) -> set[str]:
+    original, new = site.configuration.original, site.configuration.new
+    found = {server.address for server in site.configuration.original_servers()} | {
+        machine.address for machine in site.configuration.new_machines()
+    }
+    found |= {door.address for door in original.frontend if door.address}
+    found |= {word for word in (urlsplit(original.api.url).hostname, new.load_balancer) if word}
+    return found
+
+
+def _declared(site: Site, server: str, manager: ClusterManager) -> bool:
+    kinds = {manager.kind, "corosync"} if manager.kind == "pacemaker" else {manager.kind}
+    return any(door.kind in kinds and (not door.servers or server in door.servers) for door in site.configuration.original.frontend)
+
+
+GUARDS = rules_of(
+    management_servers_are_known,
+    management_servers_beat_here,
+    management_servers_use_the_source,
+    database_serves_nobody_else,
+    nobody_else_starts_the_servers,
+    servers_have_their_own_addresses,
+)

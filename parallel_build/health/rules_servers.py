@@ -26,6 +26,23 @@ def everything_is_readable(facts: HealthFacts) -> Iterator[Said]:
 guard_rule(world.management_servers_are_known)
 guard_rule(world.management_servers_beat_here)
 guard_rule(world.management_servers_use_the_source)
+guard_rule(world.database_serves_nobody_else)
+guard_rule(world.nobody_else_starts_the_servers)
+guard_rule(world.servers_have_their_own_addresses)
+
+
+@rule(Severity.WARNS, "accounts and sessions of the original's database servers")
+def database_readers_move(facts: HealthFacts) -> Iterator[Said]:
+    """Nobody who only reads from the original's database servers is forgotten: monitoring, billing, reports."""
+    found = world.readers(facts.site, facts.old)
+    if found:
+        yield Said(
+            f"these read from the original's database servers: {listed(found)}",
+            "the window stops those servers, and the new ones do not have these accounts",
+            "make them on the new servers after the switch and point the readers there; or name them in original.database.others",
+        )
+
+
 guard_rule(guards.servers_answer_themselves)
 guard_rule(guards.clocks_agree)
 

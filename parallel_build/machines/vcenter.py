@@ -12,6 +12,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from parallel_build.configuration import VspherePlatform
@@ -26,42 +27,90 @@ OFF = "poweredOff"
 REMEDY = "power it off in vCenter yourself"
 
 
-def power_off(settings: VspherePlatform, password: Secret, folder: str, machine: str, stack: str) -> str:
+@dataclass(frozen=True)
+class Known:
+    """A machine as it was noted while it ran.
+
+    Attributes:
+        center: instance uuid of the vCenter.
+        reference: the machine's managed object id there.
+    """
+
+    center: str
+    reference: str
+
+
+class _Gone(MachineFailed):
+    """vCenter has no object of that id."""
+
+
+def identify(settings: VspherePlatform, password: Secret, folder: str, machine: str) -> tuple[str, str]:
+    """The vCenter's instance uuid, and a machine's managed object id there.
+
+    Raises:
+        MachineFailed: vCenter can't be asked, or has no such machine.
+    """
+    path = _path(settings, folder, machine)
+    with _asked(settings, machine), _session(settings, password) as center:
+        reference = center.find(path)
+        if reference is None:
+            raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", REMEDY)
+        return center.instance(), reference
+
+
+def power_off(settings: VspherePlatform, password: Secret, folder: str, machine: str, stack: str, known: Known | None = None) -> str:
     """Power a machine off and see that it is.
 
     Args:
         folder: below the data centre's VM folder, "" for that folder itself.
         machine: its name there.
-        stack: whose machine it must be, by the note that the stack left on it.
+        stack: whose machine it must be, by the note that the stack left on it; asked where `known` is not given.
+        known: which machine of which vCenter it is: that it is not there proves something only then.
     Returns:
         what was found or done, in words.
     Raises:
         MachineFailed: vCenter can't be asked, refuses, or shows another one's machine under this name.
     """
-    path = "/".join(part for part in (settings.datacenter, "vm", folder.strip("/"), machine) if part)
-    try:
-        with _session(settings, password) as center:
-            reference = center.find(path)
-            if reference is None:
-                return f"there is no machine {path} in vCenter any more"
+    path = _path(settings, folder, machine)
+    with _asked(settings, machine), _session(settings, password) as center:
+        if known is not None and center.instance() != known.center:
+            raise MachineFailed(f"vCenter {settings.server} is not the one that made {machine}", f"that was {known.center}", REMEDY)
+        reference = known.reference if known else center.find(path)
+        if reference is None:
+            raise MachineFailed(
+                f"there is no machine {path} in vCenter",
+                "it may have been moved or renamed, and the window's record does not have its id",
+                REMEDY,
+            )
+        try:
             state, note = center.look(reference)
-            if f"stack {stack}, machine {machine}." not in note:
+        except _Gone:
+            return f"there is no machine {machine} ({reference}) any more in the vCenter that made it"
+        if known is None and f"stack {stack}, machine {machine}." not in note:
+            raise MachineFailed(f"{path} in vCenter does not say that it is {machine} of stack {stack}", f"its notes are {note!r}", REMEDY)
+        if state == OFF:
+            return f"{path} is powered off in vCenter"
+        center.call("PowerOffVM_Task", "VirtualMachine", reference)
+        end = time.monotonic() + OFF_SECONDS
+        while center.look(reference)[0] != OFF:
+            if time.monotonic() > end:
                 raise MachineFailed(
-                    f"{path} in vCenter does not say that it is {machine} of stack {stack}", f"its notes are {note!r}", REMEDY
+                    f"{path} is still on {OFF_SECONDS:.0f} s after PowerOffVM_Task",
+                    "vCenter took the order and has not carried it out",
+                    REMEDY,
                 )
-            if state == OFF:
-                return f"{path} is powered off in vCenter"
-            center.call("PowerOffVM_Task", "VirtualMachine", reference)
-            end = time.monotonic() + OFF_SECONDS
-            while center.look(reference)[0] != OFF:
-                if time.monotonic() > end:
-                    raise MachineFailed(
-                        f"{path} is still on {OFF_SECONDS:.0f} s after PowerOffVM_Task",
-                        "vCenter took the order and has not carried it out",
-                        REMEDY,
-                    )
-                time.sleep(INTERVAL)
-            return f"PowerOffVM_Task of {path}"
+            time.sleep(INTERVAL)
+        return f"PowerOffVM_Task of {path}"
+
+
+def _path(settings: VspherePlatform, folder: str, machine: str) -> str:
+    return "/".join(part for part in (settings.datacenter, "vm", folder.strip("/"), machine) if part)
+
+
+@contextmanager
+def _asked(settings: VspherePlatform, machine: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, http.client.HTTPException, ElementTree.ParseError) as error:
         raise MachineFailed(f"vCenter {settings.server} can't be asked for {machine}", str(error), REMEDY) from None
 
@@ -85,8 +134,18 @@ class _Center:
         found = ElementTree.fromstring(text)  # noqa: S314 - the operator's own vCenter
         fault = next((element.text or "" for element in found.iter() if _name(element) == "faultstring"), None)
         if fault is not None:
-            raise MachineFailed(f"vCenter refuses {method}", fault, REMEDY)
+            gone = any(_name(element).startswith("ManagedObjectNotFound") for element in found.iter())
+            raise (_Gone if gone else MachineFailed)(f"vCenter refuses {method}", fault, REMEDY)
         return found
+
+    def instance(self) -> str:
+        """This vCenter's own uuid."""
+        found = self.call("RetrieveServiceContent", "ServiceInstance", "ServiceInstance")
+        about = next((element for element in found.iter() if _name(element) == "about"), None)
+        named = next((child.text for child in about if _name(child) == "instanceUuid"), None) if about is not None else None
+        if not named:
+            raise MachineFailed("vCenter does not say its instance uuid", "an ESXi host answers at platforms.vsphere.server", REMEDY)
+        return named
 
     def find(self, path: str) -> str | None:
         """The reference of the machine at an inventory path."""

@@ -33,6 +33,8 @@ def await_guards(context: Context) -> list[str]:
         failing = guards.report(context.site, old, fresh).failing
         if not failing or time.monotonic() - began > PATIENCE or not guards.PASSING.issuperset(failing):
             holding = guards.check(context.site, old, fresh)
+            for line in guards.world.notices(context.site, old):
+                context.progress(line)
             context.progress(f"{len(holding)} guards hold")
             return holding
         context.progress(f"waiting for {', '.join(failing)}")

@@ -8,6 +8,7 @@ from parallel_build.configuration import NewMachine
 from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.machines.made_guest import MadeGuest
 from parallel_build.operations import known_servers, new_strangers, prove_original_down, start_gate
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
@@ -60,12 +61,15 @@ def _fence(context: Context, machine: NewMachine, insist: bool, record: WindowRe
 
 def _prove_down(context: Context, machine: NewMachine, record: WindowRecord | None, error: ParallelBuildError) -> None:
     runs = isinstance(error, StepFailed)  # it was reached, and does not stop
+    going_back = record is not None and record.returning and not record.closed
+    again = f"python -m parallel_build back {context.site.stack}" if going_back else "run the same command again"
     if not runs and not known_servers.ever_started(context.configuration, record, machine) and not _answers(context, machine):
         context.progress(f"{machine.name} can't be reached and does not answer; this window has never started it, and found it masked")
         context.run.record("never started", server=machine.name, error=str(error))
         return
     try:
-        how = power.cut(context.site, machine)
+        made = MadeGuest.of(store(context).facts("Window").get("machines", {}).get(machine.name))
+        how = power.cut(context.site, machine, made) if made else power.cut(context.site, machine)
     except MachineFailed as refused:
         why = refused
     else:
@@ -75,8 +79,8 @@ def _prove_down(context: Context, machine: NewMachine, record: WindowRecord | No
     if runs or _answers(context, machine):
         raise RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still {'runs' if runs else 'answers'}",
-            str(error),
-            "power it off through its platform, then run the same command again",
+            f"{error.reason}; {why.reason}",
+            f"power it off by hand, then {again}",
         ) from None
     if machine.name in context.configuration.window.confirmed_down:
         context.progress(
@@ -86,9 +90,9 @@ def _prove_down(context: Context, machine: NewMachine, record: WindowRecord | No
         return
     raise RollbackIncomplete(
         f"{machine.name} ({machine.address}) can't be reached, and nothing proves that it is down",
-        f"{error} It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors; {why}",
+        f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors; {why.reason}",
         "restore the connection to it; or power it off for good and confirm it: "
-        f"{command(context.configuration, context.site.stack, machine.name)}; then run the same command again",
+        f"{command(context.configuration, context.site.stack, machine.name)}; then {again}",
     ) from None
 
 

@@ -93,6 +93,11 @@ class Servers:
             "switch one on, then run the same command again" if unreachable else "fix one of them, then run the same command again",
         )
 
+    def settle(self) -> None:
+        """Let every start that was begun come to its end, without waiting until it answers: the next run would cut it short."""
+        self._left.set()
+        self._pool.shutdown(wait=True)
+
     def rest(self) -> list[str]:
         """Start the usage servers, and wait for the other management servers.
 

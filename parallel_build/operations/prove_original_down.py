@@ -11,13 +11,14 @@ from functools import partial
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import known_servers
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.remote.parallel import Workers
 
+OPEN, CLOSED = 0, {1, 124}  # exit codes of the probe; 1: refused or no route, 124: no answer in time
 PROBE = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
 
 
@@ -28,6 +29,12 @@ def prove(context: Context) -> None:
         StepFailed: some are not, or a server can't be reached and nothing proves that it is down.
     """
     configuration, record = context.configuration, store(context).read()
+    if unknown := known_servers.without_address(configuration, record):
+        raise StepFailed(
+            f"{'; '.join(unknown)}; and not configured any more",
+            "the record is of an earlier version and does not have the address, so it can't be asked whether it is down",
+            "put it back into the configuration as it was, then run the same command again",
+        )
     units = store(context).facts("OriginalDatabase").get("units", {})
     questions: list[Callable[[], list[str]]] = [
         partial(_management, context, server) for server in known_servers.original_management(configuration, record)
@@ -48,7 +55,7 @@ def prove_management(context: Context) -> None:
     _ask(context, questions, "the original's database must not start for the new side while its management may run")
 
 
-def silent(context: Context, server: Server, error: Exception) -> None:
+def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     """Whether one of the original's servers that can't be reached counts as down: only by the operator's word, and while it is silent.
 
     The stack did not make these machines, so there is no platform whose word could be had. The source is never such a server: the window's record is on it.
@@ -61,13 +68,13 @@ def silent(context: Context, server: Server, error: Exception) -> None:
     if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached over SSH, and still answers",
-            str(error),
-            "mend the way to it, or power it off, then run the same command again",
+            error.reason,
+            "restore the connection to it, or power it off, then run the same command again",
         )
     if name not in context.configuration.window.confirmed_down:
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
-            f"{error} It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
+            f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
             "restore the connection to it; or power it off for good and confirm it: "
             f"{command(context.configuration, context.site.stack, name)}; then run the same command again; or go back: "
             f"python -m parallel_build back {context.site.stack}",
@@ -77,7 +84,11 @@ def silent(context: Context, server: Server, error: Exception) -> None:
 
 
 def answers(context: Context, server: Server, ports: list[int]) -> bool:
-    """Whether a port of a server is open, asked from the first other server that can be reached: those are on its network, this machine may not be."""
+    """Whether a port of a server is open, asked from the first other server that can be reached: those are on its network, this machine may not be.
+
+    Raises:
+        StepFailed: nobody can be asked; that is not silence.
+    """
     configuration = context.configuration
     others = [*configuration.original.management, *configuration.new.management, configuration.original.database.source]
     for other in others:
@@ -85,10 +96,18 @@ def answers(context: Context, server: Server, ports: list[int]) -> bool:
             continue
         try:
             asker = context.host(other)
-            return any(asker.run(["sh", "-c", PROBE, "sh", server.address, str(port)], ok=None).ok for port in ports)
+            codes = [asker.run(["sh", "-c", PROBE, "sh", server.address, str(port)], ok=None).code for port in ports]
         except (ConnectionFailed, CommandFailed):
             continue
-    return False
+        if OPEN in codes:
+            return True
+        if set(codes) <= CLOSED:
+            return False
+    raise StepFailed(
+        f"whether {server.name} ({server.address}) answers can't be asked",
+        "no other server of the stack can be reached and has bash and timeout, by which a port is tried",
+        "restore the connection to one of them, then run the same command again",
+    )
 
 
 def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) -> None:

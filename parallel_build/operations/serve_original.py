@@ -55,9 +55,10 @@ def serve_at_once(context: Context) -> None:
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
             servers.first()
-        user_firewall.let_users_in(context)
-        context.progress("the original serves and users are in; what is left is undone now")
-        beside.result()
+            user_firewall.let_users_in(context)
+            context.progress("the original serves and users are in; what is left is undone now")
+            beside.result()
+            servers.settle()
 
 
 def serve_from_original(context: Context) -> list[str]:

@@ -11,7 +11,7 @@ from parallel_build.database.replicate import seed as seeding
 from parallel_build.database.schema import definitions
 from parallel_build.operations import fixes, original_accounts
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
+from parallel_build.operations.context_helpers import never_serving, new_database, only_new_side, original_database, schemas, store
 from parallel_build.operations.takeover import prove_same_meaning
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState, copy_change
@@ -27,7 +27,7 @@ def empty(context: Context) -> None:
     if not brought(context):
         return
     replicate = context.configuration.transfer.method == "replicate"
-    with tolerated(context, "emptying the new databases"):
+    with only_new_side(context, "emptying the new databases"):
         context.progress("emptying the new databases")
         if replicate:
             channel.end(new_database(context))

@@ -34,7 +34,7 @@ class OriginalDatabase(SwitchedStep):
         """Unmask, enable, start, wait; the source now, the replica when the original serves."""
         pair = configuration.original.database
         lines = [
-            f"on {pair.source.name} ({pair.source.address}): systemctl unmask, enable and start the database server; wait until it answers SQL"
+            f"on {pair.source.name} ({pair.source.address}): systemctl unmask and start the database server, enabled as it was; wait until it answers SQL"
         ]
         if pair.replica:
             lines.append(f"on {pair.replica.name} ({pair.replica.address}): the same at the end of Window's undo, once the original serves")

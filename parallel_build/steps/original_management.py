@@ -37,7 +37,7 @@ class OriginalManagement(SwitchedStep):
         names = ", ".join(machine.name for machine in configuration.new.management)
         first = f"prove that {names} are down, or nothing is started: fenced over SSH, else powered off through the platform"
         lines = [
-            f"on {server.name} ({server.address}): systemctl unmask, enable and start {unit}"
+            f"on {server.name} ({server.address}): systemctl unmask and start {unit}, as it was found"
             for server in configuration.original.management
             for unit in reversed(units_of(server))
         ]

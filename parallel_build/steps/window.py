@@ -9,6 +9,8 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
+from parallel_build.machines import made_guest
+from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import forensics, left_guests, prove_makeable, serve_original, transfer
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
@@ -79,7 +81,7 @@ class Window(SwitchedStep):
             host["id"]: host["name"] for host in Cloud.original(context.site).list("listHosts", type="Routing") if host.get("state") == "Up"
         }
         waived = context.configuration.rehearsal.waived
-        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding, waived=waived)
+        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding, waived=waived, machines=_guests(context))
         context.progress(f"{len(holding)} guards hold, the window is open" + (f", unrehearsed: {waived}" if waived else ""))
         return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up, "waived": waived}
 
@@ -122,6 +124,20 @@ class Window(SwitchedStep):
             )
         records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
+
+
+def _guests(context: Context) -> dict[str, dict[str, str]]:
+    """What each new machine is to the platform that made it: a rollback from elsewhere can tell whether it asks the right one."""
+    found: dict[str, dict[str, str]] = {}
+    for machine in context.configuration.new_machines():
+        try:
+            made = made_guest.look(context.site, machine)
+        except MachineFailed as error:
+            context.progress(f"a rollback could not cut the power of {machine.name} by its platform: {error}")
+            continue
+        if made is not None:
+            found[machine.name] = made.kept()
+    return found
 
 
 def with_earlier(earlier: dict[str, Any] | None, outcome: dict[str, Any]) -> dict[str, Any]:

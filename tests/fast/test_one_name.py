@@ -17,6 +17,8 @@ import pytest
 
 from parallel_build.project import CODE
 
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
 NAMES = ("parallel_build.components.program", "parallel_build.components.machines.platforms", "parallel_build.provider.server")
 WHERE = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
 PACKAGES = Path(pytest.__file__).parents[1]
@@ -79,7 +81,7 @@ def test_the_editable_install_has_the_name(tmp_path: Path) -> None:
 
 def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> None:
     source, home = tmp_path / "source", tmp_path / "env"
-    tracked = files("parallel_build", "components", "provider", "pyproject.toml", "README.md")
+    tracked = files("parallel_build", "components", "provider", "pyproject.toml", "README.md", "LICENSE")
     for name in tracked:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(CODE / name, source / name, follow_symlinks=False)
@@ -95,6 +97,10 @@ def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> N
     assert all(Path(path).is_relative_to(library) for path in run([python, "-c", WHERE, *NAMES], tmp_path).split())
     assert "recover" in run([str(home / "bin/parallel-build"), "--help"], tmp_path)
     assert os.access(library / "parallel_build/provider/pulumi-resource-cutover", os.X_OK)
+    assert (library / "parallel_build/py.typed").is_file()
+    (about,) = library.glob("cloudstack_parallel_build-*.dist-info")
+    assert "License-Expression: Apache-2.0" in (about / "METADATA").read_text()
+    assert (about / "licenses/LICENSE").read_bytes() == (CODE / "LICENSE").read_bytes()
 
 
 def test_what_it_runs_on_is_declared_once_for_all() -> None:

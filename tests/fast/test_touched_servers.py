@@ -22,6 +22,7 @@ from parallel_build.configuration import NewMachine, load
 from parallel_build.errors import (
     Cancelled,
     CommandFailed,
+    ConnectionFailed,
     Fenced,
     GuardFailed,
     ParallelBuildError,
@@ -55,6 +56,7 @@ from parallel_build.records.touched import NEW as NEW_SIDE
 from parallel_build.records.touched import START, STOP, Found, TouchedServer
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
+from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import Refused
 from parallel_build.resolved_stack import Site
 from parallel_build.steps import acceptance, additional_management, switched, window
@@ -72,7 +74,7 @@ from tests.fast.sites import site, values
 from tests.fast.window_world import DATABASE, OLD, Machine, Records, Units, World
 
 ADDRESSES = {"10.91.0.11": "oldms1", "10.91.0.12": "oldms2", "10.91.0.41": "newms1", "10.91.0.42": "newms2"}
-CLOSE_ON_NEW = user_firewall.close_on_new
+REALLY_ANSWERS = prove_original_down.answers
 
 
 class Rows:
@@ -270,9 +272,26 @@ def test_a_recorded_server_with_another_address_is_refused_before_anything_is_ch
 def test_a_record_of_an_earlier_version_that_has_no_address_is_refused_by_name(cloud: Cloud, way: Any) -> None:
     cloud.world.record.servers, cloud.world.record.version = {}, 2
     cloud.configure(new={"management": [{"name": "newms1", "address": "10.91.0.41"}]})
-    with pytest.raises(GuardFailed, match=r"newms2: started in this window as new management server, and not in new\.management any more"):
+    with pytest.raises(GuardFailed, match="newms2 was started in this window as new management server; and not configured any more"):
         way(cloud)
     assert cloud.world.actions == [] and cloud.serving == ([], ["newms1", "newms2"])
+
+
+@WAYS
+@pytest.mark.parametrize("gone", ["oldms2", "olddb2"])
+def test_nor_is_an_original_server_that_it_has_stopped_passed_over(cloud: Cloud, way: Any, gone: str) -> None:
+    cloud.world.record.servers, cloud.world.record.version = {}, 2
+    cloud.world.record.facts["OriginalManagement"] = {"enabled": {f"oldms1/{MANAGEMENT}": True, f"oldms2/{MANAGEMENT}": True}}
+    original = values()["original"]
+    if gone == "oldms2":
+        cloud.configure(original={"management": original["management"][:1]})
+    else:
+        cloud.configure(original={"database": {"source": original["database"]["source"]}})
+    with pytest.raises(GuardFailed, match=f"{gone} of the original was stopped in this window; and not configured any more"):
+        way(cloud)
+    assert cloud.world.actions == [] and cloud.serving == ([], ["newms1", "newms2"])
+    with pytest.raises(StepFailed, match=f"{gone} of the original was stopped"):
+        prove_original_down.prove(cloud.world.context)
 
 
 @WAYS
@@ -388,6 +407,38 @@ def test_a_unit_that_does_not_stop_is_not_taken_for_one_that_was_never_started_o
     with pytest.raises(RollbackIncomplete, match=r"newms2 \(10\.91\.0\.42\) can't be fenced, and still runs"):
         back(cloud)
     assert cloud.serving[0] == []
+
+
+@pytest.mark.parametrize(("codes", "found"), [([1, 1, 124], False), ([1, 0, 1], True), ([127, 127, 127], None), ([], None)])
+def test_silence_is_only_what_somebody_could_ask_for(codes: list[int], found: bool | None) -> None:
+    """127: a server without bash; no codes: no other server can be reached."""
+
+    class Asker:
+        def __init__(self) -> None:
+            self.left = list(codes)
+
+        def run(self, words: list[str], **_: Any) -> Result:
+            if not codes:
+                raise ConnectionFailed("can't be reached", "", "")
+            return Result(self.left.pop(0), "", "")
+
+    here = World().context
+    where = dataclasses.replace(here, connections=type("Connections", (), {"host": lambda self, server: Asker()})())
+    server = where.configuration.new.management[0]
+    if found is None:
+        with pytest.raises(StepFailed, match=r"whether newms1 \(10\.91\.0\.41\) answers can't be asked"):
+            REALLY_ANSWERS(where, server, [1, 2, 3])
+    else:
+        assert REALLY_ANSWERS(where, server, [1, 2, 3]) is found
+
+
+def test_a_refusal_has_one_remedy_and_its_commands(cloud: Cloud) -> None:
+    cloud.world.lost.add("newms2")
+    cloud.world.record.returning = "now"
+    with pytest.raises(RollbackIncomplete) as caught:
+        fence_new_side.fence_new_side(cloud.world.context)
+    assert str(caught.value).count("Remedy:") == 1 and "Cause:" not in caught.value.cause
+    assert caught.value.remedy.endswith("--stack test; then python -m parallel_build back test")
 
 
 # one server of the original is enough

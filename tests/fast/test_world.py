@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.facts import management_node
+from parallel_build.facts import database_users, management_node
+from parallel_build.facts.database_users import AccountUse, Client, DatabaseUse
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.guards import world
+from parallel_build.remote.sql import Refused
 from tests.fast.sites import VALUES, site
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD
 
@@ -192,3 +195,130 @@ def test_rows_are_watched_until_all_are_written_or_the_time_is_over(monkeypatch:
     passed.clear()
     heartbeats.watch(Database({2}, "10000"), passed.append)  # type: ignore[arg-type]
     assert sum(passed) == 40.0
+
+
+WRITES = frozenset({"INSERT"})
+
+
+def uses(*accounts: AccountUse, schemas: tuple[str, ...] = (), clients: tuple[Client, ...] = (), on: str = "olddb1") -> dict[str, Any]:
+    """Who else uses a database server."""
+    return {on: DatabaseUse(schemas, accounts, clients)}
+
+
+CLOUD = AccountUse("cloud", "%", WRITES)
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        (uses(schemas=("billing",)), "schema billing"),
+        (uses(AccountUse("billing", "10.0.0.5", WRITES)), "account billing@10.0.0.5"),
+        (uses(AccountUse("billing", "%", frozenset({"A PRIVILEGE OF TOMORROW"})), on="olddb2"), "account billing@%"),
+        (
+            uses(CLOUD, clients=(Client("cloud", "10.0.0.77", ("10.0.0.77",), "cloud_usage"),)),
+            "cloud from 10.0.0.77 in cloud_usage on olddb1",
+        ),
+        (uses(CLOUD, clients=(Client("cloud", "localhost"),)), "cloud from localhost"),
+        (uses(clients=(Client("root", "10.0.0.5"),)), "root from 10.0.0.5"),
+    ],
+)
+def test_others_who_write_block_until_they_are_named(used: dict[str, Any], words: str) -> None:
+    old = replace(GOOD_OLD, uses=used)
+    with pytest.raises(GuardFailed) as caught:
+        world.database_serves_nobody_else(site(), old, GOOD_NEW)
+    assert words in caught.value.fact and "original.database.others" in caught.value.remedy
+    pair = original()["database"]
+    names = ["billing", "cloud@10.0.0.77", "cloud@localhost", "root@10.0.0.5"]
+    world.database_serves_nobody_else(site(original={"database": {**pair, "others": names}}), old, GOOD_NEW)
+    with pytest.raises(GuardFailed):
+        world.database_serves_nobody_else(site(original={"database": {**pair, "others": ["another"]}}), old, GOOD_NEW)
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        Client("cloud", "10.91.0.12"),
+        Client("cloud", "198.51.100.11"),
+        Client("cloud", "ms1.example.org", ("10.91.0.11",)),
+        Client("cloud", "oldms2"),
+    ],
+)
+def test_management_servers_own_sessions_are_nobody_elses(client: Client) -> None:
+    old = replace(GOOD_OLD, nodes=NODES, addresses=ADDRESSES, uses=uses(CLOUD, clients=(client,)))
+    world.database_serves_nobody_else(site(), old, GOOD_NEW)
+    assert not world.notices(site(), old)
+
+
+def test_who_only_reads_is_a_warning() -> None:
+    exporter, report = AccountUse("exporter", "localhost"), AccountUse("report", "10.0.0.%")
+    old = replace(GOOD_OLD, uses=uses(exporter, report, clients=(Client("exporter", "localhost"),)))
+    world.database_serves_nobody_else(site(), old, GOOD_NEW)
+    (line,) = world.notices(site(), old)
+    assert "account exporter@localhost" in line and "a session of exporter from localhost on olddb1" in line and "report@10.0.0.%" in line
+    pair = {**original()["database"], "others": ["exporter", "report@10.0.0.%"]}
+    assert not world.notices(site(original={"database": pair}), old)
+
+
+class Server:
+    """A database server that answers by what a statement asks for."""
+
+    def __init__(self, **tables: list[dict[str, Any]]) -> None:
+        self.tables, self.host = tables, self
+
+    def run(self, argv: list[str], **_: Any) -> Any:
+        return SimpleNamespace(stdout=f"{argv[-1]} STREAM\n")
+
+    def value(self, statement: str) -> str:
+        return "10.6.1-MariaDB"
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        if "role_edges" in statement:
+            raise Refused("no such table", "", "", 1146)
+        names = {
+            "SCHEMATA": "schemas",
+            "USER_PRIVILEGES": "grants",
+            "procs_priv": "routines",
+            "roles_mapping": "roles",
+            "PROCESSLIST": "sessions",
+        }
+        found = next((kept for word, kept in names.items() if word in statement), "users")
+        return self.tables.get(found, [])
+
+
+def test_what_a_server_says_of_its_users() -> None:
+    server = Server(
+        schemas=[{"s": name, "n": n} for name, n in (("cloud", 9), ("mysql", 9), ("test", 0), ("billing", 0), ("sys", 1))],
+        users=[
+            {"u": user, "h": host}
+            for user, host in (
+                ("root", "localhost"),
+                ("cloud", "%"),
+                ("dump", "%"),
+                ("caller", "%"),
+                ("member", "%"),
+                ("team", ""),
+                ("crew", ""),
+            )
+        ],
+        grants=[
+            {"g": "'cloud'@'%'", "p": "INSERT"},
+            {"g": "'dump'@'%'", "p": "select"},
+            {"g": "'dump'@'%'", "p": "LOCK TABLES"},
+            {"g": "'team'@''", "p": "DELETE"},
+        ],
+        routines=[{"u": "caller", "h": "%"}],
+        roles=[{"u": "member", "h": "%", "ru": "crew", "rh": ""}, {"u": "crew", "h": "", "ru": "team", "rh": ""}],
+        sessions=[
+            {"u": "root", "h": "localhost", "d": None},
+            {"u": "cloud", "h": "10.91.0.11:51234", "d": "cloud"},
+            {"u": "cloud", "h": "10.91.0.11:51235", "d": "cloud"},
+            {"u": "event_scheduler", "h": "localhost", "d": None},
+            {"u": "dump", "h": "2001:db8::5:4711", "d": None},
+        ],
+    )
+    found = database_users.read(server)  # type: ignore[arg-type]
+    assert found.schemas == ("billing",)
+    assert {str(each): set(each.writes) for each in found.accounts} == {
+        "cloud@%": {"INSERT"}, "dump@%": set(), "caller@%": {"EXECUTE"}, "member@%": {"DELETE"},
+    }  # fmt: skip
+    assert [(each.user, each.host) for each in found.clients] == [("cloud", "10.91.0.11"), ("dump", "2001:db8::5")]

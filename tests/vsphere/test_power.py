@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from parallel_build.configuration import NewMachine, Secrets, load, load_secrets
-from parallel_build.machines import power, vcenter
+from parallel_build.machines import made_guest, power, vcenter
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
@@ -31,11 +31,17 @@ def machine(where: Site, name: str) -> NewMachine:
 def test_the_stacks_own_machine_is_powered_off_and_found_off_and_found_gone(simulator: Simulator, project: Project) -> None:
     project.up()
     where = site(project)
-    newms1 = machine(where, "newms1")
+    newms1, newms2 = machine(where, "newms1"), machine(where, "newms2")
+    made = made_guest.look(where, newms2)
+    assert made is not None and made.host and made.guest.startswith("vm-")
     assert power.cut(where, newms1) == f"PowerOffVM_Task of DC0/vm/{FOLDER}/newms1"
     assert power.cut(where, newms1) == f"DC0/vm/{FOLDER}/newms1 is powered off in vCenter"
     simulator.client().destroy(f"/DC0/vm/{FOLDER}/newms2")
-    assert power.cut(where, machine(where, "newms2")) == f"there is no machine DC0/vm/{FOLDER}/newms2 in vCenter any more"
+    assert power.cut(where, newms2, made) == f"there is no machine newms2 ({made.guest}) any more in the vCenter that made it"
+    with pytest.raises(MachineFailed, match="is not the one that made newms2"):
+        power.cut(where, newms2, replace(made, host="another"))
+    with pytest.raises(MachineFailed, match="may have been moved or renamed"):
+        power.cut(where, newms2)
 
 
 def test_a_machine_of_another_stack_under_this_name_is_left_alone(project: Project) -> None:

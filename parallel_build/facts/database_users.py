@@ -1,0 +1,164 @@
+"""Who else uses a database server of the original: schemas, accounts and client sessions that aren't CloudStack's. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parallel_build.database.copy.account import COPY_USER
+from parallel_build.database.replicate import channel, pair_status
+from parallel_build.database.server import processes
+from parallel_build.facts.management_node import addresses_of
+from parallel_build.remote.sql import Refused, Row, Session
+
+CLOUDSTACK = frozenset({"cloud", "cloud_usage", "cloudbridge"})
+SYSTEM = frozenset({"mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found", "lost+found"})
+# Accounts that servers and distributions make for themselves, and ours.
+OWN = frozenset(
+    {"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint", "PUBLIC", "healthcheck",
+     COPY_USER, channel.USER, pair_status.USER}
+)  # fmt: skip
+THREADS = frozenset({"", "system user", "event_scheduler", "unauthenticated user"})
+# What lets nobody change a row. Everything that is not here counts as writing: a privilege of a later server as well. Events and triggers, which a
+# dump needs, do nothing that their maker may not do.
+READING = frozenset(
+    {
+        "USAGE", "SELECT", "PROCESS", "SHOW DATABASES", "SHOW VIEW", "LOCK TABLES", "RELOAD", "REPLICATION CLIENT", "BINLOG MONITOR",
+        "REPLICATION SLAVE", "REPLICATION REPLICA", "SLAVE MONITOR", "REPLICA MONITOR", "SHOW_ROUTINE", "BACKUP_ADMIN", "FLUSH_TABLES",
+        "FLUSH_STATUS", "INNODB_REDO_LOG_ARCHIVE", "CONNECTION_ADMIN", "CONNECTION ADMIN", "SHOW CREATE ROUTINE", "EVENT", "TRIGGER",
+    }
+)  # fmt: skip
+GRANTS = (
+    "SELECT GRANTEE AS g, PRIVILEGE_TYPE AS p FROM information_schema.USER_PRIVILEGES UNION "
+    "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES UNION "
+    "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.TABLE_PRIVILEGES UNION "
+    "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.COLUMN_PRIVILEGES"
+)
+# MySQL's and MariaDB's own tables of roles; a server has one of them or none.
+ROLES = (
+    "SELECT TO_USER AS u, TO_HOST AS h, FROM_USER AS ru, FROM_HOST AS rh FROM mysql.role_edges",
+    "SELECT User AS u, Host AS h, Role AS ru, '' AS rh FROM mysql.roles_mapping",
+)
+
+
+@dataclass(frozen=True)
+class AccountUse:
+    """An account that is neither the server's nor ours.
+
+    Attributes:
+        user, host: of the account.
+        writes: privileges by which it may change something.
+    """
+
+    user: str
+    host: str
+    writes: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """As a grant names it."""
+        return f"{self.user}@{self.host}"
+
+
+@dataclass(frozen=True)
+class Client:
+    """Open sessions of one account from one place.
+
+    Attributes:
+        user: whose.
+        host: where from: an address, or `localhost`.
+        addresses: what that name stands for on the server.
+        schema: database in use, "" for none.
+    """
+
+    user: str
+    host: str
+    addresses: tuple[str, ...] = ()
+    schema: str = ""
+
+    def __str__(self) -> str:
+        """Who and from where."""
+        return f"{self.user} from {self.host}" + (f" in {self.schema}" if self.schema else "")
+
+
+@dataclass(frozen=True)
+class DatabaseUse:
+    """Who uses a database server.
+
+    Attributes:
+        schemas: those that aren't the server's nor CloudStack's.
+        accounts: those that aren't the server's nor ours.
+        clients: open sessions, one entry an account, place and database.
+    """
+
+    schemas: tuple[str, ...] = ()
+    accounts: tuple[AccountUse, ...] = ()
+    clients: tuple[Client, ...] = field(default=())
+
+
+def read(database: Session) -> DatabaseUse:
+    """Read it."""
+    return DatabaseUse(_schemas(database), _accounts(database), _clients(database))
+
+
+def _schemas(database: Session) -> tuple[str, ...]:
+    """An empty `test`, as servers used to be installed with, is nobody's."""
+    rows = database.rows(
+        "SELECT s.SCHEMA_NAME AS s, COUNT(t.TABLE_NAME) AS n FROM information_schema.SCHEMATA s "
+        "LEFT JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = s.SCHEMA_NAME GROUP BY s.SCHEMA_NAME"
+    )
+    known = CLOUDSTACK | SYSTEM
+    return tuple(sorted(str(row["s"]) for row in rows if row["s"] not in known and (row["s"] != "test" or int(row["n"]))))
+
+
+def _accounts(database: Session) -> tuple[AccountUse, ...]:
+    granted: dict[str, set[str]] = {}
+    for row in database.rows(GRANTS):
+        granted.setdefault(str(row["g"]), set()).add(str(row["p"]).upper())
+    for row in database.rows("SELECT User AS u, Host AS h FROM mysql.procs_priv"):
+        granted.setdefault(_grantee(row["u"], row["h"]), set()).add("EXECUTE")
+    roles = _roles(database)
+    for _ in roles:  # a role may have roles; no chain is longer than there are entries
+        before = {name: set(found) for name, found in granted.items()}
+        for row in roles:
+            role = granted.get(_grantee(row["ru"], row["rh"]), set())
+            granted.setdefault(_grantee(row["u"], row["h"]), set()).update(role)
+        if before == granted:
+            break
+    names = {(str(row["ru"]), str(row["rh"])) for row in roles}
+    return tuple(
+        AccountUse(user, host, frozenset(granted.get(_grantee(user, host), set()) - READING))
+        for user, host in sorted((str(row["u"]), str(row["h"])) for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user"))
+        if user not in OWN and (user, host) not in names and (host or not user)  # MariaDB's roles have no host
+    )
+
+
+def _grantee(user: object, host: object) -> str:
+    return f"'{user}'@'{host}'"
+
+
+def _roles(database: Session) -> list[Row]:
+    for statement in ROLES:
+        try:
+            return database.rows(statement)
+        except Refused as error:
+            if not error.unknown:
+                raise
+    return []
+
+
+def _clients(database: Session) -> tuple[Client, ...]:
+    rows = database.rows(
+        f"SELECT USER AS u, HOST AS h, DB AS d FROM {processes.table(database)} WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
+    )
+    found = {(str(row["u"] or ""), _place(str(row["h"] or "")), str(row["d"] or "")) for row in rows}
+    own = THREADS | (OWN - {"root"})
+    return tuple(
+        Client(user, host, tuple(addresses_of(database.host, host)), schema)
+        for user, host, schema in sorted(found)
+        if user not in own and not (user == "root" and host == "localhost")
+    )
+
+
+def _place(host: str) -> str:
+    """Without the port: `10.0.0.5:51234`, `db.example.org:51234`, `2001:db8::5` and `localhost` are all there are."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() and (name.count(":") in (0, 7) or "::" in name) else host or "localhost"
