@@ -158,7 +158,7 @@ def copy(
     )  # fmt: skip
     rounds = Rounds(keeps=call.lasts)
     while True:
-        order, status = _adopt(call) or _begin(call, rounds.usual)
+        order, status = _adopt(call) or _begin(call, rounds)
         total = rounds.take_in(status)
         if status["state"] == "done":
             return _complete(call, order, total, rounds.count, started)
@@ -174,11 +174,11 @@ def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
         return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
 
 
-def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, Any]]:
+def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]:
     """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
 
     Args:
-        usual: see `Job`.
+        rounds: the snapshots before.
     """
     source, target, progress, lasts = call.source, call.target, call.progress, call.lasts
     if lasts:
@@ -191,13 +191,17 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         names = schema.existing(opened, call.schemas)
         definitions = [schema.read(opened, name) for name in names]
         origin = detached.identity(source, opened)
-        _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
+        if not rounds.count:
+            _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
     layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
-    rest = detached.without(definitions, kept)
     with session(source) as opened:
+        if call.in_use:
+            # What came before took its time: the less passes before the snapshot begins, the fewer tables change before it.
+            definitions = [schema.read(opened, name) for name in names]
+        rest = detached.without(definitions, kept)
         parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
@@ -237,7 +241,7 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
         job = Job(
             old, new, tools, _socket(target), parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
-            folders, unwatched, sessions, way_in, rest, call.in_use, spare, usual,
+            folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
         )  # fmt: skip
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
         watch.started = True
