@@ -27,12 +27,13 @@ from parallel_build.database.server.dialects import DatabaseServer, identify, su
 from parallel_build.errors import ConnectionFailed, GuardFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.sql import Refused, Session, find_socket, session
 
 Layers = list[dict[str, Any]]
 # Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
 Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None], Sequence[schema.Schema]], Layers]
 
+READINGS = 3  # of definitions, on an original whose tables come and go
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 
 
@@ -189,7 +190,7 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
         old = identify(opened)
         sessions = processes.table(opened)
         names = schema.existing(opened, call.schemas)
-        definitions = [schema.read(opened, name) for name in names]
+        definitions = _read(opened, names)
         origin = detached.identity(source, opened)
         if not rounds.count:
             _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
@@ -200,7 +201,7 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
     with session(source) as opened:
         if call.in_use:
             # What came before took its time: the less passes before the snapshot begins, the fewer tables change before it.
-            definitions = [schema.read(opened, name) for name in names]
+            definitions = _read(opened, names)
         rest = detached.without(definitions, kept)
         parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
@@ -246,6 +247,17 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
         watch.started = True
         return order, run_worker.follow(target, call.cancel, meter.tell)
+
+
+def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
+    """The definitions; once more where a table was dropped between being listed and being read."""
+    for _ in range(READINGS - 1):
+        try:
+            return [schema.read(opened, name) for name in names]
+        except Refused as refused:
+            if not refused.unknown:
+                raise
+    return [schema.read(opened, name) for name in names]
 
 
 def _complete(call: _Call, order: detached.Order, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
