@@ -65,6 +65,7 @@ PARTS = (
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
+    Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
     Part(
         "lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tools.import_contract",)), purpose=None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +22,10 @@ from parallel_build.secret import Secret
 
 __all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint", "JobFailed", "answers", "status"]
 PENDING, SUCCEEDED = 0, 1
+PARAMETER_ERROR, THROTTLED = 431, 429  # errorcodes [ApiErrorCode.java: PARAM_ERROR, API_LIMIT_EXCEED]
+PAGE_SIZE = "default.page.size"
+THROTTLED_FOR = 120.0  # seconds in which a call is made again that comes too soon after others
+THROTTLED_WAIT = 10.0  # seconds between two tries, at most; the cloud's refusal says how long ("retry after N ms")
 KEYS = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
 
 Reply = dict[str, Any]
@@ -61,6 +68,7 @@ class Cloud:
 
     def __init__(self, where: Endpoint, key: Secret, secret: Secret, timeout: float = 30) -> None:
         self.endpoint, self.url = where, where.url
+        self._page_size = 0  # until the cloud allows less than the library asks for
         session = where.session()
         session.max_redirects = 0  # a signed call goes where it was meant to go, or nowhere
         self._client = cs.CloudStack(
@@ -106,6 +114,18 @@ class Cloud:
         return reply if isinstance(reply, dict) else {"result": reply}
 
     def _reply(self, command: str, **parameters: Any) -> Any:
+        """A call beyond the account's rate (`api.throttling.*`) has not been made: it is made again when the cloud allows it."""
+        end = time.monotonic() + THROTTLED_FOR
+        while True:
+            try:
+                return self._once(command, **parameters)
+            except ApiRefused as error:
+                if error.code != THROTTLED or time.monotonic() > end:
+                    raise
+                named = re.findall(r"\d+", error.cause)
+                time.sleep(min(int(named[-1]) / 1000, THROTTLED_WAIT) if named else 1.0)
+
+    def _once(self, command: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, command)(**parameters)
         except cs.CloudStackApiException as error:
@@ -126,8 +146,31 @@ class Cloud:
             ) from None
 
     def list(self, command: str, **parameters: Any) -> list[Reply]:
-        """Every item of a list command, all pages; `listall=true` where the caller gives it."""
-        return list(self._reply(command, fetch_list=True, **parameters))
+        """Every item of a list command, all pages; `listall=true` where the caller gives it.
+
+        A page is as large as the cloud allows: more than `default.page.size` is refused (431), which only then is asked for.
+        """
+        if self._page_size:
+            parameters = {"pagesize": self._page_size, **parameters}
+        try:
+            return list(self._reply(command, fetch_list=True, **parameters))
+        except ApiRefused as error:
+            if error.code != PARAMETER_ERROR or "page size" not in error.cause.lower() or self._page_size:
+                raise
+            self._page_size = self._allowed_page_size(error)
+        return self.list(command, **parameters)
+
+    def _allowed_page_size(self, refused: ApiRefused) -> int:
+        """The cloud's `default.page.size`, else the number that its refusal names."""
+        with contextlib.suppress(ApiRefused):
+            found = self.call("listConfigurations", name=PAGE_SIZE).get("configuration", [])
+            sizes = [str(each.get("value")) for each in found if each.get("name") == PAGE_SIZE]
+            if sizes and sizes[0].isdigit() and int(sizes[0]) > 0:
+                return int(sizes[0])
+        named = re.findall(r"\d+", refused.cause)
+        if not named or int(named[-1]) < 1:
+            raise refused
+        return int(named[-1])
 
     def job(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import Session
 
 LEFT = "LeftRunning"  # under this name the window's record has them
@@ -89,12 +90,19 @@ def made_since(database: Session, highest: int) -> list[Guest]:
 
 
 def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Host], guests: Sequence[Guest]) -> list[Guest]:
-    """Those that their own KVM host, asked now, does not deny; one whose host can't be asked is not gone."""
-    there: dict[str, set[str]] = {}
-    for hypervisor in hypervisors:
-        if hypervisor.kind == "kvm" and any(guest.host == hypervisor.name for guest in guests):
-            try:
-                there[hypervisor.name] = set(host(hypervisor).run(["virsh", "list", "--all", "--name"]).stdout.split())
-            except (ConnectionFailed, CommandFailed):
-                continue
-    return [guest for guest in guests if guest.host not in there or guest.name in there[guest.host]]
+    """Those that their own KVM host, asked now, does not deny, or that another one has: it may have been moved there. One whose host can't be asked is
+    not gone.
+    """
+
+    def ask(hypervisor: Hypervisor) -> set[str] | None:
+        try:
+            return set(host(hypervisor).run(["virsh", "list", "--all", "--name"]).stdout.split())
+        except (ConnectionFailed, CommandFailed):
+            return None
+
+    asked = [each for each in hypervisors if each.kind == "kvm"] if guests else []
+    with Workers(AT_ONCE) as pool:
+        answers = list(pool.map(ask, asked))
+    there = {each.name: names for each, names in zip(asked, answers, strict=True) if names is not None}
+    somewhere = {name for names in there.values() for name in names}
+    return [guest for guest in guests if guest.host not in there or guest.name in somewhere]

@@ -197,6 +197,7 @@ def prove(
     code: CloudStackVersion,
     database: Session,
     hypervisor: Host | None,
+    read: Callable[[dict[str, Any], Host | None], str | None] | None = None,
 ) -> Proof:
     """Ask the API, the database and the appliance itself for the version of a system VM or router.
 
@@ -205,6 +206,7 @@ def prove(
         release: what the template's release must be.
         code: version of the new management servers, which system VMs' agents report.
         hypervisor: session to its KVM host, when the stack may log in there.
+        read: what gives the release that the appliance itself says; by default it is asked now.
     """
     name, problems = str(vm["name"]), []
     router = "requiresupgrade" in vm
@@ -224,13 +226,14 @@ def prove(
     recorded = str(row["template_version"] or row["template"]) if row else ""
     if not row or (vm.get("hypervisor") != "Simulator" and not same_release(recorded, release)):
         problems.append(f"the database has {recorded or 'no row'} instead of {release}")
-    appliance = _appliance_release(vm, hypervisor)
+    appliance = (read or appliance_release)(vm, hypervisor)
     if appliance is not None and not same_release(appliance, release):
         problems.append(f"{RELEASE_FILE} on it says {appliance or 'nothing'} instead of {release}")
     return Proof(name, said or None, recorded or None, appliance, tuple(problems))
 
 
-def _appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None:
+def appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None:
+    """The release that an appliance itself says, read through its KVM host; None where the stack may not log in there."""
     address = vm.get("linklocalip")
     if hypervisor is None or not address:
         return None

@@ -18,7 +18,8 @@ from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import database_users, management_node
+from parallel_build.facts import cluster_managers, database_users, management_node
+from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
@@ -32,7 +33,7 @@ from parallel_build.resolved_stack import Site
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers")
 Facts = dict[str, Any]
 
 
@@ -60,6 +61,7 @@ class OriginalFacts:
         management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
         nodes: what each management server says of itself.
         uses: who else uses each database server.
+        managers: programs on each management and database server that start and stop units or move addresses.
         jobs: commands of asynchronous jobs in progress.
         vms_moving, volumes_moving: instance and volume names in a state of transition.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
@@ -94,6 +96,7 @@ class OriginalFacts:
     management: list[dict[str, Any]] = field(default_factory=list)
     nodes: dict[str, ManagementNode] = field(default_factory=dict)
     uses: dict[str, DatabaseUse] = field(default_factory=dict)
+    managers: dict[str, list[ClusterManager]] = field(default_factory=dict)
     jobs: list[str] = field(default_factory=list)
     vms_moving: list[str] = field(default_factory=list)
     volumes_moving: list[str] = field(default_factory=list)
@@ -199,6 +202,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
     else:
+        found["managers"] = {server.name: cluster_managers.read(host)}
         found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
     return found
 

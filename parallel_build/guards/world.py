@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
@@ -198,9 +200,74 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
     return found
 
 
+def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no cluster manager on the original's servers can start or stop a unit that the window stops, or move an address that the stack names, unless
+    original.frontend declares it.
+    """
+    named = _named_addresses(site)
+    found: list[str] = []
+    for server, managers in old.managers.items():
+        for manager in managers:
+            if _declared(site, server, manager):
+                continue
+            moves = sorted(named.intersection(manager.addresses))
+            does = [f"starts and stops {', '.join(manager.units)}"] if manager.units else []
+            does += [f"moves {', '.join(moves)}"] if moves else []
+            does += [f"may start anything: {manager.unknown}"] if manager.unknown else []
+            if does:
+                found.append(f"{manager.kind} on {server} {' and '.join(does)}")
+    if found:
+        raise GuardFailed(
+            f"the original's servers are managed by others as well: {'; '.join(found)}",
+            "it would start what the window has stopped, next to the new side, or take an address away",
+            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor); then declare it in "
+            "original.frontend with its kind and servers",
+        )
+
+
+def servers_have_their_own_addresses(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the address of each original server is its own for good: the window's record would be looked for elsewhere once it has moved."""
+    servers = {server.name: server.address for server in site.configuration.original_servers()}
+    moved = [
+        f"{name} ({address}, moved by {manager.kind} on {where})"
+        for name, address in servers.items()
+        for where, managers in old.managers.items()
+        for manager in managers
+        if address in manager.addresses
+    ]
+    pair = site.configuration.original.database
+    if pair.replica and (
+        pair.source.address in old.addresses.get(pair.replica.name, []) or pair.replica.address in old.addresses.get(pair.source.name, [])
+    ):
+        moved.append(f"{pair.source.name} and {pair.replica.name} (one machine has both {pair.source.address} and {pair.replica.address})")
+    if moved:
+        raise GuardFailed(
+            f"addresses in the stack file move between servers: {'; '.join(moved)}",
+            "the window keeps its record on the database server, and stops what is at these addresses; after a move both would be at another server",
+            "give each server its own fixed address in the stack file, and name the moving one in original.frontend",
+        )
+
+
+def _named_addresses(site: Site) -> set[str]:
+    original, new = site.configuration.original, site.configuration.new
+    found = {server.address for server in site.configuration.original_servers()} | {
+        machine.address for machine in site.configuration.new_machines()
+    }
+    found |= {door.address for door in original.frontend if door.address}
+    found |= {word for word in (urlsplit(original.api.url).hostname, new.load_balancer) if word}
+    return found
+
+
+def _declared(site: Site, server: str, manager: ClusterManager) -> bool:
+    kinds = {manager.kind, "corosync"} if manager.kind == "pacemaker" else {manager.kind}
+    return any(door.kind in kinds and (not door.servers or server in door.servers) for door in site.configuration.original.frontend)
+
+
 GUARDS = rules_of(
     management_servers_are_known,
     management_servers_beat_here,
     management_servers_use_the_source,
     database_serves_nobody_else,
+    nobody_else_starts_the_servers,
+    servers_have_their_own_addresses,
 )

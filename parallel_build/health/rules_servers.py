@@ -27,6 +27,8 @@ guard_rule(world.management_servers_are_known)
 guard_rule(world.management_servers_beat_here)
 guard_rule(world.management_servers_use_the_source)
 guard_rule(world.database_serves_nobody_else)
+guard_rule(world.nobody_else_starts_the_servers)
+guard_rule(world.servers_have_their_own_addresses)
 
 
 @rule(Severity.WARNS, "accounts and sessions of the original's database servers")

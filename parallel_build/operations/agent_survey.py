@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.agents import AgentHost
@@ -13,6 +14,7 @@ from parallel_build.cloudstack.systemvms import running, system_vms
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context, Outputs
+from parallel_build.remote.parallel import AT_ONCE, Workers
 
 SYSTEM_VM_PATIENCE = 60.0  # seconds, once every host has learnt; they are replaced in the window anyway
 REPORT_EVERY = 15.0  # seconds without news after which it is said who is still waited for
@@ -79,11 +81,12 @@ def survey_agents(context: Context, cloud: Cloud, good: Good, *, undo: bool = Fa
     """
     survey = Survey()
     hosts = agents.agent_hosts(cloud.list("listHosts", type="Routing"), context.configuration.original.hypervisors)
-    for host in hosts:
-        if host.hypervisor is None:
+    with Workers(AT_ONCE, context.cancel) as pool:  # one that is off takes the whole time limit of a connection
+        files = list(pool.map(lambda host: None if host.hypervisor is None else _known(context, host.hypervisor), hosts))
+    for host, known in zip(hosts, files, strict=True):
+        if known is None:
             survey.unproved.append(host.name)
             continue
-        known = _known(context, host.hypervisor)
         if isinstance(known, list) and good(known):
             survey.proved.append(host.name)
         elif undo and not host.connected:
@@ -98,16 +101,20 @@ def survey_agents(context: Context, cloud: Cloud, good: Good, *, undo: bool = Fa
 
 def _survey_system_vms(context: Context, cloud: Cloud, hosts: list[AgentHost], good: Good, survey: Survey) -> None:
     by_id = {host.item.get("id"): host for host in hosts}
-    for vm in system_vms(cloud):
-        if not running(vm):
-            continue
+    found = [vm for vm in system_vms(cloud) if running(vm)]
+
+    def ask(vm: dict[str, Any]) -> list[str] | None:
         host = by_id.get(vm.get("hostid"))
-        known = None
-        if host is not None and host.hypervisor is not None and host.name not in survey.behind:
-            try:
-                known = agents.learnt_by_system_vm(context.host(host.hypervisor), vm)
-            except (ConnectionFailed, CommandFailed):
-                known = None
+        if host is None or host.hypervisor is None or host.name in survey.behind:
+            return None
+        try:
+            return agents.learnt_by_system_vm(context.host(host.hypervisor), vm)
+        except (ConnectionFailed, CommandFailed):
+            return None
+
+    with Workers(AT_ONCE, context.cancel) as pool:
+        files = list(pool.map(ask, found))
+    for vm, known in zip(found, files, strict=True):
         if known is None:
             survey.system_vms_unproved.append(str(vm["name"]))
         elif good(known):

@@ -99,11 +99,22 @@ def check_known(configuration: StackConfiguration, record: WindowRecord) -> None
         server = configured.get(touched.name)
         if server is not None and server.address != touched.address:
             raise moved(touched, server.address)
-    started = [name.removeprefix(ADDITIONAL) for name, facts in record.facts.items() if name.startswith(ADDITIONAL) and facts.get("began")]
-    unknown = [name for name in started if name not in configured and name not in record.servers]
-    if unknown:
+    if unknown := without_address(configuration, record):
         raise GuardFailed(
-            f"{', '.join(unknown)}: started in this window as new management server, and not in new.management any more",
-            "the record is of an earlier version and does not have its address, so it could not be fenced and would serve next to the original",
-            f"put {', '.join(unknown)} back into new.management as it was, then run the same command again",
+            f"{'; '.join(unknown)}; and not configured any more",
+            "the record is of an earlier version and does not have the address, so it could be neither fenced nor started again",
+            "put it back into the configuration as it was, then run the same command again",
         )
+
+
+def without_address(configuration: StackConfiguration, record: WindowRecord | None) -> list[str]:
+    """What a record of an earlier version knows by name alone, and the configuration does not have any more, in words."""
+    if record is None or record.closed:
+        return []
+    servers = (*configuration.new.management, *original_management(configuration, record), *original_databases(configuration, record))
+    known = {*record.servers, *(server.name for server in servers)}
+    started = [name.removeprefix(ADDITIONAL) for name, facts in record.facts.items() if name.startswith(ADDITIONAL) and facts.get("began")]
+    stopped = [unit.partition("/")[0] for unit in record.facts.get("OriginalManagement", {}).get("enabled", {})]
+    stopped += record.facts.get("OriginalDatabase", {}).get("units", {})
+    words = [f"{name} was started in this window as new management server" for name in started if name not in known]
+    return [*words, *(f"{name} of the original was stopped in this window" for name in dict.fromkeys(stopped) if name not in known)]

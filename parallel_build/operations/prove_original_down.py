@@ -29,6 +29,12 @@ def prove(context: Context) -> None:
         StepFailed: some are not, or a server can't be reached and nothing proves that it is down.
     """
     configuration, record = context.configuration, store(context).read()
+    if unknown := known_servers.without_address(configuration, record):
+        raise StepFailed(
+            f"{'; '.join(unknown)}; and not configured any more",
+            "the record is of an earlier version and does not have the address, so it can't be asked whether it is down",
+            "put it back into the configuration as it was, then run the same command again",
+        )
     units = store(context).facts("OriginalDatabase").get("units", {})
     questions: list[Callable[[], list[str]]] = [
         partial(_management, context, server) for server in known_servers.original_management(configuration, record)

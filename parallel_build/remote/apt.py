@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from parallel_build.cancel import clearing_up
 from parallel_build.errors import CommandFailed, ConfigurationError, StepFailed
+from parallel_build.remote import transactions
 from parallel_build.remote.available import Available
 from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
@@ -69,10 +71,18 @@ class Apt:
             StepFailed: apt could not, with its words.
         """
         words = [
-            "env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "apt-get", *OPTIONS, "-y", "-q",
+            "env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "apt-get", *OPTIONS, "-o", transactions.MARK, "-y", "-q",
             "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-confdef",
             "install", *packages,
         ]  # fmt: skip
+        transactions.begin(self.host)
+        try:
+            self._install(packages, words)
+        finally:
+            with clearing_up():
+                transactions.end(self.host)
+
+    def _install(self, packages: Sequence[str], words: Sequence[str]) -> None:
         # An interrupted earlier run leaves packages unpacked but not configured, and apt refuses everything until that is done.
         self.host.run(
             ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--force-confold", "--configure", "-a"],
@@ -111,6 +121,18 @@ class Apt:
     def unneeded(self) -> list[str]:
         """What a simulated autoremove names."""
         return self._simulated("autoremove")
+
+    def installers(self) -> dict[str, bool]:
+        """By apt's history."""
+        return transactions.installers(self.host)
+
+    def asked_for(self) -> set[str]:
+        """What is marked as installed manually."""
+        return {name.split(":")[0] for name in self.host.run(["apt-mark", "showmanual"], timeout=120).stdout.split()}
+
+    def mark(self, package: str, *, asked_for: bool) -> None:
+        """Manual or automatic."""
+        self.host.run(["apt-mark", "manual" if asked_for else "auto", package], timeout=120, cancellable=False)
 
     def remove(self, packages: Sequence[str]) -> None:
         """Purge; other services are not restarted for it."""

@@ -56,6 +56,15 @@ class Packages(Protocol):
     def unneeded(self) -> list[str]:
         """Packages that came for others and are needed by none any more."""
 
+    def installers(self) -> dict[str, bool]:
+        """Package -> whether a transaction of this stack's installed it last; of what the program's history does not name nothing is known."""
+
+    def asked_for(self) -> set[str]:
+        """Packages that somebody asked for by name; the others came with them."""
+
+    def mark(self, package: str, *, asked_for: bool) -> None:
+        """Mark a package as asked for, or as come with others."""
+
     def remove(self, packages: Sequence[str]) -> None:
         """Take packages away, their configuration too.
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pymysql
-from pymysql.cursors import DictCursor
+from pymysql.cursors import Cursor, DictCursor
 
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.remote import session_token
 from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import parse_greeting, pinned
 
@@ -208,6 +209,29 @@ def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None,
             absent.add(named[1])
 
 
+class _Plain:
+    """A connection for the few statements of `session_token`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def row(self, statement: str) -> Sequence[Any]:
+        with self._connection.cursor(Cursor) as cursor:
+            cursor.execute(statement)
+            return tuple(cursor.fetchone() or ())
+
+    def value(self, statement: str) -> Any:
+        return self.row(statement)[0]
+
+    def kill(self, session: int) -> None:
+        try:
+            with self._connection.cursor(Cursor) as cursor:
+                cursor.execute(f"KILL {session}")
+        except pymysql.err.MySQLError as error:
+            if not error.args or error.args[0] != session_token.NO_SUCH_THREAD:
+                raise
+
+
 @contextlib.contextmanager
 def session(
     host: Host,
@@ -252,6 +276,8 @@ def session(
                 autocommit=None,
             )
             _pin(host, connection, settings, writing)
+            if host.token is not None:
+                session_token.carry(_Plain(connection), f"{host.name}/{host.server.address}/{socket}", host.token)
             return connection
 
         try:

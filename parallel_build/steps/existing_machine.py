@@ -5,11 +5,13 @@ from __future__ import annotations
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, option_files
 from parallel_build.errors import ConnectionFailed, RollbackIncomplete
+from parallel_build.machines.existing import time_service
 from parallel_build.machines.existing.kept_logs import ROOT
 from parallel_build.machines.existing.machine import HOSTS, ExistingServer
 from parallel_build.machines.existing.manifest import FOLDER
 from parallel_build.machines.existing.rules import RULES, Wanted
 from parallel_build.machines.existing.undo import Leaving
+from parallel_build.machines.provisioning import TIME_PACKAGE
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
@@ -32,6 +34,8 @@ class ExistingMachine(FoundationStep):
             + ", ".join(rule.name.replace("_", " ") for rule in RULES),
             f"on {machine.name}: write down packages, accounts and paths as they are found ({FOLDER})",
         ]
+        if servers := time_service.wanted(configuration, machine):
+            actions.append(f"on {machine.name}: where no time service runs, install {TIME_PACKAGE}, which follows {', '.join(servers)}")
         actions += [f"on {machine.name}: systemctl mask {unit}" for unit in ExistingServer.fenced(wanted)]
         return [*actions, f"on {machine.name}: {HOSTS}: its own name stands for {machine.address}, and the names of the other new servers"]
 

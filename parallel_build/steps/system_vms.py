@@ -14,6 +14,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.steps.base import step
 from parallel_build.steps.hypervisors import await_hosts
 from parallel_build.steps.switched import SwitchedStep
@@ -54,13 +55,16 @@ class SystemVms(SwitchedStep):
             found, alone = systemvms.renewable(cloud)
             if alone:
                 context.progress(f"left alone, since CloudStack makes no system VMs in their zones: {', '.join(alone)}")
-            for vm in found:
+            proofs = self._proofs(context, found, release, database)
+            for vm, proof in zip(found, proofs, strict=True):
                 context.cancel.check()
-                if self._problems(context, vm, release, database) or not systemvms.running(vm):
+                if proof.problems or not systemvms.running(vm):
                     context.intend("renew system VM", name=vm["name"])
                     systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
                     context.note(renewed=[*context.done.get("renewed", []), vm["name"]])
-            old = [router for router in systemvms.routers(cloud) if self._problems(context, router, release, database)]
+            routers = systemvms.routers(cloud)
+            proofs = self._proofs(context, routers, release, database)
+            old = [router for router, proof in zip(routers, proofs, strict=True) if proof.problems]
             restarts = systemvms.Restarts.of(old)
             if restarts:
                 context.intend("restart networks", networks=sorted(restarts.networks.values()), vpcs=sorted(restarts.vpcs.values()))
@@ -89,8 +93,7 @@ class SystemVms(SwitchedStep):
     def _prove_all(self, context: Context, cloud: Cloud, release: str, database: OpenSession) -> dict[str, Any]:
         proofs = {}
         bad = []
-        for vm in [*systemvms.renewable(cloud)[0], *systemvms.routers(cloud)]:
-            proof = self._proof(context, vm, release, database)
+        for proof in self._proofs(context, [*systemvms.renewable(cloud)[0], *systemvms.routers(cloud)], release, database):
             proofs[proof.name] = {"api": proof.api, "database": proof.database, "appliance": proof.appliance}
             bad += [f"{proof.name}: {problem}" for problem in proof.problems]
         if bad:
@@ -101,12 +104,20 @@ class SystemVms(SwitchedStep):
             )
         return proofs
 
-    def _problems(self, context: Context, vm: dict[str, Any], release: str, database: OpenSession) -> tuple[str, ...]:
-        return self._proof(context, vm, release, database).problems
-
     @staticmethod
-    def _proof(context: Context, vm: dict[str, Any], release: str, database: OpenSession) -> systemvms.Proof:
-        return systemvms.prove(vm, release, context.configuration.new.version, database(), hypervisor_of(context, vm))
+    def _proofs(context: Context, vms: list[dict[str, Any]], release: str, database: OpenSession) -> list[systemvms.Proof]:
+        """One of each, in their order. Appliances are asked side by side; the database answers one question at a time."""
+        hosts = [hypervisor_of(context, vm) for vm in vms]
+        with Workers(AT_ONCE, context.cancel) as pool:
+            releases: dict[str, str | None] = dict(
+                zip((vm["id"] for vm in vms), pool.map(systemvms.appliance_release, vms, hosts), strict=True)
+            )
+
+        def read(vm: dict[str, Any], _: Host | None) -> str | None:
+            return releases[vm["id"]]
+
+        code = context.configuration.new.version
+        return [systemvms.prove(vm, release, code, database(), host, read) for vm, host in zip(vms, hosts, strict=True)]
 
 
 def hypervisor_of(context: Context, vm: dict[str, Any]) -> Host | None:

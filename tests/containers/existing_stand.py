@@ -123,14 +123,16 @@ class Stand:
     """
 
     SERVERS = ("newdb1", "newdb2", "newms1")
+    REHEARSAL = "rehearsal"  # without any database package
 
     def __init__(self, bench: Bench, plain: Path, base: Path) -> None:
         self.bench = bench
         ADDRESSES.setdefault("jump", "10.91.0.60")
-        for name, root in {"jump": base, "newdb1": plain, "newdb2": base, "newms1": plain}.items():
+        ADDRESSES.setdefault(self.REHEARSAL, "10.91.0.51")
+        for name, root in {"jump": base, "newdb1": plain, "newdb2": base, "newms1": plain, self.REHEARSAL: plain}.items():
             bench.root = root
             bench.machine(name)
-        for name in self.SERVERS:
+        for name in self.SERVERS:  # `bench.run` knows the stack's servers only
             self._close(name)
         folder = bench.folder
         self.known_hosts = folder / "known-hosts"
@@ -144,7 +146,7 @@ class Stand:
         self.ssh_config.write_text(
             f"Host *\n  IdentityAgent {self.agent}\n  IdentityFile none\n  UserKnownHostsFile {self.known_hosts}\n"
             f"  StrictHostKeyChecking yes\nHost jump\n  HostName {ADDRESSES['jump']}\n  User root\n"
-            + "".join(f"Host {name}.behind\n  HostName {ADDRESSES[name]}\n  ProxyJump jump\n" for name in self.SERVERS)
+            + "".join(f"Host {name}.behind\n  HostName {ADDRESSES[name]}\n  ProxyJump jump\n" for name in (*self.SERVERS, self.REHEARSAL))
         )
 
     def close(self) -> None:
@@ -165,15 +167,20 @@ class Stand:
         """The stack as an operator without any key file sees it."""
         return Site("bench", load(values or self.values(), "bench"), load_secrets(SECRETS, "bench"), {})
 
+    def rehearsing(self) -> dict[str, Any]:
+        """The stack's plain values, with a rehearsal's server that is there already."""
+        machine = {"name": self.REHEARSAL, "address": ADDRESSES[self.REHEARSAL], "memory": 2048, "platform": "existing"}
+        return {**self.values(), "rehearsal": {"enabled": True, "machine": {**machine, "sshHost": f"{self.REHEARSAL}.behind"}}}
+
     def root(self, name: str) -> Path:
         """The running machine's root file system."""
         return self.bench.folder / "machines" / name / "root"
 
     def run(self, name: str, *argv: str, input: str = "") -> str:
         """Run a command on a server, by the way of the jump host."""
-        site = self.site()
+        site = self.site(self.rehearsing() if name == self.REHEARSAL else None)
         with self.bench.context(site, "look") as context:
-            server = next(server for server in site.configuration.new_machines() if server.name == name)
+            server = next(server for server in site.configuration.built_machines() if server.name == name)
             return self.bench.inside(lambda: context.host(server).run(argv, timeout=300, input=input).stdout)
 
     def packages(self, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from lab.images import base_root
+from parallel_build.database.server.settings import rehearsal_option_file
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing.manifest import FOLDER
+from parallel_build.operations import isolation, rehearsal_server
 from parallel_build.resolved_stack import Site
 from parallel_build.steps.existing_machine import ExistingMachine
 from parallel_build.steps.management_installed import ManagementInstalled
@@ -91,6 +94,119 @@ def test_what_somebody_else_did_meanwhile_stays(stand: Stand) -> None:
     finally:
         stand.run("newms1", "apt-get", "-q", "-y", "purge", "lsof")
         stand.run("newms1", "sh", "-c", "rm -f /etc/somebody.conf; sed -i '/theirs$/d' /etc/hosts")
+
+
+def test_a_rehearsals_server_gets_its_database_server_before_its_firewall(stand: Stand) -> None:
+    """Nothing can be installed once the firewall is up; a later rehearsal finds all of it there; and it is left as it was found."""
+    site, name = stand.site(stand.rehearsing()), Stand.REHEARSAL
+    machine = site.configuration.rehearsal.machine
+    assert machine is not None
+    before, packages = snapshot(stand.root(name)), stand.packages(name)
+    step = ExistingMachine({"name": name})
+    stand.bench.apply(step, site)
+    with stand.bench.context(site, "Rehearsal") as context:
+        host = context.host(machine)
+
+        def make_ready() -> None:
+            rehearsal_server.make_ready(context, machine)
+            isolation.hold(host, [])
+
+        stand.bench.inside(make_ready)
+        wanted = rehearsal_option_file(site.configuration, machine).values["innodb_buffer_pool_size"]
+        sql = "SELECT @@innodb_buffer_pool_size, @@log_bin"
+        assert stand.run(name, "mariadb", "-N", "-e", sql).split() == [wanted, "1"]
+        assert stand.bench.inside(lambda: isolation.held(host)), "the firewall is made of what the step has installed"
+        done = len(stand.bench.lines)
+        stand.bench.inside(make_ready)
+        assert not any("installing" in line or "restarted" in line for line in stand.bench.lines[done:])
+        stand.bench.inside(lambda: isolation.release(host))
+    stand.bench.revert(step, site)
+    assert stand.packages(name) == packages
+    assert difference(before, snapshot(stand.root(name))) == []
+
+
+SCRIPTS = """#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+mkdir -p /usr/lib/python3/dist-packages/testutils /opt/test-data
+echo 'x = 1' >/usr/lib/python3/dist-packages/testutils/part.py
+cp /usr/share/test-scripts/copied.conf /etc/copied.conf
+echo 'y = 2' >/usr/lib/python3/dist-packages/test_utils.py
+useradd -r -M testdaemon
+update-alternatives --install /usr/bin/test-choice test-choice /usr/share/test-scripts/copied.conf 10
+printf '[Unit]\\nDescription=t\\n[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/test-late.service
+systemctl enable test-late.service
+"""
+
+
+def debs(stand: Stand, name: str) -> None:
+    """Packages whose scripts write outside their lists, and dependencies that apt keeps for a name that they provide."""
+    plain = {"test-lib": "", "test-awk": "Provides: awk\nDepends: test-lib\n", "test-shared": "", "their-tool": "Depends: test-shared\n"}
+    for package, fields in {**plain, "test-scripts": "Depends: test-awk, test-shared\n"}.items():
+        script = (
+            f"rm -rf /tmp/t; mkdir -p /tmp/t/DEBIAN /tmp/t/usr/share/{package}; echo {package} >/tmp/t/usr/share/{package}/copied.conf; "
+            f"printf 'Package: {package}\\nVersion: 1\\nArchitecture: all\\nMaintainer: t <t@example.com>\\nDescription: t\\n%s' "
+            f"'{fields}' >/tmp/t/DEBIAN/control; "
+        )
+        if package == "test-scripts":
+            script += "cat >/tmp/t/DEBIAN/postinst; chmod 755 /tmp/t/DEBIAN/postinst; "
+        stand.run(name, "sh", "-c", script + f"dpkg-deb -b /tmp/t /srv/packages/{package}.deb >/dev/null", input=SCRIPTS)
+    index = subprocess.run(
+        ["dpkg-scanpackages", "--multiversion", "."], cwd=stand.root(name) / "srv/packages", check=True, timeout=120, capture_output=True
+    ).stdout
+    (stand.root(name) / "srv/packages/Packages").write_bytes(index)
+    stand.run(name, "apt-get", "-q", "update")
+
+
+def scripted(stand: Stand) -> Site:
+    """A stack that installs the package with the scripts beside CloudStack's."""
+    values = stand.values()
+    values["new"]["packages"] = {"names": ["cloudstack-management", "test-scripts"]}
+    return stand.site(values)
+
+
+def test_dependencies_that_apt_keeps_and_files_of_scripts_go_too(stand: Stand) -> None:
+    """Real packages: one that provides what something else needs is no `autoremove`, and scripts write what no list has."""
+    debs(stand, "newms1")
+    before, packages = snapshot(stand.root("newms1")), stand.packages("newms1")
+    site = scripted(stand)
+    steps = [ExistingMachine({"name": "newms1"}), ManagementInstalled({"name": "newms1"})]
+    for each in steps:
+        stand.bench.apply(each, site)
+    there = stand.run(
+        "newms1", "sh", "-c", "ls -d /usr/lib/python3/dist-packages/test* /etc/copied.conf /usr/bin/test-choice; id testdaemon"
+    )
+    assert "testutils" in there and "test_utils.py" in there and "copied.conf" in there and "test-choice" in there
+    assert stand.run("newms1", "systemctl", "is-enabled", "test-late.service").strip() == "enabled"
+    stand.run("newms1", "python3", "-c", "import test_utils, testutils.part")
+    for each in reversed(steps):
+        stand.bench.revert(each, site)
+    assert stand.packages("newms1") == packages
+    assert difference(before, snapshot(stand.root("newms1"))) == []
+
+
+def test_what_somebody_has_come_to_need_or_asked_for_stays(stand: Stand) -> None:
+    """A dependency of ours that somebody's package needs, one that somebody asked for, and their files in our folder."""
+    debs(stand, "newms1")
+    site = scripted(stand)
+    steps = [ExistingMachine({"name": "newms1"}), ManagementInstalled({"name": "newms1"})]
+    for each in steps:
+        stand.bench.apply(each, site)
+    try:
+        stand.run("newms1", "apt-get", "-q", "-y", "install", "their-tool", "test-lib")
+        stand.run("newms1", "sh", "-c", "echo theirs >/opt/test-data/theirs; useradd -r -M somebody")
+        for each in reversed(steps):
+            stand.bench.revert(each, site)
+        left = " ".join(stand.packages("newms1"))
+        assert " their-tool " in left and " test-shared " in left and " test-lib " in left
+        assert " test-awk " not in left and " test-scripts " not in left and "cloudstack" not in left
+        assert any("needed by others by now, left alone: test-shared" in line for line in stand.bench.lines)
+        assert any("installed by somebody else since, left alone: their-tool" in line for line in stand.bench.lines)
+        assert stand.run("newms1", "sh", "-c", "cat /opt/test-data/theirs; id -un somebody").split() == ["theirs", "somebody"]
+        assert stand.run("newms1", "sh", "-c", "ls -d /usr/lib/python3/dist-packages/test* 2>/dev/null; true") == ""
+    finally:
+        stand.run("newms1", "apt-get", "-q", "-y", "purge", "their-tool", "test-shared", "test-lib")
+        stand.run("newms1", "sh", "-c", "rm -rf /opt/test-data; userdel somebody")
 
 
 def test_a_begun_server_is_left_as_found_and_not_given_to_another_stack(stand: Stand) -> None:

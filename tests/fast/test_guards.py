@@ -15,6 +15,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.new import ManagementFacts, NewFacts
@@ -89,6 +90,16 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         replace(GOOD_OLD, uses={"olddb1": DatabaseUse(schemas=("billing",))}),
         GOOD_NEW,
         "schema billing",
+    ),
+    "nobody_else_starts_the_servers": (
+        replace(GOOD_OLD, managers={"olddb1": [ClusterManager("pacemaker", ("mariadb",))]}),
+        GOOD_NEW,
+        "pacemaker on olddb1 starts and stops mariadb",
+    ),
+    "servers_have_their_own_addresses": (
+        replace(GOOD_OLD, addresses={"olddb2": ["10.91.0.14", "10.91.0.13"]}),
+        GOOD_NEW,
+        "one machine has both 10.91.0.13 and 10.91.0.14",
     ),
     "servers_answer_themselves": (
         replace(GOOD_OLD, apis={"oldms1": "", "oldms2": "no answer"}),

@@ -17,6 +17,8 @@ import pytest
 
 from parallel_build.project import CODE
 
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
 NAMES = ("parallel_build.components.program", "parallel_build.components.machines.platforms", "parallel_build.provider.server")
 WHERE = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
 PACKAGES = Path(pytest.__file__).parents[1]

@@ -57,10 +57,14 @@ def toys(settings):
 run(toys)
 """
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("pulumi") is None or shutil.which("pulumi-language-python") is None,
-    reason="the Pulumi CLI is not on PATH: `. scripts/environment` first",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("pulumi") is None or shutil.which("pulumi-language-python") is None,
+        reason="the Pulumi CLI is not on PATH: `. scripts/environment` first",
+    ),
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+]
 
 
 class Project:
@@ -110,7 +114,7 @@ class Project:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
             check=False,
         )
         said = done.stdout + done.stderr
@@ -226,7 +230,6 @@ ODD = "Tok\"en\\é'x9"  # as a shell, JSON and a terminal write it, it looks dif
 PLACES = ("window.userAccess.close[2]", "window.userAccess.open[2]")
 
 
-@pytest.mark.timeout(300)
 def test_what_is_sealed_in_a_section_is_nowhere_in_the_clear(project: Project) -> None:
     program = project.folder / "__main__.py"
     text = program.read_text().replace(
@@ -255,7 +258,6 @@ def test_what_is_sealed_in_a_section_is_nowhere_in_the_clear(project: Project) -
 URN = f"urn:pulumi:{STACK}::cloudstack-parallel-build::cutover:index:Toy::"
 
 
-@pytest.mark.timeout(400)
 def test_a_replacement_undoes_nothing(project: Project) -> None:
     project.up()
     undone = project.ended("undo")
@@ -272,7 +274,6 @@ def test_a_replacement_undoes_nothing(project: Project) -> None:
     assert not project.resources() and len(project.ended("undo")) == 3
 
 
-@pytest.mark.timeout(300)
 def test_a_step_that_goes_from_the_program_is_not_undone_in_the_switched_phase(project: Project) -> None:
     project.up()
     program = project.folder / "__main__.py"
@@ -284,7 +285,6 @@ def test_a_step_that_goes_from_the_program_is_not_undone_in_the_switched_phase(p
     project.up()
 
 
-@pytest.mark.timeout(300)
 def test_nothing_is_imported_and_no_stack_is_renamed_under_its_machines(project: Project) -> None:
     words = ["import", "cutover:index:Toy", "one", "Toy/toys/one", "--yes", "--skip-preview", "--generate-code=false", "--stack", STACK]
     project.pulumi(*words, code=1)
@@ -298,7 +298,6 @@ def test_nothing_is_imported_and_no_stack_is_renamed_under_its_machines(project:
     assert project.ended("undo") == []
 
 
-@pytest.mark.timeout(300)
 def test_a_machine_in_service_is_not_taken_out_of_the_stack_file(project: Project) -> None:
     project.up()
     machines = values()["new"]

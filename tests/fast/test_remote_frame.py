@@ -22,6 +22,8 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
 from tests.fast.ssh_server import SshServer
 
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SshServer]:

@@ -272,9 +272,26 @@ def test_a_recorded_server_with_another_address_is_refused_before_anything_is_ch
 def test_a_record_of_an_earlier_version_that_has_no_address_is_refused_by_name(cloud: Cloud, way: Any) -> None:
     cloud.world.record.servers, cloud.world.record.version = {}, 2
     cloud.configure(new={"management": [{"name": "newms1", "address": "10.91.0.41"}]})
-    with pytest.raises(GuardFailed, match=r"newms2: started in this window as new management server, and not in new\.management any more"):
+    with pytest.raises(GuardFailed, match="newms2 was started in this window as new management server; and not configured any more"):
         way(cloud)
     assert cloud.world.actions == [] and cloud.serving == ([], ["newms1", "newms2"])
+
+
+@WAYS
+@pytest.mark.parametrize("gone", ["oldms2", "olddb2"])
+def test_nor_is_an_original_server_that_it_has_stopped_passed_over(cloud: Cloud, way: Any, gone: str) -> None:
+    cloud.world.record.servers, cloud.world.record.version = {}, 2
+    cloud.world.record.facts["OriginalManagement"] = {"enabled": {f"oldms1/{MANAGEMENT}": True, f"oldms2/{MANAGEMENT}": True}}
+    original = values()["original"]
+    if gone == "oldms2":
+        cloud.configure(original={"management": original["management"][:1]})
+    else:
+        cloud.configure(original={"database": {"source": original["database"]["source"]}})
+    with pytest.raises(GuardFailed, match=f"{gone} of the original was stopped in this window; and not configured any more"):
+        way(cloud)
+    assert cloud.world.actions == [] and cloud.serving == ([], ["newms1", "newms2"])
+    with pytest.raises(StepFailed, match=f"{gone} of the original was stopped"):
+        prove_original_down.prove(cloud.world.context)
 
 
 @WAYS

@@ -14,10 +14,11 @@ from parallel_build.cloudstack.services import DATABASE_UNITS, MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.role_packages import of_roles
 from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.machines.existing import rules
+from parallel_build.machines.existing import rules, time_service
 from parallel_build.machines.existing.facts import ServerFacts, gather
 from parallel_build.machines.existing.hosts_file import with_names
 from parallel_build.machines.existing.manifest import Manifest, Record
+from parallel_build.machines.provisioning import TIME_PACKAGE
 from parallel_build.records.run_folder import now
 from parallel_build.remote.host import Host
 
@@ -92,7 +93,9 @@ class ExistingServer:
     @staticmethod
     def packages(configuration: StackConfiguration, wanted: rules.Wanted) -> list[str]:
         """The packages that steps install by name for a server's roles."""
-        return of_roles(configuration, wanted.machine.name, database=wanted.database, management=wanted.management)
+        names = of_roles(configuration, wanted.machine.name, database=wanted.database, management=wanted.management)
+        clock = [TIME_PACKAGE] if time_service.wanted(configuration, wanted.machine) else []
+        return sorted({*names, *clock})
 
     @staticmethod
     def fenced(wanted: rules.Wanted) -> tuple[str, ...]:
@@ -122,7 +125,7 @@ class ExistingServer:
             self.intend(f"{self.host.name}: write {HOSTS}")
             self.host.write(HOSTS, text.encode(errors="surrogateescape"), mode=0o644)
             changed.append(f"{HOSTS} written")
-        return changed
+        return changed + time_service.provide(self.host, time_service.wanted(self.configuration, self.wanted.machine), self.intend)
 
     def prove_installed(self) -> dict[str, Any]:
         """Prove what `install` did.

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.remote.host import Host
+from parallel_build.remote.transactions import FOUND
 
-FOLDER = "/var/lib/parallel-build-found"
+FOLDER = FOUND
 TAKE_TIMEOUT, LIST_TIMEOUT = 1800.0, 900.0
 
 # Rewritten by package tools whenever they run, and put back only when every package is as it was found.
@@ -49,6 +50,7 @@ new=$folder.new
 rm -rf "$new"
 mkdir -m 700 "$new" "$new/copies"
 packages >"$new/packages"
+apt-mark showmanual | sed 's/:.*//' >"$new/asked-for"
 cut -d: -f1 /etc/passwd | sort >"$new/users"
 cut -d: -f1 /etc/group | sort >"$new/groups"
 cp -p /etc/hosts "$new/hosts"

@@ -13,10 +13,12 @@ from typing import Any
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.database.server.state import sessions_of
 from parallel_build.errors import RollbackIncomplete
-from parallel_build.machines.existing import kept_logs
+from parallel_build.machines.existing import kept_logs, script_files
 from parallel_build.machines.existing.hosts_file import without_names
 from parallel_build.machines.existing.manifest import COPIED, EDITED, FOLDER, LINKED, Manifest, Paths, Record
 from parallel_build.machines.existing.packages import PackageUndo
+from parallel_build.machines.provisioning import TIME_SOURCES
+from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import find_socket, session
 
@@ -27,6 +29,7 @@ OURS = (
     "/etc/apt/keyrings/cloudstack-parallel-build",
     "/etc/apt/preferences.d/cloudstack-parallel-build",
     "/etc/apt/sources.list.d/cloudstack-parallel-build",
+    TIME_SOURCES,
     "/etc/cloudstack",
     "/etc/default/cloudstack-",
     "/etc/security/limits.d/cloudstack",
@@ -42,7 +45,7 @@ OURS = (
 # Where a database server was installed already, its folders are somebody's, and only what the steps wrote goes.
 DATABASE_OURS = ("/etc/mysql", "/var/lib/mysql", "/etc/systemd/system/mariadb", "/etc/systemd/system/mysql")
 # Made for a file of ours; stays when somebody else has put something into it.
-SHARED_FOLDERS = ("/etc/apt/keyrings",)
+SHARED_FOLDERS = ("/etc/apt/keyrings", "/etc/chrony")
 # What a running system writes by itself.
 LOGS = ("/var/log/",)
 ITS_OWN = (
@@ -91,12 +94,16 @@ class Leaving:
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
         packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        transactions.end(self.host)  # of an installation that was interrupted
         packages.note_accounts(found)
+        script_files.note(self.host, packages.going(found), paths)
         packages.purge(found)
         self._data(record, paths)
         self._units(record)
         ours = (*OURS, *(self.files if record.data_kept else DATABASE_OURS))
         self._folders(ours, paths)
+        if written := script_files.remove(self.host, paths):
+            self.progress(f"{self.host.name}: removed {len(written)} files and folders that our packages' scripts had written")
         packages.remove_accounts()
         self._hosts(paths)
         self._edited(paths)

@@ -1,0 +1,55 @@
+"""Every command of this project that the docs show is one that its command line takes; every link between the docs leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from parallel_build.__main__ import parser
+from parallel_build.project import CODE
+
+PAGES = [CODE / "README.md", CODE / "CONTRIBUTING.md", CODE / "SECURITY.md", *sorted((CODE / "docs").glob("*.md"))]
+COMMAND = re.compile(r"(?:^ {4,}|`|&& |: )(?:python -m parallel_build|parallel-build) ([a-z][^`#|>;&\n]*)", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+OPTIONAL = re.compile(r"\[[^]]*\]")
+
+
+def commands(text: str) -> list[str]:
+    """What stands behind the program's name, without optional parts and what the line adds; a command's name alone is left out."""
+    found = [re.split(r"\s{2,}|[.,)]$", each)[0].strip() for each in COMMAND.findall(OPTIONAL.sub("", text))]
+    return [each for each in found if " " in each]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as a forge makes them."""
+    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", each).lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_taken(page: Path) -> None:
+    for command in commands(page.read_text()):
+        assert parser().parse_args(shlex.split(command)).run, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for name, anchor in LINK.findall(page.read_text()):
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def test_what_if_has_twenty_questions_with_a_command_each() -> None:
+    parts = re.split(r"^## ", (CODE / "docs/what-if.md").read_text(), flags=re.MULTILINE)[1:]
+    assert [part.split(".")[0] for part in parts] == [str(number) for number in range(1, 21)]
+    assert all(re.search(r"^    (parallel-build|pulumi) ", part, re.MULTILINE) or "](#" in part for part in parts)
+
+
+def test_every_page_is_in_the_table() -> None:
+    readme = (CODE / "README.md").read_text()
+    assert [page.name for page in (CODE / "docs").glob("*.md") if f"](docs/{page.name})" not in readme] == []
