@@ -167,6 +167,10 @@ def _first(found: Situation) -> Iterator[str]:
             yield f"bring {server.name} back: {server.problem}"
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
+        yield (
+            f"or, where that state is lost, roll the window back: parallel-build back {found.stack} --window {found.record.identity}; "
+            f"or tie this state to it: parallel-build recover {found.stack} --adopt {found.record.identity}"
+        )
 
 
 def _forward(found: Situation, serving: str) -> str:

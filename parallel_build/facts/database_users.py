@@ -27,6 +27,8 @@ READING = frozenset(
         "FLUSH_STATUS", "INNODB_REDO_LOG_ARCHIVE", "CONNECTION_ADMIN", "CONNECTION ADMIN", "SHOW CREATE ROUTINE", "EVENT", "TRIGGER",
     }
 )  # fmt: skip
+REPLICATING = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA"})
+REPLICA_ONLY = REPLICATING | {"USAGE", "REPLICATION CLIENT", "BINLOG MONITOR", "SLAVE MONITOR", "REPLICA MONITOR"}
 GRANTS = (
     "SELECT GRANTEE AS g, PRIVILEGE_TYPE AS p FROM information_schema.USER_PRIVILEGES UNION "
     "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES UNION "
@@ -47,11 +49,13 @@ class AccountUse:
     Attributes:
         user, host: of the account.
         writes: privileges by which it may change something.
+        replicates: it is a replica's, and can do nothing else.
     """
 
     user: str
     host: str
     writes: frozenset[str] = frozenset()
+    replicates: bool = False
 
     def __str__(self) -> str:
         """As a grant names it."""
@@ -125,10 +129,14 @@ def _accounts(database: Session) -> tuple[AccountUse, ...]:
             break
     names = {(str(row["ru"]), str(row["rh"])) for row in roles}
     return tuple(
-        AccountUse(user, host, frozenset(granted.get(_grantee(user, host), set()) - READING))
+        _account(user, host, granted.get(_grantee(user, host), set()))
         for user, host in sorted((str(row["u"]), str(row["h"])) for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user"))
         if user not in OWN and (user, host) not in names and (host or not user)  # MariaDB's roles have no host
     )
+
+
+def _account(user: str, host: str, granted: set[str]) -> AccountUse:
+    return AccountUse(user, host, frozenset(granted - READING), replicates=bool(granted & REPLICATING) and granted <= REPLICA_ONLY)
 
 
 def _grantee(user: object, host: object) -> str:

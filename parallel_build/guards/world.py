@@ -167,17 +167,26 @@ def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], 
     named = set(site.configuration.original.database.others)
     cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
     places = _places(site, old)
+    database = site.configuration.original.database
+    pair = {
+        address
+        for each in (database.source, database.replica)
+        if each
+        for address in (each.name, each.address, *old.addresses.get(each.name, []))
+    }
     schemas: set[str] = set()
     writing: set[str] = set()
     reading: set[str] = set()
     for server, use in old.uses.items():
         schemas |= set(use.schemas) - named
         writers = {account.user for account in use.accounts if account.writes} | cloudstacks | {"root"}
+        replicating = {account.user for account in use.accounts if account.replicates}
         for account in use.accounts:
-            if account.user not in cloudstacks and not named & {account.user, str(account)}:
+            if account.user not in cloudstacks and not account.replicates and not named & {account.user, str(account)}:
                 (writing if account.writes else reading).add(f"account {account}")
         for client in use.clients:
-            ours = client.user in cloudstacks and places[server] & {client.host.lower(), *client.addresses}
+            known = places[server] if client.user in cloudstacks else pair if client.user in replicating else set()
+            ours = known & {client.host.lower(), *client.addresses}
             if not ours and not named & {client.user, *(f"{client.user}@{place}" for place in (client.host, *client.addresses))}:
                 (writing if client.user in writers else reading).add(f"a session of {client} on {server}")
     return sorted(schemas), sorted(writing), sorted(reading)

@@ -103,7 +103,7 @@ def _stop_running(context: Context, noted: End, stop: Callable[[], None]) -> tup
         writers: frozenset[tuple[int, int]] = frozenset()
         while True:
             with _held(context, old):
-                now = log_end.read(old, definitions.existing(old, schemas(context.configuration)))
+                now = log_end.read(old, schemas(context.configuration))
                 if now == noted:
                     moved: str | None = ""
                 elif noted.position is None or now.position is None:

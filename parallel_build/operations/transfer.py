@@ -8,7 +8,6 @@ from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy, create
 from parallel_build.database.replicate import channel, log_end
 from parallel_build.database.replicate import seed as seeding
-from parallel_build.database.schema import definitions
 from parallel_build.operations import fixes, original_accounts
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import never_serving, new_database, only_new_side, original_database, schemas, store
@@ -62,7 +61,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
     report = copy.copy(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     # What is written from here on may be missed by the comparison: the original's stop asks for it.
     with session(source) as old:
-        before = log_end.read(old, definitions.existing(old, names))
+        before = log_end.read(old, names)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
     context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")

@@ -53,6 +53,7 @@ def test_schemas_accounts_and_clients_are_found(server: Host) -> None:
         "cloud@%": True, "billing@10.0.0.5": True, "exporter@localhost": False, "dump@%": False, "member@%": True, "caller@%": True,
         "follower@%": False,
     }  # fmt: skip
+    assert [str(account) for account in found.accounts if account.replicates] == ["follower@%"]
     assert found.clients == ()
 
 

@@ -90,6 +90,10 @@ IN_DATABASE = [
           # The other servers look at it in vain and call it Down within seconds: sooner than a busy computer has read it.
           "CREATE TRIGGER cloud.planted_up BEFORE UPDATE ON cloud.mshost FOR EACH ROW SET NEW.state = IF(NEW.msid = 998, 'Up', NEW.state)",
           "DROP TRIGGER cloud.planted_up; " + GONE.format(998)),
+    Plant("database_serves_nobody_else", BLOCKS, "schema planted_billing", "CREATE DATABASE planted_billing", "DROP DATABASE planted_billing"),
+    Plant("database_readers_move", WARNS, "account planted_reader@localhost",
+          "CREATE USER planted_reader@localhost IDENTIFIED BY 'Lab-Password-1'; GRANT SELECT ON cloud_usage.* TO planted_reader@localhost",
+          "DROP USER planted_reader@localhost"),
     Plant("no_server_is_leaving", WARNS, "leaving is Maintenance",
           "INSERT INTO cloud.mshost (msid, runid, name, state, version, service_ip, service_port, last_update, removed) "
           "VALUES (997, 1, 'leaving', 'Maintenance', '4.20.3.0', '10.91.0.97', 9090, UTC_TIMESTAMP(), NULL)",
@@ -298,10 +302,13 @@ def test_what_the_stack_says_wrongly_of_the_original_is_found(stand: Stand) -> N
     assert_found(findings, "management_servers_are_known", BLOCKS, "(10.91.0.12)")
     assert_found(findings, "version_is_the_configured_one", BLOCKS, "4.20.3.0, not 4.20.2.0")
     assert_found(findings, "templates_are_configured", WARNS, "no system VM template is configured for KVM x86_64")
-    later = with_changes(stand, new={"version": "4.30.0.0"})
+    assert_found(findings, "management_servers_beat_here", BLOCKS, "oldms9 (has no row)")
+    database = stand.site.configuration.model_dump(mode="json", by_alias=True)["original"]["database"]
+    later = with_changes(stand, new={"version": "4.30.0.0"}, original={"database": {**database, "port": 3307}})
     wrong = replace(later, secrets=later.secrets.model_copy(update={"database_key": Secret("anotherKey1")}))
     findings = stand.examine(wrong)
     assert_found(findings, "path_is_known", WARNS, "4.30.0.0")
+    assert_found(findings, "management_servers_use_the_source", BLOCKS, "db.cloud.host of oldms1 is 10.91.0.13, port 3306")
     assert_found(findings, "database_key_fits", BLOCKS, "does not decrypt configuration.init")
 
 
@@ -449,7 +456,8 @@ def test_the_command_prints_the_report_and_its_exit_code_tells(stand: Stand) -> 
 def test_every_rule_has_its_plant() -> None:
     here = {plant.rule for plant in IN_DATABASE} | ALWAYS | {
         "hosts_are_up", "clocks_agree", "disks_have_room", "services_are_enabled", "replica_follows", "system_vm_agents_answer",
-        "administrator_is_enabled", "everything_is_readable", "configured_servers_serve", "management_servers_are_known",
+        "administrator_is_enabled", "everything_is_readable", "management_servers_beat_here", "management_servers_use_the_source",
+        "configured_servers_serve", "management_servers_are_known",
         "version_is_the_configured_one", "templates_are_configured", "path_is_known", "database_key_fits", "growing_tables_are_small",
         "changed_settings_are_known", "files_come_from_packages", "properties_are_on_new_servers", "time_zones_agree", "paths_in_settings_are_there",
     }  # fmt: skip

@@ -18,6 +18,7 @@ from parallel_build.configuration import load
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.new import NewFacts
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
@@ -88,6 +89,21 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         },
         Severity.BLOCKS,
         "replicate does not serve from MySQL 8.0.40 on olddb1 to MySQL 9.7.4 on newdb1",
+    ),
+    "nobody_else_starts_the_servers": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, managers={"olddb1": [ClusterManager("monit", ("mysql",))]})},
+        Severity.BLOCKS,
+        "monit on olddb1 starts and stops mysql",
+    ),
+    "servers_have_their_own_addresses": (
+        {
+            "site": site(original={"frontend": [{"kind": "keepalived"}]}),
+            "old": replace(
+                GOOD_OLD, accounts=GOOD_OLD.definers, managers={"olddb1": [ClusterManager("keepalived", addresses=("10.91.0.13",))]}
+            ),
+        },
+        Severity.BLOCKS,
+        "olddb1 (10.91.0.13, moved by keepalived on olddb1)",
     ),
     "source_is_the_source": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, read_only=True)},

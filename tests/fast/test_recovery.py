@@ -93,7 +93,9 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
-        "neither", "", "only with the stack and state that hold the window", ["It is not held by this stack", "the state and the stack file of stack other"],
+        "neither", "", "only with the stack and state that hold the window",
+        ["It is not held by this stack", "the state and the stack file of stack other",
+         f"back prod --window {OPEN.identity}", f"recover prod --adopt {OPEN.identity}"],
     ),
     "retired": (
         situation(FENCED, UP, record=replace(OPEN, switched="x", retired="y"), mine=True, state=StackState(steps=ALL_DONE)),

@@ -249,6 +249,14 @@ def test_management_servers_own_sessions_are_nobody_elses(client: Client) -> Non
     assert not world.notices(site(), old)
 
 
+def test_the_replicas_own_account_is_known_and_another_replica_is_a_reader() -> None:
+    follower = AccountUse("follower", "%", replicates=True)
+    own = uses(follower, clients=(Client("follower", "10.91.0.14"), Client("follower", "olddb2")))
+    assert not world.notices(site(), replace(GOOD_OLD, uses=own))
+    (line,) = world.notices(site(), replace(GOOD_OLD, uses=uses(follower, clients=(Client("follower", "10.0.0.9"),))))
+    assert "a session of follower from 10.0.0.9 on olddb1" in line
+
+
 def test_who_only_reads_is_a_warning() -> None:
     exporter, report = AccountUse("exporter", "localhost"), AccountUse("report", "10.0.0.%")
     old = replace(GOOD_OLD, uses=uses(exporter, report, clients=(Client("exporter", "localhost"),)))

@@ -61,7 +61,9 @@ def usable(
         return []
     changed = {changed_table(text, database) for database, text in found.texts}
     if found.others or None in changed:
-        progress(f"copying everything again: the original's binary log has more than changed rows and tables: {found.summary()}")
+        progress(
+            f"copying everything again: definitions have changed on the original meanwhile, or rows were not logged as rows: {found.summary()}"
+        )
         return []
     altered = {".".join(name) for name in changed if name}
     layers = layers if definitions is None else unchanged(layers, definitions, altered)
