@@ -28,7 +28,7 @@ CONFIGURATION: dict[Family, str] = {
     "mysql": "/etc/mysql/mysql.conf.d/zz-cloudstack.cnf",
 }
 UNIT: dict[Family, str] = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
-DUMP: dict[Family, str] = {"mariadb": "mariadb-dump", "mysql": "mysqldump"}
+DUMP: dict[Family, tuple[str, ...]] = {"mariadb": ("mariadb-dump",), "mysql": ("mysqldump", "--set-gtid-purged=OFF")}
 LOG_SIZE: dict[Family, str] = {"mariadb": "innodb_log_file_size = 128M", "mysql": "innodb_redo_log_capacity = 256M"}
 SETTINGS = """[mysqld]
 # CloudStack's installation guide, "Install the database on the management server node"
@@ -78,7 +78,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
             database.execute(f"DROP DATABASE IF EXISTS {name}")
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
     load(client, source, accounts=Accounts(password.reveal()), progress=_told())
-    restore(client, ["ssh", *primary.options(), primary.destination, DUMP[family]], DATABASES, lab.options().original)
+    restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
     in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
     in_parallel(lambda host: host.run(["systemctl", "start", unit], timeout=120), (primary, replica))

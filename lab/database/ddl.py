@@ -111,13 +111,9 @@ def create_view(view: View) -> str:
     joins = "".join("\n  " + re.sub(r" on (.*)$", r" on (\1)", join, flags=re.S) for join in view.joins)
     where = f"\nWHERE {view.where}" if view.where else ""
     group = f"\nGROUP BY {view.group_by}" if view.group_by else ""
-    source = view.source + joins
-    if "," in view.source:  # a table that is joined to all the rest, without a condition
-        first, _, rest = view.source.partition(", ")
-        source = f"({first} JOIN ({rest}{joins}))"
     return (
         f"CREATE ALGORITHM=UNDEFINED DEFINER={DEFINER} SQL SECURITY DEFINER VIEW `{view.name}` AS SELECT\n  {columns}\n"
-        f"FROM {source}{where}{group};\n"
+        f"FROM {view.source}{joins}{where}{group};\n"
     )
 
 

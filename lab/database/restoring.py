@@ -31,7 +31,7 @@ def restore(client: Sequence[str], program: Sequence[str], databases: Sequence[s
 
     Args:
         client: command of a client that reads SQL as an administrator.
-        program: command of the server's dump program, without its options.
+        program: command of the server's dump program, without the options that say what is dumped.
         databases: those that are dumped, dropped and made again.
         origin: `created` leaves them as they are.
 

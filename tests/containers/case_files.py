@@ -64,8 +64,15 @@ class Case:
         return frozenset((quoted.replace("``", "`") if quoted else bare) for quoted, bare in found)
 
     def refusal(self, pair: str, method: Method) -> tuple[str, ...]:
-        """Words that a refusal must have; none where it is brought over."""
-        for name in (f"refuse-{method}-{_file(pair)}.txt", f"refuse-{_file(pair)}.txt", f"refuse-{method}.txt", "refuse.txt"):
+        """Words that the refusal must have; none where it is brought over."""
+        return self._words("refuse", pair, method)
+
+    def possible_refusal(self, pair: str, method: Method) -> tuple[str, ...]:
+        """Words of which a refusal must have one, where it may be brought over or be refused, as its writes happen to come."""
+        return self._words("may-refuse", pair, method)
+
+    def _words(self, what: str, pair: str, method: Method) -> tuple[str, ...]:
+        for name in (f"{what}-{method}-{_file(pair)}.txt", f"{what}-{_file(pair)}.txt", f"{what}-{method}.txt", f"{what}.txt"):
             if text := self._text(name):
                 return tuple(text.splitlines())
         return ()

@@ -135,6 +135,13 @@ class DatabaseServer:
         rows = self.rows(sql)
         return next(iter(rows[0].values())) if rows else None
 
+    @contextlib.contextmanager
+    def held(self, lock: str) -> Iterator[None]:
+        """Hold a lock of the server's (GET_LOCK) for the time of the block."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, 0)", [lock])
+            yield
+
     def load(self, dumps: Mapping[str, Path]) -> None:
         """Make the databases anew from dumps."""
         for database, path in dumps.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import signal
 import time
 from collections.abc import Mapping
@@ -75,6 +76,8 @@ def test_a_good_first_start_upgrades_and_serves(database: DatabaseServer, host: 
     ]
     assert own_state(database) == "Up"
     assert not server.logged("Failed to start module")
+    # A good start logs an error too, as the real one does: it is the cause of nothing.
+    assert [line.partition("(logid:) ")[2] for line in server.logged(" ERROR ")] == ["Unable to find properties file: commands.properties"]
     assert database.value("SELECT COUNT(*) FROM information_schema.views WHERE table_schema = 'cloud'") == 35
     assert database.value(f"SELECT type FROM cloud.vm_template WHERE name = '{TEMPLATE}'") == "SYSTEM"
     assert database.value("SELECT value FROM cloud.configuration WHERE name = 'minreq.sysvmtemplate.version'") == "4.22.0"
@@ -83,6 +86,28 @@ def test_a_good_first_start_upgrades_and_serves(database: DatabaseServer, host: 
         "SELECT DISTINCT t.name FROM cloud.vm_instance v JOIN cloud.vm_template t ON t.id = v.vm_template_id "
         "WHERE v.type <> 'User' AND v.removed IS NULL"
     ) == [{"name": TEMPLATE}]
+
+
+def configured_after(server: ManagementHost) -> float:
+    """Seconds that the components took, by the log's own times."""
+    begin = next(line for line in server.log() if "Done Configuring CloudStack Components" in line)
+    end = next(line for line in server.log() if "DatabaseIntegrityChecker" in line)
+    times = [datetime.datetime.fromisoformat(line[:23].replace(",", ".")) for line in (begin, end)]
+    return (times[1] - times[0]).total_seconds()
+
+
+def test_two_servers_that_start_at_once_take_longer(database: DatabaseServer, host: Host) -> None:
+    alone = host(NEW)
+    alone.settings(components_seconds=1)
+    with database.held("standin.components"):  # what the other one holds while its components are configured
+        alone.start()
+        assert alone.wait_for_answer() == 401
+    both = configured_after(alone)
+    alone.end()
+    database.execute("UPDATE cloud.mshost SET state = 'Down'")
+    alone.start()
+    assert alone.wait_for_answer() == 401
+    assert both >= 2 > configured_after(alone)
 
 
 def test_sigterm_leaves_the_cluster_in_time(database: DatabaseServer, host: Host) -> None:

@@ -48,7 +48,7 @@ def value_expression(column: Column) -> str:
     """A column's value in a form that depends on nothing but the value."""
     name = quote(column.name)
     if column.type == "float":
-        return f"{name} + 0e0"
+        return f"{name} + 0e0"  # equal for both zeros: minus zero is 0 to every statement, and MariaDB prints it so
     if column.type == "bit":
         return f"{name} + 0"
     return f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
@@ -68,7 +68,7 @@ def _taken(column: Column, hashed: frozenset[str], null: str) -> str:
         if column.nullable:
             null = f"IF({name} IS NULL, {null}, {TOO_LONG})"
     elif column.type in ("double", "float") and "(" not in column.full_type:
-        value = f"POINT({name}, 0)"
+        value = f"POINT({name} + 0e0, 0)"
     elif column.type in OWN_TYPES:
         value = f"CAST({name} AS CHAR)"
     return f"IFNULL({value}, {null})" if column.nullable else value

@@ -27,12 +27,13 @@ from parallel_build.database.server.dialects import DatabaseServer, identify, su
 from parallel_build.errors import ConnectionFailed, GuardFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.sql import Refused, Session, find_socket, session
 
 Layers = list[dict[str, Any]]
 # Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
 Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None], Sequence[schema.Schema]], Layers]
 
+READINGS = 3  # of definitions, on an original whose tables come and go
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
 
 
@@ -158,7 +159,7 @@ def copy(
     )  # fmt: skip
     rounds = Rounds(keeps=call.lasts)
     while True:
-        order, status = _adopt(call) or _begin(call, rounds.usual)
+        order, status = _adopt(call) or _begin(call, rounds)
         total = rounds.take_in(status)
         if status["state"] == "done":
             return _complete(call, order, total, rounds.count, started)
@@ -174,11 +175,11 @@ def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
         return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
 
 
-def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, Any]]:
+def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]:
     """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
 
     Args:
-        usual: see `Job`.
+        rounds: the snapshots before.
     """
     source, target, progress, lasts = call.source, call.target, call.progress, call.lasts
     if lasts:
@@ -189,15 +190,19 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         old = identify(opened)
         sessions = processes.table(opened)
         names = schema.existing(opened, call.schemas)
-        definitions = [schema.read(opened, name) for name in names]
+        definitions = _read(opened, names)
         origin = detached.identity(source, opened)
-        _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
+        if not rounds.count:
+            _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
     layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
-    rest = detached.without(definitions, kept)
     with session(source) as opened:
+        if call.in_use:
+            # What came before took its time: the less passes before the snapshot begins, the fewer tables change before it.
+            definitions = _read(opened, names)
+        rest = detached.without(definitions, kept)
         parts = cut(opened, rest, in_use=call.in_use)
         spare = spare_sessions(opened, old.family) if call.in_use else 0
     with session(target) as opened:
@@ -237,11 +242,22 @@ def _begin(call: _Call, usual: float | None) -> tuple[detached.Order, dict[str, 
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
         job = Job(
             old, new, tools, _socket(target), parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
-            folders, unwatched, sessions, way_in, rest, call.in_use, spare, usual,
+            folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
         )  # fmt: skip
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
         watch.started = True
         return order, run_worker.follow(target, call.cancel, meter.tell)
+
+
+def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
+    """The definitions; once more where a table was dropped between being listed and being read."""
+    for _ in range(READINGS - 1):
+        try:
+            return [schema.read(opened, name) for name in names]
+        except Refused as refused:
+            if not refused.unknown:
+                raise
+    return [schema.read(opened, name) for name in names]
 
 
 def _complete(call: _Call, order: detached.Order, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:

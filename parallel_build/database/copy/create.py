@@ -12,7 +12,7 @@ from parallel_build.database.schema.definitions import Code, Schema, Table, defa
 from parallel_build.database.schema.translate import Translation
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import StepFailed
-from parallel_build.remote.session_settings import pinned
+from parallel_build.remote.session_settings import STRICT, pinned
 from parallel_build.remote.sql import Row, Session, quote
 
 DEADLOCK = 1213  # the server's number for "Deadlock found when trying to get lock"; what it refused so is not there
@@ -162,7 +162,8 @@ def _make(opened: Session, code: Code, translation: Translation) -> None:
                 opened.execute(f"SET SESSION timestamp = {BEFORE_EVENTS}")
                 opened.execute_bytes(text)
         finally:
-            opened.execute("SET SESSION character_set_client = utf8mb4, timestamp = DEFAULT")
+            # What the session is used for next, above all printing definitions, must not be read in this object's mode.
+            opened.execute(f"SET SESSION sql_mode = {STRICT}, time_zone = '+00:00', character_set_client = utf8mb4, timestamp = DEFAULT")
 
 
 def _encoded(code: Code, text: str) -> bytes:

@@ -108,7 +108,7 @@ def read_expression(column: Column, *, escape: bool = True) -> str:
     if column.type in BARE_TYPES:
         return name
     if column.type == "float":
-        return f"{name} + 0e0"
+        return f"{name} * 1e0"  # a sum would lose the sign of a MySQL server's minus zero
     if column.type == "bit":
         return f"{name} + 0"
     value = f"CONVERT({name} USING utf8mb4)" if column.type == "json" else name
@@ -159,7 +159,7 @@ def load(table: Table, path: str) -> str:
         value = f"UNHEX(@v{number})" if column in digits else f"@v{number}"
         if column.type == "bit":
             value = f"CAST({value} AS UNSIGNED)"
-        elif column.type == "json":
+        elif column.type == "json" or column.type in SPELLED_TYPES:  # bytes would be taken for the address itself
             value = f"CONVERT({value} USING utf8mb4)"
         if value != f"@v{number}":
             targets.append(f"@v{number}")

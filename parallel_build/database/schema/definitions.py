@@ -276,7 +276,7 @@ def _routines(session: Session, schema: str) -> Iterator[Code]:
                 "CloudStack makes none of these: drop them, or move them to a database of their own",
             )
         create = _create(session, row["k"], schema, row["n"], f"Create {row['k'].capitalize()}")
-        yield Code(row["k"], schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], database_collation=row["b"])
+        yield Code(row["k"], schema, row["n"], create, row["d"], _modes(row["m"]), row["c"], row["o"], database_collation=row["b"])
 
 
 def _triggers(session: Session, schema: str) -> Iterator[Code]:
@@ -287,7 +287,9 @@ def _triggers(session: Session, schema: str) -> Iterator[Code]:
         [schema],
     ):
         create = _create(session, "TRIGGER", schema, row["n"], "SQL Original Statement")
-        yield Code("TRIGGER", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], database_collation=row["b"], table=row["t"])
+        yield Code(
+            "TRIGGER", schema, row["n"], create, row["d"], _modes(row["m"]), row["c"], row["o"], database_collation=row["b"], table=row["t"]
+        )
 
 
 def _events(session: Session, schema: str) -> Iterator[Code]:
@@ -297,7 +299,7 @@ def _events(session: Session, schema: str) -> Iterator[Code]:
         [schema],
     ):
         create = disabled(session, _create(session, "EVENT", schema, row["n"], "Create Event"))
-        yield Code("EVENT", schema, row["n"], create, row["d"], row["m"], row["c"], row["o"], row["z"], row["b"], row["s"])
+        yield Code("EVENT", schema, row["n"], create, row["d"], _modes(row["m"]), row["c"], row["o"], row["z"], row["b"], row["s"])
 
 
 def disabled(session: Session, create: str) -> str:
@@ -322,6 +324,11 @@ def _create(session: Session, kind: str, schema: str, name: str, field_name: str
             f"try SHOW CREATE {kind} {schema}.{name} on {session.host.name}",
         )
     return _text(create)
+
+
+def _modes(kept: str) -> str:
+    """An object's sql_mode in a session's words: MariaDB keeps ALLOW_INVALID_DATES by another name."""
+    return ",".join("ALLOW_INVALID_DATES" if mode == "INVALID_DATES" else mode for mode in kept.split(","))
 
 
 def _text(value: object) -> str:
