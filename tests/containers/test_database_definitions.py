@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -16,6 +16,9 @@ from parallel_build.database.copy import copy as copying
 from parallel_build.database.copy import create
 from parallel_build.database.schema import meanings
 from parallel_build.errors import GuardFailed
+from parallel_build.health import queries
+from parallel_build.health.facts import HealthFacts
+from parallel_build.health.rules_database import objects_need_no_other_database, views_resolve
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 from tests.containers.database_stand import Combination, sql
@@ -98,7 +101,7 @@ PLANTED = {
     ),
     "a view without its table": Planted("CREATE VIEW v AS SELECT id FROM b; DROP TABLE b", ("view pairs.v: (1146", "pairs.b"), "DROP VIEW pairs.v"),
     "a view onto another database": Planted(
-        CRM + "CREATE VIEW v AS SELECT a.id FROM a JOIN crm.customers ON c = a.id", ("view pairs.v: (1146", "crm.customers"), "DROP VIEW pairs.v"
+        CRM + "CREATE VIEW v AS SELECT a.id FROM a JOIN crm.customers ON c = a.id", ("view pairs.v: (1", "crm"), "DROP VIEW pairs.v"
     ),
     "a trigger onto another database": Planted(
         CRM + "CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW INSERT INTO crm.customers VALUES (NEW.id)", ("trigger pairs.t: it names database crm",),
@@ -238,3 +241,46 @@ def test_rows_against_a_check_of_their_own_come_along(clean: Combination) -> Non
     sql(clean.source, TABLES + "CREATE TABLE d (x int CHECK (x < 5)); SET check_constraint_checks = 0; INSERT INTO d VALUES (9)")
     _copy(clean, ["pairs"])
     _same(clean, ["pairs"])
+
+
+class Read:
+    """What the health check asked of a server, for its rules."""
+
+    def __init__(self, tables: dict[str, list[dict[str, Any]]]) -> None:
+        self.tables = tables
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Rows of a query."""
+        return self.tables[query]
+
+
+def _health(host: Host) -> dict[str, str]:
+    with session(host) as opened:
+        answers = queries.run(opened)
+    facts = cast(HealthFacts, Read(answers.tables))
+    return {rule.__name__: said.fact for rule in (views_resolve, objects_need_no_other_database) for said in rule(facts)}
+
+
+def test_the_health_check_names_what_can_not_be_brought_over(clean: Combination) -> None:
+    """A view whose definer is missing resolves once that account is made: it is not among them."""
+    host = clean.source
+    sql(
+        host,
+        "DROP DATABASE IF EXISTS cloud; CREATE DATABASE cloud; USE cloud; CREATE TABLE a (id int PRIMARY KEY, x int); CREATE TABLE b (id int);",
+    )
+    try:
+        sql(
+            host,
+            "USE cloud; CREATE DEFINER=nobody@nowhere VIEW v AS SELECT id FROM a; CREATE VIEW word AS SELECT 'crm.customers' AS w FROM a",
+        )
+        sql(host, CRM)
+        assert _health(host) == {}
+        sql(host, "USE cloud; CREATE VIEW gone AS SELECT id FROM b; DROP TABLE b; CREATE VIEW onto AS SELECT c FROM crm.customers")
+        sql(host, "USE cloud; CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW INSERT INTO crm.customers VALUES (NEW.id)")
+        sql(host, "USE cloud; CREATE TABLE d (c int, CONSTRAINT f FOREIGN KEY (c) REFERENCES crm.customers (c))")
+        found = _health(host)
+        assert found["views_resolve"].startswith("views do not resolve: cloud.gone (")
+        for words in ("view cloud.onto (crm)", "trigger cloud.t (crm)", "table cloud.d (foreign key f: crm)"):
+            assert words in found["objects_need_no_other_database"]
+    finally:
+        sql(host, "DROP DATABASE cloud; DROP DATABASE IF EXISTS crm")
