@@ -23,7 +23,7 @@ def work(monkeypatch: pytest.MonkeyPatch, changes: int) -> tuple[Any, list[str]]
 
     def at_one_position(*_: object) -> str:
         if next(left, None) is not None:
-            raise Moved("")
+            raise Moved(("cloud", "host"))
         return "the baseline"
 
     monkeypatch.setattr(baseline._Work, "_at_one_position", at_one_position)
