@@ -1,1 +1,1 @@
-INSERT INTO elsewhere.w (v) VALUES (1); UPDATE wl_t SET v = v + 1; DROP PROCEDURE IF EXISTS elsewhere.p; CREATE PROCEDURE elsewhere.p() SELECT 1; DO SLEEP(4); BEGIN; INSERT INTO elsewhere.w (v) VALUES (2); INSERT INTO wl_t (v) VALUES (2); COMMIT;
+INSERT INTO elsewhere.w (v) VALUES (1); UPDATE wl_t SET v = v + 1; DROP PROCEDURE IF EXISTS elsewhere.p; CREATE PROCEDURE elsewhere.p() SELECT 1; BEGIN; INSERT INTO elsewhere.w (v) VALUES (2); INSERT INTO wl_t (v) VALUES (2); COMMIT;
