@@ -109,7 +109,7 @@ IN_DATABASE = [
           "DELETE FROM cloud.domain_router WHERE id = 990001; DELETE FROM cloud.vm_instance WHERE id = 990001; DROP TABLE test.router, test.router2"),
     changed("domain_router", "t.template_version = 'Cloudstack Release 4.18.0'",
             "id IN (SELECT id FROM cloud.vm_instance WHERE state = 'Running')", "template_version",
-            "routers_are_recent", WARNS, "(Cloudstack Release 4.18.0)"),
+            "routers_are_recent", WARNS, "(Cloudstack Release 4.18.0, not 4.20.2)"),
     changed("domain_router", "t.is_redundant_router = 1, t.redundant_state = 'FAULT'",
             "id IN (SELECT id FROM cloud.vm_instance WHERE state = 'Running')", "is_redundant_router redundant_state",
             "redundant_routers_agree", WARNS, "(FAULT)"),

@@ -7,13 +7,16 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from parallel_build.__main__ import parser
+from parallel_build.configuration import Phase, Secrets, StackConfiguration
 from parallel_build.project import CODE
 
 PAGES = [CODE / "README.md", CODE / "CONTRIBUTING.md", CODE / "SECURITY.md", *sorted((CODE / "docs").glob("*.md"))]
 COMMAND = re.compile(r"(?:^ {4,}|`|&& |: )(?:python -m parallel_build|parallel-build) ([a-z][^`#|>;&\n]*)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+SET = re.compile(r"pulumi config set (--secret |--path )?'?([A-Za-z.]+)(?:\[\d\])?'? *([^ `&\n]*)")
 OPTIONAL = re.compile(r"\[[^]]*\]")
 
 
@@ -33,6 +36,22 @@ def anchors(text: str) -> set[str]:
 def test_commands_are_taken(page: Path) -> None:
     for command in commands(page.read_text()):
         assert parser().parse_args(shlex.split(command)).run, command
+
+
+def key_is_known(model: type[BaseModel], path: list[str]) -> bool:
+    """Whether a path of keys leads to a value of a section."""
+    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    inner = fields.get(path[0])
+    return path[0] in fields and (len(path) == 1 or (isinstance(inner, type) and key_is_known(inner, path[1:])))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_keys_that_are_set_exist(page: Path) -> None:
+    for option, key, value in SET.findall(page.read_text()):
+        if key == "NAME":
+            continue
+        assert key_is_known(Secrets if option.startswith("--secret") else StackConfiguration, key.split(".")), key
+        assert key != "phase" or value in set(Phase), value
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -58,6 +58,7 @@ def test_progress_is_told_once_and_configuration_is_written(cli: Path) -> None:
     asked = (cli / "asked").read_text()
     assert "config set phase switched --stack prod --config-file /x.yaml" in asked
     assert "config set --path window.stopBefore HostSetting" in asked
+    assert "stack select" not in asked, "the operator's next command goes where he has selected it to go"
     assert "--config-file /x.yaml" in next(line for line in asked.splitlines() if " up " in f" {line} ")
 
 
@@ -112,7 +113,7 @@ def test_a_signal_is_handed_on_once_for_each(cli: Path, times: int) -> None:
 
 def test_a_stack_that_is_not_there_is_said(cli: Path) -> None:
     (cli / "pulumi").write_text(
-        SCRIPT.replace('*" up "*)', '*" stack select "*) echo "error: no stack named prod found" >&2; exit 255 ;;\n*" up "*)')
+        SCRIPT.replace('*" up "*)', '*" stack --stack prod "*) echo "error: no stack named prod found" >&2; exit 255 ;;\n*" up "*)')
     )
     with pytest.raises(UpFailed, match="can't be driven"):
         Driver("prod", None)

@@ -26,13 +26,13 @@ from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY, Step
 from tests.fast.sites import site as make_site
 
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
 ROOT = Path(__file__).resolve().parents[2]
 URN = "urn:pulumi:test::cloudstack-parallel-build::cutover:index:Toy::one"
 # Listens as the engine does, starts the provider, and waits to be killed; its parent is told the provider's port.
 PARENT = """
 import socket, subprocess, sys
-
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 with socket.create_server(("127.0.0.1", 0)) as engine:
     address = f"127.0.0.1:{engine.getsockname()[1]}"
     provider = subprocess.Popen([sys.executable, "-m", "tests.fast.provider_toy_process", sys.argv[1], "--logtostderr", "-v=3", address],

@@ -64,6 +64,8 @@ class Center(mocks.Mocks):
             outputs["output"] = args.inputs["input"]
         if args.typ.endswith(":SshHostKey"):
             outputs |= {"privateKey": "PRIVATE", "publicKey": f"ssh-ed25519 AAAA{args.name}"}
+        if args.typ.endswith(":StackIdentity"):
+            outputs |= {"identities": ["0123456789abcdef01234567"]}
         return f"{args.name}-id", outputs
 
 

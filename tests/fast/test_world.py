@@ -14,6 +14,7 @@ from parallel_build.facts import database_users, management_node
 from parallel_build.facts.database_users import AccountUse, Client, DatabaseUse
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.guards import world
+from parallel_build.provider.relevance import relevant
 from parallel_build.remote.sql import Refused
 from tests.fast.sites import VALUES, site
 from tests.fast.test_guards import GOOD_NEW, GOOD_OLD
@@ -330,3 +331,10 @@ def test_what_a_server_says_of_its_users() -> None:
         "cloud@%": {"INSERT"}, "dump@%": set(), "caller@%": {"EXECUTE"}, "member@%": {"DELETE"},
     }  # fmt: skip
     assert [(each.user, each.host) for each in found.clients] == [("cloud", "10.91.0.11"), ("dump", "2001:db8::5")]
+
+
+def test_what_only_guards_ask_for_makes_no_step_prove_itself_again() -> None:
+    declared = site(original={"frontend": [{"kind": "monit"}], "database": {**original()["database"], "others": ["billing"]}})
+    assert relevant(declared.to_json()) == relevant(site().to_json())
+    moved = site(original={"database": {**original()["database"], "port": 3307}})
+    assert relevant(moved.to_json()) != relevant(site().to_json())
