@@ -27,7 +27,7 @@ EACH = """
 WRITER = """
   while [ ! -e stop ]; do {each}
     echo >>rounds
-    sleep 0.02
+    sleep {pause}
   done
 """
 MADE = re.compile(
@@ -106,8 +106,8 @@ class CaseFailed(Exception):
 class CaseFiles:
     """The cases' files on the original's machine, whose file system this computer sees, and the server's client that runs them."""
 
-    def __init__(self, servers: Combination, group: Sequence[Case], lenient: bool) -> None:
-        self._host, self._lenient = servers.source, lenient
+    def __init__(self, servers: Combination, group: Sequence[Case], lenient: bool, pause: float) -> None:
+        self._host, self._lenient, self._pause = servers.source, lenient, pause
         self._folder = servers.made.machines() / servers.source.name / "root" / FOLDER.strip("/")
         self._client = " ".join([servers.old, *(["--commands"] if servers.old == "mysql" else []), *(["--force"] if lenient else [])])
         self._process: subprocess.Popen[str] | None = None
@@ -134,7 +134,7 @@ class CaseFiles:
             self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
             assert self._process.stdin is not None
             with self._process.stdin as into:
-                into.write(f"cd {FOLDER}\n" + WRITER.format(each=self._script("while-*.sql")))
+                into.write(f"cd {FOLDER}\n" + WRITER.format(each=self._script("while-*.sql"), pause=self._pause))
         return self
 
     def __exit__(self, *_: object) -> None:

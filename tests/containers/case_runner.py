@@ -23,6 +23,7 @@ from tests.containers.dump_check import independent
 
 SCHEMAS = ["cloud", "cloud_usage"]
 ROUNDS = 3  # rounds of events-while.sql before anything else is done, and at least while it is done
+OFTEN, SELDOM = 0.02, 2.0  # seconds between two rounds; whoever changes definitions does not do so all the time
 SHOWN = 12  # differences of a comparison
 FRESH = (
     "SET SESSION foreign_key_checks = 0; DROP DATABASE IF EXISTS cloud; DROP DATABASE IF EXISTS cloud_usage; "
@@ -78,7 +79,7 @@ class Runner:
     def _alone(self, case: Case) -> dict[str, str]:
         must, may = case.refusal(str(self.servers), self.method), case.possible_refusal(str(self.servers), self.method)
         try:
-            self.bring_over([case])
+            self.bring_over([case], pause=SELDOM)
         except (CaseFailed, ParallelBuildError) as problem:
             lacking = [words for words in must if words not in str(problem)]
             if lacking or (may and not any(words in str(problem) for words in may)):
@@ -86,8 +87,11 @@ class Runner:
             return {}
         return {case.name: f"it was brought over, and should have been refused with {must}"} if must else {}
 
-    def bring_over(self, group: Sequence[Case]) -> None:
+    def bring_over(self, group: Sequence[Case], *, pause: float = OFTEN) -> None:
         """Make some cases, bring them over together and look at the copy.
+
+        Args:
+            pause: seconds between two rounds of their writes.
 
         Raises:
             CaseFailed: a case's files fail, or the copy is not what the original is.
@@ -98,7 +102,7 @@ class Runner:
         seed.remove(source, target)  # of a group that failed
         copy.empty(target, SCHEMAS)
         sql(source, FRESH)
-        files = CaseFiles(self.servers, group, self.lenient)
+        files = CaseFiles(self.servers, group, self.lenient, pause)
         files.create()
         with files as writer:
             writer.rounds(ROUNDS)

@@ -14,7 +14,7 @@ from functools import partial
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.compare.compare import Comparison, compare, compare_ranges, compare_sides
 from parallel_build.database.compare.fingerprint import Range
-from parallel_build.database.compare.session_pool import Side, open_side
+from parallel_build.database.compare.session_pool import Moved, Side, open_side
 from parallel_build.database.compare.snapshot_side import open_snapshot
 from parallel_build.database.copy import account
 from parallel_build.database.replicate import changed_rows
@@ -102,7 +102,25 @@ class _Work:
     progress: Callable[[str], None]
 
     def once(self, since: Position | None, tables: set[tuple[str, str]] | None) -> Baseline:
-        """One comparison at one position: of what has changed since another, of all definitions and some tables' rows, or of everything."""
+        """One comparison at one position: of what has changed since another, of all definitions and some tables' rows, or of everything.
+
+        Definitions that change while they are read have it begun again.
+
+        Raises:
+            StepFailed: they changed each time.
+        """
+        for _ in range(POSITIONS):
+            try:
+                return self._at_one_position(since, tables)
+            except Moved:
+                self.progress("definitions changed while they were read: comparing at a later position")
+        raise StepFailed(
+            f"{self.source.name}: definitions could not be compared",
+            f"some changed while they were read, in each of {POSITIONS} snapshots",
+            "run the same command again when nobody changes definitions",
+        )
+
+    def _at_one_position(self, since: Position | None, tables: set[tuple[str, str]] | None) -> Baseline:
         cancel, progress = self.cancel, self.progress
         with contextlib.ExitStack() as stack:
             new = stack.enter_context(session(self.target))
