@@ -167,7 +167,7 @@ def _judged(
     """Ask the judge about what is not known to mean the same."""
     host = right.sessions[0].host
     pairs = [(one, _by_default(one, other, left, right)) for one, other in pairs]
-    known = right.ask(partial(meanings.known, host=host)).result()
+    known = right.ask(partial(meanings.known, host=host, original=left.server.family)).result()
     doubtful = [pair for pair in pairs if not known.same(*pair)]
     if not doubtful:
         return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import statements
-from parallel_build.database.schema.definitions import Code, Schema, Table, defaults
+from parallel_build.database.schema.definitions import Code, Schema, Table, defaults, disabled
 from parallel_build.database.schema.translate import Translation
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import StepFailed
@@ -147,7 +147,9 @@ def _try(opened: Session, codes: Sequence[Code], translation: Translation) -> li
 
 
 def _make(opened: Session, code: Code, translation: Translation) -> None:
-    text = _encoded(code, translation.statement(code.create))
+    # An order that an earlier version of this program left may have an event as it is on the original.
+    create = disabled(opened, code.create) if code.kind == "EVENT" else code.create
+    text = _encoded(code, translation.statement(create))
     opened.execute(f"USE {quote(code.schema)}")
     with _default_collation(opened, code.schema, translation.collation(code.database_collation)):
         opened.execute("SET SESSION sql_mode = %s", [translation.sql_mode(code.sql_mode)])

@@ -78,13 +78,14 @@ def prove(source: Session, target: Host, definitions: Sequence[Schema], *, cance
     """
     began = time.monotonic()
     problems = needing_others(source, definitions)
+    old = identify(source)
     with session(target) as opened:
-        known, new = meanings.known(opened, target), identify(opened)
+        known, new = meanings.known(opened, target, old.family), identify(opened)
     found = prints(definitions)
     unknown = known.unknown(found.values())
     if unknown:
         progress(f"making {len(found)} definitions once, empty, beside {target.name}'s database server: {len(unknown)} are new")
-        problems += _tried(identify(source), new, target, definitions, known, cancel, {problem.name for problem in problems})
+        problems += _tried(old, new, target, definitions, known, cancel, {problem.name for problem in problems})
     if problems:
         raise GuardFailed(
             f"{target.name} can't make {len(problems)} of the original's definitions: {_listed([str(problem) for problem in problems])}",

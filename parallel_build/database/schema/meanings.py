@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.schema.prints import Known
 from parallel_build.database.server import judge
 from parallel_build.remote.host import Host
@@ -14,14 +15,14 @@ FILE = "/var/lib/cutover-copy/meanings.json"
 MOST = 20000  # prints kept: what changes all the time is then judged anew once
 
 
-def known(opened: Session, host: Host) -> Known:
-    """What was judged on this server, by the program and settings that it has now.
+def known(opened: Session, host: Host, original: Family) -> Known:
+    """What was judged on this server, by the program and settings that it has now, of an original of that family.
 
     Args:
         opened: a session to the host's own server.
     """
     content = host.read(FILE)
-    return Known.read(json.loads(content) if content else None).for_server(identity(opened))
+    return Known.read(json.loads(content) if content else None).for_server(f"{original} {identity(opened)}")
 
 
 def keep(host: Host, found: Known) -> None:
