@@ -27,8 +27,8 @@ def _quiet(text: str) -> None:
 
 def _restore(pair: Combination, origin: Origin) -> None:
     words = ["ssh", *pair.source.options(), pair.source.destination]
-    dumper = "mariadb-dump" if pair.old == "mariadb" else "mysqldump"
-    restore([*words, pair.old], [*words, dumper], SCHEMAS, origin, timeout=900)
+    dumper = ["mariadb-dump"] if pair.old == "mariadb" else ["mysqldump", "--set-gtid-purged=OFF"]
+    restore([*words, pair.old], [*words, *dumper], SCHEMAS, origin, timeout=900)
 
 
 def _copied_and_the_same(pair: Combination) -> None:
