@@ -194,6 +194,27 @@ def test_no_event_runs_on_a_copy_until_it_is_settled(clean: Combination) -> None
         sql(clean.target, "DROP DATABASE pairs; SET GLOBAL event_scheduler = OFF")
 
 
+def test_an_event_keeps_its_character_sets_and_mode_when_it_is_settled(clean: Combination) -> None:
+    """A server gives an event that is enabled the character set and collations of whoever enables it."""
+    events = (
+        "SET NAMES latin1 COLLATE latin1_german1_ci; SET sql_mode = 'ANSI_QUOTES', time_zone = '+05:00'; "
+        "CREATE EVENT yearly ON SCHEDULE EVERY 1 YEAR STARTS '2031-01-01 00:00:00' DO DELETE FROM a; ALTER DATABASE pairs COLLATE utf8mb4_bin;"
+    )
+    sql(clean.source, TABLES + events)
+    try:
+        _copy(clean, ["pairs"])
+        asked = (
+            "SELECT SQL_MODE, TIME_ZONE, STATUS, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION FROM information_schema.EVENTS "
+            "WHERE EVENT_SCHEMA = 'pairs'"
+        )
+        with session(clean.source) as old, session(clean.target) as new:
+            assert create.settle_events(old, new, ["pairs"]) == ["`pairs`.`yearly`"]
+            assert new.rows(asked) == old.rows(asked)
+        _same(clean, ["pairs"])
+    finally:
+        sql(clean.target, "DROP DATABASE pairs")
+
+
 def test_objects_of_a_client_of_another_character_set(clean: Combination) -> None:
     view = "CREATE VIEW v AS SELECT '中文' AS word FROM a;".encode("gbk")
     client = "mariadb" if clean.old == "mariadb" else "mysql"

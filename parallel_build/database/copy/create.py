@@ -13,7 +13,7 @@ from parallel_build.database.schema.translate import Translation
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import StepFailed
 from parallel_build.remote.session_settings import STRICT, pinned
-from parallel_build.remote.sql import Row, Session, quote
+from parallel_build.remote.sql import Session, quote
 
 DEADLOCK = 1213  # the server's number for "Deadlock found when trying to get lock"; what it refused so is not there
 DEADLOCK_ATTEMPTS = 20
@@ -155,17 +155,23 @@ def _make(opened: Session, code: Code, translation: Translation) -> None:
         opened.execute("SET SESSION sql_mode = %s", [translation.sql_mode(code.sql_mode)])
         if code.time_zone:
             opened.execute("SET SESSION time_zone = %s", [code.time_zone])
-        opened.execute("SET SESSION collation_connection = %s", [translation.collation(code.collation)])
-        if code.client_set != "utf8mb4":
-            opened.execute(f"SET SESSION character_set_client = {code.client_set}")
-        try:
+        with _client_settings(opened, code.client_set, translation.collation(code.collation)):
             opened.execute_bytes(text)
             if code.kind == "EVENT" and not _there(opened, code):
                 opened.execute(f"SET SESSION timestamp = {BEFORE_EVENTS}")
                 opened.execute_bytes(text)
-        finally:
-            # What the session is used for next, above all printing definitions, must not be read in this object's mode.
-            opened.execute(f"SET SESSION sql_mode = {STRICT}, time_zone = '+00:00', character_set_client = utf8mb4, timestamp = DEFAULT")
+
+
+@contextlib.contextmanager
+def _client_settings(opened: Session, client_set: str, collation: str) -> Iterator[None]:
+    """An object's character set and collation for one statement. Afterwards the session is as it was: what it prints next must not be in an object's mode."""
+    opened.execute("SET SESSION collation_connection = %s", [collation])
+    if client_set != "utf8mb4":
+        opened.execute(f"SET SESSION character_set_client = {client_set}")
+    try:
+        yield
+    finally:
+        opened.execute(f"SET SESSION sql_mode = {STRICT}, time_zone = '+00:00', character_set_client = utf8mb4, timestamp = DEFAULT")
 
 
 def _encoded(code: Code, text: str) -> bytes:
@@ -210,18 +216,29 @@ def settle_events(old: Session, new: Session, names: Sequence[str]) -> list[str]
     Returns:
         The events that run then, quoted.
     """
-    there = {_quoted(row) for row in new.rows(EVENTS)}
+    there = {(row["s"], row["n"]) for row in new.rows(EVENTS)}
     running = enabled_events(new, names)
     for event in enabled_events(old, names):
         if event in there and event not in running:
-            new.execute(f"ALTER EVENT {event} ENABLE")
-    return enabled_events(new, names)
+            set_event(new, event, "ENABLE")
+    return [".".join(map(quote, event)) for event in enabled_events(new, names)]
 
 
-def enabled_events(opened: Session, names: Sequence[str]) -> list[str]:
-    """The events of these databases that run, quoted."""
-    return [_quoted(row) for row in opened.rows(f"{EVENTS} WHERE STATUS = 'ENABLED'") if row["s"] in names]
+def enabled_events(opened: Session, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The events of these databases that run, each by database and name."""
+    return [(row["s"], row["n"]) for row in opened.rows(f"{EVENTS} WHERE STATUS = 'ENABLED'") if row["s"] in names]
 
 
-def _quoted(row: Row) -> str:
-    return f"{quote(row['s'])}.{quote(row['n'])}"
+def set_event(opened: Session, event: tuple[str, str], state: str) -> None:
+    """ENABLE or DISABLE an event. A server gives it the altering session's character set and collations: they are set to the event's own first."""
+    statement = (
+        "SELECT CHARACTER_SET_CLIENT AS c, COLLATION_CONNECTION AS o, DATABASE_COLLATION AS b FROM information_schema.EVENTS "
+        "WHERE EVENT_SCHEMA = %s AND EVENT_NAME = %s"
+    )
+    kept = opened.row(statement, list(event)) or {}
+    text = f"ALTER EVENT {'.'.join(map(quote, event))} {state}"
+    made = Code("EVENT", *event, text, "", "", kept["c"], kept["o"])
+    data = _encoded(made, text)
+    opened.execute(f"USE {quote(event[0])}")
+    with _default_collation(opened, event[0], kept["b"]), _client_settings(opened, made.client_set, made.collation):
+        opened.execute_bytes(data)

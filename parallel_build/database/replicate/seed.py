@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.copy import account, cleanup, copy
-from parallel_build.database.copy.create import enabled_events
+from parallel_build.database.copy.create import enabled_events, set_event
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.replicate.channel import CHANNEL, LOG_GONE, Position, Status, read_status
@@ -117,8 +117,8 @@ def _begin(
 ) -> bool:
     """Let the new source follow from a copy's position on; False where its tables, of several snapshots, can't be brought to one."""
     with session(target) as new:
-        for name in enabled_events(new, names):
-            new.execute(f"ALTER EVENT {name} DISABLE")
+        for event in enabled_events(new, names):
+            set_event(new, event, "DISABLE")
     layers = align_snapshots.pending(target)
     if not layers:
         channel.begin(source, target, names, position)
