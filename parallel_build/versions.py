@@ -30,6 +30,11 @@ class CloudStackVersion:
     def __str__(self) -> str:
         return ".".join(str(number) for number in self.numbers)
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """How packages may write it: a release with no fourth number may be written with three."""
+        return (str(self), str(self).removesuffix(".0")) if self.numbers[3] == 0 else (str(self),)
+
     def __repr__(self) -> str:
         return f"CloudStackVersion({str(self)!r})"
 

@@ -264,7 +264,7 @@ class Packages(Model):
     """Where the target version's packages come from.
 
     Attributes:
-        repository: an apt `deb ...` line or None where the machine's own sources have them.
+        repository: an apt `deb ...` line, or the address of an RPM repository for servers of the EL family; None where the machine's own sources have them.
         key: armoured signing key of that repository, as text; None where the line itself says `[trusted=yes]` or names a key.
         names: management packages.
         usage_names: packages of the usage server.
@@ -278,8 +278,12 @@ class Packages(Model):
     @field_validator("repository")
     @classmethod
     def _line(cls, value: str | None) -> str | None:
-        if value is not None and (not value.isprintable() or not re.fullmatch(r"^deb (\[[^\]]*\] )?\S+ \S.*", value)):
-            raise ValueError("a repository is one line such as `deb https://example.org/apt jammy 4.22`")
+        if value is not None and (
+            not value.isprintable() or not re.fullmatch(r"deb (\[[^\]]*\] )?\S+ \S.*|(https?|file)://[^\s/]*/\S+", value)
+        ):
+            raise ValueError(
+                "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
+            )
         return value
 
 
