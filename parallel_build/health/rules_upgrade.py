@@ -51,7 +51,7 @@ def templates_are_configured(facts: HealthFacts) -> Iterator[Said]:
             f"no system VM template is configured for {hypervisor} {arch}".rstrip() + f" ({_where(facts, hypervisor)})",
             "without it the schema upgrade "
             + ("tries to register one itself, over NFS" if configuration.new.version >= REGISTERS_ITSELF else "stops"),
-            "add it to the stack's `templates` under the exact name that the target looks up",
+            "run `parallel-build plan STACK --write-templates`, or add it to the stack's `templates` under the exact name that the target looks up",
             None if configuration.new.version >= REGISTERS_ITSELF else Severity.BLOCKS,
         )
 

@@ -29,11 +29,11 @@ METADATA = "/usr/share/cloudstack-management/templates/systemvm/metadata.ini"
 SCRIPT = re.compile(r"META-INF/db/(schema-\d+to\d+(?:-cleanup)?)\.sql")
 NAME = "cloudstack-management"
 MAGIC, HEADER = b"!<arch>\n", 60
-OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {  # streams to read from
     "": lambda part: part,
     ".gz": lambda part: gzip.GzipFile(fileobj=part),
     ".xz": lambda part: lzma.LZMAFile(part),  # noqa: SIM115
-    ".zst": lambda part: zstandard.ZstdDecompressor().stream_reader(part),  # type: ignore[dict-item, return-value]
+    ".zst": lambda part: zstandard.ZstdDecompressor().stream_reader(part),
 }
 # Prints version, metadata.ini and scripts as JSON.
 READER = r"""
