@@ -108,10 +108,10 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
     rest = known.get("rest")
     if rest is None:
         return False
-    source = context.configuration.original.database.source
     try:
         now = _at_rest(context, known)
     except ConnectionFailed as error:
+        source = context.configuration.original.database.source
         prove_original_down.silent(context, source, error)
         context.progress(f"{source.name} is gone: whether it has run since the copy was made can't be seen any more")
         return False

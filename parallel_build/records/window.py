@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from parallel_build.configuration import SwitchedStepName
 from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed
 from parallel_build.records.copies import Proof, RecordCopies, of_hosts
 from parallel_build.records.host_copy import Both, HostNotes, machine_id
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
 from parallel_build.records.touched import TouchedServer
-from parallel_build.records.window_record import BACK, NAMES_SERVERS, VERSION, WindowRecord, going_back
+from parallel_build.records.window_record import BACK, FIRST_STEPS, NAMES_SERVERS, VERSION, WindowRecord, going_back
 from parallel_build.remote.clock import HostClock, read_host_clock
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-__all__ = ["BACK", "NAMES_SERVERS", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
+__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
 
@@ -162,6 +163,7 @@ class WindowStore:
                 number=record.number + 1 if record else 1,
                 token=self.check_run(record),
                 revision=1,
+                steps=["Window", *get_args(SwitchedStepName)],
             )
             if self.file.write(text, fresh.to_json(), keep=True):
                 self.journal("window opened")

@@ -11,6 +11,11 @@ from parallel_build.records.touched import TouchedServer, servers_of
 
 NAMES_SERVERS = 3  # the first version whose record names the servers that were touched
 VERSION = NAMES_SERVERS  # 1 had neither number, token nor revision
+# The steps of a window whose record does not name them.
+FIRST_STEPS = (
+    "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps", "FirstManagement",
+    "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
+)  # fmt: skip
 BACK = "Back"  # under this name the record says how a way back goes
 
 
@@ -29,6 +34,7 @@ class WindowRecord:
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
         returning: since when a way back is under way: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
+        steps: the types of the steps that there were when the window opened.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
         switched_clock: the same at the switch, by which the rollback window is measured.
         holders: the hosts that have a copy of this record, each with its machine-id.
@@ -52,6 +58,7 @@ class WindowRecord:
     token: int = 0
     revision: int = 0
     version: int = VERSION
+    steps: list[str] = field(default_factory=lambda: list(FIRST_STEPS))
     unknown: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
