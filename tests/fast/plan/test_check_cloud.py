@@ -24,7 +24,7 @@ from parallel_build.plan.cloud import access, report
 from parallel_build.plan.cloud.check import BY_API, CloudCheck, check
 from parallel_build.project import PROJECT
 from parallel_build.versions import CloudStackVersion
-from tests.fast.test_plan_faults import HEALTHY, KVM
+from tests.fast.plan.test_plan_faults import HEALTHY, KVM
 
 KEY, SECRET = "apikey-0123456789", "apisecret-0123456789"
 DATA = PROJECT.parent / "shared" / "data"
