@@ -35,11 +35,6 @@ class CloudStackVersion:
         shown = self.numbers if self.numbers[0] <= LEADING or self.numbers[3] else self.numbers[:3]
         return ".".join(str(number) for number in shown)
 
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """How packages may write it: a release with no fourth number may be written with three."""
-        return (str(self), str(self).removesuffix(".0")) if self.numbers[3] == 0 else (str(self),)
-
     def __repr__(self) -> str:
         return f"CloudStackVersion({str(self)!r})"
 

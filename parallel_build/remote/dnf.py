@@ -213,7 +213,7 @@ def repository_text(repository: str, key: str | None, release: CloudStackVersion
         )
     check = [f"gpgkey=file://{KEYRING}", "gpgcheck=1"] if key else ["gpgcheck=0"]
     lines = [f"[{REPOSITORY}]", "name=CloudStack for the new servers", f"baseurl={repository}", "enabled=1", *check,
-             "skip_if_unavailable=0", f"includepkgs={','.join(f'cloudstack*-{each}-*' for each in release.spellings)}"]  # fmt: skip
+             "skip_if_unavailable=0", f"includepkgs=cloudstack*-{release}-*"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -21,6 +21,7 @@ from parallel_build.remote.sql import Row, Session, quote, session
 from parallel_build.secret import Secret
 
 COPY_USER = "cutover_copy"
+FLUSH_TABLES_SINCE = (8, 0, 23)  # MySQL's privilege of that name
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _absolute(path: str, row: Row) -> str:
 def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) -> list[str]:
     """The rights to read `schemas` in one consistent snapshot."""
     everywhere = ["RELOAD", "PROCESS", server.dialect.status_grant]
-    if server.family == "mysql":
+    if server.family == "mysql" and server.version >= FLUSH_TABLES_SINCE:
         everywhere += ["FLUSH_TABLES"]
     return [
         f"GRANT {', '.join(everywhere)} ON *.* TO {account}",
