@@ -234,7 +234,7 @@ class NewDatabase(Model):
     Attributes:
         engine: server family installed on them.
         buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
-        packages: packages to install where the image lacks them.
+        packages: packages to install where the image lacks them; None takes `mariadb-server` or `mysql-server`, as `engine` says.
         admin: the account of this tool's sessions, on servers of platform `existing` that have a database server already.
     """
 
@@ -243,7 +243,7 @@ class NewDatabase(Model):
     replica: NewMachine
     port: int = Field(default=3306, ge=1, le=65535)
     buffer_pool: int | None = Field(default=None, ge=64)
-    packages: list[PackageName] = Field(default_factory=lambda: ["mariadb-server"])
+    packages: list[PackageName] = Field(default_factory=lambda given: [f"{given.get('engine', 'mariadb')}-server"])
     admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
 
 

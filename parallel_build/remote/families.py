@@ -28,7 +28,6 @@ class SystemFamily:
     ids: frozenset[str]
     program: str
     option_folder: dict[Engine, str]
-    database_packages: dict[Engine, tuple[str, ...]]
 
 
 DEBIAN = SystemFamily(
@@ -36,15 +35,12 @@ DEBIAN = SystemFamily(
     frozenset({"debian", "ubuntu"}),
     "apt-get",
     {"mariadb": "/etc/mysql/mariadb.conf.d", "mysql": "/etc/mysql/mysql.conf.d"},
-    {"mariadb": ("mariadb-server",), "mysql": ("mysql-server",)},
 )
-# EL10 has no unversioned name for MySQL; there it is named in new.database.packages.
 EL = SystemFamily(
     "the EL family",
     frozenset({"rhel", "centos", "fedora", "rocky", "almalinux", "ol"}),
     "dnf",
     {"mariadb": "/etc/my.cnf.d", "mysql": "/etc/my.cnf.d"},
-    {"mariadb": ("mariadb-server",), "mysql": ("mysql-server",)},
 )
 FAMILIES = (DEBIAN, EL)
 
