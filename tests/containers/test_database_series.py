@@ -19,7 +19,7 @@ from parallel_build.facts.original import _as_server
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 from tests.containers import old_servers
-from tests.containers.database_stand import Stand, roots, sql, stand
+from tests.containers.database_stand import Stand, roots, stand
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(1200)]
 WAYS = [("10.2.11", ""), ("10.2.11", "10.11.5"), ("10.11.5", "11.4.5"), ("10.2.11", "11.4.5")]
@@ -54,6 +54,11 @@ class Way:
     made: Stand
     source: Host
     target: Host
+
+
+def sql(host: Host, statements: str) -> None:
+    """Through the server's own client, with nothing set that an old one does not know."""
+    host.run(["mysql", "--default-character-set=utf8mb4"], input=statements, timeout=120)
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]} to {way[1] or 'the image'}")
