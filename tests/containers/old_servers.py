@@ -21,7 +21,7 @@ INSTALL = r"""
 version=$1; shift
 systemctl stop mariadb
 chmod +x /opt/server/bin/* /opt/server/scripts/*
-for program in /opt/server/bin/* /opt/server/scripts/*; do ln -sf "$program" /usr/local/bin/; done
+for program in /opt/server/bin/my_print_defaults /opt/server/bin/resolveip /opt/server/scripts/*; do ln -sf "$program" /usr/local/bin/; done
 install -d -o mysql -g mysql -m 755 /var/lib/other
 install -d /opt/server/lib/plugin
 installer=$(ls /opt/server/scripts/*install* | head -n 1) server=$(ls /opt/server/bin/mariadbd /opt/server/bin/mysqld 2>/dev/null | head -n 1)
