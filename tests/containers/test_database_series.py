@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.databases, pytest.mark.timeout(1200)]
 WAYS = [("10.2.11", ""), ("10.2.11", "10.11.5"), ("10.11.5", "11.4.5"), ("10.2.11", "11.4.5")]
 CLOUD = """
 CREATE DATABASE cloud DEFAULT CHARACTER SET utf8; CREATE DATABASE cloud_usage DEFAULT CHARACTER SET utf8mb4;
+USE cloud;
 CREATE TABLE cloud.configuration (name varchar(255) PRIMARY KEY, value varchar(4095), KEY i_value (value(64))) ENGINE=InnoDB;
 INSERT INTO cloud.configuration VALUES ('host', '10.91.0.11'), ('ünï', 'größe');
 CREATE TABLE cloud.vm (
