@@ -13,7 +13,7 @@ DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
 ORDER = (
     "window", "user-access", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
-    "first-management", "hypervisors", "system-vms", "additional-management", "acceptance",
+    "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
 
 
