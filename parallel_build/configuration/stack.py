@@ -16,6 +16,7 @@ from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.routers import Routers
 from parallel_build.configuration.servers import (
+    DatabaseAdmin,
     New,
     NewMachine,
     Original,
@@ -143,6 +144,10 @@ class StackConfiguration(Model):
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
                 yield f"platforms.{platform}: missing although {machine.name} is built on it"
+        if self.new.database.admin != DatabaseAdmin() and not any(
+            self.platform_of(machine) == "existing" for machine in self.built_machines()
+        ):
+            yield "new.database.admin: only for servers of platform existing; what a platform makes lets root in by its socket"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
             for name in step.hosts:

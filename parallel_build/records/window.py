@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
+from parallel_build.configuration import SwitchedStepName
 from parallel_build.errors import Fenced, GuardFailed
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
@@ -22,6 +23,11 @@ from parallel_build.resolved_stack import Site
 
 NAMES_SERVERS = 3  # the first version whose record names the servers that were touched
 VERSION = NAMES_SERVERS  # 1 had neither number, token nor revision
+# The steps of a window whose record does not name them.
+FIRST_STEPS = (
+    "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps", "FirstManagement",
+    "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
+)  # fmt: skip
 BACK = "Back"  # under this name the record says how a way back goes
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
@@ -41,6 +47,7 @@ class WindowRecord:
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
         returning: since when a way back is under way: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
+        steps: the types of the steps that there were when the window opened.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
         switched_clock: the same at the switch, by which the rollback window is measured.
     """
@@ -62,6 +69,7 @@ class WindowRecord:
     token: int = 0
     revision: int = 0
     version: int = VERSION
+    steps: list[str] = field(default_factory=lambda: list(FIRST_STEPS))
     unknown: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -196,6 +204,7 @@ class WindowStore:
                 number=record.number + 1 if record else 1,
                 token=self.check_run(record),
                 revision=1,
+                steps=["Window", *get_args(SwitchedStepName)],
             )
             if self.file.write(text, fresh.to_json(), keep=True):
                 self.journal("window opened")
