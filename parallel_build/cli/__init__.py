@@ -21,6 +21,7 @@ MODULES: tuple[str, ...] = (
     "rehearse",
     "switch",
     "back",
+    "routers",
     "recover",
     "report",
 )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any
 
 from parallel_build.cancel import wait_for
@@ -44,21 +43,7 @@ def renew(context: Context, cloud: Cloud, vms: Collection[dict[str, Any]], *, ti
     before = {each["id"] for each in systemvms.system_vms(cloud)}
     failed: list[str] = []
     with Workers(AT_ONCE, context.cancel) as pool:
-        work = {
-            group: pool.submit(
-                partial(
-                    systemvms.renew_system_vms,
-                    cloud,
-                    members,
-                    before,
-                    patience,
-                    timeout=timeout,
-                    cancel=context.cancel,
-                    progress=context.progress,
-                )
-            )
-            for group, members in groups.items()
-        }
+        work = {group: pool.submit(_successor, context, cloud, members, before, patience, timeout) for group, members in groups.items()}
     for (zone, kind), future in work.items():
         try:
             future.result()
@@ -72,6 +57,12 @@ def renew(context: Context, cloud: Cloud, vms: Collection[dict[str, Any]], *, ti
             "Zones that users can do without for now may be left out of window.acceptZones",
         )
     return [vm["name"] for members in groups.values() for vm in members]
+
+
+def _successor(
+    context: Context, cloud: Cloud, vms: Sequence[dict[str, Any]], before: Collection[str], patience: Patience, timeout: float
+) -> dict[str, Any]:
+    return systemvms.renew_system_vms(cloud, vms, before, patience, timeout=timeout, cancel=context.cancel, progress=context.progress)
 
 
 def expected(cloud: Cloud) -> list[list[str]]:

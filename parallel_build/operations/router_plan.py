@@ -67,9 +67,9 @@ def belongs(network: RouterNetwork, wave: Wave) -> bool:
 
 
 def within(domain: str, wanted: str) -> bool:
-    """Whether a domain is one that was named, or below it; `/` and upper and lower case at the root don't matter."""
+    """Whether a domain is one that was named, or below it; without `ROOT/` it begins there."""
     path = wanted.strip("/")
-    path = path if path.upper().split("/")[0] == "ROOT" else f"ROOT/{path}"
+    path = path if path.split("/")[0] == "ROOT" else f"ROOT/{path}".rstrip("/")
     return domain == path or domain.startswith(path + "/")
 
 

@@ -40,6 +40,12 @@ def settle(context: Context) -> Point:
     return cast(Point, known)
 
 
+def wait_still(record: WindowRecord) -> bool:
+    """Whether users are neither in nor will be let in by the router waves themselves."""
+    known = record.facts.get(STEP, {})
+    return not known.get("at") and (known.get("point") != "routers" or not record.facts.get(ACCEPTANCE, {}).get("passed"))
+
+
 def are_in(context: Context) -> bool:
     """Whether users have been let in on the new side."""
     record = store(context).mine()

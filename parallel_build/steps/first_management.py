@@ -62,8 +62,8 @@ class FirstManagement(SwitchedStep):
         else:
             reimport.make_whole(context, host_setting.write)
         evidence = start.run()
-        store(context).mark_switched()
         users_in.settle(context)
+        store(context).mark_switched()
         return {"start": evidence, **_beside_rehearsal(context, evidence)}
 
     def verify(self, context: Context) -> Outputs:
