@@ -165,10 +165,32 @@ def sort(found: Iterable[RouterNetwork], begun: Collection[Key] = ()) -> Survey:
     return result
 
 
+def within(domain: str, wanted: str) -> bool:
+    """Whether a domain is one that was named, or below it; without `ROOT/` it begins there."""
+    path = wanted.strip("/")
+    path = path if path.split("/")[0] == "ROOT" else f"ROOT/{path}".rstrip("/")
+    return domain == path or domain.startswith(path + "/")
+
+
 def domain_path(text: object) -> str:
     """`/customers/` of the database as `ROOT/customers`."""
     inner = str(text or "").strip("/")
     return f"ROOT/{inner}" if inner else "ROOT"
+
+
+# What a configuration may name, by what it is.
+NAMES = {
+    "networks": "SELECT name AS n FROM cloud.networks WHERE removed IS NULL AND name IS NOT NULL UNION SELECT uuid FROM cloud.networks WHERE removed IS NULL "
+    "UNION SELECT name FROM cloud.vpc WHERE removed IS NULL UNION SELECT uuid FROM cloud.vpc WHERE removed IS NULL",
+    "domains": "SELECT path AS n FROM cloud.domain WHERE removed IS NULL",
+    "accounts": "SELECT account_name AS n FROM cloud.account WHERE removed IS NULL",
+}
+
+
+def names(database: Session) -> dict[str, list[str]]:
+    """Names and ids of networks and VPCs, paths of domains, names of accounts."""
+    found = {what: [str(row["n"]) for row in database.rows(query)] for what, query in NAMES.items()}
+    return {**found, "domains": [domain_path(path) for path in found["domains"]]}
 
 
 # Jobs that restart a network, from whichever run: a second restart would only wait behind it.

@@ -123,6 +123,7 @@ class WaveRun:
         with Workers(self.at_once, self.cancel) as pool:
             while queue or running:
                 while queue and len(running) < self.at_once and not self._halted(wave, failed, attempt):
+                    self.cancel.check()
                     network = self._next(queue, wave)
                     self._open.pop(network.key, None)
                     self.orders.beginning(network, list(queue)[: self.at_once])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from parallel_build.cloudstack.router_networks import RouterNetwork
+from parallel_build.cloudstack.router_networks import RouterNetwork, within
 from parallel_build.configuration import Routers, Wave
 
 CANARY = "canary"
@@ -66,32 +66,6 @@ def belongs(network: RouterNetwork, wave: Wave) -> bool:
     return inside and (wave.account is None or network.account == wave.account)
 
 
-def within(domain: str, wanted: str) -> bool:
-    """Whether a domain is one that was named, or below it; without `ROOT/` it begins there."""
-    path = wanted.strip("/")
-    path = path if path.split("/")[0] == "ROOT" else f"ROOT/{path}".rstrip("/")
-    return domain == path or domain.startswith(path + "/")
-
-
 def allowed(size: int, rate: float) -> int:
     """How many networks of a wave may fail: one always may, unless the rate is 0."""
     return max(1, int(size * rate)) if rate else 0
-
-
-def unknown_names(
-    section: Routers, networks: Sequence[RouterNetwork], zones: Iterable[str], domains: Iterable[str], accounts: Iterable[str]
-) -> list[str]:
-    """What the configuration names and the cloud does not have: the key, and the name."""
-    known = {name for each in networks for name in (each.name, each.id)}
-    zone_names, paths, account_names = set(zones), set(domains), set(accounts)
-    wrong = []
-    for place, wave in enumerate(section.waves):
-        key = f"routers.waves[{place}]"
-        wrong += [f"{key}.networks: {name}" for name in wave.networks or () if name not in known]
-        if wave.zone is not None and wave.zone not in zone_names:
-            wrong.append(f"{key}.zone: {wave.zone}")
-        if wave.domain is not None and not any(within(path, wave.domain) for path in paths):
-            wrong.append(f"{key}.domain: {wave.domain}")
-        if wave.account is not None and wave.account not in account_names:
-            wrong.append(f"{key}.account: {wave.account}")
-    return wrong + [f"routers.accepted: {name}" for name in section.accepted if name not in known]

@@ -12,7 +12,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed
-from parallel_build.operations import deadline, rollback_window, user_firewall, users_in
+from parallel_build.operations import deadline, rollback_window, user_firewall, users_in, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.new_objects import Created
 from parallel_build.provider.relevance import for_undo
@@ -225,7 +225,7 @@ def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
     record = WindowRecord("test", here.identity, opened=WORDS, returning=WORDS, facts={"Back": {"ahead": True}} if ahead else {})
     done: list[str] = []
     monkeypatch.setattr(users_in, "store", lambda _: Records(record, here))
-    monkeypatch.setattr(users_in.users_out, "note_out", lambda context: None)
+    monkeypatch.setattr(users_out, "note_out", lambda context: None)
     monkeypatch.setattr(users_in, "fence_new_side", lambda context, *, insist: done.append("fenced"))
     monkeypatch.setattr(user_firewall, "close_on_new", lambda context: done.append("users out"))
     Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
