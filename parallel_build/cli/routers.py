@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--wave", type=int, metavar="N", help="only this wave (--plan numbers them); the canary first where it was not good yet"
     )
     kinds.add_argument("--pause", action="store_true", help="have no run begin anything more, until the next `routers` without it")
-    kinds.add_argument("--retry", action="store_true", help="try failed networks again, and go on behind a stopped wave")
+    kinds.add_argument("--retry", action="store_true", help="try failed networks again, and continue after a stopped wave")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
             return DONE
         if given.pause:
             router_waves.pause(context, on=True)
-            print(f"paused: what runs comes to its end, nothing new is begun. Go on: parallel-build routers {given.stack}")
+            print(f"paused: what runs comes to its end, nothing new is begun. Continue: parallel-build routers {given.stack}")
             return DONE
         claim(context)
         deadline.not_going_back(context)
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
             result = router_waves.run(context, only=given.wave)
         except Cancelled:
             print(
-                f"stopped as asked: nothing new is begun; restarts that CloudStack has begun go on. Go on: parallel-build routers {given.stack}"
+                f"stopped as asked: nothing new is begun; restarts that CloudStack has begun continue. Continue: parallel-build routers {given.stack}"
             )
             return FAILED
         print(result.words(given.stack))

@@ -35,7 +35,7 @@ class Routers(SwitchedStep):
         limit = (
             "to their end"
             if section.until_renewed == "wait"
-            else f"for at most {duration(section.with_up)}, then parallel-build routers goes on"
+            else f"for at most {duration(section.with_up)}, then parallel-build routers continues"
         )
         return [
             "restartNetwork cleanup=true and restartVPC cleanup=true for every network that is implemented and whose router runs; idle ones are left alone",
