@@ -121,12 +121,17 @@ class StackConfiguration(Model):
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         replica = self.original.database.replica
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *([replica] if replica else [])]
+        may_be_off: list[Server] = [
+            *self.new.management,
+            self.new.database.source,
+            *self.original.management,
+            *([replica] if replica else []),
+        ]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
         never_off = seen_names.keys() - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and original.database.replica"
+                yield f"window.confirmedDown: {name} is not one of new.management, new.database.source, original.management and original.database.replica"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method

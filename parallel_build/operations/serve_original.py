@@ -10,6 +10,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.operations import (
+    hosts_back,
     hypervisor_commands,
     known_servers,
     original_database,
@@ -57,6 +58,7 @@ def serve_at_once(context: Context) -> None:
             servers.first()
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
+            hosts_back.take_agents(context)
             beside.result()
             servers.settle()
 
@@ -72,11 +74,12 @@ def serve_from_original(context: Context) -> list[str]:
     with original_management.Servers(context) as servers:
         servers.first()
         missing = user_firewall.let_users_in(context)
+        missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         hypervisor_commands.undo(context)
         missing += servers.rest()
-    return missing + hypervisor_commands.left(context)
+    return missing + hypervisor_commands.left(context) + hosts_back.missing(context)
 
 
 def redirect_agents(context: Context) -> None:

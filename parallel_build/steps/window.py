@@ -11,11 +11,19 @@ from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
 from parallel_build.machines import made_guest
 from parallel_build.machines.local_commands import MachineFailed
-from parallel_build.operations import forensics, left_guests, prove_makeable, serve_original, transfer
+from parallel_build.operations import (
+    after_rollback,
+    fence_new_database,
+    forensics,
+    left_guests,
+    prove_makeable,
+    serve_original,
+    transfer,
+)
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
-from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.fence_new_side import cut_off, fence_new_side
 from parallel_build.operations.new_objects import highest_ids, since_window
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
@@ -51,11 +59,13 @@ class Window(SwitchedStep):
         names = [machine.name for machine in configuration.new.management]
         kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
         return [
-            f"whatever steps had run: {', '.join(names)} fenced; original MySQL, then management and usage enabled, started, answering; users in",
+            f"whatever steps had run: {', '.join(names)} fenced, their database closed; original MySQL, then management and usage "
+            "enabled, started, answering; users in",
             "remove system VMs and routers that the new side made from KVM hosts, renew the original's where they are gone",
             "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
             "list what users created since the window opened, for tidying",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
+            f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
             "give the lock back",
         ]
@@ -69,6 +79,7 @@ class Window(SwitchedStep):
             if held.facts.get(self.type, {}).get("highest_ids"):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
+        after_rollback.clear(context)
         holding = await_guards(context)
         prove_makeable.prove_makeable(context)
         if context.configuration.transfer.method == "replicate":
@@ -103,6 +114,10 @@ class Window(SwitchedStep):
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
+        kept_out = sorted(cut_off(context))
+        missing += [
+            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
+        ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         context.progress(created.in_words())
         if began or left_guests.noted(context):
@@ -115,6 +130,8 @@ class Window(SwitchedStep):
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
+        if not kept_out:  # else its database stays closed to it, until it is down
+            outcome["still closed"] = self._open_database(context)
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
@@ -124,6 +141,13 @@ class Window(SwitchedStep):
             )
         records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
+
+    def _open_database(self, context: Context) -> list[str]:
+        """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end."""
+        left = fence_new_database.lift(context, store(context).read())
+        for words in left:
+            context.progress(f"{words}. The next window tries it again")
+        return left
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:
