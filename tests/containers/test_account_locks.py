@@ -25,7 +25,7 @@ from parallel_build.records.window import WindowRecord
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 from tests.containers.database_stand import roots, sql, stand
-from tests.fast.records import Records
+from tests.fast.memory_records import Records
 from tests.fast.sites import site
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(900)]
