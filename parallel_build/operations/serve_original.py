@@ -14,6 +14,7 @@ from parallel_build.operations import (
     hypervisor_commands,
     known_servers,
     original_database,
+    original_locks,
     original_management,
     original_numbers,
     user_firewall,
@@ -52,6 +53,7 @@ def serve_at_once(context: Context) -> None:
         starting = pool.submit(original_database.start, context)
         fence_new_side(context)
         starting.result()
+        original_locks.unlock(context)
         beside = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
@@ -70,10 +72,11 @@ def serve_from_original(context: Context) -> list[str]:
         what is missing although the original serves: servers that do not come back, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
+    locked = original_locks.unlock(context)
     original_numbers.move_past(context)
     with original_management.Servers(context) as servers:
         servers.first()
-        missing = user_firewall.let_users_in(context)
+        missing = locked + user_firewall.let_users_in(context)
         missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)

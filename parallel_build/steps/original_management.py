@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import deadline, fence_new_database, original_numbers, prove_original_down
+from parallel_build.operations import deadline, fence_new_database, original_locks, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
@@ -76,6 +76,7 @@ class OriginalManagement(SwitchedStep):
             RollbackIncomplete: a new management server can't be proved down: two sides could serve; or none of the original's answers.
         """
         fence_new_side(context)
+        original_locks.unlock(context)
         original_numbers.move_past(context)
         with Servers(context) as servers:
             servers.first()

@@ -20,12 +20,14 @@ from parallel_build.configuration import Server
 from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy as copying
 from parallel_build.database.copy import create
-from parallel_build.database.replicate import log_end
+from parallel_build.database.replicate import log_end, pair
 from parallel_build.database.schema import definitions
 from parallel_build.database.server import account_locks
 from parallel_build.database.server.account_locks import AccountLock
 from parallel_build.database.server.state import Account
 from parallel_build.errors import ConnectionFailed
+from parallel_build.facts import management_node
+from parallel_build.facts.management_node import ManagementNode
 from parallel_build.operations import (
     deadline,
     ensure_serving,
@@ -34,6 +36,7 @@ from parallel_build.operations import (
     fixes,
     host_setting,
     original_database,
+    original_locks,
     original_management,
     prove_original_down,
     reimport,
@@ -115,11 +118,12 @@ class World:
             (server, unit): {"active": False, "masked": True} for server, units in {**OLD, **NEW}.items() for unit in units
         }
         self.units["newdb1", DATABASE] = {"active": True, "masked": False}
-        self.closing = Closing()
+        self.closings = {name: Closing() for name in ("newdb1", "olddb1", "olddb2")}
         self.copy = Copy()
         self.lost: set[str] = set()
         self.ready: dict[str, Any] = {}
         self.powered_off: set[str] = set()
+        self.others: set[str] = set()  # accounts that others are named with
         self.done, self.cut, self.failing = 0, -1, False
         self.actions: list[str] = []
         self.wrong: list[str] = []
@@ -152,9 +156,23 @@ class World:
         )
 
     @property
+    def closing(self) -> Closing:
+        """How the new database behaves."""
+        return self.closings["newdb1"]
+
+    def kept_out(self, server: str) -> bool:
+        """Whether no account that may write is let in by a database server, and none has a session."""
+        closing = self.closings.get(server)
+        return (
+            closing is not None
+            and all(locked for name, locked in closing.accounts.items() if name not in self.others)
+            and not closing.sessions
+        )
+
+    @property
     def closed(self) -> bool:
         """Whether nobody can write to the new database."""
-        return self.off("newdb1") or self.down("newdb1") or (all(self.closing.accounts.values()) and not self.closing.sessions)
+        return self.off("newdb1") or self.down("newdb1") or self.kept_out("newdb1")
 
     def off(self, server: str) -> bool:
         """Whether its power was cut, or the operator says so of it."""
@@ -163,7 +181,7 @@ class World:
     def starts(self, server: str, unit: str) -> None:
         """What has to be true at this moment."""
         if server in NEW:
-            up = [name for name in OLD if name not in self.lost and not self.down(name)]
+            up = [name for name in OLD if name not in self.lost and not self.down(name) and not self.kept_out(name)]
             if up:
                 self.wrong.append(f"{unit} on {server} starts while {', '.join(up)} are not down")
             if self.record.returning:
@@ -367,7 +385,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
         original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage,
-        fence_new_database, fence_new_side,
+        fence_new_database, fence_new_side, original_locks,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -408,7 +426,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _closing(monkeypatch: pytest.MonkeyPatch) -> None:
     def reach(host: Machine) -> Closing:
-        closing = host.world.closing
+        closing = host.world.closings[host.name]
         if closing.hangs:
             threading.Event().wait(3)
         if host.name in host.world.lost or not host.world.units[host.name, DATABASE]["active"]:
@@ -439,6 +457,15 @@ def _closing(monkeypatch: pytest.MonkeyPatch) -> None:
                 changed.append(each.name)
         return changed
 
+    def closed(host: Machine, locks: list[AccountLock], *, timeout: float) -> list[str]:
+        closing = reach(host)
+        found = [f"{each.name} is not locked" for each in locks if not closing.accounts[f"{each.name.user}@{each.name.host}"]]
+        return [*found, *(f"a session of cloud from {place}" for place in closing.sessions)]
+
+    monkeypatch.setattr(account_locks, "closed", closed)
+    monkeypatch.setattr(account_locks, "receivers", lambda host: [])
+    monkeypatch.setattr(pair, "writable", lambda opened: contextlib.nullcontext())
+    monkeypatch.setattr(management_node, "read", lambda host: ManagementNode(users=frozenset({"cloud"})))
     monkeypatch.setattr(account_locks, "look", look)
     monkeypatch.setattr(account_locks, "close", close)
     monkeypatch.setattr(account_locks, "put_back", put_back)

@@ -1,7 +1,7 @@
 """Keeping accounts out of a database server, and their open sessions with them; and putting each account back as it was.
 
-Not in the binary log: another server has a lock of its own, or none. MariaDB before 10.4.2 can't lock an account: there its password is changed to one
-that nobody has, and how it was is kept as the statement that sets it again.
+Not in the binary log, where the account may leave it: another server has a lock of its own, or none. MariaDB before 10.4.2 can't lock an account: there
+its password is changed to one that nobody has, and how it was is kept as the statement that sets it again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from parallel_build.remote.sql import Refused, Session, session
 
 LOCKS_SINCE = {"mysql": (5, 7, 6), "mariadb": (10, 4, 2)}
 NO_SUCH_ACCOUNT = 1396
+NOT_ALLOWED = (1044, 1142, 1227)
 LOCK_WAIT = 10  # seconds that a statement of ours waits for a lock of others
 QUIET = 2  # looks without a session, one after the other: a login may have been under way while its account was locked
 LOOK = 0.3  # seconds between two of them
@@ -121,9 +122,25 @@ def put_back(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> lis
     return changed
 
 
-def _quietly(database: Session) -> None:
-    database.execute("SET SESSION sql_log_bin = 0")
+def receivers(host: Host) -> list[str]:
+    """The servers that receive what is locked here through the binary log, because this account may not leave it; mostly none."""
+    with session(host, timeout=60) as database:
+        if _quietly(database):
+            return []
+        rows = database.rows(f"SELECT DISTINCT HOST AS h FROM {processes.table(database)} WHERE COMMAND LIKE 'Binlog Dump%%'", [])
+        return sorted({str(row["h"]).rpartition(":")[0] or str(row["h"]) for row in rows})
+
+
+def _quietly(database: Session) -> bool:
+    """Leave the binary log alone, where the account may; where not, what is put back travels the same way."""
     database.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}")
+    try:
+        database.execute("SET SESSION sql_log_bin = 0")
+    except Refused as error:
+        if error.number not in NOT_ALLOWED:
+            raise
+        return False
+    return True
 
 
 def _as_it_is(database: Session, name: Account, locks: bool) -> AccountLock:
