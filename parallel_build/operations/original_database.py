@@ -111,7 +111,7 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
     """
     rest = known.get("rest")
     if rest is None:
-        return _locked(context) and original_stop.moved_since_lock(context) != ""
+        return known.get("end") is not None and _locked(context) and original_stop.moved_since_lock(context) != ""
     try:
         now = _at_rest(context, known)
     except ConnectionFailed as error:
