@@ -201,6 +201,10 @@ def _back(found: Situation, runs: str) -> str:
         return "" if runs == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
+    if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
+        if found.replica_lacks:
+            return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
+        return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
         return f"python -m parallel_build back {found.stack}   (goes on where it stopped)"
     if found.state.problem or "window" not in found.state.steps:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from parallel_build.configuration import SwitchedStepName
-from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError
 from parallel_build.records.copies import Proof, RecordCopies, of_hosts
 from parallel_build.records.host_copy import Both, HostNotes, machine_id
 from parallel_build.records.record_file import RecordFile, Text
@@ -81,6 +81,13 @@ class WindowStore:
         """Bring a host up to date whose copy is behind the other's."""
         if self.copies:
             self.copies.level()
+
+    def original_problem(self) -> ParallelBuildError | None:
+        """Why the original's database host can't be asked for its copy; None where it can, or where no other copy could say so."""
+        if self.copies is None:
+            return None
+        self.copies.notes.forget(self.host.name)
+        return self.copies.look().copies[0].problem
 
     def hosts(self) -> list[Host]:
         """Those that have the record and answer."""

@@ -29,6 +29,7 @@ from parallel_build.operations import (
     host_setting,
     original_database,
     original_management,
+    original_replica,
     prove_original_down,
     reimport,
     start_gate,
@@ -335,6 +336,9 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(
+        original_replica, "find_socket", lambda host: None
+    )  # what it has is tests/fast/operations/test_original_replica.py's
     monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     _copying(monkeypatch, of)
