@@ -1,4 +1,4 @@
-"""The window's record on two hosts, so that the loss of either keeps nobody from going on or back.
+"""The window's record on two hosts, so that the loss of either stops neither the switch nor a rollback.
 
 Until the new source carries the data there is one copy, on the original's source. From then on a write counts when both hosts have it, or when the
 other is proved down. Of two copies the higher is right: the number of the opening, then the run's, then the revision. One copy alone, while the

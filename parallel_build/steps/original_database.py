@@ -22,8 +22,10 @@ class OriginalDatabase(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""
-        port = configuration.original.database.port
+        port, replica = configuration.original.database.port, configuration.original.database.replica
         return [
+            f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
+            *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
             "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
             *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
