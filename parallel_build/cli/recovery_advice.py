@@ -51,15 +51,10 @@ class Explanation:
 def explain(found: Situation) -> Explanation:
     """Put it into words."""
     serving, runs = which_serves(found), which_runs(found)
-    return Explanation(
-        serving,
-        headline(found),
-        list(_findings(found)),
-        list(_servers(found)),
-        _forward(found, serving),
-        _back(found, runs),
-        list(_first(found)),
-    )
+    forward, back = _forward(found, serving), _back(found, runs)
+    if found.alone:  # one copy of the record may be looked at, not acted on
+        forward, back = (f"after what stands under First: {command}" if command else "" for command in (forward, back))
+    return Explanation(serving, headline(found), list(_findings(found)), list(_servers(found)), forward, back, list(_first(found)))
 
 
 def _findings(found: Situation) -> Iterator[str]:

@@ -15,6 +15,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, 
 from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, conflict, foreign, holders, missing, rank
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
 TRIES = 50
@@ -51,15 +52,23 @@ class RecordCopies:
         Raises:
             ConnectionFailed, CommandFailed, GuardFailed: neither has anything that can be read.
         """
-        first = self._ask(self.first)
-        asked = [first]
-        alone = first.problem is None and not first.open and not self.doubting
-        if self.second.host.name in holders(first.document) or not (first.open or alone):
-            asked.append(self._ask(self.second))
+        if self.notes.two:
+            with Workers(2) as pool:
+                asked = list(pool.map(self._ask, (self.first, self.second)))
+        else:
+            asked = [first := self._ask(self.first)]
+            alone = first.problem is None and not first.open and not self.doubting
+            if self.second.host.name in holders(first.document) or not (first.open or alone):
+                asked.append(self._ask(self.second))
         both = Both(None, tuple(asked))
-        if both.right is None and first.problem is not None:
-            raise first.problem
-        return Both(both.right.text.raw if both.right else None, both.copies)
+        right = both.right
+        if right is None and asked[0].problem is not None:
+            raise asked[0].problem
+        self.notes.two = right is not None and right.open and len(asked) == 2
+        for copy in asked[1:]:
+            if isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and not (right and right.open and copy.known_by(right.document)):
+                self.notes.note(copy.name, copy.problem)  # nobody needs it
+        return Both(right.text.raw if right else None, both.copies)
 
     def read(self) -> Both:
         """What is right, to act on.
@@ -89,8 +98,6 @@ class RecordCopies:
                 raise self._with_remedy(copy.problem, copy)
             if copy.problem is not None and needed:
                 self._prove(copy, copy.problem, returning)
-            elif copy.problem is not None:
-                self.notes.note(copy.name, copy.problem)
         if right is None:
             return
         if right.open:
@@ -130,8 +137,8 @@ class RecordCopies:
 
     def level(self) -> None:
         """Bring a host up to date that has a lower copy than the other: before anything on it is started."""
-        for file in (self.first, self.second):
-            self.notes.forget(file.host.name)
+        for name in holders(self.look().document):
+            self.notes.forget(name)
         both = self.look()
         right = both.right
         for copy in both.behind:
