@@ -36,6 +36,7 @@ from parallel_build.operations import (
     start_management,
     start_usage,
     transfer,
+    users_in,
 )
 from parallel_build.operations.context import Context
 from parallel_build.operations.start_management import ManagementStart
@@ -303,7 +304,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
 
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
-        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage,
+        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage, users_in,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
