@@ -8,9 +8,11 @@ from parallel_build.cloudstack import agents
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
+    hosts_back,
     hypervisor_commands,
     known_servers,
     original_database,
+    original_locks,
     original_management,
     original_numbers,
     user_firewall,
@@ -49,12 +51,14 @@ def serve_at_once(context: Context) -> None:
         starting = pool.submit(original_database.start, context)
         fence_new_side(context)
         starting.result()
+        original_locks.unlock(context)
         beside = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
             servers.first()
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
+            hosts_back.take_agents(context)
             beside.result()
             servers.settle()
 
@@ -66,15 +70,17 @@ def serve_from_original(context: Context) -> list[str]:
         what is missing although the original serves: servers that do not come back, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
+    locked = original_locks.unlock(context)
     original_numbers.move_past(context)
     with original_management.Servers(context) as servers:
         servers.first()
-        missing = user_firewall.let_users_in(context)
+        missing = locked + user_firewall.let_users_in(context)
+        missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         hypervisor_commands.undo(context)
         missing += servers.rest()
-    return missing + hypervisor_commands.left(context)
+    return missing + hypervisor_commands.left(context) + hosts_back.missing(context)
 
 
 def redirect_agents(context: Context) -> None:
