@@ -126,13 +126,18 @@ class RecordCopies:
         files.sort(key=lambda file: file is self.first or file.host.name in known)
         written = False
         for file in files:
-            copy = by_file.get(file) or self._joining(file)
+            copy, returning = by_file.get(file) or self._joining(file), bool(document.get("returning"))
             if copy.problem is not None:
-                self._prove(copy, copy.problem, bool(document.get("returning")))
-            elif self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
-                written = True
-            else:
-                return False
+                self._prove(copy, copy.problem, returning)
+                continue
+            try:
+                if not self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
+                    return False
+            except (ConnectionFailed, CommandFailed) as error:
+                if not written:
+                    raise
+                self._prove(copy, error, returning)
+            written = True
         return written
 
     def level(self) -> None:

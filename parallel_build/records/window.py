@@ -68,7 +68,7 @@ class WindowStore:
     def keep_copy(self) -> None:
         """From now on the new source has a copy of the record: it has the data. Nothing happens where it has one."""
         copies = self.copies
-        if copies is None:
+        if copies is None or {copies.first.host.name, copies.second.host.name} <= self.mine().holders.keys():
             return
         named = copies.holders()
 

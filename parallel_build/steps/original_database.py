@@ -39,13 +39,13 @@ class OriginalDatabase(SwitchedStep):
         """What is done where the servers keep running for others."""
         names = " and ".join(schemas(configuration))
         return [
-            f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
             *(
                 f"on {s.name} ({s.address}), which keeps running for {', '.join(configuration.original.database.others)}: ALTER USER ... ACCOUNT LOCK for "
                 f"CloudStack's accounts and every other that may write to {names}, not in the binary log; KILL their sessions"
                 for s in servers(configuration)
             ),
             f"on {configuration.original.database.source.name}: look whether anything was written to {names} since the comparison",
+            f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
             "prove: those accounts locked, no session of theirs open",
         ]
 

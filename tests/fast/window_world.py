@@ -229,6 +229,8 @@ class Machine:
         if text in (fence_new_database.STOP_UNIT, fence_new_database.KILL_UNIT):
             return self._end(text == fence_new_database.KILL_UNIT)
         assert text == original_database.FILES
+        if self.name in self.world.lost:
+            raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
         return Result(0, f"files {self.world.written}\n", "")
 
     def _end(self, killed: bool) -> Result:
