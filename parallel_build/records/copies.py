@@ -18,6 +18,7 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
+LOOK = 10.0  # seconds for a look at the second copy: a new source that hangs must not hold a rollback up
 TRIES = 50
 
 Proof = Callable[[Host, ParallelBuildError, bool], None]
@@ -142,9 +143,12 @@ class RecordCopies:
 
     def level(self) -> None:
         """Bring a host up to date that has a lower copy than the other: before anything on it is started."""
-        for name in holders(self.look().document):
-            self.notes.forget(name)
         both = self.look()
+        left_out = [copy.name for copy in both.copies if self.notes.why_silent(copy.name) is not None]
+        if left_out:
+            for name in left_out:
+                self.notes.forget(name)
+            both = self.look()
         right = both.right
         for copy in both.behind:
             if right is not None and copy.known_by(right.document):
@@ -155,9 +159,9 @@ class RecordCopies:
         """Both hosts, as a record names them."""
         return {file.host.name: {"machine": self.notes.machine(file.host)} for file in (self.first, self.second)}
 
-    def hosts(self) -> list[Host]:
+    def hosts(self, both: Both | None = None) -> list[Host]:
         """Those of the two that answer, and have a copy or have to have one."""
-        both = self.look()
+        both = both or self.look()
         return [copy.file.host for copy in both.copies if copy.problem is None and (copy.file is self.first or copy.there)]
 
     def restore(self, name: str) -> str:
@@ -274,4 +278,4 @@ class RecordCopies:
 
 def of_hosts(first: Host, second: Host, folder: str, proof: Proof | None = None, notes: HostNotes | None = None) -> RecordCopies:
     """The record of a stack with these two sources."""
-    return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND), proof, notes)
+    return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND, LOOK), proof, notes)

@@ -93,6 +93,14 @@ class WindowStore:
         """Those that have the record and answer."""
         return self.copies.hosts() if self.copies else [self.host]
 
+    def standing(self) -> tuple[WindowRecord | None, list[Host]]:
+        """The record, only to be looked at, and the hosts that have it and answer."""
+        copies = self.copies
+        if copies is None:
+            return self.look(), self.hosts()
+        both = copies.look()
+        return self._record(both), copies.hosts(both)
+
     def clock(self, read: Callable[[Host], HostClock] | None = None) -> HostClock:
         """The clocks of the original's database host; where it is gone, those of the host that has the record now."""
         ask = read or read_host_clock
