@@ -143,7 +143,7 @@ def _record(context: Context) -> WindowRecord | None:
     Raises:
         GuardFailed: another stack holds it.
     """
-    record = store(context).read()
+    record = store(context).look()  # a silent host of the record is proved down by the first write, which marks the rollback
     if record is None or record.closed:
         return None
     store(context).check_owner(record)

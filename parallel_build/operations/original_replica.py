@@ -168,7 +168,9 @@ def take_over(context: Context, server: Server) -> None:
                     "find out what it has; it is not promoted as it is",
                 )
             found = {name: str(database.value(f"SELECT @@GLOBAL.{name}")) for name in dialect.read_only}
-            status = {key: str(value) for key, value in database.rows(dialect.replica_status)[0].items() if value not in (None, "")}
+            status = [
+                {key: str(value) for key, value in row.items() if value not in (None, "")} for row in database.rows(dialect.replica_status)
+            ]
             records.remember(PROMOTED, found=found, replication=status)
         context.intend("stop following, let everybody write", server=server.name)
         database.execute("STOP ALL SLAVES" if dialect.family == "mariadb" else dialect.stop_replica)

@@ -170,7 +170,7 @@ def test_what_it_was_is_on_record_before_it_lets_anybody_write(monkeypatch: pyte
         original_replica.take_over(stage.context, server)
         found = stage.records.mine().facts[PROMOTED]
         assert found["found"] == {"read_only": "1"}
-        assert found["replication"] == {"Master_Host": "10.91.0.13", "Master_User": "repl"}
+        assert found["replication"] == [{"Master_Host": "10.91.0.13", "Master_User": "repl"}]
     assert replica.done == ["STOP ALL SLAVES", "SET GLOBAL read_only = 0"] * 2
     original_replica.redundancy(stage.context, server)
     assert any("without a replica" in line for line in stage.told) and any(
