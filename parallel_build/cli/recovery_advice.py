@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
+from parallel_build.records.waves import ROUTERS as STEP
+from parallel_build.records.waves import WaveState
+from parallel_build.records.window import WindowRecord
 
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
 ORDER = (
     "window", "user-access", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
-    "first-management", "hypervisors", "system-vms", "additional-management", "acceptance",
+    "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
+ROUTERS = "routers"  # of them the last
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,28 @@ def _findings(found: Situation) -> Iterator[str]:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
             yield f"The new side was switched to at {record.switched}; users may have changed things on it since."
+            yield from _routers(record)
         elif found.seconds_left is not None and found.seconds_left <= 0:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
             yield f"Until the deadline: {duration(found.seconds_left)}."
+        yield from (f"The record on {line}." for line in found.copies)
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)
     if found.running:
         began = found.running
         intent = f"; it was about to: {began['intent']}" if began.get("intent") else ""
         yield f"By this machine's journal {began['step']} ({began['operation']}) began {began['time']} by {began['operator']} and never ended{intent}."
+
+
+def _routers(record: WindowRecord) -> Iterator[str]:
+    waves = WaveState.of(record.facts.get(STEP, {}))
+    if waves.total:
+        yield f"Router waves, when they were last counted: {waves.done} of {waves.total} networks renewed, {len(waves.failed)} failed."
+    if waves.paused:
+        yield f"Router waves are paused since {waves.paused}."
+    if waves.stopped:
+        yield f"Router waves: {waves.stopped}."
 
 
 def _state(found: Situation) -> Iterator[str]:
@@ -165,6 +181,11 @@ def _first(found: Situation) -> Iterator[str]:
             )
         elif server.problem:
             yield f"bring {server.name} back: {server.problem}"
+    if found.alone:
+        yield (
+            f"bring {found.alone} back, which has a copy of the record; or, where it is gone for good or powered off, confirm it "
+            f"(pulumi config set --path 'window.confirmedDown[{len(confirmed)}]' {found.alone} --stack {found.stack}): no command changes anything before"
+        )
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
         yield (
@@ -179,7 +200,8 @@ def _forward(found: Situation, serving: str) -> str:
     if found.record is not None and not found.record.closed and found.record.returning:
         return "refused until the way back that has begun has come to its end; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
-        return ""
+        left = found.state.steps.get(ROUTERS, DONE) != DONE
+        return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
     words = f"pulumi config set phase switched --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
@@ -208,4 +230,7 @@ def _not_ours(found: Situation) -> bool:
 
 
 def _complete(found: Situation) -> bool:
-    return all(found.state.steps.get(name) == DONE for name in ORDER)
+    """Whether every step is done; the last one may have left routers to `routers`, and a window that an earlier version opened has no such step."""
+    done = all(found.state.steps.get(name) == DONE for name in ORDER if name != ROUTERS)
+    part = found.record is None or STEP in found.record.steps
+    return done and (not part or ROUTERS in found.state.steps)

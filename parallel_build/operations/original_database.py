@@ -11,7 +11,7 @@ from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.server.dialects import require
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
-from parallel_build.operations import deadline, known_servers, original_stop, prove_original_down
+from parallel_build.operations import deadline, known_servers, original_locks, original_stop, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store, tolerated
 from parallel_build.records.touched import STOP
@@ -39,11 +39,16 @@ def servers(configuration: StackConfiguration) -> list[Server]:
 def stop_servers(context: Context) -> Outputs:
     """Stop and fence both; a replica that the operator has switched off himself must be silent."""
     units = _units(context)
+    store(context).keep_copy()  # the new source has the data, and from here on the original's host is one that may be given up
     context.intend("stop the original's databases", units=units)
     for server in servers(context.configuration):
         deadline.not_going_back(context)
         try:
-            if server == context.configuration.original.database.source:
+            source = server == context.configuration.original.database.source
+            if original_locks.keeps_running(context, server, units.get(server.name)):
+                lock = partial(original_locks.lock, context, server)
+                original_stop.lock_unmoved(context, lock) if source else lock()
+            elif source:
                 _note_folder(context)
                 original_stop.stop_unmoved(
                     context, partial(_stop, context, server, units.get(server.name)), partial(_start, context, server)
@@ -51,13 +56,14 @@ def stop_servers(context: Context) -> Outputs:
             else:
                 _stop(context, server, units.get(server.name))
         except ConnectionFailed as error:
-            if server == context.configuration.original.database.source:
+            # The source is only passed over where this window had stopped it before.
+            if server == context.configuration.original.database.source and store(context).facts("OriginalDatabase").get("rest") is None:
                 raise
             prove_original_down.silent(context, server, error)
         else:
             context.note(stopped=[*context.done.get("stopped", []), server.name])
     known = store(context).facts("OriginalDatabase")
-    if known.get("rest") is None:
+    if known.get("rest") is None and not _locked(context):
         rest = _at_rest(context, known)
         if rest == UNKNOWN:
             raise StepFailed(
@@ -105,9 +111,20 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
     """
     rest = known.get("rest")
     if rest is None:
+        return known.get("end") is not None and _locked(context) and original_stop.moved_since_lock(context) != ""
+    try:
+        now = _at_rest(context, known)
+    except ConnectionFailed as error:
+        source = context.configuration.original.database.source
+        prove_original_down.silent(context, source, error)
+        context.progress(f"{source.name} is gone: whether it has run since the copy was made can't be seen any more")
         return False
-    now = _at_rest(context, known)
     return rest != now or now == UNKNOWN
+
+
+def _locked(context: Context) -> bool:
+    """Whether the source keeps running for others, with CloudStack's accounts locked."""
+    return bool(original_locks.locked(store(context).read(), context.configuration.original.database.source.name))
 
 
 def _note_folder(context: Context) -> None:
@@ -133,6 +150,7 @@ def start(context: Context) -> None:
     Raises:
         ConnectionFailed: it can't be reached.
     """
+    store(context).level()  # whoever works on this host next must not find an old record there
     if store(context).facts("OriginalDatabase").get("rest") is not None:
         store(context).remember("OriginalDatabase", rest=None)
     _start(context, context.configuration.original.database.source)
