@@ -265,6 +265,13 @@ def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dic
     context.progress(f"{server.name}: its accounts are as they were found")
 
 
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of it, for people."""
+    return [
+        f"the database on {name} is closed to the new side ({_words(facts)})" for name, facts in record.facts.get(STEP, {}).items() if facts
+    ]
+
+
 def _words(facts: dict[str, Any]) -> str:
     locked = [f"{each['user']}@{each['host']}" for each in facts.get("accounts", []) if not each.get("locked")]
     return facts.get("how") or (f"accounts {', '.join(locked)}" if locked else "it was being fenced")
