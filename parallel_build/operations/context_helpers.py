@@ -15,6 +15,8 @@ from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
+UNDO_ASKS_FOR = 30.0  # seconds that a rollback waits for one answer of the new side's database, which may hang
+
 
 def store(context: Context) -> WindowStore:
     """The window's record on the original's database host, and on the new source once that has the data."""

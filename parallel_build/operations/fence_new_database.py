@@ -69,9 +69,10 @@ def _fence(context: Context, server: NewMachine) -> str:
             rung(context, server, limit)
         except (Cancelled, Fenced):
             raise
-        except ParallelBuildError as error:
-            context.progress(f"{server.name}: not yet {how}: {error}")
-            failures.append(error)
+        except Exception as error:  # whatever an ill server makes of an answer: the next rung needs none of it
+            known = error if isinstance(error, ParallelBuildError) else StepFailed(f"unexpected {type(error).__name__}: {error}", "", "")
+            context.progress(f"{server.name}: not yet {how}: {known}")
+            failures.append(known)
         else:
             return _done(context, server, how)
     return _cut(context, server, failures)
