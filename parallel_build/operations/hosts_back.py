@@ -15,6 +15,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, W
 from parallel_build.operations import fence_new_side, hypervisor_commands, original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
+from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
@@ -40,17 +41,22 @@ def take_agents(context: Context) -> list[str]:
         context.progress(f"agents can't be taken from {', '.join(servers)}: {error}")
         return [f"agents that may be connected to {', '.join(servers)}: {error.reason}"]
     originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
-    left = []
-    for hypervisor in agents.hosts_with_agent(context.configuration):
-        try:
-            _take(context, hypervisor, set(servers.values()), originals)
-        except (ConnectionFailed, CommandFailed, StepFailed) as error:
-            context.progress(f"{hypervisor.name}: its agent could not be taken from {', '.join(servers)}: {error}")
-            left.append(f"agent on {hypervisor.name} (may be connected to {', '.join(servers)}): {error.reason}")
-    return left
+    with Workers(AT_ONCE, context.cancel) as pool:
+        asked = [pool.submit(_take, context, each, servers, originals) for each in agents.hosts_with_agent(context.configuration)]
+        return [words for future in asked if (words := future.result())]
 
 
-def _take(context: Context, hypervisor: Hypervisor, addresses: set[str], originals: list[str]) -> None:
+def _take(context: Context, hypervisor: Hypervisor, servers: dict[str, str], originals: list[str]) -> str:
+    """Take one; what kept it from that, in words."""
+    try:
+        _give(context, hypervisor, set(servers.values()), originals)
+    except (ConnectionFailed, CommandFailed, StepFailed) as error:
+        context.progress(f"{hypervisor.name}: its agent could not be taken from {', '.join(servers)}: {error}")
+        return f"agent on {hypervisor.name} (may be connected to {', '.join(servers)}): {error.reason}"
+    return ""
+
+
+def _give(context: Context, hypervisor: Hypervisor, addresses: set[str], originals: list[str]) -> None:
     host = context.host(hypervisor)
     there = peers(host.run(CONNECTED).stdout) & addresses
     if not there or not originals:
