@@ -63,16 +63,19 @@ def fence(context: Context) -> dict[str, str]:
 def _fence(context: Context, server: NewMachine) -> str:
     failures: list[ParallelBuildError] = []
     for rung, limit, how in ((_lock, LOCK_LIMIT, ACCOUNTS), (_stop, STOP_LIMIT, STOPPED), (_kill, KILL_LIMIT, KILLED)):
-        if rung is _kill and "unit" not in _facts(context, server):
+        known = _facts(context, server)
+        if rung is _lock and known.get("how") in (STOPPED, KILLED):
+            continue  # it is down, or is to be again
+        if rung is _kill and "unit" not in known:
             continue  # it could not be asked what runs there
         try:
             rung(context, server, limit)
         except (Cancelled, Fenced):
             raise
         except Exception as error:  # whatever an ill server makes of an answer: the next rung needs none of it
-            known = error if isinstance(error, ParallelBuildError) else StepFailed(f"unexpected {type(error).__name__}: {error}", "", "")
-            context.progress(f"{server.name}: not yet {how}: {known}")
-            failures.append(known)
+            failure = error if isinstance(error, ParallelBuildError) else StepFailed(f"unexpected {type(error).__name__}: {error}", "", "")
+            context.progress(f"{server.name}: not yet {how}: {failure}")
+            failures.append(failure)
         else:
             return _done(context, server, how)
     return _cut(context, server, failures)
