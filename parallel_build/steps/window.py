@@ -116,7 +116,7 @@ class Window(SwitchedStep):
         created = since_window(context, new_database(context))
         left_guests.look(context)
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
-        routers = new_routers.NewRouters(context, (new_routers.made(context) if began else None) or {}, serve_original.remove_guest)
+        routers = new_routers.NewRouters(context, new_routers.made(context) if began else {}, serve_original.remove_guest)
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
         kept_out, off = sorted(cut_off(context)), switched_off(context)
