@@ -16,6 +16,7 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
 PROMOTED = "Promoted"  # under this name the record says which server has taken the place of the original's source
+UNDO_ASKS_FOR = 30.0  # seconds that a rollback waits for one answer of the new side's database, which may hang
 
 
 def store(context: Context) -> WindowStore:

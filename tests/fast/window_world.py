@@ -397,7 +397,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         if hasattr(module, "Services"):
             monkeypatch.setattr(module, "Services", Units)
         if hasattr(module, "session"):
-            monkeypatch.setattr(module, "session", lambda host: contextlib.nullcontext(Table(host)))
+            monkeypatch.setattr(module, "session", lambda host, **_: contextlib.nullcontext(Table(host)))
         if hasattr(module, "read_host_clock"):
             monkeypatch.setattr(module, "read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
     monkeypatch.setattr("parallel_build.records.window.read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))

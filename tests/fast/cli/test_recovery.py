@@ -225,6 +225,22 @@ def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None
     assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in told.text()
 
 
+def test_fences_at_databases_are_told_with_what_they_keep_out() -> None:
+    facts = {
+        "OriginalLocks": {"olddb1": {"accounts": [{"user": "cloud", "host": "%", "locked": False}]}, "olddb2": {}},
+        "DatabaseFence": {"newdb1": {"how": "killed and masked", "unit": "mysql"}},
+        "CutOff": {"servers": {"newms2": "10.91.0.42"}},
+    }
+    text = recovery_advice.explain(situation(FENCED, FENCED, record=replace(OPEN, facts=facts, returning="now"), mine=True)).text()
+    for words in (
+        "By the record CloudStack's accounts are locked on olddb1, which keep running for others.",
+        "By the record the database on newdb1 is closed to the new side (killed and masked).",
+        "By the record newms2 could not be proved down, and is fenced at its database alone.",
+    ):
+        assert words in text
+    assert "By the record" not in recovery_advice.explain(situation(FENCED, FENCED, record=OPEN, mine=True)).text()
+
+
 def test_a_record_that_can_not_be_read_is_said() -> None:
     assert "record can't be read: olddb1 is gone" in recovery_advice.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
 
