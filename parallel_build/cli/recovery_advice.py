@@ -56,15 +56,10 @@ class Explanation:
 def explain(found: Situation) -> Explanation:
     """Put it into words."""
     serving, runs = which_serves(found), which_runs(found)
-    return Explanation(
-        serving,
-        headline(found),
-        list(_findings(found)),
-        list(_servers(found)),
-        _forward(found, serving),
-        _back(found, runs),
-        list(_first(found)),
-    )
+    forward, back = _forward(found, serving), _back(found, runs)
+    if found.alone:  # one copy of the record may be looked at, not acted on
+        forward, back = (f"after what stands under First: {command}" if command else "" for command in (forward, back))
+    return Explanation(serving, headline(found), list(_findings(found)), list(_servers(found)), forward, back, list(_first(found)))
 
 
 def _findings(found: Situation) -> Iterator[str]:
@@ -219,6 +214,10 @@ def _back(found: Situation, runs: str) -> str:
         return "" if runs == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
+    if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
+        if found.replica_lacks:
+            return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
+        return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
         return f"python -m parallel_build back {found.stack}   (goes on where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
