@@ -248,8 +248,8 @@ def test_every_rebuild_of_the_recorded_upgrade_is_foretold(database: DatabaseSer
     there, renamed, rebuilt = set(table_ids(session)), dict[str, str](), set[tuple[str, str]]()
     for script in standin.procedures("4.22.1.0"):
         session.execute(f"USE {script.database}")
-        for statement in script.statements:
-            session.execute(statement)
+        for text in script.statements:
+            session.execute(text)
     session.execute("USE cloud")
     for name in (part for step in STEPS for part in (step, f"{step}-cleanup")):
         for statement in standin.upgrade(name):
