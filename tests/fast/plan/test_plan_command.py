@@ -18,6 +18,7 @@ from parallel_build import cli
 from parallel_build.__main__ import main
 from parallel_build.cli import plan as plan_command
 from parallel_build.cli import workload as workload_command
+from parallel_build.operations import record_hosts
 from parallel_build.plan import facts, package
 from parallel_build.plan.facts import Plan
 from parallel_build.plan.faults import CATALOGUE, Answer, Verdict
@@ -131,7 +132,7 @@ def test_a_workload_is_left_alone_while_a_window_is_open(
     opened = SimpleNamespace(opened="2026-01-01", closed=None)
     reading = SimpleNamespace(site=site(runs=str(tmp_path)))
     monkeypatch.setattr(workload_command, "read_stack", lambda *_, **__: reading)
-    monkeypatch.setattr(workload_command.record_hosts, "looked_at", lambda *_: SimpleNamespace(look=lambda: opened))
+    monkeypatch.setattr(record_hosts, "looked_at", lambda *_: SimpleNamespace(look=lambda: opened))
     assert main(["workload", "test", action]) == cli.FAILED
     assert f"`workload {action}` is refused" in capsys.readouterr().err
 
