@@ -140,8 +140,10 @@ class Cloud:
 
     def _delete(self, command: str, identity: str) -> None:
         where = "listDomains" if command == "deleteDomain" else next(kind.list for kind in KINDS if kind.delete == command)
-        item = next(item for item in self.objects[where] if item["id"] == identity)
-        if command == "deleteDomain" and self.objects.get("listAccounts"):
+        item = next((item for item in self.objects[where] if item["id"] == identity), None)
+        if item is None:
+            raise StepFailed(f"{command}: there is no {identity}", "", "")
+        if command == "deleteDomain" and any(each["domainid"] == identity for each in self.objects.get("listAccounts", [])):
             raise StepFailed("domain is not empty", "", "")
         self.objects[where].remove(item)
         if command == "destroyVirtualMachine":
