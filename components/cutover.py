@@ -17,6 +17,7 @@ from parallel_build.components.steps import (
     HypervisorSteps,
     OriginalDatabase,
     OriginalManagement,
+    Routers,
     StepResource,
     SystemVms,
     UserAccess,
@@ -36,15 +37,16 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("first-management", FirstManagement),
     ("hypervisors", Hypervisors),
     ("system-vms", SystemVms),
-    ("additional-management", AdditionalManagement),
     ("acceptance", Acceptance),
+    ("additional-management", AdditionalManagement),
+    ("routers", Routers),
 )
 
 
 class Cutover(pulumi.ComponentResource):
     """`cutover:components:Cutover`.
 
-    Children: the twelve steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
+    Children: the thirteen steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
 
     Args:
         prepared: what must be there before the window: the phases `built` and `prepared`.

@@ -24,6 +24,7 @@ MODULES: tuple[str, ...] = (
     "rehearse",
     "switch",
     "back",
+    "routers",
     "recover",
     "report",
 )  # fmt: skip

@@ -99,11 +99,13 @@ def length(ways: list[Way]) -> int:
     return world.done
 
 
+# By default a part of the many actions, others for each pair of journeys; part `engine` has all of them.
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.engine)])
 @pytest.mark.parametrize("resumed", RESUMED)
 @pytest.mark.parametrize("journey", JOURNEYS)
-def test_cut_off_before_every_action(journey: str, resumed: str) -> None:
+def test_cut_off_before_every_action(journey: str, resumed: str, every: int) -> None:
     ways = JOURNEYS[journey]
-    for action in range(length(ways)):
+    for action in range((len(journey) + len(resumed)) % every, length(ways), every):
         world = World()
         with ending_at(world, action):
             walk(world, ways)
@@ -113,11 +115,12 @@ def test_cut_off_before_every_action(journey: str, resumed: str) -> None:
         assert_served(world, starts=9)
 
 
-def test_cut_off_before_any_two_actions() -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.engine)])
+def test_cut_off_before_any_two_actions(every: int) -> None:
     ways = JOURNEYS["a failed start, a hold point, on"]
     whole = length(ways)
-    for first in range(whole):
-        for second in range(0, whole, 2):
+    for number, first in enumerate(range(whole)):
+        for second in range(number % every, whole, 2 * every):
             world = World()
             with ending_at(world, first):
                 walk(world, ways)
