@@ -67,7 +67,7 @@ class Healthy(AccountsByName):
 
     def _made(self, command: str, given: dict[str, Any]) -> dict[str, Any]:
         owner = {"domainid": "root", "account": "admin"} if command != "createSnapshot" else {}
-        states = {
+        states: dict[str, dict[str, Any]] = {
             "deployVirtualMachine": {
                 "state": "Running",
                 "nic": [{"id": "n0", "networkid": given.get("networkids"), "ipaddress": "10.0.0.7"}],
@@ -151,7 +151,7 @@ def _fail(command: str) -> Mutation:
                 raise StepFailed("unhandled exception", "a test", "none")
             return real(called, given)
 
-        cloud._do = refuse  # type: ignore[method-assign]
+        setattr(cloud, "_do", refuse)  # noqa: B010 - a method of one object
 
     return mutate
 
