@@ -105,7 +105,10 @@ DML: dict[str, list[str]] = {
     "balancer_hides_agents": [_SET.format("10.0.0.99", "host"), _SET.format("true", "ca.plugin.root.auth.strictness")],
     "no_certificate_authority": ["DELETE FROM cloud.configuration WHERE name = 'ca.plugin.root.private.key'"],
     "administrator_comes_back": ["UPDATE cloud.user SET state = 'disabled' WHERE id = 2"],
-    "static_roles": [_SET.format("false", "dynamic.apichecker.enabled")],
+    "static_roles": [
+        "REPLACE INTO cloud.configuration (category, instance, component, name, value) "
+        "VALUES ('Advanced', 'DEFAULT', 'planted', 'dynamic.apichecker.enabled', 'false')"
+    ],
 }
 # What is planted by definitions, and what takes it away again.
 DDL: dict[str, tuple[list[str], list[str]]] = {
@@ -138,6 +141,7 @@ DDL: dict[str, tuple[list[str], list[str]]] = {
 TRUE = {
     "guest_os_305_to_329", "guest_os_330_to_349", "kvm_agents_of_4_21_0", "no_ha_for_dead_hosts", "old_password_plugin", "vnc_password_too_long",
     "work_in_progress", "double_network_usage", "usage_of_volumes_repeats",
+    "overcommit_panics", "tiers_without_conserve_mode",
 }  # fmt: skip
 
 
