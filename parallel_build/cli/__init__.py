@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "back",
     "recover",
     "report",
+    "plugin",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section
 from __future__ import annotations
 
 from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
-from parallel_build.configuration.loading import known, load, load_secrets
+from parallel_build.configuration.loading import describe, known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
 from parallel_build.configuration.preparation import Housekeeping, Parity, Template
 from parallel_build.configuration.secrets import Secrets
@@ -38,6 +38,7 @@ __all__ = [
     "Template",
     "UserProbe",
     "VspherePlatform",
+    "describe",
     "known",
     "load",
     "load_secrets",

@@ -21,6 +21,7 @@ from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
 NAMES_SERVERS = 3  # the first version whose record names the servers that were touched
+PLACE = f"{FOLDER}/window.json"
 VERSION = NAMES_SERVERS  # 1 had neither number, token nor revision
 BACK = "Back"  # under this name the record says how a way back goes
 TRIES = 50  # of a change that others come before; each of them is done in a moment

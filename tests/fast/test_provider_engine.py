@@ -35,7 +35,7 @@ sys.path.insert(0, {root!r})
 import pulumi
 from parallel_build.components import steps
 from parallel_build.components.program import run
-from parallel_build.components.cloud import declare_stack
+from parallel_build.components.cloud import Cloud
 from parallel_build.configuration import Phase
 from parallel_build.steps.base import REGISTRY
 from tests.fast.provider_harness import EarlyToy, Toy
@@ -47,7 +47,7 @@ class ToyResource(steps.StepResource):
 class EarlyResource(steps.StepResource):
     STEP = "EarlyToy"
 def toys(settings):
-    stack = declare_stack(settings)
+    stack = Cloud("cloud", settings).declared
     def parameters(name):
         return dict(name=name, folder={folder!r})
     first = EarlyResource("early", stack, parameters=parameters("early"))
