@@ -32,7 +32,7 @@ def in_its_own_words(declare: Callable[Concatenate[S, P], None]) -> Callable[Con
     """Decorator of a component's constructor: Pulumi shows an expected failure as fact, cause and remedy, without a traceback."""
 
     @functools.wraps(declare)
-    def declared(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
+    def declared(self: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             declare(self, *args, **kwargs)
         except pulumi.RunError:

@@ -211,3 +211,8 @@ def _claim(name: str, label: str) -> None:
             "Cloud", name, "args.label", f"is {label!r}, and cloud {taken[label]!r} has it already",
             "run folders, window records and built machines bear it", "give each cloud its own label",
         )  # fmt: skip
+
+
+def declare_stack(settings: Settings) -> Stack:
+    """The stack program's own cloud, for a program that declares single steps of it."""
+    return Cloud(Cloud.ROOT, settings).declared

@@ -30,6 +30,7 @@ from parallel_build.steps.base import Step
 
 DONE = "done"
 PARTIAL = "partial: "
+NOT_PART = "not part of this window: the step is newer than the window that is open; nothing is done"
 # Raised before a step has announced or made a change, these leave nothing behind that an undo would be for.
 HARMLESS = (ConfigurationError, GuardFailed, Cancelled)
 
@@ -116,14 +117,9 @@ class StepHandler(Handler):
         unexplained(self.step_class, newest)
         site = for_undo(stored, newest)
 
-        def undo(context: Context) -> Outputs:
-            step.before_revert(context)
-            step.revert(context)
-            return context.done
-
         secrets = site.hidden()
         try:
-            self._perform(operation, site, inputs, undo, "undo")
+            self._perform(operation, site, inputs, backward(step), "undo")
         except Exception as error:  # whatever a step raises, its words go out masked
             raise Refused(mask(words(error), secrets)) from None
 
@@ -270,9 +266,23 @@ def forward(step: Step) -> Callable[[Context], Outputs]:
 
     def apply(context: Context) -> Outputs:
         step.before_apply(context)
-        return step.apply(context)
+        return step.apply(context) if step.takes_part(context) else _left_out(context)
 
     return apply
+
+
+def backward(step: Step) -> Callable[[Context], Outputs]:
+    """The step's undo, once the step has been asked whether going back is allowed."""
+
+    def undo(context: Context) -> Outputs:
+        step.before_revert(context)
+        if step.takes_part(context):
+            step.revert(context)
+        else:
+            context.progress(NOT_PART)
+        return context.done
+
+    return undo
 
 
 def proof(step: Step) -> Callable[[Context], Outputs]:
@@ -280,9 +290,14 @@ def proof(step: Step) -> Callable[[Context], Outputs]:
 
     def verify(context: Context) -> Outputs:
         step.before_verify(context)
-        return step.verify(context)
+        return step.verify(context) if step.takes_part(context) else _left_out(context)
 
     return verify
+
+
+def _left_out(context: Context) -> Outputs:
+    context.progress(NOT_PART)
+    return {"left out": NOT_PART}
 
 
 def words(error: BaseException) -> str:

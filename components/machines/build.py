@@ -9,7 +9,7 @@ import pulumi
 
 from parallel_build.components.component import Component
 from parallel_build.components.declared import Stack
-from parallel_build.components.machines.machine import FoundationRequest, Machine, MachineRequest
+from parallel_build.components.machines.machine import Machine, MachineRequest, Shared
 from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.components.steps import MachineReady
 from parallel_build.configuration import NewMachine
@@ -58,8 +58,8 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: C
     platform = PLATFORMS[name]
     if name not in stack.foundations:
         declare = platform.foundation
-        shared = FoundationRequest(stack.name, configuration, stack.prefix, stack.vsphere_password)
-        stack.foundations[name] = declare(shared) if declare else None
+        shared = Shared(stack.prefix, stack.vsphere_password)
+        stack.foundations[name] = declare(stack.name, configuration, shared) if declare else None
     request = MachineRequest(
         stack=stack.name,
         configuration=configuration,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_libvirt as libvirt
 
-from parallel_build.components.machines.machine import FoundationRequest, MachineRequest
+from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.machines.machine import Shared as Around
 from parallel_build.components.provided import ProvidedResource
 from parallel_build.configuration import LibvirtPlatform, StackConfiguration
 from parallel_build.machines.provisioning import mac_address
@@ -60,9 +61,9 @@ class Shared:
     base: libvirt.Volume
 
 
-def foundation(request: FoundationRequest) -> Shared:
+def foundation(stack: str, configuration: StackConfiguration, shared: Around = Around()) -> Shared:  # noqa: B008 - frozen
     """The connection, the domain type, a storage pool, and the base image in it."""
-    settings, stack, prefix = _settings(request.configuration), request.stack, request.prefix
+    settings, prefix = _settings(configuration), shared.prefix
     provider = libvirt.Provider(f"{prefix}libvirt", uri=settings.uri)
     if settings.domain_type == "auto":
         found = DomainType(f"{prefix}domain-type", uri=settings.uri)

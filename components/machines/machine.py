@@ -2,7 +2,7 @@
 
 A platform is a module with a function `build(request: MachineRequest) -> Sequence[pulumi.Resource]`; `parallel_build.components.machines.platforms` is the
 table of them. What all its machines share (a storage pool, looked-up objects) it declares in a function
-`foundation(request: FoundationRequest) -> Any`, called once, where it has one. Nothing but that module knows the
+`foundation(stack: str, configuration: StackConfiguration, shared: Shared) -> Any`, called once, where it has one. Nothing but that module knows the
 platform: databases and management servers see a `Machine`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 
@@ -18,20 +18,24 @@ from parallel_build.components.component import Component
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.machines.provisioning import Provisioning
 
+Readable = Callable[[Sequence[str], Callable[[Sequence[str]], list[str]]], pulumi.Input[list[str]]]
+"""Takes texts and what breaks them into lines; leaves out what no reader may see."""
+
+
+def as_it_is(texts: Sequence[str], shape: Callable[[Sequence[str]], list[str]]) -> pulumi.Input[list[str]]:
+    """The texts, where nothing in them is a secret."""
+    return shape(texts)
+
 
 @dataclass(frozen=True)
-class FoundationRequest:
-    """What a platform is asked to declare once for all machines of a cloud.
+class Shared:
+    """What a platform needs, next to the configuration, to declare things once for all machines of a cloud.
 
     Attributes:
-        stack: name of the cloud outside of Pulumi.
-        configuration: the stack's configuration.
         prefix: begins the name of each resource, so that two clouds stand in one program.
-        vsphere_password: vCenter's password; None where there is none.
+        vsphere_password: vCenter's password; None takes the stack's secret of that name.
     """
 
-    stack: str
-    configuration: StackConfiguration
     prefix: str = ""
     vsphere_password: pulumi.Input[str] | None = None
 
@@ -60,9 +64,9 @@ class MachineRequest:
     provisioning: pulumi.Output[Provisioning]
     site: pulumi.Output[str]
     foundation: Any
-    parent: Component
-    readable: Callable[[Sequence[str], Callable[[Sequence[str]], list[str]]], pulumi.Input[list[str]]]
+    parent: pulumi.Resource
     protect: bool = False
+    readable: Readable = as_it_is
     made_by: Sequence[pulumi.Resource] = ()
 
     @property
@@ -76,7 +80,7 @@ class MachineRequest:
 
     def group_label(self, name: str) -> str:
         """Name of a resource that a platform makes for several machines of one component."""
-        return self.parent.child(name)
+        return self.parent.child(name) if isinstance(self.parent, Component) else name
 
     def options(self, suffix: str = "", **more: Any) -> pulumi.ResourceOptions:
         """Options of a resource that a platform makes for this machine: its parent, its protection, its earlier name, and `more`."""
@@ -85,11 +89,20 @@ class MachineRequest:
     def group_options(self, name: str, after: Sequence[pulumi.Resource] = (), **more: Any) -> pulumi.ResourceOptions:
         """The same for a resource of several machines."""
         depends = [*after, *more.pop("depends_on", ())]
-        return self.parent.options(name, depends, protect=self.protect or None, **more)
+        protect = self.protect or None
+        if isinstance(self.parent, Component):
+            return self.parent.options(name, depends, protect=protect, **more)
+        return pulumi.ResourceOptions(parent=self.parent, depends_on=depends, protect=protect, **more)
 
 
 Builder = Callable[[MachineRequest], Sequence[pulumi.Resource]]
-Foundation = Callable[[FoundationRequest], Any]
+
+
+class Foundation(Protocol):
+    """Declares what all machines of a platform share."""
+
+    def __call__(self, stack: str, configuration: StackConfiguration, shared: Shared = ...) -> Any:
+        """Whatever the platform's `build` needs of it."""
 
 
 @dataclass(frozen=True)

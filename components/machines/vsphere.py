@@ -13,7 +13,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 from pulumi import ErrorHook, ErrorHookArgs, ResourceHookBinding
 
-from parallel_build.components.machines.machine import FoundationRequest, MachineRequest
+from parallel_build.components.machines.machine import MachineRequest, Shared
 from parallel_build.components.machines.replacement_guard import Hold
 from parallel_build.components.machines.vsphere_errors import translate
 from parallel_build.components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
@@ -38,17 +38,17 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     return [machine, *center.keep_apart(request)]
 
 
-def foundation(request: FoundationRequest) -> Center:
+def foundation(stack: str, configuration: StackConfiguration, shared: Shared = Shared()) -> Center:  # noqa: B008 - frozen
     """Look up what the configuration names, and declare what the stack's machines share: the connection to vCenter, the stack's tag.
 
     Raises:
         ConfigurationError: the secret with vCenter's password is missing, names are not in vCenter, or a machine does not fit its template.
         ConnectionFailed: vCenter can't be reached, or can't prove who it is.
     """
-    configuration, stack, prefix = request.configuration, request.stack, request.prefix
+    prefix = shared.prefix
     settings = configuration.platforms.vsphere
     assert settings is not None  # the configuration was refused otherwise
-    password = request.vsphere_password
+    password = shared.vsphere_password or pulumi.Config().get_secret(PASSWORD)
     if password is None:
         raise ConfigurationError(
             f"the secret {PASSWORD} is missing",

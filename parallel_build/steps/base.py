@@ -52,6 +52,14 @@ class Step(ABC):
             GuardFailed: the step may not be done now.
         """
 
+    def takes_part(self, context: Context) -> bool:
+        """Whether the step belongs to the window that is open; one that does not does nothing, forward and back. Changes nothing.
+
+        Raises:
+            GuardFailed: nobody can tell.
+        """
+        return True
+
     def before_verify(self, context: Context) -> None:
         """Asked before every `verify`, which does not happen when this raises; changes nothing. Default: nothing is asked.
 

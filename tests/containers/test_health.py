@@ -28,7 +28,7 @@ from parallel_build.secret import Secret
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand, certificate
-from tests.fast.test_health import IN_FACTS_ONLY
+from tests.fast.health.test_health import IN_FACTS_ONLY
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 

@@ -16,9 +16,9 @@ from parallel_build.health.facts import changed
 from parallel_build.remote.sql import Session
 from parallel_build.rules import Said
 from tests.contract.harness import DatabaseServer
+from tests.fast.guards.test_guards import GOOD_OLD
+from tests.fast.health.test_health import FOLLOWS
 from tests.fast.sites import site
-from tests.fast.test_guards import GOOD_OLD
-from tests.fast.test_health import FOLLOWS
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(300)]
 
