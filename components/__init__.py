@@ -12,26 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parallel_build.components.arguments import ArgumentsRefused
-    from parallel_build.components.cloud import Cloud, CloudArgs, CloudSecrets
+    from parallel_build.components.cloud import Cloud
+    from parallel_build.components.cloud_args import CloudArgs, CloudSecrets
     from parallel_build.components.cutover import Cutover, CutoverArgs
     from parallel_build.components.database import ReplicatedDatabase, ReplicatedDatabaseArgs
     from parallel_build.components.machines.machine import Machine
-    from parallel_build.components.machines.own import OwnMachine
     from parallel_build.components.management import ManagementServers, ManagementServersArgs
+    from parallel_build.components.own import OwnMachine
     from parallel_build.components.preparation import Preparation, PreparationArgs
     from parallel_build.components.rehearsal import RehearsalServer, RehearsalServerArgs
 
 MODULES = {
     "ArgumentsRefused": "arguments",
     "Cloud": "cloud",
-    "CloudArgs": "cloud",
-    "CloudSecrets": "cloud",
+    "CloudArgs": "cloud_args",
+    "CloudSecrets": "cloud_args",
     "Cutover": "cutover",
     "CutoverArgs": "cutover",
     "Machine": "machines.machine",
     "ManagementServers": "management",
     "ManagementServersArgs": "management",
-    "OwnMachine": "machines.own",
+    "OwnMachine": "own",
     "Preparation": "preparation",
     "PreparationArgs": "preparation",
     "RehearsalServer": "rehearsal",

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 from pydantic import BaseModel, ValidationError
 
 from parallel_build.components.arguments import NOTHING, ArgumentsRefused, expected, refused
-from parallel_build.components.machines.own import Brought
+from parallel_build.components.cloud_args import CloudArgs, CloudSecrets
+from parallel_build.components.own import Brought
 from parallel_build.components.settings import Settings, operator_key
 from parallel_build.configuration import Secrets, StackConfiguration, describe
 from parallel_build.errors import ConfigurationError
 from parallel_build.secret import Secret
 
-if TYPE_CHECKING:
-    from parallel_build.components.cloud import CloudArgs
-
 SNAKE = re.compile(r"(?<=[a-z])[A-Z]")  # the arguments are written as Python's names
-SECTIONS = (
-    "phase", "ssh", "original", "new", "platforms", "transfer", "templates", "agents", "hypervisor_steps", "health", "parity", "window",
-    "acceptance", "rehearsal", "runs",
-)  # fmt: skip
 
 
 def read(name: str, label: str, args: CloudArgs, brought: Brought) -> tuple[Settings, pulumi.Output[dict[str, str]] | None]:
@@ -108,8 +102,6 @@ def _addresses_together(name: str, configuration: StackConfiguration, brought: B
 
 
 def _secrets(name: str, args: CloudArgs) -> tuple[Secrets | None, pulumi.Output[dict[str, str]] | None]:
-    from parallel_build.components.cloud import CloudSecrets
-
     given = expected("Cloud", name, "args.secrets", args.secrets, CloudSecrets).given()
     if any(isinstance(value, pulumi.Output) for value in given.values()):
         return None, pulumi.Output.secret(pulumi.Output.all(**given))

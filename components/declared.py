@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from parallel_build.components.keys import SshHostKey
-from parallel_build.components.machines.own import Brought
+from parallel_build.components.own import Brought
 from parallel_build.components.settings import Settings
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.secret import Secret, masked

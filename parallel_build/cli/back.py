@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         metavar="ID",
-        help="roll back this window, whatever the state says of whose it is; `recover` prints its identity. Leaves Pulumi out",
+        help="roll back this window, whoever the state names as its owner; `recover` prints its identity. Leaves Pulumi out",
     )
 
 

@@ -18,7 +18,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.stack.file import Reading, read_stack
 
 NAME = "check"
-HELP = "ask every guard on both sides, now; all that fail are told together. Changes nothing."
+HELP = "ask every guard on both sides, now; all that fail are listed together. Changes nothing."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
     asked = guards.GUARDS if both else (*guards.original.GUARDS, *guards.world.GUARDS)
     failed = guards.failures(reading.site, old, fresh, asked)
     if opened:
-        print(f"a window is open since {opened}: the guards are for before it. `recover` tells where it stands.")
+        print(f"a window is open since {opened}: the guards are for before it. `recover` shows where it stands.")
     for line in guards.world.notices(reading.site, old):
         print(line)
     if failed:

@@ -51,7 +51,7 @@ def required_release(database: Session) -> str:
         raise StepFailed(
             f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}",
             "the schema upgrade has not set it",
-            "see what the first new management server's log says of system VM templates; set it to the registered one's release, then run `pulumi up`",
+            "see what the first new management server's log reports of system VM templates; set it to the registered one's release, then run `pulumi up`",
         )
     return str(value)
 
@@ -175,7 +175,7 @@ def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cance
         raise StepFailed(
             f"{len(failed)} of {len(work)} networks could not be restarted: {'; '.join(failed[:5])}",
             "a network that was not restarted keeps a router of the original's release",
-            "mend the cause and run `pulumi up` again: only those are restarted then",
+            "fix the cause and run `pulumi up` again: only those are restarted then",
         )
     return done
 

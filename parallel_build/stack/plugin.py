@@ -64,7 +64,9 @@ def install(environment: Mapping[str, str], version: str | None = None, python: 
         Path(f"{target.parent}.partial").unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"{target} can't be written", os.strerror(error.errno or 0), "make Pulumi's home writable, or name another one in PULUMI_HOME"
+            f"{target} can't be written",
+            os.strerror(error.errno or 0),
+            "make Pulumi's home writable, or name a different folder in PULUMI_HOME",
         ) from None
     return True
 

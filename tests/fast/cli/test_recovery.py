@@ -84,12 +84,12 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     "a way back is ahead of the state": (
         situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
         "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z, ahead of the state: no step goes forward"],
+        ["A rollback began z, ahead of the state: no step goes forward"],
     ),
     "half a way back by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
         "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z: no step goes forward until it has come to its end"],
+        ["A rollback began z: no step goes forward until it has come to its end"],
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),

@@ -263,8 +263,8 @@ def test_platforms_mix_databases_existing_and_management_on_vsphere() -> None:
     run(center, lambda: declare_stack_program(settings))
     kinds = {name: typ.rpartition(":")[2] for name, (typ, _) in center.resources.items()}
     assert {name for name, kind in kinds.items() if kind == "ExistingMachine"} == {"database-newdb1-existing", "database-newdb2-existing"}
-    assert {name for name, kind in kinds.items() if kind == "VirtualMachine"} == {"newms1", "metal"}
-    assert {name for name, kind in kinds.items() if kind == "ComputeClusterVmAntiAffinityRule"} == {"management-apart"}
+    assert {name for name, kind in kinds.items() if kind == "VirtualMachine"} == {"management-newms1", "management-metal"}
+    assert {name for name, kind in kinds.items() if kind == "ComputeClusterVmAntiAffinityRule"} == {"management-management-apart"}
     assert {name for name, kind in kinds.items() if kind == "SshHostKey"} == {"cloud-newms1-host-key", "cloud-metal-host-key"}
     assert {
         "database-newdb1-ready",
