@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 import sys
@@ -29,9 +30,18 @@ exec {python} -P -m parallel_build.provider.server "$@"
 
 
 def cache(environment: Mapping[str, str]) -> Path:
-    """Pulumi's folder of plugins [pulumi sdk/go/common/workspace/plugins.go, GetPluginDir]."""
+    """Pulumi's folder of plugins [pulumi sdk/go/common/workspace/plugins.go, GetPluginDir].
+
+    Without `PULUMI_HOME` it is in the account's home as the system has it, whatever `HOME` says: so Go's os/user looks it up.
+    """
     home = environment.get("PULUMI_HOME")
-    return (Path(home) if home else Path.home() / ".pulumi") / "plugins"
+    if home:
+        return Path(home) / "plugins"
+    try:
+        account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        account = Path.home()
+    return account / ".pulumi" / "plugins"
 
 
 def place(environment: Mapping[str, str], version: str | None = None) -> Path:

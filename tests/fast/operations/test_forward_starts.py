@@ -217,7 +217,7 @@ def test_a_step_that_stops_the_original_ends_when_a_way_back_begins(stopping: Wo
         "OriginalDatabase": {"units": {"olddb1": DATABASE, "olddb2": DATABASE}},
     }
     stopping.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun"):
+    with pytest.raises(GuardFailed, match="a rollback has begun"):
         step.apply(stopping.context)
     assert stopping.actions == []
 

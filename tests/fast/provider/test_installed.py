@@ -81,6 +81,7 @@ class Place:
         return {
             "PATH": os.pathsep.join([str(self.bin), str(pulumi), "/usr/bin", "/bin"]),
             "HOME": str(self.folder / "home"),
+            "PULUMI_HOME": str(self.folder / "home/.pulumi"),
             "PULUMI_BACKEND_URL": f"file://{self.folder}/state",
             "PULUMI_CONFIG_PASSPHRASE": "test",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
