@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents, heartbeats, web
+from parallel_build.cloudstack import agents, heartbeats, router_networks, web
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
@@ -69,6 +69,7 @@ class OriginalFacts:
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
         zones: API's zones.
+        names: what a configuration may name: networks (names and ids, of VPCs too), domains (paths), accounts.
         templates: API's templates of the names that the stack registers.
         key_problem: why the database key does not fit, or None.
         variables: database server variables of interest.
@@ -106,6 +107,7 @@ class OriginalFacts:
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
     zones: list[dict[str, Any]] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)
     templates: list[dict[str, Any]] = field(default_factory=list)
     key_problem: GuardFailed | None = None
     variables: dict[str, str] = field(default_factory=dict)
@@ -248,6 +250,7 @@ def _from_database(database: Session) -> dict[str, Any]:
                 "AND job_dispatcher = 'ApiAsyncJobDispatcher' AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
             )
         ],
+        "names": router_networks.names(database),
         "vms_moving": _names(database, "vm_instance", "instance_name", VM_MOVING),
         "volumes_moving": _names(database, "volumes", "name", VOLUME_MOVING),
         "variables": variables,

@@ -13,6 +13,7 @@ from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelB
 from parallel_build.operations import known_servers, original_management, prove_user_access, user_access_setting
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
+from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
@@ -183,7 +184,14 @@ def admit_on_new(context: Context) -> None:
     else:
         for machine in context.configuration.new.management:
             open_firewall(context.host(machine))
-    prove_user_access.users_are_in(context, context.configuration.new.management, must=True)
+    prove_user_access.users_are_in(context, serving(context), must=True)
+
+
+def serving(context: Context) -> list[Server]:
+    """The new management servers that have been proved good: the others start when users are in already."""
+    facts, (first, *others) = store(context).mine().facts, context.configuration.new.management
+    good = [machine for machine in others if StartState.of(facts.get(start_of(machine.name, first=False), {})).good]
+    return [first, *good]
 
 
 def close_on_new(context: Context) -> None:

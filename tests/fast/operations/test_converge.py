@@ -21,6 +21,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncom
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import (
+    fence_new_database,
     fence_new_side,
     forensics,
     hypervisor_commands,
@@ -28,6 +29,7 @@ from parallel_build.operations import (
     original_database,
     original_management,
     prove_original_down,
+    served,
     start_gate,
     start_management,
     transfer,
@@ -236,15 +238,23 @@ def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = Cloud(tmp_path)
+    closed: list[str] = []
+
+    def close(context: Context) -> dict[str, str]:
+        closed.append("newdb1")
+        return {"newdb1": "accounts locked"}
+
+    monkeypatch.setattr(fence_new_database, "fence", close)
     monkeypatch.setattr(start_gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
     fence_new_side.fence_new_side(cloud.context)
-    assert "shut then" not in cloud.machines["newms1"].started, "up to a hold point the window goes on after it"
+    assert "shut then" not in cloud.machines["newms1"].started and not closed, "up to a hold point the window goes on after it"
     cloud.machines.clear()
     cloud.returning = "now"
     fence_new_side.fence_new_side(cloud.context)
     for name in ("newms1", "newms2"):
         assert cloud.machines[name].started[0] == "shut then"
         assert len(cloud.machines[name].started) == 3
+    assert closed == ["newdb1"]
 
 
 def test_a_server_that_can_not_be_reached_is_powered_off_through_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +415,8 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
 ) -> None:
     database = Heartbeats(rows, beating)
     monkeypatch.setattr(original_management, "session", lambda host: contextlib.nullcontext(database))
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
+    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     cloud = Cloud(tmp_path)
     if refused:
@@ -445,7 +456,8 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
 def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     lost = cloud.context.configuration.original.management[1:]
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
+    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     rows = {"10.91.0.11": "Up", "10.91.0.12": "Up"}
     for beating in ([], ["10.91.0.12"]):
@@ -464,6 +476,7 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in (database_transfer, transfer):
         monkeypatch.setattr(module, "store", lambda context: Store(context.connections))
     monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
+    monkeypatch.setattr(served, "give_up", lambda context: None)
     monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
     monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}"))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
