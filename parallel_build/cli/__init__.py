@@ -27,6 +27,8 @@ MODULES: tuple[str, ...] = (
     "recover",
     "report",
     "plugin",
+    "schema",
+    "completion",
 )  # fmt: skip
 
 

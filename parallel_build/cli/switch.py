@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from parallel_build.cli import DONE, FAILED
+from parallel_build.cli import DONE, FAILED, board
 from parallel_build.cli.back import go_back
 from parallel_build.cli.recovery_advice import ORDER
 from parallel_build.configuration import Phase, SwitchedStepName
@@ -34,10 +34,12 @@ def run(given: argparse.Namespace) -> int:
     reading = read_stack(given.stack, config_file=given.config_file)
     if reading.site.configuration.phase is Phase.RETIRED:
         raise GuardFailed(f"stack {given.stack} is retired", "its switch is long over", "nothing is left to switch")
-    driver = Driver(given.stack, given.config_file)
+    shown = board.of_window(reading.site)
+    driver = Driver(given.stack, given.config_file, shown.line, shown.hear)
     driver.configure(Phase.SWITCHED, given.stop_before)
     try:
-        seconds = driver.up()
+        with shown.live():
+            seconds = driver.up()
     except StoppedByOperator as error:
         print(f"stopped where it was safe.\n{error}\n{_ways(given.stack)}")
         return FAILED
@@ -52,7 +54,7 @@ def run(given: argparse.Namespace) -> int:
             print(_ways(given.stack))
             return FAILED
         print("rolling back to the original")
-        go_back(given, lambda: driver)
+        go_back(given, lambda: driver, shown)
         print("the switch failed, see above; the original is in service again")
         return FAILED
     if given.stop_before:
