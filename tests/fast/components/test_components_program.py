@@ -70,6 +70,8 @@ class Providers(pulumi.runtime.Mocks):
             outputs = {"privateKey": PRIVATE_KEY, "publicKey": f"ssh-ed25519 AAAA{args.name} {args.name}"}
         if args.typ.endswith(":StackIdentity"):
             outputs = {"identities": ["0123456789abcdef01234567", str(args.inputs["former"])]}
+        if args.typ.endswith(":Stash"):
+            outputs = {"output": args.inputs["input"]}
         if args.typ.endswith(":DomainType"):
             outputs = {"type": "qemu", "cpuMode": "maximum"}
         return f"{args.name}-id", {**args.inputs, **outputs}
