@@ -59,6 +59,8 @@ def run(given: argparse.Namespace) -> int:
                 f"stopped as asked: nothing new is begun; restarts that CloudStack has begun continue. Continue: parallel-build routers {given.stack}"
             )
             return FAILED
+        if given.wave is None:
+            router_waves.let_users_in(context, result)
         print(result.words(given.stack))
         return FAILED if result.failed or "is stopped" in result.why else DONE
 

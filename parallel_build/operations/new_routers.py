@@ -27,14 +27,15 @@ class NewRouters:
     """The new side's routers in a rollback.
 
     Args:
-        of: their names by network.
+        of: their names by network; None where its database can't say.
         remove: removes a guest from a host.
     Attributes:
         keep: networks that the original has not restarted.
+        unknown: nobody can say which routers it made.
     """
 
-    def __init__(self, context: Context, of: Mapping[Key, list[str]], remove: Callable[[Context, Hypervisor, str], None]) -> None:
-        self.context, self.of, self._remove = context, of, remove
+    def __init__(self, context: Context, of: Mapping[Key, list[str]] | None, remove: Callable[[Context, Hypervisor, str], None]) -> None:
+        self.context, self.of, self.unknown, self._remove = context, of or {}, of is None, remove
         self.keep: set[Key] = set()
         self._lock = threading.Lock()
         self._there: dict[str, set[str] | None] = {}

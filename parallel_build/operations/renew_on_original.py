@@ -77,14 +77,17 @@ def renew_on_original(context: Context, routers: NewRouters) -> dict[str, Any]:
 def to_restart(found: Sequence[RouterNetwork], state: WaveState, routers: NewRouters) -> list[RouterNetwork]:
     """Networks that the original has to restart: those whose own router does not run, of those that have one or that the new side has restarted.
 
-    Where a hypervisor can't be asked the original's database is no witness: it still has the router Running that the new side has replaced.
+    Where a hypervisor can't be asked the original's database is no witness: it may still have the router Running that the new side has replaced.
+    CloudStack sets a router Stopped that its host does not report; whether the new side has replaced it is on record, or in its database. Where neither
+    can say, of a window that an earlier version of this project opened, every network counts whose router does not run.
     """
     chosen = []
     for network in found:
-        begun = network.number in state.begun(network.kind) and network.number not in state.restored(network.kind)
+        if network.state not in RESTARTABLE or network.number in state.restored(network.kind):
+            continue
+        touched = network.number in state.begun(network.kind) or network.key in routers.of or (routers.unknown and not state.any_begun)
         seen = [routers.runs(router) for router in network.routers if systemvms.running(dict(router))]
-        gone = False in seen or (begun and True not in seen)
-        if network.state in RESTARTABLE and gone:
+        if False in seen or (touched and network.routers and True not in seen and (not routers.unknown or not seen or state.any_begun)):
             chosen.append(network)
     return chosen
 

@@ -12,7 +12,8 @@ from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.router_networks import Key, RouterNetwork, Survey
 from parallel_build.durations import duration
-from parallel_build.operations import deadline, original_numbers, router_minimum
+from parallel_build.errors import StepFailed
+from parallel_build.operations import deadline, original_numbers, router_minimum, users_in
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.renew_router import Restarter
@@ -180,6 +181,23 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         if not result.left:
             router_minimum.put_back(context)
         return result
+
+
+def let_users_in(context: Context, result: Result) -> None:
+    """Users in, where they have waited for the waves: those that could not be renewed are listed, and keep nobody else out.
+
+    Raises:
+        StepFailed: the waves have been stopped or paused, so that most networks may still be old.
+    """
+    if users_in.settle(context) != "routers" or users_in.are_in(context):
+        return
+    if result.why:
+        raise StepFailed(
+            f"users are still out: {result.why}",
+            "routers.untilRenewed is wait, and the waves have not come to their end",
+            f"remove the cause, then: parallel-build routers {context.site.stack} --retry; or go back: parallel-build back {context.site.stack}",
+        )
+    users_in.admit(context, "routers")
 
 
 def standing(context: Context) -> Result:

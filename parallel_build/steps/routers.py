@@ -65,7 +65,7 @@ class Routers(SwitchedStep):
         waits = users_in.settle(context) == "routers"
         limit = None if waits else context.configuration.routers.with_up.total_seconds()
         result = router_waves.run(context, limit=limit)
-        users_in.admit(context, "routers")
+        router_waves.let_users_in(context, result)
         words = result.words(context.site.stack)
         context.progress(words)
         context.pending = ". ".join([*later, *([words] if result.left else [])])

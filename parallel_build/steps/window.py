@@ -6,6 +6,7 @@ from typing import Any
 
 from parallel_build import guards
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
@@ -24,7 +25,7 @@ from parallel_build.operations import (
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
-from parallel_build.operations.fence_new_side import cut_off, fence_new_side
+from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
 from parallel_build.operations.new_objects import highest_ids, since_window
 from parallel_build.operations.renew_on_original import renew_on_original
 from parallel_build.operations.takeover import make_ready
@@ -115,14 +116,16 @@ class Window(SwitchedStep):
         created = since_window(context, new_database(context))
         left_guests.look(context)
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
-        routers = new_routers.NewRouters(context, (new_routers.made(context) if began else None) or {}, serve_original.remove_guest)
+        routers = new_routers.NewRouters(context, new_routers.made(context) if began else {}, serve_original.remove_guest)
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
-        kept_out = sorted(cut_off(context))
+        kept_out, off = sorted(cut_off(context)), switched_off(context)
         missing += [
             f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
         ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+        if off:
+            outcome["keep off"] = off
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
@@ -148,6 +151,11 @@ class Window(SwitchedStep):
                 "bring it back and run the same command again; the window stays open until then",
             )
         records.close()
+        for name, address in sorted(off.items()):
+            context.progress(
+                f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "
+                f"Remove it, or mask {MANAGEMENT} and {USAGE} on it without a network"
+            )
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
 
     @staticmethod

@@ -84,7 +84,7 @@ class Units:
 
     def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 1) -> bool:
         self._reach()
-        if self.host.started[-1:] == [unit]:
+        if [each for each in self.host.started if each.lstrip("-") == unit][-1:] == [unit]:
             return False
         self.host.started.append(unit)
         return True
@@ -177,7 +177,6 @@ def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp
     cloud = Cloud(tmp_path)
     monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
     assert bring_back(cloud) == []
-    cloud.machines["oldms1"].started.remove("cloudstack-usage")  # the machine knows by its last word what runs
     assert bring_back(cloud) == []
     management = [unit for unit in cloud.machines["oldms1"].started if unit != "cloudstack-usage"]
     assert management == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]

@@ -70,7 +70,7 @@ class Rollback:
 
         def job(command: str, **parameters: Any) -> dict[str, Any]:
             net = cloud.nets[parameters["id"]]
-            missing = not self.there & {*self.of.get((net.kind, net.number), ()), *(f"r-{identity}-VM" for identity in net.routers)}
+            missing = not self.there & {*(self.of or {}).get((net.kind, net.number), ()), *(f"r-{identity}-VM" for identity in net.routers)}
             self.longest[net.uuid] = self.longest.get(net.uuid, 0) + missing
             result = done(command, **parameters)
             self.there |= {f"r-{identity}-VM" for identity in net.routers}
@@ -128,6 +128,20 @@ def test_a_router_that_nobody_has_on_record_and_that_is_gone_is_brought_back(mon
     rollback.record.facts = {}
     rollback.run()
     assert len(cloud.restarted) == 3, "of a window that an earlier version opened"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_router_that_cloudstack_has_set_stopped_is_brought_back(monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    """Its host does not report it any more. Of a window of an earlier version there is nothing on record."""
+    cloud = Original([*nets(3), Net(9, state="Allocated", running=False, routers={"7": OLD})], release=OLD)
+    rollback = Rollback(monkeypatch, cloud, {1, 2})
+    rollback.record.facts = {}
+    for number in (1, 2):
+        cloud.nets[f"network-{number}"].running = False
+    if not known:
+        rollback.of = None  # type: ignore[assignment]
+    rollback.run()
+    assert cloud.restarted == ["network-1", "network-2"]
 
 
 def test_what_cannot_be_restarted_is_listed_and_the_rollback_ends(monkeypatch: pytest.MonkeyPatch) -> None:

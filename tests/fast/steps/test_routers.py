@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cli import routers as command
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.operations import restart_waves, router_minimum, router_waves, users_in
 from parallel_build.operations.router_waves import as_cloudstack
 from parallel_build.records.waves import WaveState, packed, unpacked
@@ -179,6 +179,18 @@ def test_users_wait_for_the_routers_only_where_that_was_asked_for(monkeypatch: p
     run = Run(monkeypatch, RouterCloud(nets(9)))
     apply(run)
     assert run.admitted == 0
+
+
+def test_users_who_wait_stay_out_while_a_canary_has_stopped_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(9)), users=False, routers={"untilRenewed": "wait"})
+    run.cloud.bad = {"network-1"}
+    with pytest.raises(StepFailed, match="users are still out: the canary is stopped"):
+        apply(run)
+    assert run.admitted == 0
+    run.cloud.bad.clear()
+    router_waves.retry(run.context())
+    apply(run)
+    assert run.admitted == 1
 
 
 def test_the_lowered_minimum_is_put_back_as_found_after_the_last_wave(monkeypatch: pytest.MonkeyPatch) -> None:

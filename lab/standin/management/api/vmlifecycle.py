@@ -61,6 +61,8 @@ def _start(call: Call, row: Row) -> None:
     hosts = call.system_vms.machines.candidates(row["data_center_id"], row["hypervisor_type"], row["last_host_id"])
     if not hosts:
         raise JobFailed("Unable to create a deployment for VM instance", 533)
+    if refused := call.system_vms.routers.refuses(row["id"]):
+        raise JobFailed(refused, 534)
     call.cloud.update(
         "vm_instance",
         row["id"],
