@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -21,7 +22,7 @@ from parallel_build.provider.handler import Handler
 from parallel_build.provider.session import Operation, Session
 from parallel_build.provider.values import Values, from_struct, to_struct, with_secrets
 from parallel_build.release import is_later
-from parallel_build.stack.plugin import INSTALL
+from parallel_build.stack.plugin import ASKED, INSTALL
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
         An earlier version's state is taken: it is to be continued, or undone.
         """
-        asked = str(from_struct(request.args).get("version") or request.variables.get(f"{NAME}:config:version") or "")
+        asked = str(from_struct(request.args).get("version") or os.environ.get(ASKED, ""))
         if asked and is_later(asked, VERSION):
             abort_plain(
                 context,

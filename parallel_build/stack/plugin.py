@@ -19,12 +19,15 @@ from parallel_build.release import plugin_version
 
 PROVIDER = "cutover"
 PROGRAM = f"pulumi-resource-{PROVIDER}"
+ASKED = "PARALLEL_BUILD_ASKED_VERSION"
+"""Variable with the version that the engine has asked for: it starts the program in that version's folder, and tells the program nothing of it."""
 INSTALL = "parallel-build plugin install"
 
 WRAPPER = """#!/bin/sh
 # Written by `{install}`: the provider of the library that is installed for this Python.
 [ -x {python} ] || {{ echo "error: {python} is gone. Cause: this provider runs with it. Remedy: {install}" >&2; exit 1; }}
 # -P: the current folder is the operator's project, not a place to import from.
+export {asked}={version}
 exec {python} -P -m parallel_build.provider.server "$@"
 """
 
@@ -61,7 +64,8 @@ def install(environment: Mapping[str, str], version: str | None = None, python: 
     Raises:
         ConfigurationError: the cache can't be written.
     """
-    target, text = place(environment, version), WRAPPER.format(install=INSTALL, python=shlex.quote(python))
+    target = place(environment, version)
+    text = WRAPPER.format(install=INSTALL, python=shlex.quote(python), asked=ASKED, version=version or plugin_version())
     if target.is_file() and os.access(target, os.X_OK) and target.read_text(errors="replace") == text:
         return False
     try:

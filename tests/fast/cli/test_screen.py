@@ -102,7 +102,7 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
 
 def test_findings_are_a_table_with_their_remedy() -> None:
     console = terminal()
-    rule = Rule(
+    rule: Rule[None, Said] = Rule(
         "clocks_agree", Severity.BLOCKS, "source", "words", lambda _: iter([Said("oldms1 is [5] s ahead", "tokens fail", "set it")])
     )
     screen.findings(console, "Health", examine([rule], None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -182,6 +183,23 @@ def test_wrong_arguments_are_refused_in_the_preview(place: Place, old: str, new:
     for each in (*words, "Remedy:"):
         assert each in shown.replace("\n    ", "\n"), shown
     assert "Traceback" not in shown and "nothing has been contacted" in shown
+
+
+def test_a_provider_that_is_older_than_the_library_is_refused(place: Place) -> None:
+    """The library is of version 9.9.9, and what is installed under that name runs a Python that has an earlier one."""
+    (about,) = (place.folder / "env").glob("lib/python*/site-packages/cloudstack_parallel_build-*.dist-info/METADATA")
+    text = about.read_text()
+    about.write_text(re.sub(r"^Version: .*$", "Version: 9.9.9", text, count=1, flags=re.MULTILINE))
+    try:
+        place.run(*INSTALL.split())
+        program = Path(place.run("parallel-build", "plugin", "where").strip())
+        assert program.parent.name.endswith("v9.9.9")
+        lines = program.read_text().replace(str(place.bin / "python"), sys.executable)
+        program.write_text(lines.replace("exec ", f"PYTHONPATH={CODE} exec "))
+        shown = place.pulumi("preview", "--stack", "prod", code=1)
+    finally:
+        about.write_text(text)
+    assert "asks for version 9.9.9 of the provider cutover" in shown and INSTALL in shown
 
 
 def test_the_version_of_a_build_is_the_tags(tmp_path: Path) -> None:
