@@ -92,7 +92,7 @@ class Cloud(Component):
             adopt=configuration.window.adopt,
             opts=self.options("identity"),
         )
-        texts: pulumi.Output[list[str]] | None = late.apply(lambda found: list(found.values())) if late is not None else None
+        texts: pulumi.Output[list[str]] | None = texts_of(late) if late is not None else None
         prefix = "" if self.name == self.ROOT else f"{self.name}-"
         return Stack(settings, keys, resolve(parts, identity.identities), {}, prefix, brought, texts, late)
 
@@ -111,6 +111,15 @@ class Cloud(Component):
         self.record = pulumi.Output.from_input(f"{configuration.original.database.source.name}:{PLACE}")
         names = {"phase": self.phase, "host": self.host, "addresses": self.addresses, "hostKeys": self.host_keys}
         self.register_outputs({**names, "versions": self.versions, "record": self.record})
+
+
+def texts_of(secrets: pulumi.Output[dict[str, str]]) -> pulumi.Output[list[str]]:
+    """The texts of secrets that are known; in a preview some may not be."""
+
+    def known(found: object) -> list[str]:
+        return [text for text in found.values() if isinstance(text, str)] if isinstance(found, dict) else []
+
+    return secrets.apply(known, run_with_unknowns=True)
 
 
 def _claim(name: str, label: str) -> None:

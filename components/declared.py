@@ -69,8 +69,8 @@ class Stack:
         if self.late is None:
             return shape(masked(shown, hidden))
 
-        def mask_all(found: Sequence[Any]) -> list[str]:
-            known = [Secret(text) for text in found if isinstance(text, str) and text]
+        def mask_all(found: Any) -> list[str]:
+            known = [Secret(text) for text in found if isinstance(text, str) and text] if isinstance(found, list) else []
             return shape(masked(shown, [*hidden, *known]))
 
         # What is not known yet can't be part of a text that is; without the mark the plan would be one big secret.

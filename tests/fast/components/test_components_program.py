@@ -69,7 +69,7 @@ class Providers(pulumi.runtime.Mocks):
         if args.typ.endswith(":SshHostKey"):
             outputs = {"privateKey": PRIVATE_KEY, "publicKey": f"ssh-ed25519 AAAA{args.name} {args.name}"}
         if args.typ.endswith(":StackIdentity"):
-            outputs = {"identities": ["0123456789abcdef01234567", str(args.inputs["former"])]}
+            outputs = {"identities": ["0123456789abcdef01234567", str(args.inputs.get("former"))]}
         if args.typ.endswith(":Stash"):
             outputs = {"output": args.inputs["input"]}
         if args.typ.endswith(":DomainType"):
