@@ -8,6 +8,7 @@ from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import router_minimum, router_waves, users_in
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.operations.rollback_window import check_allowed
@@ -58,7 +59,7 @@ class Retirement(Step):
                 "the original still serves, or nothing does",
                 "run `pulumi up` with phase switched",
             )
-        cloud = Cloud.new(context.site)
+        cloud = asked(context, Cloud.new(context.site))
         self._prove_serving(context, cloud)
         _prove_renewed(context, record)
         evidence: Outputs = {"switched": record.switched, "left": _left(context.configuration)}
@@ -117,7 +118,7 @@ class Retirement(Step):
         return survey_evidence(context, trimmed, survey)
 
     def _put_back(self, context: Context, previous: str) -> None:
-        cloud = Cloud.new(context.site)
+        cloud = asked(context, Cloud.new(context.site))
         now, new = setting(cloud, agents.SETTING), set(agents.addresses(previous))
         if now == previous:
             return

@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.database.copy import account, cleanup, copy, empty
+from parallel_build.database.copy import account, cleanup, copy
 from parallel_build.database.copy.create import enabled_events, set_event
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.replicate.channel import CHANNEL, LOG_GONE, Position, Status, read_status
 from parallel_build.database.replicate.promotion import Takeover
 from parallel_build.database.schema import definitions
+from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify, supported
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.remote.host import Host
@@ -61,7 +62,7 @@ def seed(
         supported(old_server, new_server, "replicate")
         names = definitions.existing(old, schemas)
         channel.check(old, new, old_server, new_server, names)
-        empty.check_unused(new)
+        bookkeeping.check_unused(new)
         status = channel.settled(new, new_server)
     if status is not None and not align_snapshots.pending(target):
         if status.receiving and status.applying and not status.error:

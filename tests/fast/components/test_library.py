@@ -38,7 +38,7 @@ class Watching(Recorder):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
-def run(program: Callable[[], None], preview: bool = False) -> Watching:
+def run(program: Callable[[], object], preview: bool = False) -> Watching:
     """Run a program of one's own."""
     recorder = Watching()
     loop = asyncio.new_event_loop()
@@ -102,7 +102,7 @@ def test_options_reach_the_children() -> None:
 
 def test_outputs_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     results(monkeypatch, "Window", {})
-    watched = run(lambda: everything(c.Cloud("one", args())) and None)
+    watched = run(lambda: everything(c.Cloud("one", args())))
     one = watched.outputs["one"]
     assert one["addresses"]["newms2"] == "10.91.0.42" and one["host"] == "10.91.0.41,10.91.0.42"
     assert one["versions"] == {"original": "4.20.3.0", "new": "4.22.1.0"} and one["phase"] == "switched"
@@ -128,7 +128,7 @@ def results(monkeypatch: pytest.MonkeyPatch, step: str, result: dict[str, Any]) 
 
 def test_what_steps_leave_for_an_operator_is_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
     results(monkeypatch, "SystemVms", {"left running": ["r-4-VM"], "failed": [], "release": "4.22.0"})
-    watched = run(lambda: everything(c.Cloud("one", args())) and None)
+    watched = run(lambda: everything(c.Cloud("one", args())))
     assert watched.outputs["cut"]["leftToTidy"] == {"SystemVms": {"left running": ["r-4-VM"]}}
 
 
@@ -169,7 +169,7 @@ def test_a_machine_of_the_programs_own_is_a_machine() -> None:
 
 def test_an_address_that_does_not_fit_is_refused_when_it_is_known() -> None:
     with pytest.raises(c.ArgumentsRefused, match=r"Cloud 'one'.*\n.*args\.new\.management\.0\.address"):
-        run(lambda: everything(c.Cloud("one", own(Server("vm", "nowhere").address))) and None)
+        run(lambda: everything(c.Cloud("one", own(Server("vm", "nowhere").address))))
 
 
 def test_plans_are_shown_before_anything_is_known() -> None:

@@ -68,6 +68,11 @@ def facts(**changes: Any) -> HealthFacts:
 
 HEALTHY = {"known_faults_of_the_target"}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
+    "account_has_its_rights": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, account="dba@localhost", rights_missing=["CREATE USER"])},
+        Severity.BLOCKS,
+        "dba@localhost lacks rights on olddb1: CREATE USER",
+    ),
     "no_cluster_replication": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"wsrep_on": "ON"})},
         Severity.BLOCKS,
