@@ -20,6 +20,7 @@ MODULES: tuple[str, ...] = (
     "health",
     "facts",
     "parity",
+    "workload",
     "rehearse",
     "switch",
     "back",

@@ -143,6 +143,16 @@ def test_words_stay_words_as_in_pulumi(tmp_path: Path) -> None:
     assert file._yaml(tmp_path / "f") == {"a": "on", "b": "no", "c": True, "d": "2026-01-01", "e": 4.22}
 
 
+def test_a_stack_without_templates_takes_those_that_a_plan_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", PASSPHRASE)
+    own = write(tmp_path / "Pulumi.test.yaml")
+    planned = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": "http://10.91.0.1/planned.qcow2.bz2"}
+    (tmp_path / "Pulumi.test.templates.json").write_text(json.dumps({"version": "4.22.1.0", "templates": [planned]}))
+    assert "planned" not in file.read_site("test", config_file=own).configuration.templates[0].url, "the stack's own list wins"
+    without = write(tmp_path / "Pulumi.test.yaml", templates=None)
+    assert [each.url for each in file.read_site("test", config_file=without).configuration.templates] == [planned["url"]]
+
+
 def test_state_tells_steps_and_what_an_engine_left(no_backend: Path) -> None:
     step = {"type": "cutover:index:Window", "urn": "urn:pulumi:x::p::cutover:index:Window::window", "outputs": {"status": "partial: x"}}
     pending = [{"type": "creating", "resource": {"urn": "urn:pulumi:x::p::cutover:index:UserAccess::user-access"}}]
