@@ -30,16 +30,20 @@ class Settings:
     Attributes:
         stack: name of the Pulumi stack.
         configuration: the checked configuration.
-        secrets: the checked secrets.
+        secrets: the checked secrets; None where one of them is an output, and so not known while the program runs.
         operator_key: the operator's public SSH key, put on every machine that the stack makes.
         sealed: whatever else is sealed in the stack file, wherever it stands.
     """
 
     stack: str
     configuration: StackConfiguration
-    secrets: Secrets
+    secrets: Secrets | None
     operator_key: str
     sealed: tuple[Secret, ...] = ()
+
+    def hidden(self) -> list[Secret]:
+        """What is known now and no text for a reader may show."""
+        return [*(self.secrets.all() if self.secrets else ()), *self.sealed]
 
 
 def project_values(project: str) -> dict[str, str]:

@@ -27,6 +27,9 @@ MODULES: tuple[str, ...] = (
     "routers",
     "recover",
     "report",
+    "plugin",
+    "schema",
+    "completion",
 )  # fmt: skip
 
 

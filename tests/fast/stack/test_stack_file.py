@@ -99,7 +99,8 @@ def test_passphrase_comes_from_a_file_as_well(tmp_path: Path, monkeypatch: pytes
         (PASSPHRASE, {"managementKey": "in-the-clear-1"}, "managementKey in"),
         (PASSPHRASE, {"managementKey": None}, "managementKey: this key is missing"),
         (PASSPHRASE, {"phase": "switchd"}, "phase"),
-        (PASSPHRASE, {"surplus": {"secure": SEALED}}, "surplus"),
+        (PASSPHRASE, {"tranfer": {"secure": SEALED}}, "tranfer"),
+        (PASSPHRASE, {"hypervisorStep": []}, "hypervisorStep"),
     ],
 )
 def test_what_can_not_be_read_is_named(
@@ -112,6 +113,16 @@ def test_what_can_not_be_read_is_named(
     assert words in str(caught.value)
     assert "nothing has been contacted or changed" in str(caught.value)
     assert "in-the-clear-1" not in str(caught.value)
+
+
+def test_another_program_s_own_keys_are_left_alone_and_hidden_where_they_are_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", PASSPHRASE)
+    own = {"dnsZone": "example.org", "teamName": {"short": "ops"}, "dnsToken": {"secure": SEALED}}
+    found = file.read_site("test", config_file=write(tmp_path / "f.yaml", **own))
+    assert found == file.read_site("test", config_file=write(tmp_path / "g.yaml", dnsToken={"secure": SEALED}))
+    assert len(found.sealed) == 1
 
 
 @pytest.mark.parametrize("stack", ["../../etc/passwd", "a b", "", "x;reboot", "-S", "a/b/c/d"])
