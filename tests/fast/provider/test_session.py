@@ -8,6 +8,7 @@ import pytest
 
 from parallel_build.provider.engine import Engine
 from parallel_build.provider.session import Session
+from parallel_build.resolved_stack import Site
 from tests.fast.sites import site
 
 EAST, WEST = replace(site(), stack="prod-east", known_as=("e" * 24,)), replace(site(), stack="prod-west", known_as=("f" * 24,))
@@ -25,9 +26,9 @@ EAST, WEST = replace(site(), stack="prod-east", known_as=("e" * 24,)), replace(s
     ],
     ids=["its own", "gone from the program", "renamed", "destroy", "renamed, without an identity", "without an identity, of two"],
 )
-def test_the_newest_word(stored: object, heard: list[object], newest: object) -> None:
+def test_the_newest_word(stored: Site, heard: list[Site], newest: Site | None) -> None:
     session = Session(Engine("127.0.0.1:1"))
     for each in heard:
-        session.hear(each)  # type: ignore[arg-type]
-    assert session.newest(stored) is newest  # type: ignore[arg-type]
+        session.hear(each)
+    assert session.newest(stored) is newest
     session.close()
