@@ -223,6 +223,6 @@ def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said]
         raise GuardFailed(
             f"{facts.name} can't be used as it is:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
             "each of them would make a step fail there, or harm what is on the server",
-            "nothing has been changed; mend these and run the same command again",
+            "nothing has been changed; fix these and run the same command again",
         )
     return [rule.name for rule in rules]
