@@ -58,7 +58,7 @@ PARTS = (
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
     _containers("steps", "built_steps", "prepared_steps"),
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
-    _containers("window", "window_safety"),
+    _containers("window", "window_safety", "lost_for_good"),
     _containers("mysql", "mysql_path"),
     _containers("replicate", "replicate_path"),
     _containers("https", "https_only"),
