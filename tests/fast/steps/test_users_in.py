@@ -94,7 +94,7 @@ def test_a_change_of_the_key_after_the_switch_does_nothing(monkeypatch: pytest.M
 
 
 IN = {"UsersIn": {"point": "first", "at": "then"}}
-UNDOS = [routers.Routers, acceptance.Acceptance, system_vms.SystemVms, hypervisors.Hypervisors]
+UNDOS: list[Any] = [routers.Routers, acceptance.Acceptance, system_vms.SystemVms, hypervisors.Hypervisors]
 
 
 @pytest.mark.parametrize("first", UNDOS)
