@@ -275,6 +275,7 @@ def backward(step: Step) -> Callable[[Context], Outputs]:
     """The step's undo, once the step has been asked whether going back is allowed."""
 
     def undo(context: Context) -> Outputs:
+        context.undoing = True
         step.before_revert(context)
         if step.takes_part(context):
             step.revert(context)

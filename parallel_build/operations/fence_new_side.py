@@ -11,13 +11,14 @@ from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, Rollbac
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.machines.made_guest import MadeGuest
-from parallel_build.operations import fence_new_database, known_servers, new_strangers, prove_original_down, start_gate
+from parallel_build.operations import fence_new_database, known_servers, new_strangers, original_locks, prove_original_down, start_gate
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
 
+OFF = "SwitchedOff"  # and those that are down because their power is off: nothing on them is masked
 CUT_OFF = "CutOff"  # under this name the window's record has the management servers that are fenced at their database alone
 
 
@@ -50,7 +51,9 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
         database.settle()
     cut_off = [machine for machine, error in failed if not _down(context, machine, record, error, insist, database)]
     if database:
-        _note_cut_off(context, cut_off)
+        _note(context, CUT_OFF, cut_off)
+        off = [each for each, _ in failed if each not in cut_off and known_servers.ever_started(context.configuration, record, each)]
+        _note(context, OFF, off)
 
 
 def cut_off(context: Context) -> dict[str, str]:
@@ -58,10 +61,22 @@ def cut_off(context: Context) -> dict[str, str]:
     return dict(store(context).facts(CUT_OFF).get("servers") or {})
 
 
-def _note_cut_off(context: Context, servers: list[NewMachine]) -> None:
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of fences at databases, for people."""
+    names = record.facts.get(CUT_OFF, {}).get("servers") or {}
+    alone = [f"{', '.join(names)} could not be proved down, and is fenced at its database alone"] if names else []
+    return [*original_locks.in_words(record), *fence_new_database.in_words(record), *alone]
+
+
+def switched_off(context: Context) -> dict[str, str]:
+    """Management servers that are only down because they are off: switched on they would start again; address by name."""
+    return dict(store(context).facts(OFF).get("servers") or {})
+
+
+def _note(context: Context, name: str, servers: list[NewMachine]) -> None:
     now = {server.name: server.address for server in servers}
-    if now != cut_off(context):
-        store(context).remember(CUT_OFF, servers=now)
+    if now != dict(store(context).facts(name).get("servers") or {}):
+        store(context).remember(name, servers=now)
 
 
 class _Database:

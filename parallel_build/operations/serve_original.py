@@ -38,7 +38,7 @@ def serve_at_once(context: Context) -> None:
     """
     configuration = context.configuration
     opening = Workers(8)
-    record = store(context).read()
+    record = store(context).look()
     for server in (
         *known_servers.new_management(configuration, record),
         *known_servers.original_management(configuration, record),

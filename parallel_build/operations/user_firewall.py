@@ -11,6 +11,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
 from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
 from parallel_build.operations import known_servers, original_management, prove_user_access, user_access_setting
+from parallel_build.operations.asked_cloud import asked, may_write
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.records.states import StartState, start_of
@@ -146,6 +147,7 @@ def let_users_in(context: Context) -> list[str]:
     access, kept = context.configuration.window.user_access, dict[str, ParallelBuildError]()
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
+            may_write(context)
             run_local(access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, original_management.answering(context))
@@ -178,9 +180,10 @@ def admit_on_new(context: Context) -> None:
     """Let users in on the new side, once it is accepted."""
     access = context.configuration.window.user_access
     if access.method == "command":
+        may_write(context)
         run_local(access.open, 120)
     elif access.method == "cidr":
-        user_access_setting.open_again(context, Cloud.new(context.site))
+        user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
     else:
         for machine in context.configuration.new.management:
             open_firewall(context.host(machine))
@@ -199,12 +202,13 @@ def close_on_new(context: Context) -> None:
     access = context.configuration.window.user_access
     if access.method == "command":
         with only_new_side(context, "users out of the new side"):
+            may_write(context)
             run_local(access.close, 120)
         return
     if access.method == "cidr":
         machine = context.configuration.new.management[0]
         with only_new_side(context, f"users out by {machine.name}"):
-            user_access_setting.close(context, Cloud.new(context.site, machine), allowed_networks(context.configuration))
+            user_access_setting.close(context, asked(context, Cloud.new(context.site, machine)), allowed_networks(context.configuration))
         return
     allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
 

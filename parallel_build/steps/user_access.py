@@ -8,6 +8,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.user_access_setting import SETTING
@@ -81,7 +82,7 @@ class UserAccess(SwitchedStep):
             store(context).note({self.type: {"closed": True}}, forward=True)
             run_local(access.close, 120)
         elif access.method == "cidr":
-            user_access_setting.close(context, Cloud.original(context.site), allowed_networks(context.configuration))
+            user_access_setting.close(context, asked(context, Cloud.original(context.site)), allowed_networks(context.configuration))
         else:
             store(context).note({self.type: {"closed": True}}, forward=True)
             allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)

@@ -6,6 +6,7 @@ from typing import Any
 
 from parallel_build import guards
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
@@ -24,8 +25,8 @@ from parallel_build.operations import (
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
-from parallel_build.operations.fence_new_side import cut_off, fence_new_side
-from parallel_build.operations.new_objects import highest_ids, since_window
+from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
+from parallel_build.operations.new_objects import Created, highest_ids, since_window
 from parallel_build.operations.renew_on_original import renew_on_original
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
@@ -118,11 +119,13 @@ class Window(SwitchedStep):
         routers = new_routers.NewRouters(context, new_routers.made(context) if began else {}, serve_original.remove_guest)
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
-        kept_out = sorted(cut_off(context))
+        kept_out, off = sorted(cut_off(context)), switched_off(context)
         missing += [
             f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
         ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+        if off:
+            outcome["keep off"] = off
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
@@ -136,10 +139,10 @@ class Window(SwitchedStep):
             outcome["removed routers"] = serve_original.tidy_hypervisors(context, keep=routers.kept)
         outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
+        if not kept_out:  # else its database stays closed to it, until it is down
+            _open_database(context, created)
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
-        if not kept_out:  # else its database stays closed to it, until it is down
-            self._open_database(context)
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
@@ -148,13 +151,28 @@ class Window(SwitchedStep):
                 "bring it back and run the same command again; the window stays open until then",
             )
         records.close()
+        for name, address in sorted(off.items()):
+            context.progress(
+                f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "
+                f"Remove it, or mask {MANAGEMENT} and {USAGE} on it without a network"
+            )
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
 
-    @staticmethod
-    def _open_database(context: Context) -> None:
-        """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end."""
-        for words in fence_new_database.lift(context, store(context).read()):
-            context.progress(f"{words}. The next window tries it again")
+
+def _open_database(context: Context, created: Created) -> None:
+    """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end.
+
+    Args:
+        created: what users created on the new side, as far as it could be told: one that hung, or was down, is asked before it is emptied.
+    """
+    record = store(context).mine()
+    for words in fence_new_database.lift(context, record):
+        context.progress(f"{words}. The next window tries it again")
+    if created.unknown:
+        created = since_window(context, new_database(context))
+        context.progress(created.in_words())
+        found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+        context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

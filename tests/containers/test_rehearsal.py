@@ -299,7 +299,7 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
         "not Up on the new side: kvm1 (", "kvm1: cloudstack-agent does not run there", "there: systemctl start cloudstack-agent",
         f"kvm2: its {AGENT_FILE} lists 10.91.0.11, not 10.91.0.41",
         "kvm2: there: set host=10.91.0.41,10.91.0.11 in that file and systemctl restart cloudstack-agent",
-        "then `pulumi up`, which goes on from here", "VMs on such a host run on meanwhile",
+        "then `pulumi up`, which resumes from here", "VMs on such a host run on meanwhile",
     ):  # fmt: skip
         assert words in said, said[-5000:]
     tell("the operator does what it says")
