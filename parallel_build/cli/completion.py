@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print it."""
+    """Print it, for the console script: a shell completes words after a program's name."""
+    given.parser.prog = "parallel-build"
     print(shtab.complete(given.parser, given.shell))
     return DONE

@@ -67,7 +67,9 @@ class Retirement(Step):
             evidence |= self._trim(context, cloud)
         context.intend("mark the window retired")
         evidence["retired"] = records.mark_retired()
-        context.progress("retired: the original's servers can be taken away")
+        others = context.configuration.original.database.others
+        but = f", but for the database servers: {', '.join(others)} use them" if others else ""
+        context.progress(f"retired: the original's servers can be taken away{but}")
         return evidence
 
     def verify(self, context: Context) -> Outputs:
@@ -159,7 +161,8 @@ def _left(configuration: StackConfiguration) -> list[str]:
     """What stays on the original's servers for the operator to take away when nobody wants it any more."""
     database = configuration.original.database
     servers = [database.source, *([database.replica] if database.replica else [])]
+    state = f"CloudStack's accounts locked, the server running for {', '.join(database.others)}" if database.others else "the server masked"
     return [
         *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
-        *(f"left on {server.name}: the original's databases as they were, the server masked" for server in servers),
+        *(f"left on {server.name}: the original's databases as they were, {state}" for server in servers),
     ]

@@ -110,7 +110,7 @@ def test_a_rehearsal_that_is_taken_back_leaves_its_record_and_nothing_else(lab: 
     (rehearsal.folder / "fixes/10-mill.sql").unlink()
     assert "rehearsal." not in lab.run("tool", "check", "lab", check=False).stdout.replace("rehearsal.waived: a test", "")
     shown = lab.run("pulumi", "up", "--yes", "--skip-preview").stdout
-    assert "cutover:index:Rehearsal rehearsal deleted" in shown, shown[-3000:]
+    assert "cutover:index:Rehearsal preparation-rehearsal deleted" in shown, shown[-3000:]
     assert not container.exists(rehearsal.new, REHEARSAL.name)
     assert json.loads(lab.shell("olddb1", f"cat {RECORD}"))["facts"]["last"]["passed"]
     assert COPY_USER not in lab.sql("olddb1", "SELECT GROUP_CONCAT(User) FROM mysql.user").split(",")

@@ -307,7 +307,7 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
     lab.shell("kvm2", f"sed -i 's/^host=.*/host=10.91.0.41,10.91.0.11/' {AGENT_FILE} && systemctl restart cloudstack-agent")
     lab.run("pulumi", "config", "set", "--path", "window.hostsTimeout", "10m")
     went_on = lab.run("switch")
-    assert "cutover:index:FirstManagement first-management created" not in went_on.stdout, "what is done is not done again"
+    assert "cutover:index:FirstManagement cutover-first-management created" not in went_on.stdout, "what is done is not done again"
     assert lab.sql("newdb1", "SELECT id, display_name FROM cloud.guest_os WHERE id IN (10001, 20001) ORDER BY id") == (
         "10001\tRocky Linux 10\n20001\tOur own appliance"
     )

@@ -128,5 +128,11 @@ def test_the_shell_completes_commands() -> None:
     script = subprocess.run(
         [sys.executable, "-m", "parallel_build", "completion", "bash"], capture_output=True, text=True, check=True, env=dict(os.environ)
     ).stdout
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
-    assert "switch" in script and "--stop-before" in script
+    asked = """
+complete -p parallel-build
+function=$(complete -p parallel-build | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+COMP_WORDS=(parallel-build swi); COMP_CWORD=1; $function; echo "${COMPREPLY[@]}"
+COMP_WORDS=(parallel-build switch --st); COMP_CWORD=2; $function; echo "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(["bash", "--norc"], input=f"{script}\n{asked}", capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["switch", "--stop-before"], done.stderr

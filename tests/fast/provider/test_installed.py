@@ -185,6 +185,29 @@ def test_wrong_arguments_are_refused_in_the_preview(place: Place, old: str, new:
     assert "Traceback" not in shown and "nothing has been contacted" in shown
 
 
+def test_the_example_with_machines_of_ones_own_is_previewed(place: Place) -> None:
+    place.run(*INSTALL.split())
+    own, names = place.folder / "own", ("originalApiKey", "originalApiSecret", "cloudPassword", "replicationPassword", "managementKey")
+    shutil.copytree(CODE / "examples/own", own)
+    project = yaml.safe_load((own / "Pulumi.yaml").read_text())
+    project["runtime"]["options"]["virtualenv"] = "../env"
+    (own / "Pulumi.yaml").write_text(yaml.safe_dump(project))
+    keys = {f"{cloud}-new-{server}": KEY for cloud in ("east", "west") for server in ("mgmt-1", "mgmt-2", "db-1", "db-2")}
+    secrets = [f"{cloud}-{name}={value}" for cloud in ("east", "west") for name, value in zip(names, SECRETS.values(), strict=True)]
+    before, place.project = place.project, own
+    try:
+        place.pulumi("stack", "init", "prod")
+        place.pulumi(
+            "config", "set-all", *(word for secret in secrets for word in ("--secret", secret)), "--plaintext", "east-phase=switched"
+        )
+        place.pulumi("config", "set", "hostKeys", json.dumps(keys))
+        shown = place.pulumi("preview", "--diff", "--stack", "prod")
+    finally:
+        place.project = before
+    assert shown.count("cutover:index:ExistingMachine: (create)") == 8
+    assert shown.count("cutover:index:Window: (create)") == 1, "one cloud is further than the other"
+
+
 def test_a_provider_that_is_older_than_the_library_is_refused(place: Place) -> None:
     """The library is of version 9.9.9, and what is installed under that name runs a Python that has an earlier one."""
     (about,) = (place.folder / "env").glob("lib/python*/site-packages/cloudstack_parallel_build-*.dist-info/METADATA")

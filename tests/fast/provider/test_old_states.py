@@ -41,12 +41,12 @@ pytestmark = [
 class Continued:
     """A stack whose state an earlier tree wrote."""
 
-    def __init__(self, folder: Path, label: str) -> None:
+    def __init__(self, folder: Path, label: str, program: str = PROGRAM) -> None:
         self.folder, self.file = folder, folder / f"stacks/Pulumi.{STACK}.yaml"
         for name in ("state", "stacks", "plugin"):
             (folder / name).mkdir()
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(PROJECT))
-        (folder / "__main__.py").write_text(PROGRAM)
+        (folder / "__main__.py").write_text(program)
         (folder / "id.pub").write_text("ssh-ed25519 AAAA operator\n")
         plugin = folder / "plugin/pulumi-resource-cutover"
         plugin.write_text(PLUGIN.format(root=CODE, python=sys.executable))
@@ -97,9 +97,16 @@ def kind(urn: str) -> str:
     return urn.split("::")[2].rpartition("$")[2]
 
 
-@pytest.mark.parametrize("label", ["built", "prepared", "held", "switched", "retired"])
-def test_nothing_is_made_undone_or_replaced(label: str, tmp_path: Path) -> None:
-    stack = Continued(tmp_path, label)
+EXAMPLE = (CODE / "examples/lab/__main__.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("label", "program"),
+    [*((label, PROGRAM) for label in ("built", "prepared", "held", "switched", "retired")), ("switched", EXAMPLE)],
+    ids=["built", "prepared", "held", "switched", "retired", "switched, by the example"],
+)
+def test_nothing_is_made_undone_or_replaced(label: str, program: str, tmp_path: Path) -> None:
+    stack = Continued(tmp_path, label, program)
     there = {each["type"] for each in stack.resources()}
     assert len(there) > 5
     shown = json.loads(stack.pulumi("preview", "--json", "--stack", STACK))

@@ -78,7 +78,7 @@ def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> N
 def test_what_it_runs_on_is_declared_once_for_all() -> None:
     """Each package that the code imports is a dependency of the wheel, and pinned."""
     project = tomllib.loads((CODE / "pyproject.toml").read_text())["project"]
-    platforms = [each for name in ("libvirt", "vsphere") for each in project["optional-dependencies"][name]]
+    platforms = [each for name in ("libvirt", "vsphere", "acceptance") for each in project["optional-dependencies"][name]]
     names = {re.split(r"[<>=~! ]", each)[0].lower().replace("-", "_") for each in [*project["dependencies"], *platforms]}
     pinned = {
         line.split("==")[0].lower().replace("-", "_") for line in (CODE / "requirements.txt").read_text().splitlines() if "==" in line
