@@ -113,7 +113,7 @@ class StepHandler(Handler):
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
         """Ask whether going back is allowed, then undo the step."""
         stored, step = self._open(inputs)
-        newest = operation.session.newest(stored.stack)
+        newest = operation.session.newest(stored)
         unexplained(self.step_class, newest)
         site = for_undo(stored, newest)
 

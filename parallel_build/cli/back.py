@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cli import DONE
+from parallel_build.cli import DONE, board
 from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         metavar="ID",
-        help="roll back this window, whatever the state says of whose it is; `recover` prints its identity. Leaves Pulumi out",
+        help="roll back this window, whoever the state names as its owner; `recover` prints its identity. Leaves Pulumi out",
     )
     parser.add_argument(
         "--from-replica",
@@ -56,16 +56,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """The original first; then Pulumi, and whatever the state did not know of."""
-    go_back(given, None if given.without_pulumi or given.window else lambda: Driver(given.stack, given.config_file))
+    shown = board.of_window(read_stack(given.stack, config_file=given.config_file).site)
+    alone = given.without_pulumi or given.window
+    go_back(given, None if alone else lambda: Driver(given.stack, given.config_file, shown.line, shown.hear), shown)
     print("the original serves")
     return DONE
 
 
-def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> None:
+def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None, shown: board.Show | None = None) -> None:
     """Undo the window: the original serves before Pulumi has started, then the state follows.
 
     Args:
         drive: makes what drives Pulumi; None leaves it out.
+        shown: shows what Pulumi does.
     Raises:
         UpFailed: Pulumi's undo failed. GuardFailed: going back is not allowed, or another stack holds the window.
         RollbackIncomplete: a new management server can't be proved down.
@@ -87,7 +90,8 @@ def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> No
     if drive is not None:
         driver = drive()
         driver.configure(Phase.PREPARED)
-        driver.up()
+        with shown.live() if shown else contextlib.nullcontext():
+            driver.up()
     with undoing(_acting(given, read_stack(given.stack, config_file=given.config_file))) as context:
         if _record(context) is not None:
             step = Window()

@@ -73,10 +73,10 @@ def _findings(found: Situation) -> Iterator[str]:
     else:
         yield f"A window is open: stack {record.stack}, since {record.opened}, by {record.holder}."
         if not found.mine:
-            yield "It is not held by this stack and its state: another stack, or another state of this one, has to go on or go back."
+            yield "It is not held by this stack and its state: a different stack, or a different state of this one, has to resume or roll back."
         if record.returning:
             ahead = ", ahead of the state" if record.ahead else ""
-            yield f"A way back has begun {record.returning}{ahead}: no step goes forward until it has come to its end."
+            yield f"A rollback began {record.returning}{ahead}: no step goes forward until it has finished."
         if record.retired:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
@@ -195,7 +195,7 @@ def _forward(found: Situation, serving: str) -> str:
     if _not_ours(found):
         return ""
     if found.record is not None and not found.record.closed and found.record.returning:
-        return "refused until the way back that has begun has come to its end; after that a new window can be opened"
+        return "refused until the rollback that has begun has finished; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
         left = found.state.steps.get(ROUTERS, DONE) != DONE
         return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
@@ -203,7 +203,7 @@ def _forward(found: Situation, serving: str) -> str:
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
             words = f"pulumi config set --path window.deadline LONGER --stack {found.stack} && {words}"
-        return f"{words}   (goes on where it stopped)"
+        return f"{words}   (resumes where it stopped)"
     return f"{words}   (opens the window)"
 
 
@@ -219,7 +219,7 @@ def _back(found: Situation, runs: str) -> str:
             return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
         return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
-        return f"python -m parallel_build back {found.stack}   (goes on where it stopped)"
+        return f"python -m parallel_build back {found.stack}   (resumes where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
         return f"python -m parallel_build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"

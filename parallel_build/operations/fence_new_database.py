@@ -73,12 +73,20 @@ def _fence(context: Context, server: NewMachine) -> str:
         except (Cancelled, Fenced):
             raise
         except Exception as error:  # whatever an ill server makes of an answer: the next rung needs none of it
-            failure = error if isinstance(error, ParallelBuildError) else StepFailed(f"unexpected {type(error).__name__}: {error}", "", "")
+            failure = error if isinstance(error, ParallelBuildError) else _unexpected(server, error)
             context.progress(f"{server.name}: not yet {how}: {failure}")
             failures.append(failure)
         else:
             return _done(context, server, how)
     return _cut(context, server, failures)
+
+
+def _unexpected(server: NewMachine, error: Exception) -> StepFailed:
+    return StepFailed(
+        f"unexpected {type(error).__name__}: {error}",
+        f"{server.name} answered something that can't be understood",
+        f"look at its database server ({server.address})",
+    )
 
 
 def _done(context: Context, server: NewMachine, how: str) -> str:

@@ -6,6 +6,7 @@ A rollback is not done while a host waits for a management server that has lost 
 from __future__ import annotations
 
 import re
+import time
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
@@ -20,6 +21,7 @@ from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
 CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
+TAKE_EVERY = 10.0  # seconds
 ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
 # A host that its operator has put aside since is not waited for.
 ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
@@ -80,11 +82,16 @@ def missing(context: Context) -> list[str]:
     """
     expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
     away: list[str] = []
+    taken = time.monotonic()
 
     def connected() -> bool:
+        nonlocal taken
         listed = _listed(context)
         away[:] = sorted(name for identity, name in expected.items() if not listed or not listed.get(identity, True))
         context.progress(f"hosts Up on the original: {len(expected) - len(away)} of {len(expected)}")
+        if away and time.monotonic() - taken > TAKE_EVERY:
+            take_agents(context)  # one that lost its server may have dialled the cut off one since
+            taken = time.monotonic()
         return not away
 
     if not expected:

@@ -34,7 +34,7 @@ class Created:
     def in_words(self) -> str:
         """One line for the operator."""
         if self.unknown:
-            return f"what was created can't be told ({self.unknown})"
+            return f"what was created is not known ({self.unknown})"
         parts = [f"{len(found)} {kind} ({', '.join(str(i['name']) for i in found[:5])}{', ...' if len(found) > 5 else ''})"
                  for kind, found in self.items.items() if found]  # fmt: skip
         return ", ".join(parts) or "nothing was created since the window opened"

@@ -306,7 +306,7 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
         names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
         raise StepFailed(
             f"management servers that this step has not stopped write to the original's database: {names}",
-            "the stack does not know them, or window.confirmedDown says of them that they are off",
+            "the stack does not know them, or window.confirmedDown names them as switched off",
             "add them to original.management, or stop them",
         )
     return {str(row["service_ip"]): str(row["state"]) for row in rows}

@@ -46,7 +46,7 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
             "undoing only the last steps would leave neither side serving",
-            "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
+            "remove window.stopBefore to resume, or set phase to prepared to roll back altogether",
         )
     if configuration.window.force_rollback or record is None or record.closed or record.returning:
         return  # a way back that has begun is always led to its end

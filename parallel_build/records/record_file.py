@@ -124,6 +124,6 @@ class RecordFile:
         return GuardFailed(
             f"{self.path} on {self.host.name} can't be used: {why}",
             "a window may be open all the same, so nothing is changed on either side",
-            f"look at {self.path}.1 there, which is what it said before; if that is right: cp -p {self.path}.1 {self.path}; "
+            f"look at {self.path}.1 there, which is the text before; if that is right: cp -p {self.path}.1 {self.path}; "
             "then run the same command again",
         )

@@ -23,7 +23,8 @@ from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
+__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "PLACE", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
+PLACE = f"{FOLDER}/window.json"
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
 

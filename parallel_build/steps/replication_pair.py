@@ -67,7 +67,7 @@ class ReplicationPair(FoundationStep):
             f"on {source.name}: DROP DATABASE {bookkeeping.NAME}",
             f"on {replica.name} ({replica.address}): stop replication and forget the source",
             f"on {source.name} ({source.address}): DROP USER '{facts.USER}'@'{replica.address}'",
-            "the servers go on running, their files stay; both go with their machines",
+            "the servers keep running, their files stay; both go with their machines",
         ]
 
     def apply(self, context: Context) -> Outputs:

@@ -39,7 +39,7 @@ class Retirement(Step):
                 f"wait until {agents.AGENT_FILE} lists no original address on the KVM hosts, "
                 f"at most {configuration.agents.timeout.total_seconds():.0f} s",
             ]
-        return [*lines, "mark the window's record as retired: from then on every way back is refused", *_left(configuration)]
+        return [*lines, "mark the window's record as retired: from then on every rollback is refused", *_left(configuration)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """The reverse, for which the operator must have said so."""
@@ -67,7 +67,9 @@ class Retirement(Step):
             evidence |= self._trim(context, cloud)
         context.intend("mark the window retired")
         evidence["retired"] = records.mark_retired()
-        context.progress("retired: the original's servers can be taken away")
+        others = context.configuration.original.database.others
+        but = f", but for the database servers: {', '.join(others)} use them" if others else ""
+        context.progress(f"retired: the original's servers can be taken away{but}")
         return evidence
 
     def verify(self, context: Context) -> Outputs:
@@ -87,7 +89,7 @@ class Retirement(Step):
             if previous is not None:
                 self._put_back(context, str(previous))
         except ParallelBuildError as error:
-            context.progress(f"agents can't be told by the new side, going back gives them the addresses by file: {error}")
+            context.progress(f"agents can't be reached by the new side, a rollback gives them the addresses by file: {error}")
             context.run.record("not told", step=context.step, error=str(error))
         records.unmark_retired()
 
@@ -100,7 +102,7 @@ class Retirement(Step):
             raise GuardFailed(
                 f"the new side answers with version {found or 'unknown'}; not Up on it: {', '.join(missing) or 'no host'}",
                 "a stack is retired only when everything that served before the window serves now",
-                "mend that, or remove the host from the cloud; then run the same command again",
+                "fix that, or remove the host from the cloud; then run the same command again",
             )
 
     def _trim(self, context: Context, cloud: Cloud) -> Outputs:
@@ -159,7 +161,8 @@ def _left(configuration: StackConfiguration) -> list[str]:
     """What stays on the original's servers for the operator to take away when nobody wants it any more."""
     database = configuration.original.database
     servers = [database.source, *([database.replica] if database.replica else [])]
+    state = f"CloudStack's accounts locked, the server running for {', '.join(database.others)}" if database.others else "the server masked"
     return [
         *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
-        *(f"left on {server.name}: the original's databases as they were, the server masked" for server in servers),
+        *(f"left on {server.name}: the original's databases as they were, {state}" for server in servers),
     ]

@@ -100,7 +100,7 @@ class SystemVms(SwitchedStep):
         if bad:
             raise StepFailed(
                 f"system VMs are not on release {release}: {'; '.join(bad[:6])}",
-                "they were not made anew from the target's template, or have not told their release yet",
+                "they were not made again from the target's template, or have not reported their release yet",
                 "see the alerts and the template's state in that zone; then `pulumi up` renews only those",
             )
         if silent := prove_appliances.without_witness(proved):

@@ -76,7 +76,7 @@ def seed(
             if _received_again(source, target, names, status.applied, cancel):
                 return None
         # What could not be applied, or whose log is gone on the original, can't be mended: seeded anew.
-        progress(f"{target.name} can't follow {source.name} any more: seeding anew")
+        progress(f"{target.name} can't follow {source.name} any more: seeding again")
         remove(source, target)
         copied_at = None
     _check_transactional(source, names)
@@ -84,7 +84,7 @@ def seed(
         report = copy.unfollowed(target)
         known = Position(*report.position) if report and report.position else copied_at
         if copy.finished(target) and known is not None:
-            progress(f"{target.name} has a finished copy of {source.name} at {known}: going on from there")
+            progress(f"{target.name} has a finished copy of {source.name} at {known}: resuming from there")
             if report and known != copied_at:
                 on_copied(report)
         else:
@@ -130,7 +130,7 @@ def _begin(
     try:
         align_snapshots.join(source, target, names, layers, position, cancel=cancel, progress=progress)
     except StepFailed as error:
-        progress(f"copying everything anew: {error}")
+        progress(f"copying everything again: {error}")
         return False
     return True
 
@@ -166,7 +166,7 @@ def follows(target: Host) -> Status | None:
         raise StepFailed(
             f"{target.name} does not follow the original",
             found.error,
-            "run `pulumi up` again in phase prepared: it mends the seed, or makes it anew",
+            "run `pulumi up` again in phase prepared: it repairs the seed, or makes it again",
         )
     return found if found and found.receiving and found.applying else None
 

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "stopped in the middle": (
         situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=600.0, state=state(window="done", original_management="partial: oldms2 is gone")),
-        "neither", "goes on where it stopped", "nothing is lost",
+        "neither", "resumes where it stopped", "nothing is lost",
         ["half done: original-management: partial: oldms2 is gone", "Until the deadline: 10 min"],
     ),
     "the deadline has passed": (
@@ -71,29 +71,29 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "switched, not finished": (
         situation(FENCED, UP, record=replace(OPEN, switched="x"), mine=True, state=state(window="done", first_management="done")),
-        "new", "goes on where it stopped", "lost", [],
+        "new", "resumes where it stopped", "lost", [],
     ),
     "both run": (
         situation(UP, UP, record=OPEN, mine=True, state=state(window="done")),
-        "both", "goes on", "the original serves again", ["BOTH sides run"],
+        "both", "resumes where", "the original serves again", ["BOTH sides run"],
     ),
     "the state is gone": (
         situation(FENCED, FENCED, record=OPEN, mine=True, state=StackState(problem="there is no state of stack prod in /x")),
-        "neither", "goes on", "back prod --without-pulumi", ["there is no state of stack prod"],
+        "neither", "resumes where", "back prod --without-pulumi", ["there is no state of stack prod"],
     ),
     "the engine died before it wrote the window down": (
         situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
-        "original", "goes on", "back prod --without-pulumi", ["cut off: creating window"],
+        "original", "resumes where", "back prod --without-pulumi", ["cut off: creating window"],
     ),
     "a way back is ahead of the state": (
         situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
-        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z, ahead of the state: no step goes forward"],
+        "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
+        ["A rollback began z, ahead of the state: no step goes forward"],
     ),
     "half a way back by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
-        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z: no step goes forward until it has come to its end"],
+        "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
+        ["A rollback began z: no step goes forward until it has finished"],
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "a lock was left": (
         situation(FENCED, FENCED, record=OPEN, mine=True, state=replace(state(window="done"), locks=["ann@here, process 7, since then"])),
-        "neither", "goes on", "nothing is lost", ["locked by ann@here, process 7", "pulumi cancel --stack prod"],
+        "neither", "resumes where", "nothing is lost", ["locked by ann@here, process 7", "pulumi cancel --stack prod"],
     ),
 }  # fmt: skip
 

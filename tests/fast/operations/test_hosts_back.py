@@ -124,6 +124,16 @@ def test_hosts_that_were_up_are_up_on_the_original_or_are_listed(
     assert [each.partition(" after")[0] for each in found] == words
 
 
+def test_an_agent_that_comes_to_a_cut_off_server_later_is_taken_while_its_host_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = Hosts(kvm1=ELSEWHERE, kvm2=AGENT)
+    context = at(monkeypatch, hosts, {"CutOff": {"servers": {"newms2": "10.91.0.42"}}, "Window": {"hosts_up": UP}})
+    monkeypatch.setattr(hosts_back, "TAKE_EVERY", 0.0)
+    api = Api(["a"], ["a", "b"])
+    monkeypatch.setattr(original_management, "answering", lambda context: api)
+    assert hosts_back.missing(context) == []
+    assert hosts.given == {"kvm2": "10.91.0.11,10.91.0.12"}
+
+
 def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
     context = at(monkeypatch, Hosts(), {"CutOff": {"servers": {"newms2": "10.91.0.42"}}})
 

@@ -167,7 +167,7 @@ def test_the_new_source_lost_before_every_action_and_back() -> None:
         assert store(world.context).mark_returning().returning
         original_database.start(world.context)
         assert world.units["olddb1", "mariadb"]["active"]
-        with pytest.raises(GuardFailed, match="a way back has begun"):
+        with pytest.raises(GuardFailed, match="a rollback has begun"):
             store(world.context).note({}, forward=True)
         world.lost.clear()
         world.ready.clear()

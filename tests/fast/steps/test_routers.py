@@ -143,6 +143,14 @@ def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPat
     assert cloud.restarted[0] == "network-1", "nobody is refused with allow"
 
 
+def test_no_two_threads_ask_one_database_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
+    cloud = RouterCloud(nets(40))
+    cloud.answers_after = 0.002
+    evidence, _ = apply(Run(monkeypatch, cloud, window={"parallelRestarts": 8}))
+    assert evidence["renewed"] == 40 and cloud.mixed_up == 0
+
+
 @pytest.mark.parametrize("rolling", ["true", "false", None])
 def test_a_pair_never_has_both_down(monkeypatch: pytest.MonkeyPatch, rolling: str | None) -> None:
     cloud = RouterCloud(nets(3, redundant=True))
@@ -166,7 +174,7 @@ def test_a_router_that_is_old_after_its_restart_is_a_failure(monkeypatch: pytest
 def test_a_rollback_ends_the_waves(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, RouterCloud(nets(9)))
     run.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun"):
+    with pytest.raises(GuardFailed, match="a rollback has begun"):
         apply(run)
     assert run.cloud.calls == []
 
