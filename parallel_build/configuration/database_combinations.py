@@ -37,7 +37,7 @@ _DIFFERENT = "the binary logs of MariaDB and MySQL are not compatible in this di
 COMBINATIONS: tuple[Combination, ...] = (
     Combination(("mariadb", (10, 6), (10, 11)), ("mariadb", (10, 11), (10, 11)), ("dump", "replicate"), proved=True),
     Combination(("mariadb", (10, 6), (11, 8)), ("mariadb", (11, 0), (11, 8)), ("dump", "replicate")),
-    Combination(("mariadb", (10, 2), (10, 5)), ("mariadb", (10, 11), (11, 8)), ("dump",), _OLD),
+    Combination(("mariadb", (10, 2), (10, 5)), ("mariadb", (10, 11), (11, 8)), ("dump",), _OLD, proved=True),
     Combination(("mysql", (8, 0), (8, 0)), ("mysql", (8, 0), (8, 0)), ("dump", "replicate")),
     Combination(("mysql", (5, 7), (5, 7)), ("mysql", (8, 0), (9, 7)), ("dump",), _OLD),
     Combination(("mysql", (8, 0), (8, 4)), ("mysql", (8, 4), (8, 4)), ("dump", "replicate")),
