@@ -11,6 +11,7 @@ from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
     DatabaseTransfer,
+    Drain,
     FirstManagement,
     HostSetting,
     Hypervisors,
@@ -28,6 +29,7 @@ from parallel_build.records.rehearsal_times import rehearsed
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("window", Window),
     ("user-access", UserAccess),
+    ("drain", Drain),
     ("original-management", OriginalManagement),
     ("database-transfer", DatabaseTransfer),
     ("original-database", OriginalDatabase),
@@ -44,7 +46,7 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
 class Cutover(pulumi.ComponentResource):
     """`cutover:components:Cutover`.
 
-    Children: the twelve steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
+    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
 
     Args:
         prepared: what must be there before the window: the phases `built` and `prepared`.

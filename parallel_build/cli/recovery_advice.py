@@ -12,7 +12,7 @@ from parallel_build.durations import duration
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
 ORDER = (
-    "window", "user-access", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
+    "window", "user-access", "drain", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
     "first-management", "hypervisors", "system-vms", "additional-management", "acceptance",
 )  # fmt: skip
 

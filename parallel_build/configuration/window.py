@@ -90,6 +90,7 @@ class UserAccess(Model):
 
 SwitchedStepName = Literal[
     "UserAccess",
+    "Drain",
     "OriginalManagement",
     "DatabaseTransfer",
     "OriginalDatabase",
@@ -114,6 +115,8 @@ class Window(Model):
         hosts_timeout: time limit for every hypervisor host to be Up again.
         system_vm_timeout: time limit for one system VM or network restart.
         parallel_restarts: networks restarted at the same time.
+        drain: how long jobs and objects in transition are waited for, once users are out.
+        drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
@@ -130,6 +133,8 @@ class Window(Model):
     hosts_timeout: Duration = timedelta(minutes=15)
     system_vm_timeout: Duration = timedelta(minutes=15)
     parallel_restarts: int = Field(default=4, ge=1, le=64)
+    drain: Duration = timedelta(minutes=10)
+    drain_then: Literal["back", "cut"] = "back"
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)

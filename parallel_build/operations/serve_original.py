@@ -10,6 +10,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
 from parallel_build.operations import (
+    drain,
     hypervisor_commands,
     known_servers,
     original_database,
@@ -55,6 +56,8 @@ def serve_at_once(context: Context) -> None:
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
             servers.first()
+            for words in drain.allow_jobs(context):
+                context.progress(words)
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
             beside.result()
@@ -71,7 +74,8 @@ def serve_from_original(context: Context) -> list[str]:
     original_numbers.move_past(context)
     with original_management.Servers(context) as servers:
         servers.first()
-        missing = user_firewall.let_users_in(context)
+        missing = drain.allow_jobs(context)
+        missing += user_firewall.let_users_in(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         hypervisor_commands.undo(context)

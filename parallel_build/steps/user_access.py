@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
+from parallel_build.configuration import StackConfiguration
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.let_users_out import let_users_out
 from parallel_build.operations.user_access_setting import SETTING
-from parallel_build.operations.user_firewall import (
-    TABLE,
-    allowed_networks,
-    at_once,
-    close_firewall,
-    closed_servers,
-    let_users_in,
-    run_local,
-    server_networks,
-    user_ports,
-)
+from parallel_build.operations.user_firewall import TABLE, closed_servers, let_users_in, server_networks, user_ports
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -73,30 +60,7 @@ class UserAccess(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""
         access = context.configuration.window.user_access
-        proved = [] if store(context).facts(self.type).get("closed") else prove_user_access.users_are_in_before(context)
-        if access.method != "command":
-            prove_user_access.administrators_would_stay(context, allowed_networks(context.configuration))
-        context.intend("users out", method=access.method)
-        if access.method == "command":
-            store(context).note({self.type: {"closed": True}}, forward=True)
-            run_local(access.close, 120)
-        elif access.method == "cidr":
-            user_access_setting.close(context, Cloud.original(context.site), allowed_networks(context.configuration))
-        else:
-            store(context).note({self.type: {"closed": True}}, forward=True)
-            allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
-
-            def close(server: Server) -> None:
-                context.progress(f"users out on {server.name}")
-                try:
-                    close_firewall(context.host(server), allowed, ports)
-                except ConnectionFailed as error:
-                    if server in context.configuration.new.management:
-                        raise
-                    prove_original_down.silent(context, server, error)
-
-            at_once(close, closed_servers(context.configuration))
-        proved += prove_user_access.users_are_out(context)
+        proved = let_users_out(context)
         return {"method": access.method, "administrators": list(access.administrators), "proved": proved}
 
     def verify(self, context: Context) -> Outputs:

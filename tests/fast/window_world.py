@@ -23,6 +23,7 @@ from parallel_build.database.replicate import log_end
 from parallel_build.database.schema import definitions
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import (
+    close_cut_work,
     deadline,
     ensure_serving,
     fixes,
@@ -337,6 +338,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
     monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
+    monkeypatch.setattr(close_cut_work.work, "read", lambda database: [])
     _copying(monkeypatch, of)
 
 

@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.operations import original_database, original_management, prove_original_down, prove_user_access, start_gate
+from parallel_build.operations import (
+    let_users_out,
+    original_database,
+    original_management,
+    prove_original_down,
+    prove_user_access,
+    start_gate,
+)
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.operations.start_usage import start_usage
 from parallel_build.steps import original_management as original_management_step
-from parallel_build.steps import user_access
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
@@ -182,8 +188,8 @@ def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monk
             raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
         closed.append(host.name)
 
-    monkeypatch.setattr(user_access, "close_firewall", close)
-    monkeypatch.setattr(user_access, "store", lambda context: Records(stopping))
+    monkeypatch.setattr(let_users_out, "close_firewall", close)
+    monkeypatch.setattr(let_users_out, "store", lambda context: Records(stopping))
     monkeypatch.setattr(prove_user_access, "administrators_would_stay", lambda context, allowed: None)
     monkeypatch.setattr(prove_user_access, "users_are_out", lambda context: [])
     stopping.lost.add("oldms2")
