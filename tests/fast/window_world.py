@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import api, setup
+from parallel_build.cloudstack import api, setup, work
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.startup import StartFailed
@@ -23,7 +23,6 @@ from parallel_build.database.replicate import log_end
 from parallel_build.database.schema import definitions
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import (
-    close_cut_work,
     deadline,
     ensure_serving,
     fixes,
@@ -338,7 +337,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
     monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
-    monkeypatch.setattr(close_cut_work.work, "read", lambda database: [])
+    monkeypatch.setattr(work, "read", lambda database: [])
     _copying(monkeypatch, of)
 
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack.api import ApiUnavailable
+from parallel_build.cloudstack import work
+from parallel_build.cloudstack.api import ApiUnavailable, Cloud
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.cloudstack.work import Work
 from parallel_build.errors import StepFailed
@@ -30,13 +31,13 @@ class Original:
 
     Args:
         version: CloudStack's.
-        work: asked at a time, gives what is not at rest then.
+        busy: asked at a time, gives what is not at rest then.
         window: keys of the section.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, version: str, work: Callable[[float], list[Work]], **window: Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, version: str, busy: Callable[[float], list[Work]], **window: Any) -> None:
         self.here = site(original={"version": version}, new={"version": "4.23.0.0"}, window=window)
-        self.work, self.now, self.calls, self.told = work, 1000.0, list[str](), list[str]()
+        self.work, self.now, self.calls, self.told = busy, 1000.0, list[str](), list[str]()
         self.states = {"a": "Up", "b": "Up"}
         self.records = Records(WindowRecord("test", self.here.identity, opened="then"), self.here)
         self.silent, self.refuses = False, False
@@ -53,16 +54,20 @@ class Original:
         monkeypatch.setattr(drain, "store", lambda _: self.records)
         monkeypatch.setattr(drain, "original_database", lambda _: None)
         monkeypatch.setattr(drain, "session", lambda _: contextlib.nullcontext(self))
-        monkeypatch.setattr(drain.work, "read", lambda _: self.work(self.now - 1000))
-        monkeypatch.setattr(drain.work, "due", lambda *_: ["snapshot of volume 7 at 02:00 UTC"])
-        monkeypatch.setattr(drain.Cloud, "original", lambda *_: self)
-        monkeypatch.setattr(drain, "let_users_in", lambda _: self.calls.append("users in") or [])
-        monkeypatch.setattr(drain, "let_users_out", lambda _: self.calls.append("users out") or [])
+        monkeypatch.setattr(work, "read", lambda _: self.work(self.now - 1000))
+        monkeypatch.setattr(work, "due", lambda *_: ["snapshot of volume 7 at 02:00 UTC"])
+        monkeypatch.setattr(Cloud, "original", lambda *_: self)
+        monkeypatch.setattr(drain, "let_users_in", lambda _: self.noted("users in"))
+        monkeypatch.setattr(drain, "let_users_out", lambda _: self.noted("users out"))
         monkeypatch.setattr(
             drain,
             "Services",
             lambda name: SimpleNamespace(state=lambda unit: UnitState(unit, True, self.units[name], True, not self.units[name])),
         )
+
+    def noted(self, what: str) -> list[str]:
+        self.calls.append(what)
+        return []
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
