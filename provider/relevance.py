@@ -21,8 +21,12 @@ IGNORED_KEYS = {
 IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
 # Only guards ask for them.
 IGNORED_DATABASE_KEYS = ("others",)
+REACHING_DATABASES = ("admin",)  # how a side's database servers are logged in to
 KEPT_KEYS = {"window": ("userAccess",)}
-IGNORED_SECRETS = ("original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "vspherePassword")
+IGNORED_SECRETS = (
+    "original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "originalDatabasePassword", "newDatabasePassword",
+    "vspherePassword",
+)  # fmt: skip
 
 
 def relevant(site: str) -> dict[str, Any]:
@@ -47,8 +51,9 @@ def _reduced(section: str, value: Any) -> Any:
     kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
     if section in ("original", "new") and isinstance(kept.get("api"), dict):
         kept["api"] = {key: item for key, item in kept["api"].items() if key not in IGNORED_API_KEYS}
-    if section == "original" and isinstance(kept.get("database"), dict):
-        kept["database"] = {key: item for key, item in kept["database"].items() if key not in IGNORED_DATABASE_KEYS}
+    if section in ("original", "new") and isinstance(kept.get("database"), dict):
+        ignored = (*REACHING_DATABASES, *(IGNORED_DATABASE_KEYS if section == "original" else ()))
+        kept["database"] = {key: item for key, item in kept["database"].items() if key not in ignored}
     return kept
 
 
@@ -66,9 +71,12 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
     window = newest.configuration.window.model_copy(update={"user_access": stored.configuration.window.user_access})
     if newest.configuration.phase is not Phase.SWITCHED:
         window = window.model_copy(update={"stop_before": None})
-    # How the servers' API is called belongs to how they are reached: a certificate may have been renewed since.
-    original = stored.configuration.original.model_copy(update={"api": newest.configuration.original.api})
-    new = stored.configuration.new.model_copy(update={"api": newest.configuration.new.api})
+    # How the servers' API and databases are logged in to belongs to how they are reached: a certificate or a password may be another by now.
+    old, fresh = newest.configuration.original, newest.configuration.new
+    old_pair = stored.configuration.original.database.model_copy(update={"admin": old.database.admin})
+    new_pair = stored.configuration.new.database.model_copy(update={"admin": fresh.database.admin})
+    original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair})
+    new = stored.configuration.new.model_copy(update={"api": fresh.api, "database": new_pair})
     configuration = stored.configuration.model_copy(
         update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs, "original": original, "new": new}
     )
@@ -76,6 +84,8 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         update={
             "original_api_key": newest.secrets.original_api_key,
             "original_api_secret": newest.secrets.original_api_secret,
+            "original_database_password": newest.secrets.original_database_password,
+            "new_database_password": newest.secrets.new_database_password,
             "vsphere_password": newest.secrets.vsphere_password,
         }
     )

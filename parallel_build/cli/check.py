@@ -11,9 +11,9 @@ from parallel_build.cli import DONE, FAILED
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
+from parallel_build.operations import record_hosts
 from parallel_build.operations.context_helpers import schemas
 from parallel_build.records.rehearsal import in_review
-from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Connections
 from parallel_build.stack.file import Reading, read_stack
 
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
 def _window(reading: Reading, connections: Connections) -> str:
     """Since when a window is open; "" when none is, or nobody can say (which the guards then do)."""
     with contextlib.suppress(ParallelBuildError):
-        record = WindowStore(connections.host(reading.site.configuration.original.database.source), reading.site).read()
+        record = record_hosts.looked_at(reading.site, connections).look()
         if record is not None and not record.closed:
             return record.opened or ""
     return ""

@@ -13,7 +13,7 @@ from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.cli.recovery_advice import Explanation
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
-from parallel_build.records.window import WindowStore
+from parallel_build.operations import record_hosts
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 from parallel_build.rules import Severity
@@ -65,7 +65,7 @@ def where_it_stands(site: Site, connections: Connections, state: StackState) -> 
     The original's source may be switched off for good after a switch: then the stack's phase says what its record can't.
     """
     try:
-        record = WindowStore(connections.host(site.configuration.original.database.source), site).read()
+        record = record_hosts.looked_at(site, connections).look()
     except (ParallelBuildError, ValueError, TypeError):
         if site.configuration.phase not in (Phase.SWITCHED, Phase.RETIRED):
             return None  # the rules say that it can't be read

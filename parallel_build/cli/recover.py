@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE, FAILED, recovery_advice, run_state
 from parallel_build.errors import GuardFailed, ParallelBuildError
-from parallel_build.records.window import WindowStore
+from parallel_build.operations import record_hosts
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.automation import Driver
@@ -29,6 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adopt", metavar="ID", help="continue or roll back this open window with this stack's state; recover prints its identity"
     )
+    parser.add_argument(
+        "--restore-record",
+        metavar="HOST",
+        help="put the other host's copy of the window's record on this one, whose own was lost or can't be used; what was there is kept next to it",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -36,6 +41,8 @@ def run(given: argparse.Namespace) -> int:
     reading = read_stack(given.stack, config_file=given.config_file)
     if given.adopt:
         return _adopt(given, reading)
+    if given.restore_record:
+        return _restore(given, reading)
     site = with_recorded_keys(reading)
     connections = Connections(site, CancelToken())
     try:
@@ -56,8 +63,8 @@ def _adopt(given: argparse.Namespace, reading: Reading) -> int:
     site = with_recorded_keys(reading)
     connections = Connections(site, CancelToken())
     try:
-        records = WindowStore(connections.host(site.configuration.original.database.source), site)
-        record = records.read()
+        records = record_hosts.looked_at(site, connections)
+        record = records.look()
     finally:
         connections.close()
     if record is None or record.closed or record.identity != given.adopt:
@@ -75,6 +82,30 @@ def _adopt(given: argparse.Namespace, reading: Reading) -> int:
     return DONE
 
 
+def _restore(given: argparse.Namespace, reading: Reading) -> int:
+    """Put the copy of the record that is left in the place of one that is not.
+
+    Raises:
+        GuardFailed: there is none, or the host is none of the record's.
+    """
+    site = with_recorded_keys(reading)
+    connections = Connections(site, CancelToken())
+    try:
+        copies = record_hosts.looked_at(site, connections).copies
+        assert copies is not None, "looked_at knows both hosts"
+        if given.restore_record not in (copies.first.host.name, copies.second.host.name):
+            raise GuardFailed(
+                f"{given.restore_record} has no copy of the window's record",
+                "they are on the sources of both sides",
+                f"name {copies.first.host.name} or {copies.second.host.name}",
+            )
+        copies.restore(given.restore_record)
+    finally:
+        connections.close()
+    print(f"the window's record is on {given.restore_record} again; parallel-build recover {given.stack} shows both copies")
+    return DONE
+
+
 def with_recorded_keys(reading: Reading) -> Site:
     """The site; where the state has no host keys, with those that the window's record holds, if it can be read."""
     site = reading.site
@@ -82,7 +113,7 @@ def with_recorded_keys(reading: Reading) -> Site:
         return site
     connections = Connections(site, CancelToken())
     try:
-        record = WindowStore(connections.host(site.configuration.original.database.source), site).read()
+        record = record_hosts.looked_at(site, connections).look()
     except ParallelBuildError:
         return site
     finally:

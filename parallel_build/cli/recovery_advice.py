@@ -85,6 +85,7 @@ def _findings(found: Situation) -> Iterator[str]:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
             yield f"Until the deadline: {duration(found.seconds_left)}."
+        yield from (f"The record on {line}." for line in found.copies)
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)
     if found.running:
@@ -165,6 +166,11 @@ def _first(found: Situation) -> Iterator[str]:
             )
         elif server.problem:
             yield f"bring {server.name} back: {server.problem}"
+    if found.alone:
+        yield (
+            f"bring {found.alone} back, which has a copy of the record; or, where it is gone for good or powered off, confirm it "
+            f"(pulumi config set --path 'window.confirmedDown[{len(confirmed)}]' {found.alone} --stack {found.stack}): no command changes anything before"
+        )
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
         yield (

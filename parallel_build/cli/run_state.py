@@ -11,12 +11,12 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.endpoint import ApiNotTrusted, Endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.configuration import Server
-from parallel_build.errors import ParallelBuildError
-from parallel_build.operations import deadline, known_servers
+from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError
+from parallel_build.operations import deadline, known_servers, record_hosts
 from parallel_build.operations.user_firewall import CLOSED
+from parallel_build.records.host_copy import Both, Copy
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.records.window import WindowRecord, WindowStore
-from parallel_build.remote.clock import read_host_clock
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import Workers
@@ -86,6 +86,8 @@ class Situation:
 
     Attributes:
         record: the window's record; `record_problem` says why it could not be read.
+        copies: what each host of the record has of it, which is right and why: a line each, where more than one has to have it.
+        alone: the host whose copy can't be asked for, while nothing says that it is down: nothing may be changed until it is.
         mine: the record is this stack's.
         seconds_left: until the deadline, None without an open window.
         host_journal: last lines of the journal on the original's database host.
@@ -101,6 +103,8 @@ class Situation:
     state: StackState
     record: WindowRecord | None = None
     record_problem: str = ""
+    copies: list[str] = field(default_factory=list)
+    alone: str = ""
     mine: bool = False
     seconds_left: float | None = None
     host_journal: list[str] = field(default_factory=list)
@@ -115,7 +119,7 @@ class Situation:
 def gather(site: Site, connections: Connections, state: StackState) -> Situation:
     """Ask everything at once; what can't be asked is said where it belongs."""
     configuration = site.configuration
-    record, problem, left, lines = _record(site, connections)
+    record, problem, left, lines, both = _record(site, connections)
     old, new = configuration.original, configuration.new
     asked = record if record is not None and record.identity in site.identities else None
     confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
@@ -135,6 +139,8 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         state=state,
         record=record,
         record_problem=problem,
+        copies=copies_in_words(both) if both else [],
+        alone=_alone(site, both) if both else "",
         mine=record is not None and record.identity in site.identities,
         seconds_left=left,
         host_journal=lines,
@@ -161,17 +167,58 @@ def unfinished(run: RunFolder) -> dict[str, str]:
     return max(begun.values(), key=lambda entry: entry["time"], default={})
 
 
-def _record(site: Site, connections: Connections) -> tuple[WindowRecord | None, str, float | None, list[str]]:
-    host = connections.host(site.configuration.original.database.source)
+def _record(site: Site, connections: Connections) -> tuple[WindowRecord | None, str, float | None, list[str], Both | None]:
+    records, both = record_hosts.looked_at(site, connections), None
     try:
-        record = WindowStore(host, site).read()
+        both = records.copies.look() if records.copies else None
+        record = records.look()
         left = None
         if record is not None and not record.closed and record.clock:
-            left = deadline.left(record, site.configuration.window.deadline, read_host_clock(host))
-        raw = host.run(["tail", "-n", "5", f"{FOLDER}/journal.jsonl"], ok=None).stdout
+            left = deadline.left(record, site.configuration.window.deadline, records.clock())
+        raw = records.hosts()[0].run(["tail", "-n", "5", f"{FOLDER}/journal.jsonl"], ok=None).stdout
     except (ParallelBuildError, ValueError, TypeError) as error:
-        return None, str(error), None, []
-    return record, "", left, [_line(text) for text in raw.splitlines()]
+        return None, str(error), None, [], both
+    return record, "", left, [_line(text) for text in raw.splitlines()], both
+
+
+def copies_in_words(both: Both) -> list[str]:
+    """What each host has of the record, and which copy is right; nothing where one host alone has to have it."""
+    right = both.right
+    if right is None or len(both.copies) < 2 or not right.open:
+        return []
+    lines = []
+    for copy in both.copies:
+        if copy.problem is not None:
+            words = f"can't be read: {copy.problem.reason}"
+        elif not copy.there:
+            words = "is missing"
+        else:
+            number, token, revision = copy.rank
+            words = f"window {number}, run {token}, revision {revision}: " + _standing(copy, right, both)
+        lines.append(f"{copy.name}, {copy.file.path}: {words}")
+    return lines
+
+
+def _standing(copy: Copy, right: Copy, both: Both) -> str:
+    others = [other for other in both.copies if other.there and other is not copy]
+    if copy is not right and copy.rank < right.rank:
+        return "behind; it is brought up to date by the next command that changes anything"
+    if not others:
+        return "the only one that can be read"
+    return "right, both say the same" if others[0].rank == copy.rank else "right, the higher of the two"
+
+
+def _alone(site: Site, both: Both) -> str:
+    right = both.right
+    for copy in both.copies:
+        needed = right is not None and right.open and not right.document.get("retired") and copy.known_by(right.document)
+        if (
+            needed
+            and isinstance(copy.problem, (ConnectionFailed, CommandFailed))
+            and copy.name not in site.configuration.window.confirmed_down
+        ):
+            return copy.name
+    return ""
 
 
 def _line(text: str) -> str:

@@ -23,6 +23,8 @@ class Secrets(Model):
         replication_password: password of the replication user.
         management_key: key of the new servers' db.properties.
         database_key: key of the values in the database; None reads it from the original's management server.
+        original_database_password: of `original.database.admin.user`; None where the server knows that account by its socket.
+        new_database_password: the same of `new.database.admin.user`.
         vsphere_password: vCenter's, where a platform of the stack is vSphere.
     """
 
@@ -32,6 +34,8 @@ class Secrets(Model):
     replication_password: Secret
     management_key: Secret
     database_key: Secret | None = None
+    original_database_password: Secret | None = None
+    new_database_password: Secret | None = None
     vsphere_password: Secret | None = None
 
     @field_validator("cloud_password", "replication_password", "management_key", "database_key")

@@ -23,6 +23,7 @@ from parallel_build.configuration.values import (
     Model,
     NameOrAddress,
     PackageName,
+    ServerPath,
     parse_address,
 )
 from parallel_build.versions import CloudStackVersion
@@ -107,10 +108,27 @@ class OriginalManagement(Server):
     usage: bool = False
 
 
-class DatabasePair(Model):
-    """The original's database servers. `adminUser` None means root through the server's own socket.
+class DatabaseAdmin(Model):
+    """The administrator's account on database servers; each session is opened on the server itself, through its socket.
+
+    Without a password (a secret of the stack, or the option file's) the server knows the account by who opens the socket, and that is root.
 
     Attributes:
+        user: the account.
+        option_file: file on each of the servers with `user` and `password` in group `client`; it wins over the secret.
+        socket: path of the server's socket; None finds it from the running server.
+    """
+
+    user: Annotated[str, Field(pattern=r"^[^\s'\"\\`@]{1,80}$")] = "root"
+    option_file: ServerPath | None = None
+    socket: ServerPath | None = None
+
+
+class DatabasePair(Model):
+    """The original's database servers.
+
+    Attributes:
+        admin: the account that this tool's sessions are opened with.
         others: schemas and accounts (`NAME`, or `NAME@HOST` of an account) that aren't CloudStack's and may lose these servers when they are stopped.
     """
 
@@ -119,6 +137,7 @@ class DatabasePair(Model):
     replica: Server | None = None
     port: int = Field(default=3306, ge=1, le=65535)
     cloudbridge: bool = False
+    admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
     others: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
 
@@ -215,7 +234,8 @@ class NewDatabase(Model):
     Attributes:
         engine: server family installed on them.
         buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
-        packages: Debian packages to install where the image lacks them.
+        packages: packages to install where the image lacks them.
+        admin: the account of this tool's sessions, on servers of platform `existing` that have a database server already.
     """
 
     engine: Literal["mariadb", "mysql"] = "mariadb"
@@ -224,6 +244,7 @@ class NewDatabase(Model):
     port: int = Field(default=3306, ge=1, le=65535)
     buffer_pool: int | None = Field(default=None, ge=64)
     packages: list[PackageName] = Field(default_factory=lambda: ["mariadb-server"])
+    admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
 
 
 class Network(Model):

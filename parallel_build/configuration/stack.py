@@ -15,6 +15,7 @@ from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.servers import (
+    DatabaseAdmin,
     New,
     NewMachine,
     Original,
@@ -120,13 +121,14 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
-        replica = self.original.database.replica
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *([replica] if replica else [])]
+        pairs = (self.original.database, self.new.database)
+        databases = [server for pair in pairs for server in (pair.source, pair.replica) if server]
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *databases]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
         never_off = seen_names.keys() - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and original.database.replica"
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
         if not self.new.version > self.original.version:
             yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
@@ -140,6 +142,10 @@ class StackConfiguration(Model):
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
                 yield f"platforms.{platform}: missing although {machine.name} is built on it"
+        if self.new.database.admin != DatabaseAdmin() and not any(
+            self.platform_of(machine) == "existing" for machine in self.built_machines()
+        ):
+            yield "new.database.admin: only for servers of platform existing; what a platform makes lets root in by its socket"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
             for name in step.hosts:

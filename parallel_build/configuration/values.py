@@ -110,6 +110,7 @@ def write_path(path: Path) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
+ServerPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.@:+,-]+)+$")]  # of a file on a server
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
 
 

@@ -119,7 +119,7 @@ class Window(Model):
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
-        confirmed_down: management servers of either side, and the original's replica, that the operator has switched off himself, where nothing
+        confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
             else can prove that they are down; also such a server that this window has touched and that is not configured any more.
         adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
         confirmed_removed: instance names of system VMs and routers of an earlier window's new side that the operator has removed from hypervisors that

@@ -16,9 +16,10 @@ from parallel_build.database.server.dialects import identify
 from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files, rehearsal_option_file
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.packages import packages_of, without_command
-from parallel_build.remote.sql import find_socket, session
+from parallel_build.remote.sql import session
 
 RESTART_TIMEOUT = 300.0
 # The files' and the unit's times are whole seconds; a server that started in the second of a write has read it.

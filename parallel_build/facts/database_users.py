@@ -99,8 +99,9 @@ class DatabaseUse:
 
 
 def read(database: Session) -> DatabaseUse:
-    """Read it."""
-    return DatabaseUse(_schemas(database), _accounts(database), _clients(database))
+    """Read it; the asking account is ours, whatever its name."""
+    own = str(database.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"))
+    return DatabaseUse(_schemas(database), _accounts(database, own), _clients(database, own))
 
 
 def _schemas(database: Session) -> tuple[str, ...]:
@@ -113,7 +114,7 @@ def _schemas(database: Session) -> tuple[str, ...]:
     return tuple(sorted(str(row["s"]) for row in rows if row["s"] not in known and (row["s"] != "test" or int(row["n"]))))
 
 
-def _accounts(database: Session) -> tuple[AccountUse, ...]:
+def _accounts(database: Session, own: str) -> tuple[AccountUse, ...]:
     granted: dict[str, set[str]] = {}
     for row in database.rows(GRANTS):
         granted.setdefault(str(row["g"]), set()).add(str(row["p"]).upper())
@@ -131,7 +132,7 @@ def _accounts(database: Session) -> tuple[AccountUse, ...]:
     return tuple(
         _account(user, host, granted.get(_grantee(user, host), set()))
         for user, host in sorted((str(row["u"]), str(row["h"])) for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user"))
-        if user not in OWN and (user, host) not in names and (host or not user)  # MariaDB's roles have no host
+        if user not in OWN | {own} and (user, host) not in names and (host or not user)  # MariaDB's roles have no host
     )
 
 
@@ -153,16 +154,16 @@ def _roles(database: Session) -> list[Row]:
     return []
 
 
-def _clients(database: Session) -> tuple[Client, ...]:
+def _clients(database: Session, own: str) -> tuple[Client, ...]:
     rows = database.rows(
         f"SELECT USER AS u, HOST AS h, DB AS d FROM {processes.table(database)} WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
     )
     found = {(str(row["u"] or ""), _place(str(row["h"] or "")), str(row["d"] or "")) for row in rows}
-    own = THREADS | (OWN - {"root"})
+    known = THREADS | (OWN - {"root"})
     return tuple(
         Client(user, host, tuple(addresses_of(database.host, host)), schema)
         for user, host, schema in sorted(found)
-        if user not in own and not (user == "root" and host == "localhost")
+        if user not in known and not (user in ("root", own) and host == "localhost")
     )
 
 

@@ -20,9 +20,10 @@ from parallel_build.facts.network_targets import Target, secondary_storage
 from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
 from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
-from parallel_build.remote.sql import find_socket, session
+from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 
 # Where a management server calls a hypervisor itself: SSH to install an agent's key and to heal, XAPI, vSphere's API.

@@ -16,6 +16,7 @@ from parallel_build.configuration import Server
 from parallel_build.database.replicate import log_proof
 from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
+from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
 from parallel_build.facts import cluster_managers, database_users, management_node
@@ -25,9 +26,10 @@ from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.clock import Clock, read_clock
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Connections, Host
 from parallel_build.remote.parallel import together
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
 LONG = 60  # seconds
@@ -73,6 +75,7 @@ class OriginalFacts:
         definers: accounts that views and routines are defined by.
         accounts: accounts of the database server, `user@host`.
         server: family and version of the source's server.
+        account: that this tool's sessions are opened with; rights_missing: what it needs there and has not.
         replicates_from: the server that the configured source is itself a replica of, "" for none.
         upstreams: addresses of each server that it is a replica of, by the name it has for it.
         log: how it writes its binary log; None where it could not be asked.
@@ -107,6 +110,8 @@ class OriginalFacts:
     definers: list[str] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
     server: DatabaseServer | None = None
+    account: str = ""
+    rights_missing: list[str] = field(default_factory=list)
     replicates_from: str = ""
     upstreams: dict[str, list[str]] = field(default_factory=dict)
     log: LogFacts | None = None
@@ -268,6 +273,8 @@ def _as_server(database: Session) -> dict[str, Any]:
     )
     return {
         "server": server,
+        "account": str(database.value("SELECT CURRENT_USER()")),
+        "rights_missing": rights.missing(database, server),
         "replicates_from": sources[0] if sources else "",
         "upstreams": {name: addresses_of(database.host, name) for name in sources},
         "log": log_proof.read(database, server),

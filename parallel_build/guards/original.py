@@ -33,6 +33,20 @@ def everything_was_read(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
         )
 
 
+def account_has_its_rights(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: the account of original.database.admin may do what the window and its rollback do on the original's database server."""
+    if old.rights_missing:
+        user, _, host = old.account.rpartition("@")
+        account = f"'{user}'@'{host}'"
+        raise GuardFailed(
+            f"{old.account} lacks rights on {site.configuration.original.database.source.name}: {', '.join(old.rights_missing)}",
+            "original.database.admin names an account that can't do all that the window and its rollback do there",
+            f"GRANT {', '.join(old.rights_missing)} ON *.* TO {account} WITH GRANT OPTION; or name an administrator in original.database.admin"
+            if old.rights_missing != ["GRANT OPTION"]
+            else f"GRANT USAGE ON *.* TO {account} WITH GRANT OPTION; or name an administrator in original.database.admin",
+        )
+
+
 def version_is_the_configured_one(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the database is complete at `original.version`."""
     configured = site.configuration.original.version
@@ -286,6 +300,7 @@ def nothing_of_an_earlier_window_runs(site: Site, old: OriginalFacts, fresh: New
 
 GUARDS = rules_of(
     everything_was_read,
+    account_has_its_rights,
     version_is_the_configured_one,
     servers_answer_themselves,
     database_key_fits,

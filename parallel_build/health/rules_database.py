@@ -20,6 +20,7 @@ GROWING = (
     "cloud_usage.cloud_usage", "cloud_usage.usage_event",
 )  # fmt: skip
 
+guard_rule(guards.account_has_its_rights)
 guard_rule(guards.database_key_fits)
 guard_rule(guards.source_is_the_source)
 guard_rule(guards.no_cluster_replication)

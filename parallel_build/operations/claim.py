@@ -1,8 +1,9 @@
-"""Taking the run's number before its first write; see `records.run_number`."""
+"""Taking the run's number before its first write; see `records.run_number`. A host of the record that is behind the other is brought up to date then."""
 
 from __future__ import annotations
 
 from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
 
 
 def claim(context: Context) -> None:
@@ -11,5 +12,8 @@ def claim(context: Context) -> None:
     Raises:
         ConnectionFailed: the record's host can't be reached. GuardFailed: its record can't be read.
     """
-    host = context.host(context.configuration.original.database.source)
-    context.connections.carry(context.claims.take(host, context.site))
+    host, records = context.host(context.configuration.original.database.source), store(context)
+    before = context.connections.token
+    context.connections.carry(context.claims.take(host, context.site, records))
+    if before is None:
+        records.level()

@@ -9,6 +9,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import OriginalManagement, StackConfiguration
 from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import record_hosts
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.host import Host
@@ -16,8 +17,8 @@ from parallel_build.remote.sql import Session, session
 
 
 def store(context: Context) -> WindowStore:
-    """The window's record on the original's database host."""
-    return WindowStore(original_database(context), context.site)
+    """The window's record on the original's database host, and on the new source once that has the data."""
+    return record_hosts.both(context)
 
 
 def original_database(context: Context) -> Host:

@@ -14,7 +14,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.durations import duration
 from parallel_build.errors import DeadlinePassed, GuardFailed
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import original_database, store
+from parallel_build.operations.context_helpers import store
 from parallel_build.records.window import WindowRecord, going_back
 from parallel_build.remote.clock import HostClock, read_host_clock
 
@@ -89,7 +89,7 @@ def check(context: Context) -> float | None:
     if record is None or record.closed or not record.clock:
         return None
     limit = context.configuration.window.deadline
-    seconds = left(record, limit, read_host_clock(original_database(context)))
+    seconds = left(record, limit, store(context).clock(read_host_clock))
     if seconds <= 0:
         raise passed(limit, limit.total_seconds() - seconds)
     return seconds

@@ -25,6 +25,7 @@ def ensure_running(context: Context) -> None:
         ApiNotTrusted: what answers can't be proved to be that server.
     """
     records = store(context)
+    records.keep_copy()  # a window that an earlier version has opened has one copy
     first, *others = context.configuration.new.management
     for machine, record in [(first, FIRST_START), *((other, start_of(other.name, first=False)) for other in others)]:
         if not records.facts(record).get("good"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from parallel_build.cancel import clearing_up
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.fix_files import Fix, read_fixes
 from parallel_build.database import housekeeping
@@ -15,10 +18,13 @@ from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database
 from parallel_build.records.rehearsal import RehearsalStore, checksums, difference
+from parallel_build.remote.database_client import login_words
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import pinned
-from parallel_build.remote.sql import find_socket, session
+from parallel_build.remote.sql import session
 
+FOLDER = "/run/cutover-fixes"
 LIMIT = 6 * 3600.0  # seconds for one fix
 AFFECTED = re.compile(r"^(?:Query OK, )?(\d+) rows? affected", re.MULTILINE)
 
@@ -76,8 +82,9 @@ def run_fixes(context: Context, host: Host) -> list[dict[str, Any]]:
     return [_run(context, host, fix) for fix in read_fixes(context.configuration.rehearsal.fixes)]
 
 
-def client(host: Host) -> list[str]:
-    """The words of the server's own client program, logged in as root.
+@contextlib.contextmanager
+def client(host: Host) -> Iterator[list[str]]:
+    """The words of the server's own client program, logged in as its administrator; they serve for the time of the block.
 
     Raises:
         ConnectionFailed: the database server is down.
@@ -87,20 +94,26 @@ def client(host: Host) -> list[str]:
         raise ConnectionFailed(
             f"{host.name}: no database server listens there",
             "the fixes are read in through its socket, and there is none",
-            f"look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
+            f"look at `systemctl status mariadb mysql mysqld` on {host.name}, then run the same command again",
         )
     with session(host) as database:
         server = identify(database)
         tools = run_worker.find_tools(host, server)
     settings = f"--init-command={pinned(server.family, server.version, writing=True)}"
-    return [tools.client, "--no-defaults", f"--socket={socket}", "--user=root", settings, "--default-character-set=utf8mb4", "--batch"]
+    try:
+        login = login_words(host, socket, f"{FOLDER}/client.cnf")
+        yield [tools.client, *login, settings, "--default-character-set=utf8mb4", "--batch"]
+    finally:
+        with clearing_up():
+            host.run(["rm", "-rf", FOLDER], cancellable=False)
 
 
 def _run(context: Context, host: Host, fix: Fix) -> dict[str, Any]:
     context.intend(f"fix {fix.name}", server=host.name, checksum=fix.checksum, reason=fix.reason)
     context.progress(f"{host.name}: fix {fix.name} ({fix.reason})")
     began = time.monotonic()
-    done = host.run([*client(host), "-vvv", "cloud"], input=fix.text, timeout=LIMIT, ok=None, cancellable=False)
+    with client(host) as words:
+        done = host.run([*words, "-vvv", "cloud"], input=fix.text, timeout=LIMIT, ok=None, cancellable=False)
     if not done.ok:
         said = [line for line in done.stderr.strip().splitlines() if line.strip()]
         raise StepFailed(

@@ -23,9 +23,10 @@ from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.states import FIRST_START, StartState
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import find_socket, session
+from parallel_build.remote.sql import session
 from parallel_build.secret import Secret, mask
 
 FORENSICS = "Forensics"  # under this name the window's record says that it has been kept

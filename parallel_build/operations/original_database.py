@@ -39,6 +39,7 @@ def servers(configuration: StackConfiguration) -> list[Server]:
 def stop_servers(context: Context) -> Outputs:
     """Stop and fence both; a replica that the operator has switched off himself must be silent."""
     units = _units(context)
+    store(context).keep_copy()  # the new source has the data, and from here on the original's host is one that may be given up
     context.intend("stop the original's databases", units=units)
     for server in servers(context.configuration):
         deadline.not_going_back(context)
@@ -51,7 +52,8 @@ def stop_servers(context: Context) -> Outputs:
             else:
                 _stop(context, server, units.get(server.name))
         except ConnectionFailed as error:
-            if server == context.configuration.original.database.source:
+            # The source is only passed over where this window had stopped it before.
+            if server == context.configuration.original.database.source and store(context).facts("OriginalDatabase").get("rest") is None:
                 raise
             prove_original_down.silent(context, server, error)
         else:
@@ -106,7 +108,13 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
     rest = known.get("rest")
     if rest is None:
         return False
-    now = _at_rest(context, known)
+    try:
+        now = _at_rest(context, known)
+    except ConnectionFailed as error:
+        source = context.configuration.original.database.source
+        prove_original_down.silent(context, source, error)
+        context.progress(f"{source.name} is gone: whether it has run since the copy was made can't be seen any more")
+        return False
     return rest != now or now == UNKNOWN
 
 
@@ -133,6 +141,7 @@ def start(context: Context) -> None:
     Raises:
         ConnectionFailed: it can't be reached.
     """
+    store(context).level()  # whoever works on this host next must not find an old record there
     if store(context).facts("OriginalDatabase").get("rest") is not None:
         store(context).remember("OriginalDatabase", rest=None)
     _start(context, context.configuration.original.database.source)

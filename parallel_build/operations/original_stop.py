@@ -19,7 +19,8 @@ from parallel_build.errors import ParallelBuildError, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.transfer import transfer
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.database_socket import find_socket
+from parallel_build.remote.sql import Session, session
 
 STEP = "OriginalDatabase"
 COPY = "DatabaseTransfer"

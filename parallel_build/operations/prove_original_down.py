@@ -11,15 +11,15 @@ from functools import partial
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
-from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError, StepFailed
+from parallel_build.errors import ConnectionFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import known_servers
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
+from parallel_build.operations.open_ports import answers
 from parallel_build.remote.parallel import Workers
 
-OPEN, CLOSED = 0, {1, 124}  # exit codes of the probe; 1: refused or no route, 124: no answer in time
-PROBE = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null'
+__all__ = ["answers", "prove", "prove_management", "silent"]
 
 
 def prove(context: Context) -> None:
@@ -58,7 +58,8 @@ def prove_management(context: Context) -> None:
 def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     """Whether one of the original's servers that can't be reached counts as down: only by the operator's word, and while it is silent.
 
-    The stack did not make these machines, so there is no platform whose word could be had. The source is never such a server: the window's record is on it.
+    The stack did not make these machines, so there is no platform whose word could be had. The source may be such a server once the new source has a
+    copy of the window's record: without one nobody gets as far as this.
     Raises:
         StepFailed: it still answers, or the operator has not said in `window.confirmedDown` that he has switched it off.
     """
@@ -81,33 +82,6 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
         )
     context.progress(f"{name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off")
     context.run.record("confirmed down", server=name, error=str(error))
-
-
-def answers(context: Context, server: Server, ports: list[int]) -> bool:
-    """Whether a port of a server is open, asked from the first other server that can be reached: those are on its network, this machine may not be.
-
-    Raises:
-        StepFailed: nobody can be asked; that is not silence.
-    """
-    configuration = context.configuration
-    others = [*configuration.original.management, *configuration.new.management, configuration.original.database.source]
-    for other in others:
-        if other.name == server.name:
-            continue
-        try:
-            asker = context.host(other)
-            codes = [asker.run(["sh", "-c", PROBE, "sh", server.address, str(port)], ok=None).code for port in ports]
-        except (ConnectionFailed, CommandFailed):
-            continue
-        if OPEN in codes:
-            return True
-        if set(codes) <= CLOSED:
-            return False
-    raise StepFailed(
-        f"whether {server.name} ({server.address}) answers can't be asked",
-        "no other server of the stack can be reached and has bash and timeout, by which a port is tried",
-        "restore the connection to one of them, then run the same command again",
-    )
 
 
 def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) -> None:
@@ -137,8 +111,6 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
         services = Services(context.host(server))
         problem = _said(server, units.get(server.name) or services.database_unit(), services)
     except ConnectionFailed as error:
-        if server == context.configuration.original.database.source:
-            raise
         silent(context, server, error)
         return []
     return [problem] if problem else []

@@ -35,9 +35,9 @@ def read(context: Context, host: Host, schemas: Sequence[str]) -> None:
             copy.execute(f"ALTER DATABASE {quote(name)} DEFAULT CHARACTER SET {character_set} COLLATE {collation}")
         used = definers.used([definitions.read(original, name) for name in files])
         definers.ensure(copy, sorted({*used, *USUAL_DEFINERS}), schemas)
-    client = fixes.client(host)
-    for name, path in files.items():
-        import_dump.load(host, client, name, path, cancel=context.cancel, progress=context.progress)
+    with fixes.client(host) as client:
+        for name, path in files.items():
+            import_dump.load(host, client, name, path, cancel=context.cancel, progress=context.progress)
     with session(original_database(context)) as original, session(host) as copy:
         _same_version(context, copy)
         for name, path in files.items():

@@ -9,7 +9,7 @@ from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.operations import known_servers, new_strangers
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import new_database, original_database, store
+from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.operations.new_objects import since_window
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock, read_host_clock
@@ -24,7 +24,7 @@ def check_allowed(context: Context) -> None:
         GuardFailed: it is not; lists what was created since the window opened. Or the window is another stack's. Fenced: a later run has taken over.
     """
     configuration, records = context.configuration, store(context)
-    record = records.read()
+    record = records.look()  # what follows writes, and proves then that a host of the record that is silent is down
     if record is not None and not record.closed:
         records.check_owner(record)
         records.check_run(record)
@@ -48,7 +48,7 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
         return  # a way back that has begun is always led to its end
     if configuration.phase is Phase.RETIRED or record.retired:
         why = "the stack is retired"
-    elif record.switched and (since := since_switch(record, read_host_clock(original_database(context)))) > limit.total_seconds():
+    elif record.switched and (since := since_switch(record, store(context).clock(read_host_clock))) > limit.total_seconds():
         why = f"the switch was {duration(since)} ago, at {record.switched[:16].replace('T', ' ')} UTC, and window.rollbackWindow is {duration(limit)}"
     else:
         return
@@ -66,7 +66,7 @@ def mark_way_back(context: Context) -> None:
     (`parallel_build.provider.relevance.for_undo`).
     """
     records = store(context)
-    record = records.read()
+    record = records.look()
     if record is None or record.closed or context.configuration.window.stop_before:
         return
     if not record.returning:

@@ -79,12 +79,17 @@ class RecordFile:
             GuardFailed: there is a file, and it is empty.
             ConnectionFailed, CommandFailed: it can't be read: nothing is known of it.
         """
+        text = self.raw()
+        if text.raw is not None and not text.raw.strip():
+            raise self.unusable("it is empty")
+        return text
+
+    def raw(self) -> Text:
+        """Its first line, whatever it says."""
         raw = self.host.read(self.path, lines=1)
         if raw is None:
             return Text(None)
         line = raw.partition(b"\n")
-        if not line[0].strip():
-            raise self.unusable("it is empty")
         return Text(line[0] + line[1])
 
     def write(self, seen: Text, text: str, *, keep: bool = False) -> bool:

@@ -1,6 +1,6 @@
 """The number of a run: of two runs that work on one cloud the later one counts, wherever the earlier one wakes up.
 
-A run is one process: `pulumi up`, `destroy`, `switch`, `back`. It takes the next number on the record's host before its first write. Every
+A run is one process: `pulumi up`, `destroy`, `switch`, `back`. It takes the next number on the record's hosts before its first write. Every
 command that it gives carries the number (`remote.frame`), and so does every write of the record: what an earlier run does later is refused on
 the server itself. A run that only looks takes none.
 """
@@ -8,6 +8,7 @@ the server itself. A run that only looks takes none.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parallel_build.errors import GuardFailed, StepFailed
@@ -40,18 +41,30 @@ class Claims:
     taken: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, host: Host, site: Site) -> int:
+    def take(self, host: Host, site: Site, records: WindowStore | None = None) -> int:
         """This run's number on a cloud, the next one the first time.
 
+        Args:
+            records: the record, on both hosts that may have it.
         Raises:
             ConnectionFailed: the record's host can't be reached. GuardFailed: its record can't be read.
         """
         with self.lock:
             key = f"{host.name}/{host.server.address}"
             if key not in self.taken:
-                record = WindowStore(host, site).read()
-                self.taken[key] = _next(host, record.token if record else 0)
+                records = records or WindowStore(host, site)
+                record = records.look()
+                self.taken[key] = _agreed(records.hosts(), record.token if record else 0)
             return self.taken[key]
+
+
+def _agreed(hosts: Sequence[Host], known: int) -> int:
+    """The next number, the same on all hosts of the record: none of them gives it to another run, should it be the one that is left."""
+    number, agreed, turn = _next(hosts[0], known), 1, 1
+    while agreed < len(hosts):
+        found = _next(hosts[turn % len(hosts)], number - 1)
+        number, agreed, turn = found, agreed + 1 if found == number else 1, turn + 1
+    return number
 
 
 def _next(host: Host, known: int) -> int:

@@ -1,130 +1,44 @@
-"""What must be known of a window by whoever goes on or goes back, kept on the original's database host.
+"""What must be known of a window by whoever goes on or goes back, kept on the original's database host and, from the switch on, on the new source too.
 
-The operator's machine may be gone; the original database's host is the one server both ways need. The record is one JSON file, replaced whole and
-synced, beside a journal that is only appended to. It holds no secrets.
+The operator's machine may be gone, and so may either of the two hosts (`records.copies`). The record is one JSON file, replaced whole and synced,
+next to a journal that is only appended to. It holds no secrets.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
 from parallel_build.configuration import SwitchedStepName
-from parallel_build.errors import Fenced, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed
+from parallel_build.records.copies import Proof, RecordCopies, of_hosts
+from parallel_build.records.host_copy import Both, HostNotes, machine_id
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
-from parallel_build.records.touched import TouchedServer, servers_of
-from parallel_build.remote.clock import read_host_clock
+from parallel_build.records.touched import TouchedServer
+from parallel_build.records.window_record import BACK, FIRST_STEPS, NAMES_SERVERS, VERSION, WindowRecord, going_back
+from parallel_build.remote.clock import HostClock, read_host_clock
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-NAMES_SERVERS = 3  # the first version whose record names the servers that were touched
-VERSION = NAMES_SERVERS  # 1 had neither number, token nor revision
-# The steps of a window whose record does not name them.
-FIRST_STEPS = (
-    "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps", "FirstManagement",
-    "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
-)  # fmt: skip
-BACK = "Back"  # under this name the record says how a way back goes
+__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
 
-@dataclass
-class WindowRecord:
-    """The record of one stack's window.
-
-    Attributes:
-        identity: `Site.identity` of the stack that holds the window.
-        number: of the opening: one more for each window of this cloud.
-        token: number of the run that wrote last; an earlier one writes nothing any more.
-        revision: one more with each write.
-        version: of this form; a later one adds fields, which are kept.
-        facts: what steps remember for their undo, by step.
-        servers: every server that something was done to, by name.
-        opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
-        returning: since when a way back is under way: from then on no step goes forward until the window is closed.
-        host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
-        steps: the types of the steps that there were when the window opened.
-        clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
-        switched_clock: the same at the switch, by which the rollback window is measured.
-    """
-
-    stack: str
-    identity: str
-    opened: str | None = None
-    switched: str | None = None
-    closed: str | None = None
-    retired: str | None = None
-    returning: str | None = None
-    holder: str = ""
-    clock: dict[str, Any] = field(default_factory=dict)
-    switched_clock: dict[str, Any] = field(default_factory=dict)
-    host_keys: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    servers: dict[str, TouchedServer] = field(default_factory=dict)
-    number: int = 0
-    token: int = 0
-    revision: int = 0
-    version: int = VERSION
-    steps: list[str] = field(default_factory=lambda: list(FIRST_STEPS))
-    unknown: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> WindowRecord:
-        """Read a record, of whatever version: fields that are not known here are kept as they are.
-
-        Raises:
-            ValueError: it is no record.
-        """
-        document = json.loads(text)
-        if not isinstance(document, dict):
-            raise ValueError("it is no JSON object")
-        known = {each.name for each in fields(cls)} - {"unknown"}
-        missing = [name for name in ("stack", "identity") if not isinstance(document.get(name), str)]
-        if missing:
-            raise ValueError(f"it does not say {' and '.join(missing)}")
-        given = {name: value for name, value in document.items() if name in known}
-        given["servers"] = servers_of(document.get("servers", {}))
-        found = cls(**given, unknown={name: value for name, value in document.items() if name not in known})
-        if not isinstance(found.facts, dict) or not all(isinstance(each, int) for each in (found.number, found.token, found.revision)):
-            raise ValueError("its facts or numbers are of another kind")
-        return found
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        known = {name: value for name, value in self.__dict__.items() if name != "unknown"}
-        known["servers"] = {name: server.document() for name, server in self.servers.items()}
-        return json.dumps({**self.unknown, **known}, sort_keys=True)
-
-    @property
-    def ahead(self) -> bool:
-        """Whether a way back is under way that is ahead of the state: users may be in on the original already."""
-        return bool(self.returning and not self.closed and self.facts.get(BACK, {}).get("ahead"))
-
-
-def going_back(record: WindowRecord) -> GuardFailed:
-    """The error of a step that would go forward while a way back is under way."""
-    return GuardFailed(
-        f"a way back has begun {record.returning}, and has not come to its end",
-        "the original may serve already, whatever the state still says of the switch",
-        f"lead it to its end: python -m parallel_build back {record.stack}; after that a new window can be opened",
-    )
-
-
 class WindowStore:
-    """Reads and writes the record on the original's database host.
+    """Reads and writes the record on the original's database host, and its copy on the new source.
 
     Args:
         host: session to the original's source.
         site: the stack.
+        copies: both copies; without them only the original's is known.
     """
 
-    def __init__(self, host: Host, site: Site) -> None:
+    def __init__(self, host: Host, site: Site, copies: RecordCopies | None = None) -> None:
         self.host, self.site = host, site
-        self.file = RecordFile(host, FOLDER)
+        self.file: RecordFile | RecordCopies = copies or RecordFile(host, FOLDER)
 
     @property
     def path(self) -> str:
@@ -132,12 +46,56 @@ class WindowStore:
         return self.file.path
 
     def read(self) -> WindowRecord | None:
-        """The record, or None where no window was ever opened.
+        """The record, or None where no window was ever opened. What it says may be acted on.
 
         Raises:
             GuardFailed: there is one, and it can't be read: never the same as none.
+            ConnectionFailed: one copy alone, and nothing proves that the other's host is down.
         """
         return self._record(self.file.read())
+
+    def look(self) -> WindowRecord | None:
+        """The record, only to be looked at: one copy alone is enough for that."""
+        copies = self.copies
+        return self._record(copies.look()) if copies else self.read()
+
+    @property
+    def copies(self) -> RecordCopies | None:
+        """Both copies, where both hosts are known."""
+        file = getattr(self, "file", None)
+        return file if isinstance(file, RecordCopies) else None
+
+    def keep_copy(self) -> None:
+        """From now on the new source has a copy of the record: it has the data. Nothing happens where it has one."""
+        copies = self.copies
+        if copies is None:
+            return
+        named = copies.holders()
+
+        def change(record: WindowRecord) -> None:
+            record.holders = {**named, **record.holders}
+
+        self._change(change, f"the record is on {copies.second.host.name} too")
+
+    def level(self) -> None:
+        """Bring a host up to date whose copy is behind the other's."""
+        if self.copies:
+            self.copies.level()
+
+    def hosts(self) -> list[Host]:
+        """Those that have the record and answer."""
+        return self.copies.hosts() if self.copies else [self.host]
+
+    def clock(self, read: Callable[[Host], HostClock] | None = None) -> HostClock:
+        """The clocks of the original's database host; where it is gone, those of the host that has the record now."""
+        ask = read or read_host_clock
+        try:
+            return ask(self.host)
+        except (ConnectionFailed, CommandFailed):
+            others = [host for host in self.hosts() if host is not self.host]
+            if not others:
+                raise
+            return ask(others[0])
 
     def _record(self, text: Text) -> WindowRecord | None:
         if text.raw is None:
@@ -201,6 +159,7 @@ class WindowStore:
                 holder=operator(),
                 clock=read_host_clock(self.host).__dict__,
                 host_keys=dict(self.site.host_keys),
+                holders={self.host.name: {"machine": machine_id(self.host)}},
                 number=record.number + 1 if record else 1,
                 token=self.check_run(record),
                 revision=1,
@@ -267,7 +226,7 @@ class WindowStore:
 
     def mark_switched(self) -> None:
         """Note the time since which users may have changed things on the new side; the first mark counts."""
-        clock = read_host_clock(self.host).__dict__
+        clock = self.clock().__dict__
 
         def change(record: WindowRecord) -> None:
             if record.switched is None:
@@ -318,14 +277,15 @@ class WindowStore:
     def journal(self, what: str) -> None:
         """Append a line to the journal on the host, synced. Words for people: a full disk that has no room for them stops nothing."""
         line = json.dumps({"time": now(), "operator": operator(), "stack": self.site.stack, "what": what})
-        self.host.script(
-            'mkdir -p -m 700 "$1"; { printf "%s\\n" "$2" >>"$1/journal.jsonl" && sync "$1/journal.jsonl"; } 2>/dev/null || true',
-            [self.file.folder, line],
-            cancellable=False,
-        )
+        for host in self.hosts():
+            host.script(
+                'mkdir -p -m 700 "$1"; { printf "%s\\n" "$2" >>"$1/journal.jsonl" && sync "$1/journal.jsonl"; } 2>/dev/null || true',
+                [self.file.folder, line],
+                cancellable=False,
+            )
 
     def _is_mine(self) -> bool:
-        record = self.read()
+        record = self.look()
         return record is not None and not record.closed and self.owns(record)
 
     def _change(self, change: Callable[[WindowRecord], None], what: str = "") -> WindowRecord:
@@ -336,11 +296,13 @@ class WindowStore:
             what: the journal's words for it; told only where something has changed.
         """
         for _ in range(TRIES):
-            read = self.file.read()
+            read = self.copies.look() if self.copies else self.file.read()
             record = self._mine(self._record(read))
             token, before = self.check_run(record), record.to_json()
             change(record)
             if record.to_json() == before:
+                if self.copies and isinstance(read, Both):
+                    self.copies.settle(read, returning=bool(record.returning))
                 return record
             record.token, record.revision = token, record.revision + 1
             if self.file.write(read, record.to_json()):
@@ -355,3 +317,12 @@ class WindowStore:
             "others are at work on this window, or open windows there",
             "ask who, then run it again",
         )
+
+
+def on_both(first: Host, second: Host, site: Site, proof: Proof | None = None, notes: HostNotes | None = None) -> WindowStore:
+    """The record on the original's source and the new one.
+
+    Args:
+        proof: asked before one copy alone is acted on; None only looks.
+    """
+    return WindowStore(first, site, of_hosts(first, second, FOLDER, proof, notes))

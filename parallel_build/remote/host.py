@@ -20,6 +20,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced
 from parallel_build.remote.bridge import FIND, INTERPRETERS, Bridge, no_interpreter, program
+from parallel_build.remote.database_login import DatabaseLogin, login_of
 from parallel_build.remote.frame import END, VOLATILE, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
@@ -53,6 +54,7 @@ class Host:
 
     Attributes:
         token: number of the run that this session belongs to: where a later run has given a command, its own are refused. None only looks.
+        database: how sessions with the database server there are opened.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Host:
         self.server, self.ssh, self.folder, self.cancel = server, ssh, folder, cancel
         self._secrets = list(secrets)
         self.token: int | None = None
+        self.database = DatabaseLogin()
         self._client = Client(server, ssh, folder, host_key, cancel)
         self.user = self._client.user
 
@@ -247,6 +250,19 @@ class Host:
             cancellable=False,
         )
 
+    def login(self) -> DatabaseLogin:
+        """How to log in to the database server there; its option file is read each time, since a password may be changed while a run lasts.
+
+        Raises:
+            ConnectionFailed: the option file is of no use.
+        """
+        if self.database.option_file is None:
+            return self.database
+        found = self.database.resolved(self.name, self.read(self.database.option_file))
+        if found.password:
+            self._secrets.append(found.password)
+        return found
+
     def reachable(self, timeout: float = 5) -> bool:
         """Whether a command can be run there at all, right now."""
         try:
@@ -366,6 +382,7 @@ class Connections:
                     self.site.hidden(),
                 )
                 self._hosts[server.name].token = self.token
+                self._hosts[server.name].database = login_of(self.site, server.name)
             return self._hosts[server.name]
 
     def carry(self, token: int) -> None:

@@ -12,10 +12,11 @@ from pymysql.cursors import Cursor, DictCursor
 
 from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.remote import session_token
+from parallel_build.remote.database_login import DatabaseLogin
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import parse_greeting, pinned
 
-SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put it
 # Numbers that say that there is no session any more, not that the server refused a statement. 0 is PyMySQL's for a session that it has lost; the others
 # are the client library's (2002 to 2055), and the servers' for a shutdown, a killed session, an idle one that was ended, and broken networks.
 LOST = frozenset({0, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031})
@@ -164,7 +165,7 @@ class Session:
         return ConnectionFailed(
             f"{self.host.name}: the session with the database server was lost during: {' '.join(statement.split())[:200]}",
             str(error),
-            f"look at `systemctl status mariadb mysql` on {self.host.name}, then run the same command again",
+            f"look at `systemctl status mariadb mysql mysqld` on {self.host.name}, then run the same command again",
         )
 
 
@@ -179,14 +180,7 @@ def quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def find_socket(host: Host) -> str | None:
-    """The database server's socket on `host`, or None when none listens (the server is down)."""
-    found = host.run(["sh", "-c", 'for s; do [ -S "$s" ] && echo "$s" && exit 0; done; exit 1', "sh", *SOCKETS],
-                     ok=(0, 1))  # fmt: skip
-    return found.stdout.strip() or None
-
-
-def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None, writing: bool) -> None:
+def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None, writing: bool, user: str) -> None:
     """Pin the session's settings; one that this server says it does not have changes nothing there."""
     family, version = parse_greeting(str(connection.get_server_info()))  # type: ignore[no-untyped-call]
     absent: set[str] = set()
@@ -204,7 +198,7 @@ def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None,
                 raise ConnectionFailed(
                     f"{host.name}: the database server refuses the settings that every session of this program begins with",
                     str(error),
-                    "let root@localhost have all privileges there, or report this server's version",
+                    f"let {user} have all privileges there, or report this server's version",
                 ) from None
             absent.add(named[1])
 
@@ -242,31 +236,33 @@ def session(
     settings: Mapping[str, str] | None = None,
     socket: str | None = None,
 ) -> Iterator[Session]:
-    """Open a session as root through the server's socket, with every setting pinned that changes what a statement means.
+    """Open a session as the server's administrator through its socket, with every setting pinned that changes what a statement means.
 
     Args:
-        host: the database server's machine; the SSH user is root there, or becomes root by sudo.
+        host: the database server's machine; the SSH user is root there, or becomes root by sudo. `host.database` says which account logs in.
         schema: database to use.
         timeout: seconds one statement may take to answer.
         writing: it makes tables or writes rows of the original's.
         settings: values of its own for some settings, see `session_settings`.
-        socket: of another server on that machine than the usual one.
+        socket: of another server on that machine than the configured one; root is let in there.
     Raises:
-        ConnectionFailed: the server is down or refuses root over its socket.
+        ConnectionFailed: the server is down or refuses the account.
     """
-    socket = socket or find_socket(host)
+    login = DatabaseLogin() if socket else host.login()
+    socket = socket or find_socket(host, login)
     if socket is None:
         raise ConnectionFailed(
             f"{host.name}: no database server listens there",
-            f"none of {', '.join(SOCKETS)} exists",
-            f"look at `systemctl status mariadb mysql` on {host.name}",
+            f"there is no socket at {login.socket}" if login.socket else "no running server has a socket, and none is in a usual place",
+            f"look at `systemctl status mariadb mysql mysqld` on {host.name}",
         )
     with host.forward(socket) as local:
 
         def connect() -> Connection:
             connection: Connection = pymysql.connect(
                 unix_socket=str(local),
-                user="root",
+                user=login.user,
+                password=login.password.reveal() if login.password else "",
                 database=schema,
                 charset="utf8mb4",
                 connect_timeout=15,
@@ -275,25 +271,21 @@ def session(
                 cursorclass=DictCursor,
                 autocommit=None,
             )
-            _pin(host, connection, settings, writing)
+            _pin(host, connection, settings, writing, f"{login.user}@localhost")
             if host.token is not None:
                 session_token.carry(_Plain(connection), f"{host.name}/{host.server.address}/{socket}", host.token)
             return connection
 
         try:
             connection = connect()
-        except pymysql.err.MySQLError as error:
-            if lost(error):
+        except (pymysql.err.MySQLError, RuntimeError) as error:  # RuntimeError: it wants a way to log in that needs a library
+            if isinstance(error, pymysql.err.MySQLError) and lost(error):
                 raise ConnectionFailed(
                     f"{host.name}: the database server does not answer through {socket}",
                     str(error),
-                    f"it is starting, or it has crashed: look at `systemctl status mariadb mysql` on {host.name}, then run the same command again",
+                    f"it is starting, or it has crashed: look at `systemctl status mariadb mysql mysqld` on {host.name}, then run the same command again",
                 ) from None
-            raise ConnectionFailed(
-                f"{host.name}: the database server does not let root in through {socket}",
-                str(error),
-                "let root@localhost log in by socket authentication (unix_socket on MariaDB, auth_socket on MySQL)",
-            ) from None
+            raise login.refused(host.name, socket, str(error)) from None
         opened = Session(host, connection, connect)
         try:
             yield opened

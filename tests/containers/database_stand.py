@@ -18,8 +18,8 @@ from parallel_build.configuration import Server, Ssh
 from parallel_build.machines.container import machine as container
 from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import File, Provisioning
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import find_socket
 from parallel_build.secret import Secret
 
 READY = 90.0

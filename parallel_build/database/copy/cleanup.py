@@ -11,8 +11,9 @@ from typing import Any
 from parallel_build.database.copy import bulk_load_settings
 from parallel_build.database.server import processes
 from parallel_build.errors import StepFailed
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.sql import Session, session
 
 UNIT = "cutover-copy"
 RUN_FOLDER = "/run/cutover-copy"  # a memory file system: what is secret in it never reaches a disk
@@ -99,8 +100,8 @@ def end_sessions(opened: Session) -> None:
     sessions = processes.table(opened)
     for _ in range(240):
         running = opened.rows(
-            f"SELECT ID AS i FROM {sessions} WHERE USER = 'root' AND ID <> CONNECTION_ID() "
-            # Nobody else loads files or adds keys as root while a copy is unfinished here.
+            f"SELECT ID AS i FROM {sessions} WHERE USER = SUBSTRING_INDEX(USER(), '@', 1) AND ID <> CONNECTION_ID() "
+            # Nobody else loads files or adds keys as that account while a copy is unfinished here.
             "AND (INFO LIKE 'LOAD DATA INFILE %' OR INFO LIKE 'ALTER TABLE % ADD %')"
         )
         if not running:

@@ -25,9 +25,11 @@ from parallel_build.database.schema import definitions as schema
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
 from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.remote.database_client import login_words
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import Refused, Session, find_socket, session
+from parallel_build.remote.sql import Refused, Session, session
 
 Layers = list[dict[str, Any]]
 # Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
@@ -240,8 +242,9 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
         way_in = held.enter_context(account)
         order.tls = way_in.tls
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
+        login = login_words(target, _socket(target), run_worker.TARGET)
         job = Job(
-            old, new, tools, _socket(target), parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
+            old, new, tools, login, parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
             folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
         )  # fmt: skip
         run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))

@@ -24,8 +24,9 @@ from parallel_build.database.copy.progress import size
 from parallel_build.database.schema.definitions import Code, Schema, existing, split_create
 from parallel_build.durations import duration
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import Session, find_socket, session
+from parallel_build.remote.sql import Session, session
 
 UNWATCHED = 24 * 3600  # seconds that a seed's copy goes on with nobody watching
 

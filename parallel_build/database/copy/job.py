@@ -34,7 +34,7 @@ class Job:
     Attributes:
         old, new: the original's database server, and the new one.
         tools: programs on the new server.
-        socket: the new server's socket.
+        login: the client's words that log in to the new server.
         parts: what to copy, see `cut`.
         fifos: folder for the named pipes.
         threads: parallel streams.
@@ -56,7 +56,7 @@ class Job:
     old: DatabaseServer
     new: DatabaseServer
     tools: run_worker.Tools
-    socket: str
+    login: Sequence[str]
     parts: Sequence[streams.Part]
     fifos: str
     threads: int
@@ -81,7 +81,7 @@ class Job:
         return {
             "marker": f"--{secrets.token_hex(16)}--",
             "source": run_worker.source_command(self.tools, self.new),
-            "target": run_worker.target_command(self.tools, self.new, self.socket),
+            "target": run_worker.target_command(self.tools, self.new, self.login),
             "source_settings": [pinned(self.old.family, self.old.version, streams.SOURCE_SETTINGS)],
             "target_settings": [taking, *([] if self.log else ["SET SESSION sql_log_bin = 0"])],
             "streams": min(self.threads, max(1, len(self.parts))),

@@ -6,7 +6,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ STALLED = 30  # seconds without a byte after which the worker looks whether the 
 LOOKS = 5  # seconds from one look at a running worker to the next
 UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
 
+TARGET = f"{RUN_FOLDER}/target.cnf"  # how to log in to the new server, where that takes a password
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
 # What runs there.
 WORKER = (
@@ -111,13 +112,11 @@ def probe_command(tools: Tools, old: DatabaseServer, new: DatabaseServer, table:
     ]
 
 
-def target_command(tools: Tools, server: DatabaseServer, socket: str) -> list[str]:
+def target_command(tools: Tools, server: DatabaseServer, login: Sequence[str]) -> list[str]:
     """The client's words for a session on the new server itself."""
     return [
         tools.client,
-        "--no-defaults",
-        f"--socket={socket}",
-        "--user=root",
+        *login,
         *_session_options(server),
         "--default-character-set=utf8mb4",
     ]

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from parallel_build.database.copy import run_worker
 from parallel_build.database.replicate import log_archive
 from parallel_build.database.server.dialects import DatabaseServer
+from parallel_build.remote.database_client import login_words
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import find_socket
 
 UNIT = "cutover-channel"
 FOLDER = f"/run/{UNIT}"
@@ -56,7 +57,7 @@ def prepare(target: Host, server: DatabaseServer, channel: str, schemas: Sequenc
     if target.run(["test", "-s", f"{FOLDER}/job.json"], ok=(0, 1)).ok:
         return tools.python
     job = {
-        "client": [tools.client, "--no-defaults", f"--socket={find_socket(target)}", "--user=root"], "family": server.family, "channel": channel,
+        "client": [tools.client, *login_words(target, str(find_socket(target)), f"{FOLDER}/client.cnf")], "family": server.family, "channel": channel,
         "schemas": list(schemas), "fold": fold, "interval": INTERVAL,
     }  # fmt: skip
     target.run(["mkdir", "-p", "-m", "700", FOLDER], cancellable=False)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import CommandFailed, RollbackIncomplete
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import find_socket
 
 ROOT = "/var/log/cloudstack-parallel-build"
 LOGS = ("/var/log/cloudstack", "/var/log/mysql")

@@ -68,16 +68,6 @@ def becomes_root(wanted: Wanted, facts: ServerFacts) -> None:
         )
 
 
-def database_login_is_root(wanted: Wanted, facts: ServerFacts) -> None:
-    """Rule: on a database server the login itself is root's: its socket lets in who the session belongs to, sudo does not count there."""
-    if wanted.database and facts.login != "root":
-        raise GuardFailed(
-            f"{facts.name} is logged in to as {facts.login}",
-            "the database server's socket knows root by the session's owner",
-            f"set sshUser: root for {facts.name} and let the operator's key in for root",
-        )
-
-
 def debian_with_systemd(wanted: Wanted, facts: ServerFacts) -> None:
     """Rule: Debian or one of its children, run by systemd: packages and units are handled by apt and systemctl."""
     if "debian" not in facts.family.split() or not facts.apt:
@@ -197,7 +187,6 @@ def _rule(judge: Judge) -> Rule[Candidate, Said]:
 
 JUDGES: tuple[Judge, ...] = (
     becomes_root,
-    database_login_is_root,
     debian_with_systemd,
     packages_are_sound,
     has_its_address,
@@ -210,7 +199,7 @@ JUDGES: tuple[Judge, ...] = (
 )
 RULES = tuple(_rule(judge) for judge in JUDGES)
 # A server that this stack has begun with holds what the stack put there.
-AGAIN = tuple(_rule(judge) for judge in (becomes_root, database_login_is_root, debian_with_systemd, has_its_address, clock_is_right))
+AGAIN = tuple(_rule(judge) for judge in (becomes_root, debian_with_systemd, has_its_address, clock_is_right))
 
 
 def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said], ...] = RULES) -> list[str]:

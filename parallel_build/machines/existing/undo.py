@@ -19,8 +19,9 @@ from parallel_build.machines.existing.manifest import COPIED, EDITED, FOLDER, LI
 from parallel_build.machines.existing.packages import PackageUndo
 from parallel_build.machines.provisioning import TIME_SOURCES
 from parallel_build.remote import transactions
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
-from parallel_build.remote.sql import find_socket, session
+from parallel_build.remote.sql import session
 
 DATA_FOLDER = "/var/lib/mysql"
 HOSTS = "/etc/hosts"

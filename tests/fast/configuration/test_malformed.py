@@ -127,7 +127,7 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     ({"ssh": {"identityFile": "~nobody-by-this-name/id"}}, "ssh.identityFile"),
     ({"ssh": {"knownHosts": "a\u0000b"}}, "ssh.knownHosts"),
     ({"ssh": {"configFile": ""}}, "ssh.configFile"),
-    ({"window": {"confirmedDown": ["olddb1"]}}, "window.confirmedDown"),
+    ({"window": {"confirmedDown": ["kvm1"]}}, "window.confirmedDown"),
     # Urls.
     ({"original": {"api": {"url": "10.91.0.11:8080/client/api"}}}, "original.api.url"),
     ({"original": {"api": {"url": "http://admin:password@10.91.0.11/client/api"}}}, "original.api.url"),

@@ -32,7 +32,6 @@ MANAGEMENT = replace(DATABASE, database=False, management=True)
 
 UNFIT: list[tuple[rules.Judge, rules.Wanted, dict[str, Any], str]] = [
     (rules.becomes_root, MANAGEMENT, {"root": False, "login": "op", "problem": "sudo: a password is required"}, "a password is required"),
-    (rules.database_login_is_root, DATABASE, {"login": "op"}, "set sshUser: root"),
     (rules.debian_with_systemd, DATABASE, {"family": "rhel fedora", "system": "Rocky Linux 9"}, "runs Rocky Linux 9"),
     (rules.debian_with_systemd, DATABASE, {"systemd": False}, "not run by systemd"),
     (rules.packages_are_sound, DATABASE, {"audit": "The following packages are only half configured"}, "only half configured"),

@@ -38,6 +38,7 @@ from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.touched import TouchedServer
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
+from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.steps import database_transfer, hypervisor_steps
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
@@ -60,6 +61,13 @@ class Machine:
         if self.fails:
             raise CommandFailed(f"{self.name}: no", "", "")
         self.ran.append(list(argv))
+
+    def script(self, text: str, args: Sequence[str] = (), **given: Any) -> None:
+        self.run(["sh", *args], **given)
+
+    @staticmethod
+    def login() -> DatabaseLogin:
+        return DatabaseLogin()
 
 
 class Units:

@@ -58,7 +58,6 @@ def context(tmp_path: Path) -> Context:
 
 def arrange(monkeypatch: pytest.MonkeyPatch, found: WindowRecord | None, uptime: float) -> None:
     monkeypatch.setattr(deadline, "store", lambda _: Records(found, HERE))
-    monkeypatch.setattr(deadline, "original_database", lambda _: None)
     monkeypatch.setattr(deadline, "read_host_clock", lambda _: HostClock("boot-1", uptime, 0.0))
 
 

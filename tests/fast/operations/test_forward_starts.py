@@ -144,11 +144,14 @@ def test_the_operators_word_counts_for_it_while_it_is_silent(
     assert nothing_started(answering)
 
 
-def test_the_source_is_never_taken_for_down() -> None:
+def test_the_source_counts_as_down_by_the_operators_word_alone() -> None:
     world = World()
     world.lost.add("olddb1")
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(StepFailed, match=r"olddb1 .* nothing proves that it is down"):
         prove_original_down.prove(world.context)
+    confirmed = World(window={"confirmedDown": ["olddb1"]})
+    confirmed.lost.add("olddb1")
+    prove_original_down.prove(confirmed.context)
 
 
 @pytest.fixture

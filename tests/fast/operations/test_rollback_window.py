@@ -67,7 +67,6 @@ def arrange(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: HostClock, **c
     monkeypatch.setattr(switched, "claim", lambda _: None)
     for module in (rollback_window, deadline):
         monkeypatch.setattr(module, "store", lambda _: Records(record, here))
-        monkeypatch.setattr(module, "original_database", lambda _: None)
         monkeypatch.setattr(module, "read_host_clock", lambda _: now)
     monkeypatch.setattr(
         rollback_window, "since_window", lambda context, host: Created({"volumes": [{"id": 7, "uuid": "u", "name": "ROOT-7"}]})
