@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
-from parallel_build.operations import known_servers, original_management, prove_user_access, user_access_setting
+from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import known_servers, lasting_barrier, original_management, prove_user_access, user_access_setting
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.remote.host import Host
@@ -19,8 +19,6 @@ from parallel_build.remote.parallel import Workers
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 
 TABLE = "cloudstack_parallel_build"
-
-RULES = "/etc/cloudstack-parallel-build/users-out"
 
 # The same barrier in the two packet filters; reached by both families, gone with one command.
 NFT_CLOSE = """
@@ -93,10 +91,15 @@ def close_firewall(host: Host, allowed: Iterable[str], closed: Iterable[int]) ->
             "neither nft nor iptables took the rules",
             "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
         )
+    lasting_barrier.keep(host, script)
 
 
 def open_firewall(host: Host) -> None:
-    """Take the barrier away; nothing happens where there is none."""
+    """Take the barrier away; nothing happens where there is none.
+
+    What would bring it back goes first: a server that dies in between comes up open, as was asked for.
+    """
+    lasting_barrier.forget(host)
     host.script(OPEN, cancellable=False)
     if firewall_closed(host):
         raise StepFailed(
@@ -160,8 +163,7 @@ def let_users_in(context: Context) -> list[str]:
             except ParallelBuildError as error:
                 context.progress(f"users in on {server.name}: {error}")
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
-                # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
-                if server in originals and not isinstance(error, ConnectionFailed):
+                if server in originals:
                     kept[server.name] = error
 
         context.progress(f"users in on {', '.join(server.name for server in originals)}")

@@ -46,7 +46,10 @@ class UserAccess(SwitchedStep):
             ]
         ports = ", ".join(str(port) for port in user_ports(configuration))
         names = [server.name for server in closed_servers(configuration)]
-        return [f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE})"]
+        return [
+            f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE}), "
+            "also after a reboot"
+        ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """The way back."""
@@ -55,7 +58,9 @@ class UserAccess(SwitchedStep):
             return [f"run here: {shlex.join(access.open)}"]
         if access.method == "cidr":
             return [f"updateConfiguration name={SETTING} to what it was, for each account with a value of its own as well"]
-        return [f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE}"]
+        return [
+            f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE} and what brings it back at a boot"
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""

@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
-from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
+from lab.files import Lab
+from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, USER_ADDRESS
 from parallel_build.cloudstack.api import Cloud, Endpoint
 from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.machines.container import machine as container
+from parallel_build.operations import lasting_barrier, user_firewall
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.user_access_setting import SETTING, own_values, setting
@@ -96,6 +99,27 @@ def test_the_firewall_holds_users_out_and_lets_administrators_in(stand: Stand) -
             UserAccess().revert(context)
             assert user_served(stand) == [True, True] and user_connects()
             UserAccess().revert(context)
+
+    stand.inside(run)
+
+
+def test_the_barrier_is_there_again_after_a_reboot_and_gone_for_good_once_users_are_in(stand: Stand) -> None:
+    folder, name = Lab(stand.lab.name).new, NEW_MANAGEMENT[1].name
+
+    def run() -> None:
+        with window(stand, access(stand)) as context:
+            machine = next(each for each in stand.site.configuration.new.management if each.name == name)
+            UserAccess().apply(context)
+            assert lasting_barrier.kept(context.host(machine))
+            tell(f"{name} is switched off and on")
+            container.power_off(folder, name)
+            container.power_on(folder, name)
+        with window(stand, access(stand)) as context:
+            assert user_firewall.firewall_closed(context.host(machine))
+            user_firewall.open_firewall(context.host(machine))
+            left = context.host(machine).run(["sh", "-c", f"ls {lasting_barrier.UNIT_FILE} {lasting_barrier.SCRIPT}"], ok=None)
+            assert not user_firewall.firewall_closed(context.host(machine)) and left.stdout == ""
+            assert not lasting_barrier.kept(context.host(machine))
 
     stand.inside(run)
 
