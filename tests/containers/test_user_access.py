@@ -17,6 +17,7 @@ import pytest
 
 from lab.files import Lab
 from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, USER_ADDRESS
+from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.api import Cloud, Endpoint
 from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
@@ -114,12 +115,13 @@ def test_the_barrier_is_there_again_after_a_reboot_and_gone_for_good_once_users_
             tell(f"{name} is switched off and on")
             container.power_off(folder, name)
             container.power_on(folder, name)
-        with window(stand, access(stand)) as context:
-            assert user_firewall.firewall_closed(context.host(machine))
-            user_firewall.open_firewall(context.host(machine))
-            left = context.host(machine).run(["sh", "-c", f"ls {lasting_barrier.UNIT_FILE} {lasting_barrier.SCRIPT}"], ok=None)
-            assert not user_firewall.firewall_closed(context.host(machine)) and left.stdout == ""
-            assert not lasting_barrier.kept(context.host(machine))
+            host = context.host(machine)
+            wait_for(f"{name} to answer", host.reachable, timeout=60, cancel=context.cancel)
+            assert user_firewall.firewall_closed(host)
+            UserAccess().revert(context)
+            left = host.run(["sh", "-c", f"ls {lasting_barrier.UNIT_FILE} {lasting_barrier.SCRIPT}"], ok=None)
+            assert not user_firewall.firewall_closed(host) and left.stdout == ""
+            assert not lasting_barrier.kept(host)
 
     stand.inside(run)
 
