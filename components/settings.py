@@ -16,10 +16,11 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
 
 from parallel_build.configuration import Secrets, Ssh, StackConfiguration
+from parallel_build.configuration.planned_templates import with_planned
 from parallel_build.configuration.stack_values import REMEDY, TEXT_SECTIONS, names, parse, refuse_clear, sealed_texts
 from parallel_build.errors import ConfigurationError
 from parallel_build.secret import Secret
-from parallel_build.stack.file import written_values
+from parallel_build.stack.file import stack_file, written_values
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,20 @@ def read_settings() -> Settings:
     values = project_values(project)
     refuse_clear(values, (key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()), f"Pulumi.{stack}.yaml")
     sealed = sealed_values(values, project, stack)
+    values = with_planned(values, stack_file(stack, project_folder()))
     configuration, secrets = parse(values, stack, sealed)
     return Settings(stack, configuration, secrets, operator_key(configuration.ssh), sealed)
+
+
+def project_folder() -> Path:
+    """The folder of the running program's project."""
+    return Path(pulumi.get_root_directory() or Path.cwd())  # older language hosts do not name it
 
 
 def sealed_values(values: Mapping[str, str], project: str, stack: str) -> tuple[Secret, ...]:
     """What is sealed in a section: Pulumi only tells which sections have such a part, the stack file has its place."""
     sections = {key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()} - set(names(Secrets))
-    root = Path(pulumi.get_root_directory() or Path.cwd())  # older language hosts do not name it
-    written = written_values(stack, project, root) if sections else {}
+    written = written_values(stack, project, project_folder()) if sections else {}
     return tuple(
         found
         for section in sorted(sections & set(values))

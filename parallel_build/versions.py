@@ -1,4 +1,4 @@
-"""CloudStack versions: four numbers, compared as numbers."""
+"""CloudStack versions: three or four numbers, compared as numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+LEADING = 4  # the first number of every release up to 4.23
+
 
 @total_ordering
 class CloudStackVersion:
-    """A release such as 4.22.1.0; `4.9` and `4.9.0` are filled up with zeros, a security release has a fourth number.
+    """A release such as 4.22.1.0 or 24.0.0; `4.9` and `4.9.0` are filled up with zeros, a security release has a fourth number.
+
+    After 4.23 the leading 4 goes: the next feature release is 24.0.0, and is written with three numbers [CloudStack pull requests 14033 and 14041].
 
     Raises:
         ValueError: the text is not two to four numbers with dots (a suffix such as `-SNAPSHOT` is dropped).
@@ -28,7 +32,8 @@ class CloudStackVersion:
         self.numbers = tuple(numbers + [0] * (4 - len(numbers)))
 
     def __str__(self) -> str:
-        return ".".join(str(number) for number in self.numbers)
+        shown = self.numbers if self.numbers[0] <= LEADING or self.numbers[3] else self.numbers[:3]
+        return ".".join(str(number) for number in shown)
 
     def __repr__(self) -> str:
         return f"CloudStackVersion({str(self)!r})"

@@ -14,6 +14,8 @@ DONE, FAILED, UNUSABLE, DIFFERENT = 0, 1, 2, 3
 
 # One line a command, in the order of an upgrade.
 MODULES: tuple[str, ...] = (
+    "check_cloud",
+    "plan",
     "check",
     "health",
     "facts",

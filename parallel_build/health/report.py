@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from parallel_build.cloudstack.releases import path
 from parallel_build.health.facts import HealthFacts
-from parallel_build.health.rules_upgrade import path
 from parallel_build.rules import Report, Said, Severity
 
 WIDTH = 120

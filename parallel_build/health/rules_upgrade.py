@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parallel_build.cloudstack.releases import NEWEST, OLDEST, is_known
 from parallel_build.configuration.fix_files import mending
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
@@ -12,13 +13,6 @@ from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.rules import Said, Severity, listed
 from parallel_build.versions import CloudStackVersion
 
-# Version steps of the schema [CloudStack 4.22.1 DatabaseUpgradeChecker.java].
-STEPS = (
-    "4.9.1.0", "4.9.2.0", "4.9.3.0", "4.10.0.0", "4.11.0.0", "4.11.1.0", "4.11.2.0", "4.11.3.0", "4.12.0.0", "4.13.0.0", "4.13.1.0",
-    "4.14.0.0", "4.15.0.0", "4.15.1.0", "4.15.2.0", "4.16.0.0", "4.16.1.0", "4.17.0.0", "4.17.1.0", "4.17.2.0", "4.18.0.0", "4.18.1.0",
-    "4.19.0.0", "4.19.1.0", "4.20.0.0", "4.20.1.0", "4.21.0.0", "4.22.0.0", "4.22.1.0",
-)  # fmt: skip
-OLDEST = CloudStackVersion("4.9.0.0")
 REGISTERS_ITSELF = CloudStackVersion("4.16.0.0")
 ARCHITECTURES = CloudStackVersion("4.20.0.0")
 WITH_TEMPLATE = ("KVM", "XenServer", "VMware", "Hyperv", "LXC", "Ovm3")
@@ -26,21 +20,16 @@ WITH_TEMPLATE = ("KVM", "XenServer", "VMware", "Hyperv", "LXC", "Ovm3")
 guard_rule(guards.version_is_the_configured_one)
 
 
-def path(old: CloudStackVersion, new: CloudStackVersion) -> list[str]:
-    """Schema versions that an upgrade goes through, the target's included where it has a step."""
-    return [step for step in STEPS if old < CloudStackVersion(step) <= new]
-
-
-@rule(Severity.WARNS, "facts on the chain of steps from 4.9.0 to 4.22.1.0")
+@rule(Severity.WARNS, "parallel_build/cloudstack/releases.py")
 def path_is_known(facts: HealthFacts) -> Iterator[Said]:
     """The way from the original's version to the target's is one that is known."""
     configuration = facts.site.configuration
     old, new = configuration.original.version, configuration.new.version
     if old < OLDEST:
         yield Said(f"the original is {old}", "upgrades from before 4.9 are not known to this project", "upgrade to 4.9 or later first")
-    if new > CloudStackVersion(STEPS[-1]):
+    if not is_known(new):
         yield Said(
-            f"the target is {new}, later than {STEPS[-1]}, the last one this project knows",
+            f"the target is {new}, which is none of the releases up to {NEWEST} that this project knows",
             "its steps, its templates' names and its log lines may differ",
             "rehearse it with more care than usual",
         )
@@ -62,7 +51,7 @@ def templates_are_configured(facts: HealthFacts) -> Iterator[Said]:
             f"no system VM template is configured for {hypervisor} {arch}".rstrip() + f" ({_where(facts, hypervisor)})",
             "without it the schema upgrade "
             + ("tries to register one itself, over NFS" if configuration.new.version >= REGISTERS_ITSELF else "stops"),
-            "add it to the stack's `templates` under the exact name that the target looks up",
+            "run `parallel-build plan STACK --write-templates`, or add it to the stack's `templates` under the exact name that the target looks up",
             None if configuration.new.version >= REGISTERS_ITSELF else Severity.BLOCKS,
         )
 

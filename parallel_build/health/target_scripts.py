@@ -84,7 +84,12 @@ def on_the_path(script: str, old: CloudStackVersion, new: CloudStackVersion) -> 
 
 
 def release_of(digits: str) -> CloudStackVersion | None:
-    """`42100` -> 4.21.0.0, `4930` -> 4.9.3.0, `450` -> 4.5.0: how scripts are named [CloudStack engine/schema META-INF/db]."""
+    """`42100` -> 4.21.0.0, `4930` -> 4.9.3.0, `450` -> 4.5.0, `2400` -> 24.0.0: how scripts are named [CloudStack engine/schema META-INF/db].
+
+    Releases of three numbers begin with the year's, 24 or later; `2214` is 2.2.14, long before all that can be upgraded here.
+    """
+    if re.fullmatch(r"(2[4-9]|3\d)\d{2,3}", digits):
+        return CloudStackVersion(f"{digits[:2]}.{digits[2:-1]}.{digits[-1]}")
     if re.fullmatch(r"4[1-9]\d{3}", digits):
         return CloudStackVersion(f"4.{digits[1:3]}.{digits[3]}.{digits[4]}")
     if re.fullmatch(r"4\d{2,3}", digits):

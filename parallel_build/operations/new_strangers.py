@@ -19,6 +19,7 @@ from parallel_build.remote.sql import Row, Session, session
 E = TypeVar("E", bound=ParallelBuildError)
 ASKED_FOR = 5.0  # seconds that a rollback waits for the new side's database
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
+LOOK_AGAIN = 1.0  # seconds
 ROWS = "SELECT name, service_ip, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL AND state = 'Up'"
 
 
@@ -67,7 +68,7 @@ def _beating(context: Context, database: Session, known: set[str]) -> list[str]:
     end = time.monotonic() + BEATS_WITHIN
     while first and time.monotonic() < end:
         context.progress(f"watching whether {', '.join(sorted(first))} write to the new database")
-        context.cancel.wait(1)
+        context.cancel.wait(LOOK_AGAIN)
         written = [row for row in strange() if first.get(str(row["service_ip"])) != str(row["beat"])]
         if written:
             return [f"{row['name']} ({row['service_ip']})" for row in written]

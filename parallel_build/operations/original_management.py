@@ -26,6 +26,7 @@ from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
+LOOK_AGAIN = 1.0  # seconds
 
 ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
 
@@ -318,7 +319,7 @@ def _beating(context: Context, database: Session, watched: dict[str, str]) -> se
     end = time.monotonic() + BEATS_WITHIN
     while watched.keys() - beating and time.monotonic() < end:
         context.progress(f"watching whether {', '.join(sorted(watched))} still write")
-        context.cancel.wait(1)
+        context.cancel.wait(LOOK_AGAIN)
         beating |= {
             str(row["service_ip"]) for row in database.rows(ROWS) if watched.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
         }

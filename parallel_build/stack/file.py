@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from parallel_build.configuration import NewMachine, Secrets, stack_values
+from parallel_build.configuration.planned_templates import with_planned
 from parallel_build.errors import ConfigurationError
 from parallel_build.project import PROJECT
 from parallel_build.resolved_stack import Site
@@ -79,7 +80,7 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
     short = stack.rpartition("/")[2]
     file = config_file or stack_file(stack)
     document, name = _yaml(file), str(project["name"])
-    values = _values(document, name, file, stack)
+    values = with_planned(_values(document, name, file, stack), file)
     sealed = _sealed_values(_written(document, name), values)
     configuration, secrets = stack_values.parse(values, short, sealed)
     remember([*secrets.all(), *sealed])

@@ -244,6 +244,7 @@ def test_the_order_is_the_components() -> None:
     assert tuple(label for label, _ in ORDER) == recovery_advice.ORDER
 
 
+@pytest.mark.engine
 def test_the_script_is_the_command() -> None:
     done = subprocess.run([str(PROJECT / "scripts/recover"), "no such stack"], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from parallel_build.database.copy import pace, progress, run_worker
 from parallel_build.durations import roughly
+
+pytestmark = pytest.mark.engine
 
 # Answers as a client program does: a marker line for each statement; SELECT ... FROM rows prints rows, LOAD reads its pipe to the end.
 CLIENT = r"""

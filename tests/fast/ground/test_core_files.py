@@ -59,6 +59,7 @@ def aborted(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.engine
 def test_a_process_leaves_none_once_it_has_refused(refused: bool, tmp_path: Path) -> None:
     """Without it the same process leaves one: else this would prove nothing."""
     words = [sys.executable, "-c", HOLDER, *(["refuse"] if refused else [])]
@@ -70,6 +71,7 @@ def test_a_process_leaves_none_once_it_has_refused(refused: bool, tmp_path: Path
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.engine
 def test_the_provider_leaves_none(tmp_path: Path) -> None:
     """Killed in the middle of a step, with the stack's secrets in its memory."""
     with socket.create_server(("127.0.0.1", 0)) as engine:
@@ -81,6 +83,7 @@ def test_the_provider_leaves_none(tmp_path: Path) -> None:
             assert not aborted(process)
 
 
+@pytest.mark.engine
 def test_the_command_line_and_its_ssh_leave_none(tmp_path: Path) -> None:
     """Killed while it waits for a server, its stack's secrets opened."""
     ssh = tmp_path / "bin/ssh"

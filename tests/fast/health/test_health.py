@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.releases import path
 from parallel_build.configuration import load
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.database.replicate.pair_status import ReplicaStatus
@@ -23,7 +24,6 @@ from parallel_build.facts.new import NewFacts
 from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
-from parallel_build.health.rules_upgrade import path
 from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.operations.context import Context

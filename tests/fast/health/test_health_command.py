@@ -37,14 +37,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
             def __init__(self, *_: Any) -> None:
                 pass
 
-            def read(self) -> WindowRecord | None:
+            def look(self) -> WindowRecord | None:
                 if isinstance(record, Exception):
                     raise record
                 return record
 
         monkeypatch.setattr(health, "read_stack", lambda *_, **__: Reading(phase))
         monkeypatch.setattr(health, "with_recorded_keys", lambda reading: reading.site)
-        monkeypatch.setattr(health, "WindowStore", Store)
+        monkeypatch.setattr("parallel_build.operations.record_hosts.looked_at", Store)
         monkeypatch.setattr("parallel_build.cli.run_state.gather", lambda *_: found)
         monkeypatch.setattr("parallel_build.health.gather", lambda *_: facts())
         return health.run(argparse.Namespace(stack="test", config_file=None, json=as_json))

@@ -116,6 +116,7 @@ def test_a_server_without_either_package_manager(server: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None or os.geteuid() != 0, reason="installs a package into a folder: needs dpkg and root")
+@pytest.mark.engine
 def test_a_debian_server_with_a_real_package(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, database = server / "package", server / "dpkg"
     etc = package / str(server / "etc").lstrip("/")
@@ -147,6 +148,7 @@ def test_a_debian_server_with_a_real_package(server: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(shutil.which("keytool") is None, reason="needs a JDK's keytool")
+@pytest.mark.engine
 def test_a_certificate_that_was_added_to_javas_trust_store(server: Path) -> None:
     store = server / "java/lib/security/cacerts"
     (server / "java/bin").mkdir(parents=True)

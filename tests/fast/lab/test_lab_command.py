@@ -205,6 +205,7 @@ class TestFileServer:
     def test_nothing_else_is(self, port: int, path: str) -> None:
         assert self.get(port, path)[0] == 404
 
+    @pytest.mark.engine
     def test_slow_is_slow(self, port: int) -> None:
         started = time.monotonic()
         assert self.get(port, "/slow/file")[1] == b"x" * SLOW

@@ -13,6 +13,7 @@ from lab.database.__main__ import main
 FEW = ["--rows-usage", "5", "--rows-event", "5", "--rows-usage-event", "5", "--rows-vm-stats", "5"]
 
 
+@pytest.mark.engine
 def test_generate_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = tmp_path / "key"
     key.write_text("from a file\n", encoding="utf-8")

@@ -158,6 +158,7 @@ def test_progress_of_setup_is_padded_to_eighty_columns(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "Finalizing setup ..." + " " * 60 + "[ \033[92mOK\033[0m ]\n"
 
 
+@pytest.mark.engine
 def test_packages_are_built_once_and_indexed(tmp_path: Path) -> None:
     repository = packages.build(tmp_path)
     directory = repository.repository(packages.NEW)

@@ -405,7 +405,8 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
 ) -> None:
     database = Heartbeats(rows, beating)
     monkeypatch.setattr(original_management, "session", lambda host: contextlib.nullcontext(database))
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
+    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     cloud = Cloud(tmp_path)
     if refused:
@@ -445,7 +446,8 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
 def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     lost = cloud.context.configuration.original.management[1:]
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
+    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     rows = {"10.91.0.11": "Up", "10.91.0.12": "Up"}
     for beating in ([], ["10.91.0.12"]):

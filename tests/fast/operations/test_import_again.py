@@ -113,11 +113,12 @@ def test_cut_off_before_every_action(journey: str, resumed: str) -> None:
         assert_served(world, starts=9)
 
 
-def test_cut_off_before_any_two_actions() -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.engine)])
+def test_cut_off_before_any_two_actions(every: int) -> None:
     ways = JOURNEYS["a failed start, a hold point, on"]
     whole = length(ways)
-    for first in range(whole):
-        for second in range(0, whole, 2):
+    for number, first in enumerate(range(whole)):
+        for second in range(number % every, whole, 2 * every):
             world = World()
             with ending_at(world, first):
                 walk(world, ways)

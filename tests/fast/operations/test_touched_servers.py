@@ -170,7 +170,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     monkeypatch.setattr(start_gate, "shut", lambda host, record: Units(host).state(MANAGEMENT) and None)
     monkeypatch.setattr(switched, "claim", lambda context: None)
     monkeypatch.setattr(new_strangers, "session", lambda host, **_: contextlib.nullcontext(made.rows))
-    monkeypatch.setattr(new_strangers, "BEATS_WITHIN", 1.5)
+    monkeypatch.setattr(new_strangers, "BEATS_WITHIN", 0.2)
+    monkeypatch.setattr(new_strangers, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_numbers, "move_past", lambda context: None)
     for module, names in (
         (hypervisor_commands, ("undo",)),
@@ -679,6 +680,7 @@ def test_the_record_is_read_by_earlier_and_later_versions() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pulumi") is None, reason="needs the Pulumi CLI")
+@pytest.mark.engine
 def test_the_commands_for_several_dead_servers_keep_each_others_names(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: cutover\nruntime: python\n")
     environment = {

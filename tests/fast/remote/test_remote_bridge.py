@@ -20,6 +20,8 @@ from parallel_build.remote import bridge
 from parallel_build.remote.host import Host
 from tests.fast.ssh_server import SshServer
 
+pytestmark = pytest.mark.engine
+
 NOISY = 'sh -c \'echo "Welcome to olddb1"; eval "$SSH_ORIGINAL_COMMAND"\''
 
 

@@ -82,6 +82,7 @@ def test_a_locked_state_names_the_remedy(cli: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.engine
 def test_a_signal_is_handed_on_once_for_each(cli: Path, times: int) -> None:
     (cli / "plan").write_text(
         "n=0; trap 'n=$((n + 1)); echo got >>\"$here/signals\"' INT; event begun info window true\n"

@@ -145,6 +145,7 @@ def test_no_state_is_said(no_backend: Path) -> None:
     assert "there is no state of stack test" in stack_state.read("p", "test", PROJECT).problem
 
 
+@pytest.mark.engine
 def test_the_package_does_not_need_pulumi() -> None:
     code = (
         "import importlib, pkgutil, sys, parallel_build\n"

@@ -155,6 +155,7 @@ def checkout(tmp_path: Path) -> Path:
     return project
 
 
+@pytest.mark.engine
 def test_a_checkout_gets_an_environment_of_its_own_over_the_shared_packages(tmp_path: Path) -> None:
     project, packages = checkout(tmp_path), pinned_packages()
     assert virtualenv.install_editable(project, Path(sys.executable).resolve(), packages) is True
