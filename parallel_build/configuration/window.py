@@ -117,6 +117,7 @@ class Window(Model):
         parallel_restarts: networks restarted at the same time.
         drain: how long jobs and objects in transition are waited for, once users are out.
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
+        old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
@@ -135,6 +136,7 @@ class Window(Model):
     parallel_restarts: int = Field(default=4, ge=1, le=64)
     drain: Duration = timedelta(minutes=10)
     drain_then: Literal["back", "cut"] = "back"
+    old_addresses: Literal["moved", "closed"] = "moved"
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)

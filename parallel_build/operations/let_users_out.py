@@ -5,10 +5,10 @@ from __future__ import annotations
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations import packet_filter, prove_original_down, prove_user_access, user_access_setting
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.operations.user_firewall import allowed_networks, at_once, close_firewall, closed_servers, run_local, user_ports
+from parallel_build.operations.user_firewall import allowed_networks, at_once, barrier, closed_servers, run_local
 
 USERS = "UserAccess"  # under this name the record says that users were let out
 
@@ -34,16 +34,19 @@ def let_users_out(context: Context) -> list[str]:
         user_access_setting.close(context, Cloud.original(context.site), allowed_networks(context.configuration))
     else:
         store(context).note({USERS: {"closed": True}}, forward=True)
-        allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
+        closing = barrier(context.configuration)
 
         def close(server: Server) -> None:
             context.progress(f"users out on {server.name}")
             try:
-                close_firewall(context.host(server), allowed, ports)
+                refused = packet_filter.close(context.host(server), closing)
             except ConnectionFailed as error:
                 if server in context.configuration.new.management:
                     raise
                 prove_original_down.silent(context, server, error)
+            else:
+                if refused:
+                    context.progress(f"{server.name}: users' calls are refused, not answered: {refused}")
 
         at_once(close, closed_servers(context.configuration))
     return proved + prove_user_access.users_are_out(context)

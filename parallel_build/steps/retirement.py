@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.operations import user_firewall
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store, units_of
@@ -60,6 +63,8 @@ class Retirement(Step):
             evidence |= self._trim(context, cloud)
         context.intend("mark the window retired")
         evidence["retired"] = records.mark_retired()
+        if context.configuration.window.user_access.method == "firewall":
+            user_firewall.at_once(partial(user_firewall.tell_no_more, context), context.configuration.original.management)
         context.progress("retired: the original's servers can be taken away")
         return evidence
 

@@ -7,8 +7,9 @@ import shlex
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.let_users_out import let_users_out
+from parallel_build.operations.packet_filter import TABLE
 from parallel_build.operations.user_access_setting import SETTING
-from parallel_build.operations.user_firewall import TABLE, closed_servers, let_users_in, server_networks, user_ports
+from parallel_build.operations.user_firewall import closed_servers, let_users_in, plain_ports, server_networks, user_ports
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -48,8 +49,21 @@ class UserAccess(SwitchedStep):
         names = [server.name for server in closed_servers(configuration)]
         return [
             f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE}), "
-            "also after a reboot"
+            "also after a reboot",
+            *self._answers(configuration),
         ]
+
+    @staticmethod
+    def _answers(configuration: StackConfiguration) -> list[str]:
+        plain = plain_ports(configuration)
+        secure = [port for port in user_ports(configuration) if port not in plain]
+        answered = ", ".join(map(str, plain))
+        said = [f"users' calls to TCP {answered} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
+        return (
+            [*said, f"calls to TCP {', '.join(map(str, secure))} (TLS) are refused: only the server itself has its certificate"]
+            if secure
+            else said
+        )
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """The way back."""

@@ -14,11 +14,13 @@ from parallel_build.operations import (
     let_users_out,
     original_database,
     original_management,
+    packet_filter,
     prove_original_down,
     prove_user_access,
     start_gate,
 )
 from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.packet_filter import Barrier
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.operations.start_usage import start_usage
 from parallel_build.steps import original_management as original_management_step
@@ -186,12 +188,13 @@ def test_an_original_server_that_is_lost_while_the_window_goes_forward(stopping:
 def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
 
-    def close(host: Machine, allowed: list[str], ports: list[int]) -> None:
+    def close(host: Machine, barrier: Barrier) -> str:
         if host.name in stopping.lost:
             raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
         closed.append(host.name)
+        return ""
 
-    monkeypatch.setattr(let_users_out, "close_firewall", close)
+    monkeypatch.setattr(packet_filter, "close", close)
     monkeypatch.setattr(let_users_out, "store", lambda context: Records(stopping))
     monkeypatch.setattr(prove_user_access, "administrators_would_stay", lambda context, allowed: None)
     monkeypatch.setattr(prove_user_access, "users_are_out", lambda context: [])
