@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 CODE = 503
 LIMIT = 1 << 20  # bytes of a request's body that are read, and thrown away, so that its sender hears the answer
+QUIET = 0.5  # seconds without a caller, after which the program may end
 SECONDS = 15  # for a request to arrive whole
 
 
@@ -103,6 +104,17 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     allow_reuse_address = True
     daemon_threads = False
     request_queue_size = 1024
+    timeout = QUIET
+    waiting = True
+
+    def handle_timeout(self) -> None:
+        """Nobody waits any more."""
+        self.waiting = False
+
+    def answer_those_who_wait(self) -> None:
+        """Callers that the kernel has let in would be reset if the port closed now; the barrier sends nobody here any more."""
+        while self.waiting:
+            self.handle_request()
 
     def server_bind(self) -> None:
         """Take both families; no name is looked up."""
@@ -136,6 +148,7 @@ def main(path: str) -> None:
     server = opened(int(settings(path)["port"]))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever(poll_interval=0.2)
+    server.answer_those_who_wait()
     server.server_close()
 
 

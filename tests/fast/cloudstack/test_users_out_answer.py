@@ -80,3 +80,18 @@ def test_the_rules_let_open_connections_end_first_and_never_touch_administrators
         barrier.users
         == "( sport = :80 or sport = :8080 or sport = :8443 ) and not ( dst 10.0.0.1/32 or dst 2001:db8::/64 or dst 127.0.0.0/8 or dst ::1 )"
     )
+
+
+def test_who_waits_when_the_service_ends_is_answered(tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps({"port": 0, "text": TEXT}))
+    users_out_answer.Answering.path_of_settings = str(path)
+    server = users_out_answer.opened(0)
+    waiting = [socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=5) for _ in range(20)]
+    for each in waiting:
+        each.sendall(b"GET /client/api?command=x HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.answer_those_who_wait()
+    server.server_close()
+    assert {each.recv(12) for each in waiting} == {b"HTTP/1.1 503"}
+    for each in waiting:
+        each.close()
