@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bench import outage
+from bench.timed import LIMIT, agents_up, answering, back, switch
 from lab import network, stack
 from lab.bringup import plan
 from lab.database import describe
@@ -30,20 +29,17 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import Sessions, in_parallel, sessions
 from lab.machines import KVM_HOSTS, NEW_MANAGEMENT, NEW_SOURCE, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
-from lab.original import cloud
 from lab.progress import say, until
 from parallel_build.cloudstack import setup
 from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import Phase
 from parallel_build.database.copy import copy
-from parallel_build.errors import ParallelBuildError
 from parallel_build.machines.container import namespace
 from parallel_build.project import PROJECT
 from parallel_build.remote.sql import session
 
 SCHEMAS = ["cloud", "cloud_usage"]
-LIMIT = 900.0
 OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the way back, may cost beyond the clouds' own stop, start and schema upgrade
 
 
@@ -154,98 +150,6 @@ class Script:
         self.opened[machine].script(command + "\n", timeout=LIMIT)
 
 
-def answering(lab: Lab, server: Machine) -> None:
-    """Wait until a management server answers a signed call."""
-
-    def answers() -> bool:
-        try:
-            return bool(cloud(server, lab.secrets()).call("listCapabilities"))
-        except ParallelBuildError:
-            return False
-
-    until(f"the API of {server.name}", answers, timeout=LIMIT, interval=0.1)
-
-
-class Journal:
-    """The entries that a run's journal has grown by."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.path = lab.folder / "runs" / stack.STACK / "journal.jsonl"
-        self.offset = self.path.stat().st_size
-
-    def entries(self) -> list[dict[str, Any]]:
-        """All of them, with `at`: seconds of the clock."""
-        with self.path.open() as file:
-            file.seek(self.offset)
-            found = [json.loads(text) for text in file]
-        for entry in found:
-            entry["at"] = datetime.fromisoformat(entry["time"]).timestamp()
-        return found
-
-
-def switch(lab: Lab) -> dict[str, Any]:
-    """This project's switch, from users out to the first new server proved good; and what of it is not the clouds' own."""
-    journal = Journal(lab)
-    stack.set_phase(lab, Phase.SWITCHED)
-    whole = time.monotonic()
-    stack.up(lab)
-    seconds = time.monotonic() - whole
-    entries = journal.entries()
-    began = next(entry["at"] for entry in entries if entry["kind"] == "begin" and entry["step"] == "UserAccess")
-    ends = {entry["step"]: entry for entry in entries if entry["kind"] == "end"}
-    window = ends["FirstManagement"]["at"] - began
-    started = next(
-        entry["at"] for entry in entries if entry["kind"] == "intent" and entry["step"] == "FirstManagement" and entry["action"] == "start"
-    )
-    own = {
-        "old stop": ends["OriginalManagement"]["seconds"] + ends["OriginalDatabase"]["seconds"],
-        "new start and schema upgrade": ends["FirstManagement"]["at"] - started,
-    }
-    return {
-        "seconds": round(window, 2),
-        "overhead": round(window - sum(own.values()), 2),
-        "own": {name: round(value, 2) for name, value in own.items()},
-        "parts": {name: entry["seconds"] for name, entry in ends.items()},
-        "whole command": round(seconds, 2),
-    }
-
-
-def back(lab: Lab, way: str) -> dict[str, Any]:
-    """This project's way back: from the command to a serving original, and to its end.
-
-    Args:
-        way: `back`, the command that has the original serve first, or `up`: phase prepared and `pulumi up`.
-    """
-    journal = Journal(lab)
-    served: list[float] = []
-    used = os.times()
-    if way == "up":
-        stack.set_phase(lab, Phase.PREPARED)
-    began = time.monotonic()
-
-    def watch() -> None:
-        answering(lab, OLD_MANAGEMENT[0])
-        served.append(time.monotonic() - began)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    if way == "up":
-        stack.up(lab)
-    elif stack.tool(lab, ["back", stack.STACK]) != 0:
-        raise LabError("`python -m parallel_build back` failed", "see above", "")
-    seconds = time.monotonic() - began
-    watcher.join(30)
-    after = os.times()
-    ends = {entry["step"]: entry["seconds"] for entry in journal.entries() if entry["kind"] == "end"}
-    return {
-        "seconds": round(served[0], 2),
-        "parts": ends,
-        "whole command": round(seconds, 2),
-        "processor seconds": round(after.children_user + after.children_system - used.children_user - used.children_system, 2),
-        "load": [round(each, 1) for each in os.getloadavg()],
-    }
-
-
 def run(lab: Lab, methods: list[str], way: str) -> dict[str, Any]:
     """Everything once, on a lab in phase prepared."""
     config = yaml.safe_load(lab.stack_file.read_text())["config"]
@@ -259,20 +163,15 @@ def run(lab: Lab, methods: list[str], way: str) -> dict[str, Any]:
         say("the article's sequence as a script")
         result["script"] = {"forward": script.forward(), "back": script.back()}
         script.tidy()
-        until("agents on the original", lambda: _agents_up(lab), timeout=120)
+        until("agents on the original", lambda: agents_up(lab), timeout=120)
     for method in methods:
         say(f"this project, transfer: {method}")
         stack.configure(lab, "transfer.method", method)
         stack.set_phase(lab, Phase.PREPARED)
         stack.up(lab)
         result[method] = {"forward": switch(lab), "back": back(lab, way)}
-        until("agents on the original", lambda: _agents_up(lab), timeout=120)
+        until("agents on the original", lambda: agents_up(lab), timeout=120)
     return result
-
-
-def _agents_up(lab: Lab) -> bool:
-    hosts = cloud(OLD_MANAGEMENT[0], lab.secrets()).list("listHosts", type="Routing")
-    return bool(hosts) and all(host.get("state") == "Up" for host in hosts)
 
 
 def ratios(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, float]]:
@@ -319,7 +218,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--methods", default="dump,replicate", help="comma-separated (default: dump,replicate)")
     parser.add_argument("--way-back", choices=("back", "up"), default="back", help="the command `back`, or `pulumi up` (default: back)")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--networks", metavar="N,N", help="instead: how long users are out with so many networks in use (bench/outage.py)")
+    parser.add_argument("--order", choices=("first", "accepted"), default="first", help="window.usersIn of that (default: first)")
     arguments = parser.parse_args(words)
+    if arguments.networks:
+        sizes = [int(size) for size in arguments.networks.split(",")]
+        return outage.run(arguments.name, sizes, arguments.order, arguments.json)
     lab, methods = Lab(arguments.name), arguments.methods.split(",")
     made = ["--rows", str(arguments.rows)] if arguments.rows else []
     subprocess.run([sys.executable, "-m", "lab", "--name", lab.name, "up", "--hosts", "containers", *made], cwd=PROJECT, check=True)

@@ -18,6 +18,7 @@ from parallel_build.components.steps import (
     HypervisorSteps,
     OriginalDatabase,
     OriginalManagement,
+    Routers,
     StepResource,
     SystemVms,
     UserAccess,
@@ -38,8 +39,9 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("first-management", FirstManagement),
     ("hypervisors", Hypervisors),
     ("system-vms", SystemVms),
-    ("additional-management", AdditionalManagement),
     ("acceptance", Acceptance),
+    ("additional-management", AdditionalManagement),
+    ("routers", Routers),
 )
 
 

@@ -255,7 +255,7 @@ class Hypervisors(StepResource):
 
 
 class SystemVms(StepResource):
-    """`cutover:index:SystemVms`: system VMs and routers renewed, their versions proved."""
+    """`cutover:index:SystemVms`: system VMs renewed, their versions proved."""
 
     STEP = "SystemVms"
 
@@ -267,9 +267,15 @@ class AdditionalManagement(StepResource):
 
 
 class Acceptance(StepResource):
-    """`cutover:index:Acceptance`: the configured tests, then users in."""
+    """`cutover:index:Acceptance`: the configured tests, then users in, unless they are in already."""
 
     STEP = "Acceptance"
+
+
+class Routers(StepResource):
+    """`cutover:index:Routers`: routers that run renewed, a canary first, then wave by wave, with users in."""
+
+    STEP = "Routers"
 
 
 class Retirement(StepResource):

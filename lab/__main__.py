@@ -279,6 +279,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--rows", type=int, metavar="N", help="rows of each big table of the generated database")
     parser.add_argument(
+        "--networks",
+        type=int,
+        metavar="N",
+        help="further networks in use, each with a running router (default: 0, besides the three that there are)",
+    )
+    parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")

@@ -30,7 +30,7 @@ def plan(lab: Lab, options: Options) -> DatabasePlan:
         ManagementServer(server.name, server.address, mac_address(server.name, server.address))
         for server in OLD_MANAGEMENT[: options.management]
     )
-    found = DatabasePlan(seed=options.seed, management_servers=servers)
+    found = DatabasePlan(seed=options.seed, management_servers=servers, networks=options.networks)
     if options.rows is not None:
         found = replace(
             found,

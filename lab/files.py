@@ -39,6 +39,7 @@ class Options:
         hosts: what the stack's new machines are: `libvirt` or `containers`.
         management: number of management servers on each side, 1 or 2.
         rows: rows of each of the big tables of a generated database; None leaves the generator's default.
+        networks: further networks of the generated database, each in use with a router of its own.
         seed: of the generated database.
         dump: a database dump used instead of a generated one.
         usage_dump: dump of `cloud_usage`, where `dump` holds only `cloud`.
@@ -53,6 +54,7 @@ class Options:
     hosts: str = "libvirt"
     management: int = 2
     rows: int | None = None
+    networks: int = 0
     seed: int = 1
     dump: str | None = None
     usage_dump: str | None = None

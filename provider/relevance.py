@@ -11,7 +11,7 @@ from parallel_build.resolved_stack import Site
 
 # Hold points, local paths, limits and sizes: they say when, from where and how long, never what a step leaves behind.
 # The rehearsal's step has what it depends on among its parameters.
-IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal")
+IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parity", "rehearsal", "routers")
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "original": ("frontend",),
@@ -78,7 +78,14 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
     original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair})
     new = stored.configuration.new.model_copy(update={"api": fresh.api, "database": new_pair})
     configuration = stored.configuration.model_copy(
-        update={"window": window, "ssh": newest.configuration.ssh, "runs": newest.configuration.runs, "original": original, "new": new}
+        update={
+            "window": window,
+            "routers": newest.configuration.routers,
+            "ssh": newest.configuration.ssh,
+            "runs": newest.configuration.runs,
+            "original": original,
+            "new": new,
+        }
     )
     secrets = stored.secrets.model_copy(
         update={

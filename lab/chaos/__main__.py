@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", default="chaos", help="the lab's name (default: chaos); made where it is not there, with a disk a machine"
     )
-    parser.add_argument("--all", action="store_true", help="every cell: 168, and 96 at first and last instants")
+    parser.add_argument("--all", action="store_true", help="every cell: 182, and 104 at first and last instants")
     parser.add_argument(
         "--cell",
         action="append",

@@ -57,11 +57,13 @@ PLACES: dict[tuple[str, str], Place] = {
     ("HypervisorSteps", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE),
     ("FirstManagement", FORWARD): Place(NEW_MANAGEMENT[0], NEW_SOURCE, "schema upgrade to"),
     ("Hypervisors", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE),
-    ("SystemVms", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE, "renew system VM"),
-    ("AdditionalManagement", FORWARD): Place(NEW_MANAGEMENT[1], NEW_SOURCE, "started on"),
+    ("SystemVms", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE, "renew system VMs"),
     ("Acceptance", FORWARD): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
-    ("Acceptance", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
+    ("AdditionalManagement", FORWARD): Place(NEW_MANAGEMENT[1], NEW_SOURCE, "started on"),
+    ("Routers", FORWARD): Place(KVM_HOSTS[0], NEW_SOURCE, "networks restarted"),
+    ("Routers", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
     ("AdditionalManagement", BACK): Place(NEW_MANAGEMENT[1], NEW_SOURCE),
+    ("Acceptance", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
     ("SystemVms", BACK): Place(KVM_HOSTS[0], NEW_SOURCE),
     ("Hypervisors", BACK): Place(KVM_HOSTS[0], NEW_SOURCE),
     ("FirstManagement", BACK): Place(NEW_MANAGEMENT[0], NEW_SOURCE),
@@ -114,12 +116,12 @@ class Cell:
 
 
 def matrix() -> list[Cell]:
-    """Every step x fault x direction in the middle of the step: 168 cells."""
+    """Every step x fault x direction in the middle of the step: 182 cells."""
     return [Cell(step, fault, direction) for direction in DIRECTIONS for fault in FAULTS for step in STEPS]
 
 
 def instants() -> list[Cell]:
-    """Both SIGKILLs at each step's first and last instant: 96 cells."""
+    """Both SIGKILLs at each step's first and last instant: 104 cells."""
     return [
         Cell(step, fault, direction, moment)
         for moment in (FIRST, LAST)

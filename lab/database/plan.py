@@ -56,6 +56,7 @@ class DatabasePlan:
         management_network: network of servers, hosts and system VMs; .100 to .149 and .150 to .199 belong to the pods.
         admin_password: password of the account admin.
         scale: multiplies accounts, users, networks, VMs, volumes and what hangs on them.
+        networks: further isolated networks in use, each with a running router; the accounts own them by turns.
         link_local_addresses: rows of op_dc_link_local_ip_address_alloc.
         rows_usage: rows of cloud_usage.cloud_usage.
         rows_event: rows of cloud.event.
@@ -82,6 +83,7 @@ class DatabasePlan:
     management_network: str = "10.91.0.0/24"
     admin_password: str = field(default="password", repr=False)
     scale: float = 1.0
+    networks: int = 0
     link_local_addresses: int = 2 * LINK_LOCAL_ADDRESSES_PER_POD
     rows_usage: int = 20_000
     rows_event: int = 20_000
@@ -108,6 +110,7 @@ class DatabasePlan:
             self.rows_usage_event,
             self.rows_vm_stats,
             self.link_local_addresses,
+            self.networks,
         )
         if self.scale <= 0 or min(counts) < 0:
             raise LabDatabaseError("the plan's scale or a number of rows is below zero", "", "give numbers above zero")

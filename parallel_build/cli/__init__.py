@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "rehearse",
     "switch",
     "back",
+    "routers",
     "recover",
     "report",
 )  # fmt: skip

@@ -96,16 +96,20 @@ def _acting(given: argparse.Namespace, reading: Reading) -> Site:
 
 
 @contextlib.contextmanager
-def undoing(site: Site) -> Iterator[Context]:
-    """What an undo outside of Pulumi works with; a ^C stops it where it is safe."""
+def undoing(site: Site, step: str = STEP) -> Iterator[Context]:
+    """What an undo outside of Pulumi works with; a ^C stops it where it is safe.
+
+    Args:
+        step: under which its lines are shown and logged.
+    """
     cancel = CancelToken()
     connections = Connections(site, cancel)
     run = RunFolder(site.configuration.runs, site.stack, site.hidden())
 
     def tell(text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {STEP}: {mask(text, site.hidden())}", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {step}: {mask(text, site.hidden())}", flush=True)
 
-    context = Context(site, connections, run, cancel, tell, STEP)
+    context = Context(site, connections, run, cancel, tell, step)
     before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set("^C"))
     try:
         yield context

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
+from parallel_build.records.waves import ROUTERS as STEP
+from parallel_build.records.waves import WaveState
+from parallel_build.records.window import WindowRecord
 
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
 ORDER = (
     "window", "user-access", "drain", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
-    "first-management", "hypervisors", "system-vms", "additional-management", "acceptance",
+    "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
+ROUTERS = "routers"  # of them the last
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def _findings(found: Situation) -> Iterator[str]:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
             yield f"The new side was switched to at {record.switched}; users may have changed things on it since."
+            yield from _routers(record)
         elif found.seconds_left is not None and found.seconds_left <= 0:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
@@ -92,6 +97,16 @@ def _findings(found: Situation) -> Iterator[str]:
         began = found.running
         intent = f"; it was about to: {began['intent']}" if began.get("intent") else ""
         yield f"By this machine's journal {began['step']} ({began['operation']}) began {began['time']} by {began['operator']} and never ended{intent}."
+
+
+def _routers(record: WindowRecord) -> Iterator[str]:
+    waves = WaveState.of(record.facts.get(STEP, {}))
+    if waves.total:
+        yield f"Router waves, when they were last counted: {waves.done} of {waves.total} networks renewed, {len(waves.failed)} failed."
+    if waves.paused:
+        yield f"Router waves are paused since {waves.paused}."
+    if waves.stopped:
+        yield f"Router waves: {waves.stopped}."
 
 
 def _state(found: Situation) -> Iterator[str]:
@@ -185,7 +200,8 @@ def _forward(found: Situation, serving: str) -> str:
     if found.record is not None and not found.record.closed and found.record.returning:
         return "refused until the way back that has begun has come to its end; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
-        return ""
+        left = found.state.steps.get(ROUTERS, DONE) != DONE
+        return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
     words = f"pulumi config set phase switched --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
@@ -214,4 +230,7 @@ def _not_ours(found: Situation) -> bool:
 
 
 def _complete(found: Situation) -> bool:
-    return all(found.state.steps.get(name) == DONE for name in ORDER)
+    """Whether every step is done; the last one may have left routers to `routers`, and a window that an earlier version opened has no such step."""
+    done = all(found.state.steps.get(name) == DONE for name in ORDER if name != ROUTERS)
+    part = found.record is None or STEP in found.record.steps
+    return done and (not part or ROUTERS in found.state.steps)

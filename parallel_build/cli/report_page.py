@@ -95,6 +95,7 @@ def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence:
     """
     entries = list(journal)
     parts = [f"<h1>{_text(stack)}</h1><p>{_text(title)}</p>"]
+    parts += [f"<p>{_text(line)}</p>" for line in outages(evidence)]
     parted = runs(operations(entries))
     if not parted:
         parts.append("<p>Nothing has been done yet.</p>")
@@ -120,6 +121,19 @@ def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(stack)}</title><style>{STYLE}</style><main>{body}</main></html>\n"
     )
+
+
+def outages(evidence: Mapping[str, Any]) -> list[str]:
+    """How long users were out, each time: from the first refused call to the first served one."""
+    lines = []
+    for each in (evidence.get("users-out") or {}).get("times") or []:
+        began = datetime.fromtimestamp(float(each["out"])).astimezone()
+        if "in" not in each:
+            lines.append(f"Users are out since {began:%Y-%m-%d %H:%M:%S %Z}, by {each['clock']} clock.")
+            continue
+        long = f"{_span(float(each['seconds']))}, by {each['clock']} clock" if "seconds" in each else "a time that two clocks don't give"
+        lines.append(f"Users were out from {began:%Y-%m-%d %H:%M:%S %Z} for {long}; then the {each['side']} side served them.")
+    return lines
 
 
 def drawing(group: Sequence[Operation]) -> str:

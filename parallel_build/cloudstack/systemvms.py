@@ -7,27 +7,25 @@ one [CloudStack SystemVmTemplateRegistration.java; issue 8406]. So the API's wor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from concurrent.futures import as_completed
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.cloudstack.patience import Patience, Progress, hosts_away
+from parallel_build.cloudstack.patience import Patience, Progress
 from parallel_build.cloudstack.states import GONE
-from parallel_build.errors import Cancelled, CommandFailed, Fenced, ParallelBuildError, StepFailed
+from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
-from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion
 
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
 SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
 RELEASE_FILE = "/etc/cloudstack-release"
+AT_A_TIME = 500  # uuids in one question
 NUMBERS = re.compile(r"\d+(?:\.\d+){1,3}")
 
 
@@ -70,31 +68,46 @@ def renewable(cloud: Cloud) -> tuple[list[dict[str, Any]], list[str]]:
     return [vm for vm in found if vm.get("zonename") not in elsewhere], alone
 
 
-def routers(cloud: Cloud) -> list[dict[str, Any]]:
-    """Virtual routers of accounts and of projects."""
+def routers(cloud: Cloud, **where: str) -> list[dict[str, Any]]:
+    """Virtual routers of accounts and of projects.
+
+    Args:
+        where: what narrows them down, such as `networkid`.
+    """
     found = {}
     for projects in ({}, {"projectid": "-1"}):
-        for router in cloud.list("listRouters", listall="true", **projects):
+        for router in cloud.list("listRouters", listall="true", **where, **projects):
             if router.get("state") not in GONE:
                 found[router["id"]] = router
     return list(found.values())
 
 
-def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel: CancelToken, progress: Progress) -> dict[str, Any]:
-    """Destroy a system VM and wait until the cloud has made another of its kind in its zone, with its agent Up.
+def renew_system_vms(
+    cloud: Cloud,
+    vms: Sequence[dict[str, Any]],
+    before: Collection[str],
+    patience: Patience,
+    *,
+    timeout: float,
+    cancel: CancelToken,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Destroy the system VMs of one kind in one zone, and wait until the cloud has made another, with its agent Up.
 
+    Args:
+        before: ids of all system VMs that were there before the first was destroyed.
     Raises:
         StepFailed: no replacement came in time.
     """
-    kind, zone = vm["systemvmtype"], vm.get("zoneid")
-    before = {each["id"] for each in system_vms(cloud)}
-    progress(f"destroying {vm['name']}, waiting for another {kind}")
+    kind, zone, names = vms[0]["systemvmtype"], vms[0].get("zoneid"), ", ".join(str(vm["name"]) for vm in vms)
+    progress(f"destroying {names}, waiting for another {kind}")
+    for vm in vms:
 
-    def destroyed() -> None:
-        if vm["id"] in {each["id"] for each in system_vms(cloud)}:
-            cloud.job("destroySystemVm", id=vm["id"], timeout=timeout, cancel=cancel)
+        def destroyed(identity: str = vm["id"]) -> None:
+            if identity in {each["id"] for each in system_vms(cloud)}:
+                cloud.job("destroySystemVm", id=identity, timeout=timeout, cancel=cancel)
 
-    Patience(cancel, progress, hosts_away(cloud)).run(destroyed)
+        patience.run(destroyed)
 
     def replaced() -> dict[str, Any] | None:
         for each in system_vms(cloud):
@@ -103,7 +116,7 @@ def renew_system_vm(cloud: Cloud, vm: dict[str, Any], *, timeout: float, cancel:
         return None
 
     return wait_for(
-        f"another {kind} in place of {vm['name']}",
+        f"another {kind} in place of {names}",
         replaced,
         timeout=timeout,
         cancel=cancel,
@@ -118,68 +131,6 @@ def running(vm: dict[str, Any]) -> bool:
     return vm.get("state") == "Running" and vm.get("agentstate", "Up") == "Up"
 
 
-@dataclass
-class Restarts:
-    """Networks and VPCs whose routers have to be made anew.
-
-    Attributes:
-        networks, vpcs: id -> name.
-    """
-
-    networks: dict[str, str] = field(default_factory=dict)
-    vpcs: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, found: Iterable[dict[str, Any]]) -> Restarts:
-        """From routers as listRouters gives them; a VPC's router is renewed with its VPC."""
-        restarts = cls()
-        for router in found:
-            if router.get("vpcid"):
-                restarts.vpcs[router["vpcid"]] = str(router.get("vpcname") or router["vpcid"])
-            elif router.get("guestnetworkid"):
-                restarts.networks[router["guestnetworkid"]] = str(router.get("guestnetworkname") or router["guestnetworkid"])
-        return restarts
-
-    def __len__(self) -> int:
-        return len(self.networks) + len(self.vpcs)
-
-
-def restart(cloud: Cloud, what: Restarts, *, at_once: int, timeout: float, cancel: CancelToken, progress: Progress) -> list[str]:
-    """Restart networks and VPCs with cleanup, some at a time; all are tried, the failures reported together.
-
-    Returns:
-        names of what was restarted.
-    """
-    work: list[tuple[str, Callable[[], Any]]] = []
-    patience = Patience(cancel, progress, hosts_away(cloud))
-    for command, ids in (("restartNetwork", what.networks), ("restartVPC", what.vpcs)):
-        for identity, name in ids.items():
-            job = partial(cloud.job, command, id=identity, cleanup="true", timeout=timeout, cancel=cancel)
-            work.append((name, partial(patience.run, job)))
-    done: list[str] = []
-    failed: list[str] = []
-    with Workers(at_once, cancel) as pool:
-        futures = {pool.submit(call): name for name, call in work}
-        for future in as_completed(futures):
-            name = futures[future]
-            try:
-                future.result()
-            except (Cancelled, Fenced):
-                raise
-            except ParallelBuildError as error:
-                failed.append(f"{name}: {error.cause or error.fact}")
-            else:
-                done.append(name)
-            progress(f"networks restarted: {len(done)} of {len(work)}")
-    if failed:
-        raise StepFailed(
-            f"{len(failed)} of {len(work)} networks could not be restarted: {'; '.join(failed[:5])}",
-            "a network that was not restarted keeps a router of the original's release",
-            "mend the cause and run `pulumi up` again: only those are restarted then",
-        )
-    return done
-
-
 @dataclass(frozen=True)
 class Proof:
     """What the three witnesses say of one appliance; None where a witness can't be asked."""
@@ -190,12 +141,32 @@ class Proof:
     appliance: str | None
     problems: tuple[str, ...]
 
+    @property
+    def witnessed(self) -> bool:
+        """Whether anyone but the database has said which release runs."""
+        return self.api is not None or self.appliance is not None
+
+
+def recorded_releases(database: Session, ids: Sequence[str]) -> dict[str, str]:
+    """The release, or the template's name, that the database has for each of the VMs that it knows, by uuid."""
+    found: dict[str, str] = {}
+    for begin in range(0, len(ids), AT_A_TIME):
+        some = list(ids[begin : begin + AT_A_TIME])
+        marks = ", ".join(["%s"] * len(some))
+        for row in database.rows(
+            "SELECT v.uuid, t.name AS template, r.template_version FROM cloud.vm_instance v LEFT JOIN cloud.vm_template t "
+            f"ON t.id = v.vm_template_id LEFT JOIN cloud.domain_router r ON r.id = v.id WHERE v.uuid IN ({marks})",
+            some,
+        ):
+            found[str(row["uuid"])] = str(row["template_version"] or row["template"] or "")
+    return found
+
 
 def prove(
     vm: dict[str, Any],
     release: str,
     code: CloudStackVersion,
-    database: Session,
+    recorded_of: Mapping[str, str],
     hypervisor: Host | None,
     read: Callable[[dict[str, Any], Host | None], str | None] | None = None,
 ) -> Proof:
@@ -205,6 +176,7 @@ def prove(
         vm: an item of listSystemVms or listRouters, fresh.
         release: what the template's release must be.
         code: version of the new management servers, which system VMs' agents report.
+        recorded_of: what the database has, by uuid (`recorded_releases`).
         hypervisor: session to its KVM host, when the stack may log in there.
         read: what gives the release that the appliance itself says; by default it is asked now.
     """
@@ -218,13 +190,8 @@ def prove(
             problems.append("the API says that it requires an upgrade")
     elif vm.get("version") is not None and not same_release(said, str(code)):
         problems.append(f"its agent reports {said} instead of {code}; KVM hosts with old agent packages hand out the old one")
-    row = database.row(
-        "SELECT v.id, t.name AS template, r.template_version FROM cloud.vm_instance v LEFT JOIN cloud.vm_template t "
-        "ON t.id = v.vm_template_id LEFT JOIN cloud.domain_router r ON r.id = v.id WHERE v.uuid = %s",
-        [vm["id"]],
-    )
-    recorded = str(row["template_version"] or row["template"]) if row else ""
-    if not row or (vm.get("hypervisor") != "Simulator" and not same_release(recorded, release)):
+    recorded = recorded_of.get(str(vm["id"]), "")
+    if not recorded or (vm.get("hypervisor") != "Simulator" and not same_release(recorded, release)):
         problems.append(f"the database has {recorded or 'no row'} instead of {release}")
     appliance = (read or appliance_release)(vm, hypervisor)
     if appliance is not None and not same_release(appliance, release):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
 import urllib.parse
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ VALID = timedelta(minutes=5)
 # curl reads the call from standard input: its signature shows in no process list. What follows the first line are the authorities' certificates.
 CURL = ["curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", f"{TIMEOUT:.0f}", "-K", "-"]
 WITH_AUTHORITIES = """IFS= read -r call; exec 3<&0; printf '%s\\n' "$call" | "$@" --cacert /dev/fd/3"""
+# The status, and when it came by the clock of the machine that asked.
+TIMED = """"$@"; code=$?; printf ' '; date +%s.%N; exit $code"""
 NOT_TRUSTED = (51, 58, 60, 77, 82, 83, 90, 91)  # curl's exit codes about certificates [curl(1)]
 NO_HANDSHAKE = 35  # about certificates too, unless the other side only hung up: in the words of OpenSSL and GnuTLS
 HUNG_UP = ("SSL_ERROR_SYSCALL", "reset by peer", "unexpected eof", "non-properly terminated", "pull function")
@@ -42,12 +45,14 @@ class Answer:
         status: HTTP status, None when nothing answered.
         words: for a sentence.
         asked: whether the probe could ask at all; if not, nothing is known.
+        at: when it came, by the clock of the machine that asked, in seconds since 1970; 0 where nobody looked.
     """
 
     url: str
     status: int | None
     words: str
     asked: bool = True
+    at: float = 0.0
 
     @property
     def served(self) -> bool:
@@ -102,7 +107,9 @@ class Probe:
             where.check()
             command, text = ["sh", "-c", WITH_AUTHORITIES, "sh", *command], text + where.ca_file.read_text(errors="replace")
         try:
-            done = self._connections.host(self._section.server).run(command, input=text, timeout=TIMEOUT + 10, ok=None)
+            done = self._connections.host(self._section.server).run(
+                ["sh", "-c", TIMED, "sh", *command], input=text, timeout=TIMEOUT + 10, ok=None
+            )
         except (ConnectionFailed, CommandFailed) as error:
             return Answer(url, None, f"{self.where} could not be asked: {error}", asked=False)
         if done.code in (126, 127):
@@ -110,8 +117,9 @@ class Probe:
         said = " ".join(done.stderr.strip().partition(") ")[2].split())
         if done.code in NOT_TRUSTED or (done.code == NO_HANDSHAKE and not any(words in said for words in HUNG_UP)):
             return Answer(url, None, f"TLS: {said}", asked=False)
-        status = int(done.stdout.strip()[-3:]) if done.stdout.strip()[-3:].isdigit() else 0
-        return Answer(url, status or None, f"HTTP {status}" if status else said or "no answer")
+        shown, at = done.stdout.split()[:1], done.stdout.split()[1:2]
+        status = int(shown[0][-3:]) if shown and shown[0][-3:].isdigit() else 0
+        return Answer(url, status or None, f"HTTP {status}" if status else said or "no answer", at=float(at[0]) if at else 0.0)
 
     def _from_here(self, where: Endpoint, call: str) -> Answer:
         url = where.url
@@ -123,8 +131,8 @@ class Probe:
                 if problem := where.explain(error):
                     return Answer(url, None, f"TLS: {problem.fact}: {problem.cause}", asked=False)
                 away = "assign requested" in str(error)
-                return Answer(url, None, "Cannot assign requested address" if away else "no answer", asked=not away)
-        return Answer(url, status, f"HTTP {status}")
+                return Answer(url, None, "Cannot assign requested address" if away else "no answer", asked=not away, at=time.time())
+        return Answer(url, status, f"HTTP {status}", at=time.time())
 
 
 def named(where: Endpoint) -> tuple[list[str], str]:

@@ -10,6 +10,7 @@ from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi
 from parallel_build.configuration.loading import known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
 from parallel_build.configuration.preparation import Housekeeping, Parity, Template
+from parallel_build.configuration.routers import Hours, Routers, Wave
 from parallel_build.configuration.secrets import Secrets
 from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement, Server, Ssh
 from parallel_build.configuration.stack import StackConfiguration
@@ -21,6 +22,7 @@ __all__ = [
     "API_PORTS",
     "HOST_NAME",
     "PEERS",
+    "Hours",
     "Housekeeping",
     "Hypervisor",
     "HypervisorCommand",
@@ -29,6 +31,7 @@ __all__ = [
     "OriginalManagement",
     "Parity",
     "Phase",
+    "Routers",
     "Secrets",
     "ServedApi",
     "Server",
@@ -38,6 +41,7 @@ __all__ = [
     "Template",
     "UserProbe",
     "VspherePlatform",
+    "Wave",
     "known",
     "load",
     "load_secrets",

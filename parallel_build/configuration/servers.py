@@ -129,7 +129,8 @@ class DatabasePair(Model):
 
     Attributes:
         admin: the account that this tool's sessions are opened with.
-        others: schemas and accounts (`NAME`, or `NAME@HOST` of an account) that aren't CloudStack's and may lose these servers when they are stopped.
+        others: schemas and accounts (`NAME`, or `NAME@HOST` of an account) that aren't CloudStack's. With any, the database servers keep running for them,
+            and the accounts that may write to CloudStack's databases are locked instead.
     """
 
     engine: Literal["mariadb", "mysql"] = "mariadb"

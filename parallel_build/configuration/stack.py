@@ -14,6 +14,7 @@ from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
+from parallel_build.configuration.routers import Routers
 from parallel_build.configuration.servers import (
     DatabaseAdmin,
     New,
@@ -47,6 +48,7 @@ class StackConfiguration(Model):
     parity: Parity | None = None
     window: Window
     acceptance: Acceptance = Field(default_factory=Acceptance)
+    routers: Routers = Field(default_factory=Routers)
     rehearsal: Rehearsal = Field(default_factory=Rehearsal)
     runs: LocalPath = Path("runs")
 
@@ -117,6 +119,7 @@ class StackConfiguration(Model):
             and probed.address != next(other.address for other, _ in sides if other.name == probed.name)
         ):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
+        yield from self._order_problems()
         yield from self._certificate_problems()
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
@@ -160,6 +163,26 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _order_problems(self) -> Iterator[str]:
+        """When users are let in must fit what has to be good before that."""
+        if self.window.users_in != "first":
+            return
+        if self.acceptance.commands and self.acceptance.needs_system_vms:
+            yield (
+                "window.usersIn: first lets users in before the system VMs are renewed, and acceptance.commands need system VMs "
+                "(acceptance.needsSystemVms); set window.usersIn to accepted, or leave those commands out"
+            )
+        if self.routers.until_renewed == "wait":
+            yield (
+                "window.usersIn: first lets users in at once, and routers.untilRenewed wait keeps them out until the last wave; "
+                "set window.usersIn to accepted, or routers.untilRenewed to first or allow"
+            )
+        if self.window.accept_zones != "all":
+            yield (
+                "window.acceptZones: with window.usersIn first users wait for the system VMs of no zone, so the list has no effect; "
+                "leave it out, or set window.usersIn to accepted"
+            )
 
     def _certificate_problems(self) -> Iterator[str]:
         """What is said of certificates must have an effect, and a user's probe shares the original's authorities."""

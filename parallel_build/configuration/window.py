@@ -99,8 +99,9 @@ SwitchedStepName = Literal[
     "FirstManagement",
     "Hypervisors",
     "SystemVms",
-    "AdditionalManagement",
     "Acceptance",
+    "AdditionalManagement",
+    "Routers",
 ]
 
 
@@ -114,7 +115,10 @@ class Window(Model):
         start_timeout: time limit of one management server start, schema upgrade included.
         hosts_timeout: time limit for every hypervisor host to be Up again.
         system_vm_timeout: time limit for one system VM or network restart.
-        parallel_restarts: networks restarted at the same time.
+        parallel_restarts: networks restarted at the same time, in the waves and in a rollback.
+        users_in: when users are let in: `accepted` after the system VMs and the acceptance tests, or `first` as soon as the first new server answers and
+            its hosts are connected. It is settled with the switch: a later change does nothing.
+        accept_zones: zones whose system VMs must be renewed before users are in; those of the others follow after that.
         drain: how long jobs and objects in transition are waited for, once users are out.
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
@@ -134,6 +138,8 @@ class Window(Model):
     hosts_timeout: Duration = timedelta(minutes=15)
     system_vm_timeout: Duration = timedelta(minutes=15)
     parallel_restarts: int = Field(default=4, ge=1, le=64)
+    users_in: Literal["accepted", "first"] = "accepted"
+    accept_zones: Literal["all"] | list[str] = "all"
     drain: Duration = timedelta(minutes=10)
     drain_then: Literal["back", "cut"] = "back"
     old_addresses: Literal["moved", "closed"] = "moved"
@@ -166,7 +172,12 @@ class HypervisorCommand(Model):
 
 
 class Acceptance(Model):
-    """Functional tests run on the new servers before users are let in: commands on this machine that must end with exit code 0."""
+    """Functional tests of the new side: commands on this machine that must end with exit code 0.
+
+    Attributes:
+        needs_system_vms: they use system VMs, such as a template's download or a console.
+    """
 
     commands: list[list[str]] = Field(default_factory=list)
     timeout: Duration = timedelta(hours=1)
+    needs_system_vms: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from parallel_build.database.copy.account import COPY_USER
 from parallel_build.database.replicate import channel, pair_status
 from parallel_build.database.server import processes
+from parallel_build.database.server.writers import READING
 from parallel_build.facts.management_node import addresses_of
 from parallel_build.remote.sql import Refused, Row, Session
 
@@ -18,15 +19,6 @@ OWN = frozenset(
      COPY_USER, channel.USER, pair_status.USER}
 )  # fmt: skip
 THREADS = frozenset({"", "system user", "event_scheduler", "unauthenticated user"})
-# What lets nobody change a row. Everything that is not here counts as writing: a privilege of a later server as well. Events and triggers, which a
-# dump needs, do nothing that their maker may not do.
-READING = frozenset(
-    {
-        "USAGE", "SELECT", "PROCESS", "SHOW DATABASES", "SHOW VIEW", "LOCK TABLES", "RELOAD", "REPLICATION CLIENT", "BINLOG MONITOR",
-        "REPLICATION SLAVE", "REPLICATION REPLICA", "SLAVE MONITOR", "REPLICA MONITOR", "SHOW_ROUTINE", "BACKUP_ADMIN", "FLUSH_TABLES",
-        "FLUSH_STATUS", "INNODB_REDO_LOG_ARCHIVE", "CONNECTION_ADMIN", "CONNECTION ADMIN", "SHOW CREATE ROUTINE", "EVENT", "TRIGGER",
-    }
-)  # fmt: skip
 REPLICATING = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA"})
 REPLICA_ONLY = REPLICATING | {"USAGE", "REPLICATION CLIENT", "BINLOG MONITOR", "SLAVE MONITOR", "REPLICA MONITOR"}
 GRANTS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents, heartbeats, web, work
+from parallel_build.cloudstack import agents, heartbeats, router_networks, web, work
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
@@ -68,6 +68,7 @@ class OriginalFacts:
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
         zones: API's zones.
+        names: what a configuration may name: networks (names and ids, of VPCs too), domains (paths), accounts.
         templates: API's templates of the names that the stack registers.
         key_problem: why the database key does not fit, or None.
         variables: database server variables of interest.
@@ -103,6 +104,7 @@ class OriginalFacts:
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
     zones: list[dict[str, Any]] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)
     templates: list[dict[str, Any]] = field(default_factory=list)
     key_problem: GuardFailed | None = None
     variables: dict[str, str] = field(default_factory=dict)
@@ -238,6 +240,7 @@ def _from_database(database: Session) -> dict[str, Any]:
         "version": complete[-1] if complete else "",
         "unfinished": [row["version"] for row in versions if row["step"] != "Complete"],
         "work": work.read(database),
+        "names": router_networks.names(database),
         "variables": variables,
         "bytes": int(
             database.value(

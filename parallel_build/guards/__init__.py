@@ -7,12 +7,19 @@ from collections.abc import Iterable
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import both_sides, new, original, seed, world
+from parallel_build.guards import both_sides, new, original, seed, waves, world
 from parallel_build.guards.rule import BothSides, Sides, rule_of
 from parallel_build.resolved_stack import Site
 from parallel_build.rules import Report, Rule, Said, examine
 
-GUARDS: tuple[Rule[BothSides, Said], ...] = (*original.GUARDS, *world.GUARDS, *new.GUARDS, *both_sides.GUARDS, *seed.GUARDS)
+GUARDS: tuple[Rule[BothSides, Said], ...] = (
+    *original.GUARDS,
+    *waves.GUARDS,
+    *world.GUARDS,
+    *new.GUARDS,
+    *both_sides.GUARDS,
+    *seed.GUARDS,
+)
 # Guards whose failing passes by itself on a cloud that is in use: a check that has time may ask again.
 PASSING = frozenset(
     guard.__name__

@@ -138,15 +138,15 @@ def _loopback(address: str) -> bool:
 
 
 def database_serves_nobody_else(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: nobody but CloudStack writes to a database server that the window stops, except who is named in original.database.others."""
+    """Rule: nobody but CloudStack writes to a database server that the window stops; for who is named in original.database.others it keeps running."""
     schemas, writers, _ = _other_users(site, old)
     if schemas or writers:
         raise GuardFailed(
             f"the original's database servers serve others as well: {'; '.join([*(f'schema {each}' for each in schemas), *writers])}",
             "the window stops and masks those servers and copies CloudStack's databases alone; and whoever writes to these meanwhile would lose it (a usage "
             "server or a management server that the stack does not know shows as a session of CloudStack's account)",
-            "move them elsewhere, drop accounts that nobody uses, or, where they may lose the server, name each in original.database.others "
-            "(SCHEMA, USER or USER@HOST)",
+            "move them elsewhere, drop accounts that nobody uses, or name each in original.database.others (SCHEMA, USER or USER@HOST): then the servers keep "
+            "running for them, and CloudStack's accounts are locked there instead",
         )
 
 

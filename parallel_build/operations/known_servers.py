@@ -12,7 +12,7 @@ from parallel_build.cloudstack.services import UnitState
 from parallel_build.configuration import NewMachine, OriginalManagement, Server, StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.operations.context import Context
-from parallel_build.records.states import StartState, start_of
+from parallel_build.records.states import FIRST_START, StartState, start_of
 from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, Found, TouchedServer, moved
 from parallel_build.records.window import WindowRecord
 
@@ -37,6 +37,19 @@ def original_databases(configuration: StackConfiguration, record: WindowRecord |
     return _with_recorded([pair.source, *([pair.replica] if pair.replica else [])], record, ORIGINAL, DATABASE, Server)
 
 
+def new_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[NewMachine]:
+    """The new database servers that the cloud's management servers write to."""
+    return _with_recorded([configuration.new.database.source], record, NEW, DATABASE, NewMachine)
+
+
+def new_database(configuration: StackConfiguration, record: WindowRecord, name: str) -> NewMachine | None:
+    """One of them by its name, also where the record is closed."""
+    touched = record.servers.get(name)
+    recorded = touched.server() if touched is not None else None
+    known = [*configuration.new_machines(), *([recorded] if isinstance(recorded, NewMachine) else [])]
+    return next((machine for machine in known if machine.name == name), None)
+
+
 def _with_recorded(configured: Sequence[S], record: WindowRecord | None, side: str, role: str, kind: type[S]) -> list[S]:
     names = {server.name for server in configured}
     recorded = [
@@ -54,7 +67,8 @@ def touch(context: Context, server: Server, *done: str, units: Mapping[str, Foun
     configuration = context.configuration
     side = NEW if isinstance(server, NewMachine) else ORIGINAL
     pair = configuration.original.database
-    role = DATABASE if server in (pair.source, pair.replica) else MANAGEMENT
+    fresh, managers = configuration.new.database, {machine.name for machine in configuration.new.management}
+    role = DATABASE if server in (pair.source, pair.replica, fresh.source, fresh.replica) and server.name not in managers else MANAGEMENT
     declared = server.model_copy(update={"platform": configuration.platform_of(server)}) if isinstance(server, NewMachine) else server
     return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server))
 
@@ -69,6 +83,16 @@ def ever_started(configuration: StackConfiguration, record: WindowRecord | None,
     first = configuration.new.management[0].name == machine.name
     # Up to version 2 of the record the first server had no name there: whichever is the first now counts as started.
     return bool(StartState.of(record.facts.get(start_of(machine.name, first=first), {})).began)
+
+
+def any_started(record: WindowRecord | None) -> bool:
+    """Whether this window has begun the start of any new management server."""
+    if record is None or record.closed:
+        return False
+    if any(touched.side == NEW and START in touched.done for touched in record.servers.values()):
+        return True
+    names = [name for name in record.facts if name == FIRST_START or name.startswith(ADDITIONAL)]
+    return any(StartState.of(record.facts[name]).began for name in names)
 
 
 def found(state: UnitState) -> Found:
@@ -93,7 +117,12 @@ def check_known(configuration: StackConfiguration, record: WindowRecord) -> None
     """
     configured: dict[str, Server] = {
         server.name: server
-        for server in (*configuration.new.management, *original_management(configuration, None), *original_databases(configuration, None))
+        for server in (
+            *configuration.new.management,
+            *new_databases(configuration, None),
+            *original_management(configuration, None),
+            *original_databases(configuration, None),
+        )
     }
     for touched in _servers(record).values():
         server = configured.get(touched.name)

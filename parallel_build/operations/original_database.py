@@ -11,7 +11,7 @@ from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.server.dialects import require
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
-from parallel_build.operations import deadline, known_servers, original_stop, prove_original_down
+from parallel_build.operations import deadline, known_servers, original_locks, original_stop, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store, tolerated
 from parallel_build.records.touched import STOP
@@ -44,7 +44,11 @@ def stop_servers(context: Context) -> Outputs:
     for server in servers(context.configuration):
         deadline.not_going_back(context)
         try:
-            if server == context.configuration.original.database.source:
+            source = server == context.configuration.original.database.source
+            if original_locks.keeps_running(context, server, units.get(server.name)):
+                lock = partial(original_locks.lock, context, server)
+                original_stop.lock_unmoved(context, lock) if source else lock()
+            elif source:
                 _note_folder(context)
                 original_stop.stop_unmoved(
                     context, partial(_stop, context, server, units.get(server.name)), partial(_start, context, server)
@@ -59,7 +63,7 @@ def stop_servers(context: Context) -> Outputs:
         else:
             context.note(stopped=[*context.done.get("stopped", []), server.name])
     known = store(context).facts("OriginalDatabase")
-    if known.get("rest") is None:
+    if known.get("rest") is None and not _locked(context):
         rest = _at_rest(context, known)
         if rest == UNKNOWN:
             raise StepFailed(
@@ -107,7 +111,7 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
     """
     rest = known.get("rest")
     if rest is None:
-        return False
+        return known.get("end") is not None and _locked(context) and original_stop.moved_since_lock(context) != ""
     try:
         now = _at_rest(context, known)
     except ConnectionFailed as error:
@@ -116,6 +120,11 @@ def ran_since(context: Context, known: dict[str, Any]) -> bool:
         context.progress(f"{source.name} is gone: whether it has run since the copy was made can't be seen any more")
         return False
     return rest != now or now == UNKNOWN
+
+
+def _locked(context: Context) -> bool:
+    """Whether the source keeps running for others, with CloudStack's accounts locked."""
+    return bool(original_locks.locked(store(context).read(), context.configuration.original.database.source.name))
 
 
 def _note_folder(context: Context) -> None:

@@ -67,6 +67,56 @@ def stop_unmoved(context: Context, stop: Callable[[], None], start: Callable[[],
     return None
 
 
+def lock_unmoved(context: Context, lock: Callable[[], None]) -> None:
+    """Lock CloudStack's accounts on a source that keeps running for others, with nothing of CloudStack's written since the comparison.
+
+    Locked first: from then on nothing comes, so a copy that is made after it is whole, also where no binary log says what was written before.
+    Args:
+        lock: locks them; nothing happens where they are.
+    Raises:
+        StepFailed: somebody has written, and the copy can't be made again here.
+    """
+    lock()
+    for copies in range(COPIES + 1):
+        noted = _noted(context)
+        if noted is None or (noted.position is None and copies):
+            return
+        moved, end = _moved(context, noted)
+        if not moved:
+            store(context).remember(STEP, end=end.kept())
+            return
+        fact = f"{original_database(context).name} has been written to since its rows were compared: {moved}"
+        if context.configuration.transfer.method == "replicate" or copies == COPIES:
+            raise StepFailed(
+                fact,
+                "CloudStack's accounts are locked there; who writes is one of original.database.others, or an administrator",
+                f"stop who writes; then set transfer.method to dump and run the same command again; or go back: "
+                f"python -m parallel_build back {context.site.stack}",
+            )
+        context.progress(f"{fact}. copying again")
+        transfer(context, spoilt=store(context).facts(COPY).get("spoilt"))
+
+
+def moved_since_lock(context: Context) -> str:
+    """What of CloudStack's was written on a source that keeps running for others, since its accounts were locked; empty also where no log tells."""
+    kept = store(context).facts(STEP).get("end")
+    noted = End.of(kept) if kept else None
+    return _moved(context, noted)[0] if noted is not None and noted.position is not None else ""
+
+
+def _moved(context: Context, noted: End) -> tuple[str, End]:
+    """What was written since then by anybody in CloudStack's databases, and where the server is now. Others write on."""
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(session(original_database(context)))
+        now = log_end.read(old, schemas(context.configuration))
+        if now == noted:
+            return "", now
+        if noted.position is None or now.position is None:
+            return "its counters of written rows and statements have changed (it writes no binary log that would say which)", now
+        found = _open_log(context, old, stack).read(noted.position)
+        return "" if found.none else found.summary(), now
+
+
 def _noted(context: Context) -> End | None:
     """Where the original was when it was compared."""
     kept: dict[str, Any] | None = (store(context).facts(COPY).get("copied") or {}).get("original")

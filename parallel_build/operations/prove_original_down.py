@@ -12,7 +12,7 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import ConnectionFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import known_servers
+from parallel_build.operations import known_servers, original_locks
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
@@ -91,7 +91,8 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
         raise StepFailed(
             f"the original is not down: {'; '.join(found)}",
             f"{rule}; somebody has started or released it since this window stopped it",
-            "ask who, and run `systemctl mask --now UNIT` on that server, then the same command again (before the first start the databases are then "
+            "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions), then the same "
+            "command again (before the first start the databases are then "
             f"copied again, with what was written since); or go back: python -m parallel_build back {context.site.stack}",
         )
 
@@ -110,6 +111,9 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     try:
         services = Services(context.host(server))
         problem = _said(server, units.get(server.name) or services.database_unit(), services)
+        accounts = original_locks.locked(store(context).read(), server.name)
+        if problem and accounts:
+            return original_locks.problems(context, server, accounts)
     except ConnectionFailed as error:
         silent(context, server, error)
         return []

@@ -15,6 +15,7 @@ from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Answer, Probe
 from parallel_build.configuration import ServedApi, Server
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
+from parallel_build.operations import users_out
 from parallel_build.operations.context import Context
 
 SETTLE = 30.0  # seconds for a load balancer or a packet filter to take effect
@@ -111,6 +112,7 @@ def users_are_out(context: Context) -> list[str]:
     proved = [administrators_are_in(context)]
     asker = probe(context)
     if asker is None:
+        users_out.note_out(context)
         context.progress("users out is not proved from a user's address: window.userAccess.probe is not set")
         return proved
     asked = addresses(context, context.configuration.original.management)
@@ -129,6 +131,7 @@ def users_are_out(context: Context) -> list[str]:
             f"the method {context.configuration.window.user_access.method} does not hold them out there",
             "correct window.userAccess, then `pulumi up`; going back lets users in again",
         ) from None
+    users_out.note_out(context, last)
     proved.append(f"out: from {asker.where} {in_words(last)}")
     context.progress(proved[-1])
     return proved
@@ -165,8 +168,9 @@ def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> 
     Raises:
         StepFailed: it is not served within half a minute.
     """
-    asker = probe(context)
+    asker, side = probe(context), "original" if any(server in context.configuration.original.management for server in servers) else "new"
     if asker is None:
+        users_out.note_in(context, side=side)
         return []
     asked = addresses(context, servers)
     last: list[Answer] = []
@@ -188,6 +192,7 @@ def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> 
         context.progress(f"not proved: {fact}")
         context.run.record("not proved", step=context.step, error=fact)
         return [f"not proved: {fact}"]
+    users_out.note_in(context, last, side=side)
     words = f"in: from {asker.where} {in_words(last)}"
     context.progress(words)
     return [words]

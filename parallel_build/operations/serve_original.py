@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
 
-from parallel_build.cancel import wait_for
-from parallel_build.cloudstack import agents, systemvms
-from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack import agents
 from parallel_build.configuration import Hypervisor
-from parallel_build.errors import CommandFailed, ConnectionFailed, RollbackIncomplete, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
     drain,
+    hosts_back,
     hypervisor_commands,
     known_servers,
     original_database,
+    original_locks,
     original_management,
     original_numbers,
     user_firewall,
@@ -22,7 +22,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_database_host
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
-from parallel_build.remote.parallel import Workers
+from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 GUEST_PREFIXES = {"s": "SecondaryStorageVM", "v": "ConsoleProxy", "r": "DomainRouter"}  # instance names s-5-VM, v-6-VM, r-7-VM
@@ -52,6 +52,7 @@ def serve_at_once(context: Context) -> None:
         starting = pool.submit(original_database.start, context)
         fence_new_side(context)
         starting.result()
+        original_locks.unlock(context)
         beside = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
@@ -60,6 +61,7 @@ def serve_at_once(context: Context) -> None:
                 context.progress(words)
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
+            hosts_back.take_agents(context)
             beside.result()
             servers.settle()
 
@@ -71,16 +73,18 @@ def serve_from_original(context: Context) -> list[str]:
         what is missing although the original serves: servers that do not come back, hypervisors whose steps can't be undone yet.
     """
     original_database.start(context)
+    locked = original_locks.unlock(context)
     original_numbers.move_past(context)
     with original_management.Servers(context) as servers:
         servers.first()
-        missing = drain.allow_jobs(context)
+        missing = locked + drain.allow_jobs(context)
         missing += user_firewall.let_users_in(context)
+        missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         hypervisor_commands.undo(context)
         missing += servers.rest()
-    return missing + hypervisor_commands.left(context)
+    return missing + hypervisor_commands.left(context) + hosts_back.missing(context)
 
 
 def redirect_agents(context: Context) -> None:
@@ -104,11 +108,13 @@ def redirect_agents(context: Context) -> None:
             context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 
 
-def tidy_hypervisors(context: Context) -> dict[str, list[str]]:
+def tidy_hypervisors(context: Context, keep: Collection[str] = ()) -> dict[str, list[str]]:
     """Remove the system VMs and routers that the new side made from KVM hosts that the stack may log in to.
 
-    They must be gone before the original makes its own: it numbers on from its own database, and would give a new one a name that runs already.
     Users' VMs are never touched. Unknown to the original = an instance name of a system VM whose id its database does not have as running there.
+
+    Args:
+        keep: names of those that are not removed now: routers whose networks the original has not restarted yet.
     Returns:
         host -> instance names removed.
     """
@@ -117,88 +123,38 @@ def tidy_hypervisors(context: Context) -> dict[str, list[str]]:
             str(row["n"])
             for row in database.rows("SELECT instance_name AS n FROM cloud.vm_instance WHERE removed IS NULL AND type <> 'User'")
         }
-    removed: dict[str, list[str]] = {}
-    for hypervisor in context.configuration.original.hypervisors:
-        if hypervisor.kind == "kvm":
-            try:
-                removed[hypervisor.name] = _tidy(context, hypervisor, known)
-            except (ConnectionFailed, CommandFailed) as error:
-                context.progress(f"{hypervisor.name}: system VMs of the new side can't be looked for: {error}")
+
+    def tidy(hypervisor: Hypervisor) -> list[str]:
+        try:
+            return _tidy(context, hypervisor, known | set(keep))
+        except (ConnectionFailed, CommandFailed) as error:
+            context.progress(f"{hypervisor.name}: system VMs of the new side can't be looked for: {error}")
+            return []
+
+    hypervisors = [each for each in context.configuration.original.hypervisors if each.kind == "kvm"]
+    with Workers(AT_ONCE) as pool:
+        removed = dict(zip((each.name for each in hypervisors), pool.map(tidy, hypervisors), strict=True))
     return {name: found for name, found in removed.items() if found}
 
 
 def _tidy(context: Context, hypervisor: Hypervisor, known: set[str]) -> list[str]:
-    host = context.host(hypervisor)
-    listed = host.run(["virsh", "list", "--all", "--name"]).stdout.split()
+    listed = context.host(hypervisor).run(["virsh", "list", "--all", "--name"]).stdout.split()
     strangers = [name for name in listed if is_system_vm(name) and name not in known]
     for name in strangers:
-        context.progress(f"{hypervisor.name}: removing {name}, which the new side made")
-        context.intend("remove a system VM of the new side", host=hypervisor.name, name=name)
-        host.run(["virsh", "destroy", name], timeout=120, ok=(0, 1))
-        host.run(["virsh", "undefine", name], timeout=120, ok=(0, 1))
+        remove_guest(context, hypervisor, name)
     return strangers
+
+
+def remove_guest(context: Context, hypervisor: Hypervisor, name: str) -> None:
+    """Remove a system VM or router that the new side made."""
+    host = context.host(hypervisor)
+    context.progress(f"{hypervisor.name}: removing {name}, which the new side made")
+    context.intend("remove a system VM of the new side", host=hypervisor.name, name=name)
+    host.run(["virsh", "destroy", name], timeout=120, ok=(0, 1))
+    host.run(["virsh", "undefine", name], timeout=120, ok=(0, 1))
 
 
 def is_system_vm(name: str) -> bool:
     """Whether an instance name is CloudStack's for a system VM or router (`s-5-VM`, with an optional instance suffix)."""
     parts = name.split("-")
     return len(parts) >= 3 and parts[0] in GUEST_PREFIXES and parts[1].isdigit()
-
-
-def renew_on_original(context: Context) -> dict[str, Any]:
-    """Bring the original's system VMs and routers back that the new side had replaced; the original's management is up.
-
-    CloudStack may restart them by itself once it finds them gone: what runs within its own time is left to it.
-    """
-    cloud, window = original_management.answering(context), context.configuration.window
-    timeout = window.system_vm_timeout.total_seconds()
-    _await_hosts(context, cloud)
-    result: dict[str, Any] = {"renewed": [], "restarted": []}
-    for vm in systemvms.renewable(cloud)[0]:
-        if not _runs_really(context, vm):
-            fresh = systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
-            result["renewed"].append(f"{vm['name']} by {fresh['name']}")
-    gone = [router for router in systemvms.routers(cloud) if not _runs_really(context, router)]
-    result["restarted"] = systemvms.restart(
-        cloud,
-        systemvms.Restarts.of(gone),
-        at_once=window.parallel_restarts,
-        timeout=timeout,
-        cancel=context.cancel,
-        progress=context.progress,
-    )
-    return result
-
-
-def _await_hosts(context: Context, cloud: Cloud) -> None:
-    """System VMs can only be made where hosts are Up: those that were when the window opened."""
-    expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
-
-    missing: list[str] = []
-
-    def all_up() -> bool:
-        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
-        missing[:] = sorted(name for identity, name in expected.items() if identity not in up)
-        context.progress(f"hosts Up on the original: {len(expected) - len(missing)} of {len(expected)}")
-        return not missing
-
-    limit = context.configuration.window.hosts_timeout.total_seconds()
-    try:
-        wait_for("every host to be Up on the original", all_up, timeout=limit, cancel=context.cancel, interval=1)
-    except StepFailed:
-        raise RollbackIncomplete(
-            f"the original serves, but these hosts are not Up on it after {limit:.0f} s: {', '.join(missing)}",
-            "their agents dial other addresses, or can't reach it",
-            "see `host=` in /etc/cloudstack/agent/agent.properties there, restart the agent, then run the same command again",
-        ) from None
-
-
-def _runs_really(context: Context, vm: dict[str, Any]) -> bool:
-    """Running by the API, and by the KVM host itself where it can be asked."""
-    if not systemvms.running(vm):
-        return False
-    for hypervisor in context.configuration.original.hypervisors:
-        if hypervisor.kind == "kvm" and hypervisor.name == vm.get("hostname"):
-            listed = context.host(hypervisor).run(["virsh", "list", "--name"]).stdout.split()
-            return vm["name"] in listed
-    return True

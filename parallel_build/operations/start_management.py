@@ -220,7 +220,9 @@ class ManagementStart:
         if self.upgrade:
             facts |= copy_change(spoilt=SPOILT)
         # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
-        self.records.note(facts, forward=True, servers=[known_servers.touch(self.context, self.machine, START)])
+        # With its database, which a rollback closes to it.
+        servers = [self.machine, *known_servers.new_databases(self.context.configuration, None)]
+        self.records.note(facts, forward=True, servers=[known_servers.touch(self.context, server, START) for server in servers])
         self.context.intend("start", server=self.machine.name, log_mark=mark)
         start_gate.release(self.context, self.host, MANAGEMENT, enable=False)
         self.services.start(MANAGEMENT)

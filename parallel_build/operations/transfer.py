@@ -8,7 +8,7 @@ from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy, create
 from parallel_build.database.replicate import channel, log_end
 from parallel_build.database.replicate import seed as seeding
-from parallel_build.operations import fixes, original_accounts
+from parallel_build.operations import fixes, original_accounts, served
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import never_serving, new_database, only_new_side, original_database, schemas, store
 from parallel_build.operations.takeover import prove_same_meaning
@@ -28,6 +28,7 @@ def empty(context: Context) -> None:
     replicate = context.configuration.transfer.method == "replicate"
     with only_new_side(context, "emptying the new databases"):
         context.progress("emptying the new databases")
+        served.give_up(context)
         if replicate:
             channel.end(new_database(context))
         copy.empty(new_database(context), schemas(context.configuration))

@@ -23,6 +23,7 @@ from parallel_build.operations import (
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store, tolerated
 from parallel_build.operations.packet_filter import Barrier
+from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
 
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
@@ -118,7 +119,14 @@ def admit_on_new(context: Context) -> None:
         for machine in context.configuration.new.management:
             packet_filter.open_again(context.host(machine))
         at_once(partial(tell_where, context), context.configuration.original.management)
-    prove_user_access.users_are_in(context, context.configuration.new.management, must=True)
+    prove_user_access.users_are_in(context, serving(context), must=True)
+
+
+def serving(context: Context) -> list[Server]:
+    """The new management servers that have been proved good: the others start when users are in already."""
+    facts, (first, *others) = store(context).mine().facts, context.configuration.new.management
+    good = [machine for machine in others if StartState.of(facts.get(start_of(machine.name, first=False), {})).good]
+    return [first, *good]
 
 
 def tell_where(context: Context, server: Server) -> None:

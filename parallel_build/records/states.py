@@ -24,7 +24,7 @@ def start_of(machine: str, *, first: bool) -> str:
     return FIRST_START if first else f"AdditionalManagement/{machine}"
 
 
-class _State:
+class State:
     """Reading a state from a record's facts."""
 
     @classmethod
@@ -65,7 +65,7 @@ class CopyChange(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class CopyState(_State):
+class CopyState(State):
     """The copy on the new source.
 
     Attributes:
@@ -100,7 +100,7 @@ class StartChange(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class StartState(_State):
+class StartState(State):
     """A start of a new management server.
 
     Attributes:

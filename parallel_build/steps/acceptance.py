@@ -1,17 +1,16 @@
-"""Acceptance: functional tests where configured, then users in on the new side."""
+"""Acceptance: functional tests where configured, then users in on the new side, unless they are in already."""
 
 from __future__ import annotations
 
 import shlex
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import original_numbers, user_firewall
+from parallel_build.errors import StepFailed
+from parallel_build.operations import original_numbers, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.user_firewall import run_local
-from parallel_build.remote.parallel import Workers
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -26,6 +25,11 @@ class Acceptance(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The commands, then the barrier's end."""
         lines = [f"run here: {shlex.join(words)}" for words in configuration.acceptance.commands]
+        point = users_in.configured(configuration)
+        if point == "first":
+            return [*lines, "users are in already (window.usersIn: first): a command that fails is listed, and nobody is put out again"]
+        if point == "routers":
+            return [*lines, "users stay out until the last router wave (routers.untilRenewed: wait)"]
         return [*lines, f"users in on the new side (method {configuration.window.user_access.method})"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -37,36 +41,47 @@ class Acceptance(SwitchedStep):
         ]
 
     def apply(self, context: Context) -> Outputs:
-        """Run each command; only then open."""
+        """Run each command; only then open. Where users are in already all commands are run, and their failure puts nobody out."""
         ensure_running(context)
-        acceptance = context.configuration.acceptance
-        for words in acceptance.commands:
-            context.progress(f"acceptance: {shlex.join(words)}")
-            run_local(words, acceptance.timeout.total_seconds())
+        inside = users_in.are_in(context)
+        failed = _run(context, go_on=inside)
         original_numbers.note(context)
-        context.intend("users in on the new side")
-        user_firewall.admit_on_new(context)
-        store(context).remember(self.type, accepted=True)
-        return {"commands": [shlex.join(words) for words in acceptance.commands]}
+        if failed:
+            raise StepFailed(
+                f"{len(failed)} acceptance commands failed: {'; '.join(failed)}",
+                "users are in since the first server and its hosts were good (window.usersIn: first), and stay in",
+                f"correct the cause, or the command, and run `pulumi up`; or go back: parallel-build back {context.site.stack}",
+            )
+        users_in.admit(context, "accepted")
+        store(context).remember(self.type, passed=True, **({"accepted": True} if users_in.settle(context) != "routers" else {}))
+        return {"commands": [shlex.join(words) for words in context.configuration.acceptance.commands]}
 
     def verify(self, context: Context) -> Outputs:
         """Acceptance is given once."""
         return dict(store(context).facts(self.type))
 
     def revert(self, context: Context) -> None:
-        """Close the new side and fence it whole, so that nobody changes what is about to be left behind.
+        """Close the new side and fence it whole, so that nobody changes what is about to be left behind."""
+        users_in.leave(context, always=True)
 
-        All its servers at once: the undos of the steps that started them would do it one after the other, and the original waits for each.
-        On a way back that is ahead of the state users may be in on the original already: a load balancer's command would put them out there.
-        """
-        record = store(context).read()
-        if record is not None and record.ahead:
-            fence_new_side(context, insist=False)
-            return
-        with Workers(2) as pool:
-            both = [
-                pool.submit(user_firewall.close_on_new, context),
-                pool.submit(fence_new_side, context, insist=False),
-            ]
-        for each in both:
-            each.result()
+
+def _run(context: Context, *, go_on: bool) -> list[str]:
+    """Run the commands.
+
+    Args:
+        go_on: run those behind a failed one as well.
+    Returns:
+        what failed; where `go_on` is not set the first failure is raised.
+    """
+    acceptance, failed = context.configuration.acceptance, list[str]()
+    for words in acceptance.commands:
+        context.progress(f"acceptance: {shlex.join(words)}")
+        try:
+            run_local(words, acceptance.timeout.total_seconds())
+        except StepFailed as error:
+            if not go_on:
+                raise
+            failed.append(error.reason)
+            context.note(failed=failed)
+            context.progress(f"acceptance FAILED: {error.reason}")
+    return failed

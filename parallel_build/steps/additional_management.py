@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
+from parallel_build.operations import prove_user_access, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -43,7 +44,10 @@ class AdditionalManagement(SwitchedStep):
         for machine in context.configuration.new.management[1:]:
             started[machine.name] = ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).run(fingerprint)
             context.note(started=sorted(started))
-        return {"started": started, "usage": start_usage(context)}
+        usage = start_usage(context)
+        if started and users_in.are_in(context):
+            prove_user_access.users_are_in(context, context.configuration.new.management, must=False)
+        return {"started": started, "usage": usage}
 
     def verify(self, context: Context) -> Outputs:
         """The recorded proofs stand."""
@@ -52,7 +56,8 @@ class AdditionalManagement(SwitchedStep):
         return {"started": {name: StartState.of(records.facts(start_of(name, first=False))).good for name in names}}
 
     def revert(self, context: Context) -> None:
-        """Usage first, it restarts itself; then the servers."""
+        """Users out of the new side; then usage, it restarts itself; then the servers."""
+        users_in.leave(context)
         machine = context.configuration.usage_server
         with only_new_side(context, f"stopping {USAGE} on {machine.name}"):
             Services(context.host(machine)).stop_and_fence(USAGE)

@@ -14,8 +14,9 @@ from parallel_build.database.server.accounts import PROCESS, USER
 from parallel_build.database.server.state import Account, Charset, account, charset, contents, definers, known_charset, schemas
 from parallel_build.database.server.state import accounts as accounts_of
 from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.operations import after_rollback
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import new_database, original_database, prove_or_tell, store, tolerated
+from parallel_build.operations.context_helpers import new_database, only_new_side, original_database, prove_or_tell, store, tolerated
 from parallel_build.operations.context_helpers import schemas as names_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
@@ -62,6 +63,7 @@ class CloudDatabases(FoundationStep):
 
     def apply(self, context: Context) -> Outputs:
         """Make what is missing, prove it on both servers."""
+        after_rollback.clear(context)
         wanted, definer_accounts = self._original(context)
         with session(new_database(context)) as source, session(self._replica(context)) as replica:
             self._databases(context, source, wanted)
@@ -83,6 +85,8 @@ class CloudDatabases(FoundationStep):
     def revert(self, context: Context) -> None:
         """Drop databases and accounts unless they were switched to."""
         source_host = new_database(context)
+        with only_new_side(context, f"what an earlier rollback left on {source_host.name}"):
+            after_rollback.clear(context)
         with tolerated(context, f"databases and accounts on {source_host.name}"), session(source_host) as source:
             kept = [name for name in names_of(context.configuration) if not self._drop(context, source, name)]
             if kept:

@@ -12,7 +12,7 @@ from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify
 from parallel_build.durations import duration
 from parallel_build.errors import ComparisonFailed, RollbackIncomplete, StepFailed
-from parallel_build.operations import original_accounts
+from parallel_build.operations import after_rollback, original_accounts, served
 from parallel_build.operations.compare_seed import BEAT, CATCH_UP, NEAR, await_tier, compare
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
@@ -75,6 +75,7 @@ class DatabaseSeed(FoundationStep):
         record = SeedRecord(original_database(context), context.site)
         if self._in_window(context, record):
             return record.facts()
+        after_rollback.clear(context)
         facts = record.facts()
         if record.taken or (facts.get("baseline") and record.same_at is None):
             context.progress(
@@ -105,9 +106,7 @@ class DatabaseSeed(FoundationStep):
                 if channel.end(new):
                     context.progress(f"{new.name} does not follow {old.name} any more")
             with tolerated(context, f"emptying the databases on {new.name}"):
-                never_serving(context)
-                context.progress(f"emptying the databases on {new.name}")
-                copy.empty(new, schemas(context.configuration))
+                self._empty(context, new)
         if original_accounts.down_for_good(old):
             original_accounts.drop(context, [channel.USER, account.COPY_USER])
             record.forget()
@@ -125,6 +124,18 @@ class DatabaseSeed(FoundationStep):
         if dropped:
             context.progress(f"{old.name}: {dropped} account(s) of the seed dropped")
         record.forget()
+
+    @staticmethod
+    def _empty(context: Context, new: Host) -> None:
+        """Unless users have worked on them."""
+        served.give_up(context)
+        with session(new) as database:
+            if bookkeeping.SERVED in bookkeeping.marks(database):
+                context.progress(f"the databases on {new.name} stay: they were switched to, and users may have worked on them")
+                return
+        never_serving(context)
+        context.progress(f"emptying the databases on {new.name}")
+        copy.empty(new, schemas(context.configuration))
 
     def _in_window(self, context: Context, record: SeedRecord) -> bool:
         """Nothing is touched while a window is open. One that took the seed over leaves none: that is noted for the next `up`."""

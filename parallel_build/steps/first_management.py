@@ -6,7 +6,7 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import deadline, host_setting, reimport
+from parallel_build.operations import deadline, host_setting, reimport, served, users_in
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
@@ -62,7 +62,9 @@ class FirstManagement(SwitchedStep):
         else:
             reimport.make_whole(context, host_setting.write)
         evidence = start.run()
+        users_in.settle(context)
         store(context).mark_switched()
+        served.mark(context)
         return {"start": evidence, **_beside_rehearsal(context, evidence)}
 
     def verify(self, context: Context) -> Outputs:

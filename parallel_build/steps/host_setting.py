@@ -11,6 +11,7 @@ from parallel_build.operations import reimport
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, only_new_side, store
 from parallel_build.operations.host_setting import write
+from parallel_build.operations.router_minimum import SETTING
 from parallel_build.operations.start_management import first_start
 from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.sql import session
@@ -30,10 +31,19 @@ class HostSetting(SwitchedStep):
         """What is written."""
         name = configuration.new.database.source.name
         rest = "" if configuration.agents.method == "file" else ",[the original's addresses]"
+        allowed = configuration.routers.until_renewed == "allow"
         return [
             f"on {name}: UPDATE cloud.configuration SET value = '{configuration.host_setting}{rest}' WHERE name = 'host'",
             f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down' (a row left Up stops the first start)",
+            *(
+                [
+                    f"on {name}: {SETTING} of each zone = the lowest release of its routers, put back as found after the last wave. RISK "
+                    "(routers.untilRenewed: allow): until then the new version gives commands to routers of the old release, which nobody tests together"
+                ]
+                if allowed
+                else []
+            ),
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:

@@ -11,6 +11,7 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.operations import users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -29,7 +30,10 @@ class Hypervisors(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """What is waited for."""
         limit = duration(configuration.window.hosts_timeout)
-        return [f"wait until every host that was Up when the window opened is Up again (listHosts), at most {limit}"]
+        lines = [f"wait until every host that was Up when the window opened is Up again (listHosts), at most {limit}"]
+        if users_in.configured(configuration) == "first":
+            lines.append(f"users in on the new side (method {configuration.window.user_access.method}; window.usersIn: first)")
+        return lines
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Nothing of its own."""
@@ -38,14 +42,18 @@ class Hypervisors(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Ask the new API until all are Up."""
         ensure_running(context)
-        return {"hosts": {host["name"]: host.get("managementserverid") for host in await_hosts(context)}}
+        users_in.settle(context)
+        hosts = await_hosts(context)
+        users_in.admit(context, "first")
+        return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing to do again."""
         return {}
 
     def revert(self, context: Context) -> None:
-        """Nothing of its own."""
+        """Users out of the new side, where they are in."""
+        users_in.leave(context)
 
 
 def await_hosts(context: Context) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import prove_original_down
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.operations.original_database import servers, start, stop_servers
 from parallel_build.records.states import COPY, FIRST_START, CopyState, StartState
 from parallel_build.steps.base import step
@@ -22,7 +22,9 @@ class OriginalDatabase(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""
-        port = configuration.original.database.port
+        port, others = configuration.original.database.port, configuration.original.database.others
+        if others:
+            return self._locks(configuration)
         return [
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
             "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
@@ -30,9 +32,28 @@ class OriginalDatabase(SwitchedStep):
             f"prove: port {port} closed, units masked",
         ]
 
+    @staticmethod
+    def _locks(configuration: StackConfiguration) -> list[str]:
+        """What is done where the servers keep running for others."""
+        names = " and ".join(schemas(configuration))
+        return [
+            *(
+                f"on {s.name} ({s.address}), which keeps running for {', '.join(configuration.original.database.others)}: ALTER USER ... ACCOUNT LOCK for "
+                f"CloudStack's accounts and every other that may write to {names}, not in the binary log; KILL their sessions"
+                for s in servers(configuration)
+            ),
+            f"on {configuration.original.database.source.name}: look whether anything was written to {names} since the comparison",
+            "prove: those accounts locked, no session of theirs open",
+        ]
+
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Unmask, enable, start, wait; the source now, the replica when the original serves."""
         pair = configuration.original.database
+        if pair.others:
+            return [
+                f"on {s.name}: accounts that were locked are unlocked as they were found, once the new side is fenced"
+                for s in servers(configuration)
+            ]
         lines = [
             f"on {pair.source.name} ({pair.source.address}): systemctl unmask and start the database server, enabled as it was; wait until it answers SQL"
         ]

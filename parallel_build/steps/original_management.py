@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import deadline, original_numbers, prove_original_down
+from parallel_build.operations import deadline, fence_new_database, original_locks, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
@@ -36,13 +36,14 @@ class OriginalManagement(SwitchedStep):
         """Prove the new side down, then unmask, enable, start, wait."""
         names = ", ".join(machine.name for machine in configuration.new.management)
         first = f"prove that {names} are down, or nothing is started: fenced over SSH, else powered off through the platform"
+        closed = fence_new_database.words(configuration)
         lines = [
             f"on {server.name} ({server.address}): systemctl unmask and start {unit}, as it was found"
             for server in configuration.original.management
             for unit in reversed(units_of(server))
         ]
         numbers = "the original's next VM ids and MAC addresses moved past those that the new side gave away, never back"
-        return [first, numbers, *lines, f"wait until the API answers with {configuration.original.version}"]
+        return [first, closed, numbers, *lines, f"wait until the API answers with {configuration.original.version}"]
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
@@ -75,6 +76,7 @@ class OriginalManagement(SwitchedStep):
             RollbackIncomplete: a new management server can't be proved down: two sides could serve; or none of the original's answers.
         """
         fence_new_side(context)
+        original_locks.unlock(context)
         original_numbers.move_past(context)
         with Servers(context) as servers:
             servers.first()

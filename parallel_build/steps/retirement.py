@@ -8,12 +8,13 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import user_firewall
+from parallel_build.operations import router_minimum, router_waves, user_firewall, users_in
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.operations.rollback_window import check_allowed
 from parallel_build.operations.user_access_setting import setting
+from parallel_build.records.window import WindowRecord
 from parallel_build.steps.base import Step, step
 from parallel_build.versions import CloudStackVersion
 
@@ -29,7 +30,10 @@ class Retirement(Step):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The setting, the mark, and what is left to the operator."""
         first = configuration.new.management[0]
-        lines = [f"prove that {first.name} serves {configuration.new.version} and that every host that was Up before the window is Up"]
+        lines = [
+            f"prove that {first.name} serves {configuration.new.version} and that every host that was Up before the window is Up",
+            "prove that every router that runs is renewed, but those of routers.accepted",
+        ]
         if configuration.agents.method == "setting":
             lines += [
                 f"on {first.name}: updateConfiguration name=host value={configuration.host_setting}: the original's addresses go",
@@ -58,6 +62,7 @@ class Retirement(Step):
             )
         cloud = Cloud.new(context.site)
         self._prove_serving(context, cloud)
+        _prove_renewed(context, record)
         evidence: Outputs = {"switched": record.switched, "left": _left(context.configuration)}
         if context.configuration.agents.method == "setting":
             evidence |= self._trim(context, cloud)
@@ -135,6 +140,22 @@ class Retirement(Step):
                 "; ".join(sorted({remedy for _, _, remedy in survey.behind.values()})) + "; then `pulumi up`",
             )
         return survey
+
+
+def _prove_renewed(context: Context, record: WindowRecord) -> None:
+    """Raises GuardFailed while routers are left that the operator has not accepted by name; puts CloudStack's check of them back where it was lowered."""
+    if users_in.earlier_version(record):
+        return
+    standing = router_waves.standing(context)
+    if standing.left:
+        shown = ", ".join(standing.left[:20]) + (" ..." if len(standing.left) > 20 else "")
+        raise GuardFailed(
+            f"{len(standing.left)} of {standing.total} networks still have routers of the original's release: {shown}",
+            "; ".join(f"{name}: {cause}" for name, cause in list(standing.failed.items())[:5]) or "their waves have not come yet",
+            f"parallel-build routers {context.site.stack} renews them (--retry for failed ones); "
+            "or accept those that may stay: routers.accepted in the stack file, by name or id",
+        )
+    router_minimum.put_back(context)
 
 
 def _left(configuration: StackConfiguration) -> list[str]:

@@ -1,20 +1,19 @@
-"""SystemVms: secondary storage VMs, console proxies and routers made anew, and their version proved three ways."""
+"""SystemVms: secondary storage VMs and console proxies renewed, and their version proved three ways."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Any
 
-from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack import systemvms, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import original_numbers
+from parallel_build.operations import original_numbers, prove_appliances, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.remote.host import Host
-from parallel_build.remote.parallel import AT_ONCE, Workers
+from parallel_build.operations.renew_system_vms import asked_for, await_kinds, expected, old_ones, renew
 from parallel_build.steps.base import step
 from parallel_build.steps.hypervisors import await_hosts
 from parallel_build.steps.switched import SwitchedStep
@@ -25,15 +24,17 @@ class SystemVms(SwitchedStep):
     """Renew what still runs the old template."""
 
     type = "SystemVms"
-    summary = "system VMs and routers on the new template"
+    summary = "system VMs on the new template"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """One system VM after the other; networks some at a time."""
-        at_once = configuration.window.parallel_restarts
+        """All system VMs side by side."""
+        chosen = configuration.window.accept_zones
+        where = "every enabled zone that is no Edge zone" if chosen == "all" else f"{', '.join(chosen)} (window.acceptZones)"
+        later = [] if chosen == "all" else ["the system VMs of the other enabled zones: after users are in, before the first router wave"]
         return [
-            "destroySystemVm for each secondary storage VM, then each console proxy, in enabled zones that are no Edge zones; "
-            "each one's successor Running before the next goes",
-            f"restartNetwork cleanup=true and restartVPC cleanup=true for every network with routers, {at_once} at a time",
+            f"destroySystemVm for each secondary storage VM and console proxy of {where}, side by side; CloudStack itself makes their successors "
+            "one zone after the other, the two kinds next to each other",
+            *later,
             "prove each version by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
         ]
 
@@ -46,38 +47,25 @@ class SystemVms(SwitchedStep):
         ensure_running(context)
         await_hosts(context)  # again: a step that goes on after hours may find them away
         cloud, window = Cloud.new(context.site), context.configuration.window
-        timeout = window.system_vm_timeout.total_seconds()
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
             # From here on a way back must renew them on the original, whatever else is known by then.
-            store(context).remember(self.type, renewed=True)
-            found, alone = systemvms.renewable(cloud)
+            records = store(context)
+            groups = records.facts(self.type).get("kinds") or expected(cloud)
+            records.remember(self.type, renewed=True, kinds=groups)
+            chosen = self._zones(context, cloud)
+            old, _, alone = old_ones(context, cloud, release, database, chosen)
             if alone:
                 context.progress(f"left alone, since CloudStack makes no system VMs in their zones: {', '.join(alone)}")
-            proofs = self._proofs(context, found, release, database)
-            for vm, proof in zip(found, proofs, strict=True):
-                context.cancel.check()
-                if proof.problems or not systemvms.running(vm):
-                    context.intend("renew system VM", name=vm["name"])
-                    systemvms.renew_system_vm(cloud, vm, timeout=timeout, cancel=context.cancel, progress=context.progress)
-                    context.note(renewed=[*context.done.get("renewed", []), vm["name"]])
-            routers = systemvms.routers(cloud)
-            proofs = self._proofs(context, routers, release, database)
-            old = [router for router, proof in zip(routers, proofs, strict=True) if proof.problems]
-            restarts = systemvms.Restarts.of(old)
-            if restarts:
-                context.intend("restart networks", networks=sorted(restarts.networks.values()), vpcs=sorted(restarts.vpcs.values()))
-            restarted = systemvms.restart(
-                cloud,
-                restarts,
-                at_once=window.parallel_restarts,
-                timeout=timeout,
-                cancel=context.cancel,
-                progress=context.progress,
-            )
+            if old:
+                context.intend("renew system VMs", names=[vm["name"] for vm in old])
+            timeout = window.system_vm_timeout.total_seconds()
+            renewed = renew(context, cloud, old, timeout=timeout)
+            await_kinds(context, cloud, [group for group in groups if group[0] in chosen], timeout=timeout)
+            context.note(renewed=[*context.done.get("renewed", []), *renewed])
             original_numbers.note(context)
-            return {"release": release, "restarted": sorted(restarted), "proofs": self._prove_all(context, cloud, release, database)}
+            return {"release": release, "proofs": self._prove_all(context, cloud, release, database, chosen)}
 
     def verify(self, context: Context) -> Outputs:
         """Prove again, renew nothing."""
@@ -85,44 +73,39 @@ class SystemVms(SwitchedStep):
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
-            return {"release": release, "proofs": self._prove_all(context, cloud, release, database)}
+            return {"release": release, "proofs": self._prove_all(context, cloud, release, database, self._zones(context, cloud))}
 
     def revert(self, context: Context) -> None:
-        """Nothing of its own."""
+        """Users out of the new side, where they are in."""
+        users_in.leave(context)
 
-    def _prove_all(self, context: Context, cloud: Cloud, release: str, database: OpenSession) -> dict[str, Any]:
-        proofs = {}
-        bad = []
-        for proof in self._proofs(context, [*systemvms.renewable(cloud)[0], *systemvms.routers(cloud)], release, database):
-            proofs[proof.name] = {"api": proof.api, "database": proof.database, "appliance": proof.appliance}
-            bad += [f"{proof.name}: {problem}" for problem in proof.problems]
+    @staticmethod
+    def _zones(context: Context, cloud: Cloud) -> list[str]:
+        """Names of the zones whose system VMs this step renews."""
+        listed = cloud.list("listZones")
+        chosen = context.configuration.window.accept_zones
+        if chosen != "all" and (unknown := sorted(set(chosen) - {str(zone["name"]) for zone in listed})):
+            raise StepFailed(
+                f"window.acceptZones names {', '.join(unknown)}, and the cloud has no such zone",
+                f"its zones are {', '.join(str(zone['name']) for zone in listed)}",
+                "correct window.acceptZones, then `pulumi up`",
+            )
+        return [str(zone["name"]) for zone in listed if zones.kept(zone) and asked_for(context.configuration, str(zone["name"]))]
+
+    @staticmethod
+    def _prove_all(context: Context, cloud: Cloud, release: str, database: OpenSession, chosen: list[str]) -> dict[str, Any]:
+        _, proved, _ = old_ones(context, cloud, release, database, chosen)
+        bad = [f"{proof.name}: {problem}" for proof in proved for problem in proof.problems]
         if bad:
             raise StepFailed(
                 f"system VMs are not on release {release}: {'; '.join(bad[:6])}",
                 "they were not made anew from the target's template, or have not told their release yet",
                 "see the alerts and the template's state in that zone; then `pulumi up` renews only those",
             )
-        return proofs
-
-    @staticmethod
-    def _proofs(context: Context, vms: list[dict[str, Any]], release: str, database: OpenSession) -> list[systemvms.Proof]:
-        """One of each, in their order. Appliances are asked side by side; the database answers one question at a time."""
-        hosts = [hypervisor_of(context, vm) for vm in vms]
-        with Workers(AT_ONCE, context.cancel) as pool:
-            releases: dict[str, str | None] = dict(
-                zip((vm["id"] for vm in vms), pool.map(systemvms.appliance_release, vms, hosts), strict=True)
-            )
-
-        def read(vm: dict[str, Any], _: Host | None) -> str | None:
-            return releases[vm["id"]]
-
-        code = context.configuration.new.version
-        return [systemvms.prove(vm, release, code, database(), host, read) for vm, host in zip(vms, hosts, strict=True)]
-
-
-def hypervisor_of(context: Context, vm: dict[str, Any]) -> Host | None:
-    """Session to the KVM host that runs an appliance, where the stack may log in there."""
-    for hypervisor in context.configuration.original.hypervisors:
-        if hypervisor.kind == "kvm" and vm.get("hostname") == hypervisor.name:
-            return context.host(hypervisor)
-    return None
+        if silent := prove_appliances.without_witness(proved):
+            context.progress(f"PROVED BY THE DATABASE ALONE, neither the API nor the appliance says a release: {', '.join(silent)}")
+        return {
+            proof.name: {"api": proof.api, "database": proof.database, "appliance": proof.appliance}
+            | ({} if proof.witnessed else {"witness": "none but the database"})
+            for proof in proved
+        }

@@ -6,17 +6,28 @@ from typing import Any
 
 from parallel_build import guards
 from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import RollbackIncomplete
 from parallel_build.machines import made_guest
 from parallel_build.machines.local_commands import MachineFailed
-from parallel_build.operations import forensics, left_guests, prove_makeable, serve_original, transfer
+from parallel_build.operations import (
+    after_rollback,
+    fence_new_database,
+    forensics,
+    left_guests,
+    new_routers,
+    prove_makeable,
+    serve_original,
+    transfer,
+)
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
-from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
 from parallel_build.operations.new_objects import highest_ids, since_window
+from parallel_build.operations.renew_on_original import renew_on_original
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
 from parallel_build.remote.frame import FOLDER
@@ -51,11 +62,14 @@ class Window(SwitchedStep):
         names = [machine.name for machine in configuration.new.management]
         kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
         return [
-            f"whatever steps had run: {', '.join(names)} fenced; original MySQL, then management and usage enabled, started, answering; users in",
-            "remove system VMs and routers that the new side made from KVM hosts, renew the original's where they are gone",
+            f"whatever steps had run: {', '.join(names)} fenced, their database closed; original MySQL, then management and usage "
+            "enabled, started, answering; users in",
+            "remove system VMs that the new side made from KVM hosts, renew the original's where they are gone, users in meanwhile",
+            "restart the networks whose routers the new side had renewed, a canary first, then in waves; its router of a network goes right before that",
             "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
             "list what users created since the window opened, for tidying",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
+            f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
             "give the lock back",
         ]
@@ -69,6 +83,7 @@ class Window(SwitchedStep):
             if held.facts.get(self.type, {}).get("highest_ids"):
                 context.progress("the window is open already, by this stack")
                 return {"opened": held.opened, **held.facts[self.type]}
+        after_rollback.clear(context)
         holding = await_guards(context)
         prove_makeable.prove_makeable(context)
         if context.configuration.transfer.method == "replicate":
@@ -101,20 +116,33 @@ class Window(SwitchedStep):
         created = since_window(context, new_database(context))
         left_guests.look(context)
         began = bool(record.facts.get("SystemVms", {}).get("renewed"))
+        routers = new_routers.NewRouters(context, new_routers.made(context) if began else {}, serve_original.remove_guest)
         fence_new_side(context)
         missing = serve_original.serve_from_original(context)
+        kept_out, off = sorted(cut_off(context)), switched_off(context)
+        missing += [
+            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
+        ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+        if off:
+            outcome["keep off"] = off
         context.progress(created.in_words())
+        kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
-            context.progress("removing the system VMs and routers of the new side from KVM hosts")
-            outcome["removed"] = serve_original.tidy_hypervisors(context)
-        outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
+            context.progress(
+                "removing the system VMs of the new side from KVM hosts; its routers run on until their networks are restarted"
+            )
+            outcome["removed"] = serve_original.tidy_hypervisors(context, keep=kept)
         if began:
-            context.progress("renewing the system VMs and routers that the new side had replaced")
-            outcome |= serve_original.renew_on_original(context)
+            context.progress("renewing the system VMs and routers that the new side had replaced, users in meanwhile")
+            outcome |= renew_on_original(context, routers)
+            outcome["removed routers"] = serve_original.tidy_hypervisors(context, keep=routers.kept)
+        outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
+        if not kept_out:  # else its database stays closed to it, until it is down
+            self._open_database(context)
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
@@ -123,7 +151,18 @@ class Window(SwitchedStep):
                 "bring it back and run the same command again; the window stays open until then",
             )
         records.close()
+        for name, address in sorted(off.items()):
+            context.progress(
+                f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "
+                f"Remove it, or mask {MANAGEMENT} and {USAGE} on it without a network"
+            )
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
+
+    @staticmethod
+    def _open_database(context: Context) -> None:
+        """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end."""
+        for words in fence_new_database.lift(context, store(context).read()):
+            context.progress(f"{words}. The next window tries it again")
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

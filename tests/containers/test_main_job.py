@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 STEPS = (
     "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps",
-    "FirstManagement", "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
+    "FirstManagement", "Hypervisors", "SystemVms", "Acceptance", "AdditionalManagement", "Routers",
 )  # fmt: skip
 HOST_SETTING = 'SELECT value FROM cloud.configuration WHERE name = "host"'
 
@@ -181,3 +181,42 @@ def test_retired_stack_names_the_original_no_more_and_does_not_go_back(original_
     finally:
         lab.run("pulumi", "config", "set", "--path", "window.forceRollback", "false")
     assert_original_serves(lab, before)
+
+
+def test_routers_come_after_users_and_a_failure_blocks_nobody(original_serving: LabRunner) -> None:
+    """Users in first; what can't be restarted is listed; the command does the rest; in a rollback the original brings every router back."""
+    lab = original_serving
+    names = 'SELECT GROUP_CONCAT(name ORDER BY name) FROM cloud.networks WHERE state IN ("Implemented", "Setup") AND guest_type IS NOT NULL AND vpc_id IS NULL'
+    first, *_, last = lab.sql("olddb1", names).split(",")
+    running = 'SELECT COUNT(*) FROM cloud.vm_instance WHERE type = "DomainRouter" AND state = "Running" AND removed IS NULL'
+    before = lab.sql("olddb1", running)
+    lab.run("fault", "newms1", "restart_fails", json.dumps([last]))
+    lab.run("pulumi", "config", "set", "--path", "window.usersIn", "first")
+    try:
+        tell("switch, users in as soon as the first server and its hosts are good; one network can't be restarted")
+        shown = lab.run("switch").stdout
+    finally:
+        lab.run("pulumi", "config", "set", "--path", "window.usersIn", "accepted")
+    assert "users in" in shown and "planted fault restart_fails" in shown
+    journal = [json.loads(line) for line in (lab.folder / "runs/lab/journal.jsonl").read_text().splitlines()]
+    order = [entry["action"] if entry["kind"] == "intent" else f"{entry['kind']} {entry['step']}" for entry in journal]
+    order = order[max(place for place, text in enumerate(order) if text == "begin Window") :]
+    assert order.index("end Hypervisors") > order.index("users in on the new side") > order.index("begin Hypervisors")
+    assert order.index("begin SystemVms") > order.index("users in on the new side")
+    assert order.index("begin Routers") > order.index("end AdditionalManagement")
+    plan = lab.run("tool", "routers", "lab", "--plan").stdout
+    assert f"failed: {last}" in plan and first != last
+    tell("the cause is removed; the command does the rest")
+    lab.run("shell", "newms1", "rm -f /etc/cloudstack/standin.json; systemctl restart cloudstack-management")
+    deadline = time.monotonic() + 60
+    while (
+        "401"
+        not in lab.run("shell", "newms1", "curl -s -o /dev/null -w %{http_code} localhost:8080/client/api?command=x", check=False).stdout
+    ):
+        assert time.monotonic() < deadline
+    done = lab.run("tool", "routers", "lab", "--retry").stdout
+    assert "networks renewed" in done and "left" not in done.splitlines()[-1]
+    tell("back")
+    lab.run("back")
+    assert_original_serves(lab)
+    assert lab.sql("olddb1", running) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,22 +20,32 @@ from parallel_build.configuration import Server
 from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy as copying
 from parallel_build.database.copy import create
-from parallel_build.database.replicate import log_end
+from parallel_build.database.replicate import log_end, pair
 from parallel_build.database.schema import definitions
+from parallel_build.database.server import account_locks
+from parallel_build.database.server.account_locks import AccountLock
+from parallel_build.database.server.state import Account
 from parallel_build.errors import ConnectionFailed
+from parallel_build.facts import management_node
+from parallel_build.facts.management_node import ManagementNode
 from parallel_build.operations import (
     deadline,
     ensure_serving,
+    fence_new_database,
+    fence_new_side,
     fixes,
     host_setting,
     original_database,
+    original_locks,
     original_management,
     prove_original_down,
     reimport,
+    served,
     start_gate,
     start_management,
     start_usage,
     transfer,
+    users_in,
 )
 from parallel_build.operations.context import Context
 from parallel_build.operations.start_management import ManagementStart
@@ -73,6 +84,26 @@ class Copy:
     host: bool = True
 
 
+@dataclasses.dataclass
+class Closing:
+    """How the new database behaves when a rollback closes it.
+
+    Attributes:
+        accounts: whether each is locked.
+        sessions: of management servers that work on it.
+        hangs: SQL does not answer.
+        stops, dies: what systemctl and SIGKILL do.
+    """
+
+    accounts: dict[str, bool] = dataclasses.field(
+        default_factory=lambda: {"cloud@10.91.0.41": False, "cloud@10.91.0.42": False, "left@%": True}
+    )
+    sessions: list[str] = dataclasses.field(default_factory=lambda: ["newms1", "newms2"])
+    hangs: bool = False
+    stops: bool = True
+    dies: bool = True
+
+
 class World:
     """Everything behind HostSetting: the original down, the copy ready; the first start is next.
 
@@ -87,9 +118,13 @@ class World:
         self.units: dict[tuple[str, str], dict[str, bool]] = {
             (server, unit): {"active": False, "masked": True} for server, units in {**OLD, **NEW}.items() for unit in units
         }
+        self.units["newdb1", DATABASE] = {"active": True, "masked": False}
+        self.closings = {name: Closing() for name in ("newdb1", "olddb1", "olddb2")}
         self.copy = Copy()
         self.lost: set[str] = set()
         self.ready: dict[str, Any] = {}
+        self.powered_off: set[str] = set()
+        self.others: set[str] = set()  # accounts that others are named with
         self.done, self.cut, self.failing = 0, -1, False
         self.actions: list[str] = []
         self.wrong: list[str] = []
@@ -116,18 +151,48 @@ class World:
         self.actions.append(what)
 
     def down(self, server: str) -> bool:
-        return all(not self.units[server, unit]["active"] and self.units[server, unit]["masked"] for unit in {**OLD, **NEW}[server])
+        return all(
+            not self.units[server, unit]["active"] and self.units[server, unit]["masked"]
+            for unit in {**OLD, **NEW, "newdb1": (DATABASE,)}[server]
+        )
+
+    @property
+    def closing(self) -> Closing:
+        """How the new database behaves."""
+        return self.closings["newdb1"]
+
+    def kept_out(self, server: str) -> bool:
+        """Whether no account that may write is let in by a database server, and none has a session."""
+        closing = self.closings.get(server)
+        return (
+            closing is not None
+            and all(locked for name, locked in closing.accounts.items() if name not in self.others)
+            and not closing.sessions
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody can write to the new database."""
+        return self.off("newdb1") or self.down("newdb1") or self.kept_out("newdb1")
+
+    def off(self, server: str) -> bool:
+        """Whether its power was cut, or the operator says so of it."""
+        return server in self.powered_off or server in self.site.configuration.window.confirmed_down
 
     def starts(self, server: str, unit: str) -> None:
         """What has to be true at this moment."""
         if server in NEW:
-            up = [name for name in OLD if name not in self.lost and not self.down(name)]
+            up = [name for name in OLD if name not in self.lost and not self.down(name) and not self.kept_out(name)]
             if up:
                 self.wrong.append(f"{unit} on {server} starts while {', '.join(up)} are not down")
             if self.record.returning:
                 self.wrong.append(f"{unit} on {server} starts beside a way back")
             if server == "newms1" and unit == MANAGEMENT and not self.serving and self.copy != Copy():
                 self.wrong.append(f"{server} starts on {self.copy}")
+        if server in OLD and unit == MANAGEMENT and not self.closed:
+            up = [name for name in NEW if self.units[name, MANAGEMENT]["active"] and not self.off(name)]
+            if up:
+                self.wrong.append(f"{server} starts while {', '.join(up)} may write to the new database")
         if server == "olddb1" and not all(self.down(name) for name in ("oldms1", "oldms2")):
             self.wrong.append("the original's database starts beside its management")
         self.units[server, unit]["active"] = True
@@ -158,10 +223,28 @@ class Machine:
             raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
         return None
 
-    def script(self, text: str, args: Any = ()) -> Result:
-        """Only the original's source is asked for anything in words: whether its files have been written to."""
+    def script(self, text: str, args: Any = (), **_: Any) -> Result:
+        """The original's source is asked whether its files have been written to; the new one is stopped and killed."""
+        if text in (fence_new_database.STOP_UNIT, fence_new_database.KILL_UNIT):
+            return self._end(text == fence_new_database.KILL_UNIT)
         assert text == original_database.FILES
         return Result(0, f"files {self.world.written}\n", "")
+
+    def _end(self, killed: bool) -> Result:
+        if self.name in self.world.lost:
+            raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
+        unit, closing = self.world.units[self.name, DATABASE], self.world.closing
+        self.world.act(f"mask {DATABASE} on {self.name}")
+        unit.update(masked=True, enabled=False)
+        self.world.act(f"{'kill' if killed else 'stop'} {DATABASE} on {self.name}")
+        if closing.dies if killed else closing.stops:
+            unit["active"] = False
+            closing.sessions.clear()
+        return Result(0, "", "")
+
+    def reachable(self, timeout: float = 1) -> bool:
+        """Whether a command can be run there."""
+        return self.name not in self.world.lost
 
 
 class Units:
@@ -302,7 +385,8 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
 
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
-        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage,
+        original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage, users_in,
+        fence_new_database, fence_new_side, original_locks,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -339,6 +423,57 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     monkeypatch.setattr(work, "read", lambda database: [])
     _copying(monkeypatch, of)
+    _closing(monkeypatch)
+
+
+def _closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reach(host: Machine) -> Closing:
+        closing = host.world.closings[host.name]
+        if closing.hangs:
+            threading.Event().wait(3)
+        if host.name in host.world.lost or not host.world.units[host.name, DATABASE]["active"]:
+            raise ConnectionFailed(f"{host.name}: no database server listens there", "", "")
+        return closing
+
+    def look(host: Machine, schemas: Any, also: Any = (), *, timeout: float) -> list[AccountLock]:
+        return [AccountLock(Account(*name.split("@")), locked) for name, locked in reach(host).accounts.items()]
+
+    def close(host: Machine, locks: list[AccountLock], *, timeout: float, cancel: CancelToken) -> int:
+        closing = reach(host)
+        for each in locks:
+            if not closing.accounts[f"{each.name.user}@{each.name.host}"]:
+                host.world.act(f"lock {each.name}")
+                closing.accounts[f"{each.name.user}@{each.name.host}"] = True
+        ended = len(closing.sessions)
+        if closing.sessions:
+            host.world.act("end sessions")
+            closing.sessions.clear()
+        return ended
+
+    def put_back(host: Machine, locks: list[AccountLock], *, timeout: float) -> list[Account]:
+        closing, changed = reach(host), []
+        for each in locks:
+            if not each.locked and closing.accounts[f"{each.name.user}@{each.name.host}"]:
+                host.world.act(f"unlock {each.name}")
+                closing.accounts[f"{each.name.user}@{each.name.host}"] = False
+                changed.append(each.name)
+        return changed
+
+    def closed(host: Machine, locks: list[AccountLock], *, timeout: float) -> list[str]:
+        closing = reach(host)
+        found = [f"{each.name} is not locked" for each in locks if not closing.accounts[f"{each.name.user}@{each.name.host}"]]
+        return [*found, *(f"a session of cloud from {place}" for place in closing.sessions)]
+
+    monkeypatch.setattr(account_locks, "closed", closed)
+    monkeypatch.setattr(account_locks, "receivers", lambda host: [])
+    monkeypatch.setattr(pair, "writable", lambda opened: contextlib.nullcontext())
+    monkeypatch.setattr(management_node, "read", lambda host: ManagementNode(users=frozenset({"cloud"})))
+    monkeypatch.setattr(account_locks, "look", look)
+    monkeypatch.setattr(account_locks, "close", close)
+    monkeypatch.setattr(account_locks, "put_back", put_back)
+    monkeypatch.setattr(served, "mark", lambda context: None)
+    for name in ("LOCK_LIMIT", "STOP_LIMIT", "KILL_LIMIT"):
+        monkeypatch.setattr(fence_new_database, name, 0.3)
 
 
 def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) -> None:

@@ -220,7 +220,7 @@ def _snapshots(world: World) -> None:
 def _rules(world: World) -> None:
     """Public addresses of the networks that are up, with port forwarding, a firewall rule and a load balancer."""
     for network in world.networks:
-        if not network.implemented or network.guest_type == "Shared" or network.vpc_id:
+        if not network.implemented or network.guest_type == "Shared" or network.vpc_id or network.vlan >= networks.MANY_VLAN:
             continue
         address_id, address, _ = networks.take_public_address(world, network.account, network=network, source_nat=True)
         world.usage(

@@ -20,6 +20,7 @@ from lab.database.content.world import Account, Network, World
 
 _PUBLIC_MAC = 0x1000  # where the mac_address numbers of public addresses begin
 VPC_CIDR = "10.20.0.0/16"
+MANY_VLAN = 1000  # of the first of the plan's further networks
 
 
 def build(world: World) -> None:
@@ -50,6 +51,13 @@ def build(world: World) -> None:
             world, f"{account.name}-net", account, "DefaultIsolatedNetworkOfferingWithSourceNatService", "10.1.1",
             400 + number % 500,
             "ExternalGuestNetworkGuru", "Isolated", number == 0,
+        )  # fmt: skip
+
+    for number in range(world.plan.networks):
+        account = owners[number % len(owners)]
+        _guest(
+            world, f"many{number + 1:04}", account, "DefaultIsolatedNetworkOfferingWithSourceNatService", "10.1.1",
+            MANY_VLAN + number, "ExternalGuestNetworkGuru", "Isolated", True,
         )  # fmt: skip
 
 

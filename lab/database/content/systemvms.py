@@ -40,17 +40,20 @@ def build(world: World) -> None:
     system = world.accounts[0]
     _appliance(world, "SecondaryStorageVm", hosts[0], system)
     _appliance(world, "ConsoleProxy", hosts[-1], system)
-    isolated = next(n for n in world.networks if n.implemented and n.guest_type == "Isolated" and not n.vpc_id)
+    isolated, *many = [n for n in world.networks if n.implemented and n.guest_type == "Isolated" and not n.vpc_id]
     shared = next(n for n in world.networks if n.guest_type == "Shared")
     tiers = [n for n in world.networks if n.vpc_id]
     _router(world, [isolated], hosts[0], "VirtualRouter")
     _router(world, [shared], hosts[-1], "VirtualRouter")
     _router(world, tiers, hosts[-1], "VPCVirtualRouter")
+    for number, network in enumerate(many):
+        _router(world, [network], hosts[number % len(hosts)], "VirtualRouter", source_nat=False)
 
 
 def _control_address(world: World) -> str:
     # the first addresses stay free, so that a later allocation from the table finds its own
-    number = 0x1000 + 257 * len(world.system_vms) + world.random("control").randrange(200)
+    step = 257 if not world.plan.networks else 90
+    number = 0x1000 + step * len(world.system_vms) + world.random("control").randrange(min(200, step))
     return f"169.254.{number // 256}.{number % 256 or 7}"
 
 
@@ -155,7 +158,7 @@ def _agent(
     world.add("op_host", id=row, sequence=1)
 
 
-def _router(world: World, guests: Sequence[Network], host: KvmHost, element: str) -> None:
+def _router(world: World, guests: Sequence[Network], host: KvmHost, element: str, *, source_nat: bool = True) -> None:
     first = guests[0]
     owner = first.account
     shared = first.guest_type == "Shared"
@@ -169,7 +172,7 @@ def _router(world: World, guests: Sequence[Network], host: KvmHost, element: str
     world.link_local[control] = (host.pod_id, control_nic, reservation)
     public: str | None = None
     public_mac: str | None = None
-    if not shared:
+    if not shared and source_nat:
         public, public_mac = _router_public_address(world, first)
         nics.add(
             NETWORK_PUBLIC, public, "255.255.255.0", f"{infrastructure.PUBLIC_PREFIX}.1", public_mac,

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from ..shared.database import Row, utcnow
+from ..shared.release import Version, trimmed
 from . import addresses, alerts, configuration
 from .agents import CommandFailed
 from .instances import insert_vm
@@ -17,6 +19,7 @@ from .server import ManagementServer
 log = logging.getLogger("c.c.n.r.VirtualNetworkApplianceManagerImpl")
 
 RESTARTABLE = ("Implemented", "Setup")
+MINIMUM = "minreq.sysvmtemplate.version"
 
 
 class RestartRefused(Exception):
@@ -92,7 +95,31 @@ class Routers:
         self._machines.stop(router["id"])
         self._machines.start(router["id"], new=False)
 
+    def refuses(self, vm_id: int) -> str:
+        """Why a router of a VM's networks takes no command; empty where all do.
+
+        [CloudStack NetworkHelperImpl.sendCommandsToRouter and checkRouterVersion: the template's release, else the scripts' checksum]
+        """
+        if configuration.value(self._server, "router.version.check", "true") == "false":
+            return ""
+        for network in self._server.cloud.rows(
+            "SELECT DISTINCT n.id, n.vpc_id FROM nics c JOIN networks n ON n.id = c.network_id WHERE c.instance_id = %s AND c.removed IS NULL",
+            vm_id,
+        ):
+            for router in self.of_vpc(network["vpc_id"]) if network["vpc_id"] else self.of_network(network["id"]):
+                if router["state"] == "Running" and self._is_old(router):
+                    return f"Resource [DomainRouter:{router['id']}] is unreachable: Unable to send command. Router requires upgrade"
+        return ""
+
+    def _is_old(self, router: Row) -> bool:
+        reported = self._server.cloud.row("SELECT template_version, scripts_version FROM domain_router WHERE id = %s", router["id"]) or {}
+        minimum = configuration.zone_value(self._server, MINIMUM, router["data_center_id"], "0")
+        new_enough = Version(trimmed(reported.get("template_version"))) >= Version(trimmed(f"x x {minimum}"))
+        return not new_enough and reported.get("scripts_version") != scripts_version(self._server)
+
     def _restart(self, routers: list[Row], of_what: str, *, cleanup: bool, livepatch: bool) -> None:
+        if of_what.split(" ", 1)[1] in self._server.settings.restart_fails:
+            raise RestartRefused(f"Failed to restart {of_what}: planted fault restart_fails")
         if livepatch:
             for router in routers:
                 self._server.cloud.update(
@@ -115,6 +142,7 @@ class Routers:
             "SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL AND reserver_name <> 'ControlNetworkGuru'", router["id"]
         )
         old = self._server.cloud.row("SELECT * FROM domain_router WHERE id = %s", router["id"]) or {}
+        time.sleep(self._server.settings.restart_seconds)
         try:
             self.destroy(router)
         except CommandFailed as failure:

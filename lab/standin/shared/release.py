@@ -51,6 +51,14 @@ def template_version(template_name: str) -> str:
     return "4.10.0"
 
 
+def trimmed(release: str | None) -> str:
+    """Return the version in a line like `Cloudstack Release 4.20.2 Tue ...`; 0 where there is none."""
+    words = (release or "").split()
+    if len(words) >= 3 and all(part.isdigit() for part in words[2].split(".")):
+        return words[2]
+    return "0"
+
+
 def release_line(version: str) -> str:
     """Return the text of a system VM's /etc/cloudstack-release."""
     return f"Cloudstack Release {version} Thu Oct  9 12:02:11 UTC 2025"

@@ -36,11 +36,13 @@ class Settings:
     direct_connect_seconds: float = 2.0
     statistics_seconds: float = 10.0
     job_seconds: float = 0.2
+    restart_seconds: float = 1.0
 
     # Planted faults of a management server.
     template_download_fails: str = ""
     template_bytes_per_second: int = 0
     routers_fail: bool = False
+    restart_fails: list[str] = field(default_factory=list)
     system_vms_fail: bool = False
 
     # The agent of a hypervisor host.

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.database.copy import account, cleanup, copy
+from parallel_build.database.copy import account, cleanup, copy, empty
 from parallel_build.database.copy.create import enabled_events, set_event
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
@@ -61,6 +61,7 @@ def seed(
         supported(old_server, new_server, "replicate")
         names = definitions.existing(old, schemas)
         channel.check(old, new, old_server, new_server, names)
+        empty.check_unused(new)
         status = channel.settled(new, new_server)
     if status is not None and not align_snapshots.pending(target):
         if status.receiving and status.applying and not status.error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import transfer, window
+from bench import outage, transfer, window
 from bench.transfer import ARTICLE, DUMP, MYDUMPER, REPLICATE, missed
 
 
@@ -52,3 +52,13 @@ def test_the_windows_ratios_are_to_the_script_of_the_same_run() -> None:
     found = window.ratios(result, ["dump"])
     assert found == {"dump": {"window": 0.5, "back": 0.9, "back over start": 3.0}}
     assert "0.50" in window.table({**result, "ratios": found}, ["dump"])
+
+
+def test_users_out_may_neither_be_long_nor_grow_with_the_networks() -> None:
+    def size(overhead: float) -> dict[str, Any]:
+        return {"users out": 30 + overhead, "own": {"a": 30.0}, "overhead": overhead, "waves": 9.0, "renewed": 3, "left": 0, "back": 10.0}
+
+    assert outage.missed({1: size(3.0), 50: size(3.9)}) == []
+    assert outage.missed({1: size(3.0), 50: size(4.5)}) == ["1.5 s apart between the sizes, the limit is 1 s"]
+    assert "50 networks: 6.0 s of overhead" in " ".join(outage.missed({1: size(5.5), 50: size(6.0)}))
+    assert "36.0 s" in outage.table({50: size(6.0)})

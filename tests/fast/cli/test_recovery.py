@@ -238,6 +238,28 @@ def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:
     assert "FirstManagement (apply) began" in text and "it was about to: start" in text
 
 
+NEWER = replace(
+    OPEN, switched="x", steps=["Window", "Routers"], facts={"Routers": {"done": 412, "total": 500, "failed": {"network/7": {"name": "n"}}}}
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "steps", "forward"),
+    [
+        (NEWER, {**ALL_DONE, "routers": "partial: 88 of 500 networks left"}, "parallel-build routers"),
+        (NEWER, {name: "done" for name in ALL_DONE if name != "routers"}, "pulumi up"),
+        (NEWER, ALL_DONE, "nothing to do"),
+        (replace(OPEN, switched="x"), {name: "done" for name in ALL_DONE if name != "routers"}, "nothing to do"),
+    ],
+)
+def test_routers_that_are_left_are_the_commands(record: WindowRecord, steps: dict[str, str], forward: str) -> None:
+    """A window that an earlier version opened has no such step, and is whole without it."""
+    found = recovery_advice.explain(situation(FENCED, UP, record=record, mine=True, state=StackState(steps=steps)))
+    line = next(line for line in found.text().splitlines() if line.startswith("Forward:"))
+    assert forward.replace("parallel-build", "python -m parallel_build") in line
+    assert ("412 of 500 networks renewed, 1 failed" in found.text()) is (record is NEWER)
+
+
 def test_the_order_is_the_components() -> None:
     from parallel_build.components.cutover import ORDER
 

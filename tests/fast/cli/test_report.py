@@ -36,6 +36,17 @@ def test_runs_are_parted_by_a_long_pause_newest_first() -> None:
     assert groups[1][1].intents[0][1] == "start"
 
 
+def test_how_long_users_were_out_stands_at_the_top() -> None:
+    times = [
+        {"out": 1767225600.0, "clock": "the user probe's", "in": 1767225634.25, "side": "new", "seconds": 34.25},
+        {"out": 1767226000.0, "clock": "the original database host's"},
+    ]
+    first, second = report_page.outages({"users-out": {"times": times}})
+    assert "for 34 s, by the user probe's clock; then the new side served them" in first and second.startswith("Users are out since")
+    assert report_page.outages({}) == []
+    assert "34 s, by the user probe" in report_page.page("prod", "", JOURNAL, {"users-out": {"times": times}}, "", []).split("<details")[0]
+
+
 def test_a_way_back_is_a_run_of_its_own() -> None:
     there = [entry(minute, kind, "Window", operation="apply") for minute, kind in ((0, "begin"), (1, "end"))]
     back = [entry(minute, kind, "Window", operation="undo") for minute, kind in ((2, "begin"), (3, "end"))]

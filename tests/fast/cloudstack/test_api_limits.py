@@ -15,11 +15,10 @@ from parallel_build.cloudstack.api import ApiRefused, Cloud, Endpoint
 from parallel_build.cloudstack.left_running import Guest
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import Cancelled, ConnectionFailed
-from parallel_build.operations import agent_survey
+from parallel_build.operations import agent_survey, prove_appliances
 from parallel_build.operations.context import Context
 from parallel_build.remote.openssh import Result
 from parallel_build.secret import Secret
-from parallel_build.steps.system_vms import SystemVms
 from tests.fast.sites import site
 
 
@@ -153,10 +152,10 @@ def test_a_survey_that_is_cancelled_asks_nobody_more(monkeypatch: pytest.MonkeyP
 def test_appliances_are_proved_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Counting()
     monkeypatch.setattr("parallel_build.cloudstack.systemvms.read_on_system_vm", lambda *_: asked.ask(Result(0, "4.22.1.0", "")))
-    database = SimpleNamespace(row=lambda *_: {"template": None, "template_version": "4.22.1.0"})
+    database = SimpleNamespace(rows=lambda _, ids: [{"uuid": n, "template": None, "template_version": "4.22.1.0"} for n in ids])
     vms = [{"id": n, "name": f"r-{n}-VM", "hostname": f"kvm{n}", "linklocalip": "169.254.0.2", "version": "4.22.1.0", "requiresupgrade": False}
            for n in (1, 2)]  # fmt: skip
-    proofs = SystemVms._proofs(context(), vms, "4.22.1.0", cast(Any, lambda: database))
+    proofs = prove_appliances.proofs(context(), vms, "4.22.1.0", cast(Any, lambda: database))
     assert [(proof.name, proof.problems, proof.appliance) for proof in proofs] == [("r-1-VM", (), "4.22.1.0"), ("r-2-VM", (), "4.22.1.0")]
 
 

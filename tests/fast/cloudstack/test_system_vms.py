@@ -13,7 +13,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import patience
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.cloudstack.patience import Patience
-from parallel_build.cloudstack.systemvms import Restarts, read_on_system_vm, running, same_release
+from parallel_build.cloudstack.systemvms import read_on_system_vm, running, same_release
 from parallel_build.configuration import Server, Ssh
 from parallel_build.errors import CommandFailed
 from parallel_build.operations.serve_original import is_system_vm
@@ -36,17 +36,6 @@ from parallel_build.remote.openssh import Client, Result
 )
 def test_same_release(text: str | None, wanted: str, same: bool) -> None:
     assert same_release(text, wanted) is same
-
-
-def test_a_vpc_router_is_renewed_with_its_vpc_once() -> None:
-    restarts = Restarts.of(
-        [
-            {"id": "1", "vpcid": "v", "vpcname": "vpc one", "guestnetworkid": "n0"},
-            {"id": "2", "guestnetworkid": "n1", "guestnetworkname": "net one"},
-            {"id": "3", "guestnetworkid": "n1", "guestnetworkname": "net one"},
-        ]
-    )
-    assert (restarts.networks, restarts.vpcs, len(restarts)) == ({"n1": "net one"}, {"v": "vpc one"}, 2)
 
 
 def test_a_system_vm_runs_only_with_its_agent() -> None:

@@ -99,11 +99,13 @@ def length(ways: list[Way]) -> int:
     return world.done
 
 
+# By default a part of the many actions, others for each pair of journeys; part `engine` has all of them.
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.engine)])
 @pytest.mark.parametrize("resumed", RESUMED)
 @pytest.mark.parametrize("journey", JOURNEYS)
-def test_cut_off_before_every_action(journey: str, resumed: str) -> None:
+def test_cut_off_before_every_action(journey: str, resumed: str, every: int) -> None:
     ways = JOURNEYS[journey]
-    for action in range(length(ways)):
+    for action in range((len(journey) + len(resumed)) % every, length(ways), every):
         world = World()
         with ending_at(world, action):
             walk(world, ways)

@@ -12,7 +12,6 @@ import pytest
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import account as access
 from parallel_build.database.copy import account_notes
-from parallel_build.database.copy import copy as copying
 from parallel_build.database.replicate import channel
 from parallel_build.database.server import processes
 from parallel_build.errors import ConnectionFailed
@@ -137,8 +136,7 @@ def test_a_seed_is_undone_also_when_the_originals_server_is_down_for_good(
     monkeypatch.setattr(database_seed, "store", lambda context: store())
     monkeypatch.setattr(database_seed, "new_database", lambda context: original)
     monkeypatch.setattr(channel, "end", lambda host: False)
-    monkeypatch.setattr(copying, "empty", lambda host, names: None)
-    monkeypatch.setattr(database_seed, "never_serving", lambda context: None)
+    monkeypatch.setattr(DatabaseSeed, "_empty", lambda self, context, new: None)
     told: list[str] = []
     original.up = False
     with pytest.raises(ConnectionFailed):

@@ -12,7 +12,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed
-from parallel_build.operations import deadline, rollback_window, user_firewall
+from parallel_build.operations import deadline, rollback_window, user_firewall, users_in, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.new_objects import Created
 from parallel_build.provider.relevance import for_undo
@@ -21,7 +21,7 @@ from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.clock import HostClock
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
-from parallel_build.steps import acceptance, switched
+from parallel_build.steps import switched
 from parallel_build.steps.acceptance import Acceptance
 from parallel_build.steps.agent_addresses import AgentAddresses
 from parallel_build.steps.base import Step
@@ -220,12 +220,13 @@ def test_what_tells_a_way_back_from_a_hold_point() -> None:
 def test_users_are_put_out_of_the_new_side_unless_they_are_in_on_the_original(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ahead: bool, closed: bool
 ) -> None:
-    record = WindowRecord("test", "mine", opened=WORDS, returning=WORDS, facts={"Back": {"ahead": True}} if ahead else {})
-    done: list[str] = []
-    monkeypatch.setattr(acceptance, "store", lambda _: Records(record, site()))
-    monkeypatch.setattr(acceptance, "fence_new_side", lambda context, *, insist: done.append("fenced"))
-    monkeypatch.setattr(user_firewall, "close_on_new", lambda context: done.append("users out"))
     here, cancel = site(), CancelToken()
+    record = WindowRecord("test", here.identity, opened=WORDS, returning=WORDS, facts={"Back": {"ahead": True}} if ahead else {})
+    done: list[str] = []
+    monkeypatch.setattr(users_in, "store", lambda _: Records(record, here))
+    monkeypatch.setattr(users_out, "note_out", lambda context: None)
+    monkeypatch.setattr(users_in, "fence_new_side", lambda context, *, insist: done.append("fenced"))
+    monkeypatch.setattr(user_firewall, "close_on_new", lambda context: done.append("users out"))
     Acceptance().revert(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
     assert ("users out" in done) is closed and "fenced" in done
 

@@ -35,6 +35,7 @@ from parallel_build.operations import (
     context_helpers,
     fence_new_side,
     forensics,
+    hosts_back,
     hypervisor_commands,
     left_guests,
     new_strangers,
@@ -44,6 +45,7 @@ from parallel_build.operations import (
     prove_original_down,
     rollback_window,
     serve_original,
+    served,
     start_gate,
     transfer,
     user_access_setting,
@@ -166,7 +168,6 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
             monkeypatch.setattr(module, "Services", Units)
         if hasattr(module, "read_host_clock"):
             monkeypatch.setattr(module, "read_host_clock", lambda host: HostClock("boot", 2.0, 2.0))
-    monkeypatch.setattr(Machine, "reachable", lambda self: True, raising=False)
     monkeypatch.setattr(World, "ready", {}, raising=False)
     monkeypatch.setattr(start_gate, "shut", lambda host, record: Units(host).state(MANAGEMENT) and None)
     monkeypatch.setattr(switched, "claim", lambda context: None)
@@ -178,6 +179,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
         (hypervisor_commands, ("undo",)),
         (left_guests, ("look",)),
         (serve_original, ("redirect_agents",)),
+        (served, ("give_up",)),
         (forensics, ("collect_once",)),
         (transfer, ("empty",)),
     ):
@@ -186,6 +188,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     for name in ("noted", "report"):
         monkeypatch.setattr(left_guests, name, lambda context: [])
     monkeypatch.setattr(hypervisor_commands, "left", lambda context: [])
+    for name in ("take_agents", "missing"):
+        monkeypatch.setattr(hosts_back, name, lambda context: [])
     created = type("Created", (), {"items": {}, "unknown": "", "in_words": lambda self: "nothing"})()
     monkeypatch.setattr(window, "since_window", lambda context, host: created)
     monkeypatch.setattr(rollback_window, "since_window", lambda context, host: created)
@@ -246,18 +250,38 @@ def test_a_server_that_was_taken_out_of_the_configuration_is_fenced(cloud: Cloud
 
 
 @WAYS
-def test_one_that_can_not_be_reached_is_named_and_its_own_command_lets_the_rollback_go_on(cloud: Cloud, way: Any, tmp_path: Path) -> None:
+def test_one_that_can_not_be_reached_is_fenced_at_its_database_and_named_until_it_is_down(cloud: Cloud, way: Any) -> None:
     cloud.configure(new={"management": [{"name": "newms1", "address": "10.91.0.41"}]})
     cloud.world.lost.add("newms2")
-    with pytest.raises(RollbackIncomplete, match=r"newms2 \(10\.91\.0\.42\) can't be reached, and nothing proves") as caught:
+    if way is back:
         way(cloud)
-    assert cloud.serving[0] == []
-    command = caught.value.remedy.split("confirm it: ")[1].split("; then")[0]
-    assert command == "pulumi config set --path 'window.confirmedDown[0]' newms2 --stack test"
+    else:
+        with pytest.raises(
+            RollbackIncomplete, match="newms2 of the new side could not be proved down, and is fenced at its database alone"
+        ):
+            way(cloud)
+    assert cloud.serving[0] == ["oldms1", "oldms2"]
+    assert (cloud.world.closed, cloud.world.wrong, cloud.world.record.closed) == (True, [], None)
+    assert cloud.world.record.facts["CutOff"] == {"servers": {"newms2": "10.91.0.42"}}
     cloud.configure(
         new={"management": [{"name": "newms1", "address": "10.91.0.41"}]},
         window={"userAccess": values()["window"]["userAccess"], "confirmedDown": ["newms2"]},
     )
+    undo(cloud)
+    assert cloud.serving[0] == ["oldms1", "oldms2"]
+    assert cloud.world.record.closed
+    assert cloud.world.closing.accounts == {"cloud@10.91.0.41": False, "cloud@10.91.0.42": False, "left@%": True}, "as they were found"
+
+
+@WAYS
+def test_a_new_side_that_can_not_be_reached_at_all_is_named_and_its_own_command_lets_the_rollback_go_on(cloud: Cloud, way: Any) -> None:
+    cloud.world.lost |= {"newms2", "newdb1"}
+    with pytest.raises(RollbackIncomplete, match=r"newdb1 \(10\.91\.0\.31\) can't be fenced: the new side may still write") as caught:
+        way(cloud)
+    assert cloud.serving[0] == []
+    command = caught.value.remedy.split("confirm it: ")[1].split("; then")[0]
+    assert command == "pulumi config set --path 'window.confirmedDown[0]' newdb1 --stack test"
+    cloud.configure(window={"userAccess": values()["window"]["userAccess"], "confirmedDown": ["newdb1", "newms2"]})
     way(cloud)
     assert cloud.serving[0] == ["oldms1", "oldms2"]
 
@@ -368,7 +392,7 @@ def test_never_started_counts_only_while_nothing_answers(cloud: Cloud, way: Any,
     """newms1 was started by hand at a hold point, and its SSH is lost."""
     cloud.world.record.facts = {}
     cloud.world.record.servers = {}
-    cloud.world.lost.add("newms1")
+    cloud.world.lost |= {"newms1", "newdb1"}
     if asked == "its API":
         monkeypatch.setattr(api, "answers", lambda where: where.host == "10.91.0.41")
     else:
@@ -406,6 +430,7 @@ def test_a_unit_that_does_not_stop_is_not_taken_for_one_that_was_never_started_o
         return plain(self, unit)
 
     monkeypatch.setattr(Units, "stop_and_fence", fence)
+    cloud.world.lost.add("newdb1")
     with pytest.raises(RollbackIncomplete, match=r"newms2 \(10\.91\.0\.42\) can't be fenced, and still runs"):
         back(cloud)
     assert cloud.serving[0] == []
@@ -435,7 +460,7 @@ def test_silence_is_only_what_somebody_could_ask_for(codes: list[int], found: bo
 
 
 def test_a_refusal_has_one_remedy_and_its_commands(cloud: Cloud) -> None:
-    cloud.world.lost.add("newms2")
+    cloud.world.lost |= {"newms2", "newdb1"}
     cloud.world.record.returning = "now"
     with pytest.raises(RollbackIncomplete) as caught:
         fence_new_side.fence_new_side(cloud.world.context)

@@ -110,6 +110,22 @@ def update_configuration(call: Call) -> Response:
     return {"configuration": _setting(call, changed)}
 
 
+@command("resetConfiguration", admin=True)
+def reset_configuration(call: Call) -> Response:
+    """Take an object's own value of a setting away; a global one gets its default."""
+    name = call.required("name")
+    row = call.cloud.row("SELECT * FROM configuration WHERE name = %s", name)
+    if row is None:
+        raise ApiError(PARAM_ERROR, f"Config parameter with name {name} doesn't exist")
+    scope = _scope(call)
+    if scope is not None:
+        details, column, object_id = scope
+        call.cloud.execute(f"DELETE FROM `{details}` WHERE `{column}` = %s AND name = %s", object_id, name)
+    else:
+        call.cloud.execute("UPDATE configuration SET value = default_value, updated = %s WHERE name = %s", utcnow(), name)
+    return {"configuration": _setting(call, row)}
+
+
 def _check_networks(call: Call, value: str) -> None:
     for text in value.replace(" ", "").split(","):
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...shared.database import Row
-from ...shared.release import Version
+from ...shared.release import Version, trimmed
 from .. import configuration
 from ..agents import CommandFailed
 from ..jobs import JobFailed
 from ..machines import StartRefused
+from ..routers import MINIMUM
 from .common import addresses, living_nics, nic, offering_names, owner, template_names, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, invalid_value, present, when
 from .hosts import host_names
@@ -20,15 +21,6 @@ QUERY = (
     "r.role, r.vpc_id FROM domain_router r JOIN vm_instance vm ON vm.id = r.id "
     "WHERE vm.removed IS NULL AND vm.type = 'DomainRouter'"
 )
-MINIMUM = "minreq.sysvmtemplate.version"
-
-
-def trimmed(release: str | None) -> str:
-    """Return the version in a line like `Cloudstack Release 4.20.2 Tue ...`; 0 where there is none."""
-    words = (release or "").split()
-    if len(words) >= 3 and all(part.isdigit() for part in words[2].split(".")):
-        return words[2]
-    return "0"
 
 
 def requires_upgrade(call: Call, row: Row) -> bool:

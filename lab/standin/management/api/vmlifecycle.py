@@ -83,6 +83,8 @@ def _start(call: Call, row: Row) -> None:
     if not hosts:
         call.cloud.update("vm_instance", row["id"], state="Stopped", update_time=utcnow())
         raise JobFailed("Unable to create a deployment for VM instance", 533)
+    if refused := call.system_vms.routers.refuses(row["id"]):
+        raise JobFailed(refused, 534)
     call.cloud.update(
         "vm_instance",
         row["id"],

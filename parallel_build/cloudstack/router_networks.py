@@ -1,0 +1,242 @@
+"""Networks and VPCs with virtual routers: which of them still have old routers, which are idle, and which users wait for.
+
+A network is restarted only where it is implemented and a router of it runs. CloudStack stops the routers of a network in which nothing runs
+(`network.gc.interval`), and makes new ones from the new template when the network is used again: a restart of such a network is refused
+[CloudStack NetworkServiceImpl.restartNetwork: "Correct states are: Implemented, Setup"].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.cloudstack.systemvms import routers, running, same_release
+from parallel_build.remote.sql import Row, Session
+
+NETWORK, VPC = "network", "vpc"
+RESTARTABLE = ("Implemented", "Setup", "Enabled")  # the last is a VPC's
+Key = tuple[str, int]  # kind and number
+
+# Names of everything that can be restarted, in one question each; numbers are the same on both sides of a window.
+QUERIES = {
+    NETWORK: "SELECT n.id, n.uuid, n.name, n.state, z.name AS zone, d.path AS domain, a.account_name AS account, n.redundant "
+    "FROM cloud.networks n LEFT JOIN cloud.data_center z ON z.id = n.data_center_id LEFT JOIN cloud.domain d ON d.id = n.domain_id "
+    "LEFT JOIN cloud.account a ON a.id = n.account_id WHERE n.removed IS NULL AND n.vpc_id IS NULL AND n.traffic_type = 'Guest'",
+    VPC: "SELECT v.id, v.uuid, v.name, v.state, z.name AS zone, d.path AS domain, a.account_name AS account, v.redundant "
+    "FROM cloud.vpc v LEFT JOIN cloud.data_center z ON z.id = v.zone_id LEFT JOIN cloud.domain d ON d.id = v.domain_id "
+    "LEFT JOIN cloud.account a ON a.id = v.account_id WHERE v.removed IS NULL",
+}
+TEMPLATES = (
+    "SELECT v.uuid, t.name AS template, r.template_version FROM cloud.vm_instance v LEFT JOIN cloud.vm_template t ON t.id = v.vm_template_id "
+    "LEFT JOIN cloud.domain_router r ON r.id = v.id WHERE v.removed IS NULL AND v.type <> 'User'"
+)
+
+
+@dataclass(frozen=True)
+class RouterNetwork:
+    """A network, or a VPC, with its routers.
+
+    Attributes:
+        kind: `network` or `vpc`.
+        number, id, name, state: as CloudStack has it.
+        zone, domain, account: names; of the domain the path, such as `ROOT/customers`.
+        redundant: it has two routers, one of which waits.
+        routers: items of listRouters.
+        old: some router that runs is not of the release that was asked for.
+    """
+
+    kind: str
+    number: int
+    id: str
+    name: str
+    state: str = "Implemented"
+    zone: str = ""
+    domain: str = ""
+    account: str = ""
+    redundant: bool = False
+    routers: tuple[Mapping[str, Any], ...] = ()
+    old: bool = True
+
+    @property
+    def key(self) -> Key:
+        """What tells it from any other."""
+        return self.kind, self.number
+
+    @property
+    def label(self) -> str:
+        """`network/204`: its key as a text."""
+        return f"{self.kind}/{self.number}"
+
+    @property
+    def runs(self) -> bool:
+        """A router of it runs."""
+        return any(running(dict(router)) for router in self.routers)
+
+    @property
+    def idle(self) -> bool:
+        """CloudStack refuses to restart it, or no router of it runs."""
+        return self.state not in RESTARTABLE or not self.runs
+
+    def is_named(self, names: Collection[str]) -> bool:
+        """Whether a list of names or ids names it."""
+        return self.name in names or self.id in names
+
+
+@dataclass
+class Survey:
+    """What there is.
+
+    Attributes:
+        old: still to be restarted.
+        renewed: every router that runs is of the release that was asked for.
+        idle: left alone.
+    """
+
+    old: list[RouterNetwork] = field(default_factory=list)
+    renewed: list[RouterNetwork] = field(default_factory=list)
+    idle: list[RouterNetwork] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[RouterNetwork]:
+        """Those that take part."""
+        return [*self.old, *self.renewed]
+
+
+def survey(cloud: Cloud, database: Session, release: str, begun: Collection[Key] = ()) -> Survey:
+    """Look at every network and VPC, with a number of questions that does not grow with theirs.
+
+    Args:
+        release: that routers must have.
+        begun: those whose restart was begun: of such a network it counts as old that no router runs, since a restart that failed leaves it without.
+    """
+    rows = {kind: database.rows(query) for kind, query in QUERIES.items()}
+    templates = {str(row["uuid"]): str(row["template_version"] or row["template"] or "") for row in database.rows(TEMPLATES)}
+    return sort(together(rows, routers(cloud), release, templates), begun)
+
+
+def together(
+    rows: Mapping[str, Iterable[Row]], found: Iterable[Mapping[str, Any]], release: str, templates: Mapping[str, str]
+) -> list[RouterNetwork]:
+    """Networks and VPCs with their routers; a VPC's router belongs to the VPC alone."""
+    of: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for router in found:
+        key = (VPC, str(router["vpcid"])) if router.get("vpcid") else (NETWORK, str(router.get("guestnetworkid") or ""))
+        of.setdefault(key, []).append(router)
+    made = []
+    for kind, listed in rows.items():
+        for row in listed:
+            own = tuple(of.get((kind, str(row["uuid"])), ()))
+            up = [router for router in own if running(dict(router))]
+            made.append(
+                RouterNetwork(
+                    kind,
+                    int(row["id"]),
+                    str(row["uuid"]),
+                    str(row["name"] or row["uuid"]),
+                    str(row["state"]),
+                    str(row["zone"] or ""),
+                    domain_path(row["domain"]),
+                    str(row["account"] or ""),
+                    bool(row["redundant"]),
+                    own,
+                    not up or not all(is_renewed(router, release, templates.get(str(router["id"]), "")) for router in up),
+                )
+            )
+    return made
+
+
+def is_renewed(router: Mapping[str, Any], release: str, recorded: str) -> bool:
+    """Whether API and database agree that a router runs a release. The template's name alone proves nothing: an upgrade writes the new one."""
+    return same_release(str(router.get("version") or ""), release) and same_release(recorded, release)
+
+
+def sort(found: Iterable[RouterNetwork], begun: Collection[Key] = ()) -> Survey:
+    """Old, renewed and idle ones."""
+    result = Survey()
+    for each in found:
+        lost = each.key in begun and not each.runs and each.state in RESTARTABLE
+        if each.idle and not lost:
+            if each.routers:
+                result.idle.append(each)
+        else:
+            (result.old if each.old else result.renewed).append(each)
+    return result
+
+
+def within(domain: str, wanted: str) -> bool:
+    """Whether a domain is one that was named, or below it; without `ROOT/` it begins there."""
+    path = wanted.strip("/")
+    path = path if path.split("/")[0] == "ROOT" else f"ROOT/{path}".rstrip("/")
+    return domain == path or domain.startswith(path + "/")
+
+
+def domain_path(text: object) -> str:
+    """`/customers/` of the database as `ROOT/customers`."""
+    inner = str(text or "").strip("/")
+    return f"ROOT/{inner}" if inner else "ROOT"
+
+
+# What a configuration may name, by what it is.
+NAMES = {
+    "networks": "SELECT name AS n FROM cloud.networks WHERE removed IS NULL AND name IS NOT NULL UNION SELECT uuid FROM cloud.networks WHERE removed IS NULL "
+    "UNION SELECT name FROM cloud.vpc WHERE removed IS NULL UNION SELECT uuid FROM cloud.vpc WHERE removed IS NULL",
+    "domains": "SELECT path AS n FROM cloud.domain WHERE removed IS NULL",
+    "accounts": "SELECT account_name AS n FROM cloud.account WHERE removed IS NULL",
+}
+
+
+def names(database: Session) -> dict[str, list[str]]:
+    """Names and ids of networks and VPCs, paths of domains, names of accounts."""
+    found = {what: [str(row["n"]) for row in database.rows(query)] for what, query in NAMES.items()}
+    return {**found, "domains": [domain_path(path) for path in found["domains"]]}
+
+
+# Jobs that restart a network, from whichever run: a second restart would only wait behind it.
+UNDER_WAY = (
+    "SELECT uuid, job_cmd, instance_id FROM cloud.async_job WHERE job_status = 0 AND removed IS NULL "
+    "AND (job_cmd LIKE '%%RestartNetworkCmd%%' OR job_cmd LIKE '%%RestartVPCCmd%%')"
+)
+
+
+def under_way(database: Session) -> dict[Key, str]:
+    """Restarts that run now: id of the job by kind and number."""
+    found = {}
+    for row in database.rows(UNDER_WAY, []):
+        kind = VPC if "RestartVPC" in str(row["job_cmd"]) else NETWORK
+        if row["instance_id"] is not None:
+            found[kind, int(row["instance_id"])] = str(row["uuid"])
+    return found
+
+
+# A VM that has just changed, and a job that waits or has failed on a VM or a network: somebody works there, and CloudStack refuses what needs the router.
+WANTED = (
+    "SELECT DISTINCT n.network_id AS network, w.vpc_id AS vpc FROM cloud.nics n JOIN cloud.networks w ON w.id = n.network_id "
+    "JOIN cloud.vm_instance v ON v.id = n.instance_id AND v.type = 'User' WHERE n.removed IS NULL AND v.removed IS NULL AND (v.update_time >= %s "
+    "OR v.id IN (SELECT j.instance_id FROM cloud.async_job j WHERE j.instance_type = 'VirtualMachine' AND j.job_status <> 1 AND j.created >= %s))",
+    "SELECT DISTINCT w.id AS network, w.vpc_id AS vpc FROM cloud.networks w JOIN cloud.async_job j ON j.instance_id = w.id "
+    "WHERE j.instance_type = 'Network' AND j.job_status <> 1 AND j.created >= %s AND j.job_cmd NOT LIKE '%%RestartNetworkCmd%%'",
+)
+
+
+# [CloudStack NetworkHelperImpl.sendCommandsToRouter: "Unable to send command. Router requires upgrade"]
+REFUSED = "SELECT COUNT(*) FROM cloud.async_job WHERE job_status = 2 AND created >= %s AND job_result LIKE '%%outer requires upgrade%%'"
+
+
+def refused_calls(database: Session, since: str) -> int:
+    """How many jobs of users CloudStack has refused since then because a router was not renewed yet."""
+    return int(database.value(REFUSED, [since]) or 0)
+
+
+def wanted(database: Session, since: str) -> set[Key]:
+    """Networks and VPCs in which users work, or wait.
+
+    Args:
+        since: when users were let in, `YYYY-MM-DD HH:MM:SS` in UTC, as CloudStack writes its times.
+    """
+    found: set[Key] = set()
+    for query in WANTED:
+        for row in database.rows(query, [since] * query.count("%s")):
+            found.add((VPC, int(row["vpc"])) if row["vpc"] is not None else (NETWORK, int(row["network"])))
+    return found

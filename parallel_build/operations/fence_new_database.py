@@ -1,0 +1,281 @@
+"""The fence at the new side's database: in a rollback nothing of the new side writes there any more, whatever became of its management servers.
+
+A ladder with limits: the accounts that may write to the cloud's databases are locked and their sessions end; else the database server is stopped and
+masked; else killed; else its power is cut; else the rollback is refused, and names it. A management server can do nothing without its database.
+What a rung is about to change is on record before it, so that a power cut at any line leaves either nothing or its undo.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.cloudstack.services import Services
+from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.database.server import account_locks
+from parallel_build.database.server.account_locks import AccountLock
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
+from parallel_build.machines import power
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.machines.made_guest import MadeGuest
+from parallel_build.operations import known_servers, original_management, prove_original_down
+from parallel_build.operations.confirmed_down import command
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import schemas, store
+from parallel_build.records.touched import STOP, Found
+from parallel_build.records.window import WindowRecord
+
+T = TypeVar("T")
+STEP = "DatabaseFence"  # under this name the window's record has what was locked or stopped, by server
+ACCOUNTS, STOPPED, KILLED, OFF = "accounts locked", "stopped and masked", "killed and masked", "off"
+LOCK_LIMIT, STOP_LIMIT, KILL_LIMIT, POWER_LIMIT = 20.0, 60.0, 20.0, 120.0  # seconds
+ASIDE = 20.0  # seconds for a short command on a server that may be ill
+LIFT_LIMIT = 60.0
+# Masked before it is stopped, and not waited for: a server that hangs keeps systemctl for its own time limit, which is 15 minutes on MariaDB.
+STOP_UNIT = 'systemctl disable "$1" 2>/dev/null || true; systemctl mask "$1"; systemctl stop --no-block "$1"'
+KILL_UNIT = 'systemctl mask "$1"; systemctl kill --signal=KILL "$1" || true'
+
+
+def words(configuration: StackConfiguration) -> str:
+    """The plan's line."""
+    source, names = configuration.new.database.source, " and ".join(schemas(configuration))
+    return (
+        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names}, not in the binary log, and KILL their "
+        f"sessions ({LOCK_LIMIT:.0f} s); else mask and stop the database server ({STOP_LIMIT:.0f} s); else kill it; else cut its power; else nothing is started"
+    )
+
+
+def fence(context: Context) -> dict[str, str]:
+    """Close the new source to whoever may write to the cloud's databases; also one that only the record has.
+
+    Returns:
+        by server how that was done.
+    Raises:
+        RollbackIncomplete: nothing of the ladder was possible; names the server and the way out.
+    """
+    record = store(context).read()
+    return {server.name: _fence(context, server) for server in known_servers.new_databases(context.configuration, record)}
+
+
+def _fence(context: Context, server: NewMachine) -> str:
+    failures: list[ParallelBuildError] = []
+    for rung, limit, how in ((_lock, LOCK_LIMIT, ACCOUNTS), (_stop, STOP_LIMIT, STOPPED), (_kill, KILL_LIMIT, KILLED)):
+        if rung is _kill and "unit" not in _facts(context, server):
+            continue  # it could not be asked what runs there
+        try:
+            rung(context, server, limit)
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            context.progress(f"{server.name}: not yet {how}: {error}")
+            failures.append(error)
+        else:
+            return _done(context, server, how)
+    return _cut(context, server, failures)
+
+
+def _done(context: Context, server: NewMachine, how: str) -> str:
+    known = _facts(context, server).get("how")
+    if (known, how) == (KILLED, STOPPED):
+        return KILLED
+    if known != how:
+        _note(context, server, how=how)
+        context.progress(f"{server.name}: fenced at its database: {how}")
+        context.run.record("database fenced", server=server.name, by=how)
+    return how
+
+
+def _lock(context: Context, server: NewMachine, limit: float) -> None:
+    host, end = context.host(server), time.monotonic() + limit
+    what = f"locking the accounts on {server.name}"
+    names = [*schemas(context.configuration)]
+    found = within(context, what, limit, lambda _: account_locks.look(host, names, timeout=limit))
+    known = {each["user"] + "@" + each["host"]: each for each in _facts(context, server).get("accounts", [])}
+    kept = [known.get(f"{each.name.user}@{each.name.host}", each.kept()) for each in found]
+    gone = [each for name, each in known.items() if name not in {f"{each.name.user}@{each.name.host}" for each in found}]
+    # On record before the first lock. What an earlier try has noted of an account stays: by now it may be locked by that.
+    _note(context, server, accounts=[*kept, *gone])
+    locks = [AccountLock.of(each) for each in kept]
+    left = max(1.0, end - time.monotonic())
+    ended = within(context, what, left, lambda cancel: account_locks.close(host, locks, timeout=left, cancel=cancel))
+    if ended:
+        context.progress(f"{server.name}: {len(locks)} accounts locked, {ended} sessions ended")
+
+
+def _stop(context: Context, server: NewMachine, limit: float) -> None:
+    end = time.monotonic() + limit
+    what = f"stopping the database server on {server.name}"
+    services = Services(context.host(server))
+    unit = within(context, what, ASIDE, lambda _: services.database_unit())
+    state = within(context, what, ASIDE, lambda _: services.state(unit))
+    if state.fenced and within(context, what, ASIDE, lambda _: _silent(context, services)):
+        return
+    touched = known_servers.touch(context, server, STOP, units={unit: known_servers.found(state)})
+    store(context).note({STEP: {server.name: {**_facts(context, server), "unit": unit}}}, servers=[touched])
+    context.intend("stop the new database server", server=server.name, unit=unit)
+    within(context, what, ASIDE, lambda _: services.host.script(STOP_UNIT, [unit], timeout=ASIDE, cancellable=False))
+    _await_down(context, services, unit, max(1.0, end - time.monotonic()))
+
+
+def _kill(context: Context, server: NewMachine, limit: float) -> None:
+    unit = str(_facts(context, server)["unit"])
+    services = Services(context.host(server))
+    context.intend("kill the new database server", server=server.name, unit=unit)
+    what = f"killing the database server on {server.name}"
+    within(context, what, ASIDE, lambda _: services.host.script(KILL_UNIT, [unit], timeout=ASIDE, cancellable=False))
+    _await_down(context, services, unit, limit)
+
+
+def _await_down(context: Context, services: Services, unit: str, limit: float) -> None:
+    what = f"{unit} on {services.host.name} to end"
+    within(
+        context,
+        what,
+        limit + 5,
+        lambda cancel: wait_for(
+            what, lambda: services.state(unit).fenced and _silent(context, services), timeout=limit, cancel=cancel, interval=0.5
+        ),
+    )
+
+
+def _silent(context: Context, services: Services) -> bool:
+    """Somebody may run another server there than the unit's."""
+    return not services.listening([context.configuration.new.database.port])
+
+
+def _cut(context: Context, server: NewMachine, failures: list[ParallelBuildError]) -> str:
+    made, before = MadeGuest.of(store(context).facts("Window").get("machines", {}).get(server.name)), _facts(context, server).get("how")
+    _note(context, server, how=OFF)
+    try:
+        how = within(context, f"cutting the power of {server.name}", POWER_LIMIT, lambda _: power.cut(context.site, server, made))
+    except (MachineFailed, StepFailed) as error:
+        refused: ParallelBuildError = error
+    else:
+        context.progress(f"{server.name} is off, and its database with it: {how}")
+        context.run.record("powered off", server=server.name, by=how, error=str(failures[-1]))
+        return OFF
+    if _confirmed(context, server):
+        context.progress(
+            f"{server.name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off"
+        )
+        context.run.record("confirmed down", server=server.name, error=str(failures[-1]))
+        return OFF
+    _note(context, server, how=before)
+    reasons = "; ".join(dict.fromkeys(each.reason for each in [*failures, refused]))
+    raise RollbackIncomplete(
+        f"{server.name} ({server.address}) can't be fenced: the new side may still write to its database",
+        f"its accounts could not be locked, nor could it be stopped, killed or powered off: {reasons}",
+        f"restore the connection to it; or power it off for good and confirm it: {command(context.configuration, context.site.stack, server.name)}; "
+        f"then python -m parallel_build back {context.site.stack}",
+    )
+
+
+def _confirmed(context: Context, server: NewMachine) -> bool:
+    """Whether the operator says that it is off, which counts only while it is silent."""
+    if server.name not in context.configuration.window.confirmed_down:
+        return False
+    reached = within(context, f"reaching {server.name}", ASIDE, lambda _: context.host(server).reachable())
+    return not reached and not prove_original_down.answers(context, server, [context.configuration.new.database.port])
+
+
+def within(context: Context, what: str, limit: float, act: Callable[[CancelToken], T]) -> T:
+    """Do something that may hang, for at most so long; what hangs on is told that nobody waits for it, and not waited for.
+
+    Raises:
+        StepFailed: it did not come to its end in time. Cancelled: the engine asked to stop.
+    """
+    token, answer, failed = CancelToken(), list[T](), list[BaseException]()
+
+    def run() -> None:
+        try:
+            answer.append(act(token))
+        except BaseException as error:  # handed over to who waits
+            failed.append(error)
+
+    acting = threading.Thread(target=run, daemon=True)
+    acting.start()
+    end = time.monotonic() + limit
+    try:
+        while acting.is_alive() and time.monotonic() < end:
+            acting.join(0.1)
+            context.cancel.check()
+    finally:
+        if acting.is_alive():
+            token.set(f"nobody waits for {what} any more")
+    if failed:
+        raise failed[0]
+    if not answer:
+        raise StepFailed(f"{what} did not end within {limit:.0f} s", "the server hangs, or is too busy for it", "look at that server")
+    return answer[0]
+
+
+def lift(context: Context, record: WindowRecord | None) -> list[str]:
+    """Undo the fence, as it was found: the database server started where it was stopped, then the accounts. Nothing where there is none.
+
+    Args:
+        record: the window's, which may be closed: then nothing is written into it.
+    Returns:
+        what could not be undone, in words.
+    """
+    left: list[str] = []
+    for name, facts in (record.facts.get(STEP, {}) if record is not None else {}).items():
+        server = known_servers.new_database(context.configuration, record, name) if facts and record is not None else None
+        if not facts or record is None:
+            continue
+        if server is None:
+            left.append(f"{name} is not configured any more, and its database is still closed ({_words(facts)})")
+            continue
+        try:
+            _lift(context, server, record, facts)
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            left.append(f"{name}: its database is still closed ({_words(facts)}): {error}")
+        else:
+            if not record.closed:
+                store(context).note({STEP: {name: {}}})
+    return left
+
+
+def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dict[str, Any]) -> None:
+    host, unit = context.host(server), facts.get("unit")
+    if unit is not None:
+        touched = record.servers.get(server.name)
+        found = touched.units.get(unit, Found()) if touched else Found()
+        original_management.put_back(Services(host), unit, found)
+        if not found.active and facts.get("accounts"):
+            raise StepFailed(f"{unit} on {server.name} did not run before it was fenced", "its accounts are locked", f"start {unit} there")
+    locks = [AccountLock.of(each) for each in facts.get("accounts", [])]
+    if not locks:
+        return
+
+    def put_back() -> bool:
+        try:
+            account_locks.put_back(host, locks, timeout=LIFT_LIMIT)
+        except (ConnectionFailed, CommandFailed):
+            if unit is None:
+                raise
+            return False  # it was started a moment ago
+        return True
+
+    wait_for(f"the database server on {server.name}", put_back, timeout=LIFT_LIMIT, cancel=context.cancel)
+    context.progress(f"{server.name}: its accounts are as they were found")
+
+
+def _words(facts: dict[str, Any]) -> str:
+    locked = [f"{each['user']}@{each['host']}" for each in facts.get("accounts", []) if not each.get("locked")]
+    return facts.get("how") or (f"accounts {', '.join(locked)}" if locked else "it was being fenced")
+
+
+def _facts(context: Context, server: NewMachine) -> dict[str, Any]:
+    return dict(store(context).facts(STEP).get(server.name) or {})
+
+
+def _note(context: Context, server: NewMachine, **facts: Any) -> None:
+    known = _facts(context, server)
+    wanted = {key: value for key, value in {**known, **facts}.items() if value is not None}
+    if wanted != known:
+        store(context).note({STEP: {server.name: wanted}})

@@ -1,0 +1,97 @@
+"""The hypervisors on the original again: agents taken from management servers that could not be proved down, and every host connected to the original.
+
+A rollback is not done while a host waits for a management server that has lost its database.
+"""
+
+from __future__ import annotations
+
+import re
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack import agents
+from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable
+from parallel_build.configuration import Hypervisor
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, WaitedInVain
+from parallel_build.operations import fence_new_side, hypervisor_commands, original_management
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import original_database, store
+from parallel_build.remote.sql import session
+
+AGENT_PORT = 8250
+CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
+ROWS = "SELECT uuid AS id, status AS state FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
+
+
+def take_agents(context: Context) -> list[str]:
+    """Agents that are connected to a management server that could not be proved down are given the original's addresses, and restarted.
+
+    Returns:
+        hosts where that could not be done, in words.
+    """
+    servers = fence_new_side.cut_off(context)
+    if not servers:
+        return []
+    with session(original_database(context)) as database:
+        value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
+    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    left = []
+    for hypervisor in agents.hosts_with_agent(context.configuration):
+        try:
+            _take(context, hypervisor, set(servers.values()), originals)
+        except (ConnectionFailed, CommandFailed, StepFailed) as error:
+            context.progress(f"{hypervisor.name}: its agent could not be taken from {', '.join(servers)}: {error}")
+            left.append(f"agent on {hypervisor.name} (may be connected to {', '.join(servers)}): {error.reason}")
+    return left
+
+
+def _take(context: Context, hypervisor: Hypervisor, addresses: set[str], originals: list[str]) -> None:
+    host = context.host(hypervisor)
+    there = peers(host.run(CONNECTED).stdout) & addresses
+    if not there or not originals:
+        return
+    context.progress(f"{hypervisor.name}: its agent is connected to {', '.join(sorted(there))}, giving it {', '.join(originals)}")
+    context.intend("take the agent from a server that was cut off", host=hypervisor.name, addresses=sorted(there))
+    hypervisor_commands.set_addresses(context, hypervisor, ",".join(originals))
+
+
+def peers(text: str) -> set[str]:
+    """The other ends of connections, as `ss -Htn` prints them: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
+    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in text.splitlines() if line.split()]
+    return {end.removeprefix("::ffff:") for end in ends}
+
+
+def missing(context: Context) -> list[str]:
+    """Wait until the hosts that were Up when the window opened are Up on the original.
+
+    Returns:
+        those that are not at the end, in words; also where nobody can be asked.
+    """
+    expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+    away: list[str] = []
+
+    def connected() -> bool:
+        up = _up(context)
+        away[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        context.progress(f"hosts Up on the original: {len(expected) - len(away)} of {len(expected)}")
+        return not away
+
+    if not expected:
+        return []
+    limit = context.configuration.window.hosts_timeout.total_seconds()
+    try:
+        wait_for("every host to be Up on the original", connected, timeout=limit, cancel=context.cancel, interval=1)
+    except WaitedInVain:
+        return [f"host {name} is not connected to the original after {limit:.0f} s: see `host=` in its agent.properties" for name in away]
+    except (ConnectionFailed, CommandFailed, StepFailed) as error:
+        return [f"whether {', '.join(sorted(expected.values()))} are connected to the original can't be asked: {error}"]
+    return []
+
+
+def _up(context: Context) -> set[str]:
+    """Ids of the hosts that are Up: by the API, else by the original's table of hosts."""
+    try:
+        listed = original_management.answering(context).list("listHosts", type="Routing")
+    except (ApiRefused, ApiUnavailable, ApiNotTrusted):
+        with session(original_database(context)) as database:
+            listed = database.rows(ROWS)
+    return {str(host["id"]) for host in listed if host.get("state") == "Up"}

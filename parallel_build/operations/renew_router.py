@@ -1,0 +1,113 @@
+"""One network or VPC restarted with new routers, and proved; a pair of routers never both down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack.api import ApiRefused, Cloud
+from parallel_build.cloudstack.patience import Patience, hosts_away
+from parallel_build.cloudstack.router_networks import VPC, Key, RouterNetwork
+from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.operations import prove_appliances
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import OpenSession
+
+PROVED_WITHIN = 120.0  # seconds for a new router to report its release
+ROLLING = "network.rolling.restart"  # since 4.11.1: of a pair one router is always there
+BACKUP = "BACKUP"
+
+
+class Restarter:
+    """Renews networks. Thread safe.
+
+    Args:
+        release: that routers must have afterwards.
+        under_way: jobs of restarts that an earlier run has begun: they are waited for, and not begun again.
+    """
+
+    def __init__(self, context: Context, cloud: Cloud, database: OpenSession, release: str, under_way: Mapping[Key, str]) -> None:
+        self.context, self.cloud, self.database, self.release, self.under_way = context, cloud, database, release, under_way
+        self.timeout = context.configuration.window.system_vm_timeout.total_seconds()
+        self.patience = Patience(context.cancel, context.progress, hosts_away(cloud))
+        self.rolling = is_rolling(cloud)
+        self._lock = threading.Lock()
+
+    def renew(self, network: RouterNetwork) -> None:
+        """Restart it, and prove that every router of it that runs has the release.
+
+        Raises:
+            StepFailed: it could not be restarted, or its routers are not of that release.
+        """
+        if job := self.under_way.get(network.key):
+            self.context.progress(f"{network.name}: its restart runs already, waiting for it")
+            self.cloud.await_job("restart", job, timeout=self.timeout, cancel=self.context.cancel)
+        elif network.redundant and not self.rolling and len(network.routers) > 1:
+            self._one_after_the_other(network)
+        else:
+            self.patience.run(lambda: restart(self.cloud, network, cleanup=True, timeout=self.timeout, context=self.context))
+        self._prove(network)
+
+    def _one_after_the_other(self, network: RouterNetwork) -> None:
+        """The backup first: its successor must run before the other router goes."""
+        before = {str(router["id"]) for router in network.routers}
+        for router in sorted(network.routers, key=lambda each: str(each.get("redundantstate")) != BACKUP):
+            self.cloud.job("destroyRouter", id=str(router["id"]), timeout=self.timeout, cancel=self.context.cancel)
+            restart(self.cloud, network, cleanup=False, timeout=self.timeout, context=self.context)
+            before.discard(str(router["id"]))
+            self._await_pair(network, old=len(before))
+
+    def _await_pair(self, network: RouterNetwork, old: int) -> None:
+        known = {str(router["id"]) for router in network.routers}
+
+        def two() -> bool:
+            up = [router for router in routers_of(self.cloud, network) if systemvms.running(router)]
+            fresh = [router for router in up if str(router["id"]) not in known]
+            return len(up) >= len(known) and len(fresh) >= len(known) - old
+
+        wait_for(f"both routers of {network.name}", two, timeout=self.timeout, cancel=self.context.cancel, interval=1)
+
+    def _prove(self, network: RouterNetwork) -> None:
+        last: list[str] = []
+
+        def good() -> bool:
+            up = [router for router in routers_of(self.cloud, network) if systemvms.running(router)]
+            with self._lock:
+                proved = prove_appliances.proofs(self.context, up, self.release, self.database)
+            last[:] = [f"{proof.name}: {problem}" for proof in proved for problem in proof.problems] or (
+                [] if up else ["no router of it runs"]
+            )
+            return not last
+
+        try:
+            wait_for(f"the routers of {network.name}", good, timeout=PROVED_WITHIN, cancel=self.context.cancel, interval=1)
+        except WaitedInVain:
+            raise StepFailed(
+                f"{network.name} was restarted, and its routers are not on release {self.release}",
+                "; ".join(last),
+                "see the alerts and the management server's log for its router",
+            ) from None
+
+
+def restart(cloud: Cloud, network: RouterNetwork, *, cleanup: bool, timeout: float, context: Context) -> None:
+    """Restart a network or VPC; with `cleanup` its routers are made from the template of the day."""
+    command = "restartVPC" if network.kind == VPC else "restartNetwork"
+    cloud.job(command, id=network.id, cleanup=str(cleanup).lower(), timeout=timeout, cancel=context.cancel)
+
+
+def routers_of(cloud: Cloud, network: RouterNetwork) -> list[dict[str, Any]]:
+    """Its routers, also those of a project."""
+    key = "vpcid" if network.kind == VPC else "networkid"
+    return systemvms.routers(cloud, **{key: network.id})
+
+
+def is_rolling(cloud: Cloud) -> bool:
+    """Whether CloudStack itself renews a pair of routers one after the other; where it does not say so, it is not relied on."""
+    try:
+        found = cloud.call("listConfigurations", name=ROLLING).get("configuration", [])
+    except ApiRefused:
+        return False
+    return any(each.get("name") == ROLLING and str(each.get("value")).lower() == "true" for each in found)

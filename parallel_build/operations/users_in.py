@@ -1,0 +1,102 @@
+"""When users are let in on the new side, settled with the switch; and taking them out of it again before it is left."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from parallel_build.configuration import StackConfiguration
+from parallel_build.operations import user_firewall, users_out
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import store
+from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.records.run_folder import now
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.parallel import Workers
+
+STEP = "UsersIn"  # under this name the window's record has it
+ACCEPTANCE = "Acceptance"
+
+# When: as soon as the first server answers and its hosts are connected; after the system VMs and the acceptance tests; after the last router wave.
+Point = Literal["first", "accepted", "routers"]
+
+
+def configured(configuration: StackConfiguration) -> Point:
+    """What the configuration says."""
+    return "routers" if configuration.routers.until_renewed == "wait" else configuration.window.users_in
+
+
+def earlier_version(record: WindowRecord) -> bool:
+    """Whether users were let in by a version of this project in which everything, routers included, was renewed before that."""
+    return not record.facts.get(STEP) and bool(record.facts.get(ACCEPTANCE, {}).get("accepted"))
+
+
+def settle(context: Context) -> Point:
+    """The point of this window: what the configuration says when the new side is switched to; a later change does nothing."""
+    records = store(context)
+    known = records.facts(STEP).get("point")
+    if known is None:
+        known = configured(context.configuration)
+        records.remember(STEP, point=known)
+    return cast(Point, known)
+
+
+def wait_still(record: WindowRecord) -> bool:
+    """Whether users are neither in nor will be let in by the router waves themselves."""
+    known = record.facts.get(STEP, {})
+    return not known.get("at") and (known.get("point") != "routers" or not record.facts.get(ACCEPTANCE, {}).get("passed"))
+
+
+def are_in(context: Context) -> bool:
+    """Whether users have been let in on the new side."""
+    record = store(context).mine()
+    return bool(record.facts.get(STEP, {}).get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"))
+
+
+def admit(context: Context, point: Point) -> None:
+    """Let users in, where this is the point for it and they are not in yet."""
+    if settle(context) != point or are_in(context):
+        return
+    context.intend("users in on the new side", point=point)
+    store(context).note({STEP: {"opening": now()}}, forward=True)
+    user_firewall.admit_on_new(context)
+    store(context).remember(STEP, at=now())
+
+
+def leave(context: Context, *, always: bool = False) -> None:
+    """Users out of the new side, and all its servers fenced, at the same time: the first thing that an undo does, whichever step it begins with.
+
+    Nothing where users were never in there, or have been taken out before. On a rollback that is ahead of the state users may be in on the original
+    already: a load balancer's command would put them out there.
+
+    Args:
+        always: also where nothing is on record of users who were let in: an earlier version of this project wrote it down only afterwards.
+    """
+    record = store(context).read()
+    if record is None or record.closed:
+        if always:
+            close(context)
+        return
+    if record.facts.get(STEP, {}).get("left"):
+        return
+    if record.ahead:
+        fence_new_side(context, insist=False)
+        return
+    known = record.facts.get(STEP, {})
+    if always or known.get("opening") or known.get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"):
+        close(context)
+        store(context).remember(STEP, left=now())
+
+
+def close(context: Context) -> None:
+    """Users out of the new side and its servers fenced, whatever is on record.
+
+    All its servers at once: the undos of the steps that started them would do it one after the other, and the original waits for each.
+    """
+    users_out.note_out(context)
+    with Workers(2) as pool:
+        both = [
+            pool.submit(user_firewall.close_on_new, context),
+            pool.submit(fence_new_side, context, insist=False),
+        ]
+    for each in both:
+        each.result()

@@ -1,0 +1,78 @@
+"""Section `routers` and the keys that say when users are let in: refused before anything is contacted, with key, cause and remedy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from parallel_build.configuration import Hours
+from parallel_build.errors import ConfigurationError
+from parallel_build.operations.users_in import configured
+from parallel_build.provider.relevance import relevant
+from tests.fast.sites import site
+
+NIGHT = {"timeZone": "Europe/Zurich", "spans": ["22:00-24:00", "00:00-05:00"]}
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"routers": {"hours": {"spans": ["22:00-24:00"]}}}, r"routers.hours: timeZone: missing, and 22:00 is another moment in each zone; name"),
+    ({"routers": {"hours": {**NIGHT, "spans": ["22:00-05:00"]}}}, r"22:00-05:00 ends before it begins.*a night as two: '22:00-24:00', '00:00-05:00'"),
+    ({"routers": {"hours": {**NIGHT, "spans": ["22:00-22:00"]}}}, "ends before it begins"),
+    ({"routers": {"hours": {**NIGHT, "spans": ["22-24"]}}}, "'22-24' is not a span of a day; write it as"),
+    ({"routers": {"hours": {**NIGHT, "spans": ["22:00-25:00"]}}}, "is not a span of a day"),
+    ({"routers": {"hours": {**NIGHT, "spans": []}}}, "spans: missing, so no network would ever be restarted"),
+    ({"routers": {"hours": {**NIGHT, "timeZone": "Europe/Nowhere"}}}, "'Europe/Nowhere' is not a zone that this machine knows"),
+    ({"routers": {"failureRate": 1.1}}, r"routers.failureRate: 1.1 is not a part of a wave; write a number from 0"),
+    ({"routers": {"failureRate": -0.1}}, "is not a part of a wave"),
+    ({"routers": {"failureRate": True}}, "is not a part of a wave"),
+    ({"routers": {"failureRate": "0.1"}}, "is not a part of a wave"),
+    ({"routers": {"canary": 11, "waveSize": 10}}, r"canary: 11 networks are more than routers.waveSize, 10.*make it smaller"),
+    ({"routers": {"canary": 3, "waves": [{"networks": ["a", "b"]}]}}, "canary: 3 networks are more than the first wave's list, 2"),
+    ({"routers": {"waves": [{"networks": []}]}}, "an empty list is no wave"),
+    ({"routers": {"waves": [{}]}}, "name one of zone, domain, account"),
+    ({"routers": {"untilRenewed": "wait", "hours": NIGHT}}, "hours would keep them out"),
+    ({"window": {"usersIn": "first"}, "acceptance": {"commands": [["true"]], "needsSystemVms": True}}, "usersIn: first lets users in before the system VMs"),
+    ({"window": {"usersIn": "first"}, "routers": {"untilRenewed": "wait"}}, "routers.untilRenewed wait keeps them out"),
+    ({"window": {"usersIn": "first", "acceptZones": ["z1"]}}, "window.acceptZones: with window.usersIn first"),
+    ({"window": {"usersIn": "later"}}, "window.usersIn"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused_by_key_cause_and_remedy(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        site(**changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"routers": {"hours": NIGHT}}, {"routers": {"canary": 10, "waveSize": 10}}, {"routers": {"failureRate": 0}}, {"routers": {"failureRate": 1}},
+    {"window": {"usersIn": "first"}, "acceptance": {"commands": [["true"]]}}, {"window": {"acceptZones": ["z1"]}},
+])  # fmt: skip
+def test_what_can_be_is_taken(changes: dict[str, Any]) -> None:
+    site(**changes)
+
+
+def test_a_night_of_two_spans_is_open_from_evening_to_morning_by_its_own_zone() -> None:
+    hours = Hours.model_validate(NIGHT)
+
+    def at(text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    assert hours.open_at(at("2026-01-10T21:30")) and hours.open_at(at("2026-01-10T03:59"))
+    assert not hours.open_at(at("2026-01-10T04:00")) and not hours.open_at(at("2026-01-10T20:59"))
+    assert hours.open_at(at("2026-07-10T20:30")), "summer time"
+    assert hours.next_opening(at("2026-01-10T12:00")) == at("2026-01-10T21:00")
+    assert hours.next_opening(at("2026-01-10T22:00")) == at("2026-01-10T22:00")
+    assert hours.next_opening(at("2026-03-29T12:00")) == at("2026-03-29T20:00"), "the clocks went forward that night"
+
+
+@pytest.mark.parametrize(("changes", "point"), [
+    ({}, "accepted"), ({"window": {"usersIn": "first"}}, "first"), ({"routers": {"untilRenewed": "wait"}}, "routers"),
+    ({"routers": {"untilRenewed": "allow"}}, "accepted"),
+])  # fmt: skip
+def test_when_users_are_let_in(changes: dict[str, Any], point: str) -> None:
+    assert configured(site(**changes).configuration) == point
+
+
+def test_a_change_of_these_keys_is_no_change_of_a_step() -> None:
+    changed = site(routers={"canary": 5, "untilRenewed": "allow"}, window={"usersIn": "first"})
+    assert relevant(site().to_json()) == relevant(changed.to_json())

@@ -1,0 +1,223 @@
+"""The fence at the new database: a ladder with limits, its undo on record before each rung, and everything as it was found afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from parallel_build.errors import GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.machines import power
+from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.operations import after_rollback, fence_new_database, hosts_back, known_servers, served
+from parallel_build.operations.known_servers import touch
+from parallel_build.records.touched import START
+from tests.fast import window_world
+from tests.fast.sites import site, values
+from tests.fast.window_world import DATABASE, Records, World, ending_at
+
+FOUND = {"cloud@10.91.0.41": False, "cloud@10.91.0.42": False, "left@%": True}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A new side that was started, and is being left."""
+    window_world.arrange(monkeypatch)
+    for module in (after_rollback, hosts_back, served):
+        monkeypatch.setattr(module, "store", lambda context: Records(context.connections))
+    made = World()
+    made.record.returning = "now"
+    configuration = made.site.configuration
+    servers = [*configuration.new.management, configuration.new.database.source]
+    made.record.servers = {server.name: touch(made.context, server, START) for server in servers}
+    return made
+
+
+def close(world: World) -> dict[str, str]:
+    return fence_new_database.fence(world.context)
+
+
+def lift(world: World) -> list[str]:
+    return fence_new_database.lift(world.context, world.record)
+
+
+def hang(world: World) -> None:
+    world.closing.hangs = True
+
+
+def hang_and_not_stop(world: World) -> None:
+    world.closing.hangs, world.closing.stops = True, False
+
+
+def nothing(world: World) -> None:
+    """It is well."""
+
+
+def crash(world: World) -> None:
+    world.units["newdb1", DATABASE]["active"] = False
+    world.closing.sessions.clear()
+
+
+@pytest.mark.parametrize(
+    ("ill", "how"),
+    [
+        (nothing, "accounts locked"),
+        (hang, "stopped and masked"),
+        (crash, "stopped and masked"),
+        (hang_and_not_stop, "killed and masked"),
+    ],
+)
+def test_the_ladder_closes_it_and_the_lift_gives_back_what_was_found(world: World, ill: Callable[[World], None], how: str) -> None:
+    ill(world)
+    before = {key: dict(unit) for key, unit in world.units.items()}
+    assert close(world) == {"newdb1": how}
+    assert world.closed
+    done = list(world.actions)
+    assert close(world) == {"newdb1": how}, "closed is closed"
+    assert [act for act in world.actions[len(done) :] if not act.startswith("write down")] == []
+    world.closing.hangs = False
+    assert lift(world) == []
+    assert world.closing.accounts == FOUND
+    assert world.units["newdb1", DATABASE]["active"] == before["newdb1", DATABASE]["active"]
+    assert world.units["newdb1", DATABASE]["masked"] is False
+    assert world.record.facts["DatabaseFence"] == {"newdb1": {}}
+    done = list(world.actions)
+    assert lift(world) == [] and world.actions == done, "nothing is left to undo"
+
+
+def test_sql_that_hangs_never_ends_it_and_never_keeps_it_longer_than_its_limit(world: World) -> None:
+    hang_and_not_stop(world)
+    started = time.monotonic()
+    close(world)
+    assert time.monotonic() - started < 2.5, "three limits of 0.3 s, shortened for this test"
+
+
+def test_a_server_that_does_not_even_die_loses_its_power(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hang_and_not_stop(world)
+    world.closing.dies = False
+    monkeypatch.setattr(power, "cut", lambda where, machine, made=None: f"virsh destroy {machine.name}")
+    assert close(world) == {"newdb1": "off"}
+    assert any("newdb1 is off, and its database with it: virsh destroy newdb1" in line for line in world.told)
+
+
+def refuse(where: Any, machine: Any, made: Any = None) -> str:
+    raise MachineFailed(f"the power of {machine.name} can't be cut from here", "platform existing offers nothing for it", "")
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_without_any_rung_it_is_refused_by_name_with_the_way_out(world: World, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    monkeypatch.setattr(power, "cut", refuse)
+    if lost:
+        world.lost.add("newdb1")
+    else:
+        hang_and_not_stop(world)
+        world.closing.dies = False
+    with pytest.raises(RollbackIncomplete, match=r"newdb1 \(10\.91\.0\.31\) can't be fenced") as caught:
+        close(world)
+    command = "pulumi config set --path 'window.confirmedDown[0]' newdb1 --stack test"
+    assert command in caught.value.remedy and "back test" in caught.value.remedy
+    assert "platform existing offers nothing" in caught.value.cause
+    world.site = world.context.site = site(window={"userAccess": values()["window"]["userAccess"], "confirmedDown": ["newdb1"]})
+    if lost:
+        assert close(world) == {"newdb1": "off"}
+    else:
+        with pytest.raises(RollbackIncomplete, match="newdb1"):
+            close(world)
+
+
+@pytest.mark.parametrize("ill", [nothing, hang, hang_and_not_stop])
+def test_a_power_cut_at_any_line_leaves_either_no_lock_or_its_undo(world: World, ill: Callable[[World], None]) -> None:
+    ill(world)
+    whole = World()
+    for action in range(9):
+        with ending_at(world, action):
+            close(world)
+        hangs, world.closing.hangs = world.closing.hangs, False
+        assert lift(world) == []
+        assert world.closing.accounts == FOUND, f"cut before action {action}"
+        assert world.units["newdb1", DATABASE] | {"enabled": True} == whole.units["newdb1", DATABASE] | {"enabled": True}
+        world.closing.sessions, world.closing.hangs = ["newms1"], hangs
+
+
+def test_a_lift_that_is_cut_off_is_done_again(world: World) -> None:
+    close(world)
+    for action in range(4):
+        with ending_at(world, action):
+            lift(world)
+    assert lift(world) == []
+    assert world.closing.accounts == FOUND
+
+
+def test_an_account_that_an_earlier_try_has_locked_is_not_taken_for_one_that_was_found_locked(world: World) -> None:
+    with ending_at(world, 2):  # the record, one lock
+        close(world)
+    assert world.closing.accounts["cloud@10.91.0.41"] is True
+    world.closing.accounts["late@%"] = False
+    close(world)
+    lift(world)
+    assert world.closing.accounts == {**FOUND, "late@%": False}
+
+
+def test_a_source_that_was_taken_out_of_the_stack_file_is_fenced_all_the_same(world: World) -> None:
+    world.site = world.context.site = site(
+        new={"database": {"source": {"name": "other", "address": "10.91.0.39"}, "replica": {"name": "newdb2", "address": "10.91.0.32"}}}
+    )
+    names = [machine.name for machine in known_servers.new_databases(world.site.configuration, world.record)]
+    assert names == ["other", "newdb1"]
+
+
+def test_what_could_not_be_lifted_is_lifted_by_whoever_works_there_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up: list[str] = []
+    monkeypatch.setattr(served, "give_up", lambda context: given_up.append("mark"))
+    close(world)
+    world.lost.add("newdb1")
+    (left,) = lift(world)
+    assert "newdb1: its database is still closed (accounts locked)" in left
+    world.record.closed = "now"
+    with pytest.raises(GuardFailed, match="the new database is still closed from an earlier rollback: newdb1"):
+        after_rollback.clear(world.context)
+    world.lost.clear()
+    after_rollback.clear(world.context)
+    assert world.closing.accounts == FOUND and given_up == ["mark"]
+
+
+@pytest.mark.parametrize("state", ["open", "another's"])
+def test_nothing_of_a_window_that_goes_on_is_lifted_by_others(world: World, state: str) -> None:
+    close(world)
+    if state == "another's":
+        world.record.closed, world.record.identity = "now", "another"
+    after_rollback.clear(world.context)
+    assert world.closed
+
+
+def test_who_waits_no_longer_is_told_so(world: World) -> None:
+    seen: list[bool] = []
+
+    def act(cancel: Any) -> None:
+        while not cancel.is_set:
+            time.sleep(0.02)
+        seen.append(True)
+
+    with pytest.raises(StepFailed, match="it did not end within 0 s"):
+        fence_new_database.within(world.context, "it", 0.2, act)
+    end = time.monotonic() + 2
+    while not seen and time.monotonic() < end:
+        time.sleep(0.02)
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0      0      10.91.0.21:51234   10.91.0.41:8250\n", {"10.91.0.41"}),
+        (
+            "0 0 [2001:db8::21]:51234 [2001:db8::41]:8250 \n0 0 [::ffff:10.91.0.21]:1 [::ffff:10.91.0.42]:8250\n",
+            {"2001:db8::41", "10.91.0.42"},
+        ),
+        ("\n", set()),
+    ],
+)
+def test_the_other_ends_of_an_agents_connections_are_read(text: str, found: set[str]) -> None:
+    assert hosts_back.peers(text) == found

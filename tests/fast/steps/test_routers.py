@@ -1,0 +1,281 @@
+"""Step Routers and its command: waves that go on where they were cut off, limits that end them well, users who wait for nobody's network but their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from parallel_build.cli import routers as command
+from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.operations import restart_waves, router_minimum, router_waves, users_in
+from parallel_build.operations.router_waves import as_cloudstack
+from parallel_build.records.waves import WaveState, packed, unpacked
+from parallel_build.records.window import WindowRecord
+from parallel_build.steps import routers as step
+from parallel_build.steps.retirement import _prove_renewed
+from tests.fast.router_cloud import NEW, OLD, Cut, Net, RouterCloud, Run, apply
+from tests.fast.sites import site
+
+
+def nets(count: int, **more: Any) -> list[Net]:
+    return [Net(number, **more) for number in range(1, count + 1)]
+
+
+def test_everything_that_runs_is_renewed_and_idle_networks_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = [
+        Net(50, state="Allocated"),
+        Net(51, running=False, routers={"7": OLD}),
+        Net(52, state="Allocated", running=False, routers={"8": OLD}),
+    ]
+    cloud = RouterCloud([*nets(20), Net(3, kind="vpc", state="Enabled", routers={"9": OLD}), *idle])
+    run = Run(monkeypatch, cloud)
+    evidence, pending = apply(run)
+    assert sorted(cloud.restarted) == sorted([*(f"network-{number}" for number in range(1, 21)), "vpc-3"])
+    assert (evidence["networks"], evidence["renewed"], evidence["idle, left alone"], pending) == (21, 21, 2, "")
+    assert "21 of 21 networks renewed" in run.told
+    cloud.restarted.clear()
+    apply(run)
+    assert cloud.restarted == [], "what is renewed is found by looking"
+
+
+def test_failures_are_listed_with_their_cause_and_the_step_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(30))
+    cloud.bad = {"network-4", "network-9"}
+    run = Run(monkeypatch, cloud)
+    evidence, pending = apply(run)
+    assert evidence["failed"] == {"net0004": "no capacity for net0004", "net0009": "no capacity for net0009"}
+    assert pending.startswith("2 of 30 networks left. 2 failed: net0004: no capacity for net0004")
+    assert pending.endswith("Next: parallel-build routers test --retry")
+    calls = len(cloud.calls)
+    apply(run)
+    assert len(cloud.calls) == calls, "a network that has been tried often enough is the operator's"
+    cloud.bad.clear()
+    router_waves.retry(run.context())
+    assert apply(run)[1] == ""
+
+
+def test_a_failing_canary_ends_there_until_the_operator_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(30))
+    cloud.bad = {"network-1"}
+    run = Run(monkeypatch, cloud)
+    _, pending = apply(run)
+    assert cloud.calls == ["restartNetwork network-1"] and "the canary is stopped" in pending
+    cloud.bad.clear()
+    _, pending = apply(run)
+    assert len(cloud.calls) == 1 and "--retry" in pending
+    router_waves.retry(run.context())
+    assert apply(run)[1] == "" and len(cloud.calls) == 31
+
+
+def test_cut_off_anywhere_it_resumes_and_restarts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cut in range(13):
+        cloud = RouterCloud(nets(12))
+        run = Run(monkeypatch, cloud, window={"parallelRestarts": 1})
+        cloud.cut = cut
+        if cut < 12:
+            with pytest.raises(Cut):
+                apply(run)
+        assert apply(run)[1] == ""
+        assert len(cloud.restarted) == len(set(cloud.restarted)) == 12
+        assert unpacked(run.facts()["networks"]) == set(range(1, 13)), "each was on record before it was restarted"
+
+
+def test_a_restart_that_an_earlier_run_has_begun_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(3))
+    cloud.jobs = [{"uuid": "network-2", "job_cmd": "org.apache.RestartNetworkCmd", "instance_id": 2}]
+    apply(Run(monkeypatch, cloud))
+    assert "await network-2" in cloud.calls and "restartNetwork network-2" not in cloud.calls
+
+
+def test_a_restart_that_failed_leaves_a_network_without_a_router_and_it_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(3))
+    run = Run(monkeypatch, cloud)
+    run.record.facts["Routers"] = {"networks": "2"}
+    cloud.nets["network-2"].routers = {}
+    apply(run)
+    assert "network-2" in cloud.restarted
+
+
+def test_the_time_limit_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(9)))
+    result = router_waves.run(run.context(), limit=-1.0)
+    assert result.words("test").startswith("9 of 9 networks left. routers.withUp,") and "Next: parallel-build routers test" in result.words(
+        "test"
+    )
+
+
+def test_outside_the_hours_nothing_begins_and_it_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = datetime.now(UTC) + timedelta(hours=2)
+    span = f"{later:%H}:00-{later:%H}:59"
+    cloud = RouterCloud(nets(9))
+    _, pending = apply(Run(monkeypatch, cloud, routers={"hours": {"timeZone": "UTC", "spans": [span]}}))
+    assert cloud.calls == [] and f"9 of 9 networks left, next at {later:%Y-%m-%d %H}:00 UTC" in pending
+
+
+def test_a_pause_begins_nothing_and_the_next_command_lifts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(9))
+    run = Run(monkeypatch, cloud)
+    router_waves.pause(run.context(), on=True)
+    assert "paused since" in apply(run)[1] and cloud.calls == []
+    router_waves.pause(run.context(), on=False)
+    assert apply(run)[1] == ""
+
+
+def test_one_wave_brings_the_canary_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud([*nets(4), *(Net(number, zone="z2") for number in range(10, 14))])
+    run = Run(monkeypatch, cloud)
+    router_waves.run(run.context(), only=2)
+    assert sorted(cloud.restarted) == ["network-1", "network-10", "network-11", "network-12", "network-13"]
+    assert run.facts()["canary"] is True
+
+
+def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
+    cloud = RouterCloud(nets(20))
+    cloud.users = [17]
+    apply(Run(monkeypatch, cloud, window={"parallelRestarts": 1}))
+    assert cloud.restarted[0] == "network-17"
+    cloud = RouterCloud(nets(20))
+    cloud.users = [17]
+    apply(Run(monkeypatch, cloud, window={"parallelRestarts": 1}, routers={"untilRenewed": "allow"}))
+    assert cloud.restarted[0] == "network-1", "nobody is refused with allow"
+
+
+@pytest.mark.parametrize("rolling", ["true", "false", None])
+def test_a_pair_never_has_both_down(monkeypatch: pytest.MonkeyPatch, rolling: str | None) -> None:
+    cloud = RouterCloud(nets(3, redundant=True))
+    if rolling is None:
+        del cloud.settings["network.rolling.restart"]
+    else:
+        cloud.settings["network.rolling.restart"] = rolling
+    evidence, _ = apply(Run(monkeypatch, cloud))
+    assert evidence["renewed"] == 3 and all(set(net.routers.values()) == {NEW} and len(net.routers) == 2 for net in cloud.nets.values())
+    assert cloud.least >= 1
+    if rolling != "true":
+        assert cloud.calls[0].startswith("destroyRouter"), "the backup first"
+
+
+def test_a_router_that_is_old_after_its_restart_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(3), release=OLD)
+    evidence, _ = apply(Run(monkeypatch, cloud))
+    assert "the API says 4.20.2 instead of 4.22.0" in evidence["failed"]["net0001"]
+
+
+def test_a_rollback_ends_the_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(9)))
+    run.record.returning = "now"
+    with pytest.raises(GuardFailed, match="a way back has begun"):
+        apply(run)
+    assert run.cloud.calls == []
+
+
+def test_users_wait_for_the_routers_only_where_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(9)), users=False, routers={"untilRenewed": "wait", "withUp": "1s"})
+    run.cloud.bad = {"network-5"}
+    apply(run)
+    assert run.admitted == 1, "one that can't be restarted keeps nobody out"
+    run = Run(monkeypatch, RouterCloud(nets(9)))
+    apply(run)
+    assert run.admitted == 0
+
+
+def test_users_who_wait_stay_out_while_a_canary_has_stopped_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(9)), users=False, routers={"untilRenewed": "wait"})
+    run.cloud.bad = {"network-1"}
+    with pytest.raises(StepFailed, match="users are still out: the canary is stopped"):
+        apply(run)
+    assert run.admitted == 0
+    run.cloud.bad.clear()
+    router_waves.retry(run.context())
+    apply(run)
+    assert run.admitted == 1
+
+
+def test_the_lowered_minimum_is_put_back_as_found_after_the_last_wave(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in ({}, {"1": "4.19.0"}):
+        cloud = RouterCloud(nets(9))
+        cloud.zone_values = dict(found)
+        run = Run(monkeypatch, cloud, routers={"untilRenewed": "allow", "accepted": ["net0007"]})
+        assert router_minimum.lower(run.context(), cloud) == {"1": "4.20.2"}  # type: ignore[arg-type]
+        assert cloud.zone_values == {"1": "4.20.2"}
+        router_minimum.lower(run.context(), cloud)  # type: ignore[arg-type]
+        cloud.bad = {"network-4"}
+        apply(run)
+        assert cloud.zone_values == {"1": "4.20.2"}, "a network is left in which users would be refused"
+        cloud.bad.clear()
+        router_waves.retry(run.context())
+        assert apply(run)[1] == "" and cloud.zone_values == found and run.facts()["minimum"] is None
+        assert cloud.nets["network-7"].routers != {} and OLD in cloud.nets["network-7"].routers.values()
+
+
+def test_nothing_is_lowered_where_it_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(2))
+    assert router_minimum.lower(Run(monkeypatch, cloud).context(), cloud) == {}  # type: ignore[arg-type]
+    assert cloud.zone_values == {}
+
+
+def test_the_record_stays_small_at_two_thousand_networks() -> None:
+    assert packed(range(204, 2204)) == "204-2203"
+    assert unpacked(packed({1, 2, 3, 9, 11})) == {1, 2, 3, 9, 11} and packed(()) == "" and unpacked("") == set()
+    every_other = packed(range(1, 4000, 2))
+    assert len(every_other) < 10_000
+
+
+def test_a_record_of_waves_is_read_leniently() -> None:
+    assert WaveState.of({"networks": "1-3", "later": True}).begun("network") == {1, 2, 3}
+    with pytest.raises(GuardFailed, match="can't be understood"):
+        WaveState.of({"networks": 7})
+
+
+@pytest.mark.parametrize(
+    ("facts", "steps", "part"),
+    [
+        ({"Acceptance": {"accepted": True}}, ["Acceptance"], False),  # switched by the earlier version
+        ({"FirstManagement": {"good": {}}}, ["Acceptance"], True),  # cut off in it: this version goes on
+        ({"Acceptance": {"accepted": True}, "UsersIn": {"point": "accepted", "at": "then"}}, ["Acceptance"], True),
+        ({}, ["Acceptance", "Routers"], True),
+    ],
+)
+def test_a_window_of_the_earlier_order(monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], steps: list[str], part: bool) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(3)))
+    run.record.facts, run.record.steps = facts, ["Window", *steps]
+    assert step.Routers().takes_part(run.context()) is part
+
+
+def test_retiring_wants_all_or_accepted_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(3)))
+    with pytest.raises(GuardFailed, match="3 of 3 networks still have routers of the original's release: net0001, net0002, net0003"):
+        _prove_renewed(run.context(), run.record)
+    run.site = site(routers={"accepted": ["net0001", "network-2", "net0003"]})
+    _prove_renewed(run.context(), run.record)
+    earlier = WindowRecord("test", run.site.identity, opened="then", facts={"Acceptance": {"accepted": True}})
+    _prove_renewed(Run(monkeypatch, RouterCloud(nets(3))).context(), earlier)
+
+
+def test_the_command_waits_for_users_to_be_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud(nets(3)), users=False)
+    monkeypatch.setattr(command, "store", lambda _: run.records)
+    with pytest.raises(GuardFailed, match="users are not in on the new side yet"):
+        command._may_run(run.context())
+    run.record.facts = {"UsersIn": {"point": "routers"}, "Acceptance": {"passed": True}}
+    command._may_run(run.context())
+    run.record.facts = {"UsersIn": {"point": "accepted", "at": "then"}}
+    command._may_run(run.context())
+
+
+def test_the_point_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, RouterCloud([]), users=False, window={"usersIn": "first"})
+    assert users_in.settle(run.context()) == "first"
+    run.site = site(window={"usersIn": "accepted"})
+    assert users_in.settle(run.context()) == "first", "changing the key after the switch does nothing"
+    users_in.admit(run.context(), "accepted")
+    assert run.admitted == 0
+    users_in.admit(run.context(), "first")
+    users_in.admit(run.context(), "first")
+    assert run.admitted == 1
+
+
+def test_times_are_compared_as_cloudstack_writes_them() -> None:
+    assert as_cloudstack("2026-11-29T23:01:24+01:00") == "2026-11-29 22:01:24"
