@@ -35,10 +35,12 @@ RULES
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
     iif lo accept
-{accept}    tcp dport {{ {plain} }} redirect to :{port}
+{accept}    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {plain} }} redirect to :{port}
   }}
 """
-OPEN_CONNECTIONS = "    ct state established accept\n"
+# All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
+# tells nothing, and a redirection that takes any packet would tear it.
+OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
 IPTABLES = """
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
@@ -56,18 +58,30 @@ for t in iptables ip6tables; do command -v $t >/dev/null || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
-    $t -w -t nat -A {chain} -p tcp -m multiport --dports {plain} -j REDIRECT --to-ports {port}
+    $t -w -t nat -A {chain} -p tcp --syn -m multiport --dports {plain} -j REDIRECT --to-ports {port}
     $t -w -t nat -C PREROUTING -j {chain} 2>/dev/null || $t -w -t nat -I PREROUTING 1 -j {chain}
   ) 2>/dev/null || true
 done
 """
+# Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
+LET_ANSWERS_END = f"""
+n={GRACE}
+while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '( sport = :{users_out_service.PORT} )' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
+"""
 OPEN = f"""
-if command -v nft >/dev/null; then nft delete table inet {TABLE} 2>/dev/null || true; fi
+if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
+  nft flush table inet {TABLE}
+{LET_ANSWERS_END}
+  nft delete table inet {TABLE} 2>/dev/null || true
+fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
+  $t -w -t nat -S {CHAIN} >/dev/null 2>&1 || continue
+  $t -w -t nat -F {CHAIN}
+{LET_ANSWERS_END}
   while $t -w -t nat -D PREROUTING -j {CHAIN} 2>/dev/null; do :; done
-  $t -w -t nat -F {CHAIN} 2>/dev/null || true; $t -w -t nat -X {CHAIN} 2>/dev/null || true
+  $t -w -t nat -X {CHAIN} 2>/dev/null || true
 done
 """
 CLOSED = f"""

@@ -136,7 +136,7 @@ def test_no_call_that_is_sent_meanwhile_ends_without_an_answer(stand: Stand) -> 
                         str(session.get(CALL, params={"command": "x"}, headers={"Connection": "close"}, timeout=10).status_code)
                     )
                 except requests.RequestException as error:
-                    outcomes.append(type(error).__name__)
+                    outcomes.append(f"{type(error).__name__}: {error}"[-120:])
 
     def run() -> None:
         with window(stand, access(stand)) as context:
