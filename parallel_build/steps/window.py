@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from parallel_build import guards
@@ -121,7 +122,9 @@ class Window(SwitchedStep):
         missing = serve_original.serve_from_original(context)
         kept_out, off = sorted(cut_off(context)), switched_off(context)
         missing += [
-            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
+            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off, "
+            "and leave the new database servers as they are until then"
+            for name in kept_out
         ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         if off:
@@ -150,18 +153,19 @@ class Window(SwitchedStep):
                 "what was lost in the window is not back yet",
                 "bring it back and run the same command again; the window stays open until then",
             )
-        records.close()
         for name, address in sorted(off.items()):
             context.progress(
                 f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "
                 f"Remove it, or mask {MANAGEMENT} and {USAGE} on it without a network"
             )
+        records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
 
     @staticmethod
     def _open_database(context: Context) -> None:
         """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end."""
-        for words in fence_new_database.lift(context, store(context).read()):
+        # Emptied first: a server that is down without being masked may be switched on at any moment, and must find nothing to serve.
+        for words in fence_new_database.lift(context, store(context).read(), before_accounts=partial(transfer.empty, context)):
             context.progress(f"{words}. The next window tries it again")
 
 
