@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
-from parallel_build.components.declared import Stack
+from parallel_build.components.arguments import MISSING, expected, in_its_own_words, of_cloud
+from parallel_build.components.cloud import Cloud
+from parallel_build.components.component import Component
+from parallel_build.components.preparation import Preparation
 from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
@@ -23,7 +28,9 @@ from parallel_build.components.steps import (
     SystemVms,
     UserAccess,
     Window,
+    statuses,
 )
+from parallel_build.configuration import Phase
 from parallel_build.records.rehearsal_times import rehearsed
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
@@ -45,24 +52,78 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
 )
 
 
-class Cutover(pulumi.ComponentResource):
-    """`cutover:components:Cutover`.
+LEFT = ("left", "failed", "not renewed")
+"""How the evidence of a step names what an operator has to see to afterwards."""
+
+
+@dataclass
+class CutoverArgs:
+    """What `Cutover` is declared with.
+
+    Attributes:
+        cloud: the cloud.
+        preparation: what must be done before the window opens.
+    """
+
+    cloud: Cloud = MISSING
+    preparation: Preparation = MISSING
+
+
+class Cutover(Component):
+    """`cutover:components:Cutover`. Before the cloud's phase is `switched` it has no children.
 
     Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
 
-    Args:
-        prepared: what must be there before the window: the phases `built` and `prepared`.
+    Attributes:
+        cloud: the cloud.
+        steps: the steps, in order.
+        status: each step's status by its name in the program; an output.
+        record: where the window's record is; an output.
+        left_to_tidy: by step, what is left for an operator to see to; an output.
     """
 
-    steps: list[StepResource]
+    FORMER = "cutover"
 
-    def __init__(self, name: str, stack: Stack, prepared: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("cutover:components:Cutover", name, None, opts)
+    cloud: Cloud
+    steps: list[StepResource]
+    status: pulumi.Output[dict[str, str]]
+    record: pulumi.Output[str]
+    left_to_tidy: pulumi.Output[dict[str, Any]]
+
+    @in_its_own_words
+    def __init__(self, name: str, args: CutoverArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        given = expected("Cutover", name, "args", args, CutoverArgs)
+        self.cloud = expected("Cutover", name, "args.cloud", given.cloud, Cloud)
+        preparation = expected("Cutover", name, "args.preparation", given.preparation, Preparation)
+        of_cloud("Cutover", name, "args.preparation", preparation, self.cloud)
+        super().__init__(name, opts)
         self.steps = []
+        if self.cloud.declared.reached(Phase.SWITCHED):
+            self._declare(preparation.done)
+        self.status, self.record = statuses(self.steps), self.cloud.record
+        self.left_to_tidy = left_to_tidy(self.steps)
+        self.register_outputs({"status": self.status, "record": self.record, "leftToTidy": self.left_to_tidy})
+
+    def _declare(self, prepared: Sequence[pulumi.Resource]) -> None:
+        stack = self.cloud.declared
         for label, step in ORDER:
             if stack.configuration.window.stop_before == step.STEP:
                 break  # A hold point: this step and all after it are not declared yet.
             before = [self.steps[-1]] if self.steps else list(prepared)
             took = rehearsed(stack.configuration, stack.name, step.STEP)
-            self.steps.append(step(label, stack, rehearsed=took, opts=pulumi.ResourceOptions(parent=self, depends_on=before)))
-        self.register_outputs({})
+            self.steps.append(step(self.child(label), stack, rehearsed=took, opts=self.options(label, before)))
+
+
+def left_to_tidy(steps: Sequence[StepResource]) -> pulumi.Output[dict[str, Any]]:
+    """What the steps' evidence names as left over, by step."""
+    if not steps:
+        return pulumi.Output.from_input({})
+
+    def collect(results: Sequence[Any]) -> dict[str, Any]:
+        found = {
+            step.STEP: {key: value for key, value in (result or {}).items() if key.startswith(LEFT) and value}
+            for step, result in zip(steps, results, strict=True)
+        }
+        return {step: left for step, left in found.items() if left}
+
+    return pulumi.Output.all(*(step.result for step in steps)).apply(collect)

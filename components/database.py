@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pulumi
 
+from parallel_build.components.arguments import MISSING, expected, in_its_own_words
+from parallel_build.components.cloud import Cloud
+from parallel_build.components.component import Component
 from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
 from parallel_build.components.machines.machine import Machine
@@ -15,35 +20,62 @@ from parallel_build.machines.provisioning import File
 UNITS = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
 
 
-class ReplicatedDatabase(pulumi.ComponentResource):
+@dataclass
+class ReplicatedDatabaseArgs:
+    """What `ReplicatedDatabase` is declared with.
+
+    Attributes:
+        cloud: the cloud; its section `new.database` says what the servers are.
+    """
+
+    cloud: Cloud = MISSING
+
+
+class ReplicatedDatabase(Component):
     """`cutover:components:ReplicatedDatabase`.
 
     Children: the machines of source and replica with their `MachineReady`, `ReplicationPair`, `CloudDatabases`.
 
     Attributes:
+        cloud: the cloud.
         source, replica: the machines.
         databases: depend on this to run when the empty databases are there.
+        addresses: of source and replica, by name; an output.
+        port: where they serve; an output.
     """
 
+    FORMER = "database"
+
+    cloud: Cloud
     source: Machine
     replica: Machine
     databases: CloudDatabases
+    addresses: pulumi.Output[dict[str, str]]
+    port: pulumi.Output[int]
 
-    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("cutover:components:ReplicatedDatabase", name, None, opts)
+    @in_its_own_words
+    def __init__(self, name: str, args: ReplicatedDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        given = expected("ReplicatedDatabase", name, "args", args, ReplicatedDatabaseArgs)
+        self.cloud = expected("ReplicatedDatabase", name, "args.cloud", given.cloud, Cloud)
+        super().__init__(name, opts)
+        stack = self.cloud.declared
         database = stack.configuration.new.database
         self.source = build_machine(stack, database.source, content(stack, database.source), self)
         self.replica = build_machine(stack, database.replica, content(stack, database.replica), self)
+        machines = [self.source, self.replica]
         pair = ReplicationPair(
-            "replication-pair",
+            self.child("replication-pair"),
             stack,
-            machines=[self.source, self.replica],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.source.ready, self.replica.ready]),
+            machines=machines,
+            opts=self.options("replication-pair", [self.source.ready, self.replica.ready]),
         )
         self.databases = CloudDatabases(
-            "cloud-databases", stack, machines=[self.source, self.replica], opts=pulumi.ResourceOptions(parent=self, depends_on=[pair])
+            self.child("cloud-databases"), stack, machines=machines, opts=self.options("cloud-databases", [pair])
         )
-        self.register_outputs({})
+        self.addresses = pulumi.Output.all(**{machine.name: machine.address for machine in machines})
+        self.port = pulumi.Output.from_input(database.port)
+        names = {"source": self.source.name, "replica": self.replica.name, "engine": database.engine}
+        self.register_outputs({**names, "addresses": self.addresses, "port": self.port})
 
 
 def content(stack: Stack, machine: NewMachine) -> Content:

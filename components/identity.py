@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import pulumi
 
+from parallel_build.components.provided import ProvidedResource
 
-class StackIdentity(pulumi.CustomResource):
+
+class StackIdentity(ProvidedResource):
     """`cutover:index:StackIdentity`: a random identity, made once and kept in the state; the record of the stack's windows carries it.
 
     Inputs:
@@ -33,4 +35,4 @@ class StackIdentity(pulumi.CustomResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {"former": former, "adopt": adopt, "stack": stack, "phase": phase, "machines": dict(machines), "identities": None}
-        super().__init__("cutover:index:StackIdentity", resource_name, inputs, opts)
+        super().__init__("StackIdentity", resource_name, inputs, opts)

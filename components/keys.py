@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pulumi
 
+from parallel_build.components.provided import ProvidedResource
+
 ATTRIBUTES = {"privateKey": "private_key", "publicKey": "public_key"}
 
 
-class SshHostKey(pulumi.CustomResource):
-    """`cutover:index:SshHostKey`: an ed25519 key pair, made once and kept in the state; it is never made anew.
+class SshHostKey(ProvidedResource):
+    """`cutover:index:SshHostKey`: an ed25519 key pair, made once and kept in the state; it is never made again.
 
     Inputs:
         name: the machine's name.
@@ -23,7 +25,7 @@ class SshHostKey(pulumi.CustomResource):
     def __init__(self, resource_name: str, *, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["private_key"]))
         inputs = {"name": name, "private_key": None, "public_key": None}
-        super().__init__("cutover:index:SshHostKey", resource_name, inputs, options)
+        super().__init__("SshHostKey", resource_name, inputs, options)
 
     def translate_output_property(self, prop: str) -> str:
         """The attribute of one of the engine's names."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pulumi
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
-from parallel_build.components.declared import Stack
+from parallel_build.components.arguments import MISSING, expected, in_its_own_words
+from parallel_build.components.cloud import Cloud
+from parallel_build.components.component import Component
 from parallel_build.components.machines.build import Content, build_machine
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import ManagementInstalled
@@ -17,30 +21,58 @@ DATABASES = ("mariadb.service", "mysql.service", "mysqld.service")
 FENCED = Content(masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service", *DATABASES))
 
 
-class ManagementServers(pulumi.ComponentResource):
+@dataclass
+class ManagementServersArgs:
+    """What `ManagementServers` is declared with.
+
+    Attributes:
+        cloud: the cloud; its section `new.management` says what the servers are.
+    """
+
+    cloud: Cloud = MISSING
+
+
+class ManagementServers(Component):
     """`cutover:components:ManagementServers`.
 
     Children: for each server its machine, `MachineReady` and `ManagementInstalled`.
 
     Attributes:
-        machines: the servers, the first first.
+        cloud: the cloud.
+        machines: the servers, in start order.
         installed: depend on these to run when the packages are there.
+        addresses: of the servers, by name; an output.
+        host: what CloudStack's setting `host` becomes; an output.
+        version: the version that is installed; an output.
     """
 
+    FORMER = "management"
+
+    cloud: Cloud
     machines: list[Machine]
     installed: list[ManagementInstalled]
+    addresses: pulumi.Output[dict[str, str]]
+    host: pulumi.Output[str]
+    version: pulumi.Output[str]
 
-    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("cutover:components:ManagementServers", name, None, opts)
+    @in_its_own_words
+    def __init__(self, name: str, args: ManagementServersArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        given = expected("ManagementServers", name, "args", args, ManagementServersArgs)
+        self.cloud = expected("ManagementServers", name, "args.cloud", given.cloud, Cloud)
+        super().__init__(name, opts)
+        stack = self.cloud.declared
         self.machines = [build_machine(stack, server, FENCED, self) for server in stack.configuration.new.management]
         self.installed = [
             ManagementInstalled(
-                f"{machine.name}-installed",
+                self.child(f"{machine.name}-installed"),
                 stack,
                 parameters={"name": machine.name},
                 machines=[machine],
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[machine.ready]),
+                opts=self.options(f"{machine.name}-installed", [machine.ready]),
             )
             for machine in self.machines
         ]
-        self.register_outputs({})
+        self.addresses = pulumi.Output.all(**{machine.name: machine.address for machine in self.machines})
+        self.host = self.cloud.host
+        self.version = pulumi.Output.from_input(str(stack.configuration.new.version))
+        self.register_outputs({"addresses": self.addresses, "host": self.host, "version": self.version})

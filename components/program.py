@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pulumi
 
-from parallel_build.components.cloud import declare_stack
-from parallel_build.components.cutover import Cutover
-from parallel_build.components.database import ReplicatedDatabase
-from parallel_build.components.management import ManagementServers
-from parallel_build.components.preparation import Preparation
+from parallel_build.components.cloud import Cloud
+from parallel_build.components.cutover import Cutover, CutoverArgs
+from parallel_build.components.database import ReplicatedDatabase, ReplicatedDatabaseArgs
+from parallel_build.components.management import ManagementServers, ManagementServersArgs
+from parallel_build.components.preparation import Preparation, PreparationArgs
 from parallel_build.components.settings import Settings, read_settings
 from parallel_build.components.steps import Retirement
 from parallel_build.configuration import Phase
@@ -20,22 +20,23 @@ from parallel_build.errors import ParallelBuildError
 
 def declare(settings: Settings) -> None:
     """Declare everything up to the phase that the configuration names, and the stack's outputs."""
-    stack = declare_stack(settings)
-    configuration = stack.configuration
-    database = ReplicatedDatabase("database", stack)
-    management = ManagementServers("management", stack)
-    done: list[pulumi.Resource] = [database.databases, *management.installed]
+    cloud = Cloud(Cloud.ROOT, settings)
+    stack = cloud.declared
+    database = ReplicatedDatabase("database", ReplicatedDatabaseArgs(cloud))
+    management = ManagementServers("management", ManagementServersArgs(cloud))
     if stack.reached(Phase.PREPARED):
-        done += Preparation("preparation", stack, done, [database.source, database.replica]).steps
-    if stack.reached(Phase.SWITCHED):
-        done += Cutover("cutover", stack, done).steps
-    if stack.reached(Phase.RETIRED):
-        Retirement("retirement", stack, opts=pulumi.ResourceOptions(depends_on=done))
-    machines = [database.source, database.replica, *management.machines]
-    pulumi.export("phase", configuration.phase.value)
-    pulumi.export("addresses", {machine.name: machine.address for machine in machines})
-    pulumi.export("hostKeys", {machine.name: machine.host_key for machine in machines if machine.host_key is not None})
-    pulumi.export("host", configuration.host_setting)
+        preparation = Preparation("preparation", PreparationArgs(cloud, database, management))
+        if stack.reached(Phase.SWITCHED):
+            cutover = Cutover("cutover", CutoverArgs(cloud, preparation))
+            if stack.reached(Phase.RETIRED):
+                done = [*preparation.done, *cutover.steps]
+                Retirement("retirement", stack, opts=pulumi.ResourceOptions(depends_on=done))
+    pulumi.export("phase", cloud.phase)
+    pulumi.export("addresses", cloud.addresses)
+    pulumi.export("hostKeys", cloud.host_keys)
+    pulumi.export("host", cloud.host)
+    pulumi.export("versions", cloud.versions)
+    pulumi.export("record", cloud.record)
 
 
 # The Python host takes this exit code for "the operator has been told"; with any other it adds a line of its own

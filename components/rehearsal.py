@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pulumi
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.components.arguments import MISSING, expected, in_its_own_words, refused
+from parallel_build.components.cloud import Cloud
+from parallel_build.components.component import Component
 from parallel_build.components.database import UNITS
 from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
@@ -16,34 +21,59 @@ from parallel_build.database.server.settings import rehearsal_option_file
 from parallel_build.machines.provisioning import File
 
 
-class RehearsalServer(pulumi.ComponentResource):
+@dataclass
+class RehearsalServerArgs:
+    """What `RehearsalServer` is declared with.
+
+    Attributes:
+        cloud: the cloud; its section `rehearsal.machine` says what the server is.
+    """
+
+    cloud: Cloud = MISSING
+
+
+class RehearsalServer(Component):
     """`cutover:components:RehearsalServer`.
 
     Children: the machine, its `MachineReady` and its `ManagementInstalled`. They go when the rehearsal is switched off, when the stack goes back
     to `built`, and when it is retired; a rehearsal that passed stays on record.
 
-    Args:
-        machine: the configuration's `rehearsal.machine`.
-
     Attributes:
+        cloud: the cloud.
         machine: the server.
         installed: depend on this to run when everything is on it.
+        address: the server's; an output.
     """
 
+    FORMER = "preparation-rehearsal-server"
+
+    cloud: Cloud
     machine: Machine
     installed: ManagementInstalled
+    address: pulumi.Output[str]
 
-    def __init__(self, name: str, stack: Stack, machine: NewMachine, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("cutover:components:RehearsalServer", name, None, opts)
+    @in_its_own_words
+    def __init__(self, name: str, args: RehearsalServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        given = expected("RehearsalServer", name, "args", args, RehearsalServerArgs)
+        self.cloud = expected("RehearsalServer", name, "args.cloud", given.cloud, Cloud)
+        stack = self.cloud.declared
+        machine = stack.configuration.rehearsal.machine
+        if machine is None:
+            raise refused(
+                "RehearsalServer", name, "args.cloud", "has no rehearsal.machine", "the server is described there",
+                "give the cloud's args.rehearsal a machine, or leave this component out",
+            )  # fmt: skip
+        super().__init__(name, opts)
         self.machine = build_machine(stack, machine, content(stack, machine), self)
         self.installed = ManagementInstalled(
-            f"{machine.name}-installed",
+            self.child(f"{machine.name}-installed"),
             stack,
             parameters={"name": machine.name},
             machines=[self.machine],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.machine.ready]),
+            opts=self.options(f"{machine.name}-installed", [self.machine.ready]),
         )
-        self.register_outputs({})
+        self.address = self.machine.address
+        self.register_outputs({"address": self.address})
 
 
 def content(stack: Stack, machine: NewMachine) -> Content:

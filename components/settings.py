@@ -30,16 +30,20 @@ class Settings:
     Attributes:
         stack: name of the Pulumi stack.
         configuration: the checked configuration.
-        secrets: the checked secrets.
+        secrets: the checked secrets; None where one of them is an output, and so not known while the program runs.
         operator_key: the operator's public SSH key, put on every machine that the stack makes.
         sealed: whatever else is sealed in the stack file, wherever it stands.
     """
 
     stack: str
     configuration: StackConfiguration
-    secrets: Secrets
+    secrets: Secrets | None
     operator_key: str
     sealed: tuple[Secret, ...] = ()
+
+    def hidden(self) -> list[Secret]:
+        """What is known now and no text for a reader may show."""
+        return [*(self.secrets.all() if self.secrets else ()), *self.sealed]
 
 
 def project_values(project: str) -> dict[str, str]:
@@ -89,9 +93,18 @@ def read_settings() -> Settings:
     values = project_values(project)
     refuse_clear(values, (key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()), f"Pulumi.{stack}.yaml")
     sealed = sealed_values(values, project, stack)
-    values = with_planned(values, stack_file(stack, project_folder()))
+    values = planned(values, stack)
     configuration, secrets = parse(values, stack, sealed)
     return Settings(stack, configuration, secrets, operator_key(configuration.ssh), sealed)
+
+
+def planned(values: dict[str, str], stack: str) -> dict[str, str]:
+    """The values with the templates that a plan wrote next to the stack file, where there is one in the form that this project reads."""
+    try:
+        place = stack_file(stack, project_folder())
+    except ConfigurationError:  # a program of the user's own, with a project file of another form
+        return values
+    return with_planned(values, place)
 
 
 def project_folder() -> Path:

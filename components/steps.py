@@ -5,8 +5,8 @@ Type token: `cutover:index:<Step>`. Every step resource has the same inputs and 
 Inputs:
     site: the resolved stack, a secret JSON text.
     parameters: what tells several resources of one step apart.
-    machines: what the machines that the step works on are, by name: their resources' ids. Another id is another, empty machine, on which
-        the step is done anew.
+    machines: what the machines that the step works on are, by name: their resources' ids. A different id is a different, empty machine, on
+        which the step is done again.
     plan: the exact actions in order; undo: what its deletion does; rehearsed: how long it took in rehearsal. Texts for the reader of
         `pulumi preview --diff`; their change alone is no diff.
 Outputs: the inputs, and
@@ -16,14 +16,14 @@ Outputs: the inputs, and
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import pulumi
 
+from parallel_build.components.provided import ProvidedResource
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import ConfigurationError
-from parallel_build.secret import Secret, masked
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY
 
@@ -45,16 +45,15 @@ class Resolved(Protocol):
     def site(self) -> pulumi.Output[str]:
         """The resolved stack as JSON text, a secret."""
 
-    @property
-    def hidden(self) -> Sequence[Secret]:
-        """What no text for a reader may show."""
+    def readable(self, texts: Sequence[str], shape: Callable[[Sequence[str]], list[str]]) -> pulumi.Input[list[str]]:
+        """Texts for the reader of a preview, without secrets."""
 
 
 LONGEST = 120  # characters; the CLI cuts longer texts off in a preview
 
 
 def lines(actions: Sequence[str]) -> list[str]:
-    """The actions for a reader of the preview: a long one goes on in further lines, so that nothing of it is cut off."""
+    """The actions for a reader of the preview: a long one continues in further lines, so that nothing of it is cut off."""
     return [
         line
         for action in actions
@@ -63,7 +62,7 @@ def lines(actions: Sequence[str]) -> list[str]:
 
 
 class Made(Protocol):
-    """A machine, as far as a step's declaration needs to know it."""
+    """The parts of a machine that a step's declaration uses."""
 
     @property
     def name(self) -> str:
@@ -71,10 +70,10 @@ class Made(Protocol):
 
     @property
     def made(self) -> pulumi.Output[str]:
-        """What tells it from another one of its name."""
+        """What distinguishes it from a later machine of its name."""
 
 
-class StepResource(pulumi.CustomResource):
+class StepResource(ProvidedResource):
     """Base of the step resources; see the module.
 
     Args:
@@ -118,14 +117,19 @@ class StepResource(pulumi.CustomResource):
             "site": stack.site,
             "parameters": dict(parameters or {}),
             "machines": {machine.name: machine.made for machine in machines},
-            "plan": lines(masked(step.plan(stack.configuration), stack.hidden)),
-            "undo": lines(masked(step.undo(stack.configuration), stack.hidden)),
+            "plan": stack.readable(step.plan(stack.configuration), lines),
+            "undo": stack.readable(step.undo(stack.configuration), lines),
             "rehearsed": rehearsed,
             "result": None,
             "status": None,
         }
         options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["site"]))
-        super().__init__(f"cutover:index:{self.STEP}", resource_name, inputs, options)
+        super().__init__(self.STEP, resource_name, inputs, options)
+
+
+def statuses(steps: Sequence[StepResource]) -> pulumi.Output[dict[str, str]]:
+    """Each step's status, by its name in the program: an output of the component that they belong to."""
+    return pulumi.Output.all(**{step._name: step.status for step in steps}) if steps else pulumi.Output.from_input({})
 
 
 class MachineReady(StepResource):
@@ -159,7 +163,7 @@ class HealthCheck(StepResource):
 
 
 class Parity(StepResource):
-    """`cutover:index:Parity`: another stack, a rehearsal's, beside this one."""
+    """`cutover:index:Parity`: a different stack, a rehearsal's, next to this one."""
 
     STEP = "Parity"
 

@@ -148,6 +148,8 @@ def _lay_out(tree: Path, package: str, version: str) -> None:
     for part in parts:
         for path in _files(SOURCES / part):
             _write(tree / where / path.relative_to(SOURCES), path.read_text(), 0o644)
+    if package == "management":
+        _scripts(tree / f"usr/share/cloudstack-management/lib/cloudstack-{version}.jar", version)
     if package == "common":
         _write(tree / where / "shared/VERSION", version + "\n", 0o644)
         # Tools look for the jar that encrypts; it need not hold anything.
@@ -155,6 +157,16 @@ def _lay_out(tree: Path, package: str, version: str) -> None:
         with zipfile.ZipFile(jar, "w") as archive:
             archive.writestr(zipfile.ZipInfo("META-INF/MANIFEST.MF"), f"Implementation-Version: {version}\n")
         jar.chmod(0o644)
+
+
+def _scripts(jar: Path, version: str) -> None:
+    """The schema's scripts up to a version, where the real package has them: whoever plans an upgrade reads them there."""
+    newest = int(version.replace(".", ""))
+    with zipfile.ZipFile(jar, "w") as archive:
+        for path in sorted((SOURCES / "sql/upgrades").glob("*.sql")):
+            if int(path.stem.partition("to")[2].removesuffix("-cleanup")) <= newest:
+                archive.writestr(zipfile.ZipInfo(f"META-INF/db/schema-{path.stem}.sql"), path.read_text())
+    jar.chmod(0o644)
 
 
 def _control(tree: Path, package: str, version: str) -> None:

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         # After the command as well; without a default, or it would overwrite what stood before it.
         sub.add_argument("--config-file", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         command.arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, parser=found)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from parallel_build.errors import Cancelled, WaitedInVain
 
 T = TypeVar("T")
-GOES_ON = "see what keeps it from coming, then run the same command again: it goes on from there"
+GOES_ON = "see what keeps it from coming, then run the same command again: it resumes there"
 
 _clearing: ContextVar[bool] = ContextVar("clearing", default=False)
 
@@ -51,7 +51,7 @@ class CancelToken:
             raise Cancelled(
                 f"stopped: {self.reason}",
                 "a step that is asked to stop ends at its next safe point",
-                "run `pulumi up` to go on, or `pulumi destroy` to go back",
+                "run `pulumi up` to resume, or `pulumi destroy` to roll back",
             )
 
     def wait(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ def wait_for(
         now = time.monotonic()
         if now - started > timeout:
             raise WaitedInVain(
-                f"waited {timeout:.0f} s for {what}, in vain",
+                f"timed out after {timeout:.0f} s waiting for {what}",
                 f"it did not come within {timeout:.0f} s: it is slower than that, or it is kept from coming",
                 remedy,
             )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -15,11 +16,13 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from parallel_build.errors import ParallelBuildError
-from parallel_build.provider import NAME, VERSION
+from parallel_build.provider import NAME, VERSION, schema
 from parallel_build.provider.failure import PartialFailure, Refused, abort_partial, abort_plain
 from parallel_build.provider.handler import Handler
 from parallel_build.provider.session import Operation, Session
 from parallel_build.provider.values import Values, from_struct, to_struct, with_secrets
+from parallel_build.release import is_later
+from parallel_build.stack.plugin import ASKED, INSTALL
 
 T = TypeVar("T")
 
@@ -49,9 +52,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def GetSchema(self, request: provider_pb2.GetSchemaRequest, context: grpc.ServicerContext) -> provider_pb2.GetSchemaResponse:
-        """The types that there are; the program's classes are hand-written, so their properties are not described here."""
-        resources: dict[str, dict[str, str]] = {token: {} for token in sorted(self.handlers)}
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": NAME, "version": VERSION, "resources": resources}))
+        """Every resource type, described."""
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(schema.document(self.handlers)))
 
     def CheckConfig(self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
         """Any configuration will do: everything a step needs is in its site."""
@@ -62,7 +64,17 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=NO_CHANGE)
 
     def Configure(self, request: provider_pb2.ConfigureRequest, context: grpc.ServicerContext) -> provider_pb2.ConfigureResponse:
-        """Say which values the provider takes."""
+        """Say which values the provider takes. A library or a state of a later version is refused: this one does not know what it means.
+
+        An earlier version's state is taken: it is to be continued, or undone.
+        """
+        asked = str(from_struct(request.args).get("version") or os.environ.get(ASKED, ""))
+        if asked and is_later(asked, VERSION):
+            abort_plain(
+                context,
+                f"the library or the state asks for version {asked} of the provider {NAME}, and this is {VERSION}. Cause: they must fit together. "
+                f"Remedy: in the environment of that library run `{INSTALL}`, then the same command again; nothing has been contacted or changed",
+            )
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=False)
 
     def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:

@@ -49,12 +49,19 @@ class Session:
         with self._changed:
             self._newest[site.stack] = site
 
-    def newest(self, stack: str) -> Site | None:
-        """The last site heard from the program in this run, or None."""
+    def newest(self, stored: Site) -> Site | None:
+        """The last site heard from the program in this run for the stack that a stored one is of, or None.
+
+        A program may have several clouds, and one of them may have gone from it: another cloud's word is not about this one.
+        """
         with self._changed:
             heard = list(self._newest.values())
-            # A stack that was renamed since is the same one: a process works for one program.
-            return self._newest.get(stack) or (heard[0] if len(heard) == 1 else None)
+            if stored.stack in self._newest:
+                return self._newest[stored.stack]
+        # A stack that was renamed since is the same one: its identity is. Before version 0.1.0 a state has none.
+        known = set(stored.known_as)
+        same = [site for site in heard if known & set(site.known_as)] if known else heard
+        return same[0] if len(same) == 1 else None
 
     def make(self, urn: str) -> None:
         """Remember that this process has been asked to make or change a resource."""

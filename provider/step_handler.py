@@ -113,7 +113,7 @@ class StepHandler(Handler):
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:
         """Ask whether going back is allowed, then undo the step."""
         stored, step = self._open(inputs)
-        newest = operation.session.newest(stored.stack)
+        newest = operation.session.newest(stored)
         unexplained(self.step_class, newest)
         site = for_undo(stored, newest)
 
@@ -275,6 +275,7 @@ def backward(step: Step) -> Callable[[Context], Outputs]:
     """The step's undo, once the step has been asked whether going back is allowed."""
 
     def undo(context: Context) -> Outputs:
+        context.undoing = True
         step.before_revert(context)
         if step.takes_part(context):
             step.revert(context)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pulumi
 
+from parallel_build.components.component import Component
 from parallel_build.components.declared import Stack
-from parallel_build.components.machines.machine import Machine, MachineRequest
+from parallel_build.components.machines.machine import Machine, MachineRequest, Shared
 from parallel_build.components.machines.platforms import PLATFORMS
 from parallel_build.components.steps import MachineReady
 from parallel_build.configuration import NewMachine
@@ -21,7 +22,7 @@ OWN_CLOCK = frozenset({"libvirt", "vsphere"})
 
 @dataclass(frozen=True)
 class Content:
-    """What a machine is to have beside name, network and keys.
+    """What a machine is to have next to name, network and keys.
 
     Attributes:
         files: files that are there before any service starts.
@@ -38,13 +39,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Identity:
-    """A machine before it is ready: its name, and what tells it from another one of that name."""
+    """A machine before it is ready: its name, and what distinguishes it from a later machine of that name."""
 
     name: str
     made: pulumi.Output[str]
 
 
-def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: pulumi.Resource) -> Machine:
+def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: Component) -> Machine:
     """Declare a machine and its `MachineReady`.
 
     Args:
@@ -57,7 +58,8 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
     platform = PLATFORMS[name]
     if name not in stack.foundations:
         declare = platform.foundation
-        stack.foundations[name] = declare(stack.name, configuration) if declare else None
+        shared = Shared(stack.prefix, stack.vsphere_password)
+        stack.foundations[name] = declare(stack.name, configuration, shared) if declare else None
     request = MachineRequest(
         stack=stack.name,
         configuration=configuration,
@@ -66,25 +68,27 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: p
         site=stack.site,
         foundation=stack.foundations[name],
         parent=parent,
+        readable=stack.readable,
         protect=stack.protected,
-        hidden=stack.hidden,
+        made_by=stack.brought.resources.get(machine.name, ()),
     )
     resources = tuple(platform.build(request))
-    key = stack.host_keys.get(machine.name)
-    ids: list[pulumi.Output[str]] = [resource.id for resource in resources if isinstance(resource, pulumi.CustomResource)]
+    making = (*resources, *request.made_by)
+    ids: list[pulumi.Output[str]] = [resource.id for resource in making if isinstance(resource, pulumi.CustomResource)]
     made = pulumi.Output.all(*ids).apply(" ".join)
     ready = MachineReady(
-        f"{machine.name}-ready",
+        request.label("-ready"),
         stack,
         parameters={"name": machine.name},
         machines=[Identity(machine.name, made)],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(resources)),
+        opts=parent.options(f"{machine.name}-ready", resources),
     )
-    return Machine(machine.name, machine.address, name, key.public_key if key else None, resources, made, ready)
+    address = stack.brought.addresses.get(machine.name) or pulumi.Output.from_input(machine.address)
+    return Machine(machine.name, address, name, stack.key_of(machine.name), resources, made, ready)
 
 
 def neighbours(stack: Stack, machine: NewMachine) -> dict[str, str]:
-    """Names and addresses of the new side's machines, for each other; the rehearsal's server is told of none."""
+    """Names and addresses of the new side's machines, for each other; the rehearsal's server knows none."""
     others = {other.name: other.address for other in stack.configuration.new_machines()}
     return others if machine.name in others else {}
 

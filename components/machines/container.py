@@ -8,10 +8,11 @@ from typing import Any
 import pulumi
 
 from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.provided import ProvidedResource
 from parallel_build.machines.document import dump
 
 
-class ContainerMachine(pulumi.CustomResource):
+class ContainerMachine(ProvidedResource):
     """`cutover:index:ContainerMachine`.
 
     Inputs:
@@ -25,7 +26,7 @@ class ContainerMachine(pulumi.CustomResource):
 
     def __init__(self, resource_name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=["provisioning"]))
-        super().__init__("cutover:index:ContainerMachine", resource_name, inputs, options)
+        super().__init__("ContainerMachine", resource_name, inputs, options)
 
 
 def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
@@ -34,7 +35,7 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     assert settings is not None  # the configuration was refused otherwise
     return [
         ContainerMachine(
-            request.name,
+            request.label(),
             {
                 "name": request.name,
                 "address": request.machine.address,

@@ -23,9 +23,9 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     """Declare the server's step. It is the first resource on the server, so its undo runs last there."""
     return [
         ExistingMachine(
-            f"{request.name}-existing",
+            request.label("-existing"),
             request,
             parameters={"name": request.name},
-            opts=request.options(),
+            opts=request.options("-existing", after=request.made_by),
         )
     ]

@@ -14,6 +14,8 @@ import pulumi
 import pulumi_libvirt as libvirt
 
 from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.machines.machine import Shared as Around
+from parallel_build.components.provided import ProvidedResource
 from parallel_build.configuration import LibvirtPlatform, StackConfiguration
 from parallel_build.machines.provisioning import mac_address
 
@@ -26,7 +28,7 @@ FIXED = [
 ]  # fmt: skip
 
 
-class DomainType(pulumi.CustomResource):
+class DomainType(ProvidedResource):
     """`cutover:index:DomainType`: under what guests run, found out when it is made and kept in the state.
 
     Inputs:
@@ -40,7 +42,7 @@ class DomainType(pulumi.CustomResource):
     cpuMode: pulumi.Output[str]
 
     def __init__(self, resource_name: str, *, uri: str) -> None:
-        super().__init__("cutover:index:DomainType", resource_name, {"uri": uri, "type": None, "cpuMode": None})
+        super().__init__("DomainType", resource_name, {"uri": uri, "type": None, "cpuMode": None})
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,25 @@ class Shared:
     base: libvirt.Volume
 
 
-def foundation(stack: str, configuration: StackConfiguration) -> Shared:
+def foundation(stack: str, configuration: StackConfiguration, shared: Around = Around()) -> Shared:  # noqa: B008 - frozen
     """The connection, the domain type, a storage pool, and the base image in it."""
-    settings = _settings(configuration)
-    provider = libvirt.Provider("libvirt", uri=settings.uri)
+    settings, prefix = _settings(configuration), shared.prefix
+    provider = libvirt.Provider(f"{prefix}libvirt", uri=settings.uri)
     if settings.domain_type == "auto":
-        found = DomainType("domain-type", uri=settings.uri)
+        found = DomainType(f"{prefix}domain-type", uri=settings.uri)
         domain_type, cpu_mode = found.type, found.cpuMode
     else:
         domain_type = pulumi.Output.from_input(settings.domain_type)
         cpu_mode = pulumi.Output.from_input(CPU_MODES[settings.domain_type])
     pool = libvirt.Pool(
-        "pool",
+        f"{prefix}pool",
         name=f"{stack}-parallel-build",
         type="dir",
         target=libvirt.PoolTargetArgs(path=settings.pool_path),
         opts=pulumi.ResourceOptions(provider=provider),
     )
     base = libvirt.Volume(
-        "base-image",
+        f"{prefix}base-image",
         name=f"{stack}-base.qcow2",
         pool=pool.name,
         source=str(settings.image),
@@ -93,29 +95,30 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     shared: Shared = request.foundation
     settings, machine, prefix = _settings(request.configuration), request.machine, f"{request.stack}-{request.name}"
     disk = libvirt.Volume(
-        f"{request.name}-disk",
+        request.label("-disk"),
         name=f"{prefix}.qcow2",
         pool=shared.pool.name,
         base_volume_id=shared.base.id,
         size=machine.disk * GIB,
         format="qcow2",
-        opts=request.options(provider=shared.provider, ignore_changes=["baseVolumeId", "size"]),
+        opts=request.options("-disk", provider=shared.provider, ignore_changes=["baseVolumeId", "size"]),
     )
     seed = libvirt.CloudInitDisk(
-        f"{request.name}-cloud-init",
+        request.label("-cloud-init"),
         name=f"{prefix}-cloud-init.iso",
         pool=shared.pool.name,
         user_data=request.provisioning.apply(lambda given: given.cloud_config()),
         meta_data=request.provisioning.apply(lambda given: given.meta_data()),
         network_config=request.provisioning.apply(lambda given: given.network_config()),
         opts=request.options(
+            "-cloud-init",
             provider=shared.provider,
             ignore_changes=["userData", "metaData", "networkConfig"],
             additional_secret_outputs=["userData"],
         ),
     )
     domain = libvirt.Domain(
-        request.name,
+        request.label(),
         name=prefix,
         type=shared.domain_type,
         machine="pc",  # the cloud-init image is an IDE disk

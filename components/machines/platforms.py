@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 
 from parallel_build.components.machines.machine import Builder, Foundation
+from parallel_build.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,27 @@ class Platform:
     @property
     def build(self) -> Builder:
         """The platform's builder."""
-        builder: Builder = importlib.import_module(self.module).build
+        builder: Builder = self._module().build
         return builder
 
     @property
     def foundation(self) -> Foundation | None:
         """What declares the things that all machines of the platform share, or None."""
-        declare: Foundation | None = getattr(importlib.import_module(self.module), "foundation", None)
+        declare: Foundation | None = getattr(self._module(), "foundation", None)
         return declare
+
+    def _module(self) -> ModuleType:
+        try:
+            return importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            name = self.module.rpartition(".")[2]
+            if error.name is None or not error.name.startswith("pulumi_"):
+                raise
+            raise ConfigurationError(
+                f"machines on {name} need the Python package {error.name}",
+                "a platform's SDK comes with the extra of its name",
+                f"pip install 'cloudstack-parallel-build[{name}]'; nothing has been contacted or changed",
+            ) from None
 
 
 PLATFORMS = {

@@ -1,4 +1,4 @@
-"""Refusing to build a machine anew once the stack has been switched to it.
+"""Refusing to build a machine again once the stack has been switched to it.
 
 From phase `switched` on, a machine that is made again would be an empty server in the place of one that users' data is on, while every
 step's resource still says that its work is done. The state tells whether the machine was made by an earlier run: a `Stash` keeps the value
@@ -32,14 +32,15 @@ class Hold:
     """
 
     def __init__(self, request: MachineRequest, source: str, setting: str) -> None:
-        self.name, self.source, self.setting = request.name, source, setting
+        self.name, self.source, self.setting, self._label = request.name, source, setting, request.label()
         self.active = request.configuration.phase.reached(Phase.SWITCHED)
         self._phase = request.configuration.phase
         self.origin = pulumi.Stash(
-            f"{request.name}-origin",
+            request.label("-origin"),
             input={"source": source, "run": _RUN},
             # Before the switch the record follows the machine (a new template: a new record); after it, it is only read.
             opts=request.options(
+                "-origin",
                 ignore_changes=["input"] if self.active else ["input.run"],
                 replace_on_changes=None if self.active else ["input"],
             ),
@@ -64,15 +65,15 @@ class Hold:
             if self.active:
                 self._check_new(await self.origin.output.future())
 
-        return ResourceHook(f"{self.name}-hold", before_create, ResourceHookOptions(on_dry_run=True))
+        return ResourceHook(f"{self._label}-hold", before_create, ResourceHookOptions(on_dry_run=True))
 
     def _check_source(self, origin: Any, value: str) -> str:
         made_of = origin["source"]
         if self.active and made_of != self.source:
             refusal = GuardFailed(
-                f"{self.name} was made from {made_of}, and {self.setting} now says {self.source}",
+                f"{self.name} was made from {made_of}, and {self.setting} is {self.source} now",
                 f"in phase {self._phase} the cloud runs on {self.name}: replacing it would delete what is on it",
-                f"set {self.setting} back to {made_of}; to build from another template, first go back with "
+                f"set {self.setting} back to {made_of}; to build from a different template, first roll back with "
                 "`pulumi config set phase prepared && pulumi up`",
             )
             raise pulumi.RunError(str(refusal))
@@ -81,8 +82,8 @@ class Hold:
     def _check_new(self, origin: Any) -> None:
         if origin is not None and origin["run"] != _RUN:
             raise GuardFailed(
-                f"{self.name} would be built anew, and phase {self._phase} says that the cloud runs on it",
-                "the machine is gone from the state or from vCenter, or a change asks for another one; a new one would be empty",
-                f"bring {self.name} back (from its backup, then `pulumi import`), or go back to the original with "
+                f"{self.name} would be built again, and in phase {self._phase} the cloud runs on it",
+                "the machine is gone from the state or from vCenter, or a change asks for a different one; a new one would be empty",
+                f"bring {self.name} back (from its backup, then `pulumi import`), or roll back to the original with "
                 "`pulumi config set phase prepared && pulumi up`; if it was never built, finish phase prepared first",
             )

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 from pulumi import ErrorHook, ErrorHookArgs, ResourceHookBinding
 
-from parallel_build.components.machines.machine import MachineRequest
+from parallel_build.components.machines.machine import MachineRequest, Shared
 from parallel_build.components.machines.replacement_guard import Hold
 from parallel_build.components.machines.vsphere_errors import translate
 from parallel_build.components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
@@ -38,16 +38,17 @@ def build(request: MachineRequest) -> Sequence[pulumi.Resource]:
     return [machine, *center.keep_apart(request)]
 
 
-def foundation(stack: str, configuration: StackConfiguration) -> Center:
+def foundation(stack: str, configuration: StackConfiguration, shared: Shared = Shared()) -> Center:  # noqa: B008 - frozen
     """Look up what the configuration names, and declare what the stack's machines share: the connection to vCenter, the stack's tag.
 
     Raises:
         ConfigurationError: the secret with vCenter's password is missing, names are not in vCenter, or a machine does not fit its template.
         ConnectionFailed: vCenter can't be reached, or can't prove who it is.
     """
+    prefix = shared.prefix
     settings = configuration.platforms.vsphere
     assert settings is not None  # the configuration was refused otherwise
-    password = pulumi.Config().get_secret(PASSWORD)
+    password = shared.vsphere_password or pulumi.Config().get_secret(PASSWORD)
     if password is None:
         raise ConfigurationError(
             f"the secret {PASSWORD} is missing",
@@ -55,7 +56,7 @@ def foundation(stack: str, configuration: StackConfiguration) -> Center:
             f"`pulumi config set --secret {PASSWORD}`",
         )
     provider = vsphere.Provider(
-        "vsphere",
+        f"{prefix}vsphere",
         vsphere_server=settings.server,
         user=settings.user,
         password=password,
@@ -65,7 +66,7 @@ def foundation(stack: str, configuration: StackConfiguration) -> Center:
     objects = Objects(settings, provider)
     # Before anything that vCenter would be changed for is declared, so that what is wrong is told in full and by itself.
     places = objects.places(machine for machine in configuration.built_machines() if configuration.platform_of(machine) == "vsphere")
-    return Center(configuration, settings, provider, objects, places, _tag(stack, provider) if settings.tags else None)
+    return Center(configuration, settings, provider, objects, places, _tag(stack, provider, prefix) if settings.tags else None)
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Center:
         template_key = f"{machine.name}.vsphere.template" if machine.vsphere.template else f"{SECTION}.template"
         hold = Hold(request, place.template.name, template_key)
         made = vsphere.VirtualMachine(
-            machine.name,
+            request.label(),
             name=machine.name,
             annotation=f"CloudStack parallel build: stack {request.stack}, machine {machine.name}. Made and deleted by Pulumi.",
             resource_pool_id=place.resource_pool,
@@ -136,8 +137,8 @@ class Center:
                 ignore_changes=["extraConfig", *(["clone"] if hold.active else [])],
                 additional_secret_outputs=["extraConfig"],
                 hooks=ResourceHookBinding(
-                    before_create=[hold.hook(), _fresh_documents(request.name)],
-                    on_error=[_explain(request.name, settings)],
+                    before_create=[hold.hook(), _fresh_documents(request)],
+                    on_error=[_explain(request, settings)],
                 ),
             ),
         )
@@ -158,20 +159,20 @@ class Center:
             if request.name in mine and len(mine) > 1 and all(name in self.machines for name in mine):
                 cluster, _ = self.objects.cluster(self.settings.cluster)
                 rule = vsphere.ComputeClusterVmAntiAffinityRule(
-                    f"{group}-apart",
+                    request.group_label(f"{group}-apart"),
                     name=f"{request.stack}-{group}-apart",
                     compute_cluster_id=cluster,
                     virtual_machine_ids=[self.machines[name].id for name in mine],
-                    opts=request.options(provider=self.provider),
+                    opts=request.group_options(f"{group}-apart", provider=self.provider),
                 )
                 return [rule]
         return []
 
 
-def _tag(stack: str, provider: vsphere.Provider) -> vsphere.Tag:
+def _tag(stack: str, provider: vsphere.Provider, prefix: str) -> vsphere.Tag:
     """A tag that names the stack, in a category of the stack's own: categories are one list for a whole vCenter."""
     category = vsphere.TagCategory(
-        "stack-category",
+        f"{prefix}stack-category",
         name=f"cloudstack-parallel-build-{stack}",
         cardinality="SINGLE",
         associable_types=["VirtualMachine"],
@@ -180,7 +181,7 @@ def _tag(stack: str, provider: vsphere.Provider) -> vsphere.Tag:
         opts=pulumi.ResourceOptions(provider=provider, ignore_changes=["associableTypes"]),
     )
     return vsphere.Tag(
-        "stack-tag",
+        f"{prefix}stack-tag",
         name=stack,
         category_id=category.id,
         description=f"Built by the Pulumi stack {stack} of cloudstack-parallel-build",
@@ -217,26 +218,26 @@ def _first_boot(request: MachineRequest) -> pulumi.Output[dict[str, str]]:
     return pulumi.Output.secret(request.provisioning.apply(lambda provisioning: guestinfo(provisioning, mount)))
 
 
-def _fresh_documents(name: str) -> pulumi.ResourceHook:
+def _fresh_documents(request: MachineRequest) -> pulumi.ResourceHook:
     """Refuses to make a machine from documents that its predecessor has read and cleared: it would boot without its identity."""
 
     def before_create(args: pulumi.ResourceHookArgs) -> None:
         extra = (args.new_inputs or {}).get("extraConfig") or {}
         if isinstance(extra, dict) and extra.get(USERDATA) == REDACTED:
             raise GuardFailed(
-                f"{name} can't be replaced in one go",
+                f"{request.name} can't be replaced in one go",
                 "its documents for the first boot were cleared by the guest, and a refresh has recorded that",
                 f"delete it first with `pulumi destroy --target '{args.urn}' --target-dependents`, then run `pulumi up`",
             )
 
-    return pulumi.ResourceHook(f"{name}-documents", before_create, pulumi.ResourceHookOptions(on_dry_run=True))
+    return pulumi.ResourceHook(f"{request.label()}-documents", before_create, pulumi.ResourceHookOptions(on_dry_run=True))
 
 
-def _explain(name: str, settings: VspherePlatform) -> ErrorHook:
+def _explain(request: MachineRequest, settings: VspherePlatform) -> ErrorHook:
     """Says in the operator's words what vCenter's error means; never asks for another try."""
 
     def on_error(args: ErrorHookArgs) -> bool:
-        pulumi.log.error(str(translate(name, settings, args.failed_operation, args.errors[0] if args.errors else "")))
+        pulumi.log.error(str(translate(request.name, settings, args.failed_operation, args.errors[0] if args.errors else "")))
         return False
 
-    return ErrorHook(f"{name}-trouble", on_error)
+    return ErrorHook(f"{request.label()}-trouble", on_error)

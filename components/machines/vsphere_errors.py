@@ -39,7 +39,7 @@ TROUBLES = (
         r"timeout waiting for an available IP address|waiting for guest",
         "{name} was made and powered on, but reported no address within {minutes} minutes",
         "the template lacks open-vm-tools or cloud-init's VMware data source, or the guest does not boot",
-        "look at its console in the vSphere Client; where the template is at fault, correct it and have the machine made anew: "
+        "look at its console in the vSphere Client; where the template is at fault, correct it and have the machine made again: "
         "`pulumi destroy --target URN --target-dependents`, then `pulumi up`",
     ),
     _trouble(

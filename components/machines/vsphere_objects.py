@@ -247,7 +247,7 @@ class Objects:
             raise ConfigurationError(
                 f"{setting}: vCenter {self.settings.server} has no {kind} {name!r} that can be used",
                 reason(error),
-                "write the name as the vSphere Client shows it, letter by letter; an inventory path tells two of one name apart",
+                "write the name as the vSphere Client shows it, letter by letter; an inventory path distinguishes two of one name",
             ) from None
         self._found[kind, name] = found
         return found

@@ -20,12 +20,16 @@ MODULES: tuple[str, ...] = (
     "health",
     "facts",
     "parity",
+    "workload",
     "rehearse",
     "switch",
     "back",
     "routers",
     "recover",
     "report",
+    "plugin",
+    "schema",
+    "completion",
 )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cli import DONE
+from parallel_build.cli import DONE, board
 from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
-from parallel_build.operations import serve_original
+from parallel_build.operations import original_replica, serve_original
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
@@ -45,32 +45,42 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         metavar="ID",
-        help="roll back this window, whatever the state says of whose it is; `recover` prints its identity. Leaves Pulumi out",
+        help="roll back this window, whoever the state names as its owner; `recover` prints its identity. Leaves Pulumi out",
+    )
+    parser.add_argument(
+        "--from-replica",
+        action="store_true",
+        help="the original's source is gone for good: have its replica take its place, where it is on record that it has everything",
     )
 
 
 def run(given: argparse.Namespace) -> int:
     """The original first; then Pulumi, and whatever the state did not know of."""
-    go_back(given, None if given.without_pulumi or given.window else lambda: Driver(given.stack, given.config_file))
+    shown = board.of_window(read_stack(given.stack, config_file=given.config_file).site)
+    alone = given.without_pulumi or given.window
+    go_back(given, None if alone else lambda: Driver(given.stack, given.config_file, shown.line, shown.hear), shown)
     print("the original serves")
     return DONE
 
 
-def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> None:
+def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None, shown: board.Show | None = None) -> None:
     """Undo the window: the original serves before Pulumi has started, then the state follows.
 
     Args:
         drive: makes what drives Pulumi; None leaves it out.
+        shown: shows what Pulumi does.
     Raises:
         UpFailed: Pulumi's undo failed. GuardFailed: going back is not allowed, or another stack holds the window.
         RollbackIncomplete: a new management server can't be proved down.
     """
     reading = read_stack(given.stack, config_file=given.config_file)
     with undoing(_acting(given, reading)) as context:
-        # A run that is under way holds the state's lock. Where such a lock can't be seen from here Pulumi, which asks for it, comes first.
-        if drive is None or (reading.state.file and not reading.state.locks):
+        # A run that is under way holds the state's lock. Where such a lock can't be seen from here Pulumi, which asks for it, comes first; it can't
+        # choose the replica.
+        from_replica = bool(getattr(given, "from_replica", False))
+        if drive is None or from_replica or (reading.state.file and not reading.state.locks):
             try:
-                _serve(context)
+                _serve(context, from_replica=from_replica)
             except (GuardFailed, Cancelled):
                 raise
             except ParallelBuildError:
@@ -80,7 +90,8 @@ def go_back(given: argparse.Namespace, drive: Callable[[], Driver] | None) -> No
     if drive is not None:
         driver = drive()
         driver.configure(Phase.PREPARED)
-        driver.up()
+        with shown.live() if shown else contextlib.nullcontext():
+            driver.up()
     with undoing(_acting(given, read_stack(given.stack, config_file=given.config_file))) as context:
         if _record(context) is not None:
             step = Window()
@@ -109,7 +120,7 @@ def undoing(site: Site, step: str = STEP) -> Iterator[Context]:
     def tell(text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {step}: {mask(text, site.hidden())}", flush=True)
 
-    context = Context(site, connections, run, cancel, tell, step)
+    context = Context(site, connections, run, cancel, tell, step, undoing=step == STEP)
     before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set("^C"))
     try:
         yield context
@@ -118,13 +129,15 @@ def undoing(site: Site, step: str = STEP) -> Iterator[Context]:
         connections.close()
 
 
-def _serve(context: Context) -> None:
+def _serve(context: Context, *, from_replica: bool = False) -> None:
     """Have the original serve, ahead of the state, where a window of this stack is open."""
     record = _record(context)
     if record is None or record.retired:
         return  # a retired stack is led back in Pulumi's order: the new side has something to tell the agents before it goes
     claim(context)
-    check_allowed(context)
+    check_allowed(context, promoting=from_replica)
+    if from_replica:
+        original_replica.choose(context)
     _recorded(context, BACK, lambda: serve_original.serve_at_once(context))
 
 
@@ -134,7 +147,7 @@ def _record(context: Context) -> WindowRecord | None:
     Raises:
         GuardFailed: another stack holds it.
     """
-    record = store(context).read()
+    record = store(context).look()  # a silent host of the record is proved down by the first write, which marks the rollback
     if record is None or record.closed:
         return None
     store(context).check_owner(record)

@@ -7,7 +7,7 @@ import contextlib
 
 from parallel_build import guards
 from parallel_build.cancel import CancelToken
-from parallel_build.cli import DONE, FAILED
+from parallel_build.cli import DONE, FAILED, screen
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
@@ -18,7 +18,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.stack.file import Reading, read_stack
 
 NAME = "check"
-HELP = "ask every guard on both sides, now; all that fail are told together. Changes nothing."
+HELP = "ask every guard on both sides, now; all that fail are listed together. Changes nothing."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +47,18 @@ def run(given: argparse.Namespace) -> int:
     finally:
         connections.close()
     asked = guards.GUARDS if both else (*guards.original.GUARDS, *guards.world.GUARDS)
-    failed = guards.failures(reading.site, old, fresh, asked)
+    report = guards.report(reading.site, old, fresh, asked)
+    failed = report.errors()
     if opened:
-        print(f"a window is open since {opened}: the guards are for before it. `recover` tells where it stands.")
+        print(f"a window is open since {opened}: the guards are for before it. `recover` shows where it stands.")
     for line in guards.notices(reading.site, old):
         print(line)
     if failed:
         print(f"{len(failed)} of {len(asked)} guards do not hold:")
+        terminal = screen.console()
+        if terminal is not None:
+            screen.findings(terminal, f"{len(failed)} of {len(asked)} guards", report)
+            return FAILED
         for error in failed:
             print(f"  - {error}")
         return FAILED

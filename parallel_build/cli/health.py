@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from parallel_build import health
 from parallel_build.cancel import CancelToken
-from parallel_build.cli import DONE, FAILED, recovery_advice, run_state
+from parallel_build.cli import DONE, FAILED, recovery_advice, run_state, screen
 from parallel_build.cli.recover import with_recorded_keys
 from parallel_build.cli.recovery_advice import Explanation
 from parallel_build.configuration import Phase
@@ -54,7 +54,11 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(health.as_document(facts, report), indent=1))
     else:
-        print(health.as_text(facts, report), end="")
+        terminal = screen.console()
+        if terminal is not None and len(report):
+            screen.findings(terminal, f"Health of the original of stack {site.stack}", report)
+        else:
+            print(health.as_text(facts, report), end="")
     blocked = any(each.severity is Severity.BLOCKS and each.rule not in accepted for each in report)
     return FAILED if blocked else DONE
 

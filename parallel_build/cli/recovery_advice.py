@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
+from parallel_build.operations import fence_new_side
 from parallel_build.records.waves import ROUTERS as STEP
 from parallel_build.records.waves import WaveState
 from parallel_build.records.window import WindowRecord
@@ -55,15 +56,10 @@ class Explanation:
 def explain(found: Situation) -> Explanation:
     """Put it into words."""
     serving, runs = which_serves(found), which_runs(found)
-    return Explanation(
-        serving,
-        headline(found),
-        list(_findings(found)),
-        list(_servers(found)),
-        _forward(found, serving),
-        _back(found, runs),
-        list(_first(found)),
-    )
+    forward, back = _forward(found, serving), _back(found, runs)
+    if found.alone:  # one copy of the record may be looked at, not acted on
+        forward, back = (f"after what stands under First: {command}" if command else "" for command in (forward, back))
+    return Explanation(serving, headline(found), list(_findings(found)), list(_servers(found)), forward, back, list(_first(found)))
 
 
 def _findings(found: Situation) -> Iterator[str]:
@@ -77,10 +73,10 @@ def _findings(found: Situation) -> Iterator[str]:
     else:
         yield f"A window is open: stack {record.stack}, since {record.opened}, by {record.holder}."
         if not found.mine:
-            yield "It is not held by this stack and its state: another stack, or another state of this one, has to go on or go back."
+            yield "It is not held by this stack and its state: a different stack, or a different state of this one, has to resume or roll back."
         if record.returning:
             ahead = ", ahead of the state" if record.ahead else ""
-            yield f"A way back has begun {record.returning}{ahead}: no step goes forward until it has come to its end."
+            yield f"A rollback began {record.returning}{ahead}: no step goes forward until it has finished."
         if record.retired:
             yield f"Retired {record.retired}: going back is refused."
         elif record.switched:
@@ -90,6 +86,7 @@ def _findings(found: Situation) -> Iterator[str]:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
             yield f"Until the deadline: {duration(found.seconds_left)}."
+        yield from (f"By the record {words}." for words in fence_new_side.in_words(record))
         yield from (f"The record on {line}." for line in found.copies)
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)
@@ -198,7 +195,7 @@ def _forward(found: Situation, serving: str) -> str:
     if _not_ours(found):
         return ""
     if found.record is not None and not found.record.closed and found.record.returning:
-        return "refused until the way back that has begun has come to its end; after that a new window can be opened"
+        return "refused until the rollback that has begun has finished; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
         left = found.state.steps.get(ROUTERS, DONE) != DONE
         return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
@@ -206,7 +203,7 @@ def _forward(found: Situation, serving: str) -> str:
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
             words = f"pulumi config set --path window.deadline LONGER --stack {found.stack} && {words}"
-        return f"{words}   (goes on where it stopped)"
+        return f"{words}   (resumes where it stopped)"
     return f"{words}   (opens the window)"
 
 
@@ -217,8 +214,12 @@ def _back(found: Situation, runs: str) -> str:
         return "" if runs == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
+    if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
+        if found.replica_lacks:
+            return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
+        return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
-        return f"python -m parallel_build back {found.stack}   (goes on where it stopped)"
+        return f"python -m parallel_build back {found.stack}   (resumes where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
         return f"python -m parallel_build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"

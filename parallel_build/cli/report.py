@@ -6,15 +6,21 @@ import argparse
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from parallel_build.cli import DONE, report_page
+from parallel_build.configuration import StackConfiguration, SwitchedStepName
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.stack.file import read_stack
+from parallel_build.steps import load_all
+from parallel_build.steps.base import REGISTRY
 
 NAME = "report"
-HELP = "write one self-contained page of a stack's runs: timeline, evidence, log; secrets masked. Contacts no server."
+HELP = (
+    "write one self-contained page of a stack's runs: numbers, timeline, rollback plan, evidence, log; secrets masked. Contacts no server."
+)
 LOG_END = 64_000  # characters
 
 
@@ -41,9 +47,28 @@ def run(given: argparse.Namespace) -> int:
         evidence,
         log.read_text(errors="replace")[-LOG_END:] if log.exists() else "",
         site.hidden(),
+        versions=f"{site.configuration.original.version} to {site.configuration.new.version}",
+        plan=rollback_plan(site.configuration, evidence),
     )
     target = given.output or folder.path / "report.html"
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     print(target)
     return DONE
+
+
+def rollback_plan(configuration: StackConfiguration, evidence: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What a rollback would do now: the undo of each step of the window that was begun and not undone since, the last first."""
+    load_all()
+    begun = [step for step in ("Window", *get_args(SwitchedStepName)) if step in REGISTRY and _stands(evidence, step)]
+    return [(step, REGISTRY[step]().undo(configuration)) for step in reversed(begun)]
+
+
+def _stands(evidence: Mapping[str, Any], step: str) -> bool:
+    done, undone = (_ended(evidence.get(name)) for name in (step, f"{step}.undo"))
+    return done is not None and (undone is None or undone < done)
+
+
+def _ended(found: Any) -> str | None:
+    timing = found.get("timing") if isinstance(found, Mapping) else None
+    return str(timing.get("ended", "")) if isinstance(timing, Mapping) else None

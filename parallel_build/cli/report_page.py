@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
+import importlib.resources
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from parallel_build.cli import report_numbers
 from parallel_build.secret import Secret, mask
 
 PAUSE = 1800.0  # seconds without anything begun: what comes after is another run
@@ -82,7 +87,17 @@ def noted(journal: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     ]
 
 
-def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence: Mapping[str, Any], log: str, secrets: list[Secret]) -> str:
+def page(
+    stack: str,
+    title: str,
+    journal: Iterable[Mapping[str, Any]],
+    evidence: Mapping[str, Any],
+    log: str,
+    secrets: list[Secret],
+    *,
+    versions: str = "",
+    plan: Sequence[tuple[str, Sequence[str]]] = (),
+) -> str:
     """The page.
 
     Args:
@@ -92,35 +107,37 @@ def page(stack: str, title: str, journal: Iterable[Mapping[str, Any]], evidence:
         evidence: by the file's name without ending.
         log: the end of the run's log.
         secrets: masked in everything.
+        versions: from which to which version; "" leaves the numbers out.
+        plan: what a rollback would do: step and actions, in order.
     """
-    entries = list(journal)
-    parts = [f"<h1>{_text(stack)}</h1><p>{_text(title)}</p>"]
-    parts += [f"<p>{_text(line)}</p>" for line in outages(evidence)]
+    entries, out = list(journal), outages(evidence)
     parted = runs(operations(entries))
-    if not parted:
-        parts.append("<p>Nothing has been done yet.</p>")
-    for number, group in enumerate(parted):
-        began = datetime.fromtimestamp(group[0].began).astimezone()
-        failed = sum(1 for operation in group if operation.outcome != DONE)
-        heading = (
-            f"{began:%Y-%m-%d %H:%M:%S %Z}: {WAYS.get(group[0].verb, group[0].verb)}, {len(group)} operations, {_span(_end(group) - group[0].began)}"
-            + (f", {failed} failed" if failed else "")
-        )
-        body = drawing(group) + table(group)
-        parts.append(f"<details{' open' if number == 0 else ''}><summary><h2>{_text(heading)}</h2></summary>{body}</details>")
-    if found := noted(entries):
-        rows = "".join(f"<tr><td>{_text(when)} UTC<td>{_text(kind)}<td>{_text(rest)}" for when, kind, rest in found)
-        parts.append(f"<h2>Noted</h2><table><tr><th>when<th>what<th>{rows}</table>")
-    parts.append("<h2>Evidence</h2>")
-    parts += [
-        f"<details><summary>{_text(name)}</summary><pre>{_text(json.dumps(value, indent=1, sort_keys=True, default=str))}</pre></details>"
-        for name, value in sorted(evidence.items())
-    ]
-    parts.append(f"<h2>Log</h2><details><summary>its end</summary><pre>{_text(log)}</pre></details>")
-    body = mask("\n".join(parts), secrets)
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(stack)}</title><style>{STYLE}</style><main>{body}</main></html>\n"
+    text = _template().render(
+        stack=stack,
+        title=title,
+        style=Markup(STYLE),  # noqa: S704 - the style sheet below
+        outages=out,
+        numbers=report_numbers.numbers(entries, evidence, versions, out) if versions else report_numbers.Numbers(),
+        runs=[{"heading": _heading(group), "drawing": drawing(group), "rows": table(group)} for group in parted],
+        plan=plan,
+        command=f"parallel-build back {stack}",
+        noted=noted(entries),
+        evidence=[(name, json.dumps(value, indent=1, sort_keys=True, default=str)) for name, value in sorted(evidence.items())],
+        log=log,
     )
+    return mask(text, secrets)
+
+
+def _template() -> Template:
+    source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text()
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True).from_string(source)
+
+
+def _heading(group: Sequence[Operation]) -> str:
+    began = datetime.fromtimestamp(group[0].began).astimezone()
+    failed = sum(1 for operation in group if operation.outcome != DONE)
+    words = f"{WAYS.get(group[0].verb, group[0].verb)}, {len(group)} operations, {_span(_end(group) - group[0].began)}"
+    return f"{began:%Y-%m-%d %H:%M:%S %Z}: {words}" + (f", {failed} failed" if failed else "")
 
 
 def outages(evidence: Mapping[str, Any]) -> list[str]:
@@ -164,14 +181,19 @@ def drawing(group: Sequence[Operation]) -> str:
     return "".join([*out, "</svg>"])
 
 
-def table(group: Sequence[Operation]) -> str:
-    """The same in words."""
-    rows = "".join(
-        f"<tr><td>{datetime.fromtimestamp(operation.began).astimezone():%H:%M:%S}<td>{_text(operation.step)}<td>{_text(operation.verb)}"
-        f"<td>{_span(operation.ended - operation.began) if operation.ended is not None else ''}<td>{_text(operation.outcome)}<td>{_text(operation.operator)}"
+def table(group: Sequence[Operation]) -> list[list[str]]:
+    """The same in words: a row an operation."""
+    return [
+        [
+            f"{datetime.fromtimestamp(operation.began).astimezone():%H:%M:%S}",
+            operation.step,
+            operation.verb,
+            _span(operation.ended - operation.began) if operation.ended is not None else "",
+            operation.outcome,
+            operation.operator,
+        ]
         for operation in group
-    )
-    return f"<table><tr><th>began<th>step<th><th>took<th>outcome<th>by{rows}</table>"
+    ]
 
 
 def _end(group: Sequence[Operation]) -> float:
@@ -201,7 +223,8 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #181818; --line: #333 } }
 body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 }
 main { max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
-h1 { margin-bottom: 0 } summary { cursor: pointer } summary h2 { display: inline; font-size: 1.05rem } details { margin: .6rem 0 }
+h1 { margin-bottom: 0 } summary { cursor: pointer } summary h3 { display: inline; font-size: 1.05rem }
+.figures th { white-space: nowrap; width: 1%; padding-right: 1.5rem } main { overflow-wrap: anywhere } details { margin: .6rem 0 }
 svg { width: 100%; height: auto; margin: 1rem 0; font: 12px system-ui, sans-serif; fill: var(--ink) }
 .grid { stroke: var(--line) } .tick { text-anchor: middle; opacity: .7 } .name { text-anchor: end } .took { opacity: .8 }
 .intent { stroke: var(--paper); stroke-width: 1.5 }

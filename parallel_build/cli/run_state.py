@@ -12,7 +12,7 @@ from parallel_build.cloudstack.endpoint import ApiNotTrusted, Endpoint
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, UnitState
 from parallel_build.configuration import Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError
-from parallel_build.operations import deadline, known_servers, record_hosts
+from parallel_build.operations import deadline, known_servers, original_replica, record_hosts
 from parallel_build.operations.packet_filter import CLOSED
 from parallel_build.records.host_copy import Both, Copy
 from parallel_build.records.run_folder import RunFolder
@@ -88,6 +88,8 @@ class Situation:
         record: the window's record; `record_problem` says why it could not be read.
         copies: what each host of the record has of it, which is right and why: a line each, where more than one has to have it.
         alone: the host whose copy can't be asked for, while nothing says that it is down: nothing may be changed until it is.
+        replica_lacks: what the original's replica lacks of what its source had at its stop; empty where it is proved to have everything, None where
+            the source was not stopped.
         mine: the record is this stack's.
         seconds_left: until the deadline, None without an open window.
         host_journal: last lines of the journal on the original's database host.
@@ -105,6 +107,7 @@ class Situation:
     record_problem: str = ""
     copies: list[str] = field(default_factory=list)
     alone: str = ""
+    replica_lacks: str | None = None
     mine: bool = False
     seconds_left: float | None = None
     host_journal: list[str] = field(default_factory=list)
@@ -141,6 +144,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         record_problem=problem,
         copies=copies_in_words(both) if both else [],
         alone=_alone(site, both) if both else "",
+        replica_lacks=original_replica.lacking(record) if record and record.facts.get(original_replica.STEP, {}).get("units") else None,
         mine=record is not None and record.identity in site.identities,
         seconds_left=left,
         host_journal=lines,

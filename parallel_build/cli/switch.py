@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from parallel_build.cli import DONE, FAILED
+from parallel_build.cli import DONE, FAILED, board
 from parallel_build.cli.back import go_back
 from parallel_build.cli.recovery_advice import ORDER
 from parallel_build.configuration import Phase, SwitchedStepName
@@ -34,34 +34,38 @@ def run(given: argparse.Namespace) -> int:
     reading = read_stack(given.stack, config_file=given.config_file)
     if reading.site.configuration.phase is Phase.RETIRED:
         raise GuardFailed(f"stack {given.stack} is retired", "its switch is long over", "nothing is left to switch")
-    driver = Driver(given.stack, given.config_file)
+    shown = board.of_window(reading.site)
+    driver = Driver(given.stack, given.config_file, shown.line, shown.hear)
     driver.configure(Phase.SWITCHED, given.stop_before)
     try:
-        seconds = driver.up()
+        with shown.live():
+            seconds = driver.up()
     except StoppedByOperator as error:
-        print(
-            f"stopped as asked.\n{error}\nOn: python -m parallel_build switch {given.stack}\nBack: python -m parallel_build back {given.stack}"
-        )
+        print(f"stopped where it was safe.\n{error}\n{_ways(given.stack)}")
         return FAILED
     except UpFailed as error:
         print(f"error: {mask(str(error), remembered())}")
         if not _begun(given):
             # Nothing of the window is there: the stack file must not say that it is.
             driver.configure(Phase.PREPARED)
-            print("the window was not opened, nothing was changed; the original serves")
+            print("the window was not opened, nothing was changed; the original is in service")
             return FAILED
         if given.on_failure == "stop":
-            print(f"On: python -m parallel_build switch {given.stack}\nBack: python -m parallel_build back {given.stack}")
+            print(_ways(given.stack))
             return FAILED
-        print("going back to the original")
-        go_back(given, lambda: driver)
-        print("the switch failed, see above; the original serves again")
+        print("rolling back to the original")
+        go_back(given, lambda: driver, shown)
+        print("the switch failed, see above; the original is in service again")
         return FAILED
     if given.stop_before:
-        print(f"holding before {given.stop_before} after {seconds:.0f} s; `switch` without --stop-before goes on, `back` goes back")
+        print(f"holding before {given.stop_before} after {seconds:.0f} s; `switch` without --stop-before resumes, `back` rolls back")
     else:
-        print(f"switched in {seconds:.0f} s; `back` goes back within the rollback window")
+        print(f"switched in {seconds:.0f} s; `back` rolls back within the rollback window")
     return DONE
+
+
+def _ways(stack: str) -> str:
+    return f"Forward: parallel-build switch {stack}\nBack:    parallel-build back {stack}"
 
 
 def _begun(given: argparse.Namespace) -> bool:

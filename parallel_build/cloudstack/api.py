@@ -24,6 +24,7 @@ __all__ = ["ApiNotTrusted", "ApiRefused", "ApiUnavailable", "Cloud", "Endpoint",
 PENDING, SUCCEEDED = 0, 1
 PARAMETER_ERROR, THROTTLED = 431, 429  # errorcodes [ApiErrorCode.java: PARAM_ERROR, API_LIMIT_EXCEED]
 PAGE_SIZE = "default.page.size"
+READING = ("list", "queryAsyncJobResult")  # commands that change nothing begin so
 THROTTLED_FOR = 120.0  # seconds in which a call is made again that comes too soon after others
 THROTTLED_WAIT = 10.0  # seconds between two tries, at most; the cloud's refusal says how long ("retry after N ms")
 KEYS = "check originalApiKey and originalApiSecret, the user's state, and the clocks"
@@ -62,12 +63,16 @@ class Cloud:
         where: the address, and how its certificate is checked.
         key, secret: keys of a root administrator.
         timeout: seconds one call may take.
+
+    Attributes:
+        before_write: asked right before each call that changes something; the call is not made where it raises.
     Raises:
         ConfigurationError: the file with the authorities' certificates can't be used.
     """
 
     def __init__(self, where: Endpoint, key: Secret, secret: Secret, timeout: float = 30) -> None:
         self.endpoint, self.url = where, where.url
+        self.before_write: Callable[[], None] = lambda: None
         self._page_size = 0  # until the cloud allows less than the library asks for
         session = where.session()
         session.max_redirects = 0  # a signed call goes where it was meant to go, or nowhere
@@ -126,6 +131,8 @@ class Cloud:
                 time.sleep(min(int(named[-1]) / 1000, THROTTLED_WAIT) if named else 1.0)
 
     def _once(self, command: str, **parameters: Any) -> Any:
+        if not command.startswith(READING):
+            self.before_write()
         try:
             return getattr(self._client, command)(**parameters)
         except cs.CloudStackApiException as error:

@@ -90,6 +90,6 @@ def prove(key: DatabaseKey, database: Session) -> None:
     if clear.reveal() not in ("true", "false"):
         raise GuardFailed(
             f"the database key does not decrypt configuration.init on {database.host.name}",
-            "the key or the encryptor version is another one",
+            "wrong key, or wrong encryptor version",
             "unset the stack's secret databaseKey to take the original's own, or correct it",
         )

@@ -76,15 +76,15 @@ def setup_databases(
     if done.code != 0 or DATABASES_DONE not in done.stdout:
         raise StepFailed(
             f"cloudstack-setup-databases failed on {host.name}",
-            _words(done.stderr or done.stdout) or f"it ended with exit code {done.code} and said nothing",
-            f"mend that on {host.name} (its own name must resolve, its packages be whole), then run the same command again",
+            _words(done.stderr or done.stdout) or f"it ended with exit code {done.code} with no output",
+            f"fix that on {host.name} (its own name must resolve, its packages be whole), then run the same command again",
         )
     raw = host.read(DB_PROPERTIES)
     text = decode(raw or b"")
     written = parse(text)
     if written.get("cluster.node.IP") != server.address or written.get("db.cloud.host") != database.address:
         raise StepFailed(
-            f"{host.name}: {DB_PROPERTIES} does not say what cloudstack-setup-databases was told",
+            f"{host.name}: {DB_PROPERTIES} does not have what cloudstack-setup-databases was given",
             f"cluster.node.IP={written.get('cluster.node.IP')}, db.cloud.host={written.get('db.cloud.host')}",
             "see whether the package's file was changed by hand",
         )

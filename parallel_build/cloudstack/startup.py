@@ -216,14 +216,14 @@ class StartWatch:
         if reading.steps and reading.steps[-1].seconds is None:
             return f"in the schema upgrade to {reading.steps[-1].version}"
         if reading.views_begun and not reading.views_done:
-            return "making the views anew"
+            return "making the views again"
         return "the API does not answer yet" if reading.locked else "before the database lock"
 
     def _failed(self, fact: str, end: UnitEnd | None = None) -> StartFailed:
         """The failure with its cause: a full disk, how the process was ended, what was said - in this order, since each explains what comes after it."""
         touched, journal = self.reading.touched, self._journal()
         if spaceless := self._full(journal):
-            return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which goes on from here", touched)
+            return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which resumes from here", touched)
         if end is not None and end.cause is not None:
             cause, remedy = end.cause
             return StartFailed(fact, cause, f"{remedy}, then run `pulumi up`", touched)

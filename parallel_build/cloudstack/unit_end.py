@@ -114,7 +114,7 @@ class UnitEnd:
             )
         if self.signal:
             return (
-                f"something killed it with {self.signal}; the kernel's log tells of no want of memory",
+                f"something killed it with {self.signal}; the kernel's log has no lack of memory",
                 "find out who or what killed it (the journal of that moment)",
             )
         return None

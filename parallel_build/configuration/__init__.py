@@ -7,7 +7,7 @@ The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section
 from __future__ import annotations
 
 from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
-from parallel_build.configuration.loading import known, load, load_secrets
+from parallel_build.configuration.loading import describe, known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
 from parallel_build.configuration.preparation import Housekeeping, Parity, Template
 from parallel_build.configuration.routers import Hours, Routers, Wave
@@ -42,6 +42,7 @@ __all__ = [
     "UserProbe",
     "VspherePlatform",
     "Wave",
+    "describe",
     "known",
     "load",
     "load_secrets",

@@ -60,7 +60,7 @@ def read_fixes(folder: Path) -> list[Fix]:
 
 
 def mending(fixes: Iterable[Fix], table: str, number: int) -> Fix | None:
-    """The fix that says that it mends a row of `cloud`; None where none does."""
+    """The fix that says that it fixes a row of `cloud`; None where none does."""
     return next((fix for fix in fixes if (table, number) in fix.mends), None)
 
 
@@ -71,7 +71,7 @@ def _mends(path: Path, text: str) -> tuple[tuple[str, int], ...]:
             row = ROW.fullmatch(part.strip())
             if row is None:
                 raise ConfigurationError(
-                    f"{path} says that it mends {part.strip() or 'nothing'!r}",
+                    f"{path} says that it fixes {part.strip() or 'nothing'!r}",
                     "a row is named by its table in the database cloud and its id",
                     "write `-- mends: guest_os 10001`, several rows parted by commas",
                 )

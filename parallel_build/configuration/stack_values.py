@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
 from parallel_build.errors import ConfigurationError
@@ -11,6 +12,7 @@ from parallel_build.secret import Secret, mask
 
 TEXT_SECTIONS = ("phase", "runs")
 SECURE = "secure"  # how Pulumi marks a sealed value in the stack file
+ALIKE = 0.75  # of two words' letters: `tranfer`, `hypervisorStep`, `original_` are slips, `dnsZone` is not
 REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
 
 
@@ -66,6 +68,12 @@ def _texts(value: object) -> list[str]:
     return [] if value is None or isinstance(value, bool) else [str(value)]
 
 
+def own_keys(given: Iterable[str]) -> set[str]:
+    """Keys that are none of this project's: another program's own, which are left alone. One that is nearly a key of ours is a slip of the pen."""
+    ours = {*names(Secrets), *names(StackConfiguration)}
+    return {name for name in given if name not in ours and not get_close_matches(name.lower(), [each.lower() for each in ours], 1, ALIKE)}
+
+
 def parse(values: Mapping[str, str], stack: str, hidden: Sequence[Secret] = ()) -> tuple[StackConfiguration, Secrets]:
     """Check plain and secret values together.
 
@@ -78,8 +86,9 @@ def parse(values: Mapping[str, str], stack: str, hidden: Sequence[Secret] = ()) 
     """
     secret_names = set(names(Secrets))
     findings, plain = [], {}
+    left_alone = own_keys(values)
     for name, value in values.items():
-        if name in secret_names:
+        if name in secret_names or name in left_alone:
             continue
         try:
             plain[name] = value if name in TEXT_SECTIONS else json.loads(value)

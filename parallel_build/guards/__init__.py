@@ -60,8 +60,8 @@ def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
     if failed := found.errors():
         raise GuardFailed(
             f"{len(failed)} of {len(GUARDS)} guards do not hold:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
-            "each of them would break the window, or the way back",
-            "nothing has been changed; mend these and run the same command again",
+            "each of them would break the window, or the rollback",
+            "nothing has been changed; fix these and run the same command again",
         )
     return list(found.rules)
 

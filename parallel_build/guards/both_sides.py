@@ -111,7 +111,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
         raise GuardFailed(
             f"`host` lacks {', '.join(missing)}" if missing else f"agents that have not learnt the new addresses: {', '.join(ignorant)}",
             "agents would not find the new servers once the original is down"
-            + ("; with agents.method none nobody tells them of another address" if method == "none" else ""),
+            + ("; with agents.method none nobody gives them a different address" if method == "none" else ""),
             "run `pulumi up` in phase prepared and see step AgentAddresses"
             if method == "setting"
             else "name the re-used address in new.loadBalancer, or use agents.method setting",

@@ -65,7 +65,7 @@ def version_is_the_configured_one(site: Site, old: OriginalFacts, fresh: NewFact
 
 
 def servers_answer_themselves(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every management server serves a signed call at its own address, as original.api says, or a way back would wait for it in vain."""
+    """Rule: every management server serves a signed call at its own address, as original.api says, or a rollback would time out waiting for it."""
     wrong = [f"{name}: {problem}" for name, problem in sorted(old.apis.items()) if problem]
     if wrong:
         served = site.configuration.original.served
@@ -113,7 +113,7 @@ def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     ]
     if down:
         raise GuardFailed(
-            f"hosts are not Up: {', '.join(down[:8])}", "an upgrade does not mend them", "bring them up, or put them into maintenance"
+            f"hosts are not Up: {', '.join(down[:8])}", "an upgrade does not fix them", "bring them up, or put them into maintenance"
         )
 
 
@@ -130,7 +130,7 @@ def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     if missing:
         raise GuardFailed(
             f"not Running: {', '.join(missing)}",
-            "without it no template is downloaded, no console opened; an upgrade does not mend it",
+            "without it no template is downloaded, no console opened; an upgrade does not fix it",
             "see the original's alerts; destroy it, and CloudStack makes another",
         )
 
@@ -198,7 +198,7 @@ def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> Non
     if strangers or old.read_only:
         raise GuardFailed(
             f"{pair.source.name} " + (f"is a replica of {', '.join(strangers)}" if strangers else "is read only"),
-            "a replica may be behind, and the server that really serves would go on being written to",
+            "a replica may be behind, and the server that is really in service would still be written to",
             "correct original.database.source (source and replica may be swapped); where the two replicate from each other, name the other one in "
             "original.database.replica; or end that replication",
         )
@@ -210,7 +210,7 @@ def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
     if others:
         raise GuardFailed(
             f"not run by systemd: {', '.join(others)}",
-            "a service of another init system can be disabled but not masked: a cron job, a package or a colleague would start it beside the new side",
+            "a service of another init system can be disabled but not masked: a cron job, a package or a colleague would start it next to the new side",
             "move them to a system that systemd runs (EL 7, Ubuntu 16.04, Debian 8 and later) before the upgrade",
         )
 

@@ -10,8 +10,8 @@ from parallel_build.guards.rule import rules_of
 from parallel_build.resolved_stack import Site
 
 AGAIN = (
-    "run `pulumi up` in phase prepared: step DatabaseSeed mends it, or seeds anew; where it is not shown as a change, set transfer.renew "
-    "to another text first"
+    "run `pulumi config set phase prepared && pulumi up`: step DatabaseSeed repairs it, or seeds again. If the preview does not show that step "
+    'as a change, give transfer.renew a new text first: `pulumi config set --path transfer.renew "$(date)"`'
 )
 
 

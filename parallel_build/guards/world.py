@@ -49,7 +49,7 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
     if strangers:
         raise GuardFailed(
             f"management servers that the stack does not know are alive: {', '.join(strangers)}",
-            "they would go on writing while the databases are copied; the address is their cluster.node.IP, and neither it nor the number (msid) nor "
+            "they would still write while the databases are copied; the address is their cluster.node.IP, and neither it nor the number (msid) nor "
             "the name is one of a server in original.management",
             "add them to original.management, or stop them",
         )

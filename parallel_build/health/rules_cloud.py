@@ -174,6 +174,6 @@ def capacity_is_left(facts: HealthFacts) -> Iterator[Said]:
                 f"{where}: {NEEDED[kind]} are nearly used up ({used:.0f} of {total:.0f})"
                 if addresses
                 else f"{where}: {used / total:.0%} of {NEEDED[kind]} is used",
-                "system VMs and routers are made anew in the window and need some of it",
+                "system VMs and routers are made again in the window and need some of it",
                 "add some, or free some",
             )

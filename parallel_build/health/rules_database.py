@@ -143,7 +143,7 @@ def replica_follows(facts: HealthFacts) -> Iterator[Said]:
         yield Said(
             f"replication to {replica.name} stands still" + (f": {facts.replica.error}" if facts.replica.error else ""),
             "it falls behind, and after a failure of the source what it lacks is lost",
-            "START REPLICA there after mending the cause",
+            "START REPLICA there after fixing the cause",
         )
     elif (facts.replica.lag or 0) > BEHIND:
         yield Said(

@@ -53,7 +53,7 @@ def files_come_from_packages(facts: HealthFacts) -> Iterator[Said]:
                 "look at them by hand (docs/health.md lists the places)",
             )
     if unknown := [name for name, files in facts.files.items() if files.family == "none"]:
-        raise Unanswered(f"neither dpkg nor rpm knows CloudStack on {listed(unknown)}: what is not from a package can't be told")
+        raise Unanswered(f"neither dpkg nor rpm knows CloudStack on {listed(unknown)}: what is not from a package is not known")
 
 
 @rule(Severity.WARNS, "keys of db.properties and server.properties against the first new server's; CloudStack issue 4055")

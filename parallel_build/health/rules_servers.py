@@ -100,7 +100,7 @@ def old_rows_of_servers(facts: HealthFacts) -> Iterator[Said]:
     if gone:
         yield Said(
             f"mshost has rows of servers that are not in original.management: {listed(gone)}",
-            "they are Down and harm nothing; a new server with one of these addresses is told from it by its MAC address",
+            "they are Down and harm nothing; a new server with one of these addresses is distinguished from it by its MAC address",
             "none needed; removeManagementServer tidies them up since 4.21",
         )
 

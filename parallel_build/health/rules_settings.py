@@ -39,7 +39,7 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[Said]:
     if bad and agents:
         yield Said(
             f"the setting host is {facts.setting(SETTING) or 'empty'}",
-            "system VMs made anew would dial themselves, and agents lose their server",
+            "system VMs that are made again would dial themselves, and agents lose their server",
             "updateConfiguration name=host value=[the management servers' addresses]",
         )
 

@@ -103,13 +103,13 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
         )
     if (record := facts.rehearsed(fix)) is not None:
         return Said(
-            f"{fact}; {fix.name} mends it, the rehearsal of {record.ended[:16]} passed with it",
+            f"{fact}; {fix.name} fixes it, the rehearsal of {record.ended[:16]} passed with it",
             "the fix is run on the copy before the schema upgrade, in the window as in the rehearsal",
             "none needed",
             Severity.NOTES,
         )
     return Said(
-        f"{fact}; {fix.name} is to mend it ({fix.reason})",
+        f"{fact}; {fix.name} is to fix it ({fix.reason})",
         f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",
         "rehearse it: `pulumi up` does, or `python -m parallel_build rehearse`",
         Severity.WARNS,
@@ -139,6 +139,6 @@ def known_faults_of_the_target(facts: HealthFacts) -> Iterator[Said]:
     if facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
         yield Said(
             "CloudStack 4.22.1.0 has a fault in VM high availability",
-            "it was mended after that release",
+            "it was fixed after that release",
             "take a later patch release where there is one, or test high availability before users are let in",
         )

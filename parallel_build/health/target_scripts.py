@@ -30,7 +30,7 @@ for jar in glob.glob(sys.argv[1] + "/*.jar"):
         if script:
             text = archive.read(name).decode("utf-8", "replace")
             text = re.sub(r"^\s*(--|#).*$", "", text, flags=re.M)
-            found[script.group(1)] = re.findall(r"INSERT\s[^;]*?guest_os(?:_hypervisor)?\W[^;]*;", text, flags=re.I | re.S)
+            found.setdefault(script.group(1), []).extend(re.findall(r"INSERT\s[^;]*?guest_os(?:_hypervisor)?\W[^;]*;", text, flags=re.I | re.S))
 print(json.dumps(found))
 """
 STATEMENT = re.compile(

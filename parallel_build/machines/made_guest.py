@@ -31,7 +31,7 @@ class MadeGuest:
         platform: libvirt, container or vsphere.
         host: who made it: libvirt's host uuid, this computer's machine id, vCenter's instance uuid.
         guest: what it is called there for good: domain uuid, host key, managed object id.
-        name: its name there.
+        name: its name there; for a container the folder that it is kept in (in older records only its name).
     """
 
     platform: str
@@ -63,7 +63,7 @@ def look(site: Site, machine: NewMachine) -> MadeGuest | None:
         return MadeGuest(platform, virsh.host(), virsh.must("domuuid", name), name)
     if platform == "container" and platforms.container is not None:
         made = record.must(platforms.container.folder, machine.name)
-        return MadeGuest(platform, this_computer(), made.host_key, machine.name)
+        return MadeGuest(platform, this_computer(), made.host_key, str(platforms.container.folder / machine.name))
     if platform == "vsphere" and platforms.vsphere is not None and site.secrets.vsphere_password is not None:
         folder = platforms.vsphere.folder if machine.vsphere.folder is None else machine.vsphere.folder
         host, guest = vcenter.identify(platforms.vsphere, site.secrets.vsphere_password, folder, machine.name)

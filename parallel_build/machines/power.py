@@ -53,7 +53,8 @@ def cut(site: Site, machine: NewMachine, made: MadeGuest | None = None) -> str:
 def _container(site: Site, machine: NewMachine, made: MadeGuest | None) -> str:
     assert site.configuration.platforms.container is not None
     folder = site.configuration.platforms.container.folder
-    here = made is not None and made.host == this_computer()
+    # In another folder of the same computer there is none of that name either.
+    here = made is not None and made.host == this_computer() and made.name in (machine.name, str(folder / machine.name))
     found = record.read(folder / machine.name)
     if found is None or not found.made:
         if here:

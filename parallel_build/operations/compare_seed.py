@@ -50,7 +50,7 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
         raise ComparisonFailed(
             f"{target.name} is not what {source.name} was at {found.position}: {'; '.join(baseline['differences'][:5])}",
             "somebody wrote to the new source, or the original holds what its binary log does not",
-            "run `pulumi up` again: it seeds anew; the original is unchanged",
+            "run `pulumi up` again: it seeds again; the original is unchanged",
         )
     what = "everything" if found.changed is None else f"{found.changed:,} changes"
     context.progress(

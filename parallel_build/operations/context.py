@@ -30,6 +30,7 @@ class Context:
         done: what the step has done so far, in the state also when it fails.
         acted: whether a change was announced or made; a guard that fails before that leaves nothing to undo.
         claims: the numbers that this process has taken for its writes.
+        undoing: the step is being undone, or the window rolled back.
         pending: why the step has to be applied again by the next `up` although nothing failed; empty when it is done.
     """
 
@@ -41,6 +42,7 @@ class Context:
     step: str = ""
     done: Outputs = field(default_factory=dict)
     acted: bool = False
+    undoing: bool = False
     pending: str = ""
     told: str = ""
     claims: Claims = field(default_factory=Claims)

@@ -6,14 +6,17 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
-from parallel_build.configuration import OriginalManagement, StackConfiguration
+from parallel_build.configuration import OriginalManagement, Server, StackConfiguration
 from parallel_build.database.server import processes
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
 from parallel_build.operations import record_hosts
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.records.window import WindowStore
+from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
+
+PROMOTED = "Promoted"  # under this name the record says which server has taken the place of the original's source
+UNDO_ASKS_FOR = 30.0  # seconds that a rollback waits for one answer of the new side's database, which may hang
 
 
 def store(context: Context) -> WindowStore:
@@ -22,8 +25,31 @@ def store(context: Context) -> WindowStore:
 
 
 def original_database(context: Context) -> Host:
-    """The host of the original's source."""
-    return context.host(context.configuration.original.database.source)
+    """The host of the original's source, or of the replica that a rollback has promoted in its place."""
+    return context.host(original_source(context))
+
+
+def original_source(context: Context) -> Server:
+    """The original's source, or the replica that a rollback has promoted in its place: only where the operator has confirmed that the source is gone."""
+    source = context.configuration.original.database.source
+    if source.name not in context.configuration.window.confirmed_down:
+        return source
+    return promoted(context) or source
+
+
+def promoted(context: Context, record: WindowRecord | None = None) -> Server | None:
+    """The original's replica that a rollback has promoted; None where none was.
+
+    Args:
+        record: the window's, where it is known.
+    """
+    record = record or store(context).look()
+    name = record.facts.get(PROMOTED, {}).get("server") if record is not None else None
+    if not name or record is None:
+        return None
+    replica = context.configuration.original.database.replica
+    touched = record.servers.get(name)
+    return replica if replica is not None and replica.name == name else touched.server() if touched else None
 
 
 def new_database(context: Context) -> Host:

@@ -29,7 +29,7 @@ def passed(limit: timedelta, elapsed: float) -> DeadlinePassed:
     return DeadlinePassed(
         f"the window's deadline has passed: the new side had to start within {duration(limit)}, and {duration(elapsed)} are over",
         "window.deadline; the new side has not started, so going back loses nothing",
-        "go back: `pulumi config set phase prepared && pulumi up`; or set a longer window.deadline, then `pulumi up` goes on from here",
+        "go back: `pulumi config set phase prepared && pulumi up`; or set a longer window.deadline, then `pulumi up` resumes from here",
     )
 
 

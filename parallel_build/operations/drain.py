@@ -17,6 +17,7 @@ from parallel_build.cloudstack.work import Work
 from parallel_build.configuration import Server
 from parallel_build.durations import duration
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.let_users_out import let_users_out
@@ -117,14 +118,14 @@ class Draining:
         return self.limit - (self._now() - self.began)
 
     def _take_no_more_jobs(self) -> None:
-        cloud = Cloud.original(self.context.site)
+        cloud = asked(self.context, Cloud.original(self.context.site))
         for server in cloud.list("listManagementServers"):
             if self._remaining() <= 0:
                 return
             identity, name = str(server["id"]), str(server.get("name"))
             if server.get("state") == "Up":
-                asked = store(self.context).facts(DRAIN).get("asked", {})
-                store(self.context).note({DRAIN: {"asked": {**asked, identity: name}}}, forward=True)
+                before = store(self.context).facts(DRAIN).get("asked", {})
+                store(self.context).note({DRAIN: {"asked": {**before, identity: name}}}, forward=True)
                 self.context.progress(f"{name} takes no more jobs (prepareForShutdown)")
                 cloud.call("prepareForShutdown", managementserverid=identity)
             if server.get("state") in ("Up", *NO_MORE_JOBS):

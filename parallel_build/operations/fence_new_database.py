@@ -63,18 +63,30 @@ def fence(context: Context) -> dict[str, str]:
 def _fence(context: Context, server: NewMachine) -> str:
     failures: list[ParallelBuildError] = []
     for rung, limit, how in ((_lock, LOCK_LIMIT, ACCOUNTS), (_stop, STOP_LIMIT, STOPPED), (_kill, KILL_LIMIT, KILLED)):
-        if rung is _kill and "unit" not in _facts(context, server):
+        known = _facts(context, server)
+        if rung is _lock and known.get("how") in (STOPPED, KILLED):
+            continue  # it is down, or is to be again
+        if rung is _kill and "unit" not in known:
             continue  # it could not be asked what runs there
         try:
             rung(context, server, limit)
         except (Cancelled, Fenced):
             raise
-        except ParallelBuildError as error:
-            context.progress(f"{server.name}: not yet {how}: {error}")
-            failures.append(error)
+        except Exception as error:  # whatever an ill server makes of an answer: the next rung needs none of it
+            failure = error if isinstance(error, ParallelBuildError) else _unexpected(server, error)
+            context.progress(f"{server.name}: not yet {how}: {failure}")
+            failures.append(failure)
         else:
             return _done(context, server, how)
     return _cut(context, server, failures)
+
+
+def _unexpected(server: NewMachine, error: Exception) -> StepFailed:
+    return StepFailed(
+        f"unexpected {type(error).__name__}: {error}",
+        f"{server.name} answered something that can't be understood",
+        f"look at its database server ({server.address})",
+    )
 
 
 def _done(context: Context, server: NewMachine, how: str) -> str:
@@ -266,6 +278,13 @@ def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dic
     before_accounts()
     account_locks.put_back(host, locks, timeout=LIFT_LIMIT)
     context.progress(f"{server.name}: its accounts are as they were found")
+
+
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of it, for people."""
+    return [
+        f"the database on {name} is closed to the new side ({_words(facts)})" for name, facts in record.facts.get(STEP, {}).items() if facts
+    ]
 
 
 def _words(facts: dict[str, Any]) -> str:

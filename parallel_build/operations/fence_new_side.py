@@ -11,7 +11,7 @@ from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, Rollbac
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.machines.made_guest import MadeGuest
-from parallel_build.operations import fence_new_database, known_servers, new_strangers, prove_original_down, start_gate
+from parallel_build.operations import fence_new_database, known_servers, new_strangers, original_locks, prove_original_down, start_gate
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
@@ -59,6 +59,13 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
 def cut_off(context: Context) -> dict[str, str]:
     """Management servers that the last fence has closed the database to and could not prove down: address by name."""
     return dict(store(context).facts(CUT_OFF).get("servers") or {})
+
+
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of fences at databases, for people."""
+    names = record.facts.get(CUT_OFF, {}).get("servers") or {}
+    alone = [f"{', '.join(names)} could not be proved down, and is fenced at its database alone"] if names else []
+    return [*original_locks.in_words(record), *fence_new_database.in_words(record), *alone]
 
 
 def switched_off(context: Context) -> dict[str, str]:

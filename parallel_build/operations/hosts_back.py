@@ -6,6 +6,7 @@ A rollback is not done while a host waits for a management server that has lost 
 from __future__ import annotations
 
 import re
+import time
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
@@ -15,11 +16,15 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, W
 from parallel_build.operations import fence_new_side, hypervisor_commands, original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
+from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
 CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
-ROWS = "SELECT uuid AS id, status AS state FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
+TAKE_EVERY = 10.0  # seconds
+ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
+# A host that its operator has put aside since is not waited for.
+ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
 
 
 def take_agents(context: Context) -> list[str]:
@@ -31,20 +36,29 @@ def take_agents(context: Context) -> list[str]:
     servers = fence_new_side.cut_off(context)
     if not servers:
         return []
-    with session(original_database(context)) as database:
-        value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
+    try:
+        with session(original_database(context)) as database:
+            value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
+    except (ConnectionFailed, CommandFailed, StepFailed) as error:
+        context.progress(f"agents can't be taken from {', '.join(servers)}: {error}")
+        return [f"agents that may be connected to {', '.join(servers)}: {error.reason}"]
     originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
-    left = []
-    for hypervisor in agents.hosts_with_agent(context.configuration):
-        try:
-            _take(context, hypervisor, set(servers.values()), originals)
-        except (ConnectionFailed, CommandFailed, StepFailed) as error:
-            context.progress(f"{hypervisor.name}: its agent could not be taken from {', '.join(servers)}: {error}")
-            left.append(f"agent on {hypervisor.name} (may be connected to {', '.join(servers)}): {error.reason}")
-    return left
+    with Workers(AT_ONCE, context.cancel) as pool:
+        asked = [pool.submit(_take, context, each, servers, originals) for each in agents.hosts_with_agent(context.configuration)]
+        return [words for future in asked if (words := future.result())]
 
 
-def _take(context: Context, hypervisor: Hypervisor, addresses: set[str], originals: list[str]) -> None:
+def _take(context: Context, hypervisor: Hypervisor, servers: dict[str, str], originals: list[str]) -> str:
+    """Take one; what kept it from that, in words."""
+    try:
+        _give(context, hypervisor, set(servers.values()), originals)
+    except (ConnectionFailed, CommandFailed, StepFailed) as error:
+        context.progress(f"{hypervisor.name}: its agent could not be taken from {', '.join(servers)}: {error}")
+        return f"agent on {hypervisor.name} (may be connected to {', '.join(servers)}): {error.reason}"
+    return ""
+
+
+def _give(context: Context, hypervisor: Hypervisor, addresses: set[str], originals: list[str]) -> None:
     host = context.host(hypervisor)
     there = peers(host.run(CONNECTED).stdout) & addresses
     if not there or not originals:
@@ -68,11 +82,16 @@ def missing(context: Context) -> list[str]:
     """
     expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
     away: list[str] = []
+    taken = time.monotonic()
 
     def connected() -> bool:
-        up = _up(context)
-        away[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        nonlocal taken
+        listed = _listed(context)
+        away[:] = sorted(name for identity, name in expected.items() if not listed or not listed.get(identity, True))
         context.progress(f"hosts Up on the original: {len(expected) - len(away)} of {len(expected)}")
+        if away and time.monotonic() - taken > TAKE_EVERY:
+            take_agents(context)  # one that lost its server may have dialled the cut off one since
+            taken = time.monotonic()
         return not away
 
     if not expected:
@@ -81,17 +100,20 @@ def missing(context: Context) -> list[str]:
     try:
         wait_for("every host to be Up on the original", connected, timeout=limit, cancel=context.cancel, interval=1)
     except WaitedInVain:
-        return [f"host {name} is not connected to the original after {limit:.0f} s: see `host=` in its agent.properties" for name in away]
+        return [
+            f"host {name} is not connected to the original after {limit:.0f} s: see `host=` in its agent.properties, or put it into maintenance"
+            for name in away
+        ]
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
         return [f"whether {', '.join(sorted(expected.values()))} are connected to the original can't be asked: {error}"]
     return []
 
 
-def _up(context: Context) -> set[str]:
-    """Ids of the hosts that are Up: by the API, else by the original's table of hosts."""
+def _listed(context: Context) -> dict[str, bool]:
+    """Whether each host is Up, or put aside, by its id: by the API, else by the original's table of hosts. A host that was removed is not among them."""
     try:
         listed = original_management.answering(context).list("listHosts", type="Routing")
     except (ApiRefused, ApiUnavailable, ApiNotTrusted):
         with session(original_database(context)) as database:
             listed = database.rows(ROWS)
-    return {str(host["id"]) for host in listed if host.get("state") == "Up"}
+    return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in ASIDE for host in listed}

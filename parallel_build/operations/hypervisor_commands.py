@@ -201,18 +201,22 @@ def write_addresses(context: Context) -> None:
         # A file that has the value may have got it a moment before the agent was to be restarted: only the record tells.
         if now != wanted or (hypervisor.name in before and hypervisor.name not in told):
             context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)
-            records.remember(STEP, addresses={hypervisor.name: now, **before})
-            set_addresses(context, hypervisor, wanted)
+            resting: list[str] = facts.get("resting", [])
+            if hypervisor.name not in before and not Services(context.host(hypervisor)).state(AGENT).active:
+                resting = [*resting, hypervisor.name]
+            records.remember(STEP, addresses={hypervisor.name: now, **before}, resting=resting)
+            set_addresses(context, hypervisor, wanted, restart=hypervisor.name not in resting)
             records.remember(STEP, told=[*(name for name in told if name != hypervisor.name), hypervisor.name])
 
 
 def _restore_addresses(context: Context) -> None:
     records = store(context)
     before: dict[str, str] = records.facts(STEP).get("addresses", {})
+    resting: list[str] = records.facts(STEP).get("resting", [])
     for hypervisor in reversed([host for host in hosts_with_agent(context.configuration) if host.name in before]):
         try:
             context.intend("put the agent's addresses back", host=hypervisor.name, value=before[hypervisor.name])
-            set_addresses(context, hypervisor, before[hypervisor.name])
+            set_addresses(context, hypervisor, before[hypervisor.name], restart=hypervisor.name not in resting)
         except (ConnectionFailed, CommandFailed, StepFailed) as error:
             context.progress(f"{hypervisor.name}: its agent's address can't be put back yet: {error}")
             context.run.record("not undone", step=context.step, host=hypervisor.name, error=str(error))
@@ -238,8 +242,12 @@ def written(context: Context, hypervisor: Hypervisor) -> str:
     return found
 
 
-def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
-    """Write `host` into an agent's own file, all else kept, and restart the agent; guests are not touched by that."""
+def set_addresses(context: Context, hypervisor: Hypervisor, value: str, *, restart: bool = True) -> None:
+    """Write `host` into an agent's own file, all else kept, and restart the agent; guests are not touched by that.
+
+    Args:
+        restart: False for an agent that was found stopped: it stays down, and reads its file when it is started.
+    """
     host = context.host(hypervisor)
     kept = properties.without(properties.decode(host.read(AGENT_FILE) or b""), SETTING)
     if kept and not kept.endswith(("\n", "\r")):
@@ -248,6 +256,9 @@ def set_addresses(context: Context, hypervisor: Hypervisor, value: str) -> None:
     mode = host.run(["stat", "-c", "%a %U:%G", AGENT_FILE]).stdout.split()
     context.progress(f"{hypervisor.name}: {SETTING}={value} in {AGENT_FILE}")
     host.write(AGENT_FILE, properties.encode(text), mode=int(mode[0], 8), owner=mode[1])
+    if not restart:
+        context.progress(f"{hypervisor.name}: {AGENT} did not run, and stays down")
+        return
     context.progress(f"{hypervisor.name}: restarting {AGENT}")
     host.run(["systemctl", "restart", AGENT], timeout=120)
     if not Services(host).state(AGENT).active:

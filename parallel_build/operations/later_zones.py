@@ -7,6 +7,7 @@ import contextlib
 from parallel_build.cloudstack import systemvms, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.errors import StepFailed
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database
 from parallel_build.operations.renew_system_vms import asked_for, old_ones, renew
@@ -18,7 +19,7 @@ def renew_later(context: Context) -> list[str]:
     Returns:
         what could not be renewed, in words; empty where nothing is left.
     """
-    cloud = Cloud.new(context.site)
+    cloud = asked(context, Cloud.new(context.site))
     names = [
         str(zone["name"])
         for zone in cloud.list("listZones")

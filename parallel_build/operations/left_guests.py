@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack.left_running import LEFT, Guest, made_since, not_proved_gone
 from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import new_database, store
+from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, store
 from parallel_build.remote.sql import session
 
 
@@ -16,7 +16,7 @@ def look(context: Context) -> None:
     if highest is None or not facts("FirstManagement").get("began"):
         return
     try:
-        with session(new_database(context)) as database:
+        with session(new_database(context), timeout=UNDO_ASKS_FOR) as database:
             if not database.value(
                 "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud' AND TABLE_NAME = 'vm_instance'"
             ):

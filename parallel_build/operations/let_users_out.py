@@ -6,6 +6,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import packet_filter, prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.user_firewall import allowed_networks, at_once, barrier, closed_servers, run_local
@@ -31,7 +32,7 @@ def let_users_out(context: Context) -> list[str]:
         store(context).note({USERS: {"closed": True}}, forward=True)
         run_local(access.close, 120)
     elif access.method == "cidr":
-        user_access_setting.close(context, Cloud.original(context.site), allowed_networks(context.configuration))
+        user_access_setting.close(context, asked(context, Cloud.original(context.site)), allowed_networks(context.configuration))
     else:
         store(context).note({USERS: {"closed": True}}, forward=True)
         closing = barrier(context.configuration)

@@ -7,7 +7,7 @@ from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, store
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
@@ -34,7 +34,7 @@ class Created:
     def in_words(self) -> str:
         """One line for the operator."""
         if self.unknown:
-            return f"what was created can't be told ({self.unknown})"
+            return f"what was created is not known ({self.unknown})"
         parts = [f"{len(found)} {kind} ({', '.join(str(i['name']) for i in found[:5])}{', ...' if len(found) > 5 else ''})"
                  for kind, found in self.items.items() if found]  # fmt: skip
         return ", ".join(parts) or "nothing was created since the window opened"
@@ -65,7 +65,7 @@ def since_window(context: Context, host: Host) -> Created:
     if not ids:
         return Created(unknown="the window's record has no snapshot")
     try:
-        with session(host) as database:
+        with session(host, timeout=UNDO_ASKS_FOR) as database:
             if database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA='cloud'") == 0:
                 return Created()
             return since(database, ids)

@@ -11,7 +11,7 @@ from parallel_build.cloudstack.router_networks import NETWORK, VPC, Key
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import new_database, store
+from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, store
 from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
@@ -97,7 +97,7 @@ def made(context: Context) -> dict[Key, list[str]] | None:
     if highest is None:
         return None
     try:
-        with session(new_database(context)) as database:
+        with session(new_database(context), timeout=UNDO_ASKS_FOR) as database:
             rows = database.rows(MADE, [int(highest)])
     except Cancelled:
         raise

@@ -10,10 +10,11 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.server.dialects import require
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
-from parallel_build.operations import deadline, known_servers, original_locks, original_stop, prove_original_down
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.operations import deadline, known_servers, original_locks, original_replica, original_stop, prove_original_down
+from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import original_database, store, tolerated
+from parallel_build.operations.context_helpers import original_database, original_source, promoted, store, tolerated
 from parallel_build.records.touched import STOP
 from parallel_build.remote.sql import session
 
@@ -43,8 +44,10 @@ def stop_servers(context: Context) -> Outputs:
     context.intend("stop the original's databases", units=units)
     for server in servers(context.configuration):
         deadline.not_going_back(context)
+        source = server == context.configuration.original.database.source
         try:
-            source = server == context.configuration.original.database.source
+            if not source:
+                original_replica.note(context, server)
             if original_locks.keeps_running(context, server, units.get(server.name)):
                 lock = partial(original_locks.lock, context, server)
                 original_stop.lock_unmoved(context, lock) if source else lock()
@@ -57,7 +60,7 @@ def stop_servers(context: Context) -> Outputs:
                 _stop(context, server, units.get(server.name))
         except ConnectionFailed as error:
             # The source is only passed over where this window had stopped it before.
-            if server == context.configuration.original.database.source and store(context).facts("OriginalDatabase").get("rest") is None:
+            if source and store(context).facts("OriginalDatabase").get("rest") is None and not _locked(context):
                 raise
             prove_original_down.silent(context, server, error)
         else:
@@ -153,7 +156,19 @@ def start(context: Context) -> None:
     store(context).level()  # whoever works on this host next must not find an old record there
     if store(context).facts("OriginalDatabase").get("rest") is not None:
         store(context).remember("OriginalDatabase", rest=None)
-    _start(context, context.configuration.original.database.source)
+    source = context.configuration.original.database.source
+    replica = promoted(context)
+    if replica is None:
+        return _start(context, source)
+    if source.name not in context.configuration.window.confirmed_down:
+        raise GuardFailed(
+            f"{source.name} is not started: {replica.name} was promoted in its place in this window",
+            "each of the two would be taken for the original's source",
+            f"confirm that {source.name} is down: {command(context.configuration, context.site.stack, source.name)}; then run the same command again",
+        )
+    _start(context, replica)
+    original_replica.take_over(context, replica)
+    return None
 
 
 def start_replica(context: Context) -> list[str]:
@@ -163,7 +178,10 @@ def start_replica(context: Context) -> list[str]:
         what is missing: a replica that does not start does not keep the original from serving.
     """
     configuration, record = context.configuration, store(context).read()
-    missing = []
+    missing: list[str] = []
+    if serving := promoted(context, record):
+        original_replica.redundancy(context, serving)
+        return missing
     for server in known_servers.original_databases(configuration, record):
         if server.name == configuration.original.database.source.name:
             continue
@@ -184,7 +202,7 @@ def _start(context: Context, server: Server) -> None:
     services = Services(host)
     unit = units.get(server.name) or services.database_unit()
     found = known_servers.as_found(record, server.name, unit)
-    if not found.active and server.name != context.configuration.original.database.source.name:
+    if not found.active and server.name != original_source(context).name:
         if not found.masked:
             services.release(unit, enable=found.enabled)
         context.progress(f"{unit} on {server.name} did not run when the window opened, and stays down")

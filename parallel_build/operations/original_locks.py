@@ -102,6 +102,12 @@ def unlock(context: Context) -> list[str]:
     return missing
 
 
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of it, for people."""
+    names = [name for name, kept in record.facts.get(STEP, {}).items() if kept]
+    return [f"CloudStack's accounts are locked on {', '.join(names)}, which keep running for others"] if names else []
+
+
 def _users(context: Context) -> set[str]:
     """Users that the management servers log in with, by their own files."""
     users = {"cloud"}

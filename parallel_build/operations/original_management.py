@@ -17,7 +17,8 @@ from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server
 from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
-from parallel_build.operations import known_servers
+from parallel_build.operations import known_servers, original_replica
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
 from parallel_build.records.touched import STOP, Found
@@ -135,6 +136,7 @@ class Servers:
             context.progress(f"{MANAGEMENT} on {server.name} did not run when the window opened, and stays down")
             put_back(services, MANAGEMENT, found)
             return False
+        original_replica.point(context, server, self._record)
         started = services.bring_up(MANAGEMENT, enable=found.enabled)
         if not started and _failed_for_good(context, server):
             # What an earlier try started without its database, say, stays active for ever and serves nobody.
@@ -186,10 +188,10 @@ def answering(context: Context) -> Cloud:
     for cloud in (configured, *(Cloud.original(context.site, server) for server in context.configuration.original.management)):
         try:
             if _version(cloud) == str(context.configuration.original.version):
-                return cloud
+                return asked(context, cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             continue
-    return configured
+    return asked(context, configured)
 
 
 def _version(cloud: Cloud) -> str:
@@ -304,7 +306,7 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
         names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
         raise StepFailed(
             f"management servers that this step has not stopped write to the original's database: {names}",
-            "the stack does not know them, or window.confirmedDown says of them that they are off",
+            "the stack does not know them, or window.confirmedDown names them as switched off",
             "add them to original.management, or stop them",
         )
     return {str(row["service_ip"]): str(row["state"]) for row in rows}

@@ -90,7 +90,7 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
     if found:
         raise StepFailed(
             f"the original is not down: {'; '.join(found)}",
-            f"{rule}; somebody has started or released it since this window stopped it",
+            f"{rule}; it was started or unmasked after this window stopped it",
             "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions), then the same "
             "command again (before the first start the databases are then "
             f"copied again, with what was written since); or go back: python -m parallel_build back {context.site.stack}",

@@ -209,7 +209,7 @@ class RehearsalRun:
         if reading.steps and reading.steps[-1].seconds is None:
             place = f"in the schema upgrade to {reading.steps[-1].version}"
         elif reading.views_begun and not reading.views_done:
-            place = "in making the views anew"
+            place = "in making the views again"
         self.where = place
         versions = f"{self.configuration.original.version} -> {self.configuration.new.version}"
         if not reading.touched:
@@ -219,7 +219,7 @@ class RehearsalRun:
             f"the rehearsal of {versions} failed {place}",
             error.cause,
             f"remove the cause by a fix {folder}/NAME.sql (its first line `-- reason: ...`), then run the rehearsal again: "
-            "it imports the copy anew",
+            "it imports the copy again",
         )
 
     @contextlib.contextmanager

@@ -64,13 +64,13 @@ def _complete(context: Context, original: Session, copy: Session, name: str, pat
         raise StepFailed(
             f"the dump {path} lacks {len(missing)} tables or views that the original's {name} has: {', '.join(missing[:LISTED])}{more}",
             "it was cut off, or made of some tables only, or before these were there",
-            "make it anew, with --single-transaction --routines --triggers, and see that its last line says `Dump completed`",
+            "make it again, with --single-transaction --routines --triggers, and see that its last line says `Dump completed`",
         )
     routines = sorted(_routines(original, name) - _routines(copy, name))
     if routines:
         context.progress(
             f"{path} has {len(routines)} procedures less than the original's {name} (it was made without --routines); "
-            "since 4.19 the upgrade makes its own anew"
+            "since 4.19 the upgrade makes its own again"
         )
 
 

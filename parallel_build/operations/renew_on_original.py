@@ -69,7 +69,7 @@ def renew_on_original(context: Context, routers: NewRouters) -> dict[str, Any]:
         raise RollbackIncomplete(
             f"the original serves and users are in, but its networks are not all restarted: {outcome.why}",
             "the others keep the new side's routers, which run on",
-            "see the original's alerts and its management server's log; then run the same command again, which goes on from there",
+            "see the original's alerts and its management server's log; then run the same command again, which resumes there",
         )
     return result
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from parallel_build.configuration import Phase
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
-from parallel_build.operations import known_servers, new_strangers
+from parallel_build.operations import known_servers, new_strangers, original_replica
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.operations.new_objects import since_window
@@ -15,11 +15,13 @@ from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock, read_host_clock
 
 
-def check_allowed(context: Context) -> None:
+def check_allowed(context: Context, *, promoting: bool = False) -> None:
     """Rule: the switched phase is undone only within `window.rollbackWindow` of the switch, not once the stack is retired, and not next to a new
     management server that could not be fenced because nobody knows it.
 
     Changes nothing. A window that was never switched may always be undone.
+    Args:
+        promoting: the original's replica is about to take its source's place.
     Raises:
         GuardFailed: it is not; lists what was created since the window opened. Or the window is another stack's. Fenced: a later run has taken over.
     """
@@ -29,6 +31,8 @@ def check_allowed(context: Context) -> None:
         records.check_owner(record)
         records.check_run(record)
         known_servers.check_known(configuration, record)
+        if not (configuration.window.stop_before or promoting):
+            original_replica.unreachable(context, record)
     _check_time(context, record)
     # Once a rollback has begun, fencing asks this again and again: from then on it is too late to change nothing.
     going = record is None or record.closed or record.returning or configuration.window.stop_before
@@ -42,7 +46,7 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
         raise GuardFailed(
             f"window.stopBefore {configuration.window.stop_before} is behind the switch: the new side serves since {record.switched}",
             "undoing only the last steps would leave neither side serving",
-            "remove window.stopBefore to go on, or set phase to prepared to go back altogether",
+            "remove window.stopBefore to resume, or set phase to prepared to roll back altogether",
         )
     if configuration.window.force_rollback or record is None or record.closed or record.returning:
         return  # a way back that has begun is always led to its end

@@ -12,6 +12,7 @@ from typing import Any
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.systemvms import numbers
 from parallel_build.errors import StepFailed
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.records.waves import ROUTERS, WaveState, wave_change
@@ -65,7 +66,7 @@ def put_back(context: Context) -> bool:
     lowered = WaveState.of(records.facts(ROUTERS)).minimum
     if lowered is None:
         return False
-    cloud = Cloud.new(context.site)
+    cloud = asked(context, Cloud.new(context.site))
     with session(new_database(context)) as database:
         ids = {str(row["id"]): str(row["uuid"]) for row in database.rows("SELECT id, uuid FROM cloud.data_center WHERE removed IS NULL")}
         for zone, value in lowered.items():

@@ -14,6 +14,7 @@ from parallel_build.cloudstack.router_networks import Key, RouterNetwork, Survey
 from parallel_build.durations import duration
 from parallel_build.errors import StepFailed
 from parallel_build.operations import deadline, original_numbers, router_minimum, users_in
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.renew_router import Restarter
@@ -152,7 +153,7 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
     Raises:
         GuardFailed: a rollback has begun. Fenced: a later run has taken over. Cancelled: stopping was asked for; nothing new was begun.
     """
-    cloud, section = Cloud.new(context.site), context.configuration.routers
+    cloud, section = asked(context, Cloud.new(context.site)), context.configuration.routers
     with contextlib.ExitStack() as stack:
         database = OpenSession(new_database(context), stack)
         release = systemvms.required_release(database())

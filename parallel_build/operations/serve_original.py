@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from parallel_build.cloudstack import agents
+from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
@@ -39,7 +40,7 @@ def serve_at_once(context: Context) -> None:
     """
     configuration = context.configuration
     opening = Workers(8)
-    record = store(context).read()
+    record = store(context).look()
     for server in (
         *known_servers.new_management(configuration, record),
         *known_servers.original_management(configuration, record),
@@ -103,7 +104,8 @@ def redirect_agents(context: Context) -> None:
             if known and not set(known) & set(originals):
                 context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
                 context.intend("set the agent's addresses", host=hypervisor.name, value=value)
-                hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)))
+                runs = Services(context.host(hypervisor)).state(AGENT).active
+                hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)), restart=runs)
         except (ConnectionFailed, CommandFailed, StepFailed) as error:
             context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 

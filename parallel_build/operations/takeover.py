@@ -66,7 +66,7 @@ def take_over(context: Context) -> Outputs:
         raise GuardFailed(
             "there is no seed to take over",
             "a window has used it up" if record.taken else "its last comparison found differences, or there was none",
-            "set phase to prepared and run `pulumi up` until the original serves and the seed is made anew; or set transfer.method to dump "
+            "set phase to prepared and run `pulumi up` until the original is in service and the seed is made again; or set transfer.method to dump "
             "and run the same command again, which copies now, while users wait",
         )
     began = time.monotonic()
@@ -158,7 +158,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
 
 def _promoted_before(context: Context, compared: dict[str, Any]) -> Outputs:
     """An earlier try compared and began to promote: the rest of that is done, each part only where it is not."""
-    context.progress("compared before, going on with the takeover")
+    context.progress("compared before, continuing with the takeover")
     SeedRecord(original_database(context), context.site).take()
     with session(original_database(context)) as old, session(new_database(context)) as new:
         promoted = promotion.promote(old, new, new_database(context), schemas(context.configuration))
@@ -215,7 +215,7 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
     if theirs.init is False:
         raise ComparisonFailed(
             f"the original's database key does not decrypt configuration.init on {new.host.name}",
-            "the key or the encryptor version is another one; no management server could start on this copy",
+            "wrong key, or wrong encryptor version; no management server could start on this copy",
             "unset the stack's secret databaseKey to take the original's own, or correct it; the original is unchanged",
         )
     said = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}

@@ -20,6 +20,7 @@ from parallel_build.operations import (
     user_access_setting,
     users_out_service,
 )
+from parallel_build.operations.asked_cloud import asked, may_write
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store, tolerated
 from parallel_build.operations.packet_filter import Barrier
@@ -81,6 +82,7 @@ def let_users_in(context: Context) -> list[str]:
     access, kept = context.configuration.window.user_access, dict[str, ParallelBuildError]()
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
+            may_write(context)
             run_local(access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, original_management.answering(context))
@@ -112,9 +114,10 @@ def admit_on_new(context: Context) -> None:
     """Let users in on the new side, once it is accepted."""
     access = context.configuration.window.user_access
     if access.method == "command":
+        may_write(context)
         run_local(access.open, 120)
     elif access.method == "cidr":
-        user_access_setting.open_again(context, Cloud.new(context.site))
+        user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
     else:
         for machine in context.configuration.new.management:
             packet_filter.open_again(context.host(machine))
@@ -132,7 +135,7 @@ def serving(context: Context) -> list[Server]:
 def tell_where(context: Context, server: Server) -> None:
     """Have an address of the original tell users that the cloud has moved, or nothing; a server that is gone tells nothing, which keeps nobody out."""
     configuration = context.configuration
-    with tolerated(context, f"what {server.name} tells users"):
+    with tolerated(context, f"the answer of {server.name} to users"):
         host = context.host(server)
         if configuration.window.old_addresses == "closed":
             tell_no_more(context, server)
@@ -144,7 +147,7 @@ def tell_where(context: Context, server: Server) -> None:
 def tell_no_more(context: Context, server: Server) -> None:
     """Have an address of the original refuse users' connections instead of answering them."""
     closing = barrier(context.configuration)
-    with tolerated(context, f"what {server.name} tells users"):
+    with tolerated(context, f"the answer of {server.name} to users"):
         host = context.host(server)
         if packet_filter.closed(host):
             packet_filter.close(host, Barrier(closing.allowed, closing.ports))
@@ -156,12 +159,13 @@ def close_on_new(context: Context) -> None:
     access = context.configuration.window.user_access
     if access.method == "command":
         with only_new_side(context, "users out of the new side"):
+            may_write(context)
             run_local(access.close, 120)
         return
     if access.method == "cidr":
         machine = context.configuration.new.management[0]
         with only_new_side(context, f"users out by {machine.name}"):
-            user_access_setting.close(context, Cloud.new(context.site, machine), allowed_networks(context.configuration))
+            user_access_setting.close(context, asked(context, Cloud.new(context.site, machine)), allowed_networks(context.configuration))
         return
     closing = barrier(context.configuration)
 

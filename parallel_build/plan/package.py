@@ -52,7 +52,8 @@ for jar in sorted(glob.glob(library + "/*.jar")):
     for name in archive.namelist():
         script = re.fullmatch(pattern, name)
         if script:
-            found["scripts"][script.group(1)] = archive.read(name).decode("utf-8", "replace")
+            before = found["scripts"].get(script.group(1), "")
+            found["scripts"][script.group(1)] = before + archive.read(name).decode("utf-8", "replace") + "\n"
 for words in (["dpkg-query", "-W", "-f", "${Version}", "cloudstack-management"], ["rpm", "-q", "--qf", "%{VERSION}", "cloudstack-management"]):
     try:
         shown = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)

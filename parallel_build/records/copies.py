@@ -1,4 +1,4 @@
-"""The window's record on two hosts, so that the loss of either keeps nobody from going on or back.
+"""The window's record on two hosts, so that the loss of either stops neither the switch nor a rollback.
 
 Until the new source carries the data there is one copy, on the original's source. From then on a write counts when both hosts have it, or when the
 other is proved down. Of two copies the higher is right: the number of the opening, then the run's, then the revision. One copy alone, while the
@@ -15,8 +15,10 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, 
 from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, conflict, foreign, holders, missing, rank
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.remote.host import Host
+from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
+LOOK = 10.0  # seconds for a look at the second copy: a new source that hangs must not hold a rollback up
 TRIES = 50
 
 Proof = Callable[[Host, ParallelBuildError, bool], None]
@@ -51,15 +53,23 @@ class RecordCopies:
         Raises:
             ConnectionFailed, CommandFailed, GuardFailed: neither has anything that can be read.
         """
-        first = self._ask(self.first)
-        asked = [first]
-        alone = first.problem is None and not first.open and not self.doubting
-        if self.second.host.name in holders(first.document) or not (first.open or alone):
-            asked.append(self._ask(self.second))
+        if self.notes.two:
+            with Workers(2) as pool:
+                asked = list(pool.map(self._ask, (self.first, self.second)))
+        else:
+            asked = [first := self._ask(self.first)]
+            alone = first.problem is None and not first.open and not self.doubting
+            if self.second.host.name in holders(first.document) or not (first.open or alone):
+                asked.append(self._ask(self.second))
         both = Both(None, tuple(asked))
-        if both.right is None and first.problem is not None:
-            raise first.problem
-        return Both(both.right.text.raw if both.right else None, both.copies)
+        right = both.right
+        if right is None and asked[0].problem is not None:
+            raise asked[0].problem
+        self.notes.two = right is not None and right.open and len(asked) == 2
+        for copy in asked[1:]:
+            if isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and not (right and right.open and copy.known_by(right.document)):
+                self.notes.note(copy.name, copy.problem)  # nobody needs it
+        return Both(right.text.raw if right else None, both.copies)
 
     def read(self) -> Both:
         """What is right, to act on.
@@ -89,8 +99,6 @@ class RecordCopies:
                 raise self._with_remedy(copy.problem, copy)
             if copy.problem is not None and needed:
                 self._prove(copy, copy.problem, returning)
-            elif copy.problem is not None:
-                self.notes.note(copy.name, copy.problem)
         if right is None:
             return
         if right.open:
@@ -119,20 +127,28 @@ class RecordCopies:
         files.sort(key=lambda file: file is self.first or file.host.name in known)
         written = False
         for file in files:
-            copy = by_file.get(file) or self._joining(file)
+            copy, returning = by_file.get(file) or self._joining(file), bool(document.get("returning"))
             if copy.problem is not None:
-                self._prove(copy, copy.problem, bool(document.get("returning")))
-            elif self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
-                written = True
-            else:
-                return False
+                self._prove(copy, copy.problem, returning)
+                continue
+            try:
+                if not self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
+                    return False
+            except (ConnectionFailed, CommandFailed) as error:
+                if not written:
+                    raise
+                self._prove(copy, error, returning)
+            written = True
         return written
 
     def level(self) -> None:
         """Bring a host up to date that has a lower copy than the other: before anything on it is started."""
-        for file in (self.first, self.second):
-            self.notes.forget(file.host.name)
         both = self.look()
+        left_out = [copy.name for copy in both.copies if self.notes.why_silent(copy.name) is not None]
+        if left_out:
+            for name in left_out:
+                self.notes.forget(name)
+            both = self.look()
         right = both.right
         for copy in both.behind:
             if right is not None and copy.known_by(right.document):
@@ -143,9 +159,9 @@ class RecordCopies:
         """Both hosts, as a record names them."""
         return {file.host.name: {"machine": self.notes.machine(file.host)} for file in (self.first, self.second)}
 
-    def hosts(self) -> list[Host]:
+    def hosts(self, both: Both | None = None) -> list[Host]:
         """Those of the two that answer, and have a copy or have to have one."""
-        both = self.look()
+        both = both or self.look()
         return [copy.file.host for copy in both.copies if copy.problem is None and (copy.file is self.first or copy.there)]
 
     def restore(self, name: str) -> str:
@@ -262,4 +278,4 @@ class RecordCopies:
 
 def of_hosts(first: Host, second: Host, folder: str, proof: Proof | None = None, notes: HostNotes | None = None) -> RecordCopies:
     """The record of a stack with these two sources."""
-    return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND), proof, notes)
+    return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND, LOOK), proof, notes)

@@ -22,10 +22,12 @@ class HostNotes:
     Attributes:
         machines: host -> its machine-id.
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
+        two: both hosts had to have a copy at the last look: they are asked at the same time.
     """
 
     machines: dict[str, str] = field(default_factory=dict)
     silent: dict[str, tuple[float, ParallelBuildError]] = field(default_factory=dict)
+    two: bool = False
 
     def machine(self, host: Host) -> str:
         """A host's machine-id."""

@@ -62,10 +62,11 @@ class RecordFile:
         host: the server that it is on.
         folder: its folder, made where it is missing.
         name: its name.
+        limit: seconds that a look at it may take, where others than those of a short command are meant.
     """
 
-    def __init__(self, host: Host, folder: str, name: str = "window.json") -> None:
-        self.host, self.folder, self.name = host, folder, name
+    def __init__(self, host: Host, folder: str, name: str = "window.json", limit: float | None = None) -> None:
+        self.host, self.folder, self.name, self.limit = host, folder, name, limit
 
     @property
     def path(self) -> str:
@@ -86,7 +87,7 @@ class RecordFile:
 
     def raw(self) -> Text:
         """Its first line, whatever it says."""
-        raw = self.host.read(self.path, lines=1)
+        raw = self.host.read(self.path, lines=1) if self.limit is None else self.host.read(self.path, lines=1, timeout=self.limit)
         if raw is None:
             return Text(None)
         line = raw.partition(b"\n")
@@ -108,7 +109,8 @@ class RecordFile:
         digest, room = hashlib.sha256(line.encode()).hexdigest(), max(ROOM, -(-len(line.encode()) // ROOM) * ROOM)
         words = ["sh", "-c", _WRITE, "sh", self.folder, self.name, seen.digest, digest, str(room)]
         words += ["keep" if keep else "replace", str(len(line.encode()))]
-        done = self.host.run(words, input=line, ok=(0, CHANGED, LOCKED), cancellable=False)
+        limit = {} if self.limit is None else {"timeout": LOCK_WAIT + self.limit}
+        done = self.host.run(words, input=line, ok=(0, CHANGED, LOCKED), cancellable=False, **limit)
         if done.code == LOCKED:
             raise GuardFailed(
                 f"{self.folder}/window.lock on {self.host.name} is held by another process for more than {LOCK_WAIT} s",
@@ -122,6 +124,6 @@ class RecordFile:
         return GuardFailed(
             f"{self.path} on {self.host.name} can't be used: {why}",
             "a window may be open all the same, so nothing is changed on either side",
-            f"look at {self.path}.1 there, which is what it said before; if that is right: cp -p {self.path}.1 {self.path}; "
+            f"look at {self.path}.1 there, which is the text before; if that is right: cp -p {self.path}.1 {self.path}; "
             "then run the same command again",
         )

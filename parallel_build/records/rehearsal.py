@@ -126,7 +126,7 @@ def outdated(configuration: StackConfiguration, record: RehearsalRecord) -> str:
     if record.fixes != (now := checksums(configuration)):
         return f"the fixes are others since: {difference(record.fixes, now)}"
     if record.housekeeping != housekeeping_of(configuration):
-        return "the housekeeping is another one since"
+        return "the housekeeping settings have changed since the rehearsal"
     return ""
 
 

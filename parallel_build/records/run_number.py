@@ -53,8 +53,8 @@ class Claims:
             key = f"{host.name}/{host.server.address}"
             if key not in self.taken:
                 records = records or WindowStore(host, site)
-                record = records.look()
-                self.taken[key] = _agreed(records.hosts(), record.token if record else 0)
+                record, hosts = records.standing()
+                self.taken[key] = _agreed(hosts, record.token if record else 0)
             return self.taken[key]
 
 

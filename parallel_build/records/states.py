@@ -41,7 +41,7 @@ class State:
                 raise GuardFailed(
                     f"the window's record says {name} {str(value)[:60]!r}, which can't be understood",
                     f"{cls.__name__} knows {name} as another kind of value: another version of this project wrote it, or somebody by hand",
-                    "go on with the version that wrote it; nothing has been changed",
+                    "continue with the version that wrote it; nothing has been changed",
                 )
         return cls(**found)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from parallel_build.configuration import SwitchedStepName
-from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError
 from parallel_build.records.copies import Proof, RecordCopies, of_hosts
 from parallel_build.records.host_copy import Both, HostNotes, machine_id
 from parallel_build.records.record_file import RecordFile, Text
@@ -23,7 +23,8 @@ from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
-__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
+__all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "PLACE", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
+PLACE = f"{FOLDER}/window.json"
 TRIES = 50  # of a change that others come before; each of them is done in a moment
 
 
@@ -68,7 +69,7 @@ class WindowStore:
     def keep_copy(self) -> None:
         """From now on the new source has a copy of the record: it has the data. Nothing happens where it has one."""
         copies = self.copies
-        if copies is None:
+        if copies is None or {copies.first.host.name, copies.second.host.name} <= self.mine().holders.keys():
             return
         named = copies.holders()
 
@@ -82,9 +83,24 @@ class WindowStore:
         if self.copies:
             self.copies.level()
 
+    def original_problem(self) -> ParallelBuildError | None:
+        """Why the original's database host can't be asked for its copy; None where it can, or where no other copy could say so."""
+        if self.copies is None:
+            return None
+        self.copies.notes.forget(self.host.name)
+        return self.copies.look().copies[0].problem
+
     def hosts(self) -> list[Host]:
         """Those that have the record and answer."""
         return self.copies.hosts() if self.copies else [self.host]
+
+    def standing(self) -> tuple[WindowRecord | None, list[Host]]:
+        """The record, only to be looked at, and the hosts that have it and answer."""
+        copies = self.copies
+        if copies is None:
+            return self.look(), self.hosts()
+        both = copies.look()
+        return self._record(both), copies.hosts(both)
 
     def clock(self, read: Callable[[Host], HostClock] | None = None) -> HostClock:
         """The clocks of the original's database host; where it is gone, those of the host that has the record now."""

@@ -97,7 +97,7 @@ class WindowRecord:
 def going_back(record: WindowRecord) -> GuardFailed:
     """The error of a step that would go forward while a way back is under way."""
     return GuardFailed(
-        f"a way back has begun {record.returning}, and has not come to its end",
-        "the original may serve already, whatever the state still says of the switch",
+        f"a rollback has begun {record.returning}, and has not come to its end",
+        "the original may serve already, whatever the state still has of the switch",
         f"lead it to its end: python -m parallel_build back {record.stack}; after that a new window can be opened",
     )

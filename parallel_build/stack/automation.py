@@ -20,6 +20,7 @@ from typing import IO, Any
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
 from parallel_build.project import PROJECT
+from parallel_build.stack.state import STEP_PREFIX
 
 COLOURS = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,6 +34,13 @@ class StoppedByOperator(UpFailed):
     """`pulumi up` was told to stop, and did so where it was safe."""
 
 
+Watch = Callable[[str, str, bool], None]
+
+
+def _unwatched(kind: str, step: str, undo: bool) -> None:
+    """Nobody looks."""
+
+
 class Driver:
     """One stack, driven.
 
@@ -40,17 +48,18 @@ class Driver:
         stack: its name.
         config_file: its stack file, None for the checkout's own.
         tell: shows one line.
+        watch: is called when the engine begins, ends or fails a step: `begin`, `end` or `failed`, the step's type, whether it is undone.
     Raises:
         UpFailed: the Pulumi CLI or SDK is not there, or there is no such stack.
     """
 
-    def __init__(self, stack: str, config_file: Path | None, tell: Callable[[str], None] = print) -> None:
+    def __init__(self, stack: str, config_file: Path | None, tell: Callable[[str], None] = print, watch: Watch = _unwatched) -> None:
         try:
             from pulumi import automation
         except ImportError as error:
             raise UpFailed("the Pulumi SDK can't be imported", str(error), "run scripts/setup, then . scripts/environment") from None
         self._automation = automation
-        self.name, self._file, self._tell = stack, config_file, tell
+        self.name, self._file, self._tell, self._watch = stack, config_file, tell, watch
         self._process: subprocess.Popen[str] | None = None
         self._asked = 0
         self._told: dict[str, str] = {}
@@ -108,6 +117,13 @@ class Driver:
         self._stack.workspace.pulumi_command.run([*words, "--stack", self.name, *where], str(PROJECT), {})
 
     def _hear(self, event: Any) -> None:
+        for kind, found in (("begin", event.resource_pre_event), ("end", event.res_outputs_event), ("failed", event.res_op_failed_event)):
+            if found is not None and str(found.metadata.type).startswith(STEP_PREFIX):
+                self._watch(
+                    kind,
+                    str(found.metadata.type).removeprefix(STEP_PREFIX),
+                    getattr(found.metadata.op, "value", found.metadata.op) == "delete",
+                )
         diagnostic = event.diagnostic_event
         if diagnostic is None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -102,8 +103,7 @@ def understand(deployment: Mapping[str, Any], found: str, locks: list[str] | Non
     host_keys, steps, types, outputs = {}, {}, {}, {}
     identities: tuple[str, ...] = ()
     for resource in deployment.get("resources") or []:
-        kind, values = str(resource.get("type", "")), resource.get("outputs") or {}
-        name = str(resource.get("urn", "")).rpartition("::")[2]
+        kind, values, name = str(resource.get("type", "")), resource.get("outputs") or {}, label(resource)
         if kind == HOST_KEY_TYPE and values.get("publicKey"):
             host_keys[str(values["name"])] = str(values["publicKey"])
         elif kind == IDENTITY_TYPE:
@@ -113,10 +113,16 @@ def understand(deployment: Mapping[str, Any], found: str, locks: list[str] | Non
         elif kind.startswith(STEP_PREFIX) and "status" in values:
             steps[name], types[name] = str(values["status"] or ""), kind.removeprefix(STEP_PREFIX)
     pending = [
-        f"{operation.get('type')} {str((operation.get('resource') or {}).get('urn', '')).rpartition('::')[2]}"
-        for operation in deployment.get("pending_operations") or []
+        f"{operation.get('type')} {label(operation.get('resource') or {})}" for operation in deployment.get("pending_operations") or []
     ]
     return StackState(host_keys, steps, types, pending, outputs, found, "", locks or [], identities=identities)
+
+
+def label(resource: Mapping[str, Any]) -> str:
+    """What a resource is called here: its name in the program; a step that a stack has once, by its type, whatever component it belongs to."""
+    name, kind = str(resource.get("urn", "")).rpartition("::")[2], str(resource.get("type", ""))
+    step = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.removeprefix(STEP_PREFIX)).lower()
+    return step if name.endswith(f"-{step}") else name
 
 
 def _locks(folder: Path, project: str, stack: str) -> list[str]:

@@ -28,7 +28,7 @@ class AgentAddresses(FoundationStep):
         if configuration.agents.method == "none":
             return [
                 f"where hosts have agents (KVM, LXC): prove that `host` on the original names {configuration.host_setting} already, and that the "
-                "agents' files do; no agent is told anything"
+                "agents' files do; no agent is changed"
             ]
         hosts = ", ".join(host.name for host in agents.hosts_with_agent(configuration)) or "no host that the stack may log in to"
         if configuration.agents.method == "file":
@@ -40,7 +40,7 @@ class AgentAddresses(FoundationStep):
             f"on {configuration.original.api.url}: updateConfiguration name=host value=[what it is],{configuration.host_setting}",
             f"wait until {agents.AGENT_FILE} lists {configuration.host_setting} on {hosts}, "
             f"at most {configuration.agents.timeout.total_seconds():.0f} s",
-            f"the same for system VMs, through their KVM host, in {agents.SYSTEM_VM_AGENT_FILE}; where that can't be read it is said",
+            f"the same for system VMs, through their KVM host, in {agents.SYSTEM_VM_AGENT_FILE}; what can't be read is reported",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -146,15 +146,15 @@ class AgentAddresses(FoundationStep):
         if unknown := agents.unnamed(now, wanted):
             raise GuardFailed(
                 f"`host` on the original is {now}, which does not name {', '.join(unknown)}",
-                "with agents.method none nobody tells the agents of another address, so they would never find the new servers",
+                "with agents.method none nobody gives the agents a different address, so they would never find the new servers",
                 "use agents.method setting, or name in new.loadBalancer the address that agents know and that will lead to the new servers",
             )
         survey = survey_agents(context, cloud, lambda known: agents.dials(known, wanted))
         if survey.behind:
             raise GuardFailed(
                 f"agents do not dial {wanted}: " + "; ".join(f"{name} ({seen})" for name, (seen, _, _) in sorted(survey.behind.items())),
-                "with agents.method none nobody tells them of another address",
-                f"have {agents.AGENT_FILE} there name it (updateConfiguration of `host` tells connected agents), or use agents.method setting",
+                "with agents.method none nobody gives them a different address",
+                f"have {agents.AGENT_FILE} there name it (updateConfiguration of `host` reaches connected agents), or use agents.method setting",
             )
         return {**survey_evidence(context, now, survey), "method": "none"}
 

@@ -23,7 +23,7 @@ from parallel_build.remote.sql import Session, session
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
 
-AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds anew"
+AGAIN = "the copy was switched to and is not the original's any more: the next `pulumi up` seeds again"
 
 
 @step
@@ -51,7 +51,7 @@ class DatabaseSeed(FoundationStep):
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
             "whoever changes a definition there meanwhile waits for less than a second; events disabled on the copy",
-            f"should this machine or its network go meanwhile, the copy goes on for at most {duration(detached.UNWATCHED)}, and the next `pulumi up` "
+            f"should this machine or its network go meanwhile, the copy continues for at most {duration(detached.UNWATCHED)}, and the next `pulumi up` "
             "takes it up; where a database server or the network between the two goes, large tables that are whole stay",
             f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
             "not synced at each commit, until the window",
@@ -67,7 +67,7 @@ class DatabaseSeed(FoundationStep):
         return [
             f"on {new.name} ({new.address}): stop the channel `{channel.CHANNEL}` and forget it, remove {' or '.join(channel.FILTER_FILE.values())}",
             f"on {old.name} ({old.address}), not in its binary log: DROP USER {channel.USER}, {account.COPY_USER}",
-            f"on {new.name}: end the copy where it still goes on; empty {', '.join(schemas(configuration))}, unless a window has switched to them",
+            f"on {new.name}: end the copy where it still runs; empty {', '.join(schemas(configuration))}, unless a window has switched to them",
         ]
 
     def apply(self, context: Context) -> Outputs:
@@ -79,7 +79,7 @@ class DatabaseSeed(FoundationStep):
         facts = record.facts()
         if record.taken or (facts.get("baseline") and record.same_at is None):
             context.progress(
-                "seeding anew: " + ("a window has used the last seed up" if record.taken else "the last comparison found differences")
+                "seeding again: " + ("a window has used the last seed up" if record.taken else "the last comparison found differences")
             )
             self._start_over(context, record)
         report = self._seed(context, record)
@@ -215,7 +215,7 @@ class DatabaseSeed(FoundationStep):
             raise ComparisonFailed(
                 f"{replica.host.name} does not hold what {source.host.name} does: {'; '.join(str(found) for found in verdict.differences[:5])}",
                 "somebody wrote to one of the new servers outside its binary log",
-                "run `pulumi up` again: it seeds anew; the original is unchanged",
+                "run `pulumi up` again: it seeds again; the original is unchanged",
             )
         record.proved_tiers({"rows": verdict.rows, "seconds": verdict.seconds, "not comparable": verdict.not_comparable})
 

@@ -52,7 +52,7 @@ class DatabaseTransfer(SwitchedStep):
         new, names = configuration.new.database.source, ", ".join(schemas(configuration))
         if configuration.transfer.method == "replicate":
             return [
-                f"before {new.name} was let go: nothing, it goes on following the original",
+                f"before {new.name} was detached: nothing, it still follows the original",
                 f"after: {names} on {new.name} emptied at the end of Window's undo, once the original serves; step DatabaseSeed is then done "
                 "again by the next `pulumi up`",
             ]
@@ -87,9 +87,7 @@ class DatabaseTransfer(SwitchedStep):
         """
         let_go(context)
         if not brought(context):
-            context.progress(
-                f"nothing was brought to {new_database(context).name}, or it was not let go and goes on following the original"
-            )
+            context.progress(f"nothing was brought to {new_database(context).name}, or it was not detached and still follows the original")
             return
         store(context).note(copy_change(copied=None, compared=None, copying=None, left=True))
         context.progress("the new databases stay until the original serves")

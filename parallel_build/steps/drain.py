@@ -53,5 +53,5 @@ class Drain(SwitchedStep):
         """
         if refused := allow_jobs(context):
             raise StepFailed(
-                "; ".join(refused), "it was asked to take no more jobs, and has not been told otherwise", "run the same command again"
+                "; ".join(refused), "it was asked to take no more jobs, and that still holds", "run the same command again"
             )

@@ -37,7 +37,7 @@ class HealthCheck(Step):
             f"examine the original by {len(RULES)} rules (docs/health.md), reading only: servers, hosts, system VMs, routers, storage, jobs, "
             "database, settings, certificates, the way to the target",
             "what blocks ends here with nothing changed, all of it together; the report is kept as evidence/health.txt",
-            *([f"findings of {', '.join(accepted)} are told and accepted"] if accepted else []),
+            *([f"findings of {', '.join(accepted)} are reported and accepted"] if accepted else []),
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -91,8 +91,8 @@ def refusal(blocking: list[Finding[Said]]) -> GuardFailed:
         lines += [f"      {label}: {text}" for label, text in (("why", each.cause), ("to do", each.remedy)) if text]
     return GuardFailed(
         f"the original is not fit to be upgraded, {len(blocking)} findings block:\n" + "\n".join(lines) + "\n",
-        "an upgrade mends nothing, it makes what is broken harder to see",
-        "nothing has been changed; mend these and run the same command again, or name a rule in health.accepted to go on in spite of it",
+        "an upgrade fixes nothing, it makes what is broken harder to see",
+        "nothing has been changed; fix these and run the same command again, or name a rule in health.accepted to continue in spite of it",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import reimport
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import new_database, only_new_side, store
+from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, only_new_side, store
 from parallel_build.operations.host_setting import write
 from parallel_build.operations.router_minimum import SETTING
 from parallel_build.operations.start_management import first_start
@@ -70,7 +70,7 @@ class HostSetting(SwitchedStep):
         previous = store(context).facts(self.type).get("previous")
         if previous is None:
             return
-        with only_new_side(context, "`host` in the copy"), session(new_database(context)) as database:
+        with only_new_side(context, "`host` in the copy"), session(new_database(context), timeout=UNDO_ASKS_FOR) as database:
             there = database.value(
                 "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud' AND TABLE_NAME = 'configuration'"
             )

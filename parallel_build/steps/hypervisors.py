@@ -93,7 +93,7 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             f"not Up on the new side: {', '.join(missing)}",
             "; ".join(f"{name}: {cause}" for name, (cause, _) in causes.items()),
             "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
-            + "; then `pulumi up`, which goes on from here. VMs on such a host run on meanwhile, they can only not be managed",
+            + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed",
         ) from None
 
 

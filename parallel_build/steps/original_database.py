@@ -22,10 +22,12 @@ class OriginalDatabase(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""
-        port, others = configuration.original.database.port, configuration.original.database.others
-        if others:
+        port, replica = configuration.original.database.port, configuration.original.database.replica
+        if configuration.original.database.others:
             return self._locks(configuration)
         return [
+            f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
+            *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
             "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
             *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
@@ -43,6 +45,7 @@ class OriginalDatabase(SwitchedStep):
                 for s in servers(configuration)
             ),
             f"on {configuration.original.database.source.name}: look whether anything was written to {names} since the comparison",
+            f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
             "prove: those accounts locked, no session of theirs open",
         ]
 

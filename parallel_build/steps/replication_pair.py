@@ -67,7 +67,7 @@ class ReplicationPair(FoundationStep):
             f"on {source.name}: DROP DATABASE {bookkeeping.NAME}",
             f"on {replica.name} ({replica.address}): stop replication and forget the source",
             f"on {source.name} ({source.address}): DROP USER '{facts.USER}'@'{replica.address}'",
-            "the servers go on running, their files stay; both go with their machines",
+            "the servers keep running, their files stay; both go with their machines",
         ]
 
     def apply(self, context: Context) -> Outputs:
@@ -123,8 +123,9 @@ class ReplicationPair(FoundationStep):
         with tolerated(context, f"the tool's database on {source.name}"), session(source) as on_source:
             if bookkeeping.there(on_source):
                 context.intend(f"{source.name}: DROP DATABASE {bookkeeping.NAME}")
-                bookkeeping.drop(on_source)
-                context.progress(f"{source.name}: database {bookkeeping.NAME} dropped")
+                gone = bookkeeping.drop_unused(on_source)
+                words = "dropped" if gone else "kept: it marks databases that users have worked on"
+                context.progress(f"{source.name}: database {bookkeeping.NAME} {words}")
         with tolerated(context, f"replication on {replica.name}"), session(replica) as on_replica:
             self._forget(context, on_replica)
         with tolerated(context, f"the replication user on {source.name}"), session(source) as on_source:
@@ -270,7 +271,7 @@ class ReplicationPair(FoundationStep):
         if bookkeeping.there(replica):
             replica.execute("SET SESSION sql_log_bin = 0")
             with pair.writable(replica):
-                bookkeeping.drop(replica)
+                bookkeeping.drop_unused(replica)
         if facts.status(replica) is not None:
             raise RollbackIncomplete(
                 f"{name}: the source is still set",

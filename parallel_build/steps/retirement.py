@@ -10,6 +10,7 @@ from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import router_minimum, router_waves, user_firewall, users_in
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.operations.rollback_window import check_allowed
@@ -40,7 +41,7 @@ class Retirement(Step):
                 f"wait until {agents.AGENT_FILE} lists no original address on the KVM hosts, "
                 f"at most {configuration.agents.timeout.total_seconds():.0f} s",
             ]
-        return [*lines, "mark the window's record as retired: from then on every way back is refused", *_left(configuration)]
+        return [*lines, "mark the window's record as retired: from then on every rollback is refused", *_left(configuration)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """The reverse, for which the operator must have said so."""
@@ -60,7 +61,7 @@ class Retirement(Step):
                 "the original still serves, or nothing does",
                 "run `pulumi up` with phase switched",
             )
-        cloud = Cloud.new(context.site)
+        cloud = asked(context, Cloud.new(context.site))
         self._prove_serving(context, cloud)
         _prove_renewed(context, record)
         evidence: Outputs = {"switched": record.switched, "left": _left(context.configuration)}
@@ -70,7 +71,9 @@ class Retirement(Step):
         evidence["retired"] = records.mark_retired()
         if context.configuration.window.user_access.method == "firewall":
             user_firewall.at_once(partial(user_firewall.tell_no_more, context), context.configuration.original.management)
-        context.progress("retired: the original's servers can be taken away")
+        others = context.configuration.original.database.others
+        but = f", but for the database servers: {', '.join(others)} use them" if others else ""
+        context.progress(f"retired: the original's servers can be taken away{but}")
         return evidence
 
     def verify(self, context: Context) -> Outputs:
@@ -90,7 +93,7 @@ class Retirement(Step):
             if previous is not None:
                 self._put_back(context, str(previous))
         except ParallelBuildError as error:
-            context.progress(f"agents can't be told by the new side, going back gives them the addresses by file: {error}")
+            context.progress(f"agents can't be reached by the new side, a rollback gives them the addresses by file: {error}")
             context.run.record("not told", step=context.step, error=str(error))
         records.unmark_retired()
 
@@ -103,7 +106,7 @@ class Retirement(Step):
             raise GuardFailed(
                 f"the new side answers with version {found or 'unknown'}; not Up on it: {', '.join(missing) or 'no host'}",
                 "a stack is retired only when everything that served before the window serves now",
-                "mend that, or remove the host from the cloud; then run the same command again",
+                "fix that, or remove the host from the cloud; then run the same command again",
             )
 
     def _trim(self, context: Context, cloud: Cloud) -> Outputs:
@@ -121,7 +124,7 @@ class Retirement(Step):
         return survey_evidence(context, trimmed, survey)
 
     def _put_back(self, context: Context, previous: str) -> None:
-        cloud = Cloud.new(context.site)
+        cloud = asked(context, Cloud.new(context.site))
         now, new = setting(cloud, agents.SETTING), set(agents.addresses(previous))
         if now == previous:
             return
@@ -162,7 +165,8 @@ def _left(configuration: StackConfiguration) -> list[str]:
     """What stays on the original's servers for the operator to take away when nobody wants it any more."""
     database = configuration.original.database
     servers = [database.source, *([database.replica] if database.replica else [])]
+    state = f"CloudStack's accounts locked, the server running for {', '.join(database.others)}" if database.others else "the server masked"
     return [
         *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
-        *(f"left on {server.name}: the original's databases as they were, the server masked" for server in servers),
+        *(f"left on {server.name}: the original's databases as they were, {state}" for server in servers),
     ]

@@ -10,6 +10,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
 from parallel_build.operations import original_numbers, prove_appliances, users_in
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -46,7 +47,7 @@ class SystemVms(SwitchedStep):
         """Renew what a witness contradicts; what is proved already stays as it is."""
         ensure_running(context)
         await_hosts(context)  # again: a step that goes on after hours may find them away
-        cloud, window = Cloud.new(context.site), context.configuration.window
+        cloud, window = asked(context, Cloud.new(context.site)), context.configuration.window
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
@@ -99,7 +100,7 @@ class SystemVms(SwitchedStep):
         if bad:
             raise StepFailed(
                 f"system VMs are not on release {release}: {'; '.join(bad[:6])}",
-                "they were not made anew from the target's template, or have not told their release yet",
+                "they were not made again from the target's template, or have not reported their release yet",
                 "see the alerts and the template's state in that zone; then `pulumi up` renews only those",
             )
         if silent := prove_appliances.without_witness(proved):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from parallel_build import guards
@@ -27,10 +26,11 @@ from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
-from parallel_build.operations.new_objects import highest_ids, since_window
+from parallel_build.operations.new_objects import Created, highest_ids, since_window
 from parallel_build.operations.renew_on_original import renew_on_original
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import step
@@ -142,10 +142,10 @@ class Window(SwitchedStep):
             outcome["removed routers"] = serve_original.tidy_hypervisors(context, keep=routers.kept)
         outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
+        if not kept_out:  # else its database stays closed to it, until it is down
+            _open_database(context, created)
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
         forensics.collect_once(context)
-        if not kept_out:  # else its database stays closed to it, until it is down
-            self._open_database(context)
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
@@ -161,12 +161,36 @@ class Window(SwitchedStep):
         records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
 
-    @staticmethod
-    def _open_database(context: Context) -> None:
-        """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end."""
-        # Emptied first: a server that is down without being masked may be switched on at any moment, and must find nothing to serve.
-        for words in fence_new_database.lift(context, store(context).read(), before_accounts=partial(transfer.empty, context)):
-            context.progress(f"{words}. The next window tries it again")
+
+def _open_database(context: Context, created: Created) -> None:
+    """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end.
+
+    Emptied first: a server that is down without being masked may be switched on at any moment, and must find nothing to serve.
+    Args:
+        created: what users created on the new side, as far as it could be told: one that hung, or was down, is asked before it is emptied.
+    """
+    record = store(context).mine()
+    asked = [not created.unknown]
+
+    def look() -> None:
+        if not asked[0]:
+            asked[0] = True
+            _look_again(context, record)
+
+    def before_accounts() -> None:
+        look()
+        transfer.empty(context)
+
+    for words in fence_new_database.lift(context, record, before_accounts):
+        context.progress(f"{words}. The next window tries it again")
+    look()
+
+
+def _look_again(context: Context, record: WindowRecord) -> None:
+    created = since_window(context, new_database(context))
+    context.progress(created.in_words())
+    found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+    context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

@@ -212,11 +212,11 @@ def test_a_way_back_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_t
     going.communicate(timeout=60)
     refused = lab.run("tool", "switch", "lab", check=False)
     assert refused.returncode == 1
-    assert "a way back has begun" in refused.stdout
+    assert "a rollback has begun" in refused.stdout
     assert "stopping" not in refused.stdout, "no step has touched the original again"
     explained = lab.run("tool", "recover", "lab", check=False).stdout
     assert "ahead of the state" in explained
-    assert "Forward: refused until the way back" in explained
+    assert "Forward: refused until the rollback" in explained
     tell("the same command again")
     lab.run("tool", "back", "lab")
     assert_original_serves(lab)

@@ -189,7 +189,7 @@ def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
         report = scene.seed(None, said.append)
         read = _rows_read(scene.source) - before
         assert report is not None and report.position == _position(killed), "the snapshot is the first call's"
-        assert any("goes on by itself, going on with it" in text for text in said)
+        assert any("is still running, resuming it" in text for text in said)
         assert report.kept == ()
         assert report.rows >= total
         assert report.rows <= read < 1.3 * total, "every row was read once"

@@ -83,7 +83,7 @@ def test_prepared_from_nothing_to_done_is_not_noticed_by_a_user(lab: LabRunner, 
         (rehearsal.folder / "fixes/10-mill.sql").write_text(FIX)
         tell("pulumi up: with a fix that names the row")
         shown = lab.run("pulumi", "up", "--yes", "--skip-preview").stdout
-        assert "10-mill.sql is to mend it (Mill OS moves away)" in shown, shown[-6000:]
+        assert "10-mill.sql is to fix it (Mill OS moves away)" in shown, shown[-6000:]
         for step in ("HealthCheck", "SystemVmTemplate", "Rehearsal"):
             assert f"cutover:index:{step} " in shown
         assert "fix 10-mill.sql changed 1 rows" in shown and "the rehearsal passed" in shown
@@ -110,7 +110,7 @@ def test_a_rehearsal_that_is_taken_back_leaves_its_record_and_nothing_else(lab: 
     (rehearsal.folder / "fixes/10-mill.sql").unlink()
     assert "rehearsal." not in lab.run("tool", "check", "lab", check=False).stdout.replace("rehearsal.waived: a test", "")
     shown = lab.run("pulumi", "up", "--yes", "--skip-preview").stdout
-    assert "cutover:index:Rehearsal rehearsal deleted" in shown, shown[-3000:]
+    assert "cutover:index:Rehearsal preparation-rehearsal deleted" in shown, shown[-3000:]
     assert not container.exists(rehearsal.new, REHEARSAL.name)
     assert json.loads(lab.shell("olddb1", f"cat {RECORD}"))["facts"]["last"]["passed"]
     assert COPY_USER not in lab.sql("olddb1", "SELECT GROUP_CONCAT(User) FROM mysql.user").split(",")

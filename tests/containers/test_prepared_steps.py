@@ -281,7 +281,7 @@ def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_
     values = original.values(agents={"method": "none"})
     values["new"]["loadBalancer"] = reused
     site = original.site(values)
-    with pytest.raises(GuardFailed, match=r"`host` lacks 10\.91\.0\.10.*nobody tells them of another address"):
+    with pytest.raises(GuardFailed, match=r"`host` lacks 10\.91\.0\.10.*nobody gives them a different address"):
         ask_guard(original, site)
     original.shell(SERVER, f"ip address add {reused}/24 dev eth0")
     try:

@@ -299,7 +299,7 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
         "not Up on the new side: kvm1 (", "kvm1: cloudstack-agent does not run there", "there: systemctl start cloudstack-agent",
         f"kvm2: its {AGENT_FILE} lists 10.91.0.11, not 10.91.0.41",
         "kvm2: there: set host=10.91.0.41,10.91.0.11 in that file and systemctl restart cloudstack-agent",
-        "then `pulumi up`, which goes on from here", "VMs on such a host run on meanwhile",
+        "then `pulumi up`, which resumes from here", "VMs on such a host run on meanwhile",
     ):  # fmt: skip
         assert words in said, said[-5000:]
     tell("the operator does what it says")
@@ -307,7 +307,7 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
     lab.shell("kvm2", f"sed -i 's/^host=.*/host=10.91.0.41,10.91.0.11/' {AGENT_FILE} && systemctl restart cloudstack-agent")
     lab.run("pulumi", "config", "set", "--path", "window.hostsTimeout", "10m")
     went_on = lab.run("switch")
-    assert "cutover:index:FirstManagement first-management created" not in went_on.stdout, "what is done is not done again"
+    assert "cutover:index:FirstManagement cutover-first-management created" not in went_on.stdout, "what is done is not done again"
     assert lab.sql("newdb1", "SELECT id, display_name FROM cloud.guest_os WHERE id IN (10001, 20001) ORDER BY id") == (
         "10001\tRocky Linux 10\n20001\tOur own appliance"
     )

@@ -122,9 +122,9 @@ def test_half_a_way_back_by_pulumi_is_led_to_its_end(lab: LabRunner) -> None:
     going.communicate(timeout=300)
     refused = lab.run("tool", "switch", "lab", check=False)
     assert refused.returncode == 1
-    assert "a way back has begun" in refused.stdout
+    assert "a rollback has begun" in refused.stdout
     explained = lab.run("tool", "recover", "lab", check=False).stdout
-    assert "Forward: refused until the way back" in explained
+    assert "Forward: refused until the rollback" in explained
     tell("back leads it to its end")
     lab.run("tool", "back", "lab")
     assert lab.status()["serving"] == "original"

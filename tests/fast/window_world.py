@@ -38,6 +38,7 @@ from parallel_build.operations import (
     original_database,
     original_locks,
     original_management,
+    original_replica,
     prove_original_down,
     reimport,
     served,
@@ -228,6 +229,8 @@ class Machine:
         if text in (fence_new_database.STOP_UNIT, fence_new_database.KILL_UNIT):
             return self._end(text == fence_new_database.KILL_UNIT)
         assert text == original_database.FILES
+        if self.name in self.world.lost:
+            raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
         return Result(0, f"files {self.world.written}\n", "")
 
     def _end(self, killed: bool) -> Result:
@@ -394,7 +397,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         if hasattr(module, "Services"):
             monkeypatch.setattr(module, "Services", Units)
         if hasattr(module, "session"):
-            monkeypatch.setattr(module, "session", lambda host: contextlib.nullcontext(Table(host)))
+            monkeypatch.setattr(module, "session", lambda host, **_: contextlib.nullcontext(Table(host)))
         if hasattr(module, "read_host_clock"):
             monkeypatch.setattr(module, "read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
     monkeypatch.setattr("parallel_build.records.window.read_host_clock", lambda host: HostClock("boot", 1.0, 1.0))
@@ -419,6 +422,9 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
     monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(
+        original_replica, "find_socket", lambda host: None
+    )  # what it has is tests/fast/operations/test_original_replica.py's
     monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
     monkeypatch.setattr(work, "read", lambda database: [])

@@ -89,7 +89,7 @@ def test_a_machine_lost_behind_the_stacks_back(simulator: Simulator, project: Pr
     # Once the cloud runs on it, an empty one in its place is refused, in the preview already.
     project.set("phase", "switched")
     for refused in (project.pulumi("preview", ok=False), project.up(ok=False)):
-        assert "newdb1 would be built anew, and phase switched says that the cloud runs on it" in refused
+        assert "newdb1 would be built again, and in phase switched the cloud runs on it" in refused
         assert "Remedy: bring newdb1 back" in refused
     assert references(simulator)["newdb1"] is None
 

@@ -168,7 +168,7 @@ def _compare_parts(
                 if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
                     verdict.differences.append(_row_difference(left, right, part, ours, theirs))
                 elif ours != theirs:
-                    order = "the same rows come in another order; no key tells them apart, so nothing says in which they should"
+                    order = "the same rows come in another order; no key distinguishes them, so nothing says in which they should"
                     verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
                 verdict.rows += int(ours["n"])
     finally:

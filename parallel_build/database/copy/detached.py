@@ -106,7 +106,7 @@ def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, 
     if not (status.get("state") == "done" or run_worker.runs(target)):
         progress(f"the copy that went on by itself has stopped: {status.get('error') or 'its program ended without a word'}")
         return None
-    done = "is there, nobody watched its end" if status.get("state") == "done" else "goes on by itself, going on with it"
+    done = "is there, nobody watched its end" if status.get("state") == "done" else "is still running, resuming it"
     progress(f"the copy of {source.name} on {target.name} {done}: {size(status.get('bytes', 0))}, {status.get('rows', 0):,} rows so far")
     return order
 
@@ -140,7 +140,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.lasts and self.started and isinstance(error, Cancelled | ConnectionFailed | CommandFailed):
             self.progress(
-                f"the copy on {self.target.name} goes on by itself for at most {duration(UNWATCHED)}: "
+                f"the copy on {self.target.name} continues by itself for at most {duration(UNWATCHED)}: "
                 "`pulumi up` takes it up again, `pulumi destroy` ends it"
             )
             return

@@ -12,22 +12,6 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote
 
 
-def check_unused(opened: Session) -> None:
-    """Rule: databases that users have worked on are neither dropped nor imported over, by nobody, whatever a record says or does not say.
-
-    Raises:
-        GuardFailed: they were switched to.
-    """
-    window = bookkeeping.marks(opened).get(bookkeeping.SERVED)
-    if window is not None:
-        raise GuardFailed(
-            f"the databases on {opened.host.name} were switched to, and users may have worked on them: they are not dropped or imported over",
-            f"the mark `{bookkeeping.SERVED}` is on that server, set by the window {window}; only the rollback of that window takes it away",
-            "roll that window back (parallel-build back STACK --window ID, with the first word of it for ID); where its record is lost, and what users "
-            f"did there may go: on {opened.host.name}, DELETE FROM {bookkeeping.NAME}.mark WHERE name = '{bookkeeping.SERVED}'",
-        )
-
-
 def recreate(opened: Session, name: str) -> None:
     """The database is there and empty, with the default character set that it had."""
     if not definitions.existing(opened, [name]):
@@ -35,7 +19,7 @@ def recreate(opened: Session, name: str) -> None:
         return
     if not _objects_in(opened, name):
         return
-    check_unused(opened)
+    bookkeeping.check_unused(opened)
     character_set, collation = definitions.defaults(opened, name)
     opened.execute("SET SESSION foreign_key_checks = 0")
     opened.execute(f"DROP DATABASE {quote(name)}")
@@ -51,7 +35,7 @@ def _objects_in(opened: Session, name: str) -> int:
 
 def make(target: Host, opened: Session, names: Sequence[str], kept: Sequence[str]) -> None:
     """The databases are empty afterwards but for the tables that are kept; only what an unfinished copy of ours wrote is dropped."""
-    check_unused(opened)
+    bookkeeping.check_unused(opened)
     record = cleanup.read_record(target)
     ours = set(record.schemas) if record and not record.finished else set()
     for name in names:

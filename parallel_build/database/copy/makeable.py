@@ -84,7 +84,7 @@ def prove(source: Session, target: Host, definitions: Sequence[Schema], *, cance
     found = prints(definitions)
     unknown = known.unknown(found.values())
     if unknown:
-        progress(f"making {len(found)} definitions once, empty, beside {target.name}'s database server: {len(unknown)} are new")
+        progress(f"making {len(found)} definitions once, empty, next to {target.name}'s database server: {len(unknown)} are new")
         problems += _tried(old, new, target, definitions, known, cancel, {problem.name for problem in problems})
     if problems:
         raise GuardFailed(
@@ -184,7 +184,7 @@ def _remedy(failure: Failure, number: int, remedy: str) -> str:
     if number in (TABLE_GONE, COLUMN_GONE, ROUTINE_GONE, DATABASE_GONE, VIEW_INVALID, TABLE_GONE_TOO):
         return f"DROP {kind} {name}, or give it what it names again, in a database that is brought over"
     if number == UNSAFE_FUNCTION:
-        return f"ALTER {kind} {name} READS SQL DATA (or NO SQL; or make it anew as DETERMINISTIC where it is)"
+        return f"ALTER {kind} {name} READS SQL DATA (or NO SQL; or make it again as DETERMINISTIC where it is)"
     if number in (ROW_TOO_LARGE, OPTION_REFUSED, KEY_TOO_LONG):
         return f"with innodb_strict_mode = ON: ALTER TABLE {name} ROW_FORMAT=DYNAMIC KEY_BLOCK_SIZE=0, or turn long VARCHARs into TEXT"
     if number in (UNKNOWN_COLLATION, UNKNOWN_SET):

@@ -26,7 +26,7 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
 Layers = list[dict[str, Any]]
-AGAIN = "run the same command again: it seeds anew"
+AGAIN = "run the same command again: it seeds again"
 
 
 def usable(
@@ -57,7 +57,7 @@ def usable(
         # Out of time counts as gone: it would be so each time.
         if isinstance(error, StepFailed) and not any(words in str(error) for words in LOG_GONE):
             raise
-        progress(f"copying everything anew: {error}")
+        progress(f"copying everything again: {error}")
         return []
     changed = {changed_table(text, database) for database, text in found.texts}
     if found.others or None in changed:

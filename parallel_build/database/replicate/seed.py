@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from parallel_build.cancel import CancelToken, wait_for
-from parallel_build.database.copy import account, cleanup, copy, empty
+from parallel_build.database.copy import account, cleanup, copy
 from parallel_build.database.copy.create import enabled_events, set_event
 from parallel_build.database.replicate import align_snapshots, changed_rows, channel
 from parallel_build.database.replicate.baseline import Baseline, compare_at_position, compare_tiers
 from parallel_build.database.replicate.channel import CHANNEL, LOG_GONE, Position, Status, read_status
 from parallel_build.database.replicate.promotion import Takeover
 from parallel_build.database.schema import definitions
+from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify, supported
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.remote.host import Host
@@ -61,7 +62,7 @@ def seed(
         supported(old_server, new_server, "replicate")
         names = definitions.existing(old, schemas)
         channel.check(old, new, old_server, new_server, names)
-        empty.check_unused(new)
+        bookkeeping.check_unused(new)
         status = channel.settled(new, new_server)
     if status is not None and not align_snapshots.pending(target):
         if status.receiving and status.applying and not status.error:
@@ -75,7 +76,7 @@ def seed(
             if _received_again(source, target, names, status.applied, cancel):
                 return None
         # What could not be applied, or whose log is gone on the original, can't be mended: seeded anew.
-        progress(f"{target.name} can't follow {source.name} any more: seeding anew")
+        progress(f"{target.name} can't follow {source.name} any more: seeding again")
         remove(source, target)
         copied_at = None
     _check_transactional(source, names)
@@ -83,7 +84,7 @@ def seed(
         report = copy.unfollowed(target)
         known = Position(*report.position) if report and report.position else copied_at
         if copy.finished(target) and known is not None:
-            progress(f"{target.name} has a finished copy of {source.name} at {known}: going on from there")
+            progress(f"{target.name} has a finished copy of {source.name} at {known}: resuming from there")
             if report and known != copied_at:
                 on_copied(report)
         else:
@@ -129,7 +130,7 @@ def _begin(
     try:
         align_snapshots.join(source, target, names, layers, position, cancel=cancel, progress=progress)
     except StepFailed as error:
-        progress(f"copying everything anew: {error}")
+        progress(f"copying everything again: {error}")
         return False
     return True
 
@@ -165,7 +166,7 @@ def follows(target: Host) -> Status | None:
         raise StepFailed(
             f"{target.name} does not follow the original",
             found.error,
-            "run `pulumi up` again in phase prepared: it mends the seed, or makes it anew",
+            "run `pulumi up` again in phase prepared: it repairs the seed, or makes it again",
         )
     return found if found and found.receiving and found.applying else None
 

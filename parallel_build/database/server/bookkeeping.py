@@ -10,6 +10,7 @@ import secrets
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.server.state import schemas
+from parallel_build.errors import GuardFailed
 from parallel_build.remote.sql import Session, quote
 
 NAME = "parallel_build"
@@ -69,6 +70,30 @@ def marks(session: Session) -> dict[str, str]:
     if not there(session):
         return {}
     return {str(row["name"]): str(row["value"]) for row in session.rows("SELECT name, value FROM parallel_build.mark")}
+
+
+def check_unused(session: Session) -> None:
+    """Rule: databases that users have worked on are neither dropped nor imported over, by nobody, whatever a record says or does not say.
+
+    Raises:
+        GuardFailed: they were switched to.
+    """
+    window = marks(session).get(SERVED)
+    if window is not None:
+        raise GuardFailed(
+            f"the databases on {session.host.name} were switched to, and users may have worked on them: they are not dropped or imported over",
+            f"the mark `{SERVED}` is on that server, set by the window {window}; only the rollback of that window takes it away",
+            "roll that window back (parallel-build back STACK --window ID, with the first word of it for ID); where its record is lost, and what users "
+            f"did there may go: on {session.host.name}, DELETE FROM {NAME}.mark WHERE name = '{SERVED}'",
+        )
+
+
+def drop_unused(session: Session) -> bool:
+    """Drop the tool's database, unless it marks databases that users have worked on; return whether it is gone."""
+    if SERVED in marks(session):
+        return False
+    drop(session)
+    return True
 
 
 def beat(source: Session, replica: Session, *, timeout: float, cancel: CancelToken) -> float:

@@ -95,7 +95,7 @@ def fault(ca: str, certificate: str, server: Server) -> str | None:
     try:
         public_key.verify(own.signature, own.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
     except InvalidSignature:
-        return "it was not issued by the authority that lies beside it"
+        return "it was not issued by the authority that lies next to it"
     try:
         names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -137,7 +137,7 @@ def resolve(root: Path, path: str) -> Path:
         else:
             found.append(part)
     raise MachineFailed(
-        f"{path} of the image can't be resolved", "its symbolic links go in a circle", "make the image anew: scripts/setup --for lab"
+        f"{path} of the image can't be resolved", "its symbolic links go in a circle", "make the image again: scripts/setup --for lab"
     )
 
 

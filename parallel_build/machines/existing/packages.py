@@ -157,7 +157,7 @@ class PackageUndo:
             raise RollbackIncomplete(
                 f"{self.host.name}: packages could not be taken away",
                 error.cause or error.fact,
-                "mend that there and run `pulumi destroy` again",
+                "fix that there and run `pulumi destroy` again",
             ) from None
         self.progress(f"{self.host.name}: purged {', '.join(name.split(':')[0] for name in names)}")
 
@@ -180,7 +180,7 @@ class PackageUndo:
             raise RollbackIncomplete(
                 f"{self.host.name}: packages are not as they were found",
                 f"still there: {', '.join(ours) or 'none'}; missing: {', '.join(difference['missing']) or 'none'}",
-                "mend that there and run `pulumi destroy` again",
+                "fix that there and run `pulumi destroy` again",
             )
         self.told["packages"] = difference
         if difference["added"]:

@@ -82,7 +82,7 @@ def packages_are_sound(wanted: Wanted, facts: ServerFacts) -> None:
     """Rule: dpkg has no half-installed packages: nothing could be installed, and the undo could not tell its own from them."""
     if facts.audit:
         raise GuardFailed(
-            f"dpkg on {facts.name} is in the middle of something", facts.audit, "mend it: dpkg --configure -a; apt-get -f install"
+            f"dpkg on {facts.name} is in the middle of something", facts.audit, "fix it: dpkg --configure -a; apt-get -f install"
         )
 
 
@@ -218,6 +218,6 @@ def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said]
         raise GuardFailed(
             f"{facts.name} can't be used as it is:\n" + "\n".join(f"  - {error}" for error in failed) + "\n",
             "each of them would make a step fail there, or harm what is on the server",
-            "nothing has been changed; mend these and run the same command again",
+            "nothing has been changed; fix these and run the same command again",
         )
     return [rule.name for rule in rules]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.state import sessions_of
 from parallel_build.errors import RollbackIncomplete
 from parallel_build.machines.existing import kept_logs, script_files
@@ -115,11 +116,13 @@ class Leaving:
         self.host.run(["rm", "-rf", FOLDER, f"{FOLDER}.new"], timeout=600, cancellable=False)
 
     def _not_serving(self) -> None:
-        """Rule: nothing is taken away from under users: no CloudStack service runs here, no management server uses the database."""
+        """Rule: nothing is taken away from under users: no CloudStack service runs here, no management server uses the database, or has been switched to it."""
         using = [unit for unit in (MANAGEMENT, USAGE) if Services(self.host).state(unit).active]
         if find_socket(self.host) is not None:
             with session(self.host) as database:
                 using += [f"the database server, by CloudStack on {address}" for address in sessions_of(database, "cloud")]
+                if not using:
+                    bookkeeping.check_unused(database)
         if using:
             raise RollbackIncomplete(
                 f"{self.host.name} is in use: {', '.join(using)}",

@@ -137,7 +137,7 @@ FAULTS = (
         "preferences_for_moved_systems", "CloudStack documentation pull request 500", Span(crosses="4.21.0.0"),
         "the preference of hosts for an operating system is lost: its category moved", "set it again on these hosts after the upgrade", NOTES,
         sql="SELECT CONCAT(h.name, ' prefers ', c.name) AS what FROM cloud.host_details d JOIN cloud.host h ON h.id = d.host_id "
-        "JOIN cloud.guest_os_category c ON CAST(c.id AS CHAR) = d.value WHERE h.removed IS NULL AND d.name = 'guest.os.category.id' "
+        "JOIN cloud.guest_os_category c ON c.id = CAST(d.value AS UNSIGNED) WHERE h.removed IS NULL AND d.name = 'guest.os.category.id' "
         f"AND c.name IN {MOVED_CATEGORIES}",
         api=_hosts(lambda host: host.get("oscategoryname") in MOVED_CATEGORIES),
     ),

@@ -79,8 +79,8 @@ FAULTS = (
         "names_of_schedule_keys", "schema-42210to42300.sql drops and renames these keys by their names",
         Span(crosses="4.23.0.0", source_since="4.19.0.0"), "the schema upgrade stops at ALTER of vm_schedule or vm_scheduled_job",
         "give the keys CloudStack's names again, by a fix of the rehearsal", BLOCKS,
-        sql=f"SELECT CONCAT(w.t, '.', w.k, ' is missing') AS what FROM ({_WANTED}) w LEFT JOIN ({_NAMED}) n ON n.t = w.t AND n.k = w.k "
-        "WHERE n.k IS NULL",
+        sql=f"SELECT CONCAT(w.t, '.', w.k, ' is missing') AS what FROM ({_WANTED}) w LEFT JOIN ({_NAMED}) n "
+        "ON CAST(n.t AS BINARY) = CAST(w.t AS BINARY) AND CAST(n.k AS BINARY) = CAST(w.k AS BINARY) WHERE n.k IS NULL",
     ),
     Fault(
         "nics_without_a_time", "upgrade guide, mysql.rst; CloudStack issue 6247", Span(),

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from parallel_build.cli import recovery_advice
-from parallel_build.cli.run_state import Database, Management, Situation, never_started, unfinished
+from parallel_build.cli.run_state import Database, Management, Situation, copies_in_words, never_started, unfinished
 from parallel_build.cloudstack.services import MANAGEMENT, UnitState
+from parallel_build.errors import ConnectionFailed
 from parallel_build.project import PROJECT
+from parallel_build.records.host_copy import Both, Copy
+from parallel_build.records.record_file import Text
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.touched import MANAGEMENT as MANAGEMENT_ROLE
 from parallel_build.records.touched import NEW, START, TouchedServer
@@ -54,7 +58,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "stopped in the middle": (
         situation(FENCED, FENCED, record=OPEN, mine=True, seconds_left=600.0, state=state(window="done", original_management="partial: oldms2 is gone")),
-        "neither", "goes on where it stopped", "nothing is lost",
+        "neither", "resumes where it stopped", "nothing is lost",
         ["half done: original-management: partial: oldms2 is gone", "Until the deadline: 10 min"],
     ),
     "the deadline has passed": (
@@ -67,29 +71,29 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "switched, not finished": (
         situation(FENCED, UP, record=replace(OPEN, switched="x"), mine=True, state=state(window="done", first_management="done")),
-        "new", "goes on where it stopped", "lost", [],
+        "new", "resumes where it stopped", "lost", [],
     ),
     "both run": (
         situation(UP, UP, record=OPEN, mine=True, state=state(window="done")),
-        "both", "goes on", "the original serves again", ["BOTH sides run"],
+        "both", "resumes where", "the original serves again", ["BOTH sides run"],
     ),
     "the state is gone": (
         situation(FENCED, FENCED, record=OPEN, mine=True, state=StackState(problem="there is no state of stack prod in /x")),
-        "neither", "goes on", "back prod --without-pulumi", ["there is no state of stack prod"],
+        "neither", "resumes where", "back prod --without-pulumi", ["there is no state of stack prod"],
     ),
     "the engine died before it wrote the window down": (
         situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
-        "original", "goes on", "back prod --without-pulumi", ["cut off: creating window"],
+        "original", "resumes where", "back prod --without-pulumi", ["cut off: creating window"],
     ),
     "a way back is ahead of the state": (
         situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
-        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z, ahead of the state: no step goes forward"],
+        "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
+        ["A rollback began z, ahead of the state: no step goes forward"],
     ),
     "half a way back by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
-        "original", "refused until the way back that has begun", "python -m parallel_build back prod ",
-        ["A way back has begun z: no step goes forward until it has come to its end"],
+        "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
+        ["A rollback began z: no step goes forward until it has finished"],
     ),
     "another stack holds it": (
         situation(FENCED, FENCED, record=replace(OPEN, stack="other"), mine=False),
@@ -103,7 +107,7 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
     ),
     "a lock was left": (
         situation(FENCED, FENCED, record=OPEN, mine=True, state=replace(state(window="done"), locks=["ann@here, process 7, since then"])),
-        "neither", "goes on", "nothing is lost", ["locked by ann@here, process 7", "pulumi cancel --stack prod"],
+        "neither", "resumes where", "nothing is lost", ["locked by ann@here, process 7", "pulumi cancel --stack prod"],
     ),
 }  # fmt: skip
 
@@ -221,8 +225,74 @@ def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None
     assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in told.text()
 
 
+def test_fences_at_databases_are_told_with_what_they_keep_out() -> None:
+    facts = {
+        "OriginalLocks": {"olddb1": {"accounts": [{"user": "cloud", "host": "%", "locked": False}]}, "olddb2": {}},
+        "DatabaseFence": {"newdb1": {"how": "killed and masked", "unit": "mysql"}},
+        "CutOff": {"servers": {"newms2": "10.91.0.42"}},
+    }
+    text = recovery_advice.explain(situation(FENCED, FENCED, record=replace(OPEN, facts=facts, returning="now"), mine=True)).text()
+    for words in (
+        "By the record CloudStack's accounts are locked on olddb1, which keep running for others.",
+        "By the record the database on newdb1 is closed to the new side (killed and masked).",
+        "By the record newms2 could not be proved down, and is fenced at its database alone.",
+    ):
+        assert words in text
+    assert "By the record" not in recovery_advice.explain(situation(FENCED, FENCED, record=OPEN, mine=True)).text()
+
+
 def test_a_record_that_can_not_be_read_is_said() -> None:
     assert "record can't be read: olddb1 is gone" in recovery_advice.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
+
+
+LOST = Database("olddb1", "olddb1 can't be reached")
+STOPPED = replace(OPEN, switched="x", facts={"OriginalDatabase": {"units": {"olddb1": "mariadb"}}})
+
+
+def test_both_copies_of_the_record_are_shown_and_what_one_alone_allows() -> None:
+    lines = [
+        "olddb1, /x/window.json: can't be read: no route",
+        "newdb1, /x/window-copy.json: window 1, run 4, revision 9: the only one that can be read",
+    ]
+    alone = situation(
+        FENCED, UP, record=STOPPED, mine=True, state=state(window="done"), copies=lines, alone="olddb1", original_database=LOST, replica_lacks="",
+        confirmed_down=["oldms2"],
+    )  # fmt: skip
+    told = recovery_advice.explain(alone)
+    assert [f"The record on {line}." for line in lines] == told.findings[2:4]
+    assert any("bring olddb1 back" in line and "window.confirmedDown[1]' olddb1" in line for line in told.first)
+    assert told.forward.startswith("after what stands under First: pulumi config set phase switched")
+    assert told.back.startswith("after what stands under First: python -m parallel_build back prod --from-replica")
+    confirmed = recovery_advice.explain(replace(alone, alone="", confirmed_down=["olddb1"]))
+    assert (
+        confirmed.first == []
+        and confirmed.forward.startswith("pulumi")
+        and confirmed.back.startswith("python -m parallel_build back prod --from-replica")
+    )
+    behind = recovery_advice.explain(replace(alone, alone="", replica_lacks="711 bytes of the source's binary log"))
+    assert behind.back.startswith("only once olddb1 is back") and "711 bytes" in behind.back
+
+
+def test_which_copy_is_right_and_why() -> None:
+    def copy(name: str, revision: int = 3, **changes: Any) -> Copy:
+        file: Any = SimpleNamespace(host=SimpleNamespace(name=name), path=f"/x/{name}")
+        document = {"identity": "me", "number": 1, "token": 4, "revision": revision, "holders": {"olddb1": {}, "newdb1": {}}}
+        return replace(Copy(file, Text(b"{}"), document), **changes)
+
+    def words(*copies: Copy) -> list[str]:
+        return [line.partition(": ")[2] for line in copies_in_words(Both(None, copies))]
+
+    at = "window 1, run 4, revision"
+    assert words(copy("olddb1"), copy("newdb1")) == [f"{at} 3: right, both say the same"] * 2
+    higher, lower = (
+        f"{at} 5: right, the higher of the two",
+        f"{at} 3: behind; it is brought up to date by the next command that changes anything",
+    )
+    assert words(copy("olddb1"), copy("newdb1", 5)) == [lower, higher]
+    gone = copy("olddb1", document={}, text=Text(None), problem=ConnectionFailed("olddb1 can't be reached", "no route", ""))
+    assert words(gone, copy("newdb1")) == ["can't be read: olddb1 can't be reached: no route", f"{at} 3: the only one that can be read"]
+    assert words(copy("olddb1", document={}, text=Text(None)), copy("newdb1"))[0] == "is missing"
+    assert words(copy("olddb1")) == [], "one host alone has to have it"
 
 
 def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
-from parallel_build.cli import report_page
+from parallel_build.cli import report_numbers, report_page
+from parallel_build.cli.report import rollback_plan
 from parallel_build.secret import Secret
+from tests.fast.sites import site
 
 
 def entry(minute: int, kind: str, step: str, **more: Any) -> dict[str, Any]:
@@ -88,3 +90,62 @@ def test_page_escapes_and_masks() -> None:
 
 def test_page_of_nothing_says_so() -> None:
     assert "Nothing has been done yet" in report_page.page("prod", "", [], {}, "", [])
+
+
+def at(minute: int, second: int = 0) -> str:
+    return f"2026-01-01T00:{minute:02d}:{second:02d}+00:00"
+
+
+def done(began: str, ended: str, **result: Any) -> dict[str, Any]:
+    return {"outcome": "done", "timing": {"started": began, "ended": ended}, "result": result}
+
+
+EVIDENCE = {
+    "Window": done(at(0), at(1)),
+    "UserAccess": done(at(1), at(2)),
+    "OriginalManagement": done(at(2), at(3)),
+    "DatabaseTransfer": done(at(3), at(4), **{"tables": 310, "compared rows": 1234567, "not comparable": ["cloud.x: no key"]}),
+    "FirstManagement": done(
+        at(5),
+        at(8),
+        start={"steps": [{"version": "4.21.0.0"}, {"version": "4.22.1.0"}]},
+        rehearsal=[{"part": "start", "rehearsed": 41.0, "window": 44.0}],
+    ),
+    "SystemVms": done(at(8), at(9), proofs={"s-1-VM": {"api": "4.22.0", "database": "4.22.0", "appliance": None}}),
+    "Acceptance": done(at(9), at(11, 30)),
+}
+
+
+def test_what_a_change_board_asks_for_stands_at_the_top() -> None:
+    text = report_page.page("prod", "", JOURNAL, EVIDENCE, "", [], versions="4.20.3.0 to 4.22.1.0")
+    head = text.split("<h2>Timeline")[0]
+    for words in (
+        "10 min 30 s; then the new side served",
+        "5 min 0 s; then the new side served",
+        "310 tables, 1,234,567 rows, and every object of the databases: all the same; not comparable: cloud.x: no key",
+        "4.20.3.0 to 4.22.1.0",
+        "4.21.0.0, 4.22.1.0",
+        "<td>start</td><td>41 s</td><td>44 s</td>",
+        "<td>me@here</td><td>did Window, FirstManagement</td>",
+        "<td>me@here</td><td>rolled back Window</td>",
+    ):
+        assert words in head, words
+    assert head.count("4.22.0<") == 2 and "not on record" in head, "the appliance itself was not asked"
+
+
+def test_users_that_were_let_in_by_the_undo_came_back_to_the_original() -> None:
+    undone = {**EVIDENCE, "UserAccess.undo": done(at(6), at(7))}
+    del undone["Acceptance"]
+    figures = dict(report_numbers.numbers([], undone, "a to b").figures)
+    assert "6 min 0 s; then the original served" in figures["Users out"]
+    assert dict(report_numbers.numbers([], {}, "a to b").figures)["Users out"] == "no"
+    half = {"UserAccess": {**EVIDENCE["UserAccess"], "outcome": "failed"}}
+    assert dict(report_numbers.numbers([], half, "a to b").figures)["Users out"] == "not on record"
+
+
+def test_the_rollback_plan_has_what_stands_the_last_first() -> None:
+    configuration = site().configuration
+    steps = [step for step, lines in rollback_plan(configuration, {**EVIDENCE, "SystemVms.undo": done(at(12), at(13))}) if lines]
+    assert steps[0] == "Acceptance" and steps[-1] == "Window" and "SystemVms" not in steps
+    page = report_page.page("prod", "", [], EVIDENCE, "", [], plan=rollback_plan(configuration, EVIDENCE))
+    assert "parallel-build back prod does this" in page and page.index("<li>Acceptance") < page.index("<li>Window")

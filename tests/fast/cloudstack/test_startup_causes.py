@@ -197,7 +197,7 @@ def test_a_servers_java_is_judged(shown: str, release: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("end", "words", "cause"),
     [
-        (UnitEnd("signal", 2, 9), "was killed by SIGKILL", "tells of no want of memory"),
+        (UnitEnd("signal", 2, 9), "was killed by SIGKILL", "has no lack of memory"),
         (UnitEnd("exit-code", 1, 9), "ended with exit code 9", None),
         (UnitEnd("exit-code", 1, 5), "ended with exit code 5", None),
         (UnitEnd("oom-kill", 2, 9), "was killed because memory ran out", "want of memory"),

@@ -36,12 +36,24 @@ PLATFORMS = {
 }
 
 
+COMPONENTS = ("preparation-rehearsal-server-", "cloud-", "database-", "management-", "preparation-", "cutover-")
+
+
+def label(name: str, custom: bool = True) -> str:
+    """A resource's name without its component's."""
+    return next((name.removeprefix(each) for each in COMPONENTS if custom and name.startswith(each)), name)
+
+
 class Declared:
-    """One resource as the engine was asked for it."""
+    """One resource as the engine was asked for it; `name` is its name without the component's."""
 
     def __init__(self, request: Any, inputs: dict[str, Any]) -> None:
-        self.kind, self.name, self.inputs = request.type.rpartition(":")[2], request.name, inputs
-        self.dependencies = [urn.rpartition("::")[2] for urn in request.dependencies]
+        self.kind, self.name, self.inputs = request.type.rpartition(":")[2], label(request.name, request.custom), inputs
+        self.full, self.parent = request.name, request.parent
+        self.aliases = [(each.spec.name, each.spec.noParent) for each in request.aliases]
+        self.dependencies = [
+            label(urn.rpartition("::")[2], "cutover:components:" not in urn.split("::")[2].split("$")[-1]) for urn in request.dependencies
+        ]
         self.protect: bool = request.protect
         self.ignored = list(request.ignoreChanges)
         self.secret_outputs = list(request.additionalSecretOutputs)
@@ -57,7 +69,9 @@ class Providers(pulumi.runtime.Mocks):
         if args.typ.endswith(":SshHostKey"):
             outputs = {"privateKey": PRIVATE_KEY, "publicKey": f"ssh-ed25519 AAAA{args.name} {args.name}"}
         if args.typ.endswith(":StackIdentity"):
-            outputs = {"identities": ["0123456789abcdef01234567", str(args.inputs["former"])]}
+            outputs = {"identities": ["0123456789abcdef01234567", str(args.inputs.get("former"))]}
+        if args.typ.endswith(":Stash"):
+            outputs = {"output": args.inputs["input"]}
         if args.typ.endswith(":DomainType"):
             outputs = {"type": "qemu", "cpuMode": "maximum"}
         return f"{args.name}-id", {**args.inputs, **outputs}
@@ -136,6 +150,19 @@ def test_built_declares_machines_databases_and_servers() -> None:
     assert {kind for kind in BUILT if of_kind(declared, kind)} == set(BUILT)
     assert not of_kind(declared, "Window")
     assert not of_kind(declared, "SystemVmTemplate")
+
+
+def test_children_are_named_after_their_component_and_keep_their_earlier_name_as_an_alias() -> None:
+    changes = {"enabled": True, "machine": {"name": "rehearse", "address": "10.91.0.51"}}
+    declared, _ = run(settings(phase="retired", transfer={"method": "replicate"}, rehearsal=changes))
+    declared += run(settings(phase="prepared", rehearsal=changes))[0]
+    children = [each for each in declared if each.parent.split("::")[2] != "pulumi:pulumi:Stack"]
+    assert {"window", "database-seed", "newdb1", "newms2-installed", "identity", "newms1-host-key", "rehearse-ready"} <= {
+        each.name for each in children
+    }
+    for each in children:
+        assert each.full.startswith(each.parent.rpartition("::")[2] + "-"), each.full
+        assert (each.name, each.parent.endswith("::cloud")) in each.aliases or each.kind == "RehearsalServer", each.full
 
 
 def test_prepared_waits_for_everything_built() -> None:

@@ -262,11 +262,17 @@ def test_platforms_mix_databases_existing_and_management_on_vsphere() -> None:
     settings = Settings("prod", load(values, "prod"), load_secrets(SECRETS, "prod"), "ssh-ed25519 AAAAoperator")
     run(center, lambda: declare_stack_program(settings))
     kinds = {name: typ.rpartition(":")[2] for name, (typ, _) in center.resources.items()}
-    assert {name for name, kind in kinds.items() if kind == "ExistingMachine"} == {"newdb1-existing", "newdb2-existing"}
-    assert {name for name, kind in kinds.items() if kind == "VirtualMachine"} == {"newms1", "metal"}
-    assert {name for name, kind in kinds.items() if kind == "ComputeClusterVmAntiAffinityRule"} == {"management-apart"}
-    assert {name for name, kind in kinds.items() if kind == "SshHostKey"} == {"newms1-host-key", "metal-host-key"}
-    assert {"newdb1-ready", "newms1-ready", "replication-pair", "newms1-installed", "metal-installed"} <= set(kinds)
+    assert {name for name, kind in kinds.items() if kind == "ExistingMachine"} == {"database-newdb1-existing", "database-newdb2-existing"}
+    assert {name for name, kind in kinds.items() if kind == "VirtualMachine"} == {"management-newms1", "management-metal"}
+    assert {name for name, kind in kinds.items() if kind == "ComputeClusterVmAntiAffinityRule"} == {"management-management-apart"}
+    assert {name for name, kind in kinds.items() if kind == "SshHostKey"} == {"cloud-newms1-host-key", "cloud-metal-host-key"}
+    assert {
+        "database-newdb1-ready",
+        "management-newms1-ready",
+        "database-replication-pair",
+        "management-newms1-installed",
+        "management-metal-installed",
+    } <= set(kinds)
 
 
 def test_the_example_of_a_stack_can_be_loaded() -> None:

@@ -146,7 +146,7 @@ def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest
     with pytest.raises(type(reason)), detached.Watch(host(server), host(server), lasts=True, progress=told.append) as watch:
         watch.started = True
         raise reason
-    assert "goes on by itself for at most 1 day" in told[0]
+    assert "continues by itself for at most 1 day" in told[0]
 
 
 @pytest.mark.parametrize(("lasts", "started", "reason"), [(False, True, Cancelled), (True, False, Cancelled), (True, True, StepFailed)])

@@ -202,7 +202,7 @@ def test_the_texts_say_what_is_done_and_how_it_is_undone() -> None:
     for words in ("DROP USER cutover_repl, cutover_copy", "empty cloud, cloud_usage", "/etc/mysql/mariadb.conf.d/zzz-cutover-original.cnf"):
         assert words in undo
     assert "last position of olddb1" in transfer.plan(configuration)[0]
-    assert "goes on following" in transfer.undo(configuration)[0]
+    assert "still follows" in transfer.undo(configuration)[0]
     assert "copy cloud" in transfer.plan(site().configuration)[1]
 
 
@@ -213,7 +213,7 @@ def test_new_servers_that_differ_from_each_other_are_seeded_anew(
     monkeypatch.setattr(seed, "compare_tiers", lambda *_, **__: found)
     record.doubted()
     tiers = [SimpleNamespace(host=SimpleNamespace(name=name)) for name in ("newdb1", "newdb2")]
-    with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds anew"):
+    with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds again"):
         DatabaseSeed()._compare_tiers(context(tmp_path), record, *cast(Any, tiers))
     assert record.same_at is None
     assert record.baseline is not None, "which is what the next `up` begins anew on"

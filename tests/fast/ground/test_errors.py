@@ -73,7 +73,7 @@ def test_no_error_is_raised_without_a_cause_or_a_remedy() -> None:
         ("StepFailed('it is so')", ["cause", "remedy"]),
         ("StepFailed('it is so', why if why else '', 'do this')", ["cause"]),
         ("StepFailed('it is so', why or '', 'do this')", ["cause"]),
-        ("StepFailed('it is so', why or 'it said nothing', 'do this')", []),
+        ("StepFailed('it is so', why or 'no output', 'do this')", []),
         ("Other('')", []),
     ],
 )

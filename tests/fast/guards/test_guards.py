@@ -227,7 +227,7 @@ def test_a_re_used_address_is_one_that_agents_dial(host: str, learnt: dict[str, 
     where = site(agents={"method": "none"}, new=BALANCED)
     with pytest.raises(GuardFailed) as caught:
         AGENTS(where, replace(GOOD_OLD, hosts=KVM, host_setting=host, learnt=learnt), GOOD_NEW)
-    assert words in caught.value.fact and "nobody tells them" in caught.value.cause and "new.loadBalancer" in caught.value.remedy
+    assert words in caught.value.fact and "nobody gives them" in caught.value.cause and "new.loadBalancer" in caught.value.remedy
 
 
 def test_a_re_used_address_that_agents_dial_is_enough_and_a_name_in_their_files_may_lead_there() -> None:

@@ -68,6 +68,11 @@ def facts(**changes: Any) -> HealthFacts:
 
 HEALTHY = {"known_faults_of_the_target"}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
+    "account_has_its_rights": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, account="dba@localhost", rights_missing=["CREATE USER"])},
+        Severity.BLOCKS,
+        "dba@localhost lacks rights on olddb1: CREATE USER",
+    ),
     "no_cluster_replication": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"wsrep_on": "ON"})},
         Severity.BLOCKS,
@@ -289,7 +294,7 @@ def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path)
     for words in (f"write {tmp_path}/NAME.sql", "`-- mends: guest_os 277`", "none of the fixes there (20-other.sql)", "docs/rehearsal.md"):
         assert words in blocking.remedy
     planned = collision(site=there, fixes=[mill, other])
-    assert planned.severity is Severity.WARNS and "10-mill.sql is to mend it (Mill OS moves away)" in planned.fact
+    assert planned.severity is Severity.WARNS and "10-mill.sql is to fix it (Mill OS moves away)" in planned.fact
     assert "no rehearsal has passed with 10-mill.sql" in planned.cause and "pulumi up" in planned.remedy
     now = {each.name: each.checksum for each in (mill, other)}
     passed = RehearsalRecord(True, "", "4.20.3.0", "4.22.1.0", fixes=now, ended="2026-11-01T10:00:00+00:00")
@@ -302,7 +307,7 @@ def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path)
         old = replace(GOOD_OLD, accounts=GOOD_OLD.definers, rehearsal=record)
         found = collision(site=there, fixes=[mill, other], old=old)
         assert found.severity is severity, record
-    assert "10-mill.sql mends it, the rehearsal of 2026-11-01T10:00 passed with it" in collision(
+    assert "10-mill.sql fixes it, the rehearsal of 2026-11-01T10:00 passed with it" in collision(
         site=there, fixes=[mill, other], old=replace(GOOD_OLD, accounts=GOOD_OLD.definers, rehearsal=passed)
     ).fact  # fmt: skip
 
@@ -381,7 +386,7 @@ def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:
     with pytest.raises(ConfigurationError, match="no rule host_are_up"):
         check_names(load(values(health={"accepted": ["host_are_up"]}), "test"))
     assert any(
-        "hosts_are_up are told and accepted" in line
+        "hosts_are_up are reported and accepted" in line
         for line in HealthCheck().plan(load(values(health={"accepted": ["hosts_are_up"]}), "t"))
     )
 

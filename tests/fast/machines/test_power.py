@@ -132,9 +132,10 @@ def test_a_container_is_asked_of_the_computer_that_made_it(tmp_path: Path, monke
     monkeypatch.setattr(made_guest, "MACHINE_ID", tmp_path / "machine-id")
     killed: list[str] = []
     monkeypatch.setattr(container, "kill", lambda folder, name: killed.append(name))
-    made = MadeGuest("container", "one", "key one", "newms1")
-    assert power.cut(where, machine, made) == "there is no container newms1 any more on the computer that made it"
-    for elsewhere in (None, replace(made, host="two")):
+    made = MadeGuest("container", "one", "key one", str(folder / "newms1"))
+    for there in (made, replace(made, name="newms1")):  # as earlier versions noted it
+        assert power.cut(where, machine, there) == "there is no container newms1 any more on the computer that made it"
+    for elsewhere in (None, replace(made, host="two"), replace(made, name="/another/folder/newms1")):
         with pytest.raises(MachineFailed, match="can't be asked about from here"):
             power.cut(where, machine, elsewhere)
     kept = Record("newms1", "/r", "n", "b", machine.address, 24, None, "", "key one", (), None, made=True)

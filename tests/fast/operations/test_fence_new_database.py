@@ -8,12 +8,23 @@ from typing import Any
 
 import pytest
 
-from parallel_build.errors import GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.database.server import account_locks
+from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
-from parallel_build.operations import after_rollback, fence_new_database, hosts_back, known_servers, served
+from parallel_build.operations import (
+    after_rollback,
+    fence_new_database,
+    hosts_back,
+    known_servers,
+    left_guests,
+    new_objects,
+    new_routers,
+    served,
+)
 from parallel_build.operations.known_servers import touch
 from parallel_build.records.touched import START
+from parallel_build.steps import host_setting as host_setting_step
 from tests.fast import window_world
 from tests.fast.sites import site, values
 from tests.fast.window_world import DATABASE, Records, World, ending_at
@@ -92,6 +103,18 @@ def test_sql_that_hangs_never_ends_it_and_never_keeps_it_longer_than_its_limit(w
     started = time.monotonic()
     close(world)
     assert time.monotonic() - started < 2.5, "three limits of 0.3 s, shortened for this test"
+
+
+@pytest.mark.parametrize("error", [ValueError("no packet"), KeyError("u"), UnicodeDecodeError("utf-8", b"x", 0, 1, "ill"), OSError("gone")])
+def test_whatever_an_ill_server_makes_of_an_answer_is_the_next_rungs(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def look(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(account_locks, "look", look)
+    assert close(world) == {"newdb1": "stopped and masked"}
+    assert any(f"unexpected {type(error).__name__}" in line for line in world.told)
 
 
 def test_a_server_that_does_not_even_die_loses_its_power(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +244,30 @@ def test_who_waits_no_longer_is_told_so(world: World) -> None:
 )
 def test_the_other_ends_of_an_agents_connections_are_read(text: str, found: set[str]) -> None:
     assert hosts_back.peers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("module", "ask"),
+    [
+        (host_setting_step, lambda context: host_setting_step.HostSetting().revert(context)),
+        (new_objects, lambda context: new_objects.since_window(context, context.host(context.configuration.new.database.source))),
+        (left_guests, left_guests.look),
+        (new_routers, new_routers.made),
+    ],
+)
+def test_what_a_rollback_asks_the_new_database_before_its_fence_has_a_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: Any, ask: Callable[[Any], Any]
+) -> None:
+    world.record.facts |= {
+        "HostSetting": {"previous": "10.91.0.11"}, "Window": {"highest_ids": {"vm_instance": 5}}, "FirstManagement": {"began": 1.0},
+    }  # fmt: skip
+    limits: list[float] = []
+
+    def hangs(host: Any, *, timeout: float = 3600) -> Any:
+        limits.append(timeout)
+        raise ConnectionFailed("newdb1: the session with the database server was lost: timed out", "", "")
+
+    monkeypatch.setattr(module, "session", hangs)
+    monkeypatch.setattr(module, "store", lambda context: Records(context.connections))
+    ask(world.context)
+    assert limits and max(limits) <= 30

@@ -92,7 +92,7 @@ def test_one_unit_of_the_original_that_is_not_down_refuses_it(
 def test_beside_a_way_back_nothing_starts(start: Callable[[World], None]) -> None:
     world = World()
     world.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun now"):
+    with pytest.raises(GuardFailed, match="a rollback has begun now"):
         start(world)
     assert nothing_started(world)
 
@@ -108,7 +108,7 @@ def test_a_way_back_that_begins_between_the_last_look_and_the_start_wins(
         real(*given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(start_gate, "release", late)
-    with pytest.raises(GuardFailed, match="a way back has begun now"):
+    with pytest.raises(GuardFailed, match="a rollback has begun now"):
         start(world)
     assert nothing_started(world)
 
@@ -226,7 +226,7 @@ def test_a_step_that_stops_the_original_ends_when_a_way_back_begins(stopping: Wo
         "OriginalDatabase": {"units": {"olddb1": DATABASE, "olddb2": DATABASE}},
     }
     stopping.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun"):
+    with pytest.raises(GuardFailed, match="a rollback has begun"):
         step.apply(stopping.context)
     assert stopping.actions == []
 

@@ -95,7 +95,8 @@ class Api:
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if found is None:
             raise ApiUnavailable("no answer", "", "", None)
-        return [{"id": each, "state": "Up" if each in found else "Disconnected"} for each in UP]
+        listed = [{"id": each, "state": "Up" if each in found else "Disconnected"} for each in UP if f"-{each}" not in found]
+        return [{**host, "resourcestate": "Maintenance" if f"m{host['id']}" in found else "Enabled"} for host in listed] if found else []
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,13 @@ class Api:
     [
         ([["a"], ["a", "b"]], [], []),
         ([["a"]], [], ["host kvm2 is not connected to the original"]),
+        ([["a", "mb"]], [], []),
+        ([["a", "-b"]], [], []),
+        ([[]], [], ["host kvm1 is not connected to the original", "host kvm2 is not connected to the original"]),
         ([None], ["a", "b"], []),
         ([None], ["b"], ["host kvm1 is not connected to the original"]),
     ],
-    ids=["comes in time", "does not come", "by the table", "not by the table"],
+    ids=["comes in time", "does not come", "in maintenance", "removed", "none is listed", "by the table", "not by the table"],
 )
 def test_hosts_that_were_up_are_up_on_the_original_or_are_listed(
     monkeypatch: pytest.MonkeyPatch, answers: list[list[str] | None], rows: list[str], words: list[str]
@@ -118,6 +122,26 @@ def test_hosts_that_were_up_are_up_on_the_original_or_are_listed(
     monkeypatch.setattr(original_management, "answering", lambda context: api)
     found = hosts_back.missing(context)
     assert [each.partition(" after")[0] for each in found] == words
+
+
+def test_an_agent_that_comes_to_a_cut_off_server_later_is_taken_while_its_host_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = Hosts(kvm1=ELSEWHERE, kvm2=AGENT)
+    context = at(monkeypatch, hosts, {"CutOff": {"servers": {"newms2": "10.91.0.42"}}, "Window": {"hosts_up": UP}})
+    monkeypatch.setattr(hosts_back, "TAKE_EVERY", 0.0)
+    api = Api(["a"], ["a", "b"])
+    monkeypatch.setattr(original_management, "answering", lambda context: api)
+    assert hosts_back.missing(context) == []
+    assert hosts.given == {"kvm2": "10.91.0.11,10.91.0.12"}
+
+
+def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = at(monkeypatch, Hosts(), {"CutOff": {"servers": {"newms2": "10.91.0.42"}}})
+
+    def lost(host: Any) -> Any:
+        raise ConnectionFailed("olddb1: the session was lost", "", "")
+
+    monkeypatch.setattr(hosts_back, "session", lost)
+    assert hosts_back.take_agents(context) == ["agents that may be connected to newms2: olddb1: the session was lost"]
 
 
 def test_where_nobody_can_be_asked_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

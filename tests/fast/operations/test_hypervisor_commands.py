@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,3 +130,30 @@ def test_no_sealed_value_gets_into_the_record(stand: Stand) -> None:
     assert stand.revert() == [] and len(hypervisor_commands.left(stand.world.context)) == 2
     stand.configure(sealed)
     assert stand.revert() == ["kvm2: remove repository", "kvm1: remove repository"]
+
+
+def test_an_agent_that_was_down_on_purpose_is_told_by_its_file_and_stays_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(monkeypatch)
+    files = {"kvm1": "10.91.0.11", "kvm2": "10.91.0.11"}
+    running = {"kvm1": True, "kvm2": False}
+    restarted: list[str] = []
+
+    def given(context: Any, hypervisor: Any, value: str, *, restart: bool = True) -> None:
+        files[hypervisor.name] = value
+        if restart:
+            restarted.append(hypervisor.name)
+            running[hypervisor.name] = True
+
+    def services(host: Any) -> Any:
+        return SimpleNamespace(state=lambda unit: SimpleNamespace(active=running[host.name]))
+
+    monkeypatch.setattr(hypervisor_commands, "written", lambda context, hypervisor: files[hypervisor.name])
+    monkeypatch.setattr(hypervisor_commands, "set_addresses", given)
+    monkeypatch.setattr(hypervisor_commands, "Services", services)
+    monkeypatch.setattr(hypervisor_commands, "hosts_with_agent", lambda configuration: configuration.original.hypervisors)
+    hypervisor_commands.write_addresses(stand.world.context)
+    assert restarted == ["kvm1"] and files["kvm2"] == files["kvm1"] != "10.91.0.11"
+    running["kvm1"] = False  # its restart has failed: that is not how it was found
+    hypervisor_commands._restore_addresses(stand.world.context)
+    assert files == {"kvm1": "10.91.0.11", "kvm2": "10.91.0.11"}
+    assert running == {"kvm1": True, "kvm2": False}

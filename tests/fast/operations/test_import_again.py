@@ -222,6 +222,6 @@ def test_a_way_back_ends_an_import_before_it_begins() -> None:
     world = World()
     failing_up(world)
     world.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun"):
+    with pytest.raises(GuardFailed, match="a rollback has begun"):
         up(world)
     assert not world.units["olddb1", "mariadb"]["active"] and "empty" not in world.actions

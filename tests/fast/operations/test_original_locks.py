@@ -16,6 +16,7 @@ from parallel_build.records.touched import START
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
+from parallel_build.steps.retirement import Retirement
 from tests.fast import window_world
 from tests.fast.sites import site, values
 from tests.fast.window_world import DATABASE, Closing, Records, World, ending_at
@@ -175,3 +176,9 @@ def test_it_is_planned_in_words(world: World) -> None:
     )
     plain: Any = site()
     assert "systemctl disable, mask and stop" in "".join(OriginalDatabase().plan(plain.configuration))
+
+
+def test_retiring_leaves_the_server_to_those_it_runs_for(world: World) -> None:
+    plan = "\n".join(Retirement().plan(world.site.configuration))
+    assert "left on olddb1: the original's databases as they were, CloudStack's accounts locked, the server running for billing" in plan
+    assert "the server masked" in "\n".join(Retirement().plan(site().configuration))

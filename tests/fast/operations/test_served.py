@@ -14,6 +14,7 @@ from parallel_build.database.copy import cleanup, copy, empty
 from parallel_build.database.schema import definitions
 from parallel_build.database.server import bookkeeping
 from parallel_build.errors import GuardFailed
+from parallel_build.machines.existing import undo
 from parallel_build.operations import original_accounts, served, transfer
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
@@ -137,3 +138,28 @@ def test_the_undo_of_a_seed_leaves_them_without_a_record_too(
     target: Any = new.host
     DatabaseSeed._empty(at(tmp_path, None, monkeypatch), target)
     assert new.rows == ({"cloud": 336, "cloud_usage": 20} if kept else {"cloud": 0, "cloud_usage": 0})
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_tools_own_database_stays_as_long_as_it_has_the_mark(new: Server, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    dropped: list[Any] = []
+    monkeypatch.setattr(bookkeeping, "drop", dropped.append)
+    if kept:
+        new.marks["served"] = VALUE
+    assert bookkeeping.drop_unused(new) is not kept  # type: ignore[arg-type]
+    assert dropped == ([] if kept else [new])
+
+
+def test_an_existing_server_that_was_switched_to_is_not_given_back_without_its_record(new: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is connected at the moment, and the window's record is lost."""
+    new.marks["served"] = VALUE
+    monkeypatch.setattr(undo, "find_socket", lambda host: "/run/mysqld/mysqld.sock")
+    monkeypatch.setattr(undo, "session", lambda host: contextlib.nullcontext(new))
+    monkeypatch.setattr(undo, "sessions_of", lambda session, user: [])
+    monkeypatch.setattr(undo, "Services", lambda host: SimpleNamespace(state=lambda unit: SimpleNamespace(active=False)))
+    server: Any = new.host
+    leaving = undo.Leaving(server, [], [], True, "test", lambda *_, **__: None, lambda text: None)
+    with pytest.raises(GuardFailed, match="the databases on newdb1 were switched to"):
+        leaving.run(SimpleNamespace())  # type: ignore[arg-type]
+    new.marks.clear()
+    leaving._not_serving()

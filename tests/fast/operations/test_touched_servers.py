@@ -52,6 +52,7 @@ from parallel_build.operations import (
     user_firewall,
 )
 from parallel_build.operations.known_servers import touch
+from parallel_build.operations.new_objects import Created
 from parallel_build.operations.original_management import remember_units
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.records.touched import MANAGEMENT as MANAGEMENT_ROLE
@@ -734,3 +735,24 @@ def test_the_commands_for_several_dead_servers_keep_each_others_names(tmp_path: 
     later = load(values(window={**values()["window"], "confirmedDown": confirmed()}), "test")
     run(confirmed_down.command(later, "test", "oldms2"))
     assert confirmed() == ["newms1", "newms2", "oldms2"]
+
+
+def test_what_users_created_is_asked_again_once_a_database_that_hung_runs_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.world.closing.hangs = True
+    answers = [Created(unknown="newdb1 hangs"), Created(items={"volumes": [{"id": 7, "name": "data"}]})]
+    kept: dict[str, Any] = {}
+    emptied: list[dict[str, Any]] = []
+    monkeypatch.setattr(window, "since_window", lambda context, host: answers.pop(0))
+    monkeypatch.setattr(window_world.Journal, "keep", lambda self, name, evidence: kept.update({name: evidence}))
+    monkeypatch.setattr(window_world.Journal, "evidence", lambda self, name: kept.get(name))
+    monkeypatch.setattr(transfer, "empty", lambda context: emptied.append(dict(kept["tidying"])))
+
+    def starts(self: Units, unit: str, **_: Any) -> bool:
+        self.world.closing.hangs = False
+        return plain(self, unit, **_)
+
+    plain = Units.bring_up
+    monkeypatch.setattr(Units, "bring_up", starts)
+    undo(cloud)
+    assert cloud.world.record.closed and answers == []
+    assert emptied[0]["created"] == {"volumes": [{"id": 7, "name": "data"}]} and emptied[0]["unknown"] == ""

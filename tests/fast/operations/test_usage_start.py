@@ -126,5 +126,5 @@ def test_words_of_the_next_start_do_not_count_for_this_one(arranged: Any, next_s
 def test_one_that_says_nothing_is_not_up(arranged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_usage, "UP_WITHIN", 0.2)
     context, _ = arranged(Moment(STARTING))
-    with pytest.raises(StepFailed, match="cloudstack-usage on newms1 to be ready, in vain"):
+    with pytest.raises(StepFailed, match="waiting for cloudstack-usage on newms1 to be ready"):
         start_usage.start_usage(context)

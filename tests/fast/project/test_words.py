@@ -1,8 +1,10 @@
-"""The docs are plain English: words that read like a translation are refused, with what to write instead."""
+"""Docs and messages are plain English: words that read like a translation are refused, with what to write instead."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,49 @@ def test_they_would_be_seen(words: str, tmp_path: Path) -> None:
 def test_usual_meanings_pass(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("It is told apart from ssh's.\n    -- mends: guest_os 1\n`mend`\n```\nway back\n```\n")
     test_house_words_are_gone(tmp_path / "page.md")
+
+
+ROOMS = ("parallel_build", "components", "provider")
+DATA = frozenset({"told", "not told", "spoilt"})
+"""Texts that are keys of records and evidence: what earlier versions wrote is read by them."""
+
+
+def messages(file: Path) -> Iterator[tuple[int, str]]:
+    """The texts of a module that somebody may read, with their lines: no docstrings, no scripts for a server, no keys of records."""
+    tree = ast.parse(file.read_text())
+    silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
+            text = node.value
+            if text not in DATA and "\n" not in text.strip() and not text.startswith("^"):
+                yield node.lineno, re.sub(NORMAL["the marker of a fix's file"], "", text)
+
+
+def refused(file: Path) -> list[str]:
+    """What a module's texts have of the house words."""
+    return [
+        f"{file.name}:{number}: {found[0]!r}, rather: {better}"
+        for number, text in messages(file)
+        for words, better in INSTEAD.items()
+        if (found := re.search(rf"\b({words})\b", text, re.IGNORECASE))
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_house_words_are_gone_from_what_the_code_prints(room: str) -> None:
+    found = [each for file in sorted((CODE / room).rglob("*.py")) for each in refused(file)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'print(f"{name} goes on")',
+        'raise StepFailed("a", "b", "mend it")',
+        'HELP = "all are told"',
+        'x = ("a", f"the way {n} back; a way back")',
+    ],
+)
+def test_they_would_be_seen_in_code(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(f'"""It goes on."""\n{line}\n')
+    assert len(refused(tmp_path / "module.py")) == 1

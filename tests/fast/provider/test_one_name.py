@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -16,27 +14,12 @@ import mypy.options
 import pytest
 
 from parallel_build.project import CODE
+from tests.fast.wheels import build_wheel, environment_with, files, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 NAMES = ("parallel_build.components.program", "parallel_build.components.machines.platforms", "parallel_build.provider.server")
 WHERE = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
-PACKAGES = Path(pytest.__file__).parents[1]
-
-
-def run(words: list[str], cwd: Path) -> str:
-    """What a command prints, with no folder of this run to import from."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(words, cwd=cwd, env=variables, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def files(*patterns: str) -> list[str]:
-    """The checkout's own files."""
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
-    listed = subprocess.run(words, cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [name for name in listed if name and (CODE / name).exists()]
 
 
 def test_nothing_says_another_name() -> None:
@@ -80,20 +63,9 @@ def test_the_editable_install_has_the_name(tmp_path: Path) -> None:
 
 
 def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> None:
-    source, home = tmp_path / "source", tmp_path / "env"
-    tracked = files("parallel_build", "components", "provider", "pyproject.toml", "README.md", "LICENSE")
-    for name in tracked:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(CODE / name, source / name, follow_symlinks=False)
-    offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
-    run([sys.executable, "-m", "pip", "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)], tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    shutil.rmtree(source)
-    run([sys.executable, "-m", "venv", "--without-pip", str(home)], tmp_path)
+    home = environment_with(build_wheel(tmp_path), tmp_path / "env")
     python = str(home / "bin/python")
-    run([sys.executable, "-m", "pip", "--python", python, "install", *offline, str(wheel)], tmp_path)
     (library,) = home.glob("lib/python*/site-packages")
-    (library / "dependencies.pth").write_text(f"{PACKAGES}\n")
     assert all(Path(path).is_relative_to(library) for path in run([python, "-c", WHERE, *NAMES], tmp_path).split())
     assert "recover" in run([str(home / "bin/parallel-build"), "--help"], tmp_path)
     assert os.access(library / "parallel_build/provider/pulumi-resource-cutover", os.X_OK)
@@ -105,8 +77,9 @@ def test_a_wheel_has_the_name_and_runs_where_no_checkout_is(tmp_path: Path) -> N
 
 def test_what_it_runs_on_is_declared_once_for_all() -> None:
     """Each package that the code imports is a dependency of the wheel, and pinned."""
-    declared = tomllib.loads((CODE / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = {re.split(r"[<>=~! ]", each)[0].lower().replace("-", "_") for each in declared}
+    project = tomllib.loads((CODE / "pyproject.toml").read_text())["project"]
+    platforms = [each for name in ("libvirt", "vsphere", "acceptance") for each in project["optional-dependencies"][name]]
+    names = {re.split(r"[<>=~! ]", each)[0].lower().replace("-", "_") for each in [*project["dependencies"], *platforms]}
     pinned = {
         line.split("==")[0].lower().replace("-", "_") for line in (CODE / "requirements.txt").read_text().splitlines() if "==" in line
     }

@@ -12,6 +12,8 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
+from parallel_build.provider import schema
+from parallel_build.provider.handlers import all_handlers
 from parallel_build.provider.values import SECRET_SIGNATURE, SIGNATURE_KEY, UNKNOWNS, to_struct
 from tests.fast.provider_harness import PLANTED, Harness, Partial, Toy, harness, words
 
@@ -301,3 +303,26 @@ def test_a_host_key_is_a_secret_and_stays(provider: Harness) -> None:
 def test_an_unknown_type_is_named(provider: Harness) -> None:
     with pytest.raises(grpc.RpcError, match="no resource type cutover:index:Nothing"):
         provider.create({}, "Nothing")
+
+
+@pytest.mark.parametrize(("asked", "refused"), [("", False), ("0.0.9", False), ("9.9.9", True), ("9.9.9-dev.1", True), ("odd", True)])
+def test_a_later_version_is_refused_and_an_earlier_one_continued(
+    provider: Harness, asked: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARALLEL_BUILD_ASKED_VERSION", asked)
+    request = provider_pb2.ConfigureRequest()
+    if not refused:
+        provider.stub.Configure(request)
+        return
+    with pytest.raises(grpc.RpcError) as error:
+        provider.stub.Configure(request)
+    assert "parallel-build plugin install" in words(error) and asked in words(error)
+
+
+def test_every_resource_is_described() -> None:
+    found = schema.document(all_handlers())
+    assert set(found["resources"]) == set(all_handlers())
+    for token, resource in found["resources"].items():
+        assert resource["description"], token
+        assert set(resource["requiredInputs"]) <= resource["inputProperties"].keys(), token
+        assert "site" not in resource["properties"] and "provisioning" not in resource["properties"], token

@@ -159,6 +159,17 @@ def test_a_write_that_ended_between_the_two_hosts_is_found(kept: Cloud) -> None:
     assert kept.text(kept.old) == kept.text(kept.new)
 
 
+def test_a_new_source_that_dies_in_the_middle_of_a_write_is_proved_down_or_the_write_does_not_count(kept: Cloud) -> None:
+    kept.new.before_write = lambda: setattr(kept.new, "lost", True)
+    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+        kept.store().remember("FirstManagement", began=1.0)
+    kept.new.lost = False
+    kept.down.add("newdb1")
+    kept.new.before_write = lambda: setattr(kept.new, "lost", True)
+    assert kept.store().mark_returning().returning
+    assert kept.asked == [("newdb1", False), ("newdb1", True)]
+
+
 def test_the_copy_is_on_the_new_source_before_the_original_says_so(cloud: Cloud) -> None:
     cloud.old.before_write = lambda: setattr(cloud.old, "lost", True)
     with pytest.raises(ConnectionFailed):

@@ -60,7 +60,7 @@ def test_an_open_gate_lets_a_start_through(server: Server, monkeypatch: pytest.M
 
 
 def test_a_step_that_sees_the_way_back_asks_nothing_of_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(GuardFailed, match="a way back has begun now"):
+    with pytest.raises(GuardFailed, match="a rollback has begun now"):
         release(monkeypatch, server, LEFT)
     assert server.asked() == []
 
@@ -74,7 +74,7 @@ def test_a_step_that_looked_before_the_way_back_and_comes_after_it_is_refused(
     start_gate.shut(server, LEFT)  # type: ignore[arg-type]
     if damage == "rebooted":
         (server.volatile / "gate").unlink()
-    with pytest.raises(GuardFailed, match="a way back has begun now"):
+    with pytest.raises(GuardFailed, match="a rollback has begun now"):
         release(monkeypatch, server, OPEN, enable=True, known=LEFT)
     assert server.asked() == []
 

@@ -99,7 +99,8 @@ def test_passphrase_comes_from_a_file_as_well(tmp_path: Path, monkeypatch: pytes
         (PASSPHRASE, {"managementKey": "in-the-clear-1"}, "managementKey in"),
         (PASSPHRASE, {"managementKey": None}, "managementKey: this key is missing"),
         (PASSPHRASE, {"phase": "switchd"}, "phase"),
-        (PASSPHRASE, {"surplus": {"secure": SEALED}}, "surplus"),
+        (PASSPHRASE, {"tranfer": {"secure": SEALED}}, "tranfer"),
+        (PASSPHRASE, {"hypervisorStep": []}, "hypervisorStep"),
     ],
 )
 def test_what_can_not_be_read_is_named(
@@ -112,6 +113,16 @@ def test_what_can_not_be_read_is_named(
     assert words in str(caught.value)
     assert "nothing has been contacted or changed" in str(caught.value)
     assert "in-the-clear-1" not in str(caught.value)
+
+
+def test_another_program_s_own_keys_are_left_alone_and_hidden_where_they_are_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", PASSPHRASE)
+    own = {"dnsZone": "example.org", "teamName": {"short": "ops"}, "dnsToken": {"secure": SEALED}}
+    found = file.read_site("test", config_file=write(tmp_path / "f.yaml", **own))
+    assert found == file.read_site("test", config_file=write(tmp_path / "g.yaml", dnsToken={"secure": SEALED}))
+    assert len(found.sealed) == 1
 
 
 @pytest.mark.parametrize("stack", ["../../etc/passwd", "a b", "", "x;reboot", "-S", "a/b/c/d"])
@@ -130,6 +141,16 @@ def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
 def test_words_stay_words_as_in_pulumi(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a: on\nb: no\nc: true\nd: 2026-01-01\ne: 4.22\n")
     assert file._yaml(tmp_path / "f") == {"a": "on", "b": "no", "c": True, "d": "2026-01-01", "e": 4.22}
+
+
+def test_a_stack_without_templates_takes_those_that_a_plan_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", PASSPHRASE)
+    own = write(tmp_path / "Pulumi.test.yaml")
+    planned = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": "http://10.91.0.1/planned.qcow2.bz2"}
+    (tmp_path / "Pulumi.test.templates.json").write_text(json.dumps({"version": "4.22.1.0", "templates": [planned]}))
+    assert "planned" not in file.read_site("test", config_file=own).configuration.templates[0].url, "the stack's own list wins"
+    without = write(tmp_path / "Pulumi.test.yaml", templates=None)
+    assert [each.url for each in file.read_site("test", config_file=without).configuration.templates] == [planned["url"]]
 
 
 def test_state_tells_steps_and_what_an_engine_left(no_backend: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_rehearsal_and_its_waiver_contradict_each_other() -> None:
         (replace(PASSED, passed=False, cause="a statement was refused"), 0, "a statement was refused"),
         (replace(PASSED, old="4.19.3.0"), 0, "it was of 4.19.3.0 -> 4.22.1.0"),
         (replace(PASSED, fixes={"a.sql": "1"}), 0, "missing: a.sql"),
-        (replace(PASSED, housekeeping={"events": "P90D"}), 0, "housekeeping is another"),
+        (replace(PASSED, housekeeping={"events": "P90D"}), 0, "housekeeping settings have changed"),
         (replace(PASSED, ended=(datetime.now(UTC) - timedelta(days=15)).isoformat()), 0, "15.0 days old"),
         (PASSED, 1_700_000, "1,700,000 rows, 1,000,000 when"),
     ],

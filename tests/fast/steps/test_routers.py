@@ -166,7 +166,7 @@ def test_a_router_that_is_old_after_its_restart_is_a_failure(monkeypatch: pytest
 def test_a_rollback_ends_the_waves(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, RouterCloud(nets(9)))
     run.record.returning = "now"
-    with pytest.raises(GuardFailed, match="a way back has begun"):
+    with pytest.raises(GuardFailed, match="a rollback has begun"):
         apply(run)
     assert run.cloud.calls == []
 

@@ -31,6 +31,7 @@ from . import (  # noqa: F401 - a module's commands are registered by importing 
     routers,
     system,
     systemvms,
+    tags,
     templates,
     topology,
     virtualmachines,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...shared.database import Row
-from .core import Call, Response, present
+from .core import PARAM_ERROR, ApiError, Call, Response, present
 
 
 def domain_path(call: Call, domain: Row) -> str | None:
@@ -23,6 +23,17 @@ def owner(call: Call, row: Row) -> Response:
         "domain": domain.get("name"),
         "domainpath": domain_path(call, domain),
     }
+
+
+def new_owner(call: Call) -> tuple[int, int]:
+    """Return the ids of account and domain that a new thing belongs to: those that an admin names, else the caller's; raises ApiError."""
+    name, domain_id = call.text("account"), call.text("domainid")
+    if not name or not call.caller.is_admin:
+        return call.caller.account_id, call.caller.domain_id
+    for row in call.cloud.rows("SELECT * FROM account WHERE account_name = %s AND removed IS NULL", name):
+        if call.look_up("domain", row["domain_id"]).get("uuid") == domain_id:
+            return row["id"], row["domain_id"]
+    raise ApiError(PARAM_ERROR, f"Unable to find account {name} in domain {domain_id}")
 
 
 def visible(call: Call, rows: list[Row]) -> list[Row]:

@@ -10,7 +10,7 @@ from .. import alerts
 from ..agents import CommandFailed
 from ..jobs import JobFailed
 from . import services
-from .common import owner, visible
+from .common import new_owner, owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success, when
 from .topology import zone_names
 
@@ -178,7 +178,8 @@ def create_network(call: Call) -> Response:
     netmask = call.text("netmask", "255.255.255.0")
     cidr = str(ipaddress.ip_network(f"{gateway}/{netmask}", strict=False))
     sibling = call.cloud.row(QUERY + " AND traffic_type = 'Guest' AND guest_type = 'Isolated' ORDER BY id LIMIT 1")
-    account = call.cloud.row("SELECT * FROM account WHERE id = %s", call.caller.account_id) or {}
+    account_id, domain_id = new_owner(call)
+    account = call.cloud.row("SELECT * FROM account WHERE id = %s", account_id) or {}
     network_id = call.cloud.insert(
         "networks",
         name=name,
@@ -196,8 +197,8 @@ def create_network(call: Call) -> Response:
         state="Allocated",
         # Points at another row until its own is there, which the foreign key wants.
         related=call.cloud.value("SELECT MIN(id) FROM networks"),
-        domain_id=call.caller.domain_id,
-        account_id=call.caller.account_id,
+        domain_id=domain_id,
+        account_id=account_id,
         set_fields=0,
         acl_type="Account",
         network_domain=account.get("network_domain"),

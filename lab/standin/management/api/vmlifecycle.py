@@ -9,6 +9,7 @@ from ...shared.database import Row, utcnow
 from .. import addresses, alerts
 from ..instances import add_root_volume
 from ..jobs import JobFailed
+from .common import new_owner
 from .core import INTERNAL_ERROR, PARAM_ERROR, ApiError, Call, Response, command
 from .virtualmachines import virtual_machine
 
@@ -153,7 +154,7 @@ def deploy_virtual_machine(call: Call) -> Response:
     if None in networks:
         raise ApiError(PARAM_ERROR, "Unable to find network by id " + call.text("networkids"))
     name = call.text("name") or f"VM-{uuid.uuid4()}"
-    now = utcnow()
+    now, (account_id, domain_id) = utcnow(), new_owner(call)
     with call.cloud.transaction():
         vm_id = call.cloud.insert(
             "vm_instance",
@@ -172,8 +173,8 @@ def deploy_virtual_machine(call: Call) -> Response:
             created=now,
             type="User",
             vm_type="User",
-            account_id=call.caller.account_id,
-            domain_id=call.caller.domain_id,
+            account_id=account_id,
+            domain_id=domain_id,
             service_offering_id=offering["id"],
             hypervisor_type=call.text("hypervisor") or template["hypervisor_type"],
             host_name=name,
@@ -183,11 +184,11 @@ def deploy_virtual_machine(call: Call) -> Response:
             power_state="PowerUnknown",
             user_id=call.caller.user_id,
             delete_protection=0,
-            owner=str(call.caller.account_id),
+            owner=str(account_id),
         )
-        call.cloud.update("vm_instance", vm_id, instance_name=f"i-{call.caller.account_id}-{vm_id}-VM")
+        call.cloud.update("vm_instance", vm_id, instance_name=f"i-{account_id}-{vm_id}-VM")
         call.cloud.insert("user_vm", id=vm_id, display_name=call.text("displayname", name), update_parameters=1, user_vm_type="UserVM")
-        add_root_volume(call.server, vm_id, name, zone["id"], None, template, call.caller.account_id, call.caller.domain_id)
+        add_root_volume(call.server, vm_id, name, zone["id"], None, template, account_id, domain_id)
         addresses.add(
             call.server, vm_id, "User", [_card(call, entry, first=index == 0) for index, entry in enumerate(networks) if entry is not None]
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ...shared.database import Row, utcnow
 from .. import alerts
 from ..jobs import JobFailed
-from .common import owner, visible
+from .common import new_owner, owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success, when
 from .topology import zone_names
 
@@ -128,10 +128,11 @@ def create_volume(call: Call) -> Response:
     zone, offering = call.find("data_center", "zoneid"), call.find("disk_offering", "diskofferingid")
     name = call.text("name") or f"DATA-{uuid.uuid4().hex[:8]}"
     size = call.number("size", 0) * GIB or offering["disk_size"]
+    account_id, domain_id = new_owner(call)
     volume_id = call.cloud.insert(
         "volumes",
-        account_id=call.caller.account_id,
-        domain_id=call.caller.domain_id,
+        account_id=account_id,
+        domain_id=domain_id,
         name=name,
         uuid=str(uuid.uuid4()),
         size=size,

@@ -1,0 +1,33 @@
+"""Storage: disks made and deleted, those from before; snapshots of them."""
+
+from __future__ import annotations
+
+from parallel_build.acceptance.suite import Bench
+from parallel_build.workload.things import DISKS, SNAPSHOTS, VMS
+
+
+def test_a_disk_is_made_and_deleted(bench: Bench) -> None:
+    disk = bench.disk()
+    assert bench.find("listVolumes", disk["id"])
+    bench.job("deleteVolume", id=disk["id"])
+    assert bench.find("listVolumes", disk["id"]) is None
+
+
+def test_a_disk_from_before_is_detached_and_deleted(bench: Bench) -> None:
+    disk = bench.existing(DISKS)[-1]
+    if disk.get("virtualmachineid"):
+        bench.job("detachVolume", id=disk["id"])
+    bench.job("deleteVolume", id=disk["id"])
+    assert bench.find("listVolumes", disk["id"]) is None
+
+
+def test_a_snapshot_is_made_and_deleted_and_those_from_before_are_whole(bench: Bench) -> None:
+    vm = bench.existing(VMS)[0]
+    root = bench.cloud.list("listVolumes", listall="true", virtualmachineid=vm["id"], type="ROOT")[0]
+    snapshot = bench.make("createSnapshot", "deleteSnapshot", volumeid=root["id"], name=bench.name())
+    found = bench.find("listSnapshots", snapshot["id"])
+    assert found is not None and found["state"] == "BackedUp"
+    bench.job("deleteSnapshot", id=snapshot["id"])
+    assert bench.find("listSnapshots", snapshot["id"]) is None
+    wrong = [f"{each['name']} ({each['state']})" for each in bench.existing(SNAPSHOTS) if each["state"] != "BackedUp"]
+    assert wrong == []

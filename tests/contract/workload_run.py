@@ -1,0 +1,30 @@
+"""Makes, shows or removes a small workload from inside a network namespace; keys from the environment; prints what was said and the result as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from parallel_build.cancel import CancelToken
+from parallel_build.plan.cloud import access
+from parallel_build.workload.profile import Profile
+from parallel_build.workload.run import Workload
+from parallel_build.workload.things import things
+
+PROFILE = Profile(accounts=2, users=1, networks=2, vms=4, disks=2, snapshots=2, vpcs=1)
+
+
+def main(url: str, action: str) -> None:
+    """Do it once."""
+    said: list[str] = []
+    workload = Workload(access.open_cloud(url), CancelToken(), said.append)
+    result: object
+    if action == "create":
+        result = workload.create(PROFILE, {thing.name: f"Aa1-{thing.name}" for thing in things(PROFILE)})
+    else:
+        result = workload.status() if action == "status" else workload.remove()
+    print(json.dumps({"said": said, "result": result}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
