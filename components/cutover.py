@@ -23,6 +23,7 @@ from parallel_build.components.steps import (
     HypervisorSteps,
     OriginalDatabase,
     OriginalManagement,
+    Retirement,
     Routers,
     StepResource,
     SystemVms,
@@ -72,7 +73,7 @@ class CutoverArgs:
 class Cutover(Component):
     """`cutover:components:Cutover`. Before the cloud's phase is `switched` it has no children.
 
-    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step.
+    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step. In phase `retired` also `Retirement`, after everything.
 
     Attributes:
         cloud: the cloud.
@@ -100,9 +101,17 @@ class Cutover(Component):
         self.steps = []
         if self.cloud.declared.reached(Phase.SWITCHED):
             self._declare(preparation.done)
+        if self.cloud.declared.reached(Phase.RETIRED):
+            opts = self.options("retirement", [*preparation.done, *self.steps])
+            Retirement(self.child("retirement"), self.cloud.declared, opts=opts)
         self.status, self.record = statuses(self.steps), self.cloud.record
         self.left_to_tidy = left_to_tidy(self.steps)
         self.register_outputs({"status": self.status, "record": self.record, "leftToTidy": self.left_to_tidy})
+
+    def former(self, label: str) -> list[pulumi.Alias]:
+        """A child's earlier name. The stack program's `Retirement` was no component's child."""
+        found = super().former(label)
+        return [pulumi.Alias(name=label, parent=pulumi.ROOT_STACK_RESOURCE)] if found and label == "retirement" else found
 
     def _declare(self, prepared: Sequence[pulumi.Resource]) -> None:
         stack = self.cloud.declared

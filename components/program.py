@@ -13,7 +13,6 @@ from parallel_build.components.database import ReplicatedDatabase, ReplicatedDat
 from parallel_build.components.management import ManagementServers, ManagementServersArgs
 from parallel_build.components.preparation import Preparation, PreparationArgs
 from parallel_build.components.settings import Settings, read_settings
-from parallel_build.components.steps import Retirement
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
 
@@ -27,10 +26,7 @@ def declare(settings: Settings) -> None:
     if stack.reached(Phase.PREPARED):
         preparation = Preparation("preparation", PreparationArgs(cloud, database, management))
         if stack.reached(Phase.SWITCHED):
-            cutover = Cutover("cutover", CutoverArgs(cloud, preparation))
-            if stack.reached(Phase.RETIRED):
-                done = [*preparation.done, *cutover.steps]
-                Retirement("retirement", stack, opts=pulumi.ResourceOptions(depends_on=done))
+            Cutover("cutover", CutoverArgs(cloud, preparation))
     pulumi.export("phase", cloud.phase)
     pulumi.export("addresses", cloud.addresses)
     pulumi.export("hostKeys", cloud.host_keys)

@@ -6,13 +6,16 @@ import argparse
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from parallel_build.cli import DONE, report_page
+from parallel_build.cli.run_state import unfinished
 from parallel_build.configuration import StackConfiguration, SwitchedStepName
 from parallel_build.records.run_folder import RunFolder
+from parallel_build.resolved_stack import Site
 from parallel_build.stack.file import read_stack
 from parallel_build.steps import load_all
 from parallel_build.steps.base import REGISTRY
@@ -22,18 +25,39 @@ HELP = (
     "write one self-contained page of a stack's runs: numbers, timeline, rollback plan, evidence, log; secrets masked. Contacts no server."
 )
 LOG_END = 64_000  # characters
+REFRESH, QUIET = 2, 30.0
+"""Seconds between two looks of `--follow`, and without a running step until it ends: between two steps nothing runs for a moment."""
+PAUSE = threading.Event()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The stack, and where the page goes."""
     parser.add_argument("stack")
     parser.add_argument("--output", type=Path, metavar="FILE", help="(default: report.html in the stack's run folder)")
+    parser.add_argument("--follow", action="store_true", help="write it again while a run goes forward; an open page refreshes by itself")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Read the run folder, write the page for the operator only (mode 600), print where it is."""
+    """Print where the page is, and write it for the operator only (mode 600); with `--follow` until no step has run for a while."""
     site = read_stack(given.stack, config_file=given.config_file).site
     folder = RunFolder(site.configuration.runs, site.stack, site.hidden())
+    target = given.output or folder.path / "report.html"
+    print(target, flush=True)
+    quiet = 0.0
+    while given.follow and quiet < QUIET:
+        write(site, folder, target, refresh=REFRESH)
+        PAUSE.wait(REFRESH)
+        quiet = 0.0 if unfinished(folder) else quiet + REFRESH
+    write(site, folder, target)
+    return DONE
+
+
+def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = None) -> None:
+    """Write the page.
+
+    Args:
+        refresh: after how many seconds a browser is to read it again; None for never.
+    """
     evidence: dict[str, Any] = {}
     for path in sorted((folder.path / "evidence").glob("*.json")):
         with contextlib.suppress(ValueError):
@@ -49,12 +73,10 @@ def run(given: argparse.Namespace) -> int:
         site.hidden(),
         versions=f"{site.configuration.original.version} to {site.configuration.new.version}",
         plan=rollback_plan(site.configuration, evidence),
+        refresh=refresh,
     )
-    target = given.output or folder.path / "report.html"
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-    print(target)
-    return DONE
 
 
 def rollback_plan(configuration: StackConfiguration, evidence: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

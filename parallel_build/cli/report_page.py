@@ -97,6 +97,7 @@ def page(
     *,
     versions: str = "",
     plan: Sequence[tuple[str, Sequence[str]]] = (),
+    refresh: int | None = None,
 ) -> str:
     """The page.
 
@@ -109,12 +110,14 @@ def page(
         secrets: masked in everything.
         versions: from which to which version; "" leaves the numbers out.
         plan: what a rollback would do: step and actions, in order.
+        refresh: seconds after which a browser reads the page again; None for never.
     """
     entries, out = list(journal), outages(evidence)
     parted = runs(operations(entries))
     text = _template().render(
         stack=stack,
         title=title,
+        refresh=refresh,
         style=Markup(STYLE),  # noqa: S704 - the style sheet below
         outages=out,
         numbers=report_numbers.numbers(entries, evidence, versions, out) if versions else report_numbers.Numbers(),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from parallel_build.cli import report_numbers, report_page
+import pytest
+
+from parallel_build.cli import report, report_numbers, report_page
 from parallel_build.cli.report import rollback_plan
+from parallel_build.records.run_folder import RunFolder
 from parallel_build.secret import Secret
 from tests.fast.sites import site
 
@@ -149,3 +155,28 @@ def test_the_rollback_plan_has_what_stands_the_last_first() -> None:
     assert steps[0] == "Acceptance" and steps[-1] == "Window" and "SystemVms" not in steps
     page = report_page.page("prod", "", [], EVIDENCE, "", [], plan=rollback_plan(configuration, EVIDENCE))
     assert "parallel-build back prod does this" in page and page.index("<li>Acceptance") < page.index("<li>Window")
+
+
+def test_a_run_that_is_followed_is_written_again_until_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = site(runs=str(tmp_path))
+    folder = RunFolder(where.configuration.runs, where.stack, where.hidden())
+    monkeypatch.setattr(report, "read_stack", lambda *_, **__: SimpleNamespace(site=where))
+    seen: list[str] = []
+
+    class Pause:
+        """Each look comes at once; at the second one the step ends."""
+
+        def wait(self, seconds: float) -> None:
+            seen.append((tmp_path / "page.html").read_text())
+            if len(seen) == 1:
+                folder.record("begin", step="Window", operation="apply")
+            if len(seen) == 3:
+                folder.record("end", step="Window", operation="apply", outcome="done")
+
+    monkeypatch.setattr(report, "PAUSE", Pause())
+    given = argparse.Namespace(stack="test", config_file=None, output=tmp_path / "page.html", follow=True)
+    assert report.run(given) == 0
+    assert len(seen) == 2 + report.QUIET / report.REFRESH and all('http-equiv="refresh"' in text for text in seen)
+    assert "never ended" in seen[1] and "never ended" not in seen[-1]
+    last = (tmp_path / "page.html").read_text()
+    assert 'http-equiv="refresh"' not in last and (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600

@@ -162,7 +162,15 @@ def test_children_are_named_after_their_component_and_keep_their_earlier_name_as
     }
     for each in children:
         assert each.full.startswith(each.parent.rpartition("::")[2] + "-"), each.full
-        assert (each.name, each.parent.endswith("::cloud")) in each.aliases or each.kind == "RehearsalServer", each.full
+        no_parent = each.parent.endswith("::cloud") or each.kind == "Retirement"
+        assert (each.name, no_parent) in each.aliases or each.kind == "RehearsalServer", each.full
+
+
+def test_retirement_waits_for_everything() -> None:
+    declared, _ = run(settings(phase="retired"))
+    (last,) = of_kind(declared, "Retirement")
+    assert {name for name, _ in ORDER} | {"ready", "cloud-databases", "newms1-installed"} <= before(declared, last.name)
+    assert not of_kind(run(settings(phase="switched"))[0], "Retirement")
 
 
 def test_prepared_waits_for_everything_built() -> None:
