@@ -52,6 +52,4 @@ class Drain(SwitchedStep):
             StepFailed: one still refuses them.
         """
         if refused := allow_jobs(context):
-            raise StepFailed(
-                "; ".join(refused), "it was asked to take no more jobs, and that still holds", "run the same command again"
-            )
+            raise StepFailed("; ".join(refused), "it was asked to take no more jobs, and that still holds", "run the same command again")
