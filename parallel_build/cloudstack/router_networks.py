@@ -178,19 +178,20 @@ def domain_path(text: object) -> str:
     return f"ROOT/{inner}" if inner else "ROOT"
 
 
-# What a configuration may name, by what it is.
-NAMES = {
-    "networks": "SELECT name AS n FROM cloud.networks WHERE removed IS NULL AND name IS NOT NULL UNION SELECT uuid FROM cloud.networks WHERE removed IS NULL "
-    "UNION SELECT name FROM cloud.vpc WHERE removed IS NULL UNION SELECT uuid FROM cloud.vpc WHERE removed IS NULL",
-    "domains": "SELECT path AS n FROM cloud.domain WHERE removed IS NULL",
-    "accounts": "SELECT account_name AS n FROM cloud.account WHERE removed IS NULL",
-}
+# What a configuration may name.
+LABELS = tuple(f"SELECT name, uuid FROM cloud.{table} WHERE removed IS NULL" for table in ("networks", "vpc"))
+DOMAINS = "SELECT path FROM cloud.domain WHERE removed IS NULL"
+ACCOUNTS = "SELECT account_name FROM cloud.account WHERE removed IS NULL"
 
 
 def names(database: Session) -> dict[str, list[str]]:
-    """Names and ids of networks and VPCs, paths of domains, names of accounts."""
-    found = {what: [str(row["n"]) for row in database.rows(query)] for what, query in NAMES.items()}
-    return {**found, "domains": [domain_path(path) for path in found["domains"]]}
+    """Names and ids of networks and VPCs, paths of domains, names of accounts. One question a table: their columns' collations may differ."""
+    rows = [row for query in LABELS for row in database.rows(query)]
+    return {
+        "networks": [str(text) for row in rows for text in (row["name"], row["uuid"]) if text],
+        "domains": [domain_path(row["path"]) for row in database.rows(DOMAINS)],
+        "accounts": [str(row["account_name"]) for row in database.rows(ACCOUNTS)],
+    }
 
 
 # Jobs that restart a network, from whichever run: a second restart would only wait behind it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import zones
@@ -19,7 +19,7 @@ from parallel_build.cloudstack.states import GONE
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
-from parallel_build.remote.sql import Session
+from parallel_build.remote.sql import Row, Session
 from parallel_build.versions import CloudStackVersion
 
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
@@ -147,7 +147,14 @@ class Proof:
         return self.api is not None or self.appliance is not None
 
 
-def recorded_releases(database: Session, ids: Sequence[str]) -> dict[str, str]:
+class Rows(Protocol):
+    """What can be asked for rows."""
+
+    def rows(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run a statement."""
+
+
+def recorded_releases(database: Rows, ids: Sequence[str]) -> dict[str, str]:
     """The release, or the template's name, that the database has for each of the VMs that it knows, by uuid."""
     found: dict[str, str] = {}
     for begin in range(0, len(ids), AT_A_TIME):

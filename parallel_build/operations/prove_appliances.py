@@ -9,10 +9,9 @@ from parallel_build.cloudstack import systemvms
 from parallel_build.operations.context import Context
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import AT_ONCE, Workers
-from parallel_build.remote.sql import Session
 
 
-def proofs(context: Context, vms: Sequence[dict[str, Any]], release: str, database: Callable[[], Session]) -> list[systemvms.Proof]:
+def proofs(context: Context, vms: Sequence[dict[str, Any]], release: str, database: Callable[[], systemvms.Rows]) -> list[systemvms.Proof]:
     """One of each, in their order. Appliances are asked side by side; the database answers one question for all."""
     hosts = [hypervisor_of(context, vm) for vm in vms]
     with Workers(AT_ONCE, context.cancel) as pool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from parallel_build.cancel import wait_for
@@ -14,27 +14,42 @@ from parallel_build.cloudstack.router_networks import VPC, Key, RouterNetwork
 from parallel_build.errors import StepFailed, WaitedInVain
 from parallel_build.operations import prove_appliances
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import OpenSession
+from parallel_build.remote.sql import Row
 
 PROVED_WITHIN = 120.0  # seconds for a new router to report its release
 ROLLING = "network.rolling.restart"  # since 4.11.1: of a pair one router is always there
 BACKUP = "BACKUP"
 
 
+class _OneAtATime:
+    """A database session that several threads ask."""
+
+    def __init__(self, database: Callable[[], systemvms.Rows]) -> None:
+        self._database, self._lock = database, threading.Lock()
+
+    def rows(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run a statement; the others wait."""
+        with self._lock:
+            return self._database().rows(statement, values)
+
+
 class Restarter:
     """Renews networks. Thread safe.
 
     Args:
+        database: a session that nobody else uses.
         release: that routers must have afterwards.
         under_way: jobs of restarts that an earlier run has begun: they are waited for, and not begun again.
     """
 
-    def __init__(self, context: Context, cloud: Cloud, database: OpenSession, release: str, under_way: Mapping[Key, str]) -> None:
-        self.context, self.cloud, self.database, self.release, self.under_way = context, cloud, database, release, under_way
+    def __init__(
+        self, context: Context, cloud: Cloud, database: Callable[[], systemvms.Rows], release: str, under_way: Mapping[Key, str]
+    ) -> None:
+        self.context, self.cloud, self.release, self.under_way = context, cloud, release, under_way
+        self.database = _OneAtATime(database)
         self.timeout = context.configuration.window.system_vm_timeout.total_seconds()
         self.patience = Patience(context.cancel, context.progress, hosts_away(cloud))
         self.rolling = is_rolling(cloud)
-        self._lock = threading.Lock()
 
     def renew(self, network: RouterNetwork) -> None:
         """Restart it, and prove that every router of it that runs has the release.
@@ -75,8 +90,7 @@ class Restarter:
 
         def good() -> bool:
             up = [router for router in routers_of(self.cloud, network) if systemvms.running(router)]
-            with self._lock:
-                proved = prove_appliances.proofs(self.context, up, self.release, self.database)
+            proved = prove_appliances.proofs(self.context, up, self.release, lambda: self.database)
             last[:] = [f"{proof.name}: {problem}" for proof in proved for problem in proof.problems] or (
                 [] if up else ["no router of it runs"]
             )

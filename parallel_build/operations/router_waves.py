@@ -158,7 +158,7 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         database = OpenSession(new_database(context), stack)
         release = systemvms.required_release(database())
         found = look(context, cloud, database)
-        restarter = Restarter(context, cloud, database, release, router_networks.under_way(database()))
+        restarter = Restarter(context, cloud, OpenSession(new_database(context), stack), release, router_networks.under_way(database()))
         orders = _Orders(context, restarter, database, limit)
         plan = planned(context, found)
         if orders.state.stopped:

@@ -78,13 +78,14 @@ def leave(context: Context, *, always: bool = False) -> None:
         return
     if record.facts.get(STEP, {}).get("left"):
         return
+    known = record.facts.get(STEP, {})
     if record.ahead:
         fence_new_side(context, insist=False)
-        return
-    known = record.facts.get(STEP, {})
-    if always or known.get("opening") or known.get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"):
+    elif always or known.get("opening") or known.get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"):
         close(context)
-        store(context).remember(STEP, left=now())
+    else:
+        return
+    store(context).remember(STEP, left=now())
 
 
 def close(context: Context) -> None:

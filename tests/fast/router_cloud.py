@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -86,6 +88,7 @@ class RouterCloud:
         self.least = 9
         self.cut = -1
         self.refused = 0
+        self.mixed_up, self.answers_after = 0, 0.0  # questions that two threads asked one session at the same moment
 
     # The API.
     def list(self, command: str, **where: str) -> Items:
@@ -232,7 +235,7 @@ class Run:
         for module in (router_waves, router_minimum):
             monkeypatch.setattr(module, "Cloud", factory)
             monkeypatch.setattr(module, "new_database", lambda _: None)
-        monkeypatch.setattr(router_waves, "OpenSession", lambda *_: lambda: self.cloud)
+        monkeypatch.setattr(router_waves, "OpenSession", lambda *_: _Session(self.cloud))
         monkeypatch.setattr(router_minimum, "session", lambda _: _Opened(self.cloud))
         monkeypatch.setattr(original_numbers, "note", lambda _: None)
         monkeypatch.setattr(renew_router, "hosts_away", lambda _: list)
@@ -243,6 +246,29 @@ class Run:
 
     def _admit(self, _: Context) -> None:
         self.admitted += 1
+
+
+class _Session:
+    """A database session: it answers one question at a time, as PyMySQL's does."""
+
+    def __init__(self, cloud: RouterCloud) -> None:
+        self.cloud, self.lock = cloud, threading.Lock()
+
+    def __call__(self) -> _Session:
+        return self
+
+    def rows(self, statement: str, values: Any = None) -> Items:
+        if not self.lock.acquire(blocking=False):
+            self.cloud.mixed_up += 1
+            return []
+        try:
+            time.sleep(self.cloud.answers_after)
+            return self.cloud.rows(statement, values)
+        finally:
+            self.lock.release()
+
+    def value(self, statement: str, values: Any = None) -> Any:
+        return self.cloud.value(statement, values)
 
 
 @dataclass

@@ -143,6 +143,14 @@ def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPat
     assert cloud.restarted[0] == "network-1", "nobody is refused with allow"
 
 
+def test_no_two_threads_ask_one_database_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
+    cloud = RouterCloud(nets(40))
+    cloud.answers_after = 0.002
+    evidence, _ = apply(Run(monkeypatch, cloud, window={"parallelRestarts": 8}))
+    assert evidence["renewed"] == 40 and cloud.mixed_up == 0
+
+
 @pytest.mark.parametrize("rolling", ["true", "false", None])
 def test_a_pair_never_has_both_down(monkeypatch: pytest.MonkeyPatch, rolling: str | None) -> None:
     cloud = RouterCloud(nets(3, redundant=True))
