@@ -214,8 +214,9 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
         "xz-utils",
         "zstd",
     ),
-    # The server's programs without its service: the contract tests start one of their own, in a namespace.
-    "test": ("mariadb-client-core", "mariadb-server-core"),
+    # The server's programs without its service: the contract tests start one of their own, in a namespace. rpm's and dnf's for transactions in a root
+    # of their own.
+    "test": ("createrepo-c", "dnf", "gnupg", "mariadb-client-core", "mariadb-server-core", "rpm"),
     "vsphere-test": (),
 }
 """What `dpkg` must know as installed for each purpose; all of them need `run`."""

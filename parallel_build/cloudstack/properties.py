@@ -64,7 +64,7 @@ def replace(text: str, values: dict[str, str]) -> str:
         raise StepFailed(
             f"db.properties has no {', '.join(sorted(missing))}",
             "it is not the file that cloudstack-setup-databases writes",
-            "see whether the package is whole: `dpkg --verify cloudstack-management`",
+            "see whether the package is whole: `dpkg --verify cloudstack-management`, or `rpm -V cloudstack-management`",
         )
     return "".join(
         f"{_escaped_key(element.key)}={escaped(values[element.key])}{_ending(element.source)}"

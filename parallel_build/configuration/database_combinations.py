@@ -32,11 +32,14 @@ class Combination:
     proved: bool = False
 
 
+_OLD = "replication from a series before MariaDB 10.6 or MySQL 8.0 is not offered: copy it with dump"
 _DIFFERENT = "the binary logs of MariaDB and MySQL are not compatible in this direction"
 COMBINATIONS: tuple[Combination, ...] = (
     Combination(("mariadb", (10, 6), (10, 11)), ("mariadb", (10, 11), (10, 11)), ("dump", "replicate"), proved=True),
     Combination(("mariadb", (10, 6), (11, 8)), ("mariadb", (11, 0), (11, 8)), ("dump", "replicate")),
+    Combination(("mariadb", (10, 2), (10, 5)), ("mariadb", (10, 11), (11, 8)), ("dump",), _OLD),
     Combination(("mysql", (8, 0), (8, 0)), ("mysql", (8, 0), (8, 0)), ("dump", "replicate")),
+    Combination(("mysql", (5, 7), (5, 7)), ("mysql", (8, 0), (9, 7)), ("dump",), _OLD),
     Combination(("mysql", (8, 0), (8, 4)), ("mysql", (8, 4), (8, 4)), ("dump", "replicate")),
     # A source replicates to its own series and to the next one [MySQL manual, Replication Compatibility Between MySQL Versions].
     Combination(("mysql", (8, 4), (9, 7)), ("mysql", (9, 0), (9, 7)), ("dump", "replicate"), proved=True),
@@ -44,8 +47,8 @@ COMBINATIONS: tuple[Combination, ...] = (
         ("mysql", (8, 0), (8, 0)), ("mysql", (9, 0), (9, 7)), ("dump",),
         "MySQL replicates to the next series only: 8.0 to 8.4, 8.4 to 9",
     ),
-    Combination(("mariadb", (10, 6), (11, 8)), ("mysql", (8, 0), (9, 7)), ("dump",), _DIFFERENT, proved=True),
-    Combination(("mysql", (8, 0), (8, 0)), ("mariadb", (10, 11), (11, 8)), ("dump",), _DIFFERENT),
+    Combination(("mariadb", (10, 2), (11, 8)), ("mysql", (8, 0), (9, 7)), ("dump",), _DIFFERENT, proved=True),
+    Combination(("mysql", (5, 7), (8, 0)), ("mariadb", (10, 11), (11, 8)), ("dump",), _DIFFERENT),
 )  # fmt: skip
 
 

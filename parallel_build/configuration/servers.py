@@ -235,7 +235,7 @@ class NewDatabase(Model):
     Attributes:
         engine: server family installed on them.
         buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
-        packages: packages to install where the image lacks them.
+        packages: packages to install where the image lacks them; None takes `mariadb-server` or `mysql-server`, as `engine` says.
         admin: the account of this tool's sessions, on servers of platform `existing` that have a database server already.
     """
 
@@ -244,7 +244,7 @@ class NewDatabase(Model):
     replica: NewMachine
     port: int = Field(default=3306, ge=1, le=65535)
     buffer_pool: int | None = Field(default=None, ge=64)
-    packages: list[PackageName] = Field(default_factory=lambda: ["mariadb-server"])
+    packages: list[PackageName] = Field(default_factory=lambda given: [f"{given.get('engine', 'mariadb')}-server"])
     admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
 
 
@@ -265,7 +265,7 @@ class Packages(Model):
     """Where the target version's packages come from.
 
     Attributes:
-        repository: an apt `deb ...` line or None where the machine's own sources have them.
+        repository: an apt `deb ...` line, or the address of an RPM repository for servers of the EL family; None where the machine's own sources have them.
         key: armoured signing key of that repository, as text; None where the line itself says `[trusted=yes]` or names a key.
         names: management packages.
         usage_names: packages of the usage server.
@@ -279,8 +279,12 @@ class Packages(Model):
     @field_validator("repository")
     @classmethod
     def _line(cls, value: str | None) -> str | None:
-        if value is not None and (not value.isprintable() or not re.fullmatch(r"^deb (\[[^\]]*\] )?\S+ \S.*", value)):
-            raise ValueError("a repository is one line such as `deb https://example.org/apt jammy 4.22`")
+        if value is not None and (
+            not value.isprintable() or not re.fullmatch(r"deb (\[[^\]]*\] )?\S+ \S.*|(https?|file)://[^\s/]*/\S+", value)
+        ):
+            raise ValueError(
+                "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
+            )
         return value
 
 

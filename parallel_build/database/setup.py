@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack.services import DATABASE_UNITS, Services
@@ -17,6 +17,7 @@ from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsP
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.remote.database_socket import find_socket
+from parallel_build.remote.families import placed
 from parallel_build.remote.host import Host
 from parallel_build.remote.packages import packages_of, without_command
 from parallel_build.remote.sql import session
@@ -54,9 +55,10 @@ class NewServer:
     @property
     def files(self) -> tuple[OptionFile, ...]:
         """The option files it is to have."""
-        if not self.paired:
-            return (rehearsal_option_file(self.configuration, self.machine),)
-        return option_files(self.configuration, self.machine)
+        files = (
+            option_files(self.configuration, self.machine) if self.paired else (rehearsal_option_file(self.configuration, self.machine),)
+        )
+        return tuple(replace(file, path=placed(self.host, file.path)) for file in files)
 
     def install(self) -> bool:
         """Install the server where there is none, and the tools that are missing; return whether anything had to be.

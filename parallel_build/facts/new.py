@@ -31,7 +31,7 @@ DIRECT_PORTS = {"kvm": 22, "xenserver": 443, "vmware": 443}
 # Debian's and Red Hat's word for the installed version; nothing where it is not installed.
 INSTALLED = (
     f"dpkg-query -W -f='${{Status}} ${{Version}}' {MANAGEMENT} 2>/dev/null | sed -n 's/^install ok installed //p'; "
-    f"rpm -q --qf '%{{VERSION}}' {MANAGEMENT} 2>/dev/null || true"
+    f"rpm -q --qf '%{{VERSION}}' {MANAGEMENT} 2>/dev/null | sed '/ /d'"
 )
 
 

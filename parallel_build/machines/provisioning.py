@@ -26,6 +26,7 @@ LOG = "/var/log/parallel-build-provision.log"
 UNIT = "parallel-build-provision.service"
 INTERFACE = "eth0"
 TIME_PACKAGE, TIME_UNIT = "chrony", "chrony.service"
+EL_CHRONY = "/etc/chrony.conf"
 TIME_SOURCES = "/etc/chrony/sources.d/parallel-build.sources"
 # A machine's first boot ends only with a clock that is right: every guard, heartbeat and signed call depends on it.
 TIME_LIMIT = 300  # seconds
@@ -162,9 +163,13 @@ class Provisioning:
             lines += [
                 "missing=",
                 f"for package in {shlex.join(packages)}; do",
-                '  dpkg-query -W -f=\'${db:Status-Status}\' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"',
+                "  if command -v dpkg-query >/dev/null; then",
+                '    dpkg-query -W -f=\'${db:Status-Status}\' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"',
+                '  else rpm -q "$package" >/dev/null || missing="$missing $package"; fi',
                 "done",
-                'if [ -n "$missing" ]; then',
+                'if [ -n "$missing" ] && ! command -v apt-get >/dev/null; then',
+                "  dnf -q -y --setopt=install_weak_deps=False install $missing",
+                'elif [ -n "$missing" ]; then',
                 "  export DEBIAN_FRONTEND=noninteractive",
                 "  apt-get -o Acquire::Retries=3 update",
                 "  apt-get -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -y --no-install-recommends install $missing",
@@ -182,9 +187,13 @@ class Provisioning:
         """Commands that have the clock follow the time servers, before any database writes a time of day."""
         if not self.time_servers:
             return []
+        folder = TIME_SOURCES.rpartition("/")[0]
         remedy = f"no time from {' '.join(self.time_servers)} (new.network.timeServers): see chronyc sources"
         return [
-            f"systemctl enable {TIME_UNIT} && systemctl restart {TIME_UNIT}",
+            # EL's chrony reads no such folder by itself, and its unit has another name.
+            f"if [ -f {EL_CHRONY} ] && ! grep -qx 'sourcedir {folder}' {EL_CHRONY}; then echo 'sourcedir {folder}' >>{EL_CHRONY}; fi",
+            f"unit={TIME_UNIT}; systemctl cat $unit >/dev/null 2>&1 || unit=chronyd.service",
+            "systemctl enable $unit && systemctl restart $unit",
             f"chronyc -n waitsync {TIME_LIMIT} {TIME_NEAR} 0 1 || {{ echo {shlex.quote(remedy)}; exit 1; }}",
         ]
 

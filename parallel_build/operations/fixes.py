@@ -8,23 +8,20 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from parallel_build.cancel import clearing_up
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.fix_files import Fix, read_fixes
 from parallel_build.database import housekeeping
 from parallel_build.database.copy import run_worker
 from parallel_build.database.server.dialects import identify
-from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
+from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database
 from parallel_build.records.rehearsal import RehearsalStore, checksums, difference
-from parallel_build.remote.database_client import login_words
-from parallel_build.remote.database_socket import find_socket
+from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import session
 
-FOLDER = "/run/cutover-fixes"
 LIMIT = 6 * 3600.0  # seconds for one fix
 AFFECTED = re.compile(r"^(?:Query OK, )?(\d+) rows? affected", re.MULTILINE)
 
@@ -89,23 +86,12 @@ def client(host: Host) -> Iterator[list[str]]:
     Raises:
         ConnectionFailed: the database server is down.
     """
-    socket = find_socket(host)
-    if socket is None:
-        raise ConnectionFailed(
-            f"{host.name}: no database server listens there",
-            "the fixes are read in through its socket, and there is none",
-            f"look at `systemctl status mariadb mysql mysqld` on {host.name}, then run the same command again",
-        )
     with session(host) as database:
         server = identify(database)
         tools = run_worker.find_tools(host, server)
     settings = f"--init-command={pinned(server.family, server.version, writing=True)}"
-    try:
-        login = login_words(host, socket, f"{FOLDER}/client.cnf")
-        yield [tools.client, *login, settings, "--default-character-set=utf8mb4", "--batch"]
-    finally:
-        with clearing_up():
-            host.run(["rm", "-rf", FOLDER], cancellable=False)
+    with logged_in(host, "fixes") as login:
+        yield [tools.client, f"--defaults-file={login}", settings, "--default-character-set=utf8mb4", "--batch"]
 
 
 def _run(context: Context, host: Host, fix: Fix) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and what could not be kept is told. Files are for the operator only (600), secre
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.states import FIRST_START, StartState
+from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
@@ -37,8 +39,11 @@ LOGS = (
     "/var/log/cloudstack/management/setupManagement.log",
     "/var/log/cloudstack/usage/usage.log",
     "/var/log/mysql/error.log",
+    "/var/log/mysql/mysqld.log",
+    "/var/log/mysqld.log",
+    "/var/log/mariadb/mariadb.log",
 )
-UNITS = (MANAGEMENT, USAGE, "mariadb", "mysql")
+UNITS = (MANAGEMENT, USAGE, "mariadb", "mysql", "mysqld")
 DATABASES = ("cloud", "cloud_usage", "cloudbridge")
 DUMP_LIMIT = 20 * 2**30  # bytes of the compressed dump
 DUMP_SECONDS = 4 * 3600.0
@@ -47,15 +52,15 @@ DUMP_SECONDS = 4 * 3600.0
 _TEXT = 'test -e "$1" || exit 44; tail -c "$2" "$1" | gzip -1 | base64 -w 0'
 _JOURNAL = 'journalctl --no-pager -o short-iso-precise -n 20000 -u "$1" 2>/dev/null | tail -c "$2" | gzip -1 | base64 -w 0'
 _DUMP = r"""
-limit=$1; shift
+limit=$1 login=$2; shift 2
 client=mariadb; dumper=mariadb-dump
 command -v "$dumper" >/dev/null || { client=mysql; dumper=mysqldump; }
 present=
 for name; do
-  if "$client" -N -B -e "SHOW DATABASES LIKE '$name'" </dev/null | grep -q .; then present="$present $name"; fi
+  if "$client" --defaults-file="$login" -N -B -e "SHOW DATABASES LIKE '$name'" </dev/null | grep -q .; then present="$present $name"; fi
 done
 [ -n "$present" ] || exit 44
-"$dumper" --single-transaction --routines --events --triggers --databases $present </dev/null | gzip -1 | head -c "$limit"
+"$dumper" --defaults-file="$login" --single-transaction --routines --events --triggers --databases $present </dev/null | gzip -1 | head -c "$limit"
 """
 
 
@@ -171,7 +176,20 @@ def _dump(context: Context, folder: Path, source: Host) -> None:
     """A dump of the new databases, to the run's folder: its machine may go next."""
     context.progress(f"dumping the databases of {source.name} for the investigation")
     target, part = folder / f"{source.name}.sql.gz", folder / f"{source.name}.sql.gz.part"
-    argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), *DATABASES]
+    with contextlib.ExitStack() as held:
+        try:
+            login = held.enter_context(logged_in(source, "dump"))
+        except Cancelled:
+            raise
+        except ParallelBuildError as error:
+            _missed(context, target.name, error)
+            return
+        _fetch(context, source, login, target, part)
+
+
+def _fetch(context: Context, source: Host, login: str, target: Path, part: Path) -> None:
+    """Have it written to `part`, which becomes `target` when it is whole."""
+    argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), login, *DATABASES]
     command = ["ssh", *source.options(), source.destination, source.command_line(argv, DUMP_SECONDS)]
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

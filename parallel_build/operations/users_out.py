@@ -13,6 +13,7 @@ from parallel_build.remote.clock import read_host_clock
 
 STEP = "UsersOut"  # under this name the window's record has the times
 EVIDENCE = "users-out"
+PROBES, HOSTS = "the user probe's", "the original database host's"
 
 
 def note_out(context: Context, answers: Sequence[Answer] = ()) -> None:
@@ -40,11 +41,10 @@ def _note(context: Context, what: str, answers: Sequence[Answer], side: str = ""
         if (what == "in") != open_:
             return
         asked = [each.at for each in answers if each.at]
-        moment, clock = (
-            (min(asked), "the user probe's")
-            if asked
-            else (read_host_clock(original_database(context)).time, "the original database host's")
-        )
+        if asked and (what == "out" or times[-1]["clock"] == PROBES):
+            moment, clock = min(asked), PROBES
+        else:  # no probe, or an outage that began without one: both ends by one clock
+            moment, clock = read_host_clock(original_database(context)).time, HOSTS
         if what == "out":
             times.append({"out": moment, "clock": clock})
         else:

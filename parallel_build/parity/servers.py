@@ -1,4 +1,4 @@
-"""What is installed on a server: operating system and patch level, kernel, processor, Java, CloudStack's packages and libraries, hypervisor software."""
+"""What is installed on a server: system and patch level, kernel, what confines programs, firewall, Java, CloudStack's packages, hypervisor software."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ echo "release=${VERSION_ID:-?}"
 echo "patch=$(cat /etc/debian_version 2>/dev/null || sed -n 's/.*release \([0-9.]*\).*/\1/p' /etc/redhat-release 2>/dev/null || true)"
 echo "kernel=$(uname -r)"
 echo "arch=$(uname -m)"
+echo "confinement=$(getenforce 2>/dev/null | sed 's/^/SELinux /' || true)$(if [ -d /sys/kernel/security/apparmor ]; then echo AppArmor; fi)"
+echo "firewall=$(for unit in firewalld ufw nftables iptables; do if systemctl -q is-active "$unit" 2>/dev/null; then echo "$unit"; fi; done | paste -sd+ -)"
 echo "processor=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)"
 echo "java=$(java -version 2>&1 | sed -n 's/.*version "\([^"]*\)".*/\1/p' | head -n 1)"
 if command -v dpkg-query >/dev/null; then dpkg-query -W -f 'package=${Package} ${Version} ${db:Status-Abbrev}\n' 2>/dev/null

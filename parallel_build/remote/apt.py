@@ -32,6 +32,7 @@ class Apt:
     """
 
     program = "apt-get"
+    sources = SOURCES
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -105,7 +106,7 @@ class Apt:
         """`name=version`."""
         return f"{package}={version}"
 
-    def source_files(self, repository: str, key: str | None) -> dict[str, str]:
+    def source_files(self, repository: str, key: str | None, release: CloudStackVersion) -> dict[str, str]:
         """The line, and its key."""
         files = {SOURCES: repository_line(repository, key) + "\n"}
         return files | ({KEYRING: key.strip() + "\n"} if key else {})
@@ -145,6 +146,12 @@ class Apt:
 
 def repository_line(line: str, key: str | None) -> str:
     """The repository's line, naming the key file when a key is configured and the line names none."""
+    if not line.strip().startswith("deb "):
+        raise ConfigurationError(
+            f"new.packages.repository: {line!r} is no apt source line",
+            "a server of the Debian family takes packages by apt",
+            "write it as `deb http://server/path suite component`",
+        )
     if not key or "signed-by=" in line:
         return line.strip()
     match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>.+)$", line.strip())

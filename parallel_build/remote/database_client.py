@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from parallel_build.cancel import clearing_up
+from parallel_build.errors import ConnectionFailed
 from parallel_build.remote.database_login import DatabaseLogin
+from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 
@@ -21,7 +27,36 @@ def login_words(host: Host, socket: str, path: str) -> list[str]:
     return [f"--defaults-file={path}"]
 
 
+@contextlib.contextmanager
+def logged_in(host: Host, purpose: str) -> Iterator[str]:
+    """An option file on the server with which its client programs log in, for the time of the block.
+
+    Args:
+        purpose: part of its folder's name.
+    Raises:
+        ConnectionFailed: no database server listens there.
+    """
+    login = host.login()
+    socket = find_socket(host, login)
+    if socket is None:
+        raise ConnectionFailed(
+            f"{host.name}: no database server listens there",
+            "its own client program reaches it by its socket, and there is none",
+            f"look at `systemctl status mariadb mysql mysqld` on {host.name}, then run the same command again",
+        )
+    folder = f"/run/cutover-{purpose}"
+    host.run(["mkdir", "-p", "-m", "700", folder], cancellable=False)
+    try:
+        host.write(f"{folder}/client.cnf", option_text(login, socket))
+        yield f"{folder}/client.cnf"
+    finally:
+        with clearing_up():
+            host.run(["rm", "-rf", folder], cancellable=False)
+
+
 def option_text(login: DatabaseLogin, socket: str) -> Secret:
     """The file's content."""
-    password = (login.password.reveal() if login.password else "").replace("\\", "\\\\")
-    return Secret(f'[client]\nsocket={socket}\nuser={login.user}\npassword="{password}"\n')
+    lines = ["[client]", f"socket={socket}", f"user={login.user}"]
+    if login.password:
+        lines.append('password="' + login.password.reveal().replace("\\", "\\\\") + '"')
+    return Secret("\n".join(lines) + "\n")

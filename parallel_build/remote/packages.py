@@ -1,4 +1,4 @@
-"""Packages of a server, by whatever program handles them there. Debian's is `apt`; another system's is one more class of the same shape."""
+"""Packages of a server, by whatever program handles them there: apt for the Debian family, dnf for EL's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Protocol
 from parallel_build.errors import StepFailed
 from parallel_build.remote.apt import Apt
 from parallel_build.remote.available import Available
+from parallel_build.remote.dnf import Dnf
+from parallel_build.remote.families import DEBIAN, family_of
 from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
-PROGRAM = "command -v apt-get >/dev/null && command -v dpkg-query >/dev/null && echo apt || echo none"
+THERE = 'for command; do command -v "$command" >/dev/null || exit 1; done'
 
 
 class Packages(Protocol):
@@ -21,6 +23,10 @@ class Packages(Protocol):
     @property
     def program(self) -> str:
         """The program, as plans and journals name it."""
+
+    @property
+    def sources(self) -> str:
+        """The file that names the stack's own repository."""
 
     def installed(self, package: str) -> str | None:
         """The installed version, None when it is not fully installed."""
@@ -44,7 +50,7 @@ class Packages(Protocol):
     def exact(self, package: str, version: str) -> str:
         """How `install` is told one version."""
 
-    def source_files(self, repository: str, key: str | None) -> dict[str, str]:
+    def source_files(self, repository: str, key: str | None, release: CloudStackVersion) -> dict[str, str]:
         """Files that name a repository of the stack's own, by path."""
 
     def hold_files(self, release: CloudStackVersion) -> dict[str, str]:
@@ -77,15 +83,17 @@ def packages_of(host: Host) -> Packages:
     """The packages of a server.
 
     Raises:
-        StepFailed: none of the known programs handles them there.
+        StepFailed: the server is of no known family, or has not its family's programs.
     """
-    if host.run(["sh", "-c", PROGRAM]).stdout.strip() != "apt":
+    family = family_of(host)
+    programs = ("apt-get", "dpkg-query") if family is DEBIAN else ("dnf", "rpm")
+    if not host.run(["sh", "-c", THERE, "sh", *programs], ok=(0, 1)).ok:
         raise StepFailed(
             f"{host.name}: packages are handled by no program that is known here",
-            "neither apt-get nor dpkg-query is there",
-            "take a server of the Debian family for the new side",
+            f"it is of {family.name}, and {' or '.join(programs)} is not there",
+            f"take a server of {family.name} that has {programs[0]}",
         )
-    return Apt(host)
+    return Apt(host) if family is DEBIAN else Dnf(host)
 
 
 def faults(packages: Packages, wanted: Sequence[str], release: CloudStackVersion) -> dict[str, str]:
@@ -104,7 +112,7 @@ def right(name: str, version: str | None, release: CloudStackVersion) -> bool:
 
 
 def of_release(version: str, release: CloudStackVersion) -> bool:
-    """Whether a Debian version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
+    """Whether a package's version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
     match = re.match(r"^(?:\d+:)?(\d+(?:\.\d+)+)(?![.\d])", version)
     if not match or not 2 <= match[1].count(".") + 1 <= 4:
         return False

@@ -13,6 +13,7 @@ from parallel_build.machines.existing.rules import RULES, Wanted
 from parallel_build.machines.existing.undo import Leaving
 from parallel_build.machines.provisioning import TIME_PACKAGE
 from parallel_build.operations.context import Context, Outputs
+from parallel_build.remote.families import placed
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
 
@@ -49,7 +50,7 @@ class ExistingMachine(FoundationStep):
         names = ExistingServer.packages(configuration, wanted)
         return [
             *actions,
-            f"on {machine.name}: apt-get purge {' '.join(names)} and what came with them, as far as it was not there before",
+            f"on {machine.name}: remove {', '.join(names)} (by apt or dnf) and what came with them, as far as it was not there before",
             f"on {machine.name}: remove their files and accounts; put back {HOSTS}, units and what package tools rewrote",
             f"prove: packages and paths of {machine.name} are as they were found, its logs aside",
         ]
@@ -70,6 +71,7 @@ class ExistingMachine(FoundationStep):
             "system": facts.system,
             "processors": facts.processors,
             "memory": facts.memory,
+            "selinux": facts.selinux,
             "clock": round(facts.clock, 3),
             "rules": holding,
             **server.prove_installed(),
@@ -86,7 +88,7 @@ class ExistingMachine(FoundationStep):
             leaving = Leaving(
                 host=server.host,
                 named=server.named(),
-                files=[TLS_FOLDER, *(file.path for file in self._option_files(context.configuration))],
+                files=[TLS_FOLDER, *(placed(server.host, file.path) for file in self._option_files(context.configuration))],
                 source=server.host.name == context.configuration.new.database.source.name,
                 stack=context.site.stack,
                 intend=context.intend,

@@ -15,7 +15,6 @@ from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
-from parallel_build.remote.apt import PIN, SOURCES, repository_line
 from parallel_build.remote.host import Host
 from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
 from parallel_build.steps.base import step
@@ -43,15 +42,15 @@ class ManagementInstalled(FoundationStep):
         on = f"on {machine.name} ({machine.address})"
         repository = []
         if packages.repository:
-            repository = [f"{on}: {SOURCES}: {repository_line(packages.repository, packages.key)}", f"{on}: apt-get update of it"]
-        names = " ".join(f"{name}={configuration.new.version}*" for name in self._names(configuration))
+            repository = [f"{on}: take packages from {packages.repository}, and read its list"]
+        names = ", ".join(f"{name} {configuration.new.version}" for name in self._names(configuration))
         ports = ", ".join(str(port) for port in configuration.new.api.served.every_port)
         links = [f"{on}: {USAGE_FOLDER}/key -> ../management/key"] if self._usage(configuration) else []
         return [
             f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
             *repository,
-            f"{on}: {PIN}: cloudstack packages stay at {configuration.new.version}",
-            f"{on}: apt-get install --no-install-recommends {names}",
+            f"{on}: keep cloudstack packages at {configuration.new.version}",
+            f"{on}: install {names} by apt or dnf, whichever the server has, without recommended packages",
             *links,
             f"{on}: systemctl stop, disable and mask {' '.join(UNITS)}",
             f"prove: package versions, units masked, ports {ports} closed, db.properties as shipped, Java there where the packages need it, "
@@ -131,7 +130,7 @@ class ManagementInstalled(FoundationStep):
         packages, own = packages_of(host), context.configuration.new.packages
         files = packages.hold_files(context.configuration.new.version)
         if own.repository:
-            files |= packages.source_files(own.repository, own.key)
+            files |= packages.source_files(own.repository, own.key, context.configuration.new.version)
         changed = []
         for path, content in files.items():
             found = host.read(path)
@@ -152,7 +151,7 @@ class ManagementInstalled(FoundationStep):
             self._never_set_up(host)
         if configuration.new.packages.repository:
             context.progress(f"{host.name}: reading the package list of {configuration.new.packages.repository}")
-            packages.update(SOURCES)
+            packages.update(packages.sources)
         exact = []
         for name in missing:
             if name.startswith("cloudstack"):

@@ -199,7 +199,7 @@ def test_routers_come_after_users_and_a_failure_blocks_nobody(original_serving: 
         lab.run("pulumi", "config", "set", "--path", "window.usersIn", "accepted")
     assert "users in" in shown and "planted fault restart_fails" in shown
     journal = [json.loads(line) for line in (lab.folder / "runs/lab/journal.jsonl").read_text().splitlines()]
-    order = [entry["action"] if entry["kind"] == "intent" else f"{entry['kind']} {entry['step']}" for entry in journal]
+    order = [entry["action"] if entry["kind"] == "intent" else f"{entry['kind']} {entry.get('step', '')}" for entry in journal]
     order = order[max(place for place, text in enumerate(order) if text == "begin Window") :]
     assert order.index("end Hypervisors") > order.index("users in on the new side") > order.index("begin Hypervisors")
     assert order.index("begin SystemVms") > order.index("users in on the new side")

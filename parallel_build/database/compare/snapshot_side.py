@@ -164,7 +164,7 @@ def open_snapshot(host: Host, threads: int, schemas: Sequence[str], cancel: Canc
         sessions = open_sessions(host, threads + spare, stack)
         for opened in sessions:
             opened.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        which = snapshot.Server(server.family, server.dialect.log_status, processes.table(control), "")
+        which = snapshot.Server(server.family, server.dialect.log_status, processes.table(control), "", *server.dialect.lock)
         asks = [_Reader(opened).ask for opened in sessions]
         try:
             taken = snapshot.begin(which, _Reader(control).ask, asks, cancel.wait, Failed)

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from parallel_build.cancel import clearing_up
 from parallel_build.database.copy import account_notes
 from parallel_build.database.server import certificates, processes
-from parallel_build.database.server.dialects import DatabaseServer, identify
+from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Row, Session, quote, session
 from parallel_build.secret import Secret
 
 COPY_USER = "cutover_copy"
+FLUSH_TABLES_SINCE = (8, 0, 23)  # MySQL's privilege of that name
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _absolute(path: str, row: Row) -> str:
 def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) -> list[str]:
     """The rights to read `schemas` in one consistent snapshot."""
     everywhere = ["RELOAD", "PROCESS", server.dialect.status_grant]
-    if server.family == "mysql":
+    if server.family == "mysql" and server.version >= FLUSH_TABLES_SINCE:
         everywhere += ["FLUSH_TABLES"]
     return [
         f"GRANT {', '.join(everywhere)} ON *.* TO {account}",
@@ -195,29 +196,44 @@ def client_options(access: Access, family: str, authority_path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _bound(opened: Session, source: Host) -> str | None:
+    """The addresses that the server takes TCP connections at, as bind_address has them; None where it takes none.
+
+    MariaDB has no such variable before 10.3: its listening socket says it then.
+    """
+    if require(opened, "skip_networking") in ("1", "ON"):
+        return None
+    rows = opened.rows(r"SHOW GLOBAL VARIABLES LIKE 'bind\_address'")
+    if rows:
+        return str(rows[0]["Value"] or "*")
+    port = int(opened.value("SELECT @@GLOBAL.port"))
+    lines = source.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.splitlines()
+    addresses = [line.split()[3].rpartition(":")[0].strip("[]") for line in lines if len(line.split()) > 3]
+    return ",".join("*" if each in ("0.0.0.0", "*", "::") else each for each in addresses) or None  # noqa: S104 - compared, not bound
+
+
 def _own_side(opened: Session, source: Host) -> str:
     """The address at which the server is reached from its own host.
 
     Raises:
         StepFailed: it takes no TCP connections at all.
     """
-    row = opened.row("SELECT @@GLOBAL.skip_networking AS s, @@GLOBAL.bind_address AS b") or {}
-    if str(row.get("s")) in ("1", "ON"):
+    bound = _bound(opened, source)
+    if bound is None:
         raise StepFailed(
             f"{source.name}: the database server takes no TCP connections at all (skip_networking)",
             "a copy is read through one",
             f"take skip_networking out of its option file on {source.name} and restart it, or rehearse with a dump (rehearsal.dump)",
         )
-    bind = str(row.get("b") or "*").split(",")[0].strip()
+    bind = bound.split(",")[0].strip()
     return "127.0.0.1" if bind in ("*", "0.0.0.0", "::", "localhost") else bind  # noqa: S104 - compared, not bound
 
 
 def _check_network(opened: Session, source: Host) -> None:
-    row = opened.row("SELECT @@GLOBAL.skip_networking AS s, @@GLOBAL.bind_address AS b") or {}
-    bind = str(row.get("b") or "*")
-    if str(row.get("s")) in ("1", "ON") or bind in ("127.0.0.1", "::1", "localhost"):
+    bound = _bound(opened, source)
+    if bound is None or bound in ("127.0.0.1", "::1", "localhost"):
         raise StepFailed(
-            f"{source.name}: the database server takes no connections over the network (bind_address {bind})",
+            f"{source.name}: the database server takes no connections over the network ({f'bind_address {bound}' if bound else 'skip_networking'})",
             "the new database server copies straight from it",
             f"set bind_address on {source.name} to its own address and restart it before the window (management servers wait meanwhile)",
         )

@@ -126,8 +126,12 @@ class Job:
             },
         }
 
-    def _snapshot(self) -> dict[str, str]:
-        return {"family": self.old.family, "status": self.old.dialect.log_status, "processes": self.processes, "own": self.way_in.user}
+    def _snapshot(self) -> dict[str, object]:
+        lock, unlock = self.old.dialect.lock
+        return {
+            "family": self.old.family, "status": self.old.dialect.log_status, "processes": self.processes, "own": self.way_in.user,
+            "lock": list(lock), "unlock": unlock,
+        }  # fmt: skip
 
     def _watch(self) -> dict[str, object]:
         """What tells who waits for which table, and whether a table is still what it was."""

@@ -21,6 +21,7 @@ from parallel_build.database.copy import account_notes
 from parallel_build.database.replicate import foreign, log_proof
 from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.remote.families import placed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
 from parallel_build.secret import Secret
@@ -207,7 +208,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
         old.execute(f"GRANT {server.dialect.replication_grant} ON *.* TO {account}")
     with session(target) as new:
         own = identify(new)
-        target.write(FILTER_FILE[own.family], option_file(own, filters(schemas), waiting=waiting), mode=0o644)
+        target.write(placed(target, FILTER_FILE[own.family]), option_file(own, filters(schemas), waiting=waiting), mode=0o644)
         names = own.dialect.options
         options: dict[str, str | int] = {
             names["host"]: source.server.address,
@@ -244,7 +245,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
 def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequence[str], *, waiting: bool) -> None:
     """Stop the channel and give it another filter; whoever asks for it starts it."""
     new.execute(named(server, server.dialect.stop_replica))
-    target.write(FILTER_FILE[server.family], option_file(server, patterns, waiting=waiting), mode=0o644)
+    target.write(placed(target, FILTER_FILE[server.family]), option_file(server, patterns, waiting=waiting), mode=0o644)
     _set_filter(new, server, patterns)
     _put(new, FOLLOWING)
     if not waiting:
@@ -366,7 +367,9 @@ def end(target: Host, opened: Session | None = None) -> bool:
             _put(new, ON_ITS_OWN)
         folder = new.value("SELECT @@GLOBAL.datadir")
     # Without its files, what looks after the channel ends itself.
-    target.run(["rm", "-rf", foreign.FOLDER, FILTER_FILE[server.family], f"{folder}cutover-original-ca.pem"], cancellable=False)
+    target.run(
+        ["rm", "-rf", foreign.FOLDER, placed(target, FILTER_FILE[server.family]), f"{folder}cutover-original-ca.pem"], cancellable=False
+    )
     return there
 
 

@@ -1,7 +1,7 @@
 """What tells the database servers apart, as data: one `Dialect` a server family and version range. The ways over between them are in
 `database_combinations`.
 
-Sources: the servers' manuals (MariaDB 10.11, MySQL 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/database.md`.
+Sources: the servers' manuals (MariaDB 10.2 to 11.8, MySQL 5.7, 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/database.md`.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class Dialect:
         password_plugin: what checks the passwords of the accounts that are made.
         hash_clause: how CREATE USER takes a password's hash; `%s` is the hash.
         account_locked: query that tells whether an account is locked; `%s` are user and host.
+        lock: statements that keep commits waiting for a snapshot, and the one that ends it.
         option_folder: what Debian's packages include last; its files are read by name, so that ours win over those of the package.
         server_values: variables of a server that replicates.
         replica_values: those of a replica beyond; they can't be there when the server is initialised.
@@ -113,6 +114,7 @@ class Dialect:
     password_plugin: str
     hash_clause: str
     account_locked: str
+    lock: tuple[tuple[str, ...], str]
     option_folder: str
     server_values: dict[str, str]
     replica_values: dict[str, str]
@@ -145,6 +147,8 @@ _MASTER_FIELDS = {
     "tls": "Master_SSL_Allowed", "state": "Slave_IO_State",
 }  # fmt: skip
 
+READ_LOCK = (("FLUSH TABLES WITH READ LOCK",), "UNLOCK TABLES")  # waits for every statement that runs
+STAGES = (("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT"), "BACKUP STAGE END")  # lets statements run
 RETRY = 5  # seconds between two attempts to connect to the source
 BEAT = 2  # seconds of silence after which the source says that it is there
 
@@ -191,60 +195,98 @@ _MYSQL_8_0 = Dialect(
     password_plugin="caching_sha2_password",  # noqa: S106 - a plug-in's name
     hash_clause="IDENTIFIED WITH caching_sha2_password AS %s",
     account_locked="SELECT account_locked FROM mysql.user WHERE User = %s AND Host = %s",
+    lock=READ_LOCK,
     option_folder="/etc/mysql/mysql.conf.d",
     server_values={"gtid_mode": "ON", "enforce_gtid_consistency": "ON", "relay_log_recovery": "ON"},
     replica_values={"super_read_only": "ON"},
 )
+# Before it the words are the old ones. As originals, read only: passwords as 8.0 has them from its first release on.
+_MYSQL_8_0_OLD = replace(
+    _MYSQL_8_0,
+    oldest=(8, 0, 0),
+    replica_status="SHOW SLAVE STATUS",
+    start_replica="START SLAVE",
+    stop_replica="STOP SLAVE",
+    reset_replica="RESET SLAVE ALL",
+    change_source="CHANGE MASTER TO {options}",
+    options=_MASTER_OPTIONS | {"auto": "MASTER_AUTO_POSITION", "public_key": "GET_MASTER_PUBLIC_KEY"},
+    status_fields=_MASTER_FIELDS,
+    wait_for_position="MASTER_POS_WAIT(%s, %s, %s, %s)",
+    require_tls="SELECT @@GLOBAL.have_ssl = 'YES'",
+    pair=replace(_MYSQL_8_0.pair, verify="Master_SSL_Verify_Server_Cert", port="Master_Port"),
+)
+_MYSQL_5_7 = replace(
+    _MYSQL_8_0_OLD,
+    oldest=(5, 7, 20),  # before it no session can be told its isolation under the name that is used here
+    password_clause="IDENTIFIED WITH mysql_native_password BY %s",  # noqa: S106 - a clause
+    default_collation="utf8mb4_general_ci",
+    password_plugin="mysql_native_password",  # noqa: S106 - a plug-in's name
+    hash_clause="IDENTIFIED WITH mysql_native_password AS %s",
+)
 # SHOW MASTER STATUS and RESET MASTER are gone in 8.4, what stands for them came with 8.2; have_ssl and mysql_native_password are off or gone.
 _MYSQL_8_4 = replace(_MYSQL_8_0, log_status="SHOW BINARY LOG STATUS", pair=replace(_MYSQL_8_0.pair, forget="RESET BINARY LOGS AND GTIDS"))
-DIALECTS: tuple[Dialect, ...] = (
-    Dialect(
-        family="mariadb",
-        oldest=(10, 6, 0),
-        client=("mariadb", "mysql"),
-        dumper=("mariadb-dump", "mysqldump"),
-        unit=("mariadb", "mysql", "mysqld"),
-        replica_status="SHOW ALL SLAVES STATUS",
-        log_status="SHOW MASTER STATUS",
-        start_replica="START SLAVE",
-        stop_replica="STOP SLAVE",
-        reset_replica="RESET SLAVE ALL",
-        change_source="CHANGE MASTER TO {options}",
-        options=_MASTER_OPTIONS,
-        status_fields=_MASTER_FIELDS,
-        gtid_position="@@GLOBAL.gtid_binlog_pos",
-        wait_for_position="MASTER_POS_WAIT(%s, %s, %s, %s)",
-        replication_grant="REPLICATION SLAVE",
-        status_grant="BINLOG MONITOR",
-        password_clause="IDENTIFIED BY %s",  # noqa: S106 - a clause
-        # An account whose password hash no password has, and locked besides.
-        locked_clause="IDENTIFIED VIA mysql_native_password USING '*0000000000000000000000000000000000000000' ACCOUNT LOCK",
-        require_tls="SELECT @@GLOBAL.have_ssl = 'YES'",
-        read_only=("read_only",),
-        default_collation="utf8mb4_general_ci",
-        timeout_variable="max_statement_time",
-        max_statement_unit=1.0,
-        pair=Pair(
-            channel="Connection_name",
-            auto=("Using_Gtid", "Slave_Pos"),
-            verify="Master_SSL_Verify_Server_Cert",
-            port="Master_Port",
-            errno="Last_IO_Errno",
-            change={"tls": 1, "verify": 1, "heartbeat": BEAT, "retry": RETRY},
-            forget="RESET MASTER",
-            begin="SET GLOBAL gtid_slave_pos = %s",
-            wait="SELECT MASTER_GTID_WAIT(%s, %s)",
-            arrived=0,
-            have="@@GLOBAL.gtid_slave_pos",
-            position="@@GLOBAL.gtid_binlog_pos",
-        ),
-        password_plugin="mysql_native_password",  # noqa: S106 - a plug-in's name
-        hash_clause="IDENTIFIED VIA mysql_native_password USING %s",
-        account_locked="SELECT JSON_VALUE(Priv, '$.account_locked') FROM mysql.global_priv WHERE User = %s AND Host = %s",
-        option_folder="/etc/mysql/mariadb.conf.d",
-        server_values={"log_slave_updates": "ON", "gtid_strict_mode": "ON", "relay_log_recovery": "ON"},
-        replica_values={},
+_MARIADB_10_5 = Dialect(
+    family="mariadb",
+    oldest=(10, 5, 2),
+    client=("mariadb", "mysql"),
+    dumper=("mariadb-dump", "mysqldump"),
+    unit=("mariadb", "mysql", "mysqld"),
+    replica_status="SHOW ALL SLAVES STATUS",
+    log_status="SHOW MASTER STATUS",
+    start_replica="START SLAVE",
+    stop_replica="STOP SLAVE",
+    reset_replica="RESET SLAVE ALL",
+    change_source="CHANGE MASTER TO {options}",
+    options=_MASTER_OPTIONS,
+    status_fields=_MASTER_FIELDS,
+    gtid_position="@@GLOBAL.gtid_binlog_pos",
+    wait_for_position="MASTER_POS_WAIT(%s, %s, %s, %s)",
+    replication_grant="REPLICATION SLAVE",
+    status_grant="BINLOG MONITOR",
+    password_clause="IDENTIFIED BY %s",  # noqa: S106 - a clause
+    # An account whose password hash no password has, and locked besides.
+    locked_clause="IDENTIFIED VIA mysql_native_password USING '*0000000000000000000000000000000000000000' ACCOUNT LOCK",
+    require_tls="SELECT @@GLOBAL.have_ssl = 'YES'",
+    read_only=("read_only",),
+    default_collation="utf8mb4_general_ci",
+    timeout_variable="max_statement_time",
+    max_statement_unit=1.0,
+    pair=Pair(
+        channel="Connection_name",
+        auto=("Using_Gtid", "Slave_Pos"),
+        verify="Master_SSL_Verify_Server_Cert",
+        port="Master_Port",
+        errno="Last_IO_Errno",
+        change={"tls": 1, "verify": 1, "heartbeat": BEAT, "retry": RETRY},
+        forget="RESET MASTER",
+        begin="SET GLOBAL gtid_slave_pos = %s",
+        wait="SELECT MASTER_GTID_WAIT(%s, %s)",
+        arrived=0,
+        have="@@GLOBAL.gtid_slave_pos",
+        position="@@GLOBAL.gtid_binlog_pos",
     ),
+    password_plugin="mysql_native_password",  # noqa: S106 - a plug-in's name
+    hash_clause="IDENTIFIED VIA mysql_native_password USING %s",
+    account_locked="SELECT JSON_VALUE(Priv, '$.account_locked') FROM mysql.global_priv WHERE User = %s AND Host = %s",
+    lock=STAGES,
+    option_folder="/etc/mysql/mariadb.conf.d",
+    server_values={"log_slave_updates": "ON", "gtid_strict_mode": "ON", "relay_log_recovery": "ON"},
+    replica_values={},
+)
+# BINLOG MONITOR came with 10.5.2, BACKUP STAGE and accounts that can be locked with 10.4. As originals, read only.
+_MARIADB_10_4 = replace(_MARIADB_10_5, oldest=(10, 4, 2), status_grant="REPLICATION CLIENT")
+_MARIADB_10_2 = replace(
+    _MARIADB_10_4,
+    oldest=(10, 2, 0),
+    lock=READ_LOCK,
+    account_locked="SELECT 'N' FROM mysql.user WHERE User = %s AND Host = %s",
+)
+DIALECTS: tuple[Dialect, ...] = (
+    _MARIADB_10_2,
+    _MARIADB_10_4,
+    _MARIADB_10_5,
+    _MYSQL_5_7,
+    _MYSQL_8_0_OLD,
     _MYSQL_8_0,
     replace(_MYSQL_8_4, oldest=(8, 4, 0)),
     replace(_MYSQL_8_4, oldest=(9, 0, 0)),

@@ -3,9 +3,9 @@
 First without any lock (`_quiet`): all sessions begin their snapshots, and then it is proved that nothing was committed meanwhile. Between two commits of
 a busy server are some milliseconds, so it is tried again and again.
 
-Only where no such moment comes a lock is taken (`_locked`): on MariaDB BACKUP STAGE BLOCK_COMMIT, which lets statements run and keeps commits waiting; on
-MySQL FLUSH TABLES WITH READ LOCK, the only lock there that keeps commits waiting. That one waits for every statement that runs, and everybody waits behind
-it, so it is asked for only while none has run for long.
+Only where no such moment comes a lock is taken (`_locked`): on MariaDB from 10.4 BACKUP STAGE BLOCK_COMMIT, which lets statements run and keeps commits
+waiting; on MySQL, and MariaDB before, FLUSH TABLES WITH READ LOCK, the only lock there that keeps commits waiting. That one waits for every statement that
+runs, and everybody waits behind it, so it is asked for only while none has run for long.
 
 Runs on the new database server too (see `worker`), with the Python that is there.
 """
@@ -56,12 +56,16 @@ class Server(NamedTuple):
         status: statement that gives the binary log's position.
         processes: its table of sessions.
         own: the account of our sessions.
+        lock: statements that keep commits waiting.
+        unlock: the one that ends it.
     """
 
     family: str
     status: str
     processes: str
     own: str
+    lock: Sequence[str]
+    unlock: str
 
 
 def begin(
@@ -133,25 +137,23 @@ def _locked(server: Server, control: Ask, readers: Sequence[Ask], pause: Callabl
 
 
 def _under_lock(server: Server, control: Ask, readers: Sequence[Ask]) -> List[str]:
-    mariadb = server.family == "mariadb"
-    end = "BACKUP STAGE END" if mariadb else "UNLOCK TABLES"
     try:
-        for statement in ("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT") if mariadb else ("FLUSH TABLES WITH READ LOCK",):
+        for statement in server.lock:
             control(statement)
         for reader in readers:
             reader(BEGIN)
         position = control(server.status).split()[:2]
     except Exception:
         with contextlib.suppress(Exception):  # the session may be gone, and its lock with it
-            control(end)
+            control(server.unlock)
         raise
-    control(end)
+    control(server.unlock)
     return position
 
 
 def _long(server: Server, control: Ask) -> Optional[Statement]:
-    """A statement for which the lock would wait, and everybody behind the lock; MariaDB's waits for none that reads or changes rows."""
-    if server.family == "mariadb":
+    """A statement for which the lock would wait, and everybody behind the lock; MariaDB's stages wait for none that reads or changes rows."""
+    if server.unlock != "UNLOCK TABLES":
         return None
     found = parse(control(STATEMENTS.format(table=server.processes, own=server.own)))
     return next((one for one in sorted(found, key=lambda one: -one.seconds) if one.runs and one.seconds >= LONG), None)

@@ -7,24 +7,31 @@ from dataclasses import dataclass
 from parallel_build.errors import CommandFailed
 from parallel_build.remote.clock import read_clock
 from parallel_build.remote.host import AccountUnfit, Host
+from parallel_build.remote.package_shell import SHELL
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 DATA_FOLDER = "/var/lib/mysql"
 
-_SCRIPT = r"""
+_SCRIPT = (
+    SHELL
+    + r"""
 . /etc/os-release
 say() { printf '%s\t%s\n' "$1" "$2"; }
 say uid "$(id -u)"
 say system "${PRETTY_NAME:-unknown}"
 say family "${ID:-} ${ID_LIKE:-}"
 say release "${VERSION_ID:-}"
-if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
-  say apt yes
-  say audit "$(dpkg --audit | head -n 1)"
-  for package in $(dpkg-query -W -f '${db:Status-Status}:${Package}\n' 'cloudstack*' 2>/dev/null | grep -v '^not-installed:'); do
-    say cloudstack "${package#*:}"
+case $family in debian) tools="apt-get dpkg-query" ;; *) tools="dnf rpm" ;; esac
+handled=yes
+for tool in $tools; do command -v "$tool" >/dev/null || handled=no; done
+if [ "$handled" = yes ]; then
+  say handled yes
+  say audit "$(damage | head -n 1)"
+  for package in $(packages | awk -F '\t' '$3 != "not-installed" && $1 ~ /^cloudstack/ {sub(":.*", "", $1); print $1}'); do
+    say cloudstack "$package"
   done
 fi
+say selinux "$(getenforce 2>/dev/null || echo none)"
 if [ -d /run/systemd/system ]; then say systemd yes; fi
 say processors "$(nproc)"
 say memory "$(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
@@ -47,6 +54,7 @@ if [ -d /var/lib/mysql ]; then
 fi
 ss -Hltn | awk '{n = split($4, part, ":"); print "port\t" part[n]}'
 """
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,9 @@ class ServerFacts:
         schemas: databases in /var/lib/mysql, without the server's own.
         data: entries in /var/lib/mysql; data_size: MiB.
         ports: TCP ports that something listens on.
-        audit: dpkg's first complaint; "" when there is none.
+        handled: its family's package programs are there.
+        audit: their first complaint; "" when there is none.
+        selinux: Enforcing, Permissive, Disabled, or none where there is none.
         clock: seconds that its clock is ahead of the operator's machine.
     """
 
@@ -76,7 +86,8 @@ class ServerFacts:
     problem: str = ""
     system: str = ""
     family: str = ""
-    apt: bool = False
+    handled: bool = False
+    selinux: str = ""
     systemd: bool = False
     audit: str = ""
     processors: int = 0
@@ -128,7 +139,8 @@ def parse(name: str, login: str, text: str, clock: float) -> ServerFacts:
         root=one("uid") == "0",
         system=one("system"),
         family=one("family").strip(),
-        apt=one("apt") == "yes",
+        handled=one("handled") == "yes",
+        selinux=one("selinux"),
         systemd=one("systemd") == "yes",
         audit=one("audit"),
         processors=number("processors"),

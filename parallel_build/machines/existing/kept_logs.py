@@ -10,31 +10,33 @@ from datetime import UTC, datetime
 
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import CommandFailed, RollbackIncomplete
+from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 
 ROOT = "/var/log/cloudstack-parallel-build"
-LOGS = ("/var/log/cloudstack", "/var/log/mysql")
+LOGS = ("/var/log/cloudstack", "/var/log/mysql", "/var/log/mariadb")
 DATABASES = ("cloud", "cloud_usage", "cloudbridge")
 DUMP_TIMEOUT = 6 * 3600.0
 
 _DUMP = r"""
-folder=$1; shift
+folder=$1 login=$2; shift 2
 client=mariadb; dumper=mariadb-dump
 command -v "$dumper" >/dev/null || { client=mysql; dumper=mysqldump; }
 present=
 for name; do
-  tables=$("$client" -N -B -e "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '$name'" </dev/null)
+  tables=$("$client" --defaults-file="$login" -N -B -e "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '$name'" </dev/null)
   if [ "$tables" -gt 0 ]; then present="$present $name"; fi
 done
 [ -n "$present" ] || exit 0
-size=$("$client" -N -B -e "SELECT CEIL(COALESCE(SUM(DATA_LENGTH), 0) / 1024) FROM information_schema.TABLES" </dev/null)
+size=$("$client" --defaults-file="$login" -N -B -e "SELECT CEIL(COALESCE(SUM(DATA_LENGTH), 0) / 1024) FROM information_schema.TABLES" </dev/null)
 free=$(df -Pk /var/log | awk 'NR == 2 {print $4}')
 # Compressed it takes a fraction; half is on the safe side.
 if [ "$free" -lt $((size / 2 + 65536)) ]; then echo "needs $((size / 2048 + 64)) MiB, has $((free / 1024))" >&2; exit 45; fi
 mkdir -p -m 700 "$folder"
 umask 077
-"$dumper" --single-transaction --routines --events --triggers --databases $present </dev/null 2>"$folder/dump.log" | gzip -1 >"$folder/databases.sql.gz.part"
+"$dumper" --defaults-file="$login" --single-transaction --routines --events --triggers --databases $present </dev/null 2>"$folder/dump.log" |
+  gzip -1 >"$folder/databases.sql.gz.part"
 zcat "$folder/databases.sql.gz.part" | tail -n 1 | grep -q '^-- Dump completed' || { tail -n 3 "$folder/dump.log" >&2; exit 46; }
 mv "$folder/databases.sql.gz.part" "$folder/databases.sql.gz"
 echo "$present"
@@ -60,7 +62,8 @@ def keep(host: Host, stack: str, *, source: bool, intend: Callable[..., None], p
         )
     if source and find_socket(host) is not None:
         try:
-            kept = host.script(_DUMP, [folder, *DATABASES], timeout=DUMP_TIMEOUT).stdout.split()
+            with logged_in(host, "dump") as login:
+                kept = host.script(_DUMP, [folder, login, *DATABASES], timeout=DUMP_TIMEOUT).stdout.split()
         except CommandFailed as error:
             raise RollbackIncomplete(
                 f"{host.name}: the databases that the cloud ran on could not be kept in {ROOT}",

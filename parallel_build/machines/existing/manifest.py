@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parallel_build.remote.host import Host
+from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.transactions import FOUND
 
 FOLDER = FOUND
@@ -19,7 +20,7 @@ TAKE_TIMEOUT, LIST_TIMEOUT = 1800.0, 900.0
 # Rewritten by package tools whenever they run, and put back only when every package is as it was found.
 COPIED = (
     "/etc/group-", "/etc/gshadow-", "/etc/ld.so.cache", "/etc/passwd-", "/etc/shadow-", "/etc/subgid-", "/etc/subuid-",
-    "/var/cache/debconf", "/var/cache/ldconfig", "/var/cache/man", "/var/lib/apt/extended_states", "/var/lib/dpkg/alternatives",
+    "/var/cache/debconf", "/var/cache/ldconfig", "/var/cache/man", "/var/lib/alternatives", "/var/lib/apt/extended_states", "/var/lib/dpkg/alternatives",
     "/var/lib/dpkg/available", "/var/lib/dpkg/available-old", "/var/lib/dpkg/diversions", "/var/lib/dpkg/diversions-old",
     "/var/lib/dpkg/statoverride", "/var/lib/dpkg/statoverride-old", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers",
     "/var/lib/systemd/catalog", "/var/lib/ucf",
@@ -27,9 +28,11 @@ COPIED = (
 # Everybody's, and CloudStack's set-up adds lines for its user to them [CloudStack 4.22 python/lib/cloudutils/serviceConfigServer.py].
 EDITED = ("/etc/security/limits.conf", "/etc/sudoers")
 # Large, and replaced by renaming, never written in place: hard links keep them as they were for nothing.
-LINKED = ("/var/cache/apt", "/var/lib/apt/lists")
+LINKED = ("/var/cache/apt", "/var/cache/dnf", "/var/lib/apt/lists")
 
-LIST = r"""
+LIST = (
+    SHELL
+    + r"""
 starts=/
 for folder in /boot /etc /home /opt /root /srv /usr /usr/local /var /var/cache /var/lib /var/lib/mysql /var/log; do
   if mountpoint -q "$folder"; then starts="$starts $folder"; fi
@@ -39,8 +42,8 @@ paths() {
     -o -path "$1.new" \) -prune \
     -o -printf '%y\t%m\t%u:%g\t%s\t%l\t%p\0' | sort -z -u
 }
-packages() { dpkg-query -W -f '${Package}:${Architecture}\t${Version}\t${db:Status-Status}\n' | sort; }
 """
+)
 
 _TAKE = (
     LIST
@@ -50,7 +53,7 @@ new=$folder.new
 rm -rf "$new"
 mkdir -m 700 "$new" "$new/copies"
 packages >"$new/packages"
-apt-mark showmanual | sed 's/:.*//' >"$new/asked-for"
+asked >"$new/asked-for"
 cut -d: -f1 /etc/passwd | sort >"$new/users"
 cut -d: -f1 /etc/group | sort >"$new/groups"
 cp -p /etc/hosts "$new/hosts"
@@ -139,7 +142,7 @@ def parse_paths(text: str) -> Paths:
 
 
 def parse_packages(text: str) -> Packages:
-    """Package (`name:architecture`) -> version and state, from dpkg's list; what was never installed is left out."""
+    """Package (`name:architecture`) -> version and state, from the tools' list; what was never installed is left out."""
     found: Packages = {}
     for line in text.splitlines():
         name, version, state = line.split("\t")

@@ -11,6 +11,7 @@ from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
 from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
+from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.packages import Packages as Handled
 from parallel_build.remote.packages import packages_of
 
@@ -77,20 +78,18 @@ class PackageUndo:
             return
         text = r"""
         file=$1/accounts names=$2; shift 2
-        for name in $names; do
-          for package; do
-            if grep -lqsw -- "$name" /var/lib/dpkg/info/"$package".preinst /var/lib/dpkg/info/"$package".postinst \
-              /var/lib/dpkg/info/"$package":*.postinst; then echo "$name"; fi
-            for list in /var/lib/dpkg/info/"$package".list /var/lib/dpkg/info/"$package":*.list; do
-              if [ -e "$list" ] && grep '/sysusers.d/' "$list" | xargs -r grep -lqsw -- "$name"; then echo "$name"; fi
-            done
+        for package; do
+          { scripts_of "$package"; files_of "$package" | grep '/sysusers.d/' | xargs -r cat -- 2>/dev/null || true; } >"$file.words"
+          for name in $names; do
+            if grep -qw -- "$name" "$file.words"; then echo "$name"; fi
           done
         done | sort -u >>"$file"
+        rm -f "$file.words"
         """
-        self.host.script(text, [FOLDER, " ".join(candidates), *added], timeout=300)
+        self.host.script(SHELL + text, [FOLDER, " ".join(candidates), *added], timeout=300)
 
     def _unknown(self, found: Packages) -> set[str]:
-        """New packages that apt's history does not name: it was cleared, or dpkg alone installed them."""
+        """New packages that the history does not name: it was cleared, or dpkg or rpm alone installed them."""
         added = set(self.manifest.packages_now()) - set(found)
         return {name.split(":")[0] for name in added if self._by_us(name) is None}
 
@@ -148,9 +147,9 @@ class PackageUndo:
             raise RollbackIncomplete(
                 f"{self.host.name}: taking {', '.join(names)} away would take {', '.join(also)} with it",
                 "these were there before, or somebody else installed them, and they have come to need what was installed",
-                "look at them with `apt-get -s purge`, decide, and run `pulumi destroy` again",
+                f"look at what `{self.handled.program} remove` would take with it, decide, and run `pulumi destroy` again",
             )
-        self.intend(f"{self.host.name}: {self.handled.program} purge {' '.join(names)}")
+        self.intend(f"{self.host.name}: {self.handled.program} remove {' '.join(names)}")
         try:
             self.handled.remove(names)
         except CommandFailed as error:
@@ -159,7 +158,7 @@ class PackageUndo:
                 error.cause or error.fact,
                 "fix that there and run `pulumi destroy` again",
             ) from None
-        self.progress(f"{self.host.name}: purged {', '.join(name.split(':')[0] for name in names)}")
+        self.progress(f"{self.host.name}: removed {', '.join(name.split(':')[0] for name in names)}")
 
     def remove_accounts(self) -> None:
         """Remove the accounts that the purged packages' scripts had made."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from parallel_build.configuration import AGENTS, API_PORTS, PEERS, NewMachine, StackConfiguration
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing.facts import DATA_FOLDER, ServerFacts
+from parallel_build.remote.families import FAMILIES
 from parallel_build.rules import Rule, Said, examine, refusing
 
 CLOCK_LIMIT = 1.0  # seconds
@@ -68,21 +69,25 @@ def becomes_root(wanted: Wanted, facts: ServerFacts) -> None:
         )
 
 
-def debian_with_systemd(wanted: Wanted, facts: ServerFacts) -> None:
-    """Rule: Debian or one of its children, run by systemd: packages and units are handled by apt and systemctl."""
-    if "debian" not in facts.family.split() or not facts.apt:
+def known_family_with_systemd(wanted: Wanted, facts: ServerFacts) -> None:
+    """Rule: a system of the Debian or the EL family with its package programs, run by systemd."""
+    if not any(word in family.ids for word in facts.family.split() for family in FAMILIES) or not facts.handled:
         raise GuardFailed(
-            f"{facts.name} runs {facts.system or 'an unknown system'}", "packages are installed by apt", "use Debian or Ubuntu"
+            f"{facts.name} runs {facts.system or 'an unknown system'}",
+            "packages are installed by apt or dnf",
+            "use Debian, Ubuntu or Enterprise Linux 8 to 10",
         )
     if not facts.systemd:
         raise GuardFailed(f"{facts.name} is not run by systemd", "units can't be masked there", "boot it with systemd")
 
 
 def packages_are_sound(wanted: Wanted, facts: ServerFacts) -> None:
-    """Rule: dpkg has no half-installed packages: nothing could be installed, and the undo could not tell its own from them."""
+    """Rule: there are no half-installed packages: nothing could be installed, and the undo could not tell its own from them."""
     if facts.audit:
         raise GuardFailed(
-            f"dpkg on {facts.name} is in the middle of something", facts.audit, "fix it: dpkg --configure -a; apt-get -f install"
+            f"packages on {facts.name} are half installed",
+            facts.audit,
+            "fix it: dpkg --configure -a; apt-get -f install (Debian, Ubuntu), or dnf check; dnf remove --duplicates (EL)",
         )
 
 
@@ -187,7 +192,7 @@ def _rule(judge: Judge) -> Rule[Candidate, Said]:
 
 JUDGES: tuple[Judge, ...] = (
     becomes_root,
-    debian_with_systemd,
+    known_family_with_systemd,
     packages_are_sound,
     has_its_address,
     is_large_enough,
@@ -199,7 +204,7 @@ JUDGES: tuple[Judge, ...] = (
 )
 RULES = tuple(_rule(judge) for judge in JUDGES)
 # A server that this stack has begun with holds what the stack put there.
-AGAIN = tuple(_rule(judge) for judge in (becomes_root, debian_with_systemd, has_its_address, clock_is_right))
+AGAIN = tuple(_rule(judge) for judge in (becomes_root, known_family_with_systemd, has_its_address, clock_is_right))
 
 
 def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said], ...] = RULES) -> list[str]:

@@ -12,25 +12,24 @@ from pathlib import PurePosixPath
 from parallel_build.machines.existing.manifest import FOLDER
 from parallel_build.remote import transactions
 from parallel_build.remote.host import Host
+from parallel_build.remote.package_shell import SHELL
 
 NOTE = f"{FOLDER}/written"
 _TIMEOUT = 300.0
 
 # Words of the packages' scripts and of units' and other files' names in their lists, then which of the paths a package owns.
-_WORDS = r"""
+_WORDS = (
+    SHELL
+    + r"""
 for package; do
-  for script in /var/lib/dpkg/info/"$package".preinst /var/lib/dpkg/info/"$package".postinst /var/lib/dpkg/info/"$package".triggers \
-    /var/lib/dpkg/info/"$package":*.preinst /var/lib/dpkg/info/"$package":*.postinst; do
-    if [ -e "$script" ]; then tr -cs 'A-Za-z0-9_.+@-' '\n' <"$script"; fi
-  done
-  for list in /var/lib/dpkg/info/"$package".list /var/lib/dpkg/info/"$package":*.list; do
-    if [ -e "$list" ]; then sed 's,.*/,,' "$list"; fi
-  done
+  scripts_of "$package" | tr -cs 'A-Za-z0-9_.+@-' '\n'
+  files_of "$package" | sed 's,.*/,,'
 done | sort -u
 """
-# What dpkg and apt keep of packages themselves.
-_THEIRS = ("/var/lib/dpkg/", "/var/lib/apt/")
-_OWNED = r"""xargs -0 -r dpkg-query -S 2>/dev/null | sed -n 's/^[^/]*: \(\/.*\)$/\1/p'; exit 0"""
+)
+# What package tools keep of packages themselves.
+_THEIRS = ("/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/rpm/", "/var/lib/dnf/", "/usr/lib/sysimage/")
+_OWNED = SHELL + "owned"
 # A link of the alternatives' system goes only where its group is dead: somebody else's package may have joined it.
 _GONE = r"""
 while IFS= read -r -d '' path; do

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.errors import StepFailed
 from parallel_build.machines.provisioning import TIME_LIMIT, TIME_NEAR, TIME_PACKAGE, TIME_SOURCES, TIME_UNIT
+from parallel_build.remote.families import EL, family_of
 from parallel_build.remote.host import Host
 from parallel_build.remote.packages import packages_of
 
@@ -29,11 +31,17 @@ def provide(host: Host, servers: Sequence[str], intend: Callable[..., None]) -> 
     """Have the clock follow the servers where nothing keeps it; return what had to be done.
 
     Raises:
-        StepFailed: the package can't be installed.
+        StepFailed: the package can't be installed, or the server is of the EL family.
         CommandFailed: the servers give no time.
     """
     if not servers or host.script(_KEPT, SERVICES, timeout=60).stdout.split():
         return []
+    if family_of(host) is EL:
+        raise StepFailed(
+            f"{host.name}: no time service runs",
+            "on servers of the EL family that are there already the time service is their owner's",
+            f"start chronyd on {host.name}, following {', '.join(servers)}; or take new.network.timeServers out",
+        )
     text = "".join(f"server {server} iburst\n" for server in servers)
     intend(f"{host.name}: no time service runs: install {TIME_PACKAGE}, which follows {', '.join(servers)}")
     packages_of(host).install([TIME_PACKAGE])

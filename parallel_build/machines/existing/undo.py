@@ -31,6 +31,8 @@ OURS = (
     "/etc/apt/keyrings/cloudstack-parallel-build",
     "/etc/apt/preferences.d/cloudstack-parallel-build",
     "/etc/apt/sources.list.d/cloudstack-parallel-build",
+    "/etc/pki/rpm-gpg/RPM-GPG-KEY-cloudstack-parallel-build",
+    "/etc/yum.repos.d/cloudstack-parallel-build",
     TIME_SOURCES,
     "/etc/cloudstack",
     "/etc/default/cloudstack-",
@@ -45,7 +47,7 @@ OURS = (
     "/etc/.pwd.lock",
 )
 # Where a database server was installed already, its folders are somebody's, and only what the steps wrote goes.
-DATABASE_OURS = ("/etc/mysql", "/var/lib/mysql", "/etc/systemd/system/mariadb", "/etc/systemd/system/mysql")
+DATABASE_OURS = ("/etc/mysql", "/etc/my.cnf", "/var/lib/mysql", "/etc/systemd/system/mariadb", "/etc/systemd/system/mysql")
 # Made for a file of ours; stays when somebody else has put something into it.
 SHARED_FOLDERS = ("/etc/apt/keyrings", "/etc/chrony")
 # What a running system writes by itself.
@@ -54,6 +56,7 @@ ITS_OWN = (
     "/etc/resolv.conf", "/var/lib/dbus/", "/var/lib/dhcp/", "/var/lib/logrotate/", "/var/lib/misc/", "/var/lib/private/",
     "/var/lib/systemd/", "/var/spool/", "/var/backups/", "/var/lib/dpkg/lock", "/var/lib/apt/daily_lock", "/var/lib/apt/periodic",
     "/root/.ssh/known_hosts", "/var/lib/sudo/", "/var/lib/chrony/", "/var/lib/ntpsec/", "/var/lib/rsyslog/",
+    "/var/lib/rpm/", "/var/lib/dnf/", "/usr/lib/sysimage/",
 )  # fmt: skip
 
 

@@ -159,3 +159,16 @@ def test_a_stored_stack_that_can_not_be_read_does_not_blame_the_stack_file() -> 
     document["configuration"]["window"]["deadline"] = "soon"
     with pytest.raises(ConfigurationError, match=r"(?s)what the state of stack test holds.*window.deadline.*another version"):
         Site.from_json(json.dumps(document))
+
+
+def test_the_database_packages_follow_the_engine() -> None:
+    def packages(**database: object) -> list[str]:
+        given = values()
+        given["new"]["database"].update(database)
+        if database.get("engine") == "mysql":
+            given["original"]["database"]["engine"] = "mysql"
+        return load(given, "test").new.database.packages
+
+    assert packages() == ["mariadb-server"]
+    assert packages(engine="mysql") == ["mysql-server"]
+    assert packages(engine="mysql", packages=["mysql8.4-server"]) == ["mysql8.4-server"]

@@ -10,6 +10,7 @@ from parallel_build.database.copy.rounds import STUCK, Rounds
 from parallel_build.database.copy.unchanged import Definitions
 from parallel_build.database.replicate.definition_changes import changed_table
 from parallel_build.database.server import snapshot, waiting
+from parallel_build.database.server.dialects import newest
 from parallel_build.database.server.waiting import Statement, Watch
 from parallel_build.errors import StepFailed
 
@@ -140,7 +141,9 @@ class Server:
         return ask
 
     def begin(self) -> snapshot.Taken:
-        which = snapshot.Server(self.family, "STATUS", "processlist", "cutover_copy")
+        which = snapshot.Server(
+            self.family, "STATUS", "processlist", "cutover_copy", *newest("mysql" if self.family == "mysql" else "mariadb").lock
+        )
         readers = [self.reader(number) for number in range(3)]
         return snapshot.begin(which, self.control, readers, lambda seconds: None, OSError)
 

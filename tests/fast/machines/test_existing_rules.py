@@ -18,7 +18,7 @@ FIT = ServerFacts(
     root=True,
     system="Debian GNU/Linux 12 (bookworm)",
     family="debian",
-    apt=True,
+    handled=True,
     systemd=True,
     processors=8,
     memory=15990,
@@ -32,8 +32,14 @@ MANAGEMENT = replace(DATABASE, database=False, management=True)
 
 UNFIT: list[tuple[rules.Judge, rules.Wanted, dict[str, Any], str]] = [
     (rules.becomes_root, MANAGEMENT, {"root": False, "login": "op", "problem": "sudo: a password is required"}, "a password is required"),
-    (rules.debian_with_systemd, DATABASE, {"family": "rhel fedora", "system": "Rocky Linux 9"}, "runs Rocky Linux 9"),
-    (rules.debian_with_systemd, DATABASE, {"systemd": False}, "not run by systemd"),
+    (rules.known_family_with_systemd, DATABASE, {"family": "opensuse-leap suse", "system": "openSUSE Leap 15"}, "runs openSUSE Leap 15"),
+    (
+        rules.known_family_with_systemd,
+        DATABASE,
+        {"family": "centos rhel", "handled": False, "system": "CentOS 7"},
+        "Enterprise Linux 8 to 10",
+    ),
+    (rules.known_family_with_systemd, DATABASE, {"systemd": False}, "not run by systemd"),
     (rules.packages_are_sound, DATABASE, {"audit": "The following packages are only half configured"}, "only half configured"),
     (rules.has_its_address, DATABASE, {"addresses": ("192.0.2.99",)}, "another server may have answered"),
     (rules.is_large_enough, DATABASE, {"processors": 4}, "4 processors, not 8"),
@@ -89,13 +95,13 @@ def test_every_rule_says_its_rule() -> None:
 
 def test_facts_are_read_from_the_servers_words() -> None:
     text = (
-        "uid\t0\nsystem\tUbuntu 24.04 LTS\nfamily\tubuntu debian\napt\tyes\naudit\t\nsystemd\tyes\nprocessors\t4\nmemory\t8048576\n"
+        "uid\t0\nsystem\tUbuntu 24.04 LTS\nfamily\tubuntu debian\nhandled\tyes\nselinux\tPermissive\naudit\t\nsystemd\tyes\nprocessors\t4\nmemory\t8048576\n"
         "size\t104857600\nfree\t52428800\nhostname\tnew1\nresolved\t127.0.1.1\naddress\t192.0.2.31\naddress\t2001:db8::1\n"
         "cloudstack\t/etc/cloudstack\ndatabase\tmariadb.service\ndatabase\tmariadb.service\nschema\tmysql\nschema\tsys\nschema\tshop\n"
         "data\t12\ndatasize\t2048\nport\t22\nport\t3306\nport\t3306\n"
     )
     facts = parse("new1", "root", text, 0.25)
-    assert facts.root and facts.apt and facts.systemd and not facts.audit
+    assert facts.root and facts.handled and facts.selinux == "Permissive" and facts.systemd and not facts.audit
     assert (facts.processors, facts.memory, facts.size, facts.free) == (4, 7859, 102400, 51200)
     assert facts.addresses == ("192.0.2.31", "2001:db8::1")
     assert (facts.database_units, facts.schemas, facts.data, facts.data_size) == (("mariadb",), ("shop",), 12, 2)

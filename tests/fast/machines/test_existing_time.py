@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import load
+from parallel_build.errors import StepFailed
 from parallel_build.machines.existing import time_service
 from parallel_build.machines.provisioning import TIME_SOURCES
 from parallel_build.remote.openssh import Result
@@ -19,7 +20,8 @@ class Server:
 
     name = "newdb1"
 
-    def __init__(self, keeps: str) -> None:
+    def __init__(self, keeps: str, system: str = "debian") -> None:
+        self.system = system
         self.keeps, self.done, self.written = keeps, [], {}  # type: ignore[var-annotated]
 
     def script(self, text: str, args: Sequence[str] = (), **_: Any) -> Result:
@@ -30,6 +32,9 @@ class Server:
 
     def run(self, argv: Sequence[str], **_: Any) -> Result:
         return Result(0, "", "")
+
+    def read(self, path: str) -> bytes:
+        return f"ID={self.system}\n".encode()
 
     def write(self, path: str, content: str, **_: Any) -> None:
         self.written[path] = content
@@ -50,6 +55,13 @@ def test_a_clock_that_nothing_keeps_follows_the_stacks_servers(monkeypatch: pyte
     assert installed == ["chrony"] and server.written == {TIME_SOURCES: "server ntp1 iburst\nserver 192.0.2.3 iburst\n"}
     assert server.done == ["systemctl enable --quiet chrony.service"]
     assert time_service.provide(server, [], lambda *_: None) == []  # type: ignore[arg-type]
+
+
+def test_a_server_of_the_el_family_keeps_its_owners_time_service() -> None:
+    server = Server("", "rocky")
+    with pytest.raises(StepFailed, match="start chronyd on newdb1, following ntp1"):
+        time_service.provide(server, ["ntp1"], lambda *_: None)  # type: ignore[arg-type]
+    assert not server.written and not server.done
 
 
 def test_the_rehearsals_server_follows_nobody() -> None:

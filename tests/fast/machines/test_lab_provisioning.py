@@ -118,7 +118,9 @@ def test_the_clock_follows_the_time_servers_before_any_service_starts(given: Pro
     subprocess.run(["sh", "-n"], input=script, text=True, check=True, timeout=10)
     order = [
         "for package in mariadb-server zstd chrony",
-        "restart chrony.service",
+        "sourcedir /etc/chrony/sources.d",
+        "unit=chrony.service",
+        "systemctl restart $unit",
         "chronyc -n waitsync",
         "exit 1; }",
         "enable mariadb.service",

@@ -64,11 +64,16 @@ def test_without_a_probe_by_the_clock_of_the_records_host(monkeypatch: pytest.Mo
     assert [each.get("seconds") for each in window.times()] == [60.0, None], "a rollback is a second time"
 
 
-def test_two_clocks_make_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ends_are_of_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback takes users out without asking the probe, which then is the first that is served."""
     window = Window(monkeypatch)
     users_out.note_out(window.context)
-    users_out.note_in(window.context, [answer(1035.75, 200)], side="new")
-    assert "seconds" not in window.times()[0] and window.told == []
+    window.clock = 112.0
+    users_out.note_in(window.context, [answer(1035.75, 200)], side="original")
+    assert window.times()[0]["seconds"] == 12.0
+    users_out.note_out(window.context, [answer(2000.0)])
+    users_out.note_in(window.context, side="new")
+    assert "seconds" not in window.times()[1], "two clocks make no length"
 
 
 def test_what_can_not_be_noted_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:

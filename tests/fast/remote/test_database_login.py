@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.configuration import load, load_secrets
+from parallel_build.database.copy import account
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of
 from parallel_build.errors import ConfigurationError, ConnectionFailed, GuardFailed
@@ -279,3 +280,55 @@ def test_role_names_are_written_as_the_servers_list_them() -> None:
             return [{"p": name, "g": "YES"} for name in ALL]
 
     assert rights.missing(cast(Any, Roles()), _server((8, 0, 40), "mysql")) == []
+
+
+def test_a_client_s_file_is_there_for_the_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Any = _Written(DatabaseLogin(user="dba", password=Secret(PASSWORD)))
+    monkeypatch.setattr(database_client, "find_socket", lambda host, login: "/run/s")
+    with database_client.logged_in(host, "fixes") as path:
+        assert path == "/run/cutover-fixes/client.cnf" and isinstance(host.files[path], Secret)
+        host.words.clear()
+    assert host.words == ["rm", "-rf", "/run/cutover-fixes"] and PASSWORD not in " ".join(host.words)
+    monkeypatch.setattr(database_client, "find_socket", lambda host, login: None)
+    with pytest.raises(ConnectionFailed, match="no database server listens there"), database_client.logged_in(host, "fixes"):
+        pass
+
+
+class _Variables:
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def row(self, statement: str, given: list[str] | None = None) -> dict[str, str] | None:
+        name = str((given or [""])[0]).replace("\\", "")
+        return {"Value": self.values[name]} if name in self.values else None
+
+    def rows(self, statement: str) -> list[dict[str, str]]:
+        return [{"Value": self.values["bind_address"]}] if "bind_address" in self.values else []
+
+    def value(self, statement: str) -> int:
+        return 3306
+
+
+class _Listening(LocalHost):
+    def __init__(self, lines: str) -> None:
+        super().__init__("olddb1")
+        self.lines = lines
+
+    def run(self, argv: Any, **given: Any) -> Any:
+        return super().run(["printf", "%s", self.lines])
+
+
+@pytest.mark.parametrize(
+    ("values", "listening", "bound"),
+    [
+        ({"skip_networking": "ON", "bind_address": "*"}, "", None),
+        ({"skip_networking": "OFF", "bind_address": "127.0.0.1"}, "", "127.0.0.1"),
+        ({"skip_networking": "OFF", "bind_address": ""}, "", "*"),
+        ({"skip_networking": "OFF"}, "LISTEN 0 80 0.0.0.0:3306 0.0.0.0:*\n", "*"),
+        ({"skip_networking": "OFF"}, "LISTEN 0 80 127.0.0.1:3306 0.0.0.0:*\n", "127.0.0.1"),
+        ({"skip_networking": "OFF"}, "LISTEN 0 80 [::]:3306 [::]:*\n", "*"),
+        ({"skip_networking": "OFF"}, "", None),
+    ],
+)
+def test_where_an_original_listens_is_known_without_a_variable_for_it(values: dict[str, str], listening: str, bound: str | None) -> None:
+    assert account._bound(cast(Any, _Variables(values)), cast(Any, _Listening(listening))) == bound

@@ -82,7 +82,7 @@ def test_what_would_go_is_asked_before_anything_goes(host: LocalHost, tmp_path: 
 def test_a_release_is_held_and_a_repository_named_by_files(host: LocalHost) -> None:
     (held,) = packages(host).hold_files(RELEASE).values()
     assert "Pin: version 4.22.1.0*" in held
-    files = packages(host).source_files("deb http://packages.example/ jammy 4.22", "KEY")
+    files = packages(host).source_files("deb http://packages.example/ jammy 4.22", "KEY", RELEASE)
     assert [sorted(text.splitlines()) for text in files.values()] == [
         ["deb [signed-by=/etc/apt/keyrings/cloudstack-parallel-build.asc] http://packages.example/ jammy 4.22"], ["KEY"],
     ]  # fmt: skip
