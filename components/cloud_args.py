@@ -8,8 +8,9 @@ from typing import Any
 
 import pulumi
 
-from parallel_build.components.arguments import MISSING
+from parallel_build.components.arguments import MISSING, NotDeclared
 from parallel_build.components.settings import Settings, read_settings
+from parallel_build.errors import ParallelBuildError
 
 SECTIONS = (
     "phase", "ssh", "original", "new", "platforms", "transfer", "templates", "agents", "hypervisor_steps", "health", "parity", "window",
@@ -91,9 +92,12 @@ class CloudArgs:
         """The arguments as the stack's own configuration has them: what the stack program uses.
 
         Raises:
-            ConfigurationError: they can't be used; every finding at once.
+            NotDeclared: they can't be used; every finding at once.
         """
-        return read_settings()
+        try:
+            return read_settings()
+        except ParallelBuildError as error:
+            raise NotDeclared(error.fact, error.cause, error.remedy) from error
 
     def sections(self) -> dict[str, Any]:
         """The sections by their names here, without those that are empty."""

@@ -16,6 +16,7 @@ from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
     DatabaseTransfer,
+    Drain,
     FirstManagement,
     HostSetting,
     Hypervisors,
@@ -37,6 +38,7 @@ from parallel_build.records.rehearsal_times import rehearsed
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("window", Window),
     ("user-access", UserAccess),
+    ("drain", Drain),
     ("original-management", OriginalManagement),
     ("database-transfer", DatabaseTransfer),
     ("original-database", OriginalDatabase),

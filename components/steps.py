@@ -228,6 +228,12 @@ class OriginalDatabase(StepResource):
     STEP = "OriginalDatabase"
 
 
+class Drain(StepResource):
+    """`cutover:index:Drain`: the original takes no more jobs, and those that run have ended."""
+
+    STEP = "Drain"
+
+
 class HostSetting(StepResource):
     """`cutover:index:HostSetting`: `host` in the new databases names the new servers."""
 

@@ -53,7 +53,7 @@ def foundation(stack: str, configuration: StackConfiguration, shared: Shared = S
         raise ConfigurationError(
             f"the secret {PASSWORD} is missing",
             f"machines are built in vCenter {settings.server} as {settings.user}",
-            f"`pulumi config set --secret {PASSWORD}`",
+            f"`pulumi config set --secret {PASSWORD}`; in a program of your own: CloudSecrets(vsphere_password=...)",
         )
     provider = vsphere.Provider(
         f"{prefix}vsphere",

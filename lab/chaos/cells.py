@@ -49,6 +49,7 @@ class Place:
 PLACES: dict[tuple[str, str], Place] = {
     ("Window", FORWARD): Place(OLD_SOURCE, OLD_SOURCE, "open the window"),
     ("UserAccess", FORWARD): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
+    ("Drain", FORWARD): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
     ("OriginalManagement", FORWARD): Place(OLD_MANAGEMENT[0], OLD_SOURCE, "stopping cloudstack-management"),
     ("DatabaseTransfer", FORWARD): Place(NEW_SOURCE, NEW_SOURCE, "%"),
     ("OriginalDatabase", FORWARD): Place(OLD_SOURCE, OLD_SOURCE, "on olddb1"),
@@ -71,6 +72,7 @@ PLACES: dict[tuple[str, str], Place] = {
     ("OriginalDatabase", BACK): Place(OLD_SOURCE, OLD_SOURCE),
     ("DatabaseTransfer", BACK): Place(NEW_SOURCE, NEW_SOURCE),
     ("OriginalManagement", BACK): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
+    ("Drain", BACK): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
     ("UserAccess", BACK): Place(OLD_MANAGEMENT[0], OLD_SOURCE),
     ("Window", BACK): Place(OLD_SOURCE, OLD_SOURCE, "renewing"),
 }

@@ -51,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
     failed = report.errors()
     if opened:
         print(f"a window is open since {opened}: the guards are for before it. `recover` shows where it stands.")
-    for line in guards.world.notices(reading.site, old):
+    for line in guards.notices(reading.site, old):
         print(line)
     if failed:
         print(f"{len(failed)} of {len(asked)} guards do not hold:")

@@ -16,7 +16,7 @@ from parallel_build.records.window import WindowRecord
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
 ORDER = (
-    "window", "user-access", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
+    "window", "user-access", "drain", "original-management", "database-transfer", "original-database", "host-setting", "hypervisor-steps",
     "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
 ROUTERS = "routers"  # of them the last

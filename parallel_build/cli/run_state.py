@@ -13,7 +13,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services, Unit
 from parallel_build.configuration import Server
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError
 from parallel_build.operations import deadline, known_servers, original_replica, record_hosts
-from parallel_build.operations.user_firewall import CLOSED
+from parallel_build.operations.packet_filter import CLOSED
 from parallel_build.records.host_copy import Both, Copy
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.window import WindowRecord

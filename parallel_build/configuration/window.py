@@ -90,6 +90,7 @@ class UserAccess(Model):
 
 SwitchedStepName = Literal[
     "UserAccess",
+    "Drain",
     "OriginalManagement",
     "DatabaseTransfer",
     "OriginalDatabase",
@@ -118,6 +119,9 @@ class Window(Model):
         users_in: when users are let in: `accepted` after the system VMs and the acceptance tests, or `first` as soon as the first new server answers and
             its hosts are connected. It is settled with the switch: a later change does nothing.
         accept_zones: zones whose system VMs must be renewed before users are in; those of the others follow after that.
+        drain: how long jobs and objects in transition are waited for, once users are out.
+        drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
+        old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
         confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
@@ -136,6 +140,9 @@ class Window(Model):
     parallel_restarts: int = Field(default=4, ge=1, le=64)
     users_in: Literal["accepted", "first"] = "accepted"
     accept_zones: Literal["all"] | list[str] = "all"
+    drain: Duration = timedelta(minutes=10)
+    drain_then: Literal["back", "cut"] = "back"
+    old_addresses: Literal["moved", "closed"] = "moved"
     stop_before: SwitchedStepName | None = None
     forensics: Literal["logs", "dump", "none"] = "logs"
     confirmed_down: list[str] = Field(default_factory=list)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from parallel_build.cloudstack import agents, heartbeats, router_networks, web
+from parallel_build.cloudstack import agents, heartbeats, router_networks, web, work
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud
 from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.left_running import LEFT, Guest, not_proved_gone
-from parallel_build.cloudstack.states import VM_MOVING, VOLUME_MOVING
+from parallel_build.cloudstack.work import Work
 from parallel_build.configuration import Server
 from parallel_build.database.replicate import log_proof
 from parallel_build.database.replicate.log_proof import LogFacts
@@ -64,8 +64,7 @@ class OriginalFacts:
         nodes: what each management server says of itself.
         uses: who else uses each database server.
         managers: programs on each management and database server that start and stop units or move addresses.
-        jobs: commands of asynchronous jobs in progress.
-        vms_moving, volumes_moving: instance and volume names in a state of transition.
+        work: jobs in progress, and what is between two states.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
         zones: API's zones.
@@ -101,9 +100,7 @@ class OriginalFacts:
     nodes: dict[str, ManagementNode] = field(default_factory=dict)
     uses: dict[str, DatabaseUse] = field(default_factory=dict)
     managers: dict[str, list[ClusterManager]] = field(default_factory=dict)
-    jobs: list[str] = field(default_factory=list)
-    vms_moving: list[str] = field(default_factory=list)
-    volumes_moving: list[str] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
     zones: list[dict[str, Any]] = field(default_factory=list)
@@ -242,17 +239,8 @@ def _from_database(database: Session) -> dict[str, Any]:
     return {
         "version": complete[-1] if complete else "",
         "unfinished": [row["version"] for row in versions if row["step"] != "Complete"],
-        # job_status 0 is in progress; the rows of dead servers' jobs stay, so only those of the last day count.
-        "jobs": [
-            str(row["job_cmd"]).rsplit(".", 1)[-1]
-            for row in database.rows(
-                "SELECT job_cmd FROM cloud.async_job WHERE job_status = 0 AND removed IS NULL "
-                "AND job_dispatcher = 'ApiAsyncJobDispatcher' AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
-            )
-        ],
+        "work": work.read(database),
         "names": router_networks.names(database),
-        "vms_moving": _names(database, "vm_instance", "instance_name", VM_MOVING),
-        "volumes_moving": _names(database, "volumes", "name", VOLUME_MOVING),
         "variables": variables,
         "bytes": int(
             database.value(
@@ -297,8 +285,3 @@ def _as_server(database: Session) -> dict[str, Any]:
         "long_transactions": [f"connection {row['id']}, {row['age']} s, {row['wrote']} rows written" for row in running],
         "host_setting": str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or ""),
     }
-
-
-def _names(database: Session, table: str, column: str, moving: str) -> list[str]:
-    rows = database.rows(f"SELECT {column} AS n FROM cloud.`{table}` WHERE removed IS NULL AND {moving} LIMIT 50")
-    return [str(row["n"]) for row in rows]

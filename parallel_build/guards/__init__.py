@@ -24,8 +24,7 @@ GUARDS: tuple[Rule[BothSides, Said], ...] = (
 PASSING = frozenset(
     guard.__name__
     for guard in (
-        original.no_job_is_running,
-        original.nothing_is_in_transition,
+        original.nothing_hangs,
         original.hosts_are_up,
         original.system_vms_run,
         original.no_transaction_is_long,
@@ -42,6 +41,11 @@ def report(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rul
 def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, Said]] = GUARDS) -> list[GuardFailed]:
     """Apply every guard; return those that fail, none hidden behind another."""
     return report(site, old, fresh, guards).errors()
+
+
+def notices(site: Site, old: OriginalFacts) -> list[str]:
+    """What keeps no window from opening and somebody should know."""
+    return [*original.forecast(site, old), *world.notices(site, old)]
 
 
 def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
@@ -62,4 +66,4 @@ def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:
     return list(found.rules)
 
 
-__all__ = ["GUARDS", "PASSING", "check", "failures", "report", "rule_of"]
+__all__ = ["GUARDS", "PASSING", "check", "failures", "notices", "report", "rule_of"]

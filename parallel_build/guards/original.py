@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from parallel_build.cloudstack import zones
+from parallel_build.cloudstack import work, zones
 from parallel_build.cloudstack.left_running import SIMULATED
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.replicate import log_proof
 from parallel_build.database.replicate.channel import CLOUDSTACK
+from parallel_build.durations import duration
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
@@ -16,6 +17,8 @@ from parallel_build.resolved_stack import Site
 from parallel_build.versions import CloudStackVersion
 
 ROWS_TOLERATED = 100_000  # more than any growth: the servers only estimate their rows
+OBJECTS = ("VM", "volume", "snapshot")
+HANGS = 3600  # seconds
 CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
 
 
@@ -79,23 +82,26 @@ def database_key_fits(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise old.key_problem
 
 
-def no_job_is_running(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no asynchronous job is in progress; its end would be lost."""
-    if old.jobs:
+def nothing_hangs(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: no VM, volume or snapshot has been between two states for an hour without a job: step Drain would wait for it in vain, users out."""
+    jobs = any(each.kind == "job" and not each.left for each in old.work)
+    hanging = [each for each in old.work if each.kind in OBJECTS and each.seconds > HANGS and not jobs]
+    if hanging and site.configuration.window.drain_then == "back":
         raise GuardFailed(
-            f"{len(old.jobs)} jobs are in progress: {', '.join(sorted(set(old.jobs))[:8])}",
-            "stopping the servers would cut them off",
-            "wait for their end (listAsyncJobs), or cancel them",
+            f"{len(hanging)} items hang between two states: {', '.join(map(str, hanging[:8]))}",
+            "no job works on them, so they do not come to rest by themselves",
+            "bring them to rest; or set window.drainThen to cut: they are settled in the copy, as their hypervisor shows, and listed",
         )
 
 
-def nothing_is_in_transition(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no VM or volume is between two states."""
-    moving = [f"VM {name}" for name in old.vms_moving] + [f"volume {name}" for name in old.volumes_moving]
-    if moving:
-        raise GuardFailed(
-            f"{len(moving)} items are in transition: {', '.join(moving[:8])}", "they would stay in it", "wait, or bring them to rest"
-        )
+def forecast(site: Site, old: OriginalFacts) -> list[str]:
+    """What step Drain would wait for now."""
+    if not old.work:
+        return []
+    limit = duration(site.configuration.window.drain)
+    return [
+        f"in progress: {work.in_words(sorted(old.work, key=lambda each: -each.seconds))}; waited for once users are out, at most {limit}"
+    ]
 
 
 def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -298,8 +304,7 @@ GUARDS = rules_of(
     version_is_the_configured_one,
     servers_answer_themselves,
     database_key_fits,
-    no_job_is_running,
-    nothing_is_in_transition,
+    nothing_hangs,
     hosts_are_up,
     system_vms_run,
     templates_are_ready,

@@ -10,11 +10,11 @@ from parallel_build.facts import original as original_facts
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import schemas
 
-PATIENCE = 120.0  # seconds for jobs, VMs in transition and hosts to come to rest by themselves
+PATIENCE = 120.0  # seconds for hosts, system VMs and long transactions to come to rest by themselves
 
 BETWEEN = 5.0
 
-AT_REST = f"what comes to rest by itself (jobs, VMs in transition, hosts) is waited for, at most {PATIENCE:.0f} s"
+AT_REST = f"what comes to rest by itself (hosts, system VMs, long transactions) is waited for, at most {PATIENCE:.0f} s"
 
 
 def await_guards(context: Context) -> list[str]:
@@ -33,7 +33,7 @@ def await_guards(context: Context) -> list[str]:
         failing = guards.report(context.site, old, fresh).failing
         if not failing or time.monotonic() - began > PATIENCE or not guards.PASSING.issuperset(failing):
             holding = guards.check(context.site, old, fresh)
-            for line in guards.world.notices(context.site, old):
+            for line in guards.notices(context.site, old):
                 context.progress(line)
             context.progress(f"{len(holding)} guards hold")
             return holding

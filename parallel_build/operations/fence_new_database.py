@@ -224,11 +224,12 @@ def within(context: Context, what: str, limit: float, act: Callable[[CancelToken
     return answer[0]
 
 
-def lift(context: Context, record: WindowRecord | None) -> list[str]:
+def lift(context: Context, record: WindowRecord | None, before_accounts: Callable[[], None] = lambda: None) -> list[str]:
     """Undo the fence, as it was found: the database server started where it was stopped, then the accounts. Nothing where there is none.
 
     Args:
         record: the window's, which may be closed: then nothing is written into it.
+        before_accounts: done while the server runs and nobody is let in yet.
     Returns:
         what could not be undone, in words.
     """
@@ -241,7 +242,7 @@ def lift(context: Context, record: WindowRecord | None) -> list[str]:
             left.append(f"{name} is not configured any more, and its database is still closed ({_words(facts)})")
             continue
         try:
-            _lift(context, server, record, facts)
+            _lift(context, server, record, facts, before_accounts)
         except (Cancelled, Fenced):
             raise
         except ParallelBuildError as error:
@@ -252,7 +253,7 @@ def lift(context: Context, record: WindowRecord | None) -> list[str]:
     return left
 
 
-def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dict[str, Any]) -> None:
+def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dict[str, Any], before_accounts: Callable[[], None]) -> None:
     host, unit = context.host(server), facts.get("unit")
     if unit is not None:
         touched = record.servers.get(server.name)
@@ -264,16 +265,18 @@ def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dic
     if not locks:
         return
 
-    def put_back() -> bool:
+    def up() -> bool:
         try:
-            account_locks.put_back(host, locks, timeout=LIFT_LIMIT)
+            account_locks.closed(host, locks, timeout=LIFT_LIMIT)
         except (ConnectionFailed, CommandFailed):
             if unit is None:
                 raise
             return False  # it was started a moment ago
         return True
 
-    wait_for(f"the database server on {server.name}", put_back, timeout=LIFT_LIMIT, cancel=context.cancel)
+    wait_for(f"the database server on {server.name}", up, timeout=LIFT_LIMIT, cancel=context.cancel)
+    before_accounts()
+    account_locks.put_back(host, locks, timeout=LIFT_LIMIT)
     context.progress(f"{server.name}: its accounts are as they were found")
 
 

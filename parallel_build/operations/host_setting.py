@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import router_minimum
+from parallel_build.operations import close_cut_work, router_minimum
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.remote.sql import session
@@ -23,6 +23,7 @@ def write(context: Context) -> Outputs:
         wanted = value_for(context.configuration, str(now))
         context.intend("write host", value=wanted)
         database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
+        closed = close_cut_work.close(context, database)
         stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
         written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
@@ -33,7 +34,7 @@ def write(context: Context) -> Outputs:
             "somebody else writes to the copy",
             "see who is connected to it",
         )
-    evidence = {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale}
+    evidence = {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale, "closed": closed}
     return evidence | ({"lowered minimum of routers": lowered} if lowered else {})
 
 

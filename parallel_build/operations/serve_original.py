@@ -9,6 +9,7 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
+    drain,
     hosts_back,
     hypervisor_commands,
     known_servers,
@@ -57,6 +58,8 @@ def serve_at_once(context: Context) -> None:
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
             servers.first()
+            for words in drain.allow_jobs(context):
+                context.progress(words)
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
             hosts_back.take_agents(context)
@@ -75,7 +78,8 @@ def serve_from_original(context: Context) -> list[str]:
     original_numbers.move_past(context)
     with original_management.Servers(context) as servers:
         servers.first()
-        missing = locked + user_firewall.let_users_in(context)
+        missing = locked + drain.allow_jobs(context)
+        missing += user_firewall.let_users_in(context)
         missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)

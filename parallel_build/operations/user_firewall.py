@@ -5,68 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
-from parallel_build.operations import known_servers, original_management, prove_user_access, user_access_setting
+from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import (
+    known_servers,
+    original_management,
+    packet_filter,
+    prove_user_access,
+    user_access_setting,
+    users_out_service,
+)
 from parallel_build.operations.asked_cloud import asked, may_write
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import only_new_side, store
+from parallel_build.operations.context_helpers import only_new_side, store, tolerated
+from parallel_build.operations.packet_filter import Barrier
 from parallel_build.records.states import StartState, start_of
-from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
-
-TABLE = "cloudstack_parallel_build"
-
-RULES = "/etc/cloudstack-parallel-build/users-out"
-
-# The same barrier in the two packet filters; reached by both families, gone with one command.
-NFT_CLOSE = """
-nft -f - <<RULES
-add table inet {table}
-delete table inet {table}
-table inet {table} {{
-  chain users {{
-    type filter hook input priority -150; policy accept;
-    iif lo accept
-{accept}
-    tcp dport {{ {ports} }} reject with tcp reset
-  }}
-}}
-RULES
-"""
-
-IPTABLES_CLOSE = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
-  $t -w -A {chain} -i lo -j RETURN
-done
-{accept}
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
-  $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
-done
-"""
-
-CHAIN = "CSPB-USERS"
-
-OPEN = f"""
-if command -v nft >/dev/null; then nft delete table inet {TABLE} 2>/dev/null || true; fi
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
-  $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
-done
-"""
-
-CLOSED = f"""
-if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then echo closed
-elif command -v iptables >/dev/null && iptables -w -C INPUT -j {CHAIN} 2>/dev/null; then echo closed
-else echo open; fi
-"""
 
 
 def user_ports(configuration: StackConfiguration) -> list[int]:
@@ -75,42 +36,16 @@ def user_ports(configuration: StackConfiguration) -> list[int]:
     return sorted({*WEB_PORTS, *API_PORTS.values(), *served})
 
 
-def close_firewall(host: Host, allowed: Iterable[str], closed: Iterable[int]) -> None:
-    """Refuse the ports that users come to, on a server, to everyone but `allowed` networks; proved by looking."""
-    networks = list(allowed)
-    ports = ", ".join(str(port) for port in closed)
-    nft = "\n".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept" for net in networks)
-    tables = "\n".join(f"{'ip6tables' if ':' in net else 'iptables'} -w -A {CHAIN} -s {net} -j RETURN" for net in networks)
-    script = (
-        "if command -v nft >/dev/null; then"
-        + NFT_CLOSE.format(table=TABLE, accept=nft, ports=ports)
-        + "else"
-        + IPTABLES_CLOSE.format(chain=CHAIN, accept=tables, ports=ports.replace(" ", ""))
-        + "fi"
-    )
-    host.script(script, cancellable=False)
-    if not firewall_closed(host):
-        raise StepFailed(
-            f"{host.name}: the packet filter does not hold users out",
-            "neither nft nor iptables took the rules",
-            "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
-        )
+def plain_ports(configuration: StackConfiguration) -> list[int]:
+    """Those of `user_ports` on which users speak plain HTTP, so that their calls can be answered; to TLS nobody but the server can answer."""
+    sides = (configuration.original.served, configuration.new.api.served)
+    secure = {443, API_PORTS["https"], *(side.port for side in sides if side.scheme == "https")}
+    return [port for port in user_ports(configuration) if port not in secure]
 
 
-def open_firewall(host: Host) -> None:
-    """Take the barrier away; nothing happens where there is none."""
-    host.script(OPEN, cancellable=False)
-    if firewall_closed(host):
-        raise StepFailed(
-            f"{host.name}: users are still held out",
-            f"table {TABLE} or chain {CHAIN} can't be removed",
-            f"there: nft delete table inet {TABLE}; iptables -D INPUT -j {CHAIN}; then run the same command again",
-        )
-
-
-def firewall_closed(host: Host) -> bool:
-    """Whether the barrier is up on a server."""
-    return host.script(CLOSED).stdout.strip() == "closed"
+def barrier(configuration: StackConfiguration) -> Barrier:
+    """What is closed, to whom, and where users are answered."""
+    return Barrier(allowed_networks(configuration), user_ports(configuration), plain_ports(configuration))
 
 
 def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
@@ -157,14 +92,13 @@ def let_users_in(context: Context) -> list[str]:
 
         def let_in(server: Server) -> None:
             try:
-                open_firewall(context.host(server))
+                packet_filter.open_again(context.host(server))
             except (Cancelled, Fenced):
                 raise
             except ParallelBuildError as error:
                 context.progress(f"users in on {server.name}: {error}")
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
-                # One that is lost has lost its rules too: they are in no file, and are gone with a reboot.
-                if server in originals and not isinstance(error, ConnectionFailed):
+                if server in originals:
                     kept[server.name] = error
 
         context.progress(f"users in on {', '.join(server.name for server in originals)}")
@@ -186,7 +120,8 @@ def admit_on_new(context: Context) -> None:
         user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
     else:
         for machine in context.configuration.new.management:
-            open_firewall(context.host(machine))
+            packet_filter.open_again(context.host(machine))
+        at_once(partial(tell_where, context), context.configuration.original.management)
     prove_user_access.users_are_in(context, serving(context), must=True)
 
 
@@ -195,6 +130,28 @@ def serving(context: Context) -> list[Server]:
     facts, (first, *others) = store(context).mine().facts, context.configuration.new.management
     good = [machine for machine in others if StartState.of(facts.get(start_of(machine.name, first=False), {})).good]
     return [first, *good]
+
+
+def tell_where(context: Context, server: Server) -> None:
+    """Have an address of the original tell users that the cloud has moved, or nothing; a server that is gone tells nothing, which keeps nobody out."""
+    configuration = context.configuration
+    with tolerated(context, f"the answer of {server.name} to users"):
+        host = context.host(server)
+        if configuration.window.old_addresses == "closed":
+            tell_no_more(context, server)
+        elif users_out_service.there(host):
+            where = endpoint.of_new(configuration).url.removesuffix("/api")
+            users_out_service.say(host, f"The cloud has moved to {where}", moved=where)
+
+
+def tell_no_more(context: Context, server: Server) -> None:
+    """Have an address of the original refuse users' connections instead of answering them."""
+    closing = barrier(context.configuration)
+    with tolerated(context, f"the answer of {server.name} to users"):
+        host = context.host(server)
+        if packet_filter.closed(host):
+            packet_filter.close(host, Barrier(closing.allowed, closing.ports))
+        users_out_service.stop(host)
 
 
 def close_on_new(context: Context) -> None:
@@ -210,11 +167,11 @@ def close_on_new(context: Context) -> None:
         with only_new_side(context, f"users out by {machine.name}"):
             user_access_setting.close(context, asked(context, Cloud.new(context.site, machine)), allowed_networks(context.configuration))
         return
-    allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
+    closing = barrier(context.configuration)
 
     def close(machine: Server) -> None:
         with only_new_side(context, f"users out on {machine.name}"):
-            close_firewall(context.host(machine), allowed, ports)
+            packet_filter.close(context.host(machine), closing)
 
     at_once(close, context.configuration.new.management)
 

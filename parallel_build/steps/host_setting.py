@@ -28,12 +28,13 @@ class HostSetting(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """The two statements."""
+        """What is written."""
         name = configuration.new.database.source.name
         rest = "" if configuration.agents.method == "file" else ",[the original's addresses]"
         allowed = configuration.routers.until_renewed == "allow"
         return [
             f"on {name}: UPDATE cloud.configuration SET value = '{configuration.host_setting}{rest}' WHERE name = 'host'",
+            f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down' (a row left Up stops the first start)",
             *(
                 [

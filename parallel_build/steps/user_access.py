@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import shlex
 
-from parallel_build.cloudstack.api import Cloud
-from parallel_build.configuration import Server, StackConfiguration
-from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import prove_original_down, prove_user_access, user_access_setting
-from parallel_build.operations.asked_cloud import asked
+from parallel_build.configuration import StackConfiguration
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.let_users_out import let_users_out
+from parallel_build.operations.packet_filter import TABLE
 from parallel_build.operations.user_access_setting import SETTING
-from parallel_build.operations.user_firewall import (
-    TABLE,
-    allowed_networks,
-    at_once,
-    close_firewall,
-    closed_servers,
-    let_users_in,
-    run_local,
-    server_networks,
-    user_ports,
-)
+from parallel_build.operations.user_firewall import closed_servers, let_users_in, plain_ports, server_networks, user_ports
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -60,7 +47,23 @@ class UserAccess(SwitchedStep):
             ]
         ports = ", ".join(str(port) for port in user_ports(configuration))
         names = [server.name for server in closed_servers(configuration)]
-        return [f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE})"]
+        return [
+            f"on {', '.join(names)}: refuse TCP {ports} to all but {admins} and the management servers (nft table {TABLE}), "
+            "also after a reboot",
+            *self._answers(configuration),
+        ]
+
+    @staticmethod
+    def _answers(configuration: StackConfiguration) -> list[str]:
+        plain = plain_ports(configuration)
+        secure = [port for port in user_ports(configuration) if port not in plain]
+        answered = ", ".join(map(str, plain))
+        said = [f"users' calls to TCP {answered} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
+        return (
+            [*said, f"calls to TCP {', '.join(map(str, secure))} (TLS) are refused: only the server itself has its certificate"]
+            if secure
+            else said
+        )
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """The way back."""
@@ -69,35 +72,14 @@ class UserAccess(SwitchedStep):
             return [f"run here: {shlex.join(access.open)}"]
         if access.method == "cidr":
             return [f"updateConfiguration name={SETTING} to what it was, for each account with a value of its own as well"]
-        return [f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE}"]
+        return [
+            f"on {', '.join(s.name for s in configuration.original.management)}: remove the nft table {TABLE} and what brings it back at a boot"
+        ]
 
     def apply(self, context: Context) -> Outputs:
         """Close, by the configured method."""
         access = context.configuration.window.user_access
-        proved = [] if store(context).facts(self.type).get("closed") else prove_user_access.users_are_in_before(context)
-        if access.method != "command":
-            prove_user_access.administrators_would_stay(context, allowed_networks(context.configuration))
-        context.intend("users out", method=access.method)
-        if access.method == "command":
-            store(context).note({self.type: {"closed": True}}, forward=True)
-            run_local(access.close, 120)
-        elif access.method == "cidr":
-            user_access_setting.close(context, asked(context, Cloud.original(context.site)), allowed_networks(context.configuration))
-        else:
-            store(context).note({self.type: {"closed": True}}, forward=True)
-            allowed, ports = allowed_networks(context.configuration), user_ports(context.configuration)
-
-            def close(server: Server) -> None:
-                context.progress(f"users out on {server.name}")
-                try:
-                    close_firewall(context.host(server), allowed, ports)
-                except ConnectionFailed as error:
-                    if server in context.configuration.new.management:
-                        raise
-                    prove_original_down.silent(context, server, error)
-
-            at_once(close, closed_servers(context.configuration))
-        proved += prove_user_access.users_are_out(context)
+        proved = let_users_out(context)
         return {"method": access.method, "administrators": list(access.administrators), "proved": proved}
 
     def verify(self, context: Context) -> Outputs:

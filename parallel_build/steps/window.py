@@ -30,6 +30,7 @@ from parallel_build.operations.new_objects import Created, highest_ids, since_wi
 from parallel_build.operations.renew_on_original import renew_on_original
 from parallel_build.operations.takeover import make_ready
 from parallel_build.records.rehearsal import in_review
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.frame import FOLDER
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import step
@@ -121,7 +122,9 @@ class Window(SwitchedStep):
         missing = serve_original.serve_from_original(context)
         kept_out, off = sorted(cut_off(context)), switched_off(context)
         missing += [
-            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off" for name in kept_out
+            f"{name} of the new side could not be proved down, and is fenced at its database alone: power it off, "
+            "and leave the new database servers as they are until then"
+            for name in kept_out
         ]
         outcome: dict[str, Any] = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
         if off:
@@ -150,29 +153,44 @@ class Window(SwitchedStep):
                 "what was lost in the window is not back yet",
                 "bring it back and run the same command again; the window stays open until then",
             )
-        records.close()
         for name, address in sorted(off.items()):
             context.progress(
                 f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "
                 f"Remove it, or mask {MANAGEMENT} and {USAGE} on it without a network"
             )
+        records.close()
         context.progress("the original serves; what is left to tidy is in evidence/tidying.json")
 
 
 def _open_database(context: Context, created: Created) -> None:
     """The new database's accounts and server as they were found, now that nothing of the new side uses them; it keeps no rollback from its end.
 
+    Emptied first: a server that is down without being masked may be switched on at any moment, and must find nothing to serve.
     Args:
         created: what users created on the new side, as far as it could be told: one that hung, or was down, is asked before it is emptied.
     """
     record = store(context).mine()
-    for words in fence_new_database.lift(context, record):
+    asked = [not created.unknown]
+
+    def look() -> None:
+        if not asked[0]:
+            asked[0] = True
+            _look_again(context, record)
+
+    def before_accounts() -> None:
+        look()
+        transfer.empty(context)
+
+    for words in fence_new_database.lift(context, record, before_accounts):
         context.progress(f"{words}. The next window tries it again")
-    if created.unknown:
-        created = since_window(context, new_database(context))
-        context.progress(created.in_words())
-        found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
-        context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
+    look()
+
+
+def _look_again(context: Context, record: WindowRecord) -> None:
+    created = since_window(context, new_database(context))
+    context.progress(created.in_words())
+    found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
+    context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

@@ -21,7 +21,7 @@ from tests.containers.whole_stack import own_lab
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 FOLDER = "/var/lib/cloudstack-parallel-build"
-MARK = "INSERT INTO cloud.configuration (category, instance, component, name, value) VALUES ('Advanced', 'DEFAULT', 'x', 'last.row', 'acknowledged')"
+MARK = "REPLACE INTO cloud.configuration (category, instance, component, name, value) VALUES ('Advanced', 'DEFAULT', 'x', 'last.row', 'acknowledged')"
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import requests.adapters
 
-from lab.machines import OLD_MANAGEMENT, USER_ADDRESS
+from lab.files import Lab
+from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, USER_ADDRESS
+from parallel_build.cancel import wait_for
 from parallel_build.cloudstack.api import Cloud, Endpoint
 from parallel_build.cloudstack.endpoint import of_original
 from parallel_build.cloudstack.user_probe import Probe
 from parallel_build.configuration import Server, UserProbe
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.machines.container import machine as container
+from parallel_build.operations import lasting_barrier, packet_filter
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.user_access_setting import SETTING, own_values, setting
@@ -35,6 +41,7 @@ from tests.containers.test_health import with_changes
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 BALANCER = ("10.91.0.1", 8091)
+CALL = f"http://{OLD_MANAGEMENT[0].address}:8080/client/api"
 URL = f"http://{BALANCER[0]}:{BALANCER[1]}/client/api"
 
 
@@ -77,6 +84,19 @@ def user_connects() -> bool:
         connection.close()
 
 
+@contextmanager
+def user_session() -> Iterator[requests.Session]:
+    """Calls from the user's address."""
+
+    class FromTheUser(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+            return super().init_poolmanager(*args, **kwargs, source_address=(USER_ADDRESS, 0))
+
+    with requests.Session() as session:
+        session.mount("http://", FromTheUser())
+        yield session
+
+
 def access(stand: Stand, **changes: Any) -> Site:
     """The stack with another way of holding users out."""
     section = {"administrators": ["10.91.0.1/32"], "probe": {"source": USER_ADDRESS}, **changes}
@@ -89,6 +109,10 @@ def test_the_firewall_holds_users_out_and_lets_administrators_in(stand: Stand) -
         with window(stand, access(stand)) as context:
             proved = UserAccess().apply(context)["proved"]
             assert user_served(stand) == [False, False] and not user_connects()
+            with user_session() as session:
+                answered = session.get(CALL, params={"command": "listZones", "response": "json"}, timeout=5)
+            assert answered.status_code == 503 and int(answered.headers["Retry-After"]) > 0
+            assert answered.json()["listzonesresponse"]["errorcode"] == 503
             assert Cloud.original(stand.site).call("listCapabilities")
             assert [line.partition(":")[0] for line in proved] == ["before", "administrators are in", "out"]
             tell(proved[-1])
@@ -96,6 +120,64 @@ def test_the_firewall_holds_users_out_and_lets_administrators_in(stand: Stand) -
             UserAccess().revert(context)
             assert user_served(stand) == [True, True] and user_connects()
             UserAccess().revert(context)
+
+    stand.inside(run)
+
+
+def test_no_call_that_is_sent_meanwhile_ends_without_an_answer(stand: Stand) -> None:
+    outcomes: list[str] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        with user_session() as session:
+            while not ended.is_set():
+                try:
+                    outcomes.append(
+                        str(session.get(CALL, params={"command": "x"}, headers={"Connection": "close"}, timeout=10).status_code)
+                    )
+                except requests.RequestException as error:
+                    outcomes.append(f"{type(error).__name__}: {error}"[-120:])
+
+    def run() -> None:
+        with window(stand, access(stand)) as context:
+            asking = [threading.Thread(target=ask) for _ in range(4)]
+            for each in asking:
+                each.start()
+            UserAccess().apply(context)
+            while_out = len(outcomes)
+            UserAccess().revert(context)
+            after = len(outcomes)
+            wait_for("the last calls", lambda: len(outcomes) > after + 8, timeout=30, cancel=context.cancel)
+            ended.set()
+            for each in asking:
+                each.join()
+            tell(
+                f"{len(outcomes)} calls, {while_out} until users were out: { {each: outcomes.count(each) for each in sorted(set(outcomes))} }"
+            )
+            assert set(outcomes) == {"401", "503"}
+            assert outcomes[0] == outcomes[-1] == "401"
+
+    stand.inside(run)
+
+
+def test_the_barrier_is_there_again_after_a_reboot_and_gone_for_good_once_users_are_in(stand: Stand) -> None:
+    folder, name = Lab(stand.lab.name).new, NEW_MANAGEMENT[1].name
+
+    def run() -> None:
+        with window(stand, access(stand)) as context:
+            machine = next(each for each in stand.site.configuration.new.management if each.name == name)
+            UserAccess().apply(context)
+            assert lasting_barrier.kept(context.host(machine))
+            tell(f"{name} is switched off and on")
+            container.power_off(folder, name)
+            container.power_on(folder, name)
+            host = context.host(machine)
+            wait_for(f"{name} to answer", host.reachable, timeout=60, cancel=context.cancel)
+            assert packet_filter.closed(host)
+            UserAccess().revert(context)
+            left = host.run(["sh", "-c", f"ls {lasting_barrier.UNIT_FILE} {lasting_barrier.SCRIPT}"], ok=None)
+            assert not packet_filter.closed(host) and left.stdout == ""
+            assert not lasting_barrier.kept(host)
 
     stand.inside(run)
 

@@ -128,3 +128,38 @@ def test_half_a_way_back_by_pulumi_is_led_to_its_end(lab: LabRunner) -> None:
     tell("back leads it to its end")
     lab.run("tool", "back", "lab")
     assert lab.status()["serving"] == "original"
+
+
+def test_jobs_that_do_not_end_bring_users_back_or_are_cut_off_and_closed_in_the_copy(lab: LabRunner) -> None:
+    msid = lab.sql("olddb1", 'SELECT MIN(msid) FROM cloud.mshost WHERE state = "Up" AND removed IS NULL')
+    vm = lab.sql("olddb1", 'SELECT MIN(id) FROM cloud.vm_instance WHERE type = "User" AND state = "Running" AND removed IS NULL')
+    lab.sql("olddb1", f'UPDATE cloud.vm_instance SET state = "Stopping", update_time = UTC_TIMESTAMP() WHERE id = {vm}')
+    lab.sql(
+        "olddb1",
+        "INSERT INTO cloud.async_job (user_id, account_id, instance_type, instance_id, job_cmd, job_status, job_init_msid, job_executing_msid, "
+        'created, uuid, related, job_type, job_dispatcher) VALUES (2, 2, "VirtualMachine", '
+        f'{vm}, "org.apache.cloudstack.api.command.StopVMCmd", 0, {msid}, {msid}, UTC_TIMESTAMP(), UUID(), "", '
+        '"ApiAsyncJobDispatcher", "ApiAsyncJobDispatcher")',
+    )
+    job = lab.sql("olddb1", "SELECT MAX(id) FROM cloud.async_job")
+    lab.run("pulumi", "config", "set", "--path", "window.drain", "6s")
+    try:
+        tell("switch while a job runs: it is waited for behind the barrier, then users are in again")
+        refused = lab.run("tool", "switch", "lab", check=False)
+        assert refused.returncode == 1 and "users are in again" in refused.stdout and "StopVMCmd" in refused.stdout
+        assert not masked(lab, "oldms1", "cloudstack-management")
+        assert lab.shell("oldms1", "nft list tables; iptables -S INPUT 2>/dev/null", check=False).count("cloudstack_parallel_build") == 0
+        tell("switch again, with what still runs cut off")
+        lab.run("pulumi", "config", "set", "--path", "window.drainThen", "cut")
+        done = lab.run("tool", "switch", "lab")
+        assert "cut off, on record" in done.stdout and lab.status()["serving"] == "new"
+        assert lab.sql("newdb1", f"SELECT job_status, job_result_code FROM cloud.async_job WHERE id = {job}") == "2\t530"
+        assert lab.sql("newdb1", f"SELECT state FROM cloud.vm_instance WHERE id = {vm}") in ("Stopped", "Running")
+        tell("back: the original's own server clears up what it left")
+        lab.run("tool", "back", "lab")
+        assert lab.sql("olddb1", f"SELECT job_status FROM cloud.async_job WHERE id = {job}") == "2"
+        assert lab.sql("olddb1", f"SELECT state FROM cloud.vm_instance WHERE id = {vm}") == "Running"
+    finally:
+        for key in ("window.drain", "window.drainThen"):
+            lab.run("pulumi", "config", "rm", "--path", key, check=False)
+        lab.sql("olddb1", f"UPDATE cloud.async_job SET job_status = 2, removed = UTC_TIMESTAMP() WHERE id = {job}")

@@ -64,7 +64,7 @@ def cloud(database: DatabaseServer, recorded: Mapping[str, Path], data: Path) ->
     read = original._from_database(opened)
     old = replace(
         GOOD_OLD,
-        **{name: read[name] for name in ("version", "unfinished", "management", "jobs", "vms_moving", "volumes_moving", "definers")},
+        **{name: read[name] for name in ("version", "unfinished", "management", "work", "definers")},
         accounts=[*read["accounts"], *read["definers"]],
         hosts=api(data, "listHosts-routing", "host"),
         system_vms=api(data, "listSystemVms", "systemvm"),
@@ -107,7 +107,7 @@ def test_a_volume_that_was_uploaded_long_ago_rests(database: DatabaseServer, clo
     database.execute(f"UPDATE cloud.volumes SET state = '{state}', updated = UTC_TIMESTAMP() - INTERVAL 40 DAY WHERE id = {identity}")
     try:
         opened = cast(Session, Recorded(database))
-        moving = original._from_database(opened)["volumes_moving"]
+        moving = original._from_database(opened)["work"]
         stuck = queries.run(opened).tables["volumes_moving"]
     finally:
         database.execute(f"UPDATE cloud.volumes SET state = 'Ready' WHERE id = {identity}")

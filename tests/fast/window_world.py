@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import api, setup
+from parallel_build.cloudstack import api, setup, work
 from parallel_build.cloudstack.log import LogFollower, Mark
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.startup import StartFailed
@@ -427,6 +427,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # what it has is tests/fast/operations/test_original_replica.py's
     monkeypatch.setattr(api, "answers", lambda where: False)
     monkeypatch.setattr(prove_original_down, "answers", lambda context, server, ports: False)
+    monkeypatch.setattr(work, "read", lambda database: [])
     _copying(monkeypatch, of)
     _closing(monkeypatch)
 

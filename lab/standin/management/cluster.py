@@ -180,6 +180,13 @@ class ClusterManager:
             self._server.mshost_id,
             self._server.runid,
         )
+        if self._server.is_new:
+            self._server.cloud.execute(
+                "UPDATE mshost SET state = 'ReadyToShutDown' WHERE id = %s AND state = 'PreparingForShutDown' AND NOT EXISTS "
+                "(SELECT * FROM async_job WHERE job_status = 0 AND removed IS NULL AND job_executing_msid = %s)",
+                self._server.mshost_id,
+                self._server.msid,
+            )
 
     def _scan(self, *, first: bool) -> None:
         server = self._server

@@ -24,7 +24,8 @@ log = logging.getLogger("o.a.c.f.j.i.AsyncJobManagerImpl")
 
 IN_PROGRESS, SUCCEEDED, FAILED = 0, 1, 2
 WORKERS = 16
-SHUTTING_DOWN = ("PreparingForShutDown", "ReadyToShutDown", "ShuttingDown")
+SHUTTING_DOWN = ("PreparingForShutDown", "PreparingToShutDown", "ReadyToShutDown", "ShuttingDown")
+AFTER_FAILURE = {"Starting": "Stopped", "Stopping": "Running", "Migrating": "Running"}  # of a VM whose job was cut off
 INTERNAL_ERROR = 530
 INTERRUPTED = "job cancelled because of management server restart or shutdown"
 Work = Callable[[], dict[str, Any]]
@@ -46,7 +47,15 @@ class Jobs:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="API-Job-Executor")
 
     def fail_interrupted(self) -> None:
-        """Fail the jobs that this server left behind when it ended."""
+        """Fail the jobs that this server left behind when it ended, and bring their VMs out of the state between two states."""
+        for row in self._server.cloud.rows(
+            "SELECT v.id, v.state FROM async_job j JOIN vm_instance v ON v.id = j.instance_id WHERE j.instance_type = 'VirtualMachine' "
+            "AND j.job_status = 0 AND j.removed IS NULL AND (j.job_init_msid = %s OR j.job_executing_msid = %s)",
+            self._server.msid,
+            self._server.msid,
+        ):
+            if row["state"] in AFTER_FAILURE:
+                self._server.cloud.update("vm_instance", row["id"], state=AFTER_FAILURE[row["state"]], update_time=utcnow())
         self._server.cloud.execute(
             "UPDATE async_job SET job_status = %s, job_result_code = %s, job_result = %s, removed = %s, "
             "last_updated = %s, job_complete_msid = %s WHERE job_status = 0 AND removed IS NULL AND "
@@ -70,6 +79,7 @@ class Jobs:
         kind: str | None,
         instance_id: int | None,
         work: Work,
+        begin: Callable[[], None] | None = None,
     ) -> str:
         """Enter a job and begin it; returns its UUID.
 
@@ -81,6 +91,7 @@ class Jobs:
             kind: type of the object it works on.
             instance_id: the object's id.
             work: does it; returns the response object under its name, for instance {"systemvm": {...}}.
+            begin: puts the object into the state in which it is while the job runs.
 
         Raises JobFailed where this server takes no more jobs.
         """
@@ -112,6 +123,8 @@ class Jobs:
             job_executing_msid=self._server.msid,
             job_pending_signals=0,
         )
+        if begin is not None:
+            begin()
         self._pool.submit(self._run, job_id, command, work)
         return name
 

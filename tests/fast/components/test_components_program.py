@@ -207,7 +207,7 @@ def test_a_hold_point_ends_the_chain_before_it() -> None:
     access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
     declared, _ = run(settings(phase="switched", window={"stopBefore": "DatabaseTransfer", "userAccess": access}))
     names = [name for name, _ in ORDER]
-    assert [each.name for each in declared if each.name in names] == ["window", "user-access", "original-management"]
+    assert [each.name for each in declared if each.name in names] == ["window", "user-access", "drain", "original-management"]
 
 
 def test_every_step_says_what_it_will_do_and_how_it_is_undone() -> None:

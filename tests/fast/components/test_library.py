@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pulumi
@@ -13,6 +15,7 @@ import pytest
 from pulumi.runtime import rpc
 
 from parallel_build import components as c
+from parallel_build.errors import ConfigurationError
 from tests.fast.components.test_components_program import SECRET_MARK, Declared, Providers, Recorder
 from tests.fast.sites import SECRETS, values
 
@@ -239,3 +242,27 @@ def test_two_clouds_are_apart() -> None:
     assert len({each.full for each in seen}) == len(seen)
     stacks = {json.loads(named(seen, f"{name}-cut-window").inputs["site"]["value"])["stack"] for name in ("east", "west")}
     assert stacks == {"prod-east", "prod-west"}
+
+
+def test_a_stack_file_that_can_not_be_used_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unusable() -> None:
+        raise ConfigurationError("window is missing", "every value is checked", "set it")
+
+    monkeypatch.setattr("parallel_build.components.cloud_args.read_settings", unusable)
+    with pytest.raises(pulumi.RunError, match=r"window is missing.*Cause: every value.*Remedy: set it"):
+        c.CloudArgs.from_config()
+
+
+def test_a_platform_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+
+    def missing(name: str) -> ModuleType:
+        if name.endswith("machines.libvirt"):
+            raise ModuleNotFoundError("No module", name="pulumi_libvirt")
+        return real(name)
+
+    monkeypatch.setattr("parallel_build.components.machines.platforms.importlib.import_module", missing)
+    libvirt = {"image": "/i", "poolPath": "/p", "bridge": "b"}
+    arguments = args(new=values()["new"] | {"platform": "libvirt"}, platforms={"libvirt": libvirt}, operator_key="ssh-ed25519 AAAA me")
+    with pytest.raises(pulumi.RunError, match=r"cloudstack-parallel-build\[libvirt\]"):
+        run(lambda: everything(c.Cloud("one", arguments)))

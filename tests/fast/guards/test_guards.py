@@ -13,6 +13,7 @@ from parallel_build import guards
 from parallel_build.cloudstack.left_running import Guest
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, UnitState
 from parallel_build.cloudstack.web import WebServer
+from parallel_build.cloudstack.work import Work
 from parallel_build.database.server.dialects import DatabaseServer, dialect_of, parse_version
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
@@ -112,8 +113,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "does not fit",
     ),
-    "no_job_is_running": (replace(GOOD_OLD, jobs=["DeployVMCmd"]), GOOD_NEW, "DeployVMCmd"),
-    "nothing_is_in_transition": (replace(GOOD_OLD, vms_moving=["i-2-3-VM"]), GOOD_NEW, "i-2-3-VM"),
+    "nothing_hangs": (replace(GOOD_OLD, work=[Work("VM", 3, "Starting", "i-2-3-VM", 7200)]), GOOD_NEW, "i-2-3-VM"),
     "hosts_are_up": (
         replace(GOOD_OLD, hosts=[{"name": "kvm2", "state": "Down", "resourcestate": "Enabled"}]),
         GOOD_NEW,
@@ -298,11 +298,30 @@ def test_a_new_server_that_would_not_serve_https_as_configured_is_not_started(we
     assert [words in str(each) for each in failed] == ([True] if words else [])
 
 
+@pytest.mark.parametrize(
+    ("found", "changes"),
+    [
+        ([Work("job", 1, "StartVMCmd", "VirtualMachine 3", 7300, 9), Work("VM", 3, "Starting", "i-2-3-VM", 7300)], {}),
+        ([Work("VM", 3, "Starting", "i-2-3-VM", 600)], {}),
+        ([Work("VM", 3, "Starting", "i-2-3-VM", 7300)], {"drainThen": "cut"}),
+    ],
+)
+def test_work_that_ends_or_may_be_cut_off_keeps_no_window_from_opening(found: list[Work], changes: dict[str, str]) -> None:
+    assert guards.failures(site(window=changes), replace(GOOD_OLD, work=found), GOOD_NEW) == []
+
+
+def test_what_would_be_waited_for_is_told_before_users_are_out() -> None:
+    busy = replace(GOOD_OLD, work=[Work("VM", 3, "Starting", "i-2-3-VM", 30), Work("job", 1, "StartVMCmd", "VirtualMachine 3", 240, 9)])
+    (line,) = guards.notices(site(), busy)
+    assert line.startswith("in progress: 1 job, 1 VM, the longest for 4 min: job StartVMCmd (VirtualMachine 3, for 4 min)")
+    assert "at most 10 min" in line and guards.notices(site(), GOOD_OLD) == []
+
+
 def test_all_failures_are_told_together() -> None:
-    bad = replace(GOOD_OLD, version="4.19.0.0", jobs=["StopVMCmd"])
+    bad = replace(GOOD_OLD, version="4.19.0.0", work=[Work("volume", 7, "Creating", "ROOT-7", 86400)])
     with pytest.raises(GuardFailed) as caught:
         guards.check(site(), bad, new(local_database=True))
-    for words in ("4.19.0.0", "StopVMCmd", "newms1", "nothing has been changed"):
+    for words in ("4.19.0.0", "ROOT-7", "newms1", "nothing has been changed"):
         assert words in str(caught.value)
     assert caught.value.cause and caught.value.remedy
 

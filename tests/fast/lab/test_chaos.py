@@ -24,8 +24,8 @@ from parallel_build.cancel import CancelToken, wait_for
 
 def test_the_matrix_has_every_step_fault_and_direction_once() -> None:
     found = cells.matrix()
-    assert len(found) == len({cell.name for cell in found}) == 13 * 7 * 2
-    assert len(cells.instants()) == 13 * 2 * 2 * 2
+    assert len(found) == len({cell.name for cell in found}) == len(cells.STEPS) * 7 * 2
+    assert len(cells.instants()) == len(cells.STEPS) * 2 * 2 * 2
     assert {cell.fault for cell in cells.instants()} == {"kill-provider", "kill-cli"}
     assert all((cell.step, cell.direction) in cells.PLACES for cell in found)
 
@@ -49,7 +49,7 @@ def test_what_is_no_cell_is_refused(text: str) -> None:
 
 def test_a_turn_is_a_journey_of_its_own_and_hit_on_the_way_there() -> None:
     found = cells.turns()
-    assert len({cell.name for cell in found}) == 13 * 7
+    assert len({cell.name for cell in found}) == len(cells.STEPS) * 7
     assert all(Cell.parse(cell.name) == cell for cell in found)
     assert all(cell.place == Cell(cell.step, cell.fault, FORWARD).place for cell in found)
     assert cells.journeys([*found[:3], *cells.sample(20, 1)])[1:] == [[cell] for cell in found[:3]]
@@ -69,21 +69,21 @@ def test_a_sample_is_drawn_by_its_seed() -> None:
     assert first == again != other
     assert len(set(first)) == 20
     assert len(cells.journeys(first)) == 1
-    assert len(cells.sample(1000, 1)) == 286
+    assert len(cells.sample(1000, 1)) == len(cells.STEPS) * 22
 
 
 def test_a_journey_has_one_fault_a_step_moment_and_direction_in_the_order_of_the_way() -> None:
     planned = cells.journeys([*cells.matrix(), *cells.instants()])
-    assert sum(len(journey) for journey in planned) == 182 + 104
+    assert sum(len(journey) for journey in planned) == len(cells.STEPS) * 22
     for journey in planned:
         assert len({(cell.step, cell.direction, cell.moment) for cell in journey}) == len(journey)
-        assert len({(cell.step, cell.direction, cell.fault) for cell in journey}) == 26
+        assert len({(cell.step, cell.direction, cell.fault) for cell in journey}) == len(cells.STEPS) * 2
         forward = [cells.STEPS.index(cell.step) for cell in journey if cell.direction == FORWARD]
         back = [cells.STEPS.index(cell.step) for cell in journey if cell.direction == BACK]
         assert forward == sorted(forward)
         assert back == sorted(back, reverse=True)
         assert [cell.direction for cell in journey] == [FORWARD] * len(forward) + [BACK] * len(back)
-    assert sorted(map(len, planned)) == [26] * 5 + [78] * 2
+    assert sorted(map(len, planned)) == [2 * len(cells.STEPS)] * 5 + [6 * len(cells.STEPS)] * 2
     assert [cell.moment for cell in planned[0][:3]] == [FIRST, MIDDLE, LAST]
 
 
@@ -218,7 +218,7 @@ def test_descendants_are_found() -> None:
 
 def test_the_list_names_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--all", "--list"]) == 0
-    assert len(set(capsys.readouterr().out.split())) == 286
+    assert len(set(capsys.readouterr().out.split())) == len(cells.STEPS) * 22
 
 
 def outcome(cell: str, verdict: str, cause: str = "") -> dict[str, Any]:
@@ -269,7 +269,7 @@ def test_every_cell_goes_to_one_of_the_labs_and_what_was_not_come_to_is_tried_ag
     played.run(wanted)
     tried = Counter(name for _, names in played.journeys for name in names)
     assert {name: number for name, number in tried.items() if number != 1} == {missed: 2, never: 3, broken: 2}
-    assert len(tried) == 286
+    assert len(tried) == len(cells.STEPS) * 22
     assert [command for _, command in played.commands].count("down") == 1
     found = results.read(tmp_path / "r")
     assert (found[missed]["verdict"], found[never]["verdict"], found[broken]["verdict"], found[failed]["verdict"]) == (

@@ -10,12 +10,20 @@ from pathlib import Path
 import pytest
 
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
-from parallel_build.operations import original_database, original_management, prove_original_down, prove_user_access, start_gate
+from parallel_build.operations import (
+    let_users_out,
+    original_database,
+    original_management,
+    packet_filter,
+    prove_original_down,
+    prove_user_access,
+    start_gate,
+)
 from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.packet_filter import Barrier
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.operations.start_usage import start_usage
 from parallel_build.steps import original_management as original_management_step
-from parallel_build.steps import user_access
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.user_access import UserAccess
@@ -180,13 +188,14 @@ def test_an_original_server_that_is_lost_while_the_window_goes_forward(stopping:
 def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
 
-    def close(host: Machine, allowed: list[str], ports: list[int]) -> None:
+    def close(host: Machine, barrier: Barrier) -> str:
         if host.name in stopping.lost:
             raise ConnectionFailed(f"{host.name} can't be reached over SSH", "", "")
         closed.append(host.name)
+        return ""
 
-    monkeypatch.setattr(user_access, "close_firewall", close)
-    monkeypatch.setattr(user_access, "store", lambda context: Records(stopping))
+    monkeypatch.setattr(packet_filter, "close", close)
+    monkeypatch.setattr(let_users_out, "store", lambda context: Records(stopping))
     monkeypatch.setattr(prove_user_access, "administrators_would_stay", lambda context, allowed: None)
     monkeypatch.setattr(prove_user_access, "users_are_out", lambda context: [])
     stopping.lost.add("oldms2")

@@ -41,6 +41,7 @@ from parallel_build.operations import (
     new_strangers,
     original_management,
     original_numbers,
+    packet_filter,
     prove_original_down,
     rollback_window,
     serve_original,
@@ -206,8 +207,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
         Units(host).state(MANAGEMENT)
         made.users.append(host.name)
 
-    monkeypatch.setattr(user_firewall, "open_firewall", opened)
-    monkeypatch.setattr(user_firewall, "close_firewall", lambda host, allowed, ports: None)
+    monkeypatch.setattr(packet_filter, "open_again", opened)
+    monkeypatch.setattr(packet_filter, "close", lambda host, barrier: "")
     plain = Units.start
 
     def start(self: Units, unit: str, timeout: float = 1) -> bool:

@@ -6,6 +6,7 @@ The CLI is played by a script of a version that writes its events to a file.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 import time
@@ -44,6 +45,24 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     return tmp_path
+
+
+STEP = """printf '{"sequence":1,"timestamp":1,"%s":{"metadata":{"op":"%s","urn":"urn:x::%s","type":"%s","provider":""}%s}}\\n' """
+
+
+def test_what_the_engine_does_to_steps_is_seen(cli: Path) -> None:
+    events = [
+        ("resourcePreEvent", "create", "cutover-window", "cutover:index:Window", ',"planning":false'),
+        ("resOutputsEvent", "create", "cutover-window", "cutover:index:Window", ',"planning":false'),
+        ("resourcePreEvent", "delete", "cutover-user-access", "cutover:index:UserAccess", ',"planning":false'),
+        ("resOpFailedEvent", "delete", "cutover-user-access", "cutover:index:UserAccess", ',"status":1,"steps":1'),
+        ("resourcePreEvent", "create", "newdb1", "libvirt:index/domain:Domain", ',"planning":false'),
+    ]
+    lines = [STEP + " ".join(shlex.quote(word) for word in event) + ' >>"$log"' for event in events]
+    (cli / "plan").write_text("\n".join([*lines, END]))
+    seen: list[tuple[str, str, bool]] = []
+    Driver("prod", Path("/x.yaml"), lambda _: None, lambda *event: seen.append(event)).up()
+    assert seen == [("begin", "Window", False), ("end", "Window", False), ("begin", "UserAccess", True), ("failed", "UserAccess", True)]
 
 
 def test_progress_is_told_once_and_configuration_is_written(cli: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...shared.database import Row, utcnow
 from .. import configuration
+from ..jobs import SHUTTING_DOWN
 from .core import INTERNAL_ERROR, ApiError, Call, Response, command, present, when
 
 
@@ -156,7 +157,7 @@ def _shutdown(call: Call, row: Row) -> Response:
     pending = int(
         call.cloud.value("SELECT COUNT(*) FROM async_job WHERE job_status = 0 AND removed IS NULL AND job_executing_msid = %s", row["msid"])
     )
-    triggered = row["state"] in ("PreparingForShutDown", "ReadyToShutDown", "ShuttingDown")
+    triggered = row["state"] in SHUTTING_DOWN
     values: Response = {"readyforshutdown": pending == 0, "shutdowntriggered": triggered, "pendingjobscount": pending}
     if call.server.is_new:
         values = (
@@ -187,15 +188,20 @@ def prepare_for_shutdown(call: Call) -> Response:
     row = call.find("mshost", "managementserverid")
     if row["state"] != "Up":
         raise ApiError(INTERNAL_ERROR, "Management server is not in the right state to prepare for shutdown")
-    call.cloud.update("mshost", row["id"], state="PreparingForShutDown")
-    return _shutdown(call, {**row, "state": "PreparingForShutDown"})
+    if call.server.is_new and call.cloud.value(
+        "SELECT COUNT(*) FROM mshost WHERE removed IS NULL AND state IN ('PreparingForShutDown', 'PreparingForMaintenance')"
+    ):
+        raise ApiError(INTERNAL_ERROR, "Another management server is preparing for shutdown or maintenance")
+    state = "PreparingForShutDown" if call.server.is_new else "PreparingToShutDown"
+    call.cloud.update("mshost", row["id"], state=state)
+    return _shutdown(call, {**row, "state": state})
 
 
 @command("cancelShutdown", admin=True)
 def cancel_shutdown(call: Call) -> Response:
     """Let a server take jobs again."""
     row = call.find("mshost", "managementserverid")
-    if row["state"] not in ("PreparingForShutDown", "ReadyToShutDown"):
+    if row["state"] not in SHUTTING_DOWN[:-1]:
         raise ApiError(INTERNAL_ERROR, "Management server is not in the right state to cancel shutdown")
     call.cloud.update("mshost", row["id"], state="Up")
     return _shutdown(call, {**row, "state": "Up"})

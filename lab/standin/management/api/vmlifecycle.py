@@ -21,7 +21,21 @@ def _find(call: Call) -> Row:
     return row
 
 
-def _submit(call: Call, row: Row, act: Callable[[Row], None], kind: str) -> Response:
+BETWEEN = ("Starting", "Stopping", "Migrating")
+
+
+def _submit(call: Call, row: Row, act: Callable[[Row], None], kind: str, between: str = "") -> Response:
+    """Enter the job of a VM.
+
+    Args:
+        between: the state in which the VM is while the job runs; empty where it stays in its own.
+    """
+    if row["state"] in BETWEEN:
+        raise ApiError(INTERNAL_ERROR, f"Unable to operate on VM {row['name']} in state {row['state']}")
+
+    def begin() -> None:
+        call.cloud.update("vm_instance", row["id"], state=between, update_time=utcnow())
+
     def work() -> Response:
         act(call.cloud.row("SELECT * FROM vm_instance WHERE id = %s", row["id"]) or row)
         alerts.add_event(
@@ -51,7 +65,14 @@ def _submit(call: Call, row: Row, act: Callable[[Row], None], kind: str) -> Resp
     return {
         "id": row["uuid"],
         "jobid": call.jobs.submit(
-            call.name, call.parameters, call.caller.user_id, call.caller.account_id, "VirtualMachine", row["id"], work
+            call.name,
+            call.parameters,
+            call.caller.user_id,
+            call.caller.account_id,
+            "VirtualMachine",
+            row["id"],
+            work,
+            begin if between else None,
         ),
     }
 
@@ -61,6 +82,7 @@ def _start(call: Call, row: Row) -> None:
         return
     hosts = call.system_vms.machines.candidates(row["data_center_id"], row["hypervisor_type"], row["last_host_id"])
     if not hosts:
+        call.cloud.update("vm_instance", row["id"], state="Stopped", update_time=utcnow())
         raise JobFailed("Unable to create a deployment for VM instance", 533)
     if refused := call.system_vms.routers.refuses(row["id"]):
         raise JobFailed(refused, 534)
@@ -78,20 +100,22 @@ def _start(call: Call, row: Row) -> None:
 
 
 def _stop(call: Call, row: Row) -> None:
-    if row["state"] == "Running":
+    if row["state"] in ("Running", "Stopping"):
         call.cloud.update("vm_instance", row["id"], state="Stopped", host_id=None, power_state="PowerOff", update_time=utcnow())
 
 
 @command("startVirtualMachine")
 def start_virtual_machine(call: Call) -> Response:
     """Start a VM."""
-    return _submit(call, _find(call), lambda row: _start(call, row), "VM.START")
+    row = _find(call)
+    return _submit(call, row, lambda vm: _start(call, vm), "VM.START", "" if row["state"] == "Running" else "Starting")
 
 
 @command("stopVirtualMachine")
 def stop_virtual_machine(call: Call) -> Response:
     """Stop a VM."""
-    return _submit(call, _find(call), lambda row: _stop(call, row), "VM.STOP")
+    row = _find(call)
+    return _submit(call, row, lambda vm: _stop(call, vm), "VM.STOP", "Stopping" if row["state"] == "Running" else "")
 
 
 @command("destroyVirtualMachine")
@@ -171,7 +195,7 @@ def deploy_virtual_machine(call: Call) -> Response:
     row = call.cloud.row("SELECT * FROM vm_instance WHERE id = %s", vm_id)
     assert row is not None
     start = call.flag("startvm", True)
-    return _submit(call, row, lambda vm: _start(call, vm) if start else None, "VM.CREATE")
+    return _submit(call, row, lambda vm: _start(call, vm) if start else None, "VM.CREATE", "Starting" if start else "")
 
 
 def _card(call: Call, network: Row, *, first: bool) -> addresses.Nic:

@@ -1,0 +1,201 @@
+"""The barrier before users in a server's packet filter: their calls are sent to a service that answers, everything else of theirs is refused.
+
+A call that the server has received is answered by it: connections that are open when the barrier goes up may end first, for a moment; those that are
+idle then are closed, and the next call on a new one is answered by the service. [nft(8), iptables-extensions(8), ss(8)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parallel_build.errors import StepFailed
+from parallel_build.operations import lasting_barrier, users_out_service
+from parallel_build.remote.host import Host
+
+TABLE = "cloudstack_parallel_build"
+CHAIN = "CSPB-USERS"
+GRACE = 15  # times 0.2 s in which open connections of users may end by themselves
+NOTICE = "The cloud is being upgraded and takes no calls of users; try again in a moment"
+
+# The same barrier in the two packet filters; reached by both families, gone with one command.
+NFT = """
+nft -f - <<RULES
+add table inet {table}
+delete table inet {table}
+table inet {table} {{
+{answered}  chain users {{
+    type filter hook input priority -150; policy accept;
+    iif lo accept
+{accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
+  }}
+}}
+RULES
+"""
+NFT_ANSWERED = """  chain answered {{
+    type nat hook prerouting priority -110; policy accept;
+    iif lo accept
+{accept}    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {plain} }} redirect to :{port}
+  }}
+"""
+# All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
+# tells nothing, and a redirection that takes any packet would tear it.
+OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
+IPTABLES = """
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
+  $t -w -A {chain} -i lo -j RETURN
+done
+{accept}
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+  $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
+done
+"""
+# In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
+IPTABLES_ANSWERED = """
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
+    $t -w -t nat -A {chain} -i lo -j RETURN
+{accept}
+    $t -w -t nat -A {chain} -p tcp --syn -m multiport --dports {plain} -j REDIRECT --to-ports {port}
+    $t -w -t nat -C PREROUTING -j {chain} 2>/dev/null || $t -w -t nat -I PREROUTING 1 -j {chain}
+  ) 2>/dev/null || true
+done
+"""
+# Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
+LET_ANSWERS_END = f"""
+n={GRACE}
+while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '( sport = :{users_out_service.PORT} )' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
+"""
+OPEN = f"""
+if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
+  nft flush table inet {TABLE}
+{LET_ANSWERS_END}
+  nft delete table inet {TABLE} 2>/dev/null || true
+fi
+for t in iptables ip6tables; do command -v $t >/dev/null || continue
+  while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
+  $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
+  $t -w -t nat -S {CHAIN} >/dev/null 2>&1 || continue
+  $t -w -t nat -F {CHAIN}
+{LET_ANSWERS_END}
+  while $t -w -t nat -D PREROUTING -j {CHAIN} 2>/dev/null; do :; done
+  $t -w -t nat -X {CHAIN} 2>/dev/null || true
+done
+"""
+CLOSED = f"""
+if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then echo closed
+elif command -v iptables >/dev/null && iptables -w -C INPUT -j {CHAIN} 2>/dev/null; then echo closed
+else echo open; fi
+"""
+SENT_ON = f"""
+if command -v nft >/dev/null && nft list chain inet {TABLE} answered >/dev/null 2>&1; then echo answered
+elif command -v iptables >/dev/null && iptables -w -t nat -C PREROUTING -j {CHAIN} 2>/dev/null; then echo answered
+else echo refused; fi
+"""
+LET_END = """
+n={times}
+while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{which}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
+"""
+CLOSE_IDLE = """
+ss -K state established '{which}' >/dev/null 2>&1 || true
+"""
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """What is closed on a server.
+
+    Attributes:
+        allowed: networks that stay in.
+        ports: TCP ports that are closed to everybody else.
+        plain: those of them on which users' calls are answered.
+    """
+
+    allowed: Sequence[str]
+    ports: Sequence[int]
+    plain: Sequence[int] = ()
+
+    def rules(self, *, answered: bool, lets_end: bool = False) -> str:
+        """The script that puts up the barrier, whatever is there of it.
+
+        Args:
+            answered: calls are sent to the service.
+            lets_end: connections that are open go on.
+        """
+        ports = ", ".join(map(str, self.ports))
+        accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
+        nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
+        fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
+        nft = NFT.format(answered=nat, **fill)
+        if answered:  # a kernel that can't do it refuses the whole table
+            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n"
+        returns = [(("ip6tables" if ":" in net else "iptables"), net) for net in self.allowed]
+        tables = IPTABLES.format(
+            chain=CHAIN, accept="\n".join(f"{tool} -w -A {CHAIN} -s {net} -j RETURN" for tool, net in returns), ports=ports.replace(" ", "")
+        )
+        if answered:
+            inner = "\n".join(f"    [ $t != {tool} ] || $t -w -t nat -A {CHAIN} -s {net} -j RETURN" for tool, net in returns)
+            plain = ",".join(map(str, self.plain))
+            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=inner, plain=plain, port=users_out_service.PORT) + tables
+        return f"if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
+
+    @property
+    def users(self) -> str:
+        """Which connections are users', for ss."""
+        ports = " or ".join(f"sport = :{port}" for port in self.ports)
+        allowed = " or ".join(f"dst {net}" for net in (*self.allowed, "127.0.0.0/8", "::1"))
+        return f"( {ports} ) and not ( {allowed} )"
+
+
+def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
+    """Put the barrier up on a server, now and at every boot; proved by looking.
+
+    Args:
+        text: what users are told.
+    Returns:
+        why users' calls are refused there instead of answered; empty when they are answered.
+    Raises:
+        StepFailed: the packet filter does not take the rules.
+    """
+    reason = users_out_service.start(host, text) if barrier.plain else "they come by TLS, and only the server itself has its certificate"
+    was_open = not closed(host)
+    if was_open and not reason:
+        host.script(barrier.rules(answered=True, lets_end=True) + LET_END.format(times=GRACE, which=barrier.users), cancellable=False)
+    rules = barrier.rules(answered=not reason)
+    host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
+    if not closed(host):
+        raise StepFailed(
+            f"{host.name}: the packet filter does not hold users out",
+            "neither nft nor iptables took the rules",
+            "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
+        )
+    lasting_barrier.keep(host, rules)
+    if not reason and host.script(SENT_ON).stdout.strip() != "answered":
+        users_out_service.stop(host)
+        reason = "its kernel can't send connections to another port"
+    return reason
+
+
+def open_again(host: Host) -> None:
+    """Take the barrier away; nothing happens where there is none.
+
+    What would bring it back goes first: a server that dies in between comes up open, as was asked for.
+    Raises:
+        StepFailed: it is still there.
+    """
+    lasting_barrier.forget(host)
+    host.script(OPEN, cancellable=False)
+    if closed(host):
+        raise StepFailed(
+            f"{host.name}: users are still held out",
+            f"table {TABLE} or chain {CHAIN} can't be removed",
+            f"there: nft delete table inet {TABLE}; iptables -D INPUT -j {CHAIN}; then run the same command again",
+        )
+    users_out_service.stop(host)
+
+
+def closed(host: Host) -> bool:
+    """Whether the barrier is up on a server."""
+    return host.script(CLOSED).stdout.strip() == "closed"
