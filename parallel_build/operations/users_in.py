@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.errors import GuardFailed
 from parallel_build.operations import user_firewall, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
@@ -56,10 +57,26 @@ def admit(context: Context, point: Point) -> None:
     """Let users in, where this is the point for it and they are not in yet."""
     if settle(context) != point or are_in(context):
         return
+    _not_held(context)
     context.intend("users in on the new side", point=point)
     store(context).note({STEP: {"opening": now()}}, forward=True)
     user_firewall.admit_on_new(context)
     store(context).remember(STEP, at=now())
+
+
+def _not_held(context: Context) -> None:
+    """Rule: a window whose hold point came before users in, by the order of the version that opened it, is still held there.
+
+    Raises:
+        GuardFailed: it is.
+    """
+    held, order = context.configuration.window.stop_before, store(context).mine().steps
+    if held in order and ACCEPTANCE in order and order.index(held) < order.index(ACCEPTANCE):
+        raise GuardFailed(
+            f"window.stopBefore is {held}, which came before users in when this window was opened; by now it comes after it",
+            "an earlier version of this project opened the window, in another order of its last steps",
+            "remove window.stopBefore to let users in, or set it to Acceptance to hold here",
+        )
 
 
 def leave(context: Context, *, always: bool = False) -> None:
