@@ -52,7 +52,7 @@ PARTS = (
     _containers("path", "lab_commands", "main_job"),
     _containers("chaos", "chaos", timeout=3600),
     # Whole it is `pytest -m databases tests`: hours on two busy processors.
-    Part("databases", ("-v", "-s", "-p", "tests.sampling", "--sample", "4", "-m", "databases", "--timeout", "1500", "tests")),
+    Part("databases", ("-v", "-s", "-p", "tests.sampling", "--sample", "2", "-m", "databases", "--timeout", "1500", "tests")),
     _containers("commands", "commands", "fencing", "database_fence", "planted_secrets"),
     _containers("existing", "existing", "existing_main_job", "data_disk", timeout=1700),
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
