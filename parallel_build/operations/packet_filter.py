@@ -6,6 +6,7 @@ idle then are closed, and the next call on a new one is answered by the service.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,7 +100,7 @@ n={times}
 while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{which}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
 """
 CLOSE_IDLE = """
-ss -K state established '{which}' >/dev/null 2>&1 || true
+ss -Kt state established '{which}' >/dev/null 2>&1 || true
 """
 
 
@@ -143,9 +144,10 @@ class Barrier:
 
     @property
     def users(self) -> str:
-        """Which connections are users', for ss."""
+        """Which connections are users', for ss, which takes the end of an IPv6 address without a prefix for a port, and then the whole for no filter."""
         ports = " or ".join(f"sport = :{port}" for port in self.ports)
-        allowed = " or ".join(f"dst {net}" for net in (*self.allowed, "127.0.0.0/8", "::1"))
+        networks = (ipaddress.ip_network(each) for each in (*self.allowed, "127.0.0.0/8", "::1"))
+        allowed = " or ".join(f"dst {network}" for network in networks)
         return f"( {ports} ) and not ( {allowed} )"
 
 
