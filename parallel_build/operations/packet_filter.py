@@ -42,20 +42,24 @@ NFT_ANSWERED = """  chain answered {{
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
 # tells nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
+# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then.
+BOTH = """
+there() { command -v $1 >/dev/null && { [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }; }
+"""
 IPTABLES = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
+for t in iptables ip6tables; do there $t || continue
   $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
   $t -w -A {chain} -i lo -j RETURN
-done
 {accept}
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+{answers}  $t -w -A {chain} -p tcp {first}-m multiport --dports {ports} -j REJECT --reject-with tcp-reset
   $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
 done
 """
+# Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
+ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
 # In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
 IPTABLES_ANSWERED = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
+for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
@@ -132,14 +136,23 @@ class Barrier:
         nft = NFT.format(answered=nat, **fill)
         if answered:  # a kernel that can't do it refuses the whole table
             nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n"
-        returns = [(("ip6tables" if ":" in net else "iptables"), net) for net in self.allowed]
+        returns = [
+            f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
+            for net in self.allowed
+        ]
+        inside = "\n".join(returns)
         tables = IPTABLES.format(
-            chain=CHAIN, accept="\n".join(f"{tool} -w -A {CHAIN} -s {net} -j RETURN" for tool, net in returns), ports=ports.replace(" ", "")
+            chain=CHAIN,
+            accept=inside.format(table=""),
+            answers=ANSWERS_GO_ON.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            first="--syn " if lets_end else "",
+            ports=ports.replace(" ", ""),
         )
         if answered:
-            inner = "\n".join(f"    [ $t != {tool} ] || $t -w -t nat -A {CHAIN} -s {net} -j RETURN" for tool, net in returns)
             plain = ",".join(map(str, self.plain))
-            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=inner, plain=plain, port=users_out_service.PORT) + tables
+            nat_accept = inside.format(table="-t nat ")
+            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=nat_accept, plain=plain, port=users_out_service.PORT) + tables
+        tables = BOTH + tables
         return f"if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
 
     @property
