@@ -49,10 +49,10 @@ class Drain(SwitchedStep):
         """Let the servers take jobs; one that still refuses them keeps nobody out: Window's undo asks again, and lists it.
 
         Raises:
-            StepFailed: one still refuses them, and a hold point ends the undo before users are in.
+            StepFailed: one still refuses them, and the undo ends here, at a hold point, with users out.
         """
         refused = allow_jobs(context)
-        if refused and context.configuration.window.stop_before:
+        if refused and context.configuration.window.stop_before == self.type:
             raise StepFailed("; ".join(refused), "it was asked to take no more jobs, and that still holds", "run the same command again")
         for words in refused:
             context.progress(words)
