@@ -1,7 +1,7 @@
 """Letting the original's work come to its end once users are out, and letting it take jobs again.
 
 From 4.21 on the servers are asked to take no more jobs (`prepareForShutdown`), one after the other: the next is refused while one is still at it.
-What waits in a queue is let begin first: nobody would take it up any more, and it would be waited for in vain.
+What waits in a queue is let begin first: nobody would take it up any more, and it would be waited for until the limit.
 Before, the same call makes child jobs of running jobs fail, so there the barrier before the users is all, and the job table says when it is quiet.
 What the servers begin by themselves (schedules, HA, usage) is in that table as well. [shared facts field.md, section 3]
 """

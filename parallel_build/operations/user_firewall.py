@@ -134,7 +134,7 @@ def serving(context: Context) -> list[Server]:
 
 
 @contextlib.contextmanager
-def _told_only(context: Context, server: Server) -> Iterator[None]:
+def _only_shown(context: Context, server: Server) -> Iterator[None]:
     """What an old address says keeps nobody out and holds no step up: users are in on the new side, whatever is wrong on a server of the original."""
     try:
         yield
@@ -142,13 +142,13 @@ def _told_only(context: Context, server: Server) -> Iterator[None]:
         raise
     except ParallelBuildError as error:
         context.progress(f"the answer of {server.name} to users: {error}")
-        context.run.record("not told to users", step=context.step, server=server.name, error=str(error))
+        context.run.record("not shown to users", step=context.step, server=server.name, error=str(error))
 
 
 def tell_where(context: Context, server: Server) -> None:
     """Have an address of the original tell users that the cloud has moved, or nothing; a server that is gone tells nothing, which keeps nobody out."""
     configuration = context.configuration
-    with _told_only(context, server):
+    with _only_shown(context, server):
         host = context.host(server)
         if configuration.window.old_addresses == "closed":
             tell_no_more(context, server)
@@ -160,7 +160,7 @@ def tell_where(context: Context, server: Server) -> None:
 def tell_no_more(context: Context, server: Server) -> None:
     """Have an address of the original refuse users' connections instead of answering them."""
     closing = barrier(context.configuration)
-    with _told_only(context, server):
+    with _only_shown(context, server):
         host = context.host(server)
         if packet_filter.closed(host):
             packet_filter.close(host, Barrier(closing.allowed, closing.ports))
