@@ -178,7 +178,12 @@ def test_queued_jobs_are_taken_up_before_servers_take_no_more(monkeypatch: pytes
     asked_at: list[float] = []
     cloud.queued = lambda now: int(now < 40)
     call = cloud.call
-    monkeypatch.setattr(cloud, "call", lambda *words, **names: (asked_at.append(cloud.now - 1000), call(*words, **names))[1])
+
+    def timed(command: str, **parameters: str) -> dict[str, Any]:
+        asked_at.append(cloud.now - 1000)
+        return call(command, **parameters)
+
+    monkeypatch.setattr(cloud, "call", timed)
     drain.drain(cloud.context)
     assert asked_at and min(asked_at) >= 40
 
