@@ -57,6 +57,14 @@ done
 """
 # Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
 ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
+# The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
+ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
+OWN_RULES = f"""
+for t in iptables ip6tables; do there $t || continue
+  case "$($t -w -S INPUT 2>/dev/null)" in ''|'-P INPUT ACCEPT') continue;; esac
+  $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
+done
+"""
 # In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
@@ -82,6 +90,7 @@ fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
+  while $t -w -D {ANSWERED} 2>/dev/null; do :; done
   $t -w -t nat -S {CHAIN} >/dev/null 2>&1 || continue
   $t -w -t nat -F {CHAIN}
 {LET_ANSWERS_END}
@@ -135,7 +144,7 @@ class Barrier:
         fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
         nft = NFT.format(answered=nat, **fill)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n"
+            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
@@ -152,8 +161,7 @@ class Barrier:
             plain = ",".join(map(str, self.plain))
             nat_accept = inside.format(table="-t nat ")
             tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=nat_accept, plain=plain, port=users_out_service.PORT) + tables
-        tables = BOTH + tables
-        return f"if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
+        return f"{BOTH}if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
 
     @property
     def users(self) -> str:
