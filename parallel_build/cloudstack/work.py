@@ -18,6 +18,11 @@ JOBS = "job_status = 0 AND removed IS NULL AND COALESCE(instance_type, '') <> 'T
 # States of a snapshot that end; only those of the last day count, since CloudStack leaves rows of failed ones behind.
 SNAPSHOT_MOVING = "status IN ('Allocated', 'Creating', 'BackingUp', 'Copying') AND created > UTC_TIMESTAMP() - INTERVAL 1 DAY"
 HA_AT_WORK = "taken IS NOT NULL AND step NOT IN ('Done', 'Cancelled', 'Error')"
+# Jobs that no server has taken up yet, since another is at work on the same object or on as many as its queue lets through.
+QUEUED = (
+    "SELECT COUNT(*) FROM cloud.sync_queue_item WHERE content_type = 'AsyncJob' AND queue_proc_msid IS NULL "
+    f"AND content_id IN (SELECT id FROM cloud.async_job WHERE {JOBS})"
+)
 SHOWN = 6
 # Table, column of the time, and what starts then; a table that an older release lacks has nothing.
 SCHEDULES = (
@@ -113,6 +118,11 @@ def _ha(database: Session, living: set[int]) -> list[Work]:
         for row in rows
         if int(row["msid"]) in living
     ]
+
+
+def queued(database: Session) -> int:
+    """How many jobs wait in a queue for a server to take them up."""
+    return int(database.value(QUEUED) or 0)
 
 
 def due(database: Session, seconds: float) -> list[str]:

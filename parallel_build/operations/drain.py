@@ -1,6 +1,7 @@
 """Letting the original's work come to its end once users are out, and letting it take jobs again.
 
 From 4.21 on the servers are asked to take no more jobs (`prepareForShutdown`), one after the other: the next is refused while one is still at it.
+What waits in a queue is let begin first: nobody would take it up any more, and it would be waited for until the limit.
 Before, the same call makes child jobs of running jobs fail, so there the barrier before the users is all, and the job table says when it is quiet.
 What the servers begin by themselves (schedules, HA, usage) is in that table as well. [shared facts field.md, section 3]
 """
@@ -21,6 +22,7 @@ from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.let_users_out import let_users_out
+from parallel_build.operations.original_management import answering
 from parallel_build.operations.user_firewall import let_users_in
 from parallel_build.records.touched import MANAGEMENT, ORIGINAL, STOP
 from parallel_build.remote.sql import Session, session
@@ -93,6 +95,7 @@ class Draining:
         for each in work.due(self.database, self.limit):
             self.context.progress(f"due by the cloud's own schedule while the original is being stopped: {each}")
         if asks_servers(self.context.configuration.original.version):
+            self._await_queues()
             self._take_no_more_jobs()
         left = self._await_rest()
         running = [each for each in left if not each.left]
@@ -116,6 +119,12 @@ class Draining:
 
     def _remaining(self) -> float:
         return self.limit - (self._now() - self.began)
+
+    def _await_queues(self) -> None:
+        """Until queued jobs are taken up, at most half of the limit: servers that take no more jobs take none from a queue, and wait for none in it."""
+        while self._remaining() > self.limit / 2 and (waiting := work.queued(self.database)):
+            self.context.progress(f"{waiting} jobs wait in queues; once they are taken up no more are taken")
+            self.context.cancel.wait(BETWEEN)
 
     def _take_no_more_jobs(self) -> None:
         cloud = asked(self.context, Cloud.original(self.context.site))
@@ -172,6 +181,7 @@ class Draining:
 def allow_jobs(context: Context) -> list[str]:
     """Let servers that were asked to take no more jobs take them again; one that was stopped since takes them from its next start on.
 
+    Any of the original's servers is asked: the configured address may be one that has not come back.
     Returns:
         servers that still refuse jobs, and why.
     """
@@ -180,7 +190,7 @@ def allow_jobs(context: Context) -> list[str]:
         return []
     problems: list[str] = []
     try:
-        cloud = Cloud.original(context.site)
+        cloud = answering(context)
         states = {str(each["id"]): each.get("state") for each in cloud.list("listManagementServers")}
     except (ApiRefused, ApiUnavailable) as error:
         return [f"{', '.join(asked.values())}: nobody can tell whether jobs are taken again: {error}"]

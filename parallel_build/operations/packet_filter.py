@@ -6,6 +6,7 @@ idle then are closed, and the next call on a new one is answered by the service.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,20 +42,32 @@ NFT_ANSWERED = """  chain answered {{
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
 # tells nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
+# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then.
+BOTH = """
+there() { command -v $1 >/dev/null && { [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }; }
+"""
 IPTABLES = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
+for t in iptables ip6tables; do there $t || continue
   $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
   $t -w -A {chain} -i lo -j RETURN
-done
 {accept}
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
-  $t -w -A {chain} -p tcp -m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+{answers}  $t -w -A {chain} -p tcp {first}-m multiport --dports {ports} -j REJECT --reject-with tcp-reset
   $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
+done
+"""
+# Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
+ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
+# The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
+ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
+OWN_RULES = f"""
+for t in iptables ip6tables; do there $t || continue
+  case "$($t -w -S INPUT 2>/dev/null)" in ''|'-P INPUT ACCEPT') continue;; esac
+  $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
 done
 """
 # In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
 IPTABLES_ANSWERED = """
-for t in iptables ip6tables; do command -v $t >/dev/null || continue
+for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
@@ -77,6 +90,7 @@ fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
+  while $t -w -D {ANSWERED} 2>/dev/null; do :; done
   $t -w -t nat -S {CHAIN} >/dev/null 2>&1 || continue
   $t -w -t nat -F {CHAIN}
 {LET_ANSWERS_END}
@@ -99,7 +113,7 @@ n={times}
 while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{which}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
 """
 CLOSE_IDLE = """
-ss -K state established '{which}' >/dev/null 2>&1 || true
+ss -Kt state established '{which}' >/dev/null 2>&1 || true
 """
 
 
@@ -130,22 +144,31 @@ class Barrier:
         fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
         nft = NFT.format(answered=nat, **fill)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n"
-        returns = [(("ip6tables" if ":" in net else "iptables"), net) for net in self.allowed]
+            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n{OWN_RULES}"
+        returns = [
+            f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
+            for net in self.allowed
+        ]
+        inside = "\n".join(returns)
         tables = IPTABLES.format(
-            chain=CHAIN, accept="\n".join(f"{tool} -w -A {CHAIN} -s {net} -j RETURN" for tool, net in returns), ports=ports.replace(" ", "")
+            chain=CHAIN,
+            accept=inside.format(table=""),
+            answers=ANSWERS_GO_ON.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            first="--syn " if lets_end else "",
+            ports=ports.replace(" ", ""),
         )
         if answered:
-            inner = "\n".join(f"    [ $t != {tool} ] || $t -w -t nat -A {CHAIN} -s {net} -j RETURN" for tool, net in returns)
             plain = ",".join(map(str, self.plain))
-            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=inner, plain=plain, port=users_out_service.PORT) + tables
-        return f"if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
+            nat_accept = inside.format(table="-t nat ")
+            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=nat_accept, plain=plain, port=users_out_service.PORT) + tables
+        return f"{BOTH}if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
 
     @property
     def users(self) -> str:
-        """Which connections are users', for ss."""
+        """Which connections are users', for ss, which takes the end of an IPv6 address without a prefix for a port, and then the whole for no filter."""
         ports = " or ".join(f"sport = :{port}" for port in self.ports)
-        allowed = " or ".join(f"dst {net}" for net in (*self.allowed, "127.0.0.0/8", "::1"))
+        networks = (ipaddress.ip_network(each) for each in (*self.allowed, "127.0.0.0/8", "::1"))
+        allowed = " or ".join(f"dst {network}" for network in networks)
         return f"( {ports} ) and not ( {allowed} )"
 
 

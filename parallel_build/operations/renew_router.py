@@ -45,7 +45,7 @@ class Restarter:
     def __init__(
         self, context: Context, cloud: Cloud, database: Callable[[], systemvms.Rows], release: str, under_way: Mapping[Key, str]
     ) -> None:
-        self.context, self.cloud, self.release, self.under_way = context, cloud, release, under_way
+        self.context, self.cloud, self.release, self.under_way = context, cloud, release, dict(under_way)
         self.database = _OneAtATime(database)
         self.timeout = context.configuration.window.system_vm_timeout.total_seconds()
         self.patience = Patience(context.cancel, context.progress, hosts_away(cloud))
@@ -57,7 +57,7 @@ class Restarter:
         Raises:
             StepFailed: it could not be restarted, or its routers are not of that release.
         """
-        if job := self.under_way.get(network.key):
+        if job := self.under_way.pop(network.key, ""):  # once: where it has failed, the next try is a restart of its own
             self.context.progress(f"{network.name}: its restart runs already, waiting for it")
             self.cloud.await_job("restart", job, timeout=self.timeout, cancel=self.context.cancel)
         elif network.redundant and not self.rolling and len(network.routers) > 1:
@@ -68,8 +68,13 @@ class Restarter:
 
     def _one_after_the_other(self, network: RouterNetwork) -> None:
         """The backup first: its successor must run before the other router goes."""
-        before = {str(router["id"]) for router in network.routers}
-        for router in sorted(network.routers, key=lambda each: str(each.get("redundantstate")) != BACKUP):
+        there = {str(router["id"]) for router in routers_of(self.cloud, network)}
+        left = [router for router in network.routers if str(router["id"]) in there]
+        before = {str(router["id"]) for router in left}
+        if len(left) < len(network.routers):  # an earlier try has ended in between, and the other router may be alone
+            restart(self.cloud, network, cleanup=False, timeout=self.timeout, context=self.context)
+            self._await_pair(network, old=len(before))
+        for router in sorted(left, key=lambda each: str(each.get("redundantstate")) != BACKUP):
             self.cloud.job("destroyRouter", id=str(router["id"]), timeout=self.timeout, cancel=self.context.cancel)
             restart(self.cloud, network, cleanup=False, timeout=self.timeout, context=self.context)
             before.discard(str(router["id"]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from parallel_build.cloudstack import endpoint
@@ -22,7 +23,7 @@ from parallel_build.operations import (
 )
 from parallel_build.operations.asked_cloud import asked, may_write
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import only_new_side, store, tolerated
+from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.packet_filter import Barrier
 from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
@@ -132,10 +133,22 @@ def serving(context: Context) -> list[Server]:
     return [first, *good]
 
 
+@contextlib.contextmanager
+def _only_shown(context: Context, server: Server) -> Iterator[None]:
+    """What an old address says keeps nobody out and holds no step up: users are in on the new side, whatever is wrong on a server of the original."""
+    try:
+        yield
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"the answer of {server.name} to users: {error}")
+        context.run.record("not shown to users", step=context.step, server=server.name, error=str(error))
+
+
 def tell_where(context: Context, server: Server) -> None:
     """Have an address of the original tell users that the cloud has moved, or nothing; a server that is gone tells nothing, which keeps nobody out."""
     configuration = context.configuration
-    with tolerated(context, f"the answer of {server.name} to users"):
+    with _only_shown(context, server):
         host = context.host(server)
         if configuration.window.old_addresses == "closed":
             tell_no_more(context, server)
@@ -147,7 +160,7 @@ def tell_where(context: Context, server: Server) -> None:
 def tell_no_more(context: Context, server: Server) -> None:
     """Have an address of the original refuse users' connections instead of answering them."""
     closing = barrier(context.configuration)
-    with tolerated(context, f"the answer of {server.name} to users"):
+    with _only_shown(context, server):
         host = context.host(server)
         if packet_filter.closed(host):
             packet_filter.close(host, Barrier(closing.allowed, closing.ports))

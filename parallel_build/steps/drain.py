@@ -46,10 +46,13 @@ class Drain(SwitchedStep):
         return {}
 
     def revert(self, context: Context) -> None:
-        """Let the servers take jobs.
+        """Let the servers take jobs; one that still refuses them keeps nobody out: Window's undo asks again, and lists it.
 
         Raises:
-            StepFailed: one still refuses them.
+            StepFailed: one still refuses them, and the undo ends here, at a hold point, with users out.
         """
-        if refused := allow_jobs(context):
+        refused = allow_jobs(context)
+        if refused and context.configuration.window.stop_before == self.type:
             raise StepFailed("; ".join(refused), "it was asked to take no more jobs, and that still holds", "run the same command again")
+        for words in refused:
+            context.progress(words)

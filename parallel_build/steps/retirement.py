@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from parallel_build.cloudstack import agents
@@ -12,10 +13,11 @@ from parallel_build.operations import router_minimum, router_waves, user_firewal
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store, units_of
+from parallel_build.operations.context_helpers import new_database, store, units_of
 from parallel_build.operations.rollback_window import check_allowed
 from parallel_build.operations.user_access_setting import setting
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.sql import session
 from parallel_build.steps.base import Step, step
 from parallel_build.versions import CloudStackVersion
 
@@ -99,8 +101,10 @@ class Retirement(Step):
 
     def _prove_serving(self, context: Context, cloud: Cloud) -> None:
         expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
-        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
-        missing = sorted(name for identity, name in expected.items() if identity not in up)
+        listed = {host["id"]: host.get("state") for host in cloud.list("listHosts", type="Routing")}
+        down = {identity for identity in expected if listed.get(identity) != "Up"}
+        removed = _removed(context, down - set(listed))
+        missing = sorted(expected[identity] for identity in down - removed)
         found = cloud.call("listCapabilities").get("capability", {}).get("cloudstackversion", "")
         if missing or not found or CloudStackVersion(str(found)) != context.configuration.new.version:
             raise GuardFailed(
@@ -143,6 +147,16 @@ class Retirement(Step):
                 "; ".join(sorted({remedy for _, _, remedy in survey.behind.values()})) + "; then `pulumi up`",
             )
         return survey
+
+
+def _removed(context: Context, hosts: Collection[str]) -> set[str]:
+    """Those of these hosts that were removed from the cloud since: the database says so, a list without them does not."""
+    if not hosts:
+        return set()
+    marks = ", ".join(["%s"] * len(hosts))
+    with session(new_database(context)) as database:
+        rows = database.rows(f"SELECT uuid FROM cloud.host WHERE removed IS NOT NULL AND uuid IN ({marks})", sorted(hosts))
+    return {str(row["uuid"]) for row in rows}
 
 
 def _prove_renewed(context: Context, record: WindowRecord) -> None:

@@ -298,6 +298,12 @@ def test_a_new_server_that_would_not_serve_https_as_configured_is_not_started(we
     assert [words in str(each) for each in failed] == ([True] if words else [])
 
 
+def test_another_job_does_not_hide_what_hangs() -> None:
+    """On a large cloud some job always runs; one that is younger by far is at work on something else."""
+    busy = replace(GOOD_OLD, work=[Work("job", 1, "StartVMCmd", "VirtualMachine 4", 30, 9), Work("VM", 3, "Migrating", "i-2-3-VM", 90000)])
+    assert [type(each) for each in guards.failures(site(), busy, GOOD_NEW)] == [GuardFailed]
+
+
 @pytest.mark.parametrize(
     ("found", "changes"),
     [

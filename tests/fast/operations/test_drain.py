@@ -19,6 +19,7 @@ from parallel_build.operations import drain
 from parallel_build.operations.context import Context
 from parallel_build.records.touched import MANAGEMENT, ORIGINAL, STOP, TouchedServer
 from parallel_build.records.window import WindowRecord
+from parallel_build.steps import drain as steps_drain
 from tests.fast.memory_records import Records
 from tests.fast.sites import site
 
@@ -56,6 +57,8 @@ class Original:
         monkeypatch.setattr(drain, "session", lambda _: contextlib.nullcontext(self))
         monkeypatch.setattr(work, "read", lambda _: self.work(self.now - 1000))
         monkeypatch.setattr(work, "due", lambda *_: ["snapshot of volume 7 at 02:00 UTC"])
+        self.queued: Callable[[float], int] = lambda _: 0
+        monkeypatch.setattr(work, "queued", lambda _: self.queued(self.now - 1000))
         monkeypatch.setattr(Cloud, "original", lambda *_: self)
         monkeypatch.setattr(drain, "let_users_in", lambda _: self.noted("users in"))
         monkeypatch.setattr(drain, "let_users_out", lambda _: self.noted("users out"))
@@ -83,7 +86,9 @@ class Original:
             raise ApiUnavailable("no answer", "down", "start it", None)
         return [{"id": name, "name": f"oldms-{name}", "state": state} for name, state in self.states.items()]
 
-    def call(self, command: str, managementserverid: str) -> dict[str, Any]:
+    def call(self, command: str, managementserverid: str = "") -> dict[str, Any]:
+        if command == "listCapabilities":
+            return {"capability": {"cloudstackversion": str(self.here.configuration.original.version)}}
         self.calls.append(f"{command} {managementserverid}")
         if command == "prepareForShutdown":
             assert "PreparingForShutDown" not in self.states.values(), "refused while another server is at it"
@@ -166,3 +171,47 @@ def test_jobs_are_allowed_again_only_where_they_were_refused(monkeypatch: pytest
     assert drain.allow_jobs(cloud.context) == [] and cloud.calls == ["cancelShutdown a"]
     cloud.silent = True
     assert "nobody can tell" in drain.allow_jobs(cloud.context)[0]
+
+
+def test_queued_jobs_are_taken_up_before_servers_take_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Original(monkeypatch, "4.21.0.0", lambda _: [])
+    asked_at: list[float] = []
+    cloud.queued = lambda now: int(now < 40)
+    call = cloud.call
+
+    def timed(command: str, **parameters: str) -> dict[str, Any]:
+        asked_at.append(cloud.now - 1000)
+        return call(command, **parameters)
+
+    monkeypatch.setattr(cloud, "call", timed)
+    drain.drain(cloud.context)
+    assert asked_at and min(asked_at) >= 40
+
+
+def test_a_queue_that_does_not_get_shorter_takes_half_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Original(monkeypatch, "4.21.0.0", lambda _: [], drain="1m")
+    cloud.queued = lambda _: 3
+    assert 30 <= drain.drain(cloud.context)["seconds"] < 40 and "prepareForShutdown a" in cloud.calls
+
+
+def test_jobs_are_allowed_by_whichever_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configured address may be that of a server that is lost."""
+    cloud = Original(monkeypatch, "4.21.0.0", ends_after(0))
+    drain.drain(cloud.context)
+    cloud.calls.clear()
+
+    def silent(*_: Any, **__: Any) -> None:
+        raise ApiUnavailable("no answer", "down", "start it", None)
+
+    lost = SimpleNamespace(call=silent, list=silent)
+    monkeypatch.setattr(Cloud, "original", lambda _, server=None: cloud if server and server.name == "oldms2" else lost)
+    assert drain.allow_jobs(cloud.context) == [] and cloud.calls == ["cancelShutdown a", "cancelShutdown b"]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_server_that_still_refuses_jobs_keeps_no_user_out(monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
+    cloud = Original(monkeypatch, "4.21.0.0", ends_after(0), **({"stopBefore": "Drain"} if held else {}))
+    monkeypatch.setattr(steps_drain, "allow_jobs", lambda _: ["oldms2 still refuses jobs"])
+    with pytest.raises(StepFailed, match="oldms2") if held else contextlib.nullcontext():
+        steps_drain.Drain().revert(cloud.context)
+    assert cloud.told == ([] if held else ["oldms2 still refuses jobs"])

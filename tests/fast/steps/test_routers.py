@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cli import routers as command
+from parallel_build.cloudstack.api import JobFailed
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.operations import restart_waves, router_minimum, router_waves, users_in
 from parallel_build.operations.router_waves import as_cloudstack
@@ -163,6 +164,34 @@ def test_a_pair_never_has_both_down(monkeypatch: pytest.MonkeyPatch, rolling: st
     assert cloud.least >= 1
     if rolling != "true":
         assert cloud.calls[0].startswith("destroyRouter"), "the backup first"
+
+
+def test_a_pair_whose_restart_ended_in_between_is_made_whole_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(9, redundant=True))
+    cloud.settings["network.rolling.restart"] = "false"
+    failing, job = ["network-8"], cloud.job
+
+    def once(command: str, **parameters: Any) -> dict[str, Any]:
+        if parameters["id"] in failing:
+            failing.remove(parameters["id"])
+            raise JobFailed(f"{command} failed in the cloud", "no capacity for a moment", "")
+        return job(command, **parameters)
+
+    monkeypatch.setattr(cloud, "job", once)
+    evidence, _ = apply(Run(monkeypatch, cloud))
+    assert evidence["renewed"] == 9 and cloud.least >= 1 and failing == []
+
+
+def test_a_restart_under_way_that_fails_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(9))
+    cloud.jobs = [{"uuid": "network-8", "job_cmd": "x.RestartNetworkCmd", "instance_id": 8}]
+
+    def failed(command: str, job_id: str, **_: Any) -> None:
+        raise JobFailed(f"{command} failed in the cloud", "the host went away", "")
+
+    monkeypatch.setattr(cloud, "await_job", failed)
+    evidence, _ = apply(Run(monkeypatch, cloud))
+    assert evidence["renewed"] == 9 and cloud.restarted.count("network-8") == 1
 
 
 def test_a_router_that_is_old_after_its_restart_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,93 @@
+"""The barrier's scripts, run by a shell with stand-ins for the packet filters, and its question to ss by ss itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from parallel_build.operations.packet_filter import OPEN, Barrier
+
+BARRIER = Barrier(["192.0.2.0/24", "198.51.100.7", "2001:db8::/64", "2001:db8:1::7"], [80, 443, 8080], [80, 8080])
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="no ss (iproute2) on this machine")
+def test_ss_takes_the_question_for_users_connections() -> None:
+    asked = subprocess.run(["ss", "-Htn", "state", "established", BARRIER.users], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stderr) == (0, "")
+
+
+def test_every_address_in_the_question_has_its_prefix() -> None:
+    networks = [words.split()[0].rstrip(")") for words in BARRIER.users.split("dst ")[1:]]
+    assert networks == ["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/64", "2001:db8:1::7/128", "127.0.0.0/8", "::1/128"]
+
+
+def run_with_stand_ins(folder: Path, rules: str, *, ipv6: bool, own: str = "") -> list[str]:
+    """Run a script with no other tools than stand-ins; ip6tables refuses everything where the kernel has no IPv6.
+
+    Args:
+        own: what the server's INPUT chain has.
+    Returns:
+        the commands that it gave, in order.
+    """
+    log, families = folder / "log", folder / "if_inet6"
+    for tool in ("iptables", "ip6tables"):
+        refuses = tool == "ip6tables" and not ipv6
+        (folder / tool).write_text(
+            f'#!/bin/sh\necho "{tool} $*" >>{log}\ncase "$*" in *" -C "*|*" -D "*) exit 1;; *" -S INPUT") echo "{own}";; esac\nexit {3 if refuses else 0}\n'
+        )
+        (folder / tool).chmod(0o755)
+    if ipv6:
+        families.touch()
+    text = "set -eu\n" + rules.replace("/proc/net/if_inet6", str(families))
+    done = subprocess.run(["/bin/sh", "-s"], input=text, capture_output=True, text=True, check=False, env={"PATH": str(folder)})
+    assert (done.returncode, done.stderr) == (0, "")
+    return log.read_text().splitlines()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_kernel_without_ipv6_has_the_barrier_for_ipv4(tmp_path: Path, answered: bool) -> None:
+    given = run_with_stand_ins(tmp_path, BARRIER.rules(answered=answered), ipv6=False)
+    assert "iptables -w -I INPUT 1 -j CSPB-USERS" in given and not any(words.startswith("ip6tables") for words in given)
+
+
+def test_each_family_lets_its_own_administrators_in(tmp_path: Path) -> None:
+    given = run_with_stand_ins(tmp_path, BARRIER.rules(answered=True), ipv6=True)
+    for tool, network in (("iptables", "198.51.100.7"), ("ip6tables", "2001:db8:1::7")):
+        returns, rejects = (
+            f"{tool} -w -A CSPB-USERS -s {network} -j RETURN",
+            f"{tool} -w -A CSPB-USERS -p tcp -m multiport --dports 80,443,8080",
+        )
+        assert given.index(returns) < next(place for place, words in enumerate(given) if words.startswith(rejects))
+        assert f"{tool} -w -t nat -A CSPB-USERS -s {network} -j RETURN" in given
+    assert not any(words.startswith("iptables") and "2001:" in words for words in given)
+
+
+def test_open_connections_may_end_first_without_nft_too(tmp_path: Path) -> None:
+    given = run_with_stand_ins(tmp_path, BARRIER.rules(answered=True, lets_end=True), ipv6=True)
+    rejecting = [words for words in given if "REJECT" in words]
+    assert len(rejecting) == 2 and all(" -p tcp --syn -m multiport " in words for words in rejecting)
+
+
+def test_answers_pass_a_servers_own_rules_without_nft(tmp_path: Path) -> None:
+    """The rules of a server may end in a refusal of everything that they do not name, and nobody has named the service's port there."""
+    given = run_with_stand_ins(tmp_path, BARRIER.rules(answered=True), ipv6=True)
+    assert "iptables -w -A CSPB-USERS -p tcp --dport 18503 -m conntrack --ctstate DNAT -j ACCEPT" in given
+
+
+ACCEPT = "INPUT 1 -p tcp --dport 18503 -m conntrack --ctstate DNAT -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("own", "opened"), [("-P INPUT DROP", True), ("-P INPUT ACCEPT\n-A INPUT -j REJECT", True), ("-P INPUT ACCEPT", False)]
+)
+def test_answers_pass_iptables_rules_next_to_nft(tmp_path: Path, own: str, opened: bool) -> None:
+    """What nft accepts iptables still drops: callers would wait until they give up, instead of being answered or refused."""
+    (tmp_path / "nft").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "nft").chmod(0o755)
+    given = run_with_stand_ins(tmp_path, BARRIER.rules(answered=True), ipv6=True, own=own)
+    assert (f"iptables -w -I {ACCEPT}" in given, f"ip6tables -w -I {ACCEPT}" in given) == (opened, opened)
+    (tmp_path / "log").unlink()
+    assert f"iptables -w -D {ACCEPT.replace('INPUT 1', 'INPUT')}" in run_with_stand_ins(tmp_path, OPEN, ipv6=True)
