@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
+from parallel_build.configuration import load_secrets
 from parallel_build.configuration.stack_values import parse, refuse_clear
 from parallel_build.errors import ConfigurationError, GuardFailed
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD, RUNNING, new
@@ -208,8 +209,8 @@ SECRET: list[tuple[str, str | None]] = [
     ("cloudPassword", "pässwörter1"),
     ("replicationPassword", "`reboot`1234"),
     ("managementKey", "$(reboot)123"),
-    ("databaseKey", "a b c d e f g"),
-    ("databaseKey", "short"),
+    ("databaseKey", "line\nend"),
+    ("databaseKey", ""),
 ]
 
 
@@ -244,6 +245,12 @@ def test_secret_is_refused_by_name_and_never_shown(name: str, value: str | None)
     assert name in str(caught.value)
     assert "nothing has been contacted or changed" in str(caught.value)
     assert not value or value not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["secret", "P@ssw0rd!", "my#key:1", "Some&Crazy&$ key", "schlüssel"])
+def test_the_key_of_the_originals_values_is_taken_as_it_is(key: str) -> None:
+    found = load_secrets({**SECRETS, "databaseKey": key}, "test").database_key
+    assert found is not None and found.reveal() == key
 
 
 @pytest.mark.parametrize(
