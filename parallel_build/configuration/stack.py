@@ -104,11 +104,17 @@ class StackConfiguration(Model):
             sides.append((self.rehearsal.machine, "rehearsal"))
         for server, side in sides:
             if server.name in seen_names:
-                yield f"{side}: the name {server.name} is used twice, give every server its own"
+                yield f"{side}: the name {server.name} is used twice, give every server its own" + (
+                    f" (a server with two roles is written twice, with one address and two names, such as {server.name} and {server.name}-db)"
+                    if side == seen_names[server.name] == "original" and server.address in seen_addresses
+                    else ""
+                )
             seen_names[server.name] = side
             if server.address in seen_addresses and not self._may_share(server, side):
                 other = seen_addresses[server.address]
-                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own"
+                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own" + (
+                    "; on the new side no management server may have a database server on it" if side == "new" else ""
+                )
             seen_addresses.setdefault(server.address, server.name)
         if self.new.load_balancer in {server.address for server, _ in sides}:
             yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"

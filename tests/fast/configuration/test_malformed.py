@@ -234,6 +234,24 @@ def test_value_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     assert not [secret for secret in SECRETS.values() if secret in told]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"new": {"database": {"source": PAIR["source"]}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
+        ({"new": {"database": {**PAIR, "replica": None}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
+        ({"original": {"usage": [{"name": "usage1", "address": "10.91.0.19"}]}}, "systemctl mask --now cloudstack-usage"),
+        (server(name="olddb1", address="10.91.0.13"), "with one address and two names, such as olddb1 and olddb1-db"),
+        (machine(address="10.91.0.31"), "no management server may have a database server on it"),
+        ({"original": {"database": {"source": {"name": "olddb1", "address": "10.91.0.13"}, "admin": {"optionFile": "~/.my.cnf"}}}}, "write it from / on"),
+    ],
+)  # fmt: skip
+def test_what_small_clouds_write_has_a_remedy_that_can_be_followed(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(texts(changes), "test")
+    assert words in str(caught.value)
+    assert "default factory" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("name", "value"), SECRET)
 def test_secret_is_refused_by_name_and_never_shown(name: str, value: str | None) -> None:
     given = texts({})
