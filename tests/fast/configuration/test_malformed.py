@@ -195,6 +195,7 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     (access(administrators=["0.0.0.0/0"]), "window.userAccess"),
     (access(administrators=[]), "window.userAccess"),
     ({"new": {"usageOn": "newdb1"}}, "new.usageOn"),
+    ({"new": {"packages": {"repository": "deb [signed-by=/etc/apt/keyrings/x.asc] https://example.org/apt jammy 4.22", "key": "KEY"}}}, "new.packages"),
     ({"new": {"platform": "vsphere"}}, "platforms.vsphere"),
     ({"agents": {"method": "file"}, "original": {"hypervisors": []}}, "agents.method"),
 ]  # fmt: skip
