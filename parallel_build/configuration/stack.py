@@ -31,6 +31,8 @@ from parallel_build.configuration.values import (
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
 from parallel_build.versions import CloudStackVersion
 
+WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
+
 
 class StackConfiguration(Model):
     """Everything an operator says about one stack."""
@@ -71,6 +73,11 @@ class StackConfiguration(Model):
         if self.original.database.replica:
             yield self.original.database.replica
         yield from self.original.hypervisors
+
+    def asked_servers(self) -> Iterator[Server]:
+        """Those of the original's servers that facts are read on: ESXi and Windows have none of the programs that are asked there."""
+        apart = {host.name for host in self.original.hypervisors if host.kind in WITHOUT_SHELL}
+        yield from (server for server in self.original_servers() if server.name not in apart)
 
     def platform_of(self, machine: NewMachine) -> str:
         """The platform that builds `machine`."""

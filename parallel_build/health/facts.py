@@ -136,7 +136,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         scripts = pool.submit(_scripts, site, connections)
         each = {
             server.name: pool.submit(_guarded, problems, lambda server=server: servers.read(connections.host(server)))
-            for server in configuration.original_servers()
+            for server in configuration.asked_servers()
         }
         agents = [
             pool.submit(_guarded, problems, lambda host=host: certificates.of_agent(connections.host(host)))
