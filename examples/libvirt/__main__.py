@@ -45,6 +45,7 @@ cloud = Cloud(
             },
             "network": {"prefix": 24, "gateway": "192.0.2.1"},
             "packages": {
+                # This file of keys must be in the image; else leave `signed-by` out, and give the armoured text as "key".
                 "repository": "deb [signed-by=/etc/apt/keyrings/cloudstack.asc] http://download.cloudstack.org/debian bookworm 4.22"
             },
         },
@@ -56,7 +57,7 @@ cloud = Cloud(
                 "bridge": "br0",
             }
         },
-        window={"user_access": {"method": "firewall", "administrators": ["192.0.2.5/32"]}, "deadline": "30m"},
+        window={"user_access": {"method": "firewall", "administrators": ["192.0.2.5/32"]}},
         rehearsal={"machine": {"name": "rehearsal", "address": "192.0.2.51", "memory": 16384, "disk": 200}, "enabled": True},
         secrets=CloudSecrets(
             original_api_key=config.require_secret("originalApiKey"),

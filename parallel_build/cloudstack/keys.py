@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from parallel_build.cloudstack import properties
@@ -56,13 +57,18 @@ def read_original(host: Host) -> DatabaseKey:
             "set the stack's secret databaseKey",
         )
     try:
-        return DatabaseKey(decrypt(inner, Secret(key_file.decode().strip("\n")), encryptor), encryptor)
+        return DatabaseKey(decrypt(inner, Secret(_first_line(key_file)), encryptor), encryptor)
     except WrongKey:
         raise GuardFailed(
             f"the key file of {host.name} does not decrypt its db.properties",
             "the two files are not of one installation, or one of them was changed",
             "set the stack's secret databaseKey",
         ) from None
+
+
+def _first_line(content: bytes) -> str:
+    """What CloudStack takes for the key: the file's first line, ended as Java's readLine has it [EncryptionSecretKeyChecker.java]."""
+    return re.split(r"[\r\n]", content.decode(errors="replace"), maxsplit=1)[0]
 
 
 def database_key(site: Site, host: Host) -> DatabaseKey:

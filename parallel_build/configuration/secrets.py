@@ -38,11 +38,19 @@ class Secrets(Model):
     new_database_password: Secret | None = None
     vsphere_password: Secret | None = None
 
-    @field_validator("cloud_password", "replication_password", "management_key", "database_key")
+    @field_validator("cloud_password", "replication_password", "management_key")
     @classmethod
     def _shell_safe(cls, value: Secret | None) -> Secret | None:
         if value is not None and not SHELL_SAFE_SECRET.fullmatch(value.reveal()):
             raise ValueError("this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -")
+        return value
+
+    @field_validator("database_key")
+    @classmethod
+    def _as_it_is(cls, value: Secret | None) -> Secret | None:
+        """An operator's own, chosen long ago: no command of a shell gets it, so it may have any characters that a line may have."""
+        if value is not None and (not value or not value.reveal().isprintable()):
+            raise ValueError("this secret is one line: it is empty, or has line ends or control characters that the key does not have")
         return value
 
     @field_validator("original_api_key", "original_api_secret")

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import (
     Field,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from parallel_build.configuration.api import Api, NewApi, ServedApi
@@ -16,6 +18,7 @@ from parallel_build.configuration.values import (
     HOST_KEY,
     HOST_NAME,
     SSH_DESTINATION,
+    STORED,
     USER_NAME,
     Duration,
     IpAddress,
@@ -286,6 +289,15 @@ class Packages(Model):
                 "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
             )
         return value
+
+    @model_validator(mode="after")
+    def _one_key(self, info: ValidationInfo) -> Packages:
+        if self.key and self.repository and "signed-by=" in self.repository and info.context != STORED:
+            raise ValueError(
+                "key: the repository's line names another file of keys (signed-by), so apt would never look at this one; "
+                "leave signed-by out of the line, or leave out key where the image has that file"
+            )
+        return self
 
 
 class New(Model):

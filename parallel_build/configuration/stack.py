@@ -31,6 +31,8 @@ from parallel_build.configuration.values import (
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
 from parallel_build.versions import CloudStackVersion
 
+WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
+
 
 class StackConfiguration(Model):
     """Everything an operator says about one stack."""
@@ -72,6 +74,11 @@ class StackConfiguration(Model):
             yield self.original.database.replica
         yield from self.original.hypervisors
 
+    def asked_servers(self) -> Iterator[Server]:
+        """Those of the original's servers that facts are read on: ESXi and Windows have none of the programs that are asked there."""
+        apart = {host.name for host in self.original.hypervisors if host.kind in WITHOUT_SHELL}
+        yield from (server for server in self.original_servers() if server.name not in apart)
+
     def platform_of(self, machine: NewMachine) -> str:
         """The platform that builds `machine`."""
         return machine.platform or self.new.platform
@@ -104,11 +111,17 @@ class StackConfiguration(Model):
             sides.append((self.rehearsal.machine, "rehearsal"))
         for server, side in sides:
             if server.name in seen_names:
-                yield f"{side}: the name {server.name} is used twice, give every server its own"
+                yield f"{side}: the name {server.name} is used twice, give every server its own" + (
+                    f" (a server with two roles is written twice, with one address and two names, such as {server.name} and {server.name}-db)"
+                    if side == seen_names[server.name] == "original" and server.address in seen_addresses
+                    else ""
+                )
             seen_names[server.name] = side
             if server.address in seen_addresses and not self._may_share(server, side):
                 other = seen_addresses[server.address]
-                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own"
+                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own" + (
+                    "; on the new side no management server may have a database server on it" if side == "new" else ""
+                )
             seen_addresses.setdefault(server.address, server.name)
         if self.new.load_balancer in {server.address for server, _ in sides}:
             yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"

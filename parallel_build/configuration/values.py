@@ -110,7 +110,17 @@ def write_path(path: Path) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LocalPath = Annotated[Path, BeforeValidator(expand_path), PlainSerializer(write_path, return_type=str)]
-ServerPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.@:+,-]+)+$")]  # of a file on a server
+SERVER_PATH = re.compile(r"^(/[A-Za-z0-9_.@:+,-]+)+$")
+
+
+def absolute(value: object) -> object:
+    """A path on a server: it has no home there that is known here."""
+    if isinstance(value, str) and not SERVER_PATH.fullmatch(value):
+        raise ValueError(f"{value!r} is not a path on the servers; write it from / on, without ~ and blanks, such as /root/.my.cnf")
+    return value
+
+
+ServerPath = Annotated[str, BeforeValidator(absolute), Field(pattern=SERVER_PATH.pattern)]  # of a file on a server
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
 
 

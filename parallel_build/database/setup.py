@@ -235,7 +235,8 @@ class NewServer:
             answers,
             timeout=RESTART_TIMEOUT,
             cancel=self.cancel,
-            remedy="let root@localhost log in by socket authentication (unix_socket on MariaDB, auth_socket on MySQL)",
+            remedy="let root@localhost log in by socket authentication (unix_socket on MariaDB, auth_socket on MySQL); or, on a server of platform existing, "
+            "name the account in new.database.admin, with the secret newDatabasePassword or an optionFile",
         )
 
     def _last_words(self, unit: str) -> str:

@@ -163,6 +163,11 @@ def _services(database: Session) -> Iterator[Target]:
     if _has(database, "ldap_configuration"):
         for row in database.rows("SELECT hostname AS a, port FROM cloud.ldap_configuration"):
             yield Target("LDAP server", str(row["a"]), _port(row["port"], 389))
+    yield from vcenters(database)
+
+
+def vcenters(database: Session) -> Iterator[Target]:
+    """The vCenters of VMware's zones: hosts there are reached through them alone, by the management servers."""
     if _has(database, "vmware_data_center"):
         for row in database.rows("SELECT vcenter_host AS a FROM cloud.vmware_data_center"):
             yield Target("vCenter", str(row["a"]), 443)

@@ -16,7 +16,7 @@ from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.state import sessions_of
 from parallel_build.facts import seed
-from parallel_build.facts.network_targets import Target, secondary_storage
+from parallel_build.facts.network_targets import Target, secondary_storage, vcenters
 from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
 from parallel_build.remote.clock import Clock, read_clock
@@ -101,9 +101,9 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
         questions.append(lambda: _seed(site, connections, facts))
     questions += [partial(_machine, connections, machine, facts) for machine in site.configuration.new_machines()]
     together(questions, facts.problems)
-    storage = [target for found in together([lambda: _storage(site, connections)], facts.problems) for target in found]
+    used = [target for found in together([lambda: _used(site, connections)], facts.problems) for target in found]
     facts.management = together(
-        [partial(_management, site, connections.host(machine), machine, storage) for machine in site.configuration.new.management],
+        [partial(_management, site, connections.host(machine), machine, used) for machine in site.configuration.new.management],
         facts.problems,
     )
     return facts
@@ -116,12 +116,12 @@ def source(site: Site, connections: Connections) -> NewFacts:
     return facts
 
 
-def _storage(site: Site, connections: Connections) -> list[Target]:
-    """The secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
+def _used(site: Site, connections: Connections) -> list[Target]:
+    """The vCenters and the secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
     original = site.configuration.original
     asker = connections.host(original.management[0])
     with session(connections.host(original.database.source)) as database:
-        return [target for target in secondary_storage(database) if _reaches(asker, target.address, target.port)]
+        return [target for target in (*vcenters(database), *secondary_storage(database)) if _reaches(asker, target.address, target.port)]
 
 
 def _source(site: Site, connections: Connections, schemas: list[str], facts: NewFacts) -> None:
@@ -156,13 +156,13 @@ def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> 
     facts.addresses[machine.name] = own_addresses(host)
 
 
-def _management(site: Site, host: Host, machine: NewMachine, storage: list[Target]) -> ManagementFacts:
+def _management(site: Site, host: Host, machine: NewMachine, used: list[Target]) -> ManagementFacts:
     services = Services(host)
     values = properties.read(host, DB_PROPERTIES) or {}
     database = site.configuration.new.database
     wanted = [(database.source.name, database.source.address, database.port)]
     wanted += [(h.name, h.address, DIRECT_PORTS[h.kind]) for h in site.configuration.original.hypervisors if h.kind in DIRECT_PORTS]
-    wanted += [(target.what, target.address, target.port) for target in storage]
+    wanted += [(target.what, target.address, target.port) for target in used]
     return ManagementFacts(
         machine.name,
         units=[services.state(unit) for unit in (MANAGEMENT, USAGE, AGENT)],

@@ -156,9 +156,21 @@ def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
 
 def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: no Galera: CloudStack takes locks with GET_LOCK, which it does not support."""
-    for side, variables in (("original", old.variables), ("new", fresh.variables)):
+    for side, variables, remedy in (
+        (
+            "original",
+            old.variables,
+            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/guards.md, A Galera original, has the steps; "
+            "nothing has been changed",
+        ),
+        (
+            "new",
+            fresh.variables,
+            "make new.database.source and new.database.replica plain servers, with wsrep_on OFF; this tool links them itself",
+        ),
+    ):
         if variables.get("wsrep_on", "OFF") == "ON":
-            raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", "use a source and a replica")
+            raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", remedy)
 
 
 def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

@@ -19,7 +19,7 @@ from parallel_build.facts import original as original_facts
 from parallel_build.facts.network_targets import resolve
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.health import certificates, queries, scoped, server_files, servers, target_scripts, target_settings
+from parallel_build.health import certificates, queries, scoped, server_files, servers, target_plugins, target_scripts, target_settings
 from parallel_build.health.certificates import Certificate
 from parallel_build.health.scoped import Setting, host_names, local_path
 from parallel_build.health.server_files import ServerFiles
@@ -60,6 +60,7 @@ class HealthFacts:
         inserts: rows of guest operating systems that the target's own upgrade scripts insert under fixed numbers; None when the
             scripts can't be read.
         unknown_settings: settings that were changed and that the target's own program does not know; None when that can't be read.
+        knows_vmware: whether the target's packages have the plug-in for VMware; None when that can't be read.
         files: of each management server of the original, what it has outside the database that its packages did not bring.
         new_files: the same of the first new management server; None before it is there.
         resolved: host names in settings -> the addresses that a server of the original resolves them to.
@@ -85,6 +86,7 @@ class HealthFacts:
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     problems: list[str] = field(default_factory=list)
     fresh: NewFacts = field(default_factory=NewFacts)
+    knows_vmware: bool | None = None
 
     def rows(self, query: str) -> list[Row]:
         """Rows of a query.
@@ -134,7 +136,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         scripts = pool.submit(_scripts, site, connections)
         each = {
             server.name: pool.submit(_guarded, problems, lambda server=server: servers.read(connections.host(server)))
-            for server in configuration.original_servers()
+            for server in configuration.asked_servers()
         }
         agents = [
             pool.submit(_guarded, problems, lambda host=host: certificates.of_agent(connections.host(host)))
@@ -176,6 +178,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             # A server that is out of reach is told once: the facts shared with the guards name it as well.
             problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
             fresh=fresh.result(),
+            knows_vmware=_on_new_server(site, connections, target_plugins.knows_vmware),
         )
 
 

@@ -59,6 +59,17 @@ def management_network_holds_new_servers(facts: HealthFacts) -> Iterator[Said]:
             )
 
 
+@rule(Severity.BLOCKS, "api.source.cidr.checks.enabled; CloudStack ApiServer.checkCommandAvailable")
+def users_can_be_kept_out(facts: HealthFacts) -> Iterator[Said]:
+    """With window.userAccess.method cidr the API looks at where calls come from."""
+    if facts.site.configuration.window.user_access.method == "cidr" and facts.setting("api.source.cidr.checks.enabled") == "false":
+        yield Said(
+            "api.source.cidr.checks.enabled is false, and window.userAccess.method is cidr",
+            "api.allowed.source.cidr.list has no effect then, so the window could not keep users out and would end as soon as it opens",
+            "set it to true before the window, or use another window.userAccess.method",
+        )
+
+
 @rule(Severity.WARNS, "secstorage.allowed.internal.sites")
 def template_sites_are_allowed(facts: HealthFacts) -> Iterator[Said]:
     """Templates with an internal address come from allowed networks."""

@@ -60,6 +60,17 @@ def _where(facts: HealthFacts, hypervisor: str) -> str:
     return "cluster " + listed(sorted(str(row["name"]) for row in facts.rows("clusters") if row["hypervisor_type"] == hypervisor))
 
 
+@rule(Severity.BLOCKS, "upgrade guide: VMware needs packages of a noredist build; META-INF/cloudstack/vmware-compute in them")
+def target_knows_vmware(facts: HealthFacts) -> Iterator[Said]:
+    """The target's packages have the plug-in for VMware, where a cluster is of VMware."""
+    if facts.knows_vmware is False and any(row["hypervisor_type"] == "VMware" for row in facts.rows("clusters")):
+        yield Said(
+            f"the packages of {facts.site.configuration.new.version} on the new management servers have no plug-in for VMware ({_where(facts, 'VMware')})",
+            "they are not of a noredist build: the schema upgrade would pass, and no VMware host would come up on the new side",
+            "name a repository with a noredist build in new.packages.repository, and have the new management servers made again with it",
+        )
+
+
 @rule(Severity.BLOCKS, "the target's own upgrade scripts; CloudStack issues 5685, 2740, 3609")
 def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
     """No guest operating system of the operator's has a number that the target's scripts give."""

@@ -194,6 +194,14 @@ def test_the_key_is_found_in_any_notation() -> None:
     assert (found.secret.reveal(), found.encryptor) == ("database key", Encryptor.V2)
 
 
+@pytest.mark.parametrize("content", [b"management key\r\n", b"management key\nand another line\n", b"management key\n"])
+def test_the_key_file_is_read_as_cloudstack_reads_it(content: bytes) -> None:
+    files = Files("oldms1")
+    sealed = encrypt(Secret("database key"), Secret("management key"), Encryptor.V2)
+    files.files = {DB_PROPERTIES: f"db.cloud.encryptor.version=V2\ndb.cloud.encrypt.secret=ENC({sealed})\n".encode(), KEY_FILE: content}
+    assert keys.read_original(cast(Host, files)).secret.reveal() == "database key"
+
+
 @pytest.mark.parametrize(
     ("text", "known"),
     [

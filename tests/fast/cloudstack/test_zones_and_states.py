@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -12,6 +14,7 @@ from parallel_build import guards
 from parallel_build.cloudstack import states, systemvms, templates, work, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Template
+from parallel_build.facts import new as new_facts
 from parallel_build.facts.network_targets import secondary_storage, server_of
 from parallel_build.facts.new import NewFacts
 from parallel_build.guards.original import system_vms_run, templates_are_ready
@@ -167,3 +170,22 @@ def test_no_url_of_a_store_ends_the_question_for_all() -> None:
 
     found = [(target.address, target.port) for target in secondary_storage(cast(Any, Stores()))]
     assert found == [("192.0.2.5", 2049), ("nas", 2049)]
+
+
+def test_new_servers_are_asked_for_the_vcenters_and_stores_that_the_original_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cloud:
+        def value(self, *_: Any) -> int:
+            return 1
+
+        def rows(self, statement: str, *_: Any) -> list[dict[str, str]]:
+            if "vmware_data_center" in statement:
+                return [{"a": "vcenter.example.test"}, {"a": "gone.example.test"}]
+            return [{"name": "s1", "url": "nfs://nas/x"}]
+
+    monkeypatch.setattr(new_facts, "session", lambda host: nullcontext(Cloud()))
+    monkeypatch.setattr(new_facts, "_reaches", lambda host, address, port: address != "gone.example.test")
+    found = new_facts._used(site(), cast(Any, SimpleNamespace(host=lambda server: server)))
+    assert [(target.what, target.address, target.port) for target in found] == [
+        ("vCenter", "vcenter.example.test", 443),
+        ("secondary storage s1", "nas", 2049),
+    ]

@@ -172,3 +172,13 @@ def test_the_database_packages_follow_the_engine() -> None:
     assert packages() == ["mariadb-server"]
     assert packages(engine="mysql") == ["mysql-server"]
     assert packages(engine="mysql", packages=["mysql8.4-server"]) == ["mysql8.4-server"]
+
+
+def test_no_facts_are_read_on_hosts_that_have_no_shell() -> None:
+    hosts = [
+        {"name": name, "address": f"10.91.0.{last}", "kind": name}
+        for last, name in ((61, "kvm"), (62, "vmware"), (63, "hyperv"), (64, "xenserver"))
+    ]
+    configuration = load(values(original={"hypervisors": hosts}), "test")
+    everywhere = {server.name for server in configuration.original_servers()}
+    assert everywhere - {server.name for server in configuration.asked_servers()} == {"vmware", "hyperv"}

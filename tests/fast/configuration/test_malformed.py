@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from parallel_build import guards
+from parallel_build.configuration import load_secrets
 from parallel_build.configuration.stack_values import parse, refuse_clear
 from parallel_build.errors import ConfigurationError, GuardFailed
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD, RUNNING, new
@@ -194,6 +195,7 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     (access(administrators=["0.0.0.0/0"]), "window.userAccess"),
     (access(administrators=[]), "window.userAccess"),
     ({"new": {"usageOn": "newdb1"}}, "new.usageOn"),
+    ({"new": {"packages": {"repository": "deb [signed-by=/etc/apt/keyrings/x.asc] https://example.org/apt jammy 4.22", "key": "KEY"}}}, "new.packages"),
     ({"new": {"platform": "vsphere"}}, "platforms.vsphere"),
     ({"agents": {"method": "file"}, "original": {"hypervisors": []}}, "agents.method"),
 ]  # fmt: skip
@@ -208,8 +210,8 @@ SECRET: list[tuple[str, str | None]] = [
     ("cloudPassword", "pässwörter1"),
     ("replicationPassword", "`reboot`1234"),
     ("managementKey", "$(reboot)123"),
-    ("databaseKey", "a b c d e f g"),
-    ("databaseKey", "short"),
+    ("databaseKey", "line\nend"),
+    ("databaseKey", ""),
 ]
 
 
@@ -233,6 +235,24 @@ def test_value_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     assert not [secret for secret in SECRETS.values() if secret in told]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"new": {"database": {"source": PAIR["source"]}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
+        ({"new": {"database": {**PAIR, "replica": None}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
+        ({"original": {"usage": [{"name": "usage1", "address": "10.91.0.19"}]}}, "systemctl mask --now cloudstack-usage"),
+        (server(name="olddb1", address="10.91.0.13"), "with one address and two names, such as olddb1 and olddb1-db"),
+        (machine(address="10.91.0.31"), "no management server may have a database server on it"),
+        ({"original": {"database": {"source": {"name": "olddb1", "address": "10.91.0.13"}, "admin": {"optionFile": "~/.my.cnf"}}}}, "write it from / on"),
+    ],
+)  # fmt: skip
+def test_what_small_clouds_write_has_a_remedy_that_can_be_followed(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(texts(changes), "test")
+    assert words in str(caught.value)
+    assert "default factory" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("name", "value"), SECRET)
 def test_secret_is_refused_by_name_and_never_shown(name: str, value: str | None) -> None:
     given = texts({})
@@ -244,6 +264,12 @@ def test_secret_is_refused_by_name_and_never_shown(name: str, value: str | None)
     assert name in str(caught.value)
     assert "nothing has been contacted or changed" in str(caught.value)
     assert not value or value not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["secret", "P@ssw0rd!", "my#key:1", "Some&Crazy&$ key", "schlüssel"])
+def test_the_key_of_the_originals_values_is_taken_as_it_is(key: str) -> None:
+    found = load_secrets({**SECRETS, "databaseKey": key}, "test").database_key
+    assert found is not None and found.reveal() == key
 
 
 @pytest.mark.parametrize(

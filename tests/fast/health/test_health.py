@@ -21,7 +21,18 @@ from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.new import NewFacts
-from parallel_build.health import RULES, Finding, HealthFacts, Severity, as_document, as_text, examine, queries, target_settings
+from parallel_build.health import (
+    RULES,
+    Finding,
+    HealthFacts,
+    Severity,
+    as_document,
+    as_text,
+    examine,
+    queries,
+    target_plugins,
+    target_settings,
+)
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
 from parallel_build.health.server_files import ServerFiles
@@ -66,6 +77,9 @@ def facts(**changes: Any) -> HealthFacts:
     )
 
 
+VMWARE = {
+    "hypervisor": "VMware", "name": "systemvm-vmware-4.22.0-x86_64", "url": "http://10.91.0.1/t.ova", "format": "OVA", "osType": "Other Linux (64-bit)",
+}  # fmt: skip
 HEALTHY = {"known_faults_of_the_target"}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
     "account_has_its_rights": (
@@ -138,6 +152,24 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"files": {"oldms1": ServerFiles("deb", added={"ab" * 32: "corp-ldap"})}, "new_files": ServerFiles("deb")},
         Severity.WARNS,
         "corp-ldap",
+    ),
+    "target_knows_vmware": (
+        {
+            "site": site(templates=[VMWARE]),
+            "tables": {"clusters": [{"name": "esx", "hypervisor_type": "VMware", "arch": "x86_64", "zone": "z"}]},
+            "knows_vmware": False,
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, templates=[{"name": VMWARE["name"], "zonename": "z", "isready": True}]),
+        },
+        Severity.BLOCKS,
+        "no plug-in for VMware (cluster esx)",
+    ),
+    "users_can_be_kept_out": (
+        {
+            "site": site(window={"userAccess": {"method": "cidr", "administrators": ["10.91.0.1/32"]}}),
+            "tables": {"settings": settings(**REACHED, api__source__cidr__checks__enabled="false")},
+        },
+        Severity.BLOCKS,
+        "window.userAccess.method is cidr",
     ),
     "host_is_no_loopback": ({"tables": {"settings": settings(**{**REACHED, "host": "localhost"})}}, Severity.BLOCKS, "host is localhost"),
 }
@@ -268,6 +300,21 @@ def test_settings_that_the_target_does_not_know_are_told(tmp_path: Path) -> None
     assert changed(rows) == ["a"]
     found = [each for each in examine(facts(unknown_settings=frozenset({"e.f", "g.h"}))) if each.rule == "changed_settings_are_known"]
     assert [each.severity for each in found] == ["notes"] and "CloudStack 4.22.1.0 names nowhere in its program: e.f, g.h" in found[0].fact
+
+
+@pytest.mark.parametrize(
+    ("entries", "known"),
+    [
+        ([target_settings.WITNESS, "META-INF/cloudstack/vmware-compute/module.properties"], True),
+        ([target_settings.WITNESS, "META-INF/cloudstack/kvm-compute/module.properties"], False),
+        (["net/example/Plugin.class"], None),
+    ],
+)
+def test_the_plug_in_for_vmware_is_looked_for_in_the_targets_program(entries: list[str], known: bool | None, tmp_path: Path) -> None:
+    jar(tmp_path, "cloudstack", {entry: [] for entry in entries})
+    argv = [sys.executable, "-", str(tmp_path), target_settings.WITNESS, target_plugins.VMWARE]
+    shown = subprocess.run(argv, input=target_plugins.READER, capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(shown.stdout) is known
 
 
 COLLISION: dict[str, Any] = {
