@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError
+from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.records import run_number
 from parallel_build.records.copies import SECOND, RecordCopies
 from parallel_build.records.host_copy import HostNotes
@@ -339,7 +339,7 @@ def test_a_record_of_an_earlier_version_gets_its_second_copy(cloud: Cloud) -> No
 def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     taken: dict[str, int] = {"olddb1": 4, "newdb1": 11}
 
-    def following(host: Any, known: int) -> int:
+    def following(host: Any, known: int, limit: float = 0) -> int:
         taken[host.name] = max(taken[host.name], known) + 1
         return taken[host.name]
 
@@ -355,3 +355,24 @@ def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: p
     assert take() == 15
     kept.new.lost = True
     assert take() == 16
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionFailed("newdb1 did not answer", "", ""), GuardFailed("number.lock is held", "", ""), StepFailed("no number", "", "")],
+)
+def test_a_new_source_that_answers_and_gives_no_number_holds_no_run_up(
+    kept: Cloud, monkeypatch: pytest.MonkeyPatch, error: ParallelBuildError
+) -> None:
+    ill = "newdb1"
+
+    def following(host: Any, known: int, limit: float = 0) -> int:
+        if host.name == ill:
+            raise error
+        return known + 5
+
+    monkeypatch.setattr(run_number, "_next", following)
+    assert Claims().take(kept.old, HERE, kept.store()) == 5  # type: ignore[arg-type]
+    ill = "olddb1"
+    with pytest.raises(type(error)):
+        Claims().take(kept.old, HERE, kept.store())  # type: ignore[arg-type]
