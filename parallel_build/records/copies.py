@@ -13,13 +13,14 @@ from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
 from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, conflict, foreign, holders, missing, rank
-from parallel_build.records.record_file import RecordFile, Text
+from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
 LOOK = 10.0  # seconds for a look at the second copy: a new source that hangs must not hold a rollback up
 TRIES = 50
+UNWRITTEN = (ConnectionFailed, CommandFailed, Held)  # what keeps a host from being written to, whether it can be read or not
 
 Proof = Callable[[Host, ParallelBuildError, bool], None]
 """Raises unless a host that can't be asked is proved down. The flag: a rollback is under way, so its power may be cut."""
@@ -134,7 +135,7 @@ class RecordCopies:
             try:
                 if not self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
                     return False
-            except (ConnectionFailed, CommandFailed) as error:
+            except UNWRITTEN as error:
                 if not written:
                     raise
                 self._prove(copy, error, returning)
@@ -142,7 +143,10 @@ class RecordCopies:
         return written
 
     def level(self) -> None:
-        """Bring a host up to date that has a lower copy than the other: before anything on it is started."""
+        """Bring a host up to date that has a lower copy than the other: before anything on it is started.
+
+        A new source that can be read and not written to is left behind: the next write is on it too, or proves it down.
+        """
         both = self.look()
         left_out = [copy.name for copy in both.copies if self.notes.why_silent(copy.name) is not None]
         if left_out:
@@ -153,7 +157,11 @@ class RecordCopies:
         for copy in both.behind:
             if right is not None and copy.known_by(right.document):
                 self._same_machines(both, right)
-                copy.file.write(copy.text, (right.text.raw or b"").decode().rstrip("\n"))
+                try:
+                    copy.file.write(copy.text, (right.text.raw or b"").decode().rstrip("\n"))
+                except UNWRITTEN:
+                    if copy.file is self.first:
+                        raise
 
     def holders(self) -> dict[str, dict[str, str]]:
         """Both hosts, as a record names them."""

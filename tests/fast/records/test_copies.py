@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.records import run_number
 from parallel_build.records.copies import SECOND, RecordCopies
 from parallel_build.records.host_copy import HostNotes
-from parallel_build.records.record_file import RecordFile
+from parallel_build.records.record_file import Held, RecordFile
 from parallel_build.records.run_number import Claims
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.openssh import Result
@@ -203,6 +203,35 @@ def test_a_later_run_that_could_not_reach_the_original_has_taken_over(kept: Clou
     with pytest.raises(Fenced):
         earlier.remember("FirstManagement", began=1.0)
     assert kept.store().read().returning  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [CommandFailed("Read-only file system", "", ""), Held("window.lock is held", "", "")])
+def test_a_new_source_that_is_read_and_can_not_be_written_holds_no_rollback_up(kept: Cloud, error: ParallelBuildError) -> None:
+    def refuse() -> None:
+        kept.new.before_write = refuse
+        raise error
+
+    kept.new.before_write = refuse
+    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+        kept.store().remember("FirstManagement", began=1.0)
+    kept.store().level()
+    kept.down.add("newdb1")
+    assert kept.store().mark_returning().facts["FirstManagement"] == {"began": 1.0}
+    assert kept.asked == [("newdb1", False), ("newdb1", True)], "its power may be cut for it"
+
+
+def test_an_original_that_can_not_be_brought_up_to_date_is_said(kept: Cloud) -> None:
+    kept.old.lost = True
+    kept.down.add("olddb1")
+    kept.store().mark_returning()
+    kept.old.lost = False
+
+    def refuse() -> None:
+        raise CommandFailed("Read-only file system", "", "")
+
+    kept.old.before_write = refuse
+    with pytest.raises(CommandFailed):
+        kept.store().level()
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n" * 100, b'{"identity": "x", "fac', b"[]\n"])
