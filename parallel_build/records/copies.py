@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
-from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, conflict, foreign, holders, missing, rank
+from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, check_worse, conflict, foreign, holders, missing, rank
 from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
@@ -178,7 +178,7 @@ class RecordCopies:
         Returns:
             the text that is there now.
         Raises:
-            GuardFailed: there is nothing to put there.
+            GuardFailed: there is nothing to put there; or its own copy is sound and knows more, or is of another cloud's window.
         """
         self.notes.forget(name)
         both = self.look()
@@ -191,11 +191,18 @@ class RecordCopies:
                 str(place.problem) if place and place.problem else "there is no other copy that can be read",
                 "see what both say: parallel-build recover STACK",
             )
+        if source is not place:
+            check_worse(place, source)
         document = {**source.document, HOLDERS: {**holders(source.document), name: {"machine": self.notes.machine(place.file.host)}}}
         document["revision"] = max(rank(document)[2], place.rank[2]) + 1
         text = json.dumps(document, sort_keys=True)
         for copy in [place, *others]:
-            copy.file.write(copy.file.raw(), text, keep=copy is place)
+            if not copy.file.write(copy.text if copy.there else copy.file.raw(), text, keep=copy is place):
+                raise GuardFailed(
+                    f"{copy.file.path} on {copy.name} was changed while the record was restored",
+                    "another operator works on this window",
+                    f"see who, and what both say: parallel-build recover {document.get('stack')}",
+                )
         return text
 
     def _joining(self, file: RecordFile) -> Copy:

@@ -168,3 +168,27 @@ def conflict(copy: Copy, right: Copy) -> GuardFailed:
         f"see both ({copy.file.path}, {right.file.path}); then put one in the place of the other: "
         f"parallel-build recover {stack} --restore-record HOST",
     )
+
+
+def check_worse(place: Copy, source: Copy) -> None:
+    """Rule: one host's copy is put in the place of another's only where that is lost, unusable, another machine's or knows no more.
+
+    Raises:
+        GuardFailed: it is sound and higher, or of another cloud's open window.
+    """
+    if place.open and place.document.get("identity") != source.document.get("identity") and not place.known_by(source.document):
+        raise foreign(place)
+    known = str(holders(place.document).get(place.name, {}).get("machine") or "")
+    if place.rank <= source.rank or (known and known != place.machine):
+        return
+    stack = place.document.get("stack")
+    raise GuardFailed(
+        f"{place.name} has a sound copy of the window's record, and it is the higher one: {_at(place)}; {source.name} has {_at(source)}",
+        f"what it knows more than {source.name} would be lost: which servers were started or stopped",
+        f"to bring {source.name} up to date instead: parallel-build recover {stack} --restore-record {source.name}",
+    )
+
+
+def _at(copy: Copy) -> str:
+    number, token, revision = copy.rank
+    return f"window {number}, run {token}, revision {revision}"

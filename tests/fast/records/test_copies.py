@@ -252,6 +252,31 @@ def test_a_copy_that_says_nothing_is_an_error_and_restored_from_the_other(kept: 
     kept.store().remember("FirstManagement", good=True)
 
 
+@pytest.mark.parametrize("stale", ["olddb1", "newdb1"])
+def test_the_higher_of_two_sound_copies_is_not_written_over(kept: Cloud, stale: str) -> None:
+    old, right = (kept.old, kept.new) if stale == "olddb1" else (kept.new, kept.old)
+    old.lost = True
+    kept.down.add(stale)
+    kept.store().remember("FirstManagement", began=1.0)
+    old.lost = False
+    before = kept.text(right)
+    with pytest.raises(GuardFailed, match=rf"{right.name} has a sound copy .*--restore-record {stale}"):
+        kept.store(looking=True).copies.restore(right.name)  # type: ignore[union-attr]
+    assert kept.text(right) == before and "FirstManagement" not in kept.text(old)["facts"]
+    kept.store(looking=True).copies.restore(stale)  # type: ignore[union-attr]
+    assert kept.text(old) == kept.text(right) and kept.store().facts("FirstManagement") == {"began": 1.0}
+
+
+def test_the_copy_of_another_clouds_open_window_is_not_restored_over(cloud: Cloud) -> None:
+    other = WindowRecord("theirs", "another", opened="then", holders={"olddb9": {"machine": "m"}, "newdb1": {"machine": cloud.new.machine}})
+    cloud.new.folder.mkdir()
+    cloud.path(cloud.new).write_text(other.to_json() + "\n")
+    cloud.path(cloud.old).write_text(cloud.path(cloud.old).read_text().replace('"closed": null', '"closed": "now"'))
+    with pytest.raises(GuardFailed, match="open window of stack theirs with another original: olddb9"):
+        cloud.store(looking=True).copies.restore("newdb1")  # type: ignore[union-attr]
+    assert cloud.text(cloud.new)["identity"] == "another"
+
+
 @pytest.mark.parametrize("gone", ["olddb1", "newdb1"])
 def test_a_copy_that_was_removed_is_not_taken_for_none(kept: Cloud, gone: str) -> None:
     host = kept.old if gone == "olddb1" else kept.new
