@@ -93,9 +93,12 @@ def close(host: Host, locks: Sequence[AccountLock], *, timeout: float, cancel: C
 
 
 def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[str]:
-    """What is not as `close` left it, in words: accounts that are not locked, and sessions. A changed password can't be seen, its sessions can."""
+    """What is not as `close` left it, in words: accounts that let somebody in again, and sessions.
+
+    Where a server can't lock, that is an account with its own password again; a third password can't be told from ours, its sessions can.
+    """
     with session(host, timeout=timeout) as database:
-        found = [f"{each.name} is not locked" for each in locks if not each.restore and not _is_locked(database, each.name)]
+        found = [f"{each.name} is not locked" for each in locks if _is_open(database, each)]
         return [
             *found,
             *(f"a session of {user} from {place}" for _, user, place in _sessions(database, {each.name.user for each in locks})),
@@ -163,6 +166,17 @@ def _as_it_is(database: Session, name: Account, locks: bool) -> AccountLock:
         return AccountLock(name, _is_locked(database, name))
     made = str(next(iter((database.row("SHOW CREATE USER %s@%s", [name.user, name.host]) or {"": ""}).values())))
     return AccountLock(name, restore="ALTER USER" + made.removeprefix("CREATE USER"))
+
+
+def _is_open(database: Session, each: AccountLock) -> bool:
+    if not each.restore:
+        return not _is_locked(database, each.name)
+    try:
+        return _as_it_is(database, each.name, locks=False).restore == each.restore
+    except Refused as error:
+        if error.number != NO_SUCH_ACCOUNT:
+            raise
+        return False
 
 
 def _is_locked(database: Session, name: Account) -> bool:

@@ -63,3 +63,31 @@ def test_no_error_has_the_hash(monkeypatch: pytest.MonkeyPatch, error: Exception
     assert HASH not in str(told.value) and "cloud" in str(told.value) and told.value.cause and told.value.remedy
     if isinstance(told.value, Refused):
         assert told.value.number == error.args[0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [
+        (LOCK.restore.replace("ALTER", "CREATE"), ["'cloud'@'%' is not locked"]),
+        ("CREATE USER 'cloud'@'%' IDENTIFIED BY PASSWORD '*FFFF'", []),
+        (Refused("no such account", "", "", account_locks.NO_SUCH_ACCOUNT), []),
+    ],
+    ids=["its own password again", "ours", "dropped"],
+)
+def test_where_a_server_can_not_lock_an_account_with_its_own_password_is_open(
+    monkeypatch: pytest.MonkeyPatch, shown: str | Exception, found: list[str]
+) -> None:
+    def row(statement: str, values: Any = None) -> dict[str, str]:
+        assert statement.startswith("SHOW CREATE USER")
+        if isinstance(shown, Exception):
+            raise shown
+        return {"CREATE USER for cloud@%": shown}
+
+    database = SimpleNamespace(row=row)
+    monkeypatch.setattr(account_locks, "session", lambda *_, **__: contextlib.nullcontext(database))
+    monkeypatch.setattr(account_locks, "_sessions", lambda *_: [])
+    host: Any = None
+    assert account_locks.closed(host, [LOCK], timeout=1) == found
+    with pytest.raises(Refused):
+        shown = Refused("not allowed", "", "", 1142)
+        account_locks.closed(host, [LOCK], timeout=1)
