@@ -21,6 +21,7 @@ from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.let_users_out import let_users_out
+from parallel_build.operations.original_management import answering
 from parallel_build.operations.user_firewall import let_users_in
 from parallel_build.records.touched import MANAGEMENT, ORIGINAL, STOP
 from parallel_build.remote.sql import Session, session
@@ -180,7 +181,7 @@ def allow_jobs(context: Context) -> list[str]:
         return []
     problems: list[str] = []
     try:
-        cloud = Cloud.original(context.site)
+        cloud = answering(context)
         states = {str(each["id"]): each.get("state") for each in cloud.list("listManagementServers")}
     except (ApiRefused, ApiUnavailable) as error:
         return [f"{', '.join(asked.values())}: nobody can tell whether jobs are taken again: {error}"]

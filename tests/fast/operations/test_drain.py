@@ -41,6 +41,7 @@ class Original:
         self.states = {"a": "Up", "b": "Up"}
         self.records = Records(WindowRecord("test", self.here.identity, opened="then"), self.here)
         self.silent, self.refuses = False, False
+        self.gone: set[str] = set()
         self.units = {"oldms1": True, "oldms2": True}
         cancel = cast(Any, CancelToken())
         cancel.wait = self.wait
@@ -56,7 +57,7 @@ class Original:
         monkeypatch.setattr(drain, "session", lambda _: contextlib.nullcontext(self))
         monkeypatch.setattr(work, "read", lambda _: self.work(self.now - 1000))
         monkeypatch.setattr(work, "due", lambda *_: ["snapshot of volume 7 at 02:00 UTC"])
-        monkeypatch.setattr(Cloud, "original", lambda *_: self)
+        monkeypatch.setattr(Cloud, "original", lambda _, server=None: Gone() if getattr(server, "name", "") in self.gone else self)
         monkeypatch.setattr(drain, "let_users_in", lambda _: self.noted("users in"))
         monkeypatch.setattr(drain, "let_users_out", lambda _: self.noted("users out"))
         monkeypatch.setattr(
@@ -83,7 +84,11 @@ class Original:
             raise ApiUnavailable("no answer", "down", "start it", None)
         return [{"id": name, "name": f"oldms-{name}", "state": state} for name, state in self.states.items()]
 
-    def call(self, command: str, managementserverid: str) -> dict[str, Any]:
+    def call(self, command: str, managementserverid: str = "") -> dict[str, Any]:
+        if command == "listCapabilities":
+            if self.silent:
+                raise ApiUnavailable("no answer", "down", "start it", None)
+            return {"capability": {"cloudstackversion": str(self.here.configuration.original.version)}}
         self.calls.append(f"{command} {managementserverid}")
         if command == "prepareForShutdown":
             assert "PreparingForShutDown" not in self.states.values(), "refused while another server is at it"
@@ -92,6 +97,15 @@ class Original:
         elif not self.refuses:
             self.states[managementserverid] = "Up"
         return {}
+
+
+class Gone:
+    """An address at which nobody answers any more."""
+
+    def call(self, command: str, **_: Any) -> Any:
+        raise ApiUnavailable("no answer", "down", "start it", None)
+
+    list = call
 
 
 def ends_after(seconds: float, *found: Work) -> Callable[[float], list[Work]]:
@@ -166,3 +180,12 @@ def test_jobs_are_allowed_again_only_where_they_were_refused(monkeypatch: pytest
     assert drain.allow_jobs(cloud.context) == [] and cloud.calls == ["cancelShutdown a"]
     cloud.silent = True
     assert "nobody can tell" in drain.allow_jobs(cloud.context)[0]
+
+
+def test_jobs_are_allowed_again_by_whichever_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Original(monkeypatch, "4.21.0.0", ends_after(0))
+    drain.drain(cloud.context)
+    cloud.calls.clear()
+    cloud.gone = {"", "oldms1"}  # the configured address, and the first server
+    assert drain.allow_jobs(cloud.context) == []
+    assert cloud.calls == ["cancelShutdown a", "cancelShutdown b"]
