@@ -69,7 +69,7 @@ class RecordCopies:
         self.notes.two = right is not None and right.open and len(asked) == 2
         for copy in asked[1:]:
             if isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and not (right and right.open and copy.known_by(right.document)):
-                self.notes.note(copy.name, copy.problem)  # nobody needs it
+                self.notes.note(copy.name, copy.problem, down=False)  # nobody needs it
         return Both(right.text.raw if right else None, both.copies)
 
     def read(self) -> Both:
@@ -240,12 +240,12 @@ class RecordCopies:
         return Copy(file, text, document, machine)
 
     def _prove(self, copy: Copy, error: ParallelBuildError, returning: bool) -> None:
-        if self.notes.why_silent(copy.name) is not None:
+        if self.notes.is_down(copy.name):
             return
         if self.proof is None:
             raise error
         self.proof(copy.file.host, error, returning)
-        self.notes.note(copy.name, error)
+        self.notes.note(copy.name, error, down=True)
 
     def _write(self, copy: Copy, text: str, document: Mapping[str, Any], *, keep: bool, later: bool) -> bool:
         """Write one host's; where the other has it already, what came between counts only if it is higher."""

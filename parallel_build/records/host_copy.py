@@ -22,11 +22,13 @@ class HostNotes:
     Attributes:
         machines: host -> its machine-id.
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
+        proved: those of them that were proved down.
         two: both hosts had to have a copy at the last look: they are asked at the same time.
     """
 
     machines: dict[str, str] = field(default_factory=dict)
     silent: dict[str, tuple[float, ParallelBuildError]] = field(default_factory=dict)
+    proved: set[str] = field(default_factory=set)
     two: bool = False
 
     def machine(self, host: Host) -> str:
@@ -40,14 +42,26 @@ class HostNotes:
         then, error = self.silent.get(name, (0.0, None))
         return error if _clock() - then <= ASKED_AGAIN else None
 
-    def note(self, name: str, error: ParallelBuildError) -> None:
-        """Do not ask it for a moment."""
+    def is_down(self, name: str) -> bool:
+        """Whether it was proved down a moment ago; that nobody needed it proves nothing."""
+        return name in self.proved and self.why_silent(name) is not None
+
+    def note(self, name: str, error: ParallelBuildError, *, down: bool) -> None:
+        """Do not ask it for a moment.
+
+        Args:
+            down: it was proved down; else nobody needs it.
+        """
         if self.why_silent(name) is None:
             self.silent[name] = (_clock(), error)
+            self.proved.discard(name)
+        if down:
+            self.proved.add(name)
 
     def forget(self, name: str) -> None:
         """Ask it again."""
         self.silent.pop(name, None)
+        self.proved.discard(name)
         self.machines.pop(name, None)
 
 

@@ -390,6 +390,23 @@ def test_a_record_of_an_earlier_version_gets_its_second_copy(cloud: Cloud) -> No
     assert cloud.text(cloud.new)["facts"]["FirstManagement"] == {"good": {"seconds": 1.0}}
 
 
+def test_a_host_that_nobody_needed_a_moment_ago_is_not_taken_for_one_that_is_down(cloud: Cloud) -> None:
+    cloud.store().close()
+    cloud.new.lost = True
+    early = cloud.store()
+    assert early.read().closed and cloud.asked == []  # type: ignore[union-attr]
+    cloud.new.lost = False
+    other = cloud.store()
+    other.open()
+    other.keep_copy()
+    cloud.new.lost = True
+    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+        early.read()
+    cloud.down.add("newdb1")
+    assert early.read() is not None and early.read() is not None
+    assert cloud.asked == [("newdb1", False), ("newdb1", False)], "proved once"
+
+
 def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     taken: dict[str, int] = {"olddb1": 4, "newdb1": 11}
 
