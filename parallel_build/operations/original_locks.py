@@ -18,7 +18,7 @@ from parallel_build.errors import Cancelled, Fenced, ParallelBuildError
 from parallel_build.facts import management_node
 from parallel_build.operations import known_servers
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import schemas, store, tolerated
+from parallel_build.operations.context_helpers import original_source, schemas, store, tolerated
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.sql import session
 
@@ -78,12 +78,17 @@ def unlock(context: Context) -> list[str]:
     Returns:
         what is missing on other servers than the source, in words.
     Raises:
-        ParallelBuildError: it can't be done on the source, without which no management server of the original works.
+        ParallelBuildError: it can't be done on the source, or on the replica that was promoted in its place, without which no management server of
+            the original works.
     """
     record, missing = store(context).read(), []
+    source, serving = context.configuration.original.database.source.name, original_source(context).name
     for server in known_servers.original_databases(context.configuration, record):
         accounts = locked(record, server.name)
         if not accounts:
+            continue
+        if server.name == source != serving:
+            context.progress(f"{server.name} is gone for good, and {serving} serves in its place: its accounts stay as they are")
             continue
         try:
             host = context.host(server)
@@ -93,7 +98,7 @@ def unlock(context: Context) -> list[str]:
         except (Cancelled, Fenced):
             raise
         except ParallelBuildError as error:
-            if server.name == context.configuration.original.database.source.name:
+            if server.name == serving:
                 raise
             context.progress(f"{server.name}: its accounts can't be unlocked yet: {error}")
             missing.append(f"accounts on {server.name}: {error}")

@@ -39,12 +39,7 @@ def move_past(context: Context) -> None:
     """
     records = store(context)
     record = records.read()
-    if (
-        record is None
-        or record.closed
-        or record.identity != context.site.identity
-        or not record.facts.get("FirstManagement", {}).get("began")
-    ):
+    if record is None or record.closed or not records.owns(record) or not record.facts.get("FirstManagement", {}).get("began"):
         return
     noted = record.facts.get(STEP, {})
     if noted.get("moved") is not None:

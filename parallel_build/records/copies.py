@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
-from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, conflict, foreign, holders, missing, rank
-from parallel_build.records.record_file import RecordFile, Text
+from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, check_worse, conflict, foreign, holders, missing, rank
+from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
 LOOK = 10.0  # seconds for a look at the second copy: a new source that hangs must not hold a rollback up
 TRIES = 50
+UNWRITTEN = (ConnectionFailed, CommandFailed, Held)  # what keeps a host from being written to, whether it can be read or not
 
 Proof = Callable[[Host, ParallelBuildError, bool], None]
 """Raises unless a host that can't be asked is proved down. The flag: a rollback is under way, so its power may be cut."""
@@ -68,7 +69,7 @@ class RecordCopies:
         self.notes.two = right is not None and right.open and len(asked) == 2
         for copy in asked[1:]:
             if isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and not (right and right.open and copy.known_by(right.document)):
-                self.notes.note(copy.name, copy.problem)  # nobody needs it
+                self.notes.note(copy.name, copy.problem, down=False)  # nobody needs it
         return Both(right.text.raw if right else None, both.copies)
 
     def read(self) -> Both:
@@ -134,7 +135,7 @@ class RecordCopies:
             try:
                 if not self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
                     return False
-            except (ConnectionFailed, CommandFailed) as error:
+            except UNWRITTEN as error:
                 if not written:
                     raise
                 self._prove(copy, error, returning)
@@ -142,7 +143,10 @@ class RecordCopies:
         return written
 
     def level(self) -> None:
-        """Bring a host up to date that has a lower copy than the other: before anything on it is started."""
+        """Bring a host up to date that has a lower copy than the other: before anything on it is started.
+
+        A new source that can be read and not written to is left behind: the next write is on it too, or proves it down.
+        """
         both = self.look()
         left_out = [copy.name for copy in both.copies if self.notes.why_silent(copy.name) is not None]
         if left_out:
@@ -153,7 +157,11 @@ class RecordCopies:
         for copy in both.behind:
             if right is not None and copy.known_by(right.document):
                 self._same_machines(both, right)
-                copy.file.write(copy.text, (right.text.raw or b"").decode().rstrip("\n"))
+                try:
+                    copy.file.write(copy.text, (right.text.raw or b"").decode().rstrip("\n"))
+                except UNWRITTEN:
+                    if copy.file is self.first:
+                        raise
 
     def holders(self) -> dict[str, dict[str, str]]:
         """Both hosts, as a record names them."""
@@ -170,7 +178,7 @@ class RecordCopies:
         Returns:
             the text that is there now.
         Raises:
-            GuardFailed: there is nothing to put there.
+            GuardFailed: there is nothing to put there; or its own copy is sound and knows more, or is of another cloud's window.
         """
         self.notes.forget(name)
         both = self.look()
@@ -183,11 +191,18 @@ class RecordCopies:
                 str(place.problem) if place and place.problem else "there is no other copy that can be read",
                 "see what both say: parallel-build recover STACK",
             )
+        if source is not place:
+            check_worse(place, source)
         document = {**source.document, HOLDERS: {**holders(source.document), name: {"machine": self.notes.machine(place.file.host)}}}
         document["revision"] = max(rank(document)[2], place.rank[2]) + 1
         text = json.dumps(document, sort_keys=True)
         for copy in [place, *others]:
-            copy.file.write(copy.file.raw(), text, keep=copy is place)
+            if not copy.file.write(copy.text if copy.there else copy.file.raw(), text, keep=copy is place):
+                raise GuardFailed(
+                    f"{copy.file.path} on {copy.name} was changed while the record was restored",
+                    "another operator works on this window",
+                    f"see who, and what both say: parallel-build recover {document.get('stack')}",
+                )
         return text
 
     def _joining(self, file: RecordFile) -> Copy:
@@ -225,12 +240,12 @@ class RecordCopies:
         return Copy(file, text, document, machine)
 
     def _prove(self, copy: Copy, error: ParallelBuildError, returning: bool) -> None:
-        if self.notes.why_silent(copy.name) is not None:
+        if self.notes.is_down(copy.name):
             return
         if self.proof is None:
             raise error
         self.proof(copy.file.host, error, returning)
-        self.notes.note(copy.name, error)
+        self.notes.note(copy.name, error, down=True)
 
     def _write(self, copy: Copy, text: str, document: Mapping[str, Any], *, keep: bool, later: bool) -> bool:
         """Write one host's; where the other has it already, what came between counts only if it is higher."""

@@ -22,11 +22,13 @@ class HostNotes:
     Attributes:
         machines: host -> its machine-id.
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
+        proved: those of them that were proved down.
         two: both hosts had to have a copy at the last look: they are asked at the same time.
     """
 
     machines: dict[str, str] = field(default_factory=dict)
     silent: dict[str, tuple[float, ParallelBuildError]] = field(default_factory=dict)
+    proved: set[str] = field(default_factory=set)
     two: bool = False
 
     def machine(self, host: Host) -> str:
@@ -40,14 +42,26 @@ class HostNotes:
         then, error = self.silent.get(name, (0.0, None))
         return error if _clock() - then <= ASKED_AGAIN else None
 
-    def note(self, name: str, error: ParallelBuildError) -> None:
-        """Do not ask it for a moment."""
+    def is_down(self, name: str) -> bool:
+        """Whether it was proved down a moment ago; that nobody needed it proves nothing."""
+        return name in self.proved and self.why_silent(name) is not None
+
+    def note(self, name: str, error: ParallelBuildError, *, down: bool) -> None:
+        """Do not ask it for a moment.
+
+        Args:
+            down: it was proved down; else nobody needs it.
+        """
         if self.why_silent(name) is None:
             self.silent[name] = (_clock(), error)
+            self.proved.discard(name)
+        if down:
+            self.proved.add(name)
 
     def forget(self, name: str) -> None:
         """Ask it again."""
         self.silent.pop(name, None)
+        self.proved.discard(name)
         self.machines.pop(name, None)
 
 
@@ -168,3 +182,27 @@ def conflict(copy: Copy, right: Copy) -> GuardFailed:
         f"see both ({copy.file.path}, {right.file.path}); then put one in the place of the other: "
         f"parallel-build recover {stack} --restore-record HOST",
     )
+
+
+def check_worse(place: Copy, source: Copy) -> None:
+    """Rule: one host's copy is put in the place of another's only where that is lost, unusable, another machine's or knows no more.
+
+    Raises:
+        GuardFailed: it is sound and higher, or of another cloud's open window.
+    """
+    if place.open and place.document.get("identity") != source.document.get("identity") and not place.known_by(source.document):
+        raise foreign(place)
+    known = str(holders(place.document).get(place.name, {}).get("machine") or "")
+    if place.rank <= source.rank or (known and known != place.machine):
+        return
+    stack = place.document.get("stack")
+    raise GuardFailed(
+        f"{place.name} has a sound copy of the window's record, and it is the higher one: {_at(place)}; {source.name} has {_at(source)}",
+        f"what it knows more than {source.name} would be lost: which servers were started or stopped",
+        f"to bring {source.name} up to date instead: parallel-build recover {stack} --restore-record {source.name}",
+    )
+
+
+def _at(copy: Copy) -> str:
+    number, token, revision = copy.rank
+    return f"window {number}, run {token}, revision {revision}"

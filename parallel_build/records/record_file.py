@@ -39,6 +39,10 @@ if [ ! -e "$2.1" ]; then head -c "$5" /dev/zero | tr '\\0' '\\n' >"$2.room" && m
 """
 
 
+class Held(GuardFailed):
+    """Another process writes there, and does not come to its end."""
+
+
 @dataclass(frozen=True)
 class Text:
     """What the file says.
@@ -102,7 +106,7 @@ class RecordFile:
         Returns:
             False where somebody else has changed it.
         Raises:
-            GuardFailed: another operator's write does not end.
+            Held: another operator's write does not end.
             CommandFailed: it can't be written; what was there is still there.
         """
         line = text + "\n"
@@ -112,7 +116,7 @@ class RecordFile:
         limit = {} if self.limit is None else {"timeout": LOCK_WAIT + self.limit}
         done = self.host.run(words, input=line, ok=(0, CHANGED, LOCKED), cancellable=False, **limit)
         if done.code == LOCKED:
-            raise GuardFailed(
+            raise Held(
                 f"{self.folder}/window.lock on {self.host.name} is held by another process for more than {LOCK_WAIT} s",
                 "another operator writes there, or his connection broke while he did",
                 f"see who: `fuser -v {self.folder}/window.lock` on {self.host.name}; then run the same command again",

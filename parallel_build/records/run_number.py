@@ -11,20 +11,22 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, StepFailed
 from parallel_build.records.run_folder import operator
 from parallel_build.records.window import WindowStore
 from parallel_build.remote.frame import FOLDER, VOLATILE
 from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import SHORT_COMMAND
 from parallel_build.resolved_stack import Site
 
 LOCKED = 47
+LIMIT = 40.0  # seconds for a number of a second host, the wait for its lock among them: a new source that hangs must not hold a rollback up
 # $1, $2: folders on the disk and in memory; $3: a number that is known to be taken; $4: who takes the next. Written in place: a full disk is
-# no reason to refuse it.
+# no reason to refuse it. Its lock is not that of the commands (`remote.frame`), which they hold until they end: who goes back does not wait for them.
 TAKE = """
 set -eu; umask 077
-mkdir -p -m 700 "$2"; { mkdir -p -m 700 "$1" && (: >>"$1/token.lock"); } 2>/dev/null && folder=$1 || folder=$2
-exec 9>>"$folder/token.lock"; flock -w 20 9 || exit 47
+mkdir -p -m 700 "$2"; { mkdir -p -m 700 "$1" && (: >>"$1/number.lock"); } 2>/dev/null && folder=$1 || folder=$2
+exec 9>>"$folder/number.lock"; flock -w 20 9 || exit 47
 taken=$(cat "$1/token" "$1/token.next" "$2/token" "$2/token.next" 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1)
 taken=${taken:-0}; [ "$taken" -ge "$3" ] || taken=$3
 next=$((taken + 1)); text="$next $4 $(date -u +%FT%TZ)"
@@ -59,21 +61,34 @@ class Claims:
 
 
 def _agreed(hosts: Sequence[Host], known: int) -> int:
-    """The next number, the same on all hosts of the record: none of them gives it to another run, should it be the one that is left."""
-    number, agreed, turn = _next(hosts[0], known), 1, 1
-    while agreed < len(hosts):
-        found = _next(hosts[turn % len(hosts)], number - 1)
+    """The next number, the same on all hosts of the record: none of them gives it to another run, should it be the one that is left.
+
+    A second host that answers and can't give one counts as one that is silent: the first write proves it down, or does not count.
+    """
+    left = list(hosts)
+    number, agreed, turn = _next(left[0], known), 1, 1
+    while agreed < len(left):
+        host = left[turn % len(left)]
+        try:
+            found = _next(host, number - 1, *([] if host is left[0] else [LIMIT]))
+        except (ConnectionFailed, CommandFailed, GuardFailed, StepFailed) as error:
+            if host is left[0] or isinstance(error, Fenced):
+                raise
+            left.remove(host)
+            turn = 0
+            continue
         number, agreed, turn = found, agreed + 1 if found == number else 1, turn + 1
     return number
 
 
-def _next(host: Host, known: int) -> int:
-    done = host.run(["sh", "-c", TAKE, "sh", FOLDER, VOLATILE, str(known), operator()], ok=(0, LOCKED), cancellable=False)
+def _next(host: Host, known: int, limit: float = SHORT_COMMAND) -> int:
+    words = ["sh", "-c", TAKE, "sh", FOLDER, VOLATILE, str(known), operator()]
+    done = host.run(words, timeout=limit, ok=(0, LOCKED), cancellable=False)
     if done.code == LOCKED:
         raise GuardFailed(
-            f"{FOLDER}/token.lock on {host.name} is held by another process",
-            "another run takes its number there, or commands of an earlier run do not end",
-            f"see who: `fuser -v {FOLDER}/token.lock` on {host.name}; then run the same command again",
+            f"{FOLDER}/number.lock on {host.name} is held by another process",
+            "another run takes its number there, and does not come to its end",
+            f"see who: `fuser -v {FOLDER}/number.lock` on {host.name}; then run the same command again",
         )
     text = done.stdout.strip()
     if not text.isdigit():

@@ -6,6 +6,7 @@ its password is changed to one that nobody has, and how it was is kept as the st
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.database.server import processes, writers
 from parallel_build.database.server.dialects import newest, parse_version
 from parallel_build.database.server.state import Account
+from parallel_build.errors import ConnectionFailed
 from parallel_build.remote import session_token
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Refused, Session, session
@@ -25,6 +27,7 @@ NOT_ALLOWED = (1044, 1142, 1227)
 LOCK_WAIT = 10  # seconds that a statement of ours waits for a lock of others
 QUIET = 2  # looks without a session, one after the other: a login may have been under way while its account was locked
 LOOK = 0.3  # seconds between two of them
+QUOTED = re.compile(r"\*[0-9A-Fa-f]{16,}|'[^']*'?")  # what may be a password's hash in a server's words, whole or cut off
 LOCKED = (True, 1, "Y", "y", "true", "1")
 
 
@@ -90,9 +93,12 @@ def close(host: Host, locks: Sequence[AccountLock], *, timeout: float, cancel: C
 
 
 def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[str]:
-    """What is not as `close` left it, in words: accounts that are not locked, and sessions. A changed password can't be seen, its sessions can."""
+    """What is not as `close` left it, in words: accounts that let somebody in again, and sessions.
+
+    Where a server can't lock, that is an account with its own password again; a third password can't be told from ours, its sessions can.
+    """
     with session(host, timeout=timeout) as database:
-        found = [f"{each.name} is not locked" for each in locks if not each.restore and not _is_locked(database, each.name)]
+        found = [f"{each.name} is not locked" for each in locks if _is_open(database, each)]
         return [
             *found,
             *(f"a session of {user} from {place}" for _, user, place in _sessions(database, {each.name.user for each in locks})),
@@ -109,7 +115,7 @@ def put_back(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> lis
                 continue
             try:
                 if each.restore:
-                    database.execute(each.restore)
+                    _give_back(database, each)
                 elif _is_locked(database, each.name):
                     database.execute("ALTER USER %s@%s ACCOUNT UNLOCK", [each.name.user, each.name.host])
                 else:
@@ -120,6 +126,18 @@ def put_back(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> lis
                 continue
             changed.append(each.name)
     return changed
+
+
+def _give_back(database: Session, each: AccountLock) -> None:
+    """Set an account's password again; no error repeats the statement, which holds the password's hash."""
+    fact = f"{database.host.name}: {each.name} can't be given its password back"
+    where = f"the statement is in the window's record; log in on {database.host.name} and see what keeps it from that, then run the same command again"
+    try:
+        database.execute(each.restore)
+    except Refused as error:
+        raise Refused(fact, QUOTED.sub("[secret]", error.cause), where, error.number) from None
+    except ConnectionFailed as error:
+        raise ConnectionFailed(fact, QUOTED.sub("[secret]", error.cause), where) from None
 
 
 def receivers(host: Host) -> list[str]:
@@ -148,6 +166,17 @@ def _as_it_is(database: Session, name: Account, locks: bool) -> AccountLock:
         return AccountLock(name, _is_locked(database, name))
     made = str(next(iter((database.row("SHOW CREATE USER %s@%s", [name.user, name.host]) or {"": ""}).values())))
     return AccountLock(name, restore="ALTER USER" + made.removeprefix("CREATE USER"))
+
+
+def _is_open(database: Session, each: AccountLock) -> bool:
+    if not each.restore:
+        return not _is_locked(database, each.name)
+    try:
+        return _as_it_is(database, each.name, locks=False).restore == each.restore
+    except Refused as error:
+        if error.number != NO_SUCH_ACCOUNT:
+            raise
+        return False
 
 
 def _is_locked(database: Session, name: Account) -> bool:

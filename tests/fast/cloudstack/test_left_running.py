@@ -110,6 +110,9 @@ class World:
     def read(self) -> WindowRecord:
         return self.record
 
+    def owns(self, record: WindowRecord) -> bool:
+        return record.identity in self.context.site.identities
+
     def facts(self, step: str) -> dict[str, Any]:
         found: dict[str, Any] = self.record.facts.get(step, {})
         return found
@@ -134,6 +137,15 @@ def test_the_originals_numbers_pass_those_of_the_new_side_and_are_on_record_firs
     world.old.statements.clear()
     original_numbers.move_past(world.context)
     assert not world.old.statements, "the second time nothing is done"
+
+
+@pytest.mark.parametrize("owner", ["of an earlier identity, or adopted", "another's"])
+def test_a_window_of_this_stack_counts_by_whatever_identity_it_is_known(world: World, owner: str) -> None:
+    world.context.site = replace(
+        world.context.site, known_as=("made since", world.record.identity if owner.startswith("of") else "another")
+    )
+    original_numbers.move_past(world.context)
+    assert world.old.numbers == (world.new.numbers if owner.startswith("of") else OWN)
 
 
 def test_a_number_is_never_moved_back(world: World) -> None:

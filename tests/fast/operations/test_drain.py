@@ -42,6 +42,7 @@ class Original:
         self.states = {"a": "Up", "b": "Up"}
         self.records = Records(WindowRecord("test", self.here.identity, opened="then"), self.here)
         self.silent, self.refuses = False, False
+        self.gone: set[str] = set()
         self.units = {"oldms1": True, "oldms2": True}
         cancel = cast(Any, CancelToken())
         cancel.wait = self.wait
@@ -59,7 +60,7 @@ class Original:
         monkeypatch.setattr(work, "due", lambda *_: ["snapshot of volume 7 at 02:00 UTC"])
         self.queued: Callable[[float], int] = lambda _: 0
         monkeypatch.setattr(work, "queued", lambda _: self.queued(self.now - 1000))
-        monkeypatch.setattr(Cloud, "original", lambda *_: self)
+        monkeypatch.setattr(Cloud, "original", lambda _, server=None: Gone() if getattr(server, "name", "") in self.gone else self)
         monkeypatch.setattr(drain, "let_users_in", lambda _: self.noted("users in"))
         monkeypatch.setattr(drain, "let_users_out", lambda _: self.noted("users out"))
         monkeypatch.setattr(
@@ -88,6 +89,8 @@ class Original:
 
     def call(self, command: str, managementserverid: str = "") -> dict[str, Any]:
         if command == "listCapabilities":
+            if self.silent:
+                raise ApiUnavailable("no answer", "down", "start it", None)
             return {"capability": {"cloudstackversion": str(self.here.configuration.original.version)}}
         self.calls.append(f"{command} {managementserverid}")
         if command == "prepareForShutdown":
@@ -97,6 +100,15 @@ class Original:
         elif not self.refuses:
             self.states[managementserverid] = "Up"
         return {}
+
+
+class Gone:
+    """An address at which nobody answers any more."""
+
+    def call(self, command: str, **_: Any) -> Any:
+        raise ApiUnavailable("no answer", "down", "start it", None)
+
+    list = call
 
 
 def ends_after(seconds: float, *found: Work) -> Callable[[float], list[Work]]:
@@ -215,3 +227,12 @@ def test_a_server_that_still_refuses_jobs_keeps_no_user_out(monkeypatch: pytest.
     with pytest.raises(StepFailed, match="oldms2") if held else contextlib.nullcontext():
         steps_drain.Drain().revert(cloud.context)
     assert cloud.told == ([] if held else ["oldms2 still refuses jobs"])
+
+
+def test_jobs_are_allowed_again_by_whichever_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Original(monkeypatch, "4.21.0.0", ends_after(0))
+    drain.drain(cloud.context)
+    cloud.calls.clear()
+    cloud.gone = {"", "oldms1"}  # the configured address, and the first server
+    assert drain.allow_jobs(cloud.context) == []
+    assert cloud.calls == ["cancelShutdown a", "cancelShutdown b"]

@@ -120,6 +120,18 @@ def test_a_replica_that_can_not_be_unlocked_is_missing_and_a_source_ends_it(worl
         original_locks.unlock(world.context)
 
 
+def test_a_source_that_is_gone_for_good_does_not_keep_its_promoted_replica_locked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    OriginalDatabase().apply(world.context)
+    world.lost.add("olddb1")
+    monkeypatch.setattr(original_locks, "original_source", lambda context: context.configuration.original.database.replica)
+    assert original_locks.unlock(world.context) == [], "nothing is missing that could come back"
+    assert accounts(world, "olddb2") == FOUND and world.record.facts["OriginalLocks"]["olddb1"]["accounts"]
+    world.lost.add("olddb2")
+    world.record.facts["OriginalLocks"]["olddb2"] = world.record.facts["OriginalLocks"]["olddb1"]
+    with pytest.raises(ConnectionFailed, match="olddb2"):
+        original_locks.unlock(world.context)
+
+
 AT = End(Position("bin.1", 4), {}, "/b")
 NO_LOG = End(None, {"Com_insert": "1"})
 

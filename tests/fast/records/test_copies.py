@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.records import run_number
 from parallel_build.records.copies import SECOND, RecordCopies
 from parallel_build.records.host_copy import HostNotes
-from parallel_build.records.record_file import RecordFile
+from parallel_build.records.record_file import Held, RecordFile
 from parallel_build.records.run_number import Claims
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.openssh import Result
@@ -205,6 +205,35 @@ def test_a_later_run_that_could_not_reach_the_original_has_taken_over(kept: Clou
     assert kept.store().read().returning  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("error", [CommandFailed("Read-only file system", "", ""), Held("window.lock is held", "", "")])
+def test_a_new_source_that_is_read_and_can_not_be_written_holds_no_rollback_up(kept: Cloud, error: ParallelBuildError) -> None:
+    def refuse() -> None:
+        kept.new.before_write = refuse
+        raise error
+
+    kept.new.before_write = refuse
+    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+        kept.store().remember("FirstManagement", began=1.0)
+    kept.store().level()
+    kept.down.add("newdb1")
+    assert kept.store().mark_returning().facts["FirstManagement"] == {"began": 1.0}
+    assert kept.asked == [("newdb1", False), ("newdb1", True)], "its power may be cut for it"
+
+
+def test_an_original_that_can_not_be_brought_up_to_date_is_said(kept: Cloud) -> None:
+    kept.old.lost = True
+    kept.down.add("olddb1")
+    kept.store().mark_returning()
+    kept.old.lost = False
+
+    def refuse() -> None:
+        raise CommandFailed("Read-only file system", "", "")
+
+    kept.old.before_write = refuse
+    with pytest.raises(CommandFailed):
+        kept.store().level()
+
+
 @pytest.mark.parametrize("raw", [b"", b"\n" * 100, b'{"identity": "x", "fac', b"[]\n"])
 @pytest.mark.parametrize("torn", ["olddb1", "newdb1"])
 def test_a_copy_that_says_nothing_is_an_error_and_restored_from_the_other(kept: Cloud, torn: str, raw: bytes) -> None:
@@ -221,6 +250,31 @@ def test_a_copy_that_says_nothing_is_an_error_and_restored_from_the_other(kept: 
     assert kept.text(kept.old) == kept.text(kept.new)
     assert kept.store().facts("FirstManagement") == {"began": 1.0}
     kept.store().remember("FirstManagement", good=True)
+
+
+@pytest.mark.parametrize("stale", ["olddb1", "newdb1"])
+def test_the_higher_of_two_sound_copies_is_not_written_over(kept: Cloud, stale: str) -> None:
+    old, right = (kept.old, kept.new) if stale == "olddb1" else (kept.new, kept.old)
+    old.lost = True
+    kept.down.add(stale)
+    kept.store().remember("FirstManagement", began=1.0)
+    old.lost = False
+    before = kept.text(right)
+    with pytest.raises(GuardFailed, match=rf"{right.name} has a sound copy .*--restore-record {stale}"):
+        kept.store(looking=True).copies.restore(right.name)  # type: ignore[union-attr]
+    assert kept.text(right) == before and "FirstManagement" not in kept.text(old)["facts"]
+    kept.store(looking=True).copies.restore(stale)  # type: ignore[union-attr]
+    assert kept.text(old) == kept.text(right) and kept.store().facts("FirstManagement") == {"began": 1.0}
+
+
+def test_the_copy_of_another_clouds_open_window_is_not_restored_over(cloud: Cloud) -> None:
+    other = WindowRecord("theirs", "another", opened="then", holders={"olddb9": {"machine": "m"}, "newdb1": {"machine": cloud.new.machine}})
+    cloud.new.folder.mkdir()
+    cloud.path(cloud.new).write_text(other.to_json() + "\n")
+    cloud.path(cloud.old).write_text(cloud.path(cloud.old).read_text().replace('"closed": null', '"closed": "now"'))
+    with pytest.raises(GuardFailed, match="open window of stack theirs with another original: olddb9"):
+        cloud.store(looking=True).copies.restore("newdb1")  # type: ignore[union-attr]
+    assert cloud.text(cloud.new)["identity"] == "another"
 
 
 @pytest.mark.parametrize("gone", ["olddb1", "newdb1"])
@@ -336,10 +390,27 @@ def test_a_record_of_an_earlier_version_gets_its_second_copy(cloud: Cloud) -> No
     assert cloud.text(cloud.new)["facts"]["FirstManagement"] == {"good": {"seconds": 1.0}}
 
 
+def test_a_host_that_nobody_needed_a_moment_ago_is_not_taken_for_one_that_is_down(cloud: Cloud) -> None:
+    cloud.store().close()
+    cloud.new.lost = True
+    early = cloud.store()
+    assert early.read().closed and cloud.asked == []  # type: ignore[union-attr]
+    cloud.new.lost = False
+    other = cloud.store()
+    other.open()
+    other.keep_copy()
+    cloud.new.lost = True
+    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+        early.read()
+    cloud.down.add("newdb1")
+    assert early.read() is not None and early.read() is not None
+    assert cloud.asked == [("newdb1", False), ("newdb1", False)], "proved once"
+
+
 def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     taken: dict[str, int] = {"olddb1": 4, "newdb1": 11}
 
-    def following(host: Any, known: int) -> int:
+    def following(host: Any, known: int, limit: float = 0) -> int:
         taken[host.name] = max(taken[host.name], known) + 1
         return taken[host.name]
 
@@ -355,3 +426,24 @@ def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: p
     assert take() == 15
     kept.new.lost = True
     assert take() == 16
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionFailed("newdb1 did not answer", "", ""), GuardFailed("number.lock is held", "", ""), StepFailed("no number", "", "")],
+)
+def test_a_new_source_that_answers_and_gives_no_number_holds_no_run_up(
+    kept: Cloud, monkeypatch: pytest.MonkeyPatch, error: ParallelBuildError
+) -> None:
+    ill = "newdb1"
+
+    def following(host: Any, known: int, limit: float = 0) -> int:
+        if host.name == ill:
+            raise error
+        return known + 5
+
+    monkeypatch.setattr(run_number, "_next", following)
+    assert Claims().take(kept.old, HERE, kept.store()) == 5  # type: ignore[arg-type]
+    ill = "olddb1"
+    with pytest.raises(type(error)):
+        Claims().take(kept.old, HERE, kept.store())  # type: ignore[arg-type]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.errors import GuardFailed
 from parallel_build.records import run_number
 from parallel_build.records.run_number import Claims
 from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote import frame
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 
@@ -53,6 +59,25 @@ def test_a_server_that_has_seen_a_number_gives_no_lower_one(host: Any, monkeypat
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/token").write_text("17".ljust(127) + "\n")
     assert Claims().take(host, HERE) == 18
+
+
+def test_who_goes_back_does_not_wait_for_the_commands_of_the_run_before(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on_record(monkeypatch, None)
+    text = frame.FRAME.replace(frame.FOLDER, str(tmp_path / "lib")).replace(frame.VOLATILE, str(tmp_path / "run"))
+    slow = subprocess.Popen(
+        ["sh", "-c", text, "mark", "-", "7", "sh", "-c", f"touch {tmp_path / 'begun'}; exec sleep 60"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for("the slow command", (tmp_path / "begun").exists, timeout=20, cancel=CancelToken())
+        started = time.monotonic()
+        assert Claims().take(host, HERE) == 8
+        assert time.monotonic() - started < 10 and slow.poll() is None, "that it ends, the first command with the new number sees to"
+    finally:
+        os.killpg(slow.pid, signal.SIGKILL)
+        slow.wait()
 
 
 def test_where_nothing_can_be_written_the_number_is_kept_in_memory(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
