@@ -78,7 +78,7 @@ def test_the_rules_let_open_connections_end_first_and_never_touch_administrators
     assert "redirect" not in barrier.rules(answered=False) and "REDIRECT" not in barrier.rules(answered=False)
     assert (
         barrier.users
-        == "( sport = :80 or sport = :8080 or sport = :8443 ) and not ( dst 10.0.0.1/32 or dst 2001:db8::/64 or dst 127.0.0.0/8 or dst ::1 )"
+        == "( sport = :80 or sport = :8080 or sport = :8443 ) and not ( dst 10.0.0.1/32 or dst 2001:db8::/64 or dst 127.0.0.0/8 or dst ::1/128 )"
     )
 
 
