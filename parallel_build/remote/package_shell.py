@@ -15,7 +15,8 @@ SHELL = r"""
 family=$(. /etc/os-release; case " ${ID:-} ${ID_LIKE:-} " in *" debian "* | *" ubuntu "*) echo debian ;; *) echo el ;; esac)
 if [ "$family" = debian ]; then
   packages() { dpkg-query -W -f '${Package}:${Architecture}\t${Version}\t${db:Status-Status}\n' | sort; }
-  asked() { apt-mark showmanual | sed 's/:.*//'; }
+  # Without files of its own: apt writes them anew where they are missing, also when it is only asked.
+  asked() { apt-mark -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= showmanual | sed 's/:.*//'; }
   scripts_of() {
     for script in /var/lib/dpkg/info/"$1".preinst /var/lib/dpkg/info/"$1".postinst /var/lib/dpkg/info/"$1".triggers \
       /var/lib/dpkg/info/"$1":*.preinst /var/lib/dpkg/info/"$1":*.postinst; do

@@ -53,7 +53,6 @@ new=$folder.new
 rm -rf "$new"
 mkdir -m 700 "$new" "$new/copies"
 packages >"$new/packages"
-asked >"$new/asked-for"
 cut -d: -f1 /etc/passwd | sort >"$new/users"
 cut -d: -f1 /etc/group | sort >"$new/groups"
 cp -p /etc/hosts "$new/hosts"
@@ -70,6 +69,8 @@ for path; do
     cp -a --parents "${path#/}" "$new/copies"
   fi
 done
+# Behind the lists and the copies: package tools may write to their caches even when they are only asked.
+asked >"$new/asked-for"
 if [ "$unit" != - ]; then
   was=$(systemctl is-active "$unit" || true)
   # Whatever happens to the copy, the server runs on as it did.

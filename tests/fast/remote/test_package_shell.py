@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,3 +44,14 @@ def test_only_paths_that_a_package_owns_are_named() -> None:
 
 def test_what_was_asked_for_has_no_architecture() -> None:
     assert not [name for name in _run("asked") if ":" in name]
+
+
+@pytest.mark.skipif(not shutil.which("apt-mark"), reason="apt is not there")
+def test_asking_leaves_no_cache_behind_where_there_was_none(tmp_path: Path) -> None:
+    """A server without apt's caches is left without them; `apt-mark` alone makes them."""
+    cache, settings = tmp_path / "cache", tmp_path / "apt.conf"
+    (cache / "archives").mkdir(parents=True)
+    settings.write_text(f'Dir::Cache "{cache}";\nDir::Etc::parts "/dev/null";\n')
+    environment = {**os.environ, "APT_CONFIG": str(settings)}
+    subprocess.run(["sh", "-euc", SHELL + "asked"], capture_output=True, check=True, timeout=60, env=environment)
+    assert [path.name for path in cache.iterdir()] == ["archives"]
