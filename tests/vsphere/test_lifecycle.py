@@ -66,7 +66,7 @@ def test_a_changed_template_is_a_replacement_before_the_switch_and_refused_after
     project.set("phase", "switched")
     for refused in (project.pulumi("preview", ok=False), project.up(ok=False)):
         assert REFUSED in refused
-        assert "was made from debian-12, and platforms.vsphere.template now says debian-12-next" in refused
+        assert "was made from debian-12, and platforms.vsphere.template is debian-12-next now" in refused
         assert "set platforms.vsphere.template back to debian-12" in refused
         assert "Traceback" not in refused
     assert references(simulator) == machines
