@@ -31,6 +31,10 @@ def at_work(context: Context, record: WindowRecord | None) -> list[str]:
     if record is None or record.closed or not (record.servers or record.facts.get("DatabaseTransfer")):
         return []
     known = {machine.address for machine in known_servers.new_management(context.configuration, record)}
+    if (
+        context.configuration.transfer.method == "replicate"
+    ):  # until the new source is promoted it has the original's own rows, as they are written there
+        known |= {server.address for server in known_servers.original_management(context.configuration, record)}
     found: list[str] = []
     failed: list[ParallelBuildError] = []
 

@@ -24,14 +24,15 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 SHEETS = "ls /var/lib/cloudstack-parallel-build/prepared/ 2>/dev/null | grep -c database-seed || true"
 EVENTS = 'SELECT CONCAT(COUNT(*), " ", COALESCE(MAX(resource_id), 0)) FROM cloud.event WHERE type = "LAB.WRITER"'
-# Writes as a busy management server would, some forty transactions a second, until the management server is gone.
+# Writes as a busy management server would, some forty transactions a second, until the management server does not answer users itself any more.
 WRITER = r"""
 n=$(mariadb -NBe 'SELECT COALESCE(MAX(resource_id), 0) FROM cloud.event WHERE type = "LAB.WRITER"')
 rm -f /run/writer.total
 columns='uuid, type, description, user_id, account_id, domain_id, resource_id, created, level'
 rows() {
   i=$n
-  while timeout 2 bash -c '</dev/tcp/10.91.0.11/8080' 2>/dev/null; do
+  call='GET /client/api?command=x HTTP/1.0\r\n\r\n'
+  while timeout 2 bash -c "exec 3<>/dev/tcp/10.91.0.11/8080; printf '$call' >&3; head -n1 <&3 | grep -q ' 401'" 2>/dev/null; do
     for _ in 1 2; do
       i=$((i+1))
       echo "INSERT INTO cloud.event ($columns) VALUES (UUID(), 'LAB.WRITER', 'ünï $i', 1, 1, 1, $i, UTC_TIMESTAMP(), 'INFO');"

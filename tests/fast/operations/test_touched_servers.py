@@ -340,6 +340,14 @@ def test_a_new_server_that_nobody_knows_is_refused_by_name_before_anything_is_ch
 
 
 @WAYS
+def test_the_originals_own_rows_that_replication_brings_are_nobodys_work(cloud: Cloud, way: Any) -> None:
+    cloud.configure(transfer={"method": "replicate"})
+    cloud.rows.beating = ["10.91.0.11", "10.91.0.41"]
+    way(cloud)
+    assert cloud.serving == (["oldms1", "oldms2"], [])
+
+
+@WAYS
 def test_one_that_nobody_knows_and_that_comes_during_the_rollback_keeps_the_original_down(cloud: Cloud, way: Any) -> None:
     cloud.world.record.returning = "now"
     cloud.rows.beating = ["10.91.0.99"]
