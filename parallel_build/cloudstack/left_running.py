@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from parallel_build.cloudstack.kvm_guests import listed
 from parallel_build.configuration import Hypervisor
-from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.remote.host import Host
-from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import Session
 
 LEFT = "LeftRunning"  # under this name the window's record has them
@@ -93,16 +92,7 @@ def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hyperviso
     """Those that their own KVM host, asked now, does not deny, or that another one has: it may have been moved there. One whose host can't be asked is
     not gone.
     """
-
-    def ask(hypervisor: Hypervisor) -> set[str] | None:
-        try:
-            return set(host(hypervisor).run(["virsh", "list", "--all", "--name"]).stdout.split())
-        except (ConnectionFailed, CommandFailed):
-            return None
-
-    asked = [each for each in hypervisors if each.kind == "kvm"] if guests else []
-    with Workers(AT_ONCE) as pool:
-        answers = list(pool.map(ask, asked))
-    there = {each.name: names for each, names in zip(asked, answers, strict=True) if names is not None}
+    answers = listed(hypervisors, host, running=False) if guests else {}
+    there = {name: names for name, names in answers.items() if names is not None}
     somewhere = {name for names in there.values() for name in names}
     return [guest for guest in guests if guest.host not in there or guest.name in somewhere]

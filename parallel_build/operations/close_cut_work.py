@@ -8,12 +8,10 @@ hypervisor shows, where KVM hosts can be asked; volumes and snapshots get the st
 from __future__ import annotations
 
 from parallel_build.cloudstack import work
+from parallel_build.cloudstack.kvm_guests import listed
 from parallel_build.cloudstack.work import Work
-from parallel_build.configuration import Hypervisor
-from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import Session
 
 CLOSED = "ClosedWork"  # under this name the record has what was closed
@@ -132,18 +130,11 @@ def _settle_vm(database: Session, vm: Work, asked: dict[int, set[str]], *, every
 
 def _running_on(context: Context) -> dict[str, set[str]]:
     """Names of the domains that run, by name and by address of each KVM host that can be asked."""
-
-    def ask(hypervisor: Hypervisor) -> tuple[Hypervisor, set[str] | None]:
-        try:
-            return hypervisor, set(context.host(hypervisor).run(["virsh", "list", "--name"]).stdout.split())
-        except (ConnectionFailed, CommandFailed):
-            return hypervisor, None
-
-    hypervisors = [each for each in context.configuration.original.hypervisors if each.kind == "kvm"]
-    with Workers(AT_ONCE) as pool:
-        answers = list(pool.map(ask, hypervisors))
+    hypervisors = context.configuration.original.hypervisors
+    answers = listed(hypervisors, context.host, running=True)
     found: dict[str, set[str]] = {}
-    for hypervisor, names in answers:
+    for hypervisor in hypervisors:
+        names = answers.get(hypervisor.name)
         if names is not None:
             found |= {hypervisor.name: names, hypervisor.address: names}
     return found

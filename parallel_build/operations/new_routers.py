@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from parallel_build.cloudstack.kvm_guests import kvm_hosts, listed
 from parallel_build.cloudstack.router_networks import NETWORK, VPC, Key
 from parallel_build.configuration import Hypervisor
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, ParallelBuildError
+from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, store
-from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 MADE = (
@@ -66,27 +66,15 @@ class NewRouters:
         if not names:
             return
         there = self._look(FRESH)
-        for hypervisor in self._hypervisors():
+        for hypervisor in kvm_hosts(self.context.configuration.original.hypervisors):
             for name in sorted(names & (there.get(hypervisor.name) or set())):
                 self._remove(self.context, hypervisor, name)
 
-    def _hypervisors(self) -> list[Hypervisor]:
-        return [each for each in self.context.configuration.original.hypervisors if each.kind == "kvm"]
-
     def _look(self, age: float) -> dict[str, set[str] | None]:
         """What runs on each KVM host, all asked at the same time; None where one can't be asked."""
-
-        def ask(hypervisor: Hypervisor) -> set[str] | None:
-            try:
-                return set(self.context.host(hypervisor).run(["virsh", "list", "--name"]).stdout.split())
-            except (ConnectionFailed, CommandFailed):
-                return None
-
         with self._lock:
             if time.monotonic() - self._asked > age:
-                asked = self._hypervisors()
-                with Workers(AT_ONCE) as pool:
-                    self._there = {each.name: names for each, names in zip(asked, pool.map(ask, asked), strict=True)}
+                self._there = listed(self.context.configuration.original.hypervisors, self.context.host, running=True)
                 self._asked = time.monotonic()
             return self._there
 
