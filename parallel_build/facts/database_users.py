@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from parallel_build.database.copy.account import COPY_USER
 from parallel_build.database.replicate import channel, pair_status
 from parallel_build.database.server import processes
-from parallel_build.database.server.writers import READING
+from parallel_build.database.server.writers import READING, grantee, roles
 from parallel_build.facts.management_node import addresses_of
-from parallel_build.remote.sql import Refused, Row, Session
+from parallel_build.remote.sql import Session
 
 CLOUDSTACK = frozenset({"cloud", "cloud_usage", "cloudbridge"})
 SYSTEM = frozenset({"mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found", "lost+found"})
@@ -26,11 +26,6 @@ GRANTS = (
     "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES UNION "
     "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.TABLE_PRIVILEGES UNION "
     "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.COLUMN_PRIVILEGES"
-)
-# MySQL's and MariaDB's own tables of roles; a server has one of them or none.
-ROLES = (
-    "SELECT TO_USER AS u, TO_HOST AS h, FROM_USER AS ru, FROM_HOST AS rh FROM mysql.role_edges",
-    "SELECT User AS u, Host AS h, Role AS ru, '' AS rh FROM mysql.roles_mapping",
 )
 
 
@@ -111,18 +106,18 @@ def _accounts(database: Session, own: str) -> tuple[AccountUse, ...]:
     for row in database.rows(GRANTS):
         granted.setdefault(str(row["g"]), set()).add(str(row["p"]).upper())
     for row in database.rows("SELECT User AS u, Host AS h FROM mysql.procs_priv"):
-        granted.setdefault(_grantee(row["u"], row["h"]), set()).add("EXECUTE")
-    roles = _roles(database)
-    for _ in roles:  # a role may have roles; no chain is longer than there are entries
+        granted.setdefault(grantee(row["u"], row["h"]), set()).add("EXECUTE")
+    taken = roles(database)
+    for _ in taken:  # a role may have roles; no chain is longer than there are entries
         before = {name: set(found) for name, found in granted.items()}
-        for row in roles:
-            role = granted.get(_grantee(row["ru"], row["rh"]), set())
-            granted.setdefault(_grantee(row["u"], row["h"]), set()).update(role)
+        for row in taken:
+            role = granted.get(grantee(row["ru"], row["rh"]), set())
+            granted.setdefault(grantee(row["u"], row["h"]), set()).update(role)
         if before == granted:
             break
-    names = {(str(row["ru"]), str(row["rh"])) for row in roles}
+    names = {(str(row["ru"]), str(row["rh"])) for row in taken}
     return tuple(
-        _account(user, host, granted.get(_grantee(user, host), set()))
+        _account(user, host, granted.get(grantee(user, host), set()))
         for user, host in sorted((str(row["u"]), str(row["h"])) for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user"))
         if user not in OWN | {own} and (user, host) not in names and (host or not user)  # MariaDB's roles have no host
     )
@@ -130,20 +125,6 @@ def _accounts(database: Session, own: str) -> tuple[AccountUse, ...]:
 
 def _account(user: str, host: str, granted: set[str]) -> AccountUse:
     return AccountUse(user, host, frozenset(granted - READING), replicates=bool(granted & REPLICATING) and granted <= REPLICA_ONLY)
-
-
-def _grantee(user: object, host: object) -> str:
-    return f"'{user}'@'{host}'"
-
-
-def _roles(database: Session) -> list[Row]:
-    for statement in ROLES:
-        try:
-            return database.rows(statement)
-        except Refused as error:
-            if not error.unknown:
-                raise
-    return []
 
 
 def _clients(database: Session, own: str) -> tuple[Client, ...]:

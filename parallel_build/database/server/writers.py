@@ -103,7 +103,7 @@ def _read(database: Session, schemas: Sequence[str]) -> Granted:
             on = str(row.get("s") or "")
             if not kind or any(matches(on, name) if kind == "pattern" else on.lower() == name.lower() for name in schemas):
                 found.writing.add(_name(str(row["g"])))
-    for row in [*_roles(database), *database.rows(PROXIES)]:
+    for row in [*roles(database), *database.rows(PROXIES)]:
         found.takes.setdefault(grantee(row["u"], row["h"]), set()).add(grantee(row["ru"], row["rh"]))
     found.everybody = {grantee(EVERYBODY, ""), *_mandatory(database)}
     return found
@@ -114,7 +114,8 @@ def _name(grantee_: str) -> str:
     return grantee_ if "@" in grantee_ else grantee(grantee_.strip("'"), "")
 
 
-def _roles(database: Session) -> list[Row]:
+def roles(database: Session) -> list[Row]:
+    """Who may take whose rights by a role: `u`, `h` those of `ru`, `rh`; none where the server knows no roles."""
     for statement in ROLES:
         try:
             return database.rows(statement)
