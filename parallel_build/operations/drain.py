@@ -143,7 +143,7 @@ class Draining:
     def _await_ready(self, cloud: Cloud, identity: str, name: str) -> None:
         """Until its jobs have ended; at the limit what runs is in the job table, which decides."""
         while _state(cloud, identity) in NO_MORE_JOBS[:2] and self._remaining() > 0:
-            self._tell(name)
+            self._show(name, self._look())
             self.context.cancel.wait(BETWEEN)
 
     def _await_rest(self) -> list[Work]:
@@ -152,7 +152,7 @@ class Draining:
             found = self._look()
             if all(each.left for each in found) or self._remaining() <= 0:
                 return found
-            self._tell("the cloud")
+            self._show("the cloud", found)
             self.context.cancel.wait(BETWEEN)
 
     def _look(self) -> list[Work]:
@@ -160,10 +160,10 @@ class Draining:
         self.most = max(self.most, sum(not each.left for each in found))
         return found
 
-    def _tell(self, where: str) -> None:
-        found = [each for each in self._look() if not each.left]
-        if found:
-            self.context.progress(f"{where} is still at work: {work.in_words(found)}; at most {duration(max(1, self._remaining()))} more")
+    def _show(self, where: str, found: list[Work]) -> None:
+        running = [each for each in found if not each.left]
+        if running:
+            self.context.progress(f"{where} is still at work: {work.in_words(running)}; at most {duration(max(1, self._remaining()))} more")
 
     def _back(self, running: list[Work]) -> None:
         """Jobs allowed, users in, and the step has failed: the next try begins with users out again."""

@@ -76,11 +76,12 @@ for t in iptables ip6tables; do there $t || continue
   ) 2>/dev/null || true
 done
 """
-# Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
-LET_ANSWERS_END = f"""
+LET_END = f"""
 n={GRACE}
-while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '( sport = :{users_out_service.PORT} )' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
+while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{{which}}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
 """
+# Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
+LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} )")
 OPEN = f"""
 if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
   nft flush table inet {TABLE}
@@ -107,10 +108,6 @@ SENT_ON = f"""
 if command -v nft >/dev/null && nft list chain inet {TABLE} answered >/dev/null 2>&1; then echo answered
 elif command -v iptables >/dev/null && iptables -w -t nat -C PREROUTING -j {CHAIN} 2>/dev/null; then echo answered
 else echo refused; fi
-"""
-LET_END = """
-n={times}
-while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{which}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
 """
 CLOSE_IDLE = """
 ss -Kt state established '{which}' >/dev/null 2>&1 || true
@@ -185,7 +182,7 @@ def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
     reason = users_out_service.start(host, text) if barrier.plain else "they come by TLS, and only the server itself has its certificate"
     was_open = not closed(host)
     if was_open and not reason:
-        host.script(barrier.rules(answered=True, lets_end=True) + LET_END.format(times=GRACE, which=barrier.users), cancellable=False)
+        host.script(barrier.rules(answered=True, lets_end=True) + LET_END.format(which=barrier.users), cancellable=False)
     rules = barrier.rules(answered=not reason)
     host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
     if not closed(host):
