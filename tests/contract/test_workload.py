@@ -53,9 +53,8 @@ def living(database: DatabaseServer) -> dict[str, int]:
     return {kind: int(database.value(statement)) for kind, statement in LIVING.items()}
 
 
-def test_a_workload_is_made_resumed_and_removed(
-    database: DatabaseServer, generated: Mapping[str, Path], host: Callable[[str], ManagementHost], namespace: Namespace
-) -> None:
+def serve(database: DatabaseServer, generated: Mapping[str, Path], host: Callable[[str], ManagementHost]) -> None:
+    """Have a cloud that answers, with its hosts connected."""
     database.load(generated)
     server = host("4.20.3.0")
     server.settings(job_seconds=0.02)
@@ -66,6 +65,12 @@ def test_a_workload_is_made_resumed_and_removed(
         60,
         "the hosts",
     )
+
+
+def test_a_workload_is_made_resumed_and_removed(
+    database: DatabaseServer, generated: Mapping[str, Path], host: Callable[[str], ManagementHost], namespace: Namespace
+) -> None:
+    serve(database, generated, host)
     before = living(database)
     made = run(namespace, generated, "create")
     assert made["result"]["VPC"] == "this cloud has no createVPC" and made["result"]["VM"].startswith("1 of 4")
@@ -84,16 +89,7 @@ def test_a_workload_is_made_resumed_and_removed(
 def test_the_suite_passes_on_a_healthy_cloud_and_sees_broken_functions(
     database: DatabaseServer, generated: Mapping[str, Path], host: Callable[[str], ManagementHost], namespace: Namespace, tmp_path: Path
 ) -> None:
-    database.load(generated)
-    server = host("4.20.3.0")
-    server.settings(job_seconds=0.02)
-    server.start()
-    assert server.wait_for_answer() == 401
-    wait(
-        lambda: not database.rows("SELECT id FROM cloud.host WHERE status <> 'Up' AND type = 'Routing' AND removed IS NULL"),
-        60,
-        "the hosts",
-    )
+    serve(database, generated, host)
     run(namespace, generated, "create")
     passwords = {thing.name: f"Aa1-{thing.name}" for thing in things(PROFILE) if thing.kind in (ACCOUNTS, USERS)}
     (tmp_path / "workload.json").write_text(json.dumps({"passwords": passwords}))
