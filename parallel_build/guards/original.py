@@ -84,7 +84,7 @@ def database_key_fits(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def nothing_hangs(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no VM, volume or snapshot has been between two states for an hour without a job: step Drain would wait for it in vain, users out.
+    """Rule: no VM, volume or snapshot has been between two states for an hour without a job: step Drain would time out waiting for it, users out.
 
     A job that is younger than that works on something else: on a large cloud there always is one.
     """

@@ -70,7 +70,7 @@ def _close_jobs(database: Session, jobs: list[int]) -> None:
 
 
 def _settle(database: Session, table: str, column: str, found: list[Work], after: dict[str, str]) -> list[str]:
-    """The state that CloudStack gives an object whose operation has failed; one in a state that is not known here is left, and told."""
+    """The state that CloudStack gives an object whose operation has failed; one in a state that is not known here is left, and reported."""
     said = []
     for each in found:
         if each.what not in after:

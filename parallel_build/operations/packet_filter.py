@@ -40,7 +40,7 @@ NFT_ANSWERED = """  chain answered {{
   }}
 """
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
-# tells nothing, and a redirection that takes any packet would tear it.
+# means nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
 # A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then.
 BOTH = """
@@ -173,7 +173,7 @@ def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
     """Put the barrier up on a server, now and at every boot; proved by looking.
 
     Args:
-        text: what users are told.
+        text: what users read.
     Returns:
         why users' calls are refused there instead of answered; empty when they are answered.
     Raises:

@@ -18,7 +18,7 @@ UNIT = "cloudstack-parallel-build-answer.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 FOLDER = "/etc/cloudstack-parallel-build"  # nothing secret is in it: the service runs as nobody, and users reach it
 PROGRAM, SETTINGS = f"{FOLDER}/users-out-answer.py", f"{FOLDER}/users-out-answer.json"
-RETRY = 30  # seconds after which a client is told to try again
+RETRY = 30  # seconds after which a client is asked to try again
 CONTENT = f"""[Unit]
 Description=Answers users of CloudStack while they are held out of this server
 After=network.target
@@ -79,7 +79,7 @@ def start(host: Host, text: str, *, moved: str = "") -> str:
 
 
 def say(host: Host, text: str, *, moved: str = "") -> None:
-    """What users are told from now on."""
+    """What users read from now on."""
     content = json.dumps({"port": PORT, "retry": RETRY, "text": text, "moved": moved})
     if host.read(SETTINGS) != content.encode():
         host.run(["mkdir", "-p", "-m", "0755", FOLDER])
