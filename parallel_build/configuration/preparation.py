@@ -101,7 +101,7 @@ class Health(Model):
     """What the health check of the original lets pass.
 
     Attributes:
-        accepted: names of rules whose findings are told but do not end the step (docs/health.md lists the rules).
+        accepted: names of rules whose findings are told but do not end the step (docs/operate/health.md lists the rules).
     """
 
     accepted: list[str] = Field(default_factory=list)
