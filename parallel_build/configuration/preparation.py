@@ -89,7 +89,7 @@ class Agents(Model):
 
     Attributes:
         method: `setting` changes `host` through the API (4.11.1 and later), `file` writes agent.properties on each host in the window,
-            `none` where an address or a load balancer is re-used.
+            `none` where an address or a load balancer is reused.
         timeout: time limit until every agent has learnt the addresses.
     """
 
