@@ -74,7 +74,7 @@ def runs(found: Sequence[Operation]) -> list[list[Operation]]:
 
 
 def noted(journal: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """What the journal holds beside operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
+    """What the journal holds besides operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
     known = ("time", "kind", "operator")
     return [
         (
