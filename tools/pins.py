@@ -189,7 +189,7 @@ LIBVIRT = Program(
 VSPHERE = Program(name="pulumi-resource-vsphere", version=VSPHERE_PLUGIN, binary="pulumi-resource-vsphere", usual_seconds=80)
 VCENTER_SIMULATOR = Program(name="vcsim", version=VCSIM, binary="vcsim", usual_seconds=25)
 
-PURPOSES = ("run", "lab", "test", "vsphere-test")
+PURPOSES = ("run", "lab", "test", "browser", "vsphere-test")
 
 DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
     # xsltproc and genisoimage (as mkisofs) are called by the libvirt plugin itself.
@@ -217,6 +217,7 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
     # The server's programs without its service: the contract tests start one of their own, in a namespace. rpm's and dnf's for transactions in a root
     # of their own.
     "test": ("createrepo-c", "dnf", "gnupg", "mariadb-client-core", "mariadb-server-core", "rpm"),
+    "browser": ("chromium", "util-linux"),
     "vsphere-test": (),
 }
 """What `dpkg` must know as installed for each purpose; all of them need `run`."""

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         choices=PURPOSES,
         default=["run"],
         help="run: the stack and its tools (default); lab: the embedded lab; test: the tests that need no lab; "
-        "vsphere-test: a simulated vCenter and the plugin for it",
+        "browser: Chromium, for the tests that look at the report; vsphere-test: a simulated vCenter and the plugin for it",
     )
     parser.add_argument("--build", action="store_true", help="build Pulumi even where the machine has it or it can be downloaded")
     options = parser.parse_args(arguments)

@@ -76,6 +76,7 @@ PARTS = (
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
+    Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
     Part("lint", commands=LINTERS, purpose=None),

@@ -72,7 +72,7 @@ class Window(SwitchedStep):
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
-            "give the lock back",
+            "release the lock",
         ]
 
     def apply(self, context: Context) -> Outputs:
