@@ -67,7 +67,7 @@ def test_it_travels_through_the_state() -> None:
         ({"new": {**ALL_IN_ONE, "allInOne": False}}, "or set new.allInOne to true"),
         ({"new": {**ALL_IN_ONE, "allInOne": False}}, "new.database.replica: this key is missing"),
         ({"new": {"management": [{"name": "x", "address": "10.91.0.31"}]}}, "new.management.0: x has the address 10.91.0.31 that newdb1 has already"),
-        ({"new": {"allInOne": True, "management": [{"name": "x", "address": "10.91.0.31"}]}}, "unless new.allInOne is true and both have one name, such as newdb1"),
+        ({"new": {"allInOne": True, "management": [{"name": "x", "address": "10.91.0.31"}]}}, "unless new.allInOne is true and both have one name"),
         ({"new": {"allInOne": True}}, "new.allInOne: true, and no server of new.management is a database server too"),
         ({"new": {**ALL_IN_ONE, "management": [{**ONE, "memory": 4096}]}}, "new.management.0: memory of new-1 differ from new.database.source"),
         ({"new": {**ALL_IN_ONE, "management": [{**ONE, "address": "10.91.0.43"}]}}, "used twice, with 10.91.0.43 here and 10.91.0.41 in new.database.source"),

@@ -32,7 +32,11 @@ NEW = {
     "management": [{"name": "new-1", "address": "10.91.0.41"}],
     "database": {"source": {"name": "new-1", "address": "10.91.0.41"}},
 }
-SHAPES = {"one to one": {"original": OLD, "new": NEW}, "one to four": {"original": OLD}, "four to one": {"new": NEW}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "one to one": {"original": OLD, "new": NEW},
+    "one to four": {"original": OLD},
+    "four to one": {"new": NEW},
+}
 
 
 @pytest.fixture(params=SHAPES, ids=lambda name: name.replace(" ", "-"))
