@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def piece(name: str) -> Iterator[Piece]:
-    """Time what is done inside and print one line about it when it is done; nothing when it failed (the error tells)."""
+    """Time what is done inside and print one line about it when it is done; nothing when it failed (the error is enough)."""
     started = time.monotonic()
     current = Piece(name)
     yield current
