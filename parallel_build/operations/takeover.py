@@ -53,7 +53,7 @@ def make_ready(context: Context) -> None:
 
 
 def take_over(context: Context) -> Outputs:
-    """Bring the new source to the original's last position, compare what changed, and let it go; the new replica goes on following.
+    """Bring the new source to the original's last position, compare what changed, and detach it; the new replica keeps following.
 
     Raises:
         GuardFailed: there is no seed that was found the same.
@@ -183,7 +183,7 @@ def _replayed(context: Context, evidence: Outputs) -> Outputs:
 
 
 def _follows_on(context: Context, ready: promotion.Takeover) -> dict[str, Any] | None:
-    """The second tier goes on: what the new source writes now arrives on its replica; None where there is no replica."""
+    """The second tier follows again: what the new source writes now arrives on its replica; None where there is no replica."""
     if ready.tier is None:
         return None
     await_tier(context, ready.new, ready.tier)
