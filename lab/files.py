@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lab.database.restoring import Origin
 from lab.errors import LabError
@@ -49,6 +50,7 @@ class Options:
         database: server family of the original's databases: `mariadb` or `mysql`.
         new_database: of the new servers'; None is the original's.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
+        one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
     """
 
     hosts: str = "libvirt"
@@ -64,6 +66,7 @@ class Options:
     database: Family = "mariadb"
     new_database: Family | None = None
     original: Origin = "created"
+    one_server: Literal["original", "both"] | None = None
 
     @property
     def families(self) -> tuple[Family, Family]:
