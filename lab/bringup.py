@@ -137,9 +137,9 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
         service = timeserver.SERVICE if machine == TIME_SERVER else NO_SERVICE
         keeps = machine == OLD_MANAGEMENT[0] and lab.options().one_server
-        files = [databases.configuration(OLD_SOURCE, "mariadb")] if keeps else []
-        units = [databases.UNIT["mariadb"]] if keeps else []
-        create(lab, machine, root, packages.OLD, files=files, units=units, service=service, packages=more, disk=disk)
+        own = [databases.configuration(OLD_SOURCE, "mariadb")] if keeps else []
+        started = [databases.UNIT["mariadb"]] if keeps else []
+        create(lab, machine, root, packages.OLD, files=own, units=started, service=service, packages=more, disk=disk)
 
 
 def _original(lab: Lab, options: Options, times: Times) -> None:
