@@ -77,7 +77,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         for name in DATABASES:
             database.execute(f"DROP DATABASE IF EXISTS {name}")
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
-    load(client, source, accounts=Accounts(password.reveal()), progress=_told())
+    load(client, source, accounts=Accounts(password.reveal()), progress=_reported())
     restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
     in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
@@ -104,7 +104,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         until("the original's replica", lambda: follows(database), timeout=60, remedy=f"see {dialect.replica_status} on olddb2")
 
 
-def _told() -> Callable[[int], None]:
+def _reported() -> Callable[[int], None]:
     """Says every ten seconds how much has been loaded."""
     last = time.monotonic()
 

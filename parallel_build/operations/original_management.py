@@ -164,12 +164,12 @@ class Servers:
         """Whether the configured address, which may be a balancer's, leads to another side."""
         cloud = Cloud.original(self.context.site)
         try:
-            said = _version(cloud)
+            answered = _version(cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             return ""
-        if said == str(self.context.configuration.original.version):
+        if answered == str(self.context.configuration.original.version):
             return ""
-        return f"{cloud.url} answers as {said}: it leads to another side"
+        return f"{cloud.url} answers as {answered}: it leads to another side"
 
 
 def put_back(services: Services, unit: str, found: Found) -> bool:
@@ -225,15 +225,15 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
         except (ApiRefused, ApiUnavailable):
             return None
 
-    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if said != wanted:
+    answered = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if answered != wanted:
         raise RollbackIncomplete(
-            f"{cloud.url} answers as {said}, not {wanted}",
+            f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",
             "see that the new management servers are fenced",
         )
     if not left.is_set():
-        context.progress(f"{server.name} of the original serves again: {said}")
+        context.progress(f"{server.name} of the original serves again: {answered}")
 
 
 def _closed(services: Services, ports: set[int]) -> bool:

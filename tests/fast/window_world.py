@@ -137,8 +137,8 @@ class World:
             "DatabaseTransfer": {"copied": {"tables": 336}},
             "OriginalDatabase": {"folder": "/var/lib/mysql", "rest": "files 0", "units": {"olddb1": DATABASE, "olddb2": DATABASE}},
         }
-        self.told: list[str] = []
-        self.context = Context(self.site, self, Journal(), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+        self.reported: list[str] = []
+        self.context = Context(self.site, self, Journal(), CancelToken(), self.reported.append, "Test")  # type: ignore[arg-type]
 
     def host(self, server: Server) -> Machine:
         return Machine(self, server.name)
@@ -421,7 +421,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "link_usage", lambda host: None)
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
-    monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(first_management, "_with_rehearsed", lambda context, evidence: {})
     monkeypatch.setattr(
         original_replica, "find_socket", lambda host: None
     )  # what it has is tests/fast/operations/test_original_replica.py's
