@@ -63,15 +63,16 @@ def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = Non
         with contextlib.suppress(ValueError):
             evidence[path.stem] = json.loads(path.read_text())
     log = folder.path / "run.log"
+    old, new = site.configuration.original.version, site.configuration.new.version
+    versions = f"move of {new.full} to new servers" if site.configuration.move else f"{old} to {new}"
     text = report_page.page(
         site.stack,
-        f"{site.configuration.original.version} to {site.configuration.new.version}, transfer {site.configuration.transfer.method}, "
-        f"phase {site.configuration.phase}",
+        f"{versions}, transfer {site.configuration.transfer.method}, phase {site.configuration.phase}",
         folder.journal(),
         evidence,
         log.read_text(errors="replace")[-LOG_END:] if log.exists() else "",
         site.hidden(),
-        versions=f"{site.configuration.original.version} to {site.configuration.new.version}",
+        versions=versions,
         plan=rollback_plan(site.configuration, evidence),
         refresh=refresh,
     )
