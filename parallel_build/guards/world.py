@@ -65,7 +65,7 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
     if site.configuration.move and any(not is_version(version, configured, exact=True) for version in versions):
         raise GuardFailed(
             f"the original's management servers run {', '.join(sorted(versions))}, and original.version is {configured.full}",
-            "a move takes the same build on new servers; a vendor's or a patch build is another one, with other code on the same schema",
+            "a move takes the same build on new servers; a vendor's or a patch build is a different one, with other code on the same schema",
             "write what they run into original.version and new.version, and name the repository with that build",
         )
 

@@ -10,9 +10,10 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import routers as command
+from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
 from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.operations import move, renew_on_original, renew_system_vms
+from parallel_build.operations import move, original_numbers, renew_on_original, renew_system_vms, user_firewall
 from parallel_build.operations.move import bring_over, judge
 from parallel_build.records.window import WindowRecord
 from parallel_build.steps import retirement, routers, system_vms
@@ -120,6 +121,8 @@ def test_a_start_that_upgrades_although_nothing_was_to_be_upgraded_is_no_good_on
 
 # System VMs.
 
+Names = list[str]
+
 
 class Cloud:
     """Two zones of KVM and one of simulated hosts; an agent comes over after some looks, or never."""
@@ -135,7 +138,7 @@ class Cloud:
                 ("v-4-VM", "sim", "consoleproxy", "Simulator"), ("s-5-VM", "off", "secondarystoragevm", "KVM"),
             )
         }  # fmt: skip
-        self.destroyed: list[str] = []
+        self.destroyed: Names = []
 
     def list(self, what: str, **_: Any) -> list[dict[str, Any]]:
         if what == "listZones":
@@ -174,7 +177,7 @@ class Run:
         for module in (system_vms, routers):
             monkeypatch.setattr(module, "ensure_running", lambda _: None)
         monkeypatch.setattr(system_vms, "await_hosts", lambda _: None)
-        monkeypatch.setattr(system_vms.original_numbers, "note", lambda _: None)
+        monkeypatch.setattr(original_numbers, "note", lambda _: None)
         monkeypatch.setattr(system_vms, "asked", lambda _, cloud: cloud)
         monkeypatch.setattr(system_vms, "Cloud", SimpleNamespace(new=lambda _: cloud))
         monkeypatch.setattr(renew_system_vms, "hosts_away", lambda _: list)
@@ -240,7 +243,7 @@ def test_retiring_asks_for_no_renewed_router(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(retirement, "store", lambda _: run.records)
     monkeypatch.setattr(retirement, "asked", lambda _, cloud: cloud)
     monkeypatch.setattr(retirement, "Cloud", SimpleNamespace(new=lambda _: run.cloud))
-    monkeypatch.setattr(retirement.user_firewall, "at_once", lambda *_: None)
+    monkeypatch.setattr(user_firewall, "at_once", lambda *_: None)
     retirement.Retirement().apply(run.context)
     assert run.record.retired
 
@@ -253,7 +256,7 @@ def test_in_a_rollback_a_system_vm_that_runs_gets_time_to_connect_to_the_origina
         state = "Up" if len(looks) > 2 else "Disconnected"
         return [{"name": "s-1-VM", "state": "Running", "agentstate": state}, {"name": "v-2-VM", "state": "Stopped"}], []
 
-    monkeypatch.setattr(renew_on_original.systemvms, "renewable", renewable)
+    monkeypatch.setattr(systemvms, "renewable", renewable)
     there: Any = SimpleNamespace(runs=lambda vm: vm["name"] == "s-1-VM")
     run = Run(monkeypatch, Cloud(set()))
     renew_on_original.await_agents(run.context, run.cloud, there)  # type: ignore[arg-type]
