@@ -122,6 +122,7 @@ def test_a_start_that_upgrades_although_nothing_was_to_be_upgraded_is_no_good_on
 # System VMs.
 
 Names = list[str]
+Items = list[dict[str, Any]]
 
 
 class Cloud:
@@ -153,7 +154,7 @@ class Cloud:
         self.vms[new] = {**vm, "id": new, "name": new}
         return {}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Items:
         self.looks += 1
         there = [
             name
