@@ -215,7 +215,7 @@ class Bench:
         return {"seconds": round(time.monotonic() - started, 3)}
 
     def proved(self, name: str, method: dict[str, Any], proofs: dict[str, list[dict[str, Any]]]) -> None:
-        """Compare what a method left with the original, and run CHECKSUM TABLE beside it: one more measurement of both."""
+        """Compare what a method left with the original, and run CHECKSUM TABLE next to it: one more measurement of both."""
         found = self.measure(COMPARISON, self.comparison)
         method["differences"] = found.pop("differences")
         method["equal"] = not method["differences"]
@@ -332,7 +332,7 @@ def missed(runs: Sequence[dict[str, Any]]) -> list[str]:
     found = []
     for run in runs:
         where = f"at {run['bytes'] / 1e9:.2f} GB"
-        # What mydumper and the article's sequence leave is told, and is theirs.
+        # What mydumper and the article's sequence leave is reported, and is theirs.
         found += [
             f"{name} {where} left something else than the original"
             for name in (DUMP, REPLICATE)
@@ -360,7 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = roots().get("mariadb")
     if root and "mydumper" in options.methods and not (root / "usr/bin/mydumper").exists():
-        print(f"bench/database: the image {root.name} has no mydumper: leave it out by --methods, or make the image anew", file=sys.stderr)
+        print(f"bench/database: the image {root.name} has no mydumper: leave it out by --methods, or make the image again", file=sys.stderr)
         return 2
     if root is None or os.geteuid() or not shutil.which("systemd-nspawn"):
         print("bench/database needs root, systemd-nspawn and the lab's images (scripts/setup --for lab)", file=sys.stderr)

@@ -65,7 +65,7 @@ for t in iptables ip6tables; do there $t || continue
   $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
 done
 """
-# In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
+# In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
@@ -133,7 +133,7 @@ class Barrier:
 
         Args:
             answered: calls are sent to the service.
-            lets_end: connections that are open go on.
+            lets_end: connections that are open stay.
         """
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
