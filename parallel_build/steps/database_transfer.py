@@ -43,7 +43,7 @@ class DatabaseTransfer(SwitchedStep):
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
-            "version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
+            f"version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),
         ]
 
