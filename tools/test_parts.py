@@ -1,4 +1,4 @@
-"""Runs the parts of the tests, three at a time, and tells how long each took; `scripts/test` calls it.
+"""Runs the parts of the tests, three at a time, and prints how long each took; `scripts/test` calls it.
 
 They run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
 """

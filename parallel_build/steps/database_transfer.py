@@ -35,7 +35,10 @@ class DatabaseTransfer(SwitchedStep):
                 f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off, "
                 f"synced at each commit; events enabled as on {old.name}",
                 f"on {old.name}, not in its binary log: DROP USER {USER}",
-                f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
+                *(
+                    f"prove: {replica.name} has everything, and a row written on {new.name} now"
+                    for replica in configuration.new.database.servers[1:]
+                ),
                 *fixes.words(configuration, new.name),
             ]
         return [
@@ -83,7 +86,7 @@ class DatabaseTransfer(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Nothing that takes longer with more data stands between users and the original: the copy stays for the moment.
 
-        A seed that was not taken over yet stays for good and goes on following.
+        A seed that was not taken over yet stays for good and keeps following.
         """
         let_go(context)
         if not brought(context):

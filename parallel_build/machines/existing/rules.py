@@ -38,7 +38,7 @@ class Wanted:
     def of(cls, configuration: StackConfiguration, machine: NewMachine) -> Wanted:
         """The roles that the configuration gives it."""
         pair = configuration.new.database
-        databases = {pair.source.name, pair.replica.name}
+        databases = {server.name for server in pair.servers}
         servers = {server.name for server in configuration.new.management}
         if configuration.rehearsal.machine:  # both on one server
             databases.add(configuration.rehearsal.machine.name)
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A server that is there already, beside what it is to become."""
+    """A server that is there already, with what it is to become."""
 
     wanted: Wanted
     facts: ServerFacts

@@ -129,7 +129,7 @@ def test_a_module_is_mended_only_where_it_is_what_was_mended(tmp_path: Path, men
     file.write_text(f"package libvirt\n\nfunc f() {{\n{mend.wrong}\t}}()\n}}\n")
     golang.mend_file(file, mend)
     assert mend.right in file.read_text()
-    with pytest.raises(ToolError, match="not what was mended"):
+    with pytest.raises(ToolError, match="not what was repaired"):
         golang.mend_file(file, mend)
 
 
