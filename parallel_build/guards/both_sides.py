@@ -48,9 +48,10 @@ def database_versions_fit(site: Site, old: OriginalFacts, fresh: NewFacts) -> No
 
 def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the new replica follows the new source without a fault, over TLS: from the start on it is the only second copy."""
-    if fresh.replica_fault:
+    replica = site.configuration.new.database.replica
+    if replica is not None and fresh.replica_fault:
         raise GuardFailed(
-            f"{site.configuration.new.database.replica.name} does not follow {site.configuration.new.database.source.name}",
+            f"{replica.name} does not follow {site.configuration.new.database.source.name}",
             fresh.replica_fault,
             "run `pulumi up` in phase built and see step ReplicationPair",
         )

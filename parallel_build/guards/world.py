@@ -176,12 +176,7 @@ def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], 
     cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
     places = _places(site, old)
     database = site.configuration.original.database
-    pair = {
-        address
-        for each in (database.source, database.replica)
-        if each
-        for address in (each.name, each.address, *old.addresses.get(each.name, []))
-    }
+    pair = {address for each in database.servers for address in (each.name, each.address, *old.addresses.get(each.name, []))}
     schemas: set[str] = set()
     writing: set[str] = set()
     reading: set[str] = set()
@@ -209,11 +204,10 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
         own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
         places |= {server.name, server.address, *own, *node.names}
     found: dict[str, set[str]] = {}
-    for place in (original.database.source, original.database.replica):
-        if place is not None:
-            mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
-            # A management server on the same machine comes through the loopback.
-            found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
+    for place in original.database.servers:
+        mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
+        # A management server on the same machine comes through the loopback.
+        found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
     return found
 
 

@@ -281,7 +281,7 @@ def remember_units(context: Context, servers: Sequence[OriginalServer]) -> None:
         return
     fresh = []
     for server in servers:
-        if server.name in record.servers and record.servers[server.name].units:
+        if server.name in record.servers and {*units_of(server)} <= record.servers[server.name].units.keys():
             continue
         with tolerated(context, f"looking at the units of {server.name}"):
             services = Services(context.host(server))

@@ -25,13 +25,14 @@ nft -f - <<RULES
 add table inet {table}
 delete table inet {table}
 table inet {table} {{
-{answered}  chain users {{
+{chains}}}
+RULES
+"""
+NFT_USERS = """  chain users {{
     type filter hook input priority -150; policy accept;
     iif lo accept
 {accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
   }}
-}}
-RULES
 """
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
@@ -138,10 +139,11 @@ class Barrier:
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
         nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
-        fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
-        nft = NFT.format(answered=nat, **fill)
+        users = NFT_USERS.format(accept=accept, ports=ports, open=OPEN_CONNECTIONS if lets_end else "")
+        # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
+        nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n{OWN_RULES}"
+            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(table=TABLE, chains=users).strip()}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
