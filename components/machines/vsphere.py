@@ -151,7 +151,7 @@ class Center:
             return []
         database = self.configuration.new.database
         groups = {
-            "databases": [database.source, database.replica],
+            "databases": database.servers,
             "management": self.configuration.new.management,
         }
         for group, members in groups.items():

@@ -125,7 +125,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
     record, problem, left, lines, both = _record(site, connections)
     old, new = configuration.original, configuration.new
     asked = record if record is not None and record.identity in site.identities else None
-    confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
+    confirmed = dict.fromkeys(configuration.confirmed_down, "window.confirmedDown says that the operator has switched it off")
     unused = confirmed | ({} if problem else never_started(site, record))
     original = _parallel(
         lambda server: _management(connections, server, endpoint.of_original(configuration, server), confirmed),
@@ -216,11 +216,7 @@ def _alone(site: Site, both: Both) -> str:
     right = both.right
     for copy in both.copies:
         needed = right is not None and right.open and not right.document.get("retired") and copy.known_by(right.document)
-        if (
-            needed
-            and isinstance(copy.problem, (ConnectionFailed, CommandFailed))
-            and copy.name not in site.configuration.window.confirmed_down
-        ):
+        if needed and isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and copy.name not in site.configuration.confirmed_down:
             return copy.name
     return ""
 

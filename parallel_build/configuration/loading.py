@@ -17,12 +17,7 @@ from parallel_build.configuration.values import (
 )
 from parallel_build.errors import ConfigurationError
 
-# What operators of small and of spread clouds write or leave out -> what they need to know, by the end of the key.
-SECOND_COPY = (
-    "from the switch on it is the only second copy of the databases, so it can't be left out: name a second machine of its own; the smallest new side is a "
-    "source, a replica and one management server"
-)
-NEEDED = {"new.database.replica": SECOND_COPY}
+# What operators of spread clouds write -> what they need to know, by the end of the key.
 ELSEWHERE = {
     "original.usage": (
         "the usage server is marked at its management server (original.management: usage: true). One on a host of its own is not known here: run "
@@ -45,8 +40,8 @@ def describe(error: ValidationError, prefix: str = "") -> str:
             continue
         if finding["type"] == "extra_forbidden":
             reason = _known_by(ELSEWHERE, key) or "this key is not known here, check its spelling and its place"
-        elif finding["type"] == "missing" or (finding["type"] == "model_type" and _known_by(NEEDED, key)):
-            reason = "; ".join(filter(None, ("this key is missing", _known_by(NEEDED, key))))
+        elif finding["type"] == "missing":
+            reason = "this key is missing"
         lines.append(f"{prefix}{key}: {reason}")
     return "\n  ".join(lines)
 

@@ -136,7 +136,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
     problems: list[str] = []
     whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
     pair = site.configuration.original.database
-    whole += [partial(_uses, connections, server) for server in (pair.source, pair.replica) if server]
+    whole += [partial(_uses, connections, server) for server in pair.servers]
     each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.asked_servers()]
     found: Facts = {}
     for answer in together([*whole, *each], problems):

@@ -15,6 +15,7 @@ from parallel_build.facts.original import OriginalFacts
 from parallel_build.guards.rule import rules_of
 from parallel_build.remote.sql import Row
 from parallel_build.resolved_stack import Site
+from parallel_build.versions import is_version
 
 WRONG_SOURCE = (
     "correct original.database.source: the server that they use now (db.cloud.host in /etc/cloudstack/management/db.properties); "
@@ -59,6 +60,13 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
             f"the original's management servers are of several versions: {', '.join(sorted(versions))}",
             "an upgrade of theirs is under way or was never finished, and one schema fits one version",
             "bring them all to the same version, that of original.version",
+        )
+    configured = site.configuration.original.version
+    if site.configuration.move and any(not is_version(version, configured, exact=True) for version in versions):
+        raise GuardFailed(
+            f"the original's management servers run {', '.join(sorted(versions))}, and original.version is {configured.full}",
+            "a move takes the same build on new servers; a vendor's or a patch build is a different one, with other code on the same schema",
+            "write what they run into original.version and new.version, and name the repository with that build",
         )
 
 
@@ -168,12 +176,7 @@ def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], 
     cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
     places = _places(site, old)
     database = site.configuration.original.database
-    pair = {
-        address
-        for each in (database.source, database.replica)
-        if each
-        for address in (each.name, each.address, *old.addresses.get(each.name, []))
-    }
+    pair = {address for each in database.servers for address in (each.name, each.address, *old.addresses.get(each.name, []))}
     schemas: set[str] = set()
     writing: set[str] = set()
     reading: set[str] = set()
@@ -201,11 +204,10 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
         own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
         places |= {server.name, server.address, *own, *node.names}
     found: dict[str, set[str]] = {}
-    for place in (original.database.source, original.database.replica):
-        if place is not None:
-            mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
-            # A management server on the same machine comes through the loopback.
-            found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
+    for place in original.database.servers:
+        mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
+        # A management server on the same machine comes through the loopback.
+        found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
     return found
 
 

@@ -25,6 +25,8 @@ def path_is_known(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The way from the original's version to the target's is one that is known."""
     configuration = facts.site.configuration
     old, new = configuration.original.version, configuration.new.version
+    if configuration.move:
+        return
     if old < OLDEST:
         yield RuleFinding(
             f"the original is {old}", "upgrades from before 4.9 are not known to this project", "upgrade to 4.9 or later first"
@@ -41,6 +43,8 @@ def path_is_known(facts: HealthFacts) -> Iterator[RuleFinding]:
 def templates_are_configured(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The stack has a system VM template for every hypervisor and architecture in use."""
     configuration = facts.site.configuration
+    if configuration.move:
+        return  # system VMs and routers stay on what they have
     by_arch = configuration.new.version >= ARCHITECTURES
     used = {
         (str(row["hypervisor_type"]), str(row.get("arch") or "x86_64") if by_arch else "")
@@ -76,6 +80,8 @@ def target_knows_vmware(facts: HealthFacts) -> Iterator[RuleFinding]:
 @rule(Severity.BLOCKS, "the target's own upgrade scripts; CloudStack issues 5685, 2740, 3609")
 def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No guest operating system of the operator's has a number that the target's scripts give."""
+    if facts.site.configuration.move:
+        return
     if facts.inserts is None:
         yield RuleFinding(
             "the target's upgrade scripts can't be read on the new servers",
@@ -132,6 +138,8 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> RuleFin
 @rule(Severity.NOTES, "upgrade guide, customisation warnings; guest_os.is_user_defined")
 def own_guest_os_rows(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports guest operating systems that an operator added."""
+    if facts.site.configuration.move:
+        return
     own = [str(row["display_name"]) for row in facts.rows("guest_os") if row.get("is_user_defined")]
     own += [
         f"mapping {row['guest_os_name']} ({row['hypervisor_type']})"
@@ -149,8 +157,8 @@ def own_guest_os_rows(facts: HealthFacts) -> Iterator[RuleFinding]:
 @rule(Severity.NOTES, "CloudStack issue 13371")
 def known_faults_of_the_target(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports faults that the target release is known for."""
-    if facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
-        yield RuleFinding(
+    if not facts.site.configuration.move and facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
+        yield Said(
             "CloudStack 4.22.1.0 has a fault in VM high availability",
             "it was fixed after that release",
             "take a later patch release where there is one, or test high availability before users are let in",

@@ -32,7 +32,7 @@ def original_database(context: Context) -> Host:
 def original_source(context: Context) -> Server:
     """The original's source, or the replica that a rollback has promoted in its place: only where the operator has confirmed that the source is gone."""
     source = context.configuration.original.database.source
-    if source.name not in context.configuration.window.confirmed_down:
+    if source.name not in context.configuration.confirmed_down:
         return source
     return promoted(context) or source
 

@@ -34,7 +34,7 @@ def original_management(configuration: StackConfiguration, record: WindowRecord 
 def original_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
     """The original's database servers, source first."""
     pair = configuration.original.database
-    return _with_recorded([pair.source, *([pair.replica] if pair.replica else [])], record, ORIGINAL, DATABASE, Server)
+    return _with_recorded(pair.servers, record, ORIGINAL, DATABASE, Server)
 
 
 def new_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[NewMachine]:
@@ -53,7 +53,7 @@ def new_database(configuration: StackConfiguration, record: WindowRecord, name: 
 def _with_recorded(configured: Sequence[S], record: WindowRecord | None, side: str, role: str, kind: type[S]) -> list[S]:
     names = {server.name for server in configured}
     recorded = [
-        touched for touched in _servers(record).values() if (touched.side, touched.role) == (side, role) and touched.name not in names
+        touched for touched in _servers(record).values() if touched.side == side and role in touched.roles and touched.name not in names
     ]
     return [*configured, *(server for touched in recorded if isinstance(server := touched.server(), kind))]
 
@@ -66,11 +66,13 @@ def touch(context: Context, server: Server, *done: str, units: Mapping[str, Foun
     """What is to be written down of a server before something is done to it."""
     configuration = context.configuration
     side = NEW if isinstance(server, NewMachine) else ORIGINAL
-    pair = configuration.original.database
-    fresh, managers = configuration.new.database, {machine.name for machine in configuration.new.management}
-    role = DATABASE if server in (pair.source, pair.replica, fresh.source, fresh.replica) and server.name not in managers else MANAGEMENT
+    pairs = (*configuration.original.database.servers, *configuration.new.database.servers)
+    managers = {each.name for each in (*configuration.original.management, *configuration.new.management)}
+    keeps = server.name in {each.name for each in pairs}
+    role = DATABASE if keeps and server.name not in managers else MANAGEMENT
     declared = server.model_copy(update={"platform": configuration.platform_of(server)}) if isinstance(server, NewMachine) else server
-    return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server))
+    also = (DATABASE,) if keeps and role == MANAGEMENT else ()
+    return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server), also=also)
 
 
 def ever_started(configuration: StackConfiguration, record: WindowRecord | None, machine: Server) -> bool:

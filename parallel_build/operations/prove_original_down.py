@@ -59,20 +59,21 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     """Whether one of the original's servers that can't be reached counts as down: only by the operator's word, and while it is silent.
 
     The stack did not make these machines, so there is no platform whose word could be had. The source may be such a server once the new source has a
-    copy of the window's record: without one nobody gets as far as this.
+    copy of the window's record: without one nobody gets as far as this. A machine with several roles must be silent in all of them.
     Raises:
         StepFailed: it still answers, or the operator has not confirmed in `window.confirmedDown` that he has switched it off.
     """
     name, original = server.name, context.configuration.original
-    manages = isinstance(server, OriginalManagement)
-    ports = original.served.every_port if manages else [original.database.port]
+    manages = isinstance(server, OriginalManagement) or server.address in {each.address for each in original.management}
+    usual = original.served.every_port if manages else [original.database.port]
+    ports = sorted({*usual, *context.configuration.ports_of(server)})
     if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached over SSH, and still answers",
             error.reason,
             "restore the connection to it, or power it off, then run the same command again",
         )
-    if name not in context.configuration.window.confirmed_down:
+    if name not in context.configuration.confirmed_down:
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
             f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",

@@ -247,13 +247,15 @@ class ManagementStart:
         return evidence
 
     def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:
-        expect = Expectation(self.context.configuration.new.version, upgrade, fingerprint)
+        configuration = self.context.configuration
+        version = configuration.new.version
+        expect = Expectation(version, upgrade, fingerprint, exact=configuration.move or bool(version.build))
         return StartWatch(self.machine, self.host, database, Cloud.new(self.context.site, self.machine), expect, follower)
 
 
 def first_start(context: Context) -> ManagementStart:
-    """The first new management server's start, which upgrades the schema."""
-    return ManagementStart(context, context.configuration.new.management[0], FIRST_START, upgrade=True)
+    """The first new management server's start, which upgrades the schema, unless the cloud only moves."""
+    return ManagementStart(context, context.configuration.new.management[0], FIRST_START, upgrade=not context.configuration.move)
 
 
 def present_fingerprint(context: Context) -> str:

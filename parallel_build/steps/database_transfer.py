@@ -35,7 +35,10 @@ class DatabaseTransfer(SwitchedStep):
                 f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off, "
                 f"synced at each commit; events enabled as on {old.name}",
                 f"on {old.name}, not in its binary log: DROP USER {USER}",
-                f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
+                *(
+                    f"prove: {replica.name} has everything, and a row written on {new.name} now"
+                    for replica in configuration.new.database.servers[1:]
+                ),
                 *fixes.words(configuration, new.name),
             ]
         return [
@@ -43,7 +46,7 @@ class DatabaseTransfer(SwitchedStep):
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
-            "version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
+            f"version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),
         ]
 

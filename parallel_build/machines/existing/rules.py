@@ -38,7 +38,7 @@ class Wanted:
     def of(cls, configuration: StackConfiguration, machine: NewMachine) -> Wanted:
         """The roles that the configuration gives it."""
         pair = configuration.new.database
-        databases = {pair.source.name, pair.replica.name}
+        databases = {server.name for server in pair.servers}
         servers = {server.name for server in configuration.new.management}
         if configuration.rehearsal.machine:  # both on one server
             databases.add(configuration.rehearsal.machine.name)

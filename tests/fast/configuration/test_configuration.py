@@ -40,7 +40,7 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
     [
         ({"phase": "switchd"}, "phase", "built"),
         ({"surplus": 1}, "surplus", "not known here"),
-        ({"new": {"version": "4.20.3.0"}}, "new.version", "not later"),
+        ({"new": {"version": "4.20.2.0"}}, "new.version", "not later"),
         ({"new": {"version": 4.22}}, "new.version", "in quotes"),
         ({"new": {"usageOn": "newms9"}}, "new.usageOn", "not one of"),
         ({"new": {"platform": "libvirt"}}, "platforms.libvirt", "missing"),
