@@ -78,11 +78,11 @@ def wait_for(
     Args:
         what: the condition in words, for progress and for the error.
         probe: returns the awaited thing, or None/False while it isn't there; its own exceptions pass through.
-        timeout: seconds until WaitedInVain.
+        timeout: seconds until TimedOut.
         interval: seconds between two questions.
         progress: called every five seconds with what is waited for and for how long.
     Raises:
-        WaitedInVain: the time limit has passed.
+        TimedOut: the time limit has passed.
         Cancelled: stopping was asked for.
     """
     started = time.monotonic()

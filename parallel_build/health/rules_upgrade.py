@@ -158,7 +158,7 @@ def own_guest_os_rows(facts: HealthFacts) -> Iterator[RuleFinding]:
 def known_faults_of_the_target(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports faults that the target release is known for."""
     if not facts.site.configuration.move and facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
-        yield Said(
+        yield RuleFinding(
             "CloudStack 4.22.1.0 has a fault in VM high availability",
             "it was fixed after that release",
             "take a later patch release where there is one, or test high availability before users are let in",

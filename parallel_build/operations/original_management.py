@@ -168,7 +168,7 @@ class Servers:
             answered = _version(cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             return ""
-        if is_version(said, self.context.configuration.original.version):
+        if is_version(answered, self.context.configuration.original.version):
             return ""
         return f"{cloud.url} answers as {answered}: it leads to another side"
 
@@ -228,8 +228,8 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
         except (ApiRefused, ApiUnavailable):
             return None
 
-    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if not is_version(said, wanted):
+    answered = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if not is_version(answered, wanted):
         raise RollbackIncomplete(
             f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",

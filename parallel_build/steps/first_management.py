@@ -90,7 +90,7 @@ def _what_is_proved(configuration: StackConfiguration) -> list[str]:
     ]
 
 
-def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
+def _with_rehearsed(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
     """The times of this start next to those of the rehearsal, shown and kept; empty where this machine knows of no rehearsal of these versions."""
     record = passed_here(context.configuration, context.site.stack)
     pairs = side_by_side(record, evidence) if record is not None else []
