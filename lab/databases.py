@@ -78,7 +78,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         for name in DATABASES:
             database.execute(f"DROP DATABASE IF EXISTS {name}")
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
-    load(client, source, accounts=Accounts(password.reveal()), progress=_told())
+    load(client, source, accounts=Accounts(password.reveal()), progress=_reported())
     restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
     if not lab.options().one_server:
         _replicate(lab, primary, opened[OLD_REPLICA], unit)
@@ -110,7 +110,7 @@ def _replicate(lab: Lab, primary: Host, replica: Host, unit: str) -> None:
         until("the original's replica", lambda: follows(database), timeout=60, remedy=f"see {dialect.replica_status} on olddb2")
 
 
-def _told() -> Callable[[int], None]:
+def _reported() -> Callable[[int], None]:
     """Says every ten seconds how much has been loaded."""
     last = time.monotonic()
 

@@ -114,6 +114,11 @@ class StackConfiguration(Model):
         return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
 
     @property
+    def move(self) -> bool:
+        """Whether both sides are of one version: the cloud moves to new servers, and nothing is upgraded."""
+        return self.new.version.same_build(self.original.version)
+
+    @property
     def host_setting(self) -> str:
         """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
         return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
@@ -147,8 +152,7 @@ class StackConfiguration(Model):
         for name in self.window.confirmed_down:
             if name in never_off:
                 yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
-        if not self.new.version > self.original.version:
-            yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+        yield from self._version_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -178,6 +182,31 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _version_problems(self) -> Iterator[str]:
+        """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
+        old, new = self.original.version, self.new.version
+        if new < old:
+            yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
+        elif new == old and not self.move:
+            yield (
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
+                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
+                "the build before or after that"
+            )
+        if not self.move:
+            return
+        if self.templates:
+            yield (
+                f"templates: a move to {new.full} takes none, since the system VMs and routers stay on the template that they have; "
+                "leave templates out, or set new.version to a later version"
+            )
+        if self.rehearsal.enabled:
+            yield "rehearsal.enabled: a move has no schema upgrade that could be rehearsed; leave out rehearsal.enabled and rehearsal.machine"
+        if any(age is not None for age in self.rehearsal.housekeeping.model_dump(exclude={"batch"}).values()):
+            yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
+        if self.routers.until_renewed != "first":
+            yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
 
     def _order_problems(self) -> Iterator[str]:
         """When users are let in must fit what has to be good before that."""

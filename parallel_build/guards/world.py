@@ -15,6 +15,7 @@ from parallel_build.facts.original import OriginalFacts
 from parallel_build.guards.rule import rules_of
 from parallel_build.remote.sql import Row
 from parallel_build.resolved_stack import Site
+from parallel_build.versions import is_version
 
 WRONG_SOURCE = (
     "correct original.database.source: the server that they use now (db.cloud.host in /etc/cloudstack/management/db.properties); "
@@ -59,6 +60,13 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
             f"the original's management servers are of several versions: {', '.join(sorted(versions))}",
             "an upgrade of theirs is under way or was never finished, and one schema fits one version",
             "bring them all to the same version, that of original.version",
+        )
+    configured = site.configuration.original.version
+    if site.configuration.move and any(not is_version(version, configured, exact=True) for version in versions):
+        raise GuardFailed(
+            f"the original's management servers run {', '.join(sorted(versions))}, and original.version is {configured.full}",
+            "a move takes the same build on new servers; a vendor's or a patch build is a different one, with other code on the same schema",
+            "write what they run into original.version and new.version, and name the repository with that build",
         )
 
 

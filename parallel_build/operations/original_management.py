@@ -25,6 +25,7 @@ from parallel_build.records.touched import STOP, Found
 from parallel_build.records.window import NAMES_SERVERS
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
+from parallel_build.versions import is_version
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
 LOOK_AGAIN = 1.0  # seconds
@@ -169,12 +170,12 @@ class Servers:
         """Whether the configured address, which may be a balancer's, leads to another side."""
         cloud = Cloud.original(self.context.site)
         try:
-            said = _version(cloud)
+            answered = _version(cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             return ""
-        if said == str(self.context.configuration.original.version):
+        if is_version(answered, self.context.configuration.original.version):
             return ""
-        return f"{cloud.url} answers as {said}: it leads to another side"
+        return f"{cloud.url} answers as {answered}: it leads to another side"
 
 
 def put_back(services: Services, unit: str, found: Found) -> bool:
@@ -190,9 +191,11 @@ def put_back(services: Services, unit: str, found: Found) -> bool:
 def answering(context: Context) -> Cloud:
     """The original's API: at the configured address, which may be a balancer's, else at the first of its servers that answers a signed call."""
     configured = Cloud.original(context.site)
-    for cloud in (configured, *(Cloud.original(context.site, server) for server in context.configuration.original.management)):
+    servers = [Cloud.original(context.site, server) for server in context.configuration.original.management]
+    # In a move both sides answer with one version: the configured address may be a balancer's that still leads to the new one.
+    for cloud in (*servers, configured) if context.configuration.move else (configured, *servers):
         try:
-            if _version(cloud) == str(context.configuration.original.version):
+            if is_version(_version(cloud), context.configuration.original.version):
                 return asked(context, cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             continue
@@ -210,7 +213,7 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
     Raises:
         RollbackIncomplete: it answers as something else, or will never answer. StepFailed: it does not answer in time.
     """
-    wanted, timeout = str(context.configuration.original.version), context.configuration.window.start_timeout.total_seconds()
+    wanted, timeout = context.configuration.original.version, context.configuration.window.start_timeout.total_seconds()
     what = f"the API on {server.name}"
     wait_for(
         what,
@@ -224,21 +227,21 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
 
     def version() -> str | None:
         if left.is_set():
-            return wanted
+            return wanted.full
         try:
             return _version(cloud)
         except (ApiRefused, ApiUnavailable):
             return None
 
-    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if said != wanted:
+    answered = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if not is_version(answered, wanted):
         raise RollbackIncomplete(
-            f"{cloud.url} answers as {said}, not {wanted}",
+            f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",
             "see that the new management servers are fenced",
         )
     if not left.is_set():
-        context.progress(f"{server.name} of the original serves again: {said}")
+        context.progress(f"{server.name} of the original serves again: {answered}")
 
 
 def _closed(services: Services, ports: set[int]) -> bool:

@@ -109,7 +109,7 @@ def _with_units(context: Context, record: WindowRecord | None) -> list[Server]:
 def _cloudstack(context: Context, server: Server) -> list[str]:
     try:
         services = Services(context.host(server))
-        found = [_said(server, unit, services) for unit in units_of(server)]
+        found = [_runs(server, unit, services) for unit in units_of(server)]
     except ConnectionFailed as error:
         silent(context, server, error)
         return []
@@ -119,7 +119,7 @@ def _cloudstack(context: Context, server: Server) -> list[str]:
 def _database(context: Context, server: Server, units: dict[str, str]) -> list[str]:
     try:
         services = Services(context.host(server))
-        problem = _said(server, units.get(server.name) or services.database_unit(), services)
+        problem = _runs(server, units.get(server.name) or services.database_unit(), services)
         accounts = original_locks.locked(store(context).read(), server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
@@ -129,7 +129,7 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     return [problem] if problem else []
 
 
-def _said(server: Server, unit: str, services: Services) -> str:
+def _runs(server: Server, unit: str, services: Services) -> str:
     """What is wrong with a unit, "" where it is down and masked."""
     state = services.state(unit)
     if state.fenced:

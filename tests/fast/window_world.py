@@ -35,6 +35,7 @@ from parallel_build.operations import (
     fence_new_side,
     fixes,
     host_setting,
+    move,
     original_database,
     original_locks,
     original_management,
@@ -146,8 +147,8 @@ class World:
             "DatabaseTransfer": {"copied": {"tables": 336}},
             "OriginalDatabase": {"folder": "/var/lib/mysql", "rest": "files 0", "units": {server.name: DATABASE for server in databases}},
         }
-        self.told: list[str] = []
-        self.context = Context(self.site, self, Journal(), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+        self.reported: list[str] = []
+        self.context = Context(self.site, self, Journal(), CancelToken(), self.reported.append, "Test")  # type: ignore[arg-type]
 
     def host(self, server: Server) -> Machine:
         return Machine(self, server.name)
@@ -359,7 +360,7 @@ class Table:
         return 1
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        return [{"version": "4.20.3.0"}, *([{"version": "4.22.1.0"}] if self.world.copy.row else [])]
+        return [{"version": version, "step": "Complete"} for version in ("4.20.3.0", *(["4.22.1.0"] if self.world.copy.row else []))]
 
 
 class Watch:
@@ -367,6 +368,7 @@ class Watch:
 
     def __init__(self, start: ManagementStart) -> None:
         self.world: World = start.context.connections  # type: ignore[assignment]
+        self.upgrades = start.upgrade
         self.reading = self
         self.touched = self.world.copy.upgraded
 
@@ -377,6 +379,8 @@ class Watch:
         return {"everything": self.world.serving}
 
     def follow(self, **_: Any) -> dict[str, Any]:
+        if not self.upgrades:
+            return self._no_upgrade()
         self.world.act("the schema upgrade begins")
         self.world.copy.upgraded = True
         self.world.act("the schema upgrade ends")
@@ -384,6 +388,15 @@ class Watch:
             self.world.units[self.world.first, MANAGEMENT]["active"] = False
             raise StartFailed("newms1 ended", "", "", touched=True)
         self.world.copy.row = True
+        self.world.serving = True
+        return {"seconds": 1.0}
+
+    def _no_upgrade(self) -> dict[str, Any]:
+        """Of a further server, or in a move: it only comes up, unless its packages are later than the databases."""
+        self.world.act("the start ends")
+        if self.world.failing:
+            self.world.units["newms1", MANAGEMENT]["active"] = False
+            raise StartFailed("newms1 ended", "", "", touched=False)
         self.world.serving = True
         return {"seconds": 1.0}
 
@@ -398,7 +411,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
         original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage, users_in,
-        fence_new_database, fence_new_side, original_locks,
+        fence_new_database, fence_new_side, original_locks, move,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -430,7 +443,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "link_usage", lambda host: None)
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
-    monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(first_management, "_with_rehearsed", lambda context, evidence: {})
     monkeypatch.setattr(
         original_replica, "find_socket", lambda host: None
     )  # what it has is tests/fast/operations/test_original_replica.py's

@@ -228,11 +228,11 @@ def test_there_are_enough_of_them() -> None:
 def test_value_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(texts(changes), "test")
-    told = str(caught.value)
-    assert key in told
-    assert "stacks/Pulumi.test.yaml can't be used" in told
-    assert "Remedy: correct these" in told and "nothing has been contacted or changed" in told
-    assert not [secret for secret in SECRETS.values() if secret in told]
+    reported = str(caught.value)
+    assert key in reported
+    assert "stacks/Pulumi.test.yaml can't be used" in reported
+    assert "Remedy: correct these" in reported and "nothing has been contacted or changed" in reported
+    assert not [secret for secret in SECRETS.values() if secret in reported]
 
 
 @pytest.mark.parametrize(
