@@ -67,7 +67,8 @@ PARTS = (
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
-    Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
+    Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
+    Part("fast", ("-q",), purpose=None),  # `pytest` as it is typed
     Part(
         "lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tools.import_contract",)), purpose=None
     ),
