@@ -46,6 +46,16 @@ def _containers(name: str, *files: str, timeout: int = 1500) -> Part:
     return Part(name, ("-v", "-s", "-m", "containers", "--timeout", str(timeout), *(f"tests/containers/test_{file}.py" for file in files)))
 
 
+LINTERS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("tools.import_contract",),
+    ("codespell_lib",),
+    ("mkdocs", "build", "--strict", "--quiet"),
+)
+"""Each a Python module with its arguments. The words of the project are checked by tests/fast/project/test_words.py, in part `fast`."""
+
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
     Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "3300", "tests")),
@@ -68,9 +78,7 @@ PARTS = (
     _containers("machines", "lab_machines"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
-    Part(
-        "lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tools.import_contract",)), purpose=None
-    ),
+    Part("lint", commands=LINTERS, purpose=None),
 )
 NAMES = tuple(part.name for part in PARTS)
 

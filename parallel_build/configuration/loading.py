@@ -70,13 +70,13 @@ def load(values: dict[str, Any], stack: str, *, stored: bool = False) -> StackCo
             raise ConfigurationError(
                 f"what the state of stack {stack} holds of its configuration can't be used:\n  {describe(error)}\n",
                 "it was written by another version of this project; the stack file is not to blame",
-                "undo it with the version that wrote it (docs/provider.md), or run `pulumi up` with this one in the present phase, which writes it "
+                "undo it with the version that wrote it (docs/understand/provider.md), or run `pulumi up` with this one in the present phase, which writes it "
                 "again; nothing has been contacted or changed",
             ) from None
         raise ConfigurationError(
             f"stacks/Pulumi.{stack}.yaml can't be used:\n  {describe(error)}\n",
             "the whole configuration is checked before anything is done",
-            "correct these keys (docs/configuration.md lists them all); nothing has been contacted or changed",
+            "correct these keys (docs/reference/configuration.md lists them all); nothing has been contacted or changed",
         ) from None
 
 
@@ -117,5 +117,5 @@ def load_secrets(values: dict[str, Any], stack: str) -> Secrets:
         raise ConfigurationError(
             f"the secrets of stack {stack} can't be used:\n  {describe(error)}\n",
             "all secrets are checked before anything is done",
-            "set each with `pulumi config set --secret NAME` (docs/configuration.md); nothing has been contacted or changed",
+            "set each with `pulumi config set --secret NAME` (docs/reference/configuration.md); nothing has been contacted or changed",
         ) from None

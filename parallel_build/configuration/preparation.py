@@ -89,7 +89,7 @@ class Agents(Model):
 
     Attributes:
         method: `setting` changes `host` through the API (4.11.1 and later), `file` writes agent.properties on each host in the window,
-            `none` where an address or a load balancer is re-used.
+            `none` where an address or a load balancer is reused.
         timeout: time limit until every agent has learnt the addresses.
     """
 
@@ -101,7 +101,7 @@ class Health(Model):
     """What the health check of the original lets pass.
 
     Attributes:
-        accepted: names of rules whose findings are told but do not end the step (docs/health.md lists the rules).
+        accepted: names of rules whose findings are told but do not end the step (docs/operate/health.md lists the rules).
     """
 
     accepted: list[str] = Field(default_factory=list)

@@ -114,7 +114,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
             + ("; with agents.method none nobody gives them a different address" if method == "none" else ""),
             "run `pulumi up` in phase prepared and see step AgentAddresses"
             if method == "setting"
-            else "name the re-used address in new.loadBalancer, or use agents.method setting",
+            else "name the reused address in new.loadBalancer, or use agents.method setting",
         )
 
 

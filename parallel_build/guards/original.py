@@ -160,7 +160,7 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
         (
             "original",
             old.variables,
-            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/guards.md, A Galera original, has the steps; "
+            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/reference/guards.md, A Galera original, has the steps; "
             "nothing has been changed",
         ),
         (
@@ -272,7 +272,7 @@ def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def _waived(configuration: StackConfiguration) -> None:
-    have_one = "set rehearsal.enabled and rehearsal.machine (docs/rehearsal.md) and run `pulumi up` in phase prepared"
+    have_one = "set rehearsal.enabled and rehearsal.machine (docs/operate/rehearsal.md) and run `pulumi up` in phase prepared"
     if configuration.rehearsal.waived is None:
         raise GuardFailed(
             "the upgrade is not rehearsed: rehearsal.enabled is off",

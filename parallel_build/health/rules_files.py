@@ -50,7 +50,7 @@ def files_come_from_packages(facts: HealthFacts) -> Iterator[Said]:
             yield Said(
                 f"{name} has more files in these places than were looked at",
                 "what was not looked at may be missing after the switch",
-                "look at them by hand (docs/health.md lists the places)",
+                "look at them by hand (docs/operate/health.md lists the places)",
             )
     if unknown := [name for name, files in facts.files.items() if files.family == "none"]:
         raise Unanswered(f"neither dpkg nor rpm knows CloudStack on {listed(unknown)}: what is not from a package is not known")

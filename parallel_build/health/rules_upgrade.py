@@ -109,7 +109,7 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
             fact,
             cause,
             f"{first}write {rehearsal.fixes}/NAME.sql with the lines `-- reason: ...` and `-- mends: {row}` and the statements that give your row, "
-            f"and all that refers to it, a number of its own (docs/rehearsal.md has one){unnamed}; `pulumi up` then rehearses it",
+            f"and all that refers to it, a number of its own (docs/operate/rehearsal.md has one){unnamed}; `pulumi up` then rehearses it",
             Severity.WARNS if insert.ignored else Severity.BLOCKS,
         )
     if (record := facts.rehearsed(fix)) is not None:

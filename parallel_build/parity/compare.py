@@ -246,7 +246,7 @@ def _settings(one: Facts, other: Facts) -> Iterator[Difference]:
 
 
 def _rule(name: str, summary: str, judge: Callable[[Facts, Facts], Iterator[Difference]]) -> Rule[Two, Difference]:
-    return Rule(name, Rank.LOW, "docs/parity.md", summary, lambda two: judge(two.rehearsed, two.real))
+    return Rule(name, Rank.LOW, "docs/operate/parity.md", summary, lambda two: judge(two.rehearsed, two.real))
 
 
 RULES = (

@@ -1,6 +1,6 @@
 """CloudDatabases: the accounts and the empty databases that CloudStack finds on the new source, and through replication on the replica.
 
-Why the accounts are as they are: docs/decisions.md.
+Why the accounts are as they are: docs/understand/decisions/081-definer-account-nobody-can-log.md.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class HealthCheck(Step):
         """What is looked at."""
         accepted = configuration.health.accepted
         return [
-            f"examine the original by {len(RULES)} rules (docs/health.md), reading only: servers, hosts, system VMs, routers, storage, jobs, "
+            f"examine the original by {len(RULES)} rules (docs/operate/health.md), reading only: servers, hosts, system VMs, routers, storage, jobs, "
             "database, settings, certificates, the way to the target",
             "what blocks ends here with nothing changed, all of it together; the report is kept as evidence/health.txt",
             *([f"findings of {', '.join(accepted)} are reported and accepted"] if accepted else []),

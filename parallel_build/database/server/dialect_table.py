@@ -1,7 +1,7 @@
 """What tells the database servers apart, as data: one `Dialect` a server family and version range. The ways over between them are in
 `database_combinations`.
 
-Sources: the servers' manuals (MariaDB 10.2 to 11.8, MySQL 5.7, 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/database.md`.
+Sources: the servers' manuals (MariaDB 10.2 to 11.8, MySQL 5.7, 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/understand/database.md`.
 """
 
 from __future__ import annotations

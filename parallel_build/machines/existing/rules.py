@@ -187,7 +187,7 @@ def _rule(judge: Judge) -> Rule[Candidate, Said]:
     def refuse(candidate: Candidate) -> None:
         judge(candidate.wanted, candidate.facts)
 
-    return refusing(judge, refuse, "servers that are there already, docs/existing.md")
+    return refusing(judge, refuse, "servers that are there already, docs/start/existing.md")
 
 
 JUDGES: tuple[Judge, ...] = (

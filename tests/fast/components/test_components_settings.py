@@ -106,5 +106,5 @@ def _models(annotation: object) -> list[type[BaseModel]]:
 
 
 def test_the_documentation_has_every_key() -> None:
-    text = (ROOT / "docs/configuration.md").read_text()
+    text = (ROOT / "docs/reference/configuration.md").read_text()
     assert [key for key in [*_keys(StackConfiguration), *_keys(Secrets)] if f"`{key}`" not in text] == []

@@ -338,7 +338,7 @@ def test_a_clock_that_was_read_slowly_is_not_called_wrong() -> None:
 
 
 def test_documentation_names_every_guard_and_its_rule() -> None:
-    text = (Path(__file__).resolve().parents[3] / "docs/guards.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs/reference/guards.md").read_text()
     named = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
     known = {guard.name for guard in guards.GUARDS}
     assert named == known

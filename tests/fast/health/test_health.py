@@ -338,7 +338,12 @@ def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path)
     assert "set rehearsal.enabled and rehearsal.machine" in collision(site=without).remedy
     blocking = collision(site=there, fixes=[other])
     assert blocking.severity is Severity.BLOCKS
-    for words in (f"write {tmp_path}/NAME.sql", "`-- mends: guest_os 277`", "none of the fixes there (20-other.sql)", "docs/rehearsal.md"):
+    for words in (
+        f"write {tmp_path}/NAME.sql",
+        "`-- mends: guest_os 277`",
+        "none of the fixes there (20-other.sql)",
+        "docs/operate/rehearsal.md",
+    ):
         assert words in blocking.remedy
     planned = collision(site=there, fixes=[mill, other])
     assert planned.severity is Severity.WARNS and "10-mill.sql is to fix it (Mill OS moves away)" in planned.fact
@@ -439,7 +444,7 @@ def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:
 
 
 def test_the_page_lists_every_rule_with_its_severity() -> None:
-    page = (PROJECT / "docs/health.md").read_text()
+    page = (PROJECT / "docs/operate/health.md").read_text()
     for rule in RULES:
         assert f"| `{rule.name}` | {rule.severity.value} |" in page, rule.name
     assert sum(line.startswith("| `") for line in page.splitlines()) == len(RULES)
