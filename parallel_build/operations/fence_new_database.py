@@ -276,7 +276,11 @@ def _other_login(context: Context, server: NewMachine, facts: dict[str, Any]) ->
     """Where the login was changed meanwhile, to an account that may be one of the locked."""
     login = login_of(context.site, server.name)
     by, now = facts.get("by"), login.option_file or login.user
-    return f" It was closed by the account of {by}, and {now} is asked now: set new.database.admin to {by} again" if by not in (None, now) else ""
+    return (
+        f" It was closed by the account of {by}, and {now} is asked now: set new.database.admin to {by} again"
+        if by not in (None, now)
+        else ""
+    )
 
 
 def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dict[str, Any], before_accounts: Callable[[], None]) -> None:

@@ -213,7 +213,7 @@ def point(context: Context, server: OriginalManagement, record: WindowRecord | N
 
 def kept_as(record: WindowRecord) -> str:
     """What a file as this window found it is called behind its own name: what an earlier window kept is no longer what was found."""
-    return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', record.opened)[:20]}"
+    return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', str(record.opened))[:20]}"
 
 
 def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:

@@ -13,7 +13,20 @@ from dataclasses import replace
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
-from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, at, check_worse, conflict, foreign, holders, missing, rank, surely_lower
+from parallel_build.records.host_copy import (
+    HOLDERS,
+    Both,
+    Copy,
+    HostNotes,
+    at,
+    check_worse,
+    conflict,
+    foreign,
+    holders,
+    missing,
+    rank,
+    surely_lower,
+)
 from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
@@ -252,7 +265,7 @@ class RecordCopies:
             return Copy(file, machine=machine, problem=file.unusable("it is no JSON object"))
         return Copy(file, text, document, machine)
 
-    def _passes_over(self, copy: Copy, right: Copy, error: GuardFailed) -> bool:
+    def _passes_over(self, copy: Copy, right: Copy, error: ParallelBuildError) -> bool:
         """Whether a rollback goes on without a copy that is lost: the other one is the higher, by what this host had before."""
         if not surely_lower(copy, right):
             return False
@@ -260,7 +273,7 @@ class RecordCopies:
             self.notes.passed.add(copy.name)
             self.tell(
                 f"{error.fact}. {right.name} has the higher copy of the window's record ({at(right)}), by the text before it on {copy.name}: "
-                f"the rollback goes on with that, and writes it on {copy.name} again; what can't be used is kept beside it"
+                f"the rollback continues with that, and writes it on {copy.name} again; what can't be used is kept there"
             )
         return True
 
@@ -302,12 +315,12 @@ class RecordCopies:
         if not both.copies[0].known_by(right.document) and right is not both.copies[0]:
             raise foreign(right)
 
-    def _with_remedy(self, error: GuardFailed, copy: Copy) -> GuardFailed:
+    def _with_remedy(self, error: ParallelBuildError, copy: Copy) -> GuardFailed:
         """Where the other host's copy can be read, it is the last good one."""
         other = self.second if copy.file is self.first else self.first
         good = self._ask(other)
         if not good.there:
-            return error
+            return GuardFailed(error.fact, error.cause, error.remedy)
         return GuardFailed(
             error.fact,
             error.cause,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
-from parallel_build.records.record_file import RecordFile, Text
+from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 
 ASKED_AGAIN = 60.0  # seconds after which a host that was proved down, or was silent, is asked again
@@ -112,7 +112,7 @@ class Copy:
     @property
     def unusable(self) -> bool:
         """Its host answers, and what it has is torn, empty or something else."""
-        return isinstance(self.problem, GuardFailed)
+        return isinstance(self.problem, GuardFailed) and not isinstance(self.problem, Held)
 
     def known_by(self, right: Mapping[str, Any]) -> bool:
         """Whether a record says that this host has a copy."""
