@@ -1,7 +1,7 @@
-"""How long the window takes: the article's sequence run as a script, beside this project's switch by each way of bringing the databases over,
-and the way back beside the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
+"""How long the window takes: the article's sequence run as a script, next to this project's switch by each transfer method,
+and the rollback next to the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
 
-The window begins when users are let out and ends when the first new management server serves; the way back begins with the command and ends when
+The window begins when users are let out and ends when the first new management server serves; the rollback begins with the command and ends when
 the original answers a signed call. All times are of this computer's monotonic clock, or of the journal's lines, which it wrote.
 """
 
@@ -40,7 +40,7 @@ from parallel_build.project import PROJECT
 from parallel_build.remote.sql import session
 
 SCHEMAS = ["cloud", "cloud_usage"]
-OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the way back, may cost beyond the clouds' own stop, start and schema upgrade
+OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the rollback, may cost beyond the clouds' own stop, start and schema upgrade
 
 
 class Parts:
@@ -175,7 +175,7 @@ def run(lab: Lab, methods: list[str], way: str) -> dict[str, Any]:
 
 
 def ratios(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, float]]:
-    """Of each method: window and way back to the script's, and seconds of the way back beyond the original's own start in the same run."""
+    """Of each method: window and rollback to the script's, and seconds of the rollback beyond the original's own start in the same run."""
     script = result["script"]
     own = script["back"]["parts"]["original's own start"]
     return {
@@ -189,7 +189,7 @@ def ratios(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, fl
 
 
 def table(result: dict[str, Any], methods: list[str]) -> str:
-    """The figures beside each other, with ratios to the script."""
+    """The figures next to each other, with ratios to the script."""
     script, own = result["script"], result["script"]["back"]["parts"]["original's own start"]
     lines = [
         f"database: {result['bytes'] / 1e6:.0f} MB",

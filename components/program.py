@@ -35,7 +35,7 @@ def declare(settings: Settings) -> None:
     pulumi.export("record", cloud.record)
 
 
-# The Python host takes this exit code for "the operator has been told"; with any other it adds a line of its own
+# The Python host takes this exit code for "the operator has the message"; with any other it adds a line of its own
 # [pulumi-language-python-exec, PYTHON_PROCESS_EXITED_AFTER_SHOWING_USER_ACTIONABLE_MESSAGE_CODE].
 TOLD = 32
 

@@ -4,7 +4,7 @@ Type token: `cutover:index:<Step>`. Every step resource has the same inputs and 
 
 Inputs:
     site: the resolved stack, a secret JSON text.
-    parameters: what tells several resources of one step apart.
+    parameters: what distinguishes several resources of one step.
     machines: what the machines that the step works on are, by name: their resources' ids. A different id is a different, empty machine, on
         which the step is done again.
     plan: the exact actions in order; undo: what its deletion does; rehearsed: how long it took in rehearsal. Texts for the reader of

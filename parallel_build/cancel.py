@@ -80,7 +80,7 @@ def wait_for(
         probe: returns the awaited thing, or None/False while it isn't there; its own exceptions pass through.
         timeout: seconds until WaitedInVain.
         interval: seconds between two questions.
-        progress: told every five seconds what is waited for and for how long.
+        progress: called every five seconds with what is waited for and for how long.
     Raises:
         WaitedInVain: the time limit has passed.
         Cancelled: stopping was asked for.

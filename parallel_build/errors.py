@@ -63,7 +63,7 @@ class ComparisonFailed(ParallelBuildError):
 
 
 class RollbackIncomplete(ParallelBuildError):
-    """An undo could not be finished; what is left is named and a second `destroy` goes on from there."""
+    """An undo could not be finished; what is left is named and a second `destroy` resumes there."""
 
 
 class Cancelled(ParallelBuildError):

@@ -1,4 +1,4 @@
-"""Runs the parts of the tests, three at a time, and tells how long each took; `scripts/test` calls it.
+"""Runs the parts of the tests, three at a time, and prints how long each took; `scripts/test` calls it.
 
 They run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
 """
@@ -76,6 +76,7 @@ PARTS = (
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
+    Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
     Part("lint", commands=LINTERS, purpose=None),

@@ -64,7 +64,7 @@ def foundation(stack: str, configuration: StackConfiguration, shared: Shared = S
         allow_unverified_ssl=settings.allow_unverified_tls,
     )
     objects = Objects(settings, provider)
-    # Before anything that vCenter would be changed for is declared, so that what is wrong is told in full and by itself.
+    # Before anything that vCenter would be changed for is declared, so that everything wrong is reported at once and by itself.
     places = objects.places(machine for machine in configuration.built_machines() if configuration.platform_of(machine) == "vsphere")
     return Center(configuration, settings, provider, objects, places, _tag(stack, provider, prefix) if settings.tags else None)
 

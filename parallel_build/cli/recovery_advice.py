@@ -1,4 +1,4 @@
-"""Where a broken run stands, in plain words, and the two commands: the one that goes on and the one that goes back. Pure."""
+"""Where a broken run stands, in plain words, and the two commands: the one that resumes and the one that goes back. Pure."""
 
 from __future__ import annotations
 

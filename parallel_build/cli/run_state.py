@@ -40,7 +40,7 @@ class Management:
         unit, usage: states of its units, None when not asked.
         answers: its API answers, asked from here.
         users_out: the barrier against users is up.
-        proved_down: by what it is known to be down although it can't be asked, "" where nothing tells.
+        proved_down: what proves it down although it can't be asked, "" where nothing does.
         not_trusted: why what answers can't be proved to be its API, "" where it can.
     """
 
@@ -120,7 +120,7 @@ class Situation:
 
 
 def gather(site: Site, connections: Connections, state: StackState) -> Situation:
-    """Ask everything at once; what can't be asked is said where it belongs."""
+    """Ask everything at once; what can't be asked is shown where it belongs."""
     configuration = site.configuration
     record, problem, left, lines, both = _record(site, connections)
     old, new = configuration.original, configuration.new

@@ -1,4 +1,4 @@
-"""Why a management server that was started before does not serve: how its process ended, or what its last start said."""
+"""Why a management server that was started before does not serve: how its process ended, or what its last start logged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def why(host: Host, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
 
 
 def read(host: Host, path: str = MANAGEMENT_LOG) -> StartReading:
-    """What the log says of the last start."""
+    """What the log has of the last start."""
     packed = host.script(READ, [path, BEGIN, str(MOST)], ok=None).stdout
     reading = StartReading()
     for line in gzip.decompress(base64.b64decode(packed)).decode(errors="replace").splitlines() if packed.strip() else ():

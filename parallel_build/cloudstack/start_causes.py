@@ -1,4 +1,4 @@
-"""Why a start failed, by what it said: known texts first, then the first failed module, never what a good start says as well."""
+"""Why a start failed, by what it logged: known texts first, then the first failed module, never what a good start logs as well."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Cause:
     """Why it failed.
 
     Attributes:
-        cause: in words, with what was said.
+        cause: in words, with what was logged.
         remedy: what to do.
     """
 
@@ -126,7 +126,7 @@ def wrong_java(said: str) -> Cause | None:
 
 
 def unsaid(reading: StartReading, journal: str) -> Cause:
-    """What can be told of a start whose log names no cause."""
+    """What can be known of a start whose log names no cause."""
     if reading.count and not reading.locked and reading.last.startswith("Initializing server daemon"):
         return Cause(
             "the log ends where db.properties is decrypted, as it does when user cloud may not read the key file; no disk is full",

@@ -118,8 +118,8 @@ class StartWatch:
 
         Raises:
             StartFailed: it failed, or is not good after `timeout` seconds; says why and whether the schema was touched.
-            ApiNotTrusted: what answers can't be proved to be this server; it goes on running, and another apply follows it again.
-            Cancelled: the engine asked to stop; the server goes on starting, and another apply follows it again.
+            ApiNotTrusted: what answers can't be proved to be this server; it keeps running, and another apply follows it again.
+            Cancelled: the engine asked to stop; the server continues to start, and another apply follows it again.
         """
         began = told = time.monotonic()
         while True:
@@ -220,7 +220,7 @@ class StartWatch:
         return "the API does not answer yet" if reading.locked else "before the database lock"
 
     def _failed(self, fact: str, end: UnitEnd | None = None) -> StartFailed:
-        """The failure with its cause: a full disk, how the process was ended, what was said - in this order, since each explains what comes after it."""
+        """The failure with its cause: a full disk, how the process was ended, what was logged - in this order, since each explains what comes after it."""
         touched, journal = self.reading.touched, self._journal()
         if spaceless := self._full(journal):
             return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which resumes from here", touched)
@@ -231,7 +231,7 @@ class StartWatch:
         return StartFailed(fact, found.cause, found.remedy, touched)
 
     def _full(self, journal: str) -> str:
-        """Whether a disk is full, or the start has met one that was, in words: everything else that is said then follows from it."""
+        """Whether a disk is full, or the start has met one that was, in words: everything else in the log then follows from it."""
         found = full(self.host)
         with contextlib.suppress(ParallelBuildError):
             database = self.database()

@@ -143,7 +143,7 @@ class Proof:
 
     @property
     def witnessed(self) -> bool:
-        """Whether anyone but the database has said which release runs."""
+        """Whether anyone but the database has reported which release runs."""
         return self.api is not None or self.appliance is not None
 
 

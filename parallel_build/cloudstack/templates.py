@@ -68,7 +68,7 @@ class ZoneState:
 
 
 def found(cloud: Cloud, template: Template) -> list[Item]:
-    """The template's rows by exact name and hypervisor (and processor architecture, where the cloud tells it), one a zone."""
+    """The template's rows by exact name and hypervisor (and processor architecture, where the cloud reports it), one a zone."""
     return [
         item
         for item in cloud.list("listTemplates", templatefilter="all", name=template.name)

@@ -1,7 +1,7 @@
 """The program that answers users' calls on a management server while they are held out: never a reset for a call that has arrived.
 
 Copied to the server as it is and run by its own Python 3; it needs nothing else. Calls to the API get HTTP 503 with `Retry-After` and an error in
-CloudStack's own JSON or XML shape, everybody else a page. Where users are told that the cloud has moved, a browser is sent there.
+CloudStack's own JSON or XML shape, everybody else a page. Where the answer is that the cloud has moved, a browser is sent there.
 [CloudStack ApiServer.getSerializedApiError: `<command>response`, `errorresponse` without a command]
 
 Its one argument is a JSON file, read again at every call: `port`, `retry` (seconds), `text` (for people), `moved` (an address, or empty).
@@ -143,7 +143,7 @@ def opened(port: int) -> Server:
 
 
 def main(path: str) -> None:
-    """Answer until told to end."""
+    """Answer until asked to end."""
     Answering.path_of_settings = path
     server = opened(int(settings(path)["port"]))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

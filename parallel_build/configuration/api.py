@@ -181,7 +181,7 @@ def api_url(value: str) -> str:
 
 
 def useless_keys(served: ServedApi, secure: bool, servers: set[str]) -> Iterator[str]:
-    """What a section says of certificates without any effect, so that nobody takes it for a check.
+    """What a section has about certificates without any effect, so that nobody takes it for a check.
 
     Args:
         secure: something that the section is for is called by https.

@@ -1,4 +1,4 @@
-"""The files of the folder `fixes`: statements that change a copy before the schema upgrade, each with its reason and with what it mends."""
+"""The files of the folder `fixes`: statements that change a copy before the schema upgrade, each with its reason and with what it fixes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_fixes(folder: Path) -> list[Fix]:
     """The fixes of a folder in their order; none where there is no such folder.
 
     Raises:
-        ConfigurationError: a file has no reason in it, names what it mends in a form that is not known, or is no text.
+        ConfigurationError: a file has no reason in it, names what it fixes in a form that is not known, or is no text.
     """
     found = []
     for path in sorted(folder.glob("*.sql")) if folder.is_dir() else []:

@@ -48,7 +48,7 @@ class ContainerPlatform(Model):
 
     Attributes:
         root: unpacked root file system, never written to.
-        roots: root file systems of single machines, by name, where they need another one.
+        roots: root file systems of single machines, by name, where they need a different one.
         folder: where each machine's own layer and record are kept.
         namespace: network namespace that holds the bridge.
         bridge: bridge in it.

@@ -198,7 +198,7 @@ class StackConfiguration(Model):
             )
 
     def _certificate_problems(self) -> Iterator[str]:
-        """What is said of certificates must have an effect, and a user's probe shares the original's authorities."""
+        """Each key about certificates must have an effect, and a user's probe shares the original's authorities."""
         probe = self.window.user_access.probe
         urls = [self.original.api.url, (probe.url if probe else None) or ""]
         old, fresh = self.original.served, self.new.api.served

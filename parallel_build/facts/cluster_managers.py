@@ -33,7 +33,7 @@ MANAGERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "maxscale": (("maxscale",), ("/etc/maxscale.cnf", "/etc/maxscale.cnf.d/*", "/var/lib/maxscale/maxscale.cnf.d/*")),
     "mmm": (("mysql-mmm-monitor", "mysql-mmm-agent"), ("/etc/mysql-mmm/*",)),
 }  # fmt: skip
-# What these do is not written in files of units and addresses: they start servers, or make another one the source, by their trade.
+# What these do is not written in files of units and addresses: they start servers, or make a different one the source, by their trade.
 BY_TRADE = frozenset({"orchestrator", "mha", "replication-manager", "mmm"})
 
 READ = r"""

@@ -1,4 +1,4 @@
-"""What an original management server says of itself: its names, its number in the cluster, and the database that its own files lead to."""
+"""What an original management server reports about itself: its names, its number in the cluster, and the database that its own files lead to."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class OriginalFacts:
         version: newest complete row of `cloud.version`.
         unfinished: versions whose step is not Complete.
         management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
-        nodes: what each management server says of itself.
+        nodes: what each management server reports about itself.
         uses: who else uses each database server.
         managers: programs on each management and database server that start and stop units or move addresses.
         work: jobs in progress, and what is between two states.
@@ -132,7 +132,7 @@ class OriginalFacts:
 
 
 def gather(site: Site, connections: Connections) -> OriginalFacts:
-    """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
+    """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is reported at once."""
     problems: list[str] = []
     whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
     pair = site.configuration.original.database
@@ -212,7 +212,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
 
 
 def _own_api(site: Site, host: Host, server: Server) -> str:
-    """What is wrong with a management server's API where the window and the way back ask it: at its own address."""
+    """What is wrong with a management server's API where the window and the rollback ask it: at its own address."""
     try:
         Cloud.original(site, server).call("listCapabilities")
     except (ApiRefused, ApiUnavailable) as error:

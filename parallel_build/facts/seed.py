@@ -15,7 +15,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
-MENDED = 5.0  # seconds within which the channel goes on by itself
+MENDED = 5.0  # seconds within which the channel recovers by itself
 PATIENCE = 10.0  # seconds within which the new source is to reach where the original was
 
 

@@ -67,7 +67,7 @@ def nobody_uses_the_new_database(site: Site, old: OriginalFacts, fresh: NewFacts
 
 
 def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every new management server has the packages of new.version: another one would upgrade the schema to another version."""
+    """Rule: every new management server has the packages of new.version: others would upgrade the schema to a different version."""
     wanted = str(site.configuration.new.version)
     other = [f"{server.name} has {server.package or 'none'}" for server in fresh.management if not _is_release(server.package, wanted)]
     if other:
@@ -99,7 +99,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
     if method == "file":
         _files_can_be_written(old, [host.name for host in with_agent if host.hypervisor is None], agents.hosts_with_agent(configuration))
         return
-    # With method none a cloud without such hosts (VMware, XenServer) has nobody who dials, beside system VMs, which the window replaces.
+    # With method none a cloud without such hosts (VMware, XenServer) has nobody who dials, besides system VMs, which the window replaces.
     if not old.host_setting or (method == "none" and not with_agent):
         return
     missing = agents.unnamed(old.host_setting, wanted)

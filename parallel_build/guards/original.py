@@ -1,4 +1,4 @@
-"""Guards over the original cloud: it must be fit to be upgraded, since an upgrade mends nothing."""
+"""Guards over the original cloud: it must be fit to be upgraded, since an upgrade fixes nothing."""
 
 from __future__ import annotations
 

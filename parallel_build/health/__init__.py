@@ -1,4 +1,4 @@
-"""Health of the original before an upgrade: facts read once, then one named rule a finding. An upgrade mends nothing; it makes what is broken harder to see."""
+"""Health of the original before an upgrade: facts read once, then one named rule a finding. An upgrade fixes nothing; it makes what is broken harder to see."""
 
 from __future__ import annotations
 

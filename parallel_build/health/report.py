@@ -14,7 +14,7 @@ LARGEST = 5
 
 
 def figures(facts: HealthFacts) -> dict[str, Any]:
-    """What is told whatever is found: sizes, counts, the way."""
+    """What is reported whatever is found: sizes, counts, the way."""
     configuration = facts.site.configuration
     tables = facts.tables.get("tables", [])
     return {

@@ -30,7 +30,7 @@ guard_rule(guards.system_vms_run)
 
 @rule(Severity.NOTES, "CloudStack issue 3581: before 4.13.1 such hosts are passed over when `host` changes")
 def hosts_are_enabled(facts: HealthFacts) -> Iterator[Said]:
-    """Hosts that are disabled or in maintenance are told."""
+    """Reports disabled hosts and hosts in maintenance."""
     away = [
         f"{row['name']} ({row['resource_state']})"
         for row in facts.rows("hosts")
@@ -150,7 +150,7 @@ def router_checks_pass(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "networks.restart_required")
 def networks_need_no_restart(facts: HealthFacts) -> Iterator[Said]:
-    """Networks that wait for a restart are told."""
+    """Reports networks that wait for a restart."""
     names = [str(row["name"]) for row in facts.rows("networks")]
     if names:
         yield Said(
@@ -162,7 +162,7 @@ def networks_need_no_restart(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.WARNS, "op_host_capacity")
 def capacity_is_left(facts: HealthFacts) -> Iterator[Said]:
-    """There is room to make system VMs and routers anew."""
+    """There is room to make new system VMs and routers."""
     for row in facts.rows("capacity"):
         used, total, kind = float(row["used"]), float(row["total"]), int(row["kind"])
         if kind not in NEEDED or total <= 0:

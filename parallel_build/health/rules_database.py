@@ -54,7 +54,7 @@ def tables_are_transactional(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "table sizes; adminguide on event.purge.delay and usage")
 def growing_tables_are_small(facts: HealthFacts) -> Iterator[Said]:
-    """Tables that only grow are told when they are large."""
+    """Reports tables that only grow, when they are large."""
     large = [
         f"{row['db']}.{row['name']} ({int(row['row_count']):,} rows, {float(row['bytes']) / 1e6:.0f} MB)"
         for row in facts.rows("tables")

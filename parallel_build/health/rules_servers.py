@@ -92,7 +92,7 @@ def no_server_is_leaving(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "CloudStack issue 8516")
 def old_rows_of_servers(facts: HealthFacts) -> Iterator[Said]:
-    """Rows of management servers that are no longer there are told."""
+    """Reports rows of management servers that are no longer there."""
     known = {server.address for server in facts.site.configuration.original.management}
     gone = [
         f"{row['name']} ({row['service_ip']})" for row in facts.rows("servers") if row["service_ip"] not in known and row["state"] == "Down"

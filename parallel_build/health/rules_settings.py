@@ -125,7 +125,7 @@ def roles_are_dynamic(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "the target's own program: the names of settings in its classes")
 def changed_settings_are_known(facts: HealthFacts) -> Iterator[Said]:
-    """Settings that were changed and that the target does not know are told."""
+    """Reports changed settings that the target does not know."""
     if facts.unknown_settings:
         target = facts.site.configuration.new.version
         yield Said(

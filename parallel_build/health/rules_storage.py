@@ -54,7 +54,7 @@ def zones_have_secondary_storage(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "CloudStack SystemVmTemplateRegistration.java: only NFS stores count")
 def zones_have_nfs(facts: HealthFacts) -> Iterator[Said]:
-    """Zones without NFS secondary storage are told."""
+    """Reports zones without NFS secondary storage."""
     stores = facts.rows("image_stores")
     for zone in filter(zones.kept, facts.rows("zones")):
         fitting = [store for store in stores if store["zone"] in (None, zone["id"])]

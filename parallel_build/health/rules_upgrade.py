@@ -91,7 +91,7 @@ def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
 
 
 def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
-    """What is said of one row: what to write where no fix mends it, and which fix does where one says so."""
+    """What is reported for one row: what to write where no fix repairs it, and which fix does where one names it."""
     row = f"{insert.table} {insert.number}"
     fact = f"row {insert.number} of cloud.{insert.table} is {there!r}; {insert.script} inserts {insert.name!r} under that number"
     cause = (
@@ -129,7 +129,7 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
 
 @rule(Severity.NOTES, "upgrade guide, customisation warnings; guest_os.is_user_defined")
 def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
-    """Guest operating systems that an operator added are told."""
+    """Reports guest operating systems that an operator added."""
     own = [str(row["display_name"]) for row in facts.rows("guest_os") if row.get("is_user_defined")]
     own += [
         f"mapping {row['guest_os_name']} ({row['hypervisor_type']})"
@@ -146,7 +146,7 @@ def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "CloudStack issue 13371")
 def known_faults_of_the_target(facts: HealthFacts) -> Iterator[Said]:
-    """Faults that the target release is known for are told."""
+    """Reports faults that the target release is known for."""
     if facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
         yield Said(
             "CloudStack 4.22.1.0 has a fault in VM high availability",

@@ -1,4 +1,4 @@
-"""Rules over what is going on: jobs, alerts, VMs and volumes between two states."""
+"""Rules over what is under way: jobs, alerts, VMs and volumes between two states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _command(row: dict[str, Any]) -> str:
 
 @rule(Severity.WARNS, "async_job with job_status 0; pseudo jobs are left out")
 def no_job_hangs(facts: HealthFacts) -> Iterator[Said]:
-    """No job runs for hours; younger ones are told."""
+    """No job runs for hours; reports younger ones."""
     running = facts.rows("jobs_running")
     hanging = [f"{_command(row)} since {_hours(row)}" for row in running if (row["age"] or 0) >= STUCK]
     if hanging:
@@ -44,7 +44,7 @@ def no_job_hangs(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.NOTES, "async_job with job_status 2 of the last day")
 def few_jobs_fail(facts: HealthFacts) -> Iterator[Said]:
-    """Jobs that failed in the last day are told."""
+    """Reports jobs that failed in the last day."""
     failed = [f"{_command(row)} {row['times']} times" for row in facts.rows("jobs_failed")]
     if failed:
         yield Said(f"jobs failed in the last day: {listed(failed)}", "what fails before an upgrade fails after it", "see their results")
@@ -65,7 +65,7 @@ def alerts_are_seen(facts: HealthFacts) -> Iterator[Said]:
 
 @rule(Severity.WARNS, "vm_instance and volumes by state")
 def nothing_is_stuck(facts: HealthFacts) -> Iterator[Said]:
-    """No VM or volume stays between two states; those on their way are told."""
+    """No VM or volume stays between two states; reports those on their way."""
     moving = [("VM", row) for row in facts.rows("vms_moving")] + [("volume", row) for row in facts.rows("volumes_moving")]
     stuck = [f"{kind} {row['name']} ({row['state']} since {_hours(row)})" for kind, row in moving if (row["age"] or 0) >= STUCK]
     if stuck:

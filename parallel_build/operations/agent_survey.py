@@ -17,7 +17,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
 SYSTEM_VM_PATIENCE = 60.0  # seconds, once every host has learnt; they are replaced in the window anyway
-REPORT_EVERY = 15.0  # seconds without news after which it is said who is still waited for
+REPORT_EVERY = 15.0  # seconds without news after which it is shown who is still waited for
 
 Good = Callable[[list[str]], bool]
 

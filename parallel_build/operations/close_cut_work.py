@@ -101,7 +101,7 @@ def _settle_vms(context: Context, database: Session, moving: list[Work]) -> list
 
 def _settle_vm(database: Session, vm: Work, asked: dict[int, set[str]], *, everywhere: bool) -> str:
     shown = [identity for identity, names in asked.items() if vm.object in names]
-    if len(shown) > 1:  # a migration goes on without the server that began it
+    if len(shown) > 1:  # a migration continues without the server that began it
         return (
             f"LOOK AT VM {vm.object}: {vm.what} was cut off, and {len(shown)} hypervisors show it. Once a single one does: "
             f"UPDATE cloud.vm_instance SET state = 'Running', host_id = ITS_HOST, power_state = 'PowerOn' WHERE id = {vm.id}"

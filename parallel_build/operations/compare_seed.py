@@ -61,7 +61,7 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
 
 
 def await_tier(context: Context, source: Session, replica: Session) -> None:
-    """Wait until the new replica has everything that the new source has written so far, as long as it goes on.
+    """Wait until the new replica has everything that the new source has written so far, as long as it makes progress.
 
     Raises:
         StepFailed: it does not follow, or has not got on for STANDSTILL seconds.

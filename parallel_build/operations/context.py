@@ -57,7 +57,7 @@ class Context:
         return self.connections.host(server)
 
     def progress(self, message: str) -> None:
-        """Tell the operator, and keep it in the run's log; the same line twice in a row is told once."""
+        """Show it to the operator, and keep it in the run's log; the same line twice in a row is shown once."""
         if message == self.told:
             return
         self.told = message

@@ -89,7 +89,7 @@ class OpenSession:
 
 @contextlib.contextmanager
 def tolerated(context: Context, what: str) -> Iterator[None]:
-    """In an undo: a server that is gone or unreachable is told, and does not keep the original from serving."""
+    """In an undo: a server that is gone or unreachable is reported, and does not keep the original from serving."""
     try:
         yield
     except (ConnectionFailed, CommandFailed) as error:
@@ -140,7 +140,7 @@ def window_open(context: Context) -> bool:
 def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
     """Prove again what was built or prepared, when a changed input asks for it.
 
-    While a window is open a failed proof is told and kept, but is no error: `up` proves before it goes back, and going back must be possible
+    While a window is open a failed check is logged as a warning, not raised: `up` proves before it goes back, and going back must be possible
     however broken the new side is.
     """
     if not window_open(context):

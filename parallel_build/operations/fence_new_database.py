@@ -211,7 +211,7 @@ def _confirmed(context: Context, server: NewMachine) -> bool:
 
 
 def within(context: Context, what: str, limit: float, act: Callable[[CancelToken], T]) -> T:
-    """Do something that may hang, for at most so long; what hangs on is told that nobody waits for it, and not waited for.
+    """Do something that may hang, for at most so long; what still hangs then is cancelled, and not waited for.
 
     Raises:
         StepFailed: it did not come to its end in time. Cancelled: the engine asked to stop.

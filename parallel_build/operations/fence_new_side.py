@@ -36,7 +36,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
     """
     record = store(context).read()
     machines = known_servers.new_management(context.configuration, record)
-    # Only a rollback shuts the gates, and closes the database: up to a hold point the window goes on after this.
+    # Only a rollback shuts the gates, and closes the database: up to a hold point the window continues after this.
     leaving = record if record is not None and record.returning and not record.closed else None
     database = _Database(context) if insist and leaving else None
     with Workers(len(machines) + 2) as pool:

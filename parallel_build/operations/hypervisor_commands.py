@@ -46,7 +46,7 @@ class Applied:
 
 
 def mark_of(each: HypervisorCommand, host: str) -> str:
-    """What tells a command on a host from any other: never its place in the list, which an operator may change."""
+    """What distinguishes a command on a host from any other: never its place in the list, which an operator may change."""
     digest = hashlib.sha256(json.dumps([each.command, each.reverse]).encode()).hexdigest()[:16]
     return f"{digest}/{host}"
 
@@ -198,7 +198,7 @@ def write_addresses(context: Context) -> None:
         before: dict[str, str] = facts.get("addresses", {})
         told: list[str] = facts.get("told", [])
         now = written(context, hypervisor)
-        # A file that has the value may have got it a moment before the agent was to be restarted: only the record tells.
+        # A file that has the value may have got it a moment before the agent was to be restarted: only the record shows it.
         if now != wanted or (hypervisor.name in before and hypervisor.name not in told):
             context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)
             resting: list[str] = facts.get("resting", [])

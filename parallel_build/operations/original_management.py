@@ -49,7 +49,7 @@ def stop(context: Context, server: OriginalServer) -> None:
 
 
 class Servers:
-    """The original's management servers on their way back, all at the same time: the first that answers is enough for users.
+    """The original's management servers in a rollback, all started at the same time: the first that answers is enough for users.
 
     Those that are configured, and those that the window's record has. Used as a block: what has not come back at its end is not waited for.
 
@@ -244,7 +244,7 @@ def _failed_for_good(context: Context, server: Server) -> bool:
     try:
         return api.status(endpoint.of_original(context.configuration, server)) == FAILED_FOR_GOOD
     except ApiNotTrusted:
-        return False  # it has a web server, and what is wrong with it is told when its answer is waited for
+        return False  # it has a web server, and what is wrong with it is reported when its answer is waited for
 
 
 def _answers(context: Context, server: Server) -> bool:
@@ -293,7 +293,7 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
     """State of each management server's row; one left Up by a crash is set Down in the copy, never here.
 
     Args:
-        lost: servers that could not be stopped and are said to be down.
+        lost: servers that could not be stopped and are confirmed down.
     Raises:
         StepFailed: one of those, or a server that the stack does not know, writes its heartbeat.
     """

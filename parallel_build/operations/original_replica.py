@@ -159,7 +159,7 @@ def take_over(context: Context, server: Server) -> None:
     with session(context.host(server)) as database:
         dialect = identify(database).dialect
         if "found" not in record.facts.get(PROMOTED, {}):
-            # By transactions where it has their names: what a server says of its source's files after a start differs between versions.
+            # By transactions where it has their names: what a server shows of its source's files after a start differs between versions.
             names = noted.get("gtid")
             now_at = replica_position(database) if names else _read(database, context.configuration.original.database.source).get("has")
             if now_at != (names or noted.get("has")):

@@ -98,7 +98,7 @@ def lock_unmoved(context: Context, lock: Callable[[], None]) -> None:
 
 
 def moved_since_lock(context: Context) -> str:
-    """What of CloudStack's was written on a source that keeps running for others, since its accounts were locked; empty also where no log tells."""
+    """What of CloudStack's was written on a source that keeps running for others, since its accounts were locked; empty also where no log shows it."""
     kept = store(context).facts(STEP).get("end")
     noted = End.of(kept) if kept else None
     return _moved(context, noted)[0] if noted is not None and noted.position is not None else ""

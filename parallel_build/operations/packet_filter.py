@@ -25,13 +25,14 @@ nft -f - <<RULES
 add table inet {table}
 delete table inet {table}
 table inet {table} {{
-{answered}  chain users {{
+{chains}}}
+RULES
+"""
+NFT_USERS = """  chain users {{
     type filter hook input priority -150; policy accept;
     iif lo accept
 {accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
   }}
-}}
-RULES
 """
 # Rules of the server's own in nft: what one chain accepts another still drops, and nobody has named the service's port there. iptables' own chain is
 # left to iptables. In a chain that can't be changed (firewalld may own its tables) answers would be lost without a word, so none are given then.
@@ -82,7 +83,7 @@ for t in iptables ip6tables; do there $t || continue
   $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
 done
 """
-# In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
+# In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
@@ -151,16 +152,17 @@ class Barrier:
 
         Args:
             answered: calls are sent to the service.
-            lets_end: connections that are open go on.
+            lets_end: connections that are open stay.
         """
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
         nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
-        fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
-        nft = NFT.format(answered=nat, **fill)
+        users = NFT_USERS.format(accept=accept, ports=ports, open=OPEN_CONNECTIONS if lets_end else "")
+        # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
+        nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
             both = nft.strip().replace("<<RULES\n", "<<RULES && own_open\n", 1)
-            refused = f"own_close 2>/dev/null || true\n{NFT.format(answered='', **fill).strip()}"
+            refused = f"own_close 2>/dev/null || true\n{NFT.format(table=TABLE, chains=users).strip()}"
             nft = f"{OWN_NFT}if ! {{ {both}\n}} 2>/dev/null; then\n{refused}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"

@@ -1,6 +1,6 @@
 """The original proved down, asked of its servers now: before anything of the new side is started, and wherever one of them is silent.
 
-That its steps stopped and masked everything proves nothing about this moment: a hold point, a colleague or half a way back may have come since.
+That its steps stopped and masked everything proves nothing about this moment: a hold point, a colleague or half a rollback may have come since.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     The stack did not make these machines, so there is no platform whose word could be had. The source may be such a server once the new source has a
     copy of the window's record: without one nobody gets as far as this.
     Raises:
-        StepFailed: it still answers, or the operator has not said in `window.confirmedDown` that he has switched it off.
+        StepFailed: it still answers, or the operator has not confirmed in `window.confirmedDown` that he has switched it off.
     """
     name, original = server.name, context.configuration.original
     manages = isinstance(server, OriginalManagement)

@@ -164,7 +164,7 @@ def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> 
 
     Args:
         servers: the management servers that serve now.
-        must: raise when it is not; in a rollback it is told and recorded instead: going back must be possible whatever the probe meets.
+        must: raise when it is not; in a rollback it is logged and recorded instead: going back must be possible whatever the probe meets.
     Raises:
         StepFailed: it is not served within half a minute.
     """

@@ -1,7 +1,7 @@
 """The copy imported again, after a start that may have changed it or an import that was cut off, and from wherever an earlier try of this was cut off.
 
-What says that the copy is spoilt is in the window's record, on the original's database host, before anything else is forgotten, and goes only when
-all of this is done: whoever goes on, on whatever machine, begins the import anew. Until then no new server is started.
+That the copy is unusable stands in the window's record, on the original's database host, before anything else is forgotten, and goes only when
+all of this is done: whoever continues, on whatever machine, begins the import again. Until then no new server is started.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class ManagementStart:
         return bool(self._known().good)
 
     def fence(self) -> None:
-        """Stopped, disabled, masked, and never-set-up again; one that can't be reached is told.
+        """Stopped, disabled, masked, and never-set-up again; one that can't be reached is reported.
 
         Forgotten before it is stopped: what is cut off in between is no good start any more, with half of its files taken away.
         """
@@ -168,7 +168,7 @@ class ManagementStart:
         Args:
             spoilt: why the copy is about to be imported again.
         Raises:
-            GuardFailed: with `spoilt`: a way back has begun.
+            GuardFailed: with `spoilt`: a rollback has begun.
         """
         record = self.records.read()
         if record is None or record.closed:
@@ -219,7 +219,7 @@ class ManagementStart:
         }
         if self.upgrade:
             facts |= copy_change(spoilt=SPOILT)
-        # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
+        # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a rollback has begun.
         # With its database, which a rollback closes to it.
         servers = [self.machine, *known_servers.new_databases(self.context.configuration, None)]
         self.records.note(facts, forward=True, servers=[known_servers.touch(self.context, server, START) for server in servers])

@@ -21,12 +21,12 @@ def start_usage(context: Context) -> str:
     """Start the usage server on one management server, after that one has populated its settings, and wait until it says that it is ready.
 
     Its heartbeat is no sign for the window: another server's job is taken over only minutes after that one's last heartbeat. One that runs already,
-    of an earlier try, is started anew: the unit restarts itself every ten seconds, and lines of several starts can't be told apart.
+    of an earlier try, is restarted: the unit restarts itself every ten seconds, and lines of several starts can't be distinguished.
     Returns:
         name of the server.
     Raises:
         StepFailed: it ended before it was ready, or the original is not down.
-        GuardFailed: a way back has begun.
+        GuardFailed: a rollback has begun.
     """
     machine = context.configuration.usage_server
     services = Services(context.host(machine))

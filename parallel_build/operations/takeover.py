@@ -52,7 +52,7 @@ def make_ready(context: Context) -> None:
 
 
 def take_over(context: Context) -> Outputs:
-    """Bring the new source to the original's last position, compare what changed, and let it go; the new replica goes on following.
+    """Bring the new source to the original's last position, compare what changed, and detach it; the new replica keeps following.
 
     Raises:
         GuardFailed: there is no seed that was found the same.
@@ -176,7 +176,7 @@ def _replayed(context: Context, evidence: Outputs) -> Outputs:
 
 
 def _follows_on(context: Context, ready: promotion.Takeover) -> dict[str, Any]:
-    """The second tier goes on: what the new source writes now arrives on its replica."""
+    """The second tier follows again: what the new source writes now arrives on its replica."""
     assert ready.tier is not None, "_open names the replica"
     await_tier(context, ready.new, ready.tier)
     seconds = bookkeeping.beat(ready.new, ready.tier, timeout=BEAT, cancel=context.cancel)

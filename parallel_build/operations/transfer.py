@@ -53,7 +53,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
     records.note(copy_change(copied=None, compared=None, copying=True))
     seed = SeedRecord(source, context.site)
     if seed.facts():
-        # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
+        # Whatever the seed was: what is copied now is the window's, and the new source must not follow at the same time.
         seed.take()
         seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)

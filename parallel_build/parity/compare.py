@@ -54,7 +54,7 @@ class Two:
     real: Facts
 
 
-# Kinds of things: rank when the real cloud has one that the rehearsed cloud lacks, and why. The reverse is low: it was rehearsed in vain.
+# Kinds of things: rank when the real cloud has one that the rehearsed cloud lacks, and why. The reverse is low: it was rehearsed without need.
 KINDS: dict[str, tuple[Rank, str]] = {
     "hypervisors": (Rank.HIGH, "its agents, its system VM template and its commands are not rehearsed"),
     "hypervisor versions": (Rank.MEDIUM, "another version of a hypervisor may answer in another way"),

@@ -142,7 +142,7 @@ def _cloud(site: Site, connections: Connections, problems: list[str]) -> Facts:
 
 
 def read_cloud(opened: Session, problems: list[str]) -> Facts:
-    """What the original's database says of its cloud.
+    """What the original's database has on its cloud.
 
     Args:
         problems: a question that it refuses is named here, and its key is left out: what is not known is not compared.

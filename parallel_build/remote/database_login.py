@@ -27,7 +27,7 @@ class DatabaseLogin:
         password: None where the server knows the account by the socket alone.
         option_file: file on the server that has user and password; read at each login.
         socket: where the server listens; None finds it.
-        port: of the server, which tells it from another one on the same machine.
+        port: of the server, which distinguishes it from others on the same machine.
     """
 
     key: str = ""

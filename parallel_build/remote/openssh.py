@@ -135,7 +135,7 @@ class Client:
         deadline = time.monotonic() + timeout + GRACE + self.ssh.connect_timeout.total_seconds()
         sent: bytes | None = data
         if len(data) > ONE_WRITE:
-            # communicate() forgets input that its first time limit interrupts, so large input is fed beside it.
+            # communicate() forgets input that its first time limit interrupts, so large input is fed by a thread.
             pipe, process.stdin, sent = process.stdin, None, None
             threading.Thread(target=_feed, args=(pipe, data), daemon=True).start()
         while True:
@@ -172,7 +172,7 @@ class Client:
         return False
 
     def failure(self, stderr: str, told: str) -> ConnectionFailed:
-        """The error for what ssh itself said.
+        """The error for what ssh itself printed.
 
         Args:
             told: the same, masked, for the operator.

@@ -31,7 +31,7 @@ class UpFailed(ParallelBuildError):
 
 
 class StoppedByOperator(UpFailed):
-    """`pulumi up` was told to stop, and did so where it was safe."""
+    """`pulumi up` was asked to stop, and did so where it was safe."""
 
 
 Watch = Callable[[str, str, bool], None]
@@ -82,7 +82,7 @@ class Driver:
             self._pulumi(["config", "set", "--path", "window.stopBefore", stop_before])
 
     def adopt(self, window: str) -> None:
-        """Have the next `up` tie the state to a window that another one opened."""
+        """Have the next `up` tie the state to a window that a different state opened."""
         self._pulumi(["config", "set", "--path", "window.adopt", window])
 
     def up(self) -> float:

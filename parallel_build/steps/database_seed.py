@@ -71,7 +71,7 @@ class DatabaseSeed(FoundationStep):
         ]
 
     def apply(self, context: Context) -> Outputs:
-        """Go on from whatever is there: copy, follow, compare; a seed that a window used up or that was found different is made anew."""
+        """Resume from whatever is there: copy, follow, compare; a seed that a window used up or that was found different is made again."""
         record = SeedRecord(original_database(context), context.site)
         if self._in_window(context, record):
             return record.facts()
@@ -91,7 +91,7 @@ class DatabaseSeed(FoundationStep):
         return {**record.facts(), "baseline": baseline, **lag}
 
     def verify(self, context: Context) -> Outputs:
-        """Prove the seed again, renew its comparison, mend what is broken: as `apply`, which is cheap where all is well."""
+        """Prove the seed again, renew its comparison, repair what is broken: as `apply`, which is cheap where all is well."""
         return self.apply(context)
 
     def revert(self, context: Context) -> None:

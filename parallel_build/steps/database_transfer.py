@@ -83,7 +83,7 @@ class DatabaseTransfer(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Nothing that takes longer with more data stands between users and the original: the copy stays for the moment.
 
-        A seed that was not taken over yet stays for good and goes on following.
+        A seed that was not taken over yet stays for good and keeps following.
         """
         let_go(context)
         if not brought(context):

@@ -55,7 +55,7 @@ class FirstManagement(SwitchedStep):
             deadline.hold(context)
 
     def apply(self, context: Context) -> Outputs:
-        """Start it; import the copy again first where an earlier start spoilt it, or an import of it was cut off."""
+        """Start it; import the copy again first where an earlier start made it unusable, or an import of it was cut off."""
         start = first_start(context)
         if start.good():
             ensure_running(context)
@@ -77,7 +77,7 @@ class FirstManagement(SwitchedStep):
 
 
 def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
-    """The times of this start beside those of the rehearsal, told and kept; empty where this machine knows of no rehearsal of these versions."""
+    """The times of this start next to those of the rehearsal, shown and kept; empty where this machine knows of no rehearsal of these versions."""
     record = passed_here(context.configuration, context.site.stack)
     pairs = beside(record, evidence) if record is not None else []
     if not pairs:

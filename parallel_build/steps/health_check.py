@@ -1,4 +1,4 @@
-"""HealthCheck: the original is fit to be upgraded, told in daylight and not by the window's guards at night."""
+"""HealthCheck: the original is fit to be upgraded, reported in daylight and not by the window's guards at night."""
 
 from __future__ import annotations
 

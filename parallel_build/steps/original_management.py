@@ -65,7 +65,7 @@ class OriginalManagement(SwitchedStep):
         return {"stopped": stopped, "confirmed down": [server.name for server in lost], "mshost": prove_at_rest(context, lost)}
 
     def verify(self, context: Context) -> Outputs:
-        """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again."""
+        """Look whether they are down, stopping nothing: in a rollback that is ahead of the state they serve again."""
         prove_original_down.prove_management(context)
         return {"stopped": [server.name for server in context.configuration.original.management]}
 

@@ -1,4 +1,4 @@
-"""Parity: this cloud beside the one that the upgrade was rehearsed on."""
+"""Parity: this cloud compared with the one that the upgrade was rehearsed on."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from parallel_build.versions import CloudStackVersion
 
 @step
 class Retirement(Step):
-    """`host` without the original's addresses, learnt by every agent; the end of the way back on record."""
+    """`host` without the original's addresses, learnt by every agent; the end of the rollback window on record."""
 
     type = "Retirement"
     phase = Phase.RETIRED
@@ -46,7 +46,7 @@ class Retirement(Step):
         return [*lines, "mark the window's record as retired: from then on every rollback is refused", *_left(configuration)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """The reverse, for which the operator must have said so."""
+        """The reverse, which the operator must have allowed."""
         return [
             "refused unless window.forceRollback is true",
             f"`host` on {configuration.new.management[0].name} with the original's addresses behind the new ones again, learnt by the agents",
@@ -84,7 +84,7 @@ class Retirement(Step):
         return {"switched": record.switched, "retired": record.retired}
 
     def before_revert(self, context: Context) -> None:
-        """Raises GuardFailed unless the operator has said that going back is wanted all the same."""
+        """Raises GuardFailed unless the operator has allowed going back all the same."""
         check_allowed(context)
 
     def revert(self, context: Context) -> None:

@@ -48,7 +48,7 @@ class SwitchedStep(Step):
     def before_revert(self, context: Context) -> None:
         """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start.
 
-        A way back is written down before the first of its undos; it changes nothing else.
+        A rollback is written down before the first of its undos; it changes nothing else.
         """
         claim(context)
         check_allowed(context)

@@ -46,12 +46,12 @@ class SystemVms(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Renew what a witness contradicts; what is proved already stays as it is."""
         ensure_running(context)
-        await_hosts(context)  # again: a step that goes on after hours may find them away
+        await_hosts(context)  # again: a step that resumes after hours may find them away
         cloud, window = asked(context, Cloud.new(context.site)), context.configuration.window
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
-            # From here on a way back must renew them on the original, whatever else is known by then.
+            # From here on a rollback must renew them on the original, whatever else is known by then.
             records = store(context)
             groups = records.facts(self.type).get("kinds") or expected(cloud)
             records.remember(self.type, renewed=True, kinds=groups)

@@ -66,7 +66,7 @@ class UserAccess(SwitchedStep):
         )
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """The way back."""
+        """How users are let in again."""
         access = configuration.window.user_access
         if access.method == "command":
             return [f"run here: {shlex.join(access.open)}"]

@@ -155,8 +155,8 @@ def test_no_call_that_is_sent_meanwhile_ends_without_an_answer(stand: Stand) -> 
                 f"{len(outcomes)} calls, {while_out} until users were out: { {each: outcomes.count(each) for each in sorted(set(outcomes))} }"
             )
             broken = [each for each in outcomes if each not in ("401", "503")]
-            # On a busy machine the original may take longer for a call than the three seconds that open connections are given.
-            assert len(broken) <= len(outcomes) // 200, sorted(set(broken))
+            # The one call that each has open when the barrier goes up is given three seconds, and a busy machine may take longer for it.
+            assert len(broken) <= len(asking) and not [each for each in broken if "reset" not in each], broken
             assert outcomes[0] == outcomes[-1] == "401"
 
     stand.inside(run)

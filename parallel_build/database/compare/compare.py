@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """No difference was found (what could not be compared is listed beside it)."""
+        """No difference was found (what could not be compared is listed next to it)."""
         return not self.differences
 
     def add(self, other: Comparison) -> None:
@@ -179,7 +179,7 @@ def _compare_parts(
 
 @contextlib.contextmanager
 def _read_or_not(verdict: Comparison) -> Iterator[None]:
-    """A table that a snapshot can't give any more is noted, and nothing is said of its rows."""
+    """A table that a snapshot can't give any more is noted, and its rows are not judged."""
     try:
         yield
     except Moved as moved:

@@ -108,7 +108,7 @@ class _Call:
 
     @property
     def lasts(self) -> bool:
-        """Whether it goes on when nobody watches."""
+        """Whether it continues when nobody watches."""
         return self.usable is not None
 
 
@@ -131,7 +131,7 @@ def copy(
     """Copy whole databases.
 
     What an interrupted copy left is cleared first. The schemas on the new server must be empty, or the unfinished copy of an earlier call.
-    One that lasts is gone on with instead, see `detached`.
+    One that lasts is resumed instead, see `detached`.
 
     Args:
         source: the original's database server; only read, apart from the temporary account.
@@ -141,9 +141,9 @@ def copy(
         snapshot: read everything at one binary log position. Needs a lock of some milliseconds on the original.
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
-        log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
+        log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded again.
         through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
-        usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
+        usable: the copy continues when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
             tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
             is to follow; the others (None) end a minute later.
         in_use: users work on the original: whoever waits for a lock of the copy is given way to. So it is with `usable`. Without `usable`, tables
@@ -169,7 +169,7 @@ def copy(
 
 
 def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
-    """Watch a copy that goes on by itself to its end; None where there is none."""
+    """Watch a copy that runs by itself to its end; None where there is none."""
     order = detached.find(call.source, call.target, call.schemas, call.bytes_per_second, call.progress) if call.lasts else None
     if order is None:
         return None

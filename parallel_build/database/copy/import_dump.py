@@ -60,7 +60,7 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
                     process.terminate()
         assert importing.stderr is not None and unpacking.stderr is not None and unpacking.stdout is not None and plain.stdout is not None
         said = importing.stderr.read().decode(errors="replace").strip().splitlines()
-        # So that each is told when the one after it is gone.
+        # So that each sees when the one after it is gone.
         plain.stdout.close()
         unpacking.stdout.close()
         broken = unpacking.stderr.read().decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""What the new server can't make of the original's definitions, found before the first row: everything is made once, empty, beside it.
+"""What the new server can't make of the original's definitions, found before the first row: everything is made once, empty, next to it.
 
 What a server makes without a word and what fails at its first use, in front of users, is looked for as well: triggers, events and foreign keys
 that need a database which does not come along.

@@ -63,7 +63,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Status:
-    """The channel, as the new source tells it.
+    """The channel, as the new source reports it.
 
     Attributes:
         host: the original's address.
@@ -171,7 +171,7 @@ def option_file(server: DatabaseServer, patterns: Sequence[str], *, waiting: boo
     """The filter as an option file of the new source.
 
     Args:
-        waiting: a server that is started anew does not go on by itself.
+        waiting: a server that is restarted does not continue by itself.
     """
     key = f"{CHANNEL}.replicate_wild_do_table = " if server.family == "mariadb" else f"replicate_wild_do_table = {CHANNEL}:"
     # A backslash is doubled: option files know escapes.
@@ -345,7 +345,7 @@ def wait_applied(
 
 
 def end(target: Host, opened: Session | None = None) -> bool:
-    """Stop the channel and forget it, its filter and what it is told by; the new source can be written to again. Whether there was one.
+    """Stop the channel and forget it, its filter and its account; the new source can be written to again. Whether there was one.
 
     Args:
         opened: a session to use, else one is opened.

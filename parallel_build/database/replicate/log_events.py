@@ -116,7 +116,7 @@ def events(read: Callable[[int], bytes]) -> Iterator[Event]:
         if length < HEADER.size:
             raise Unknown(f"an event of {length} bytes")
         if kind == FORMAT:
-            # Its own checksum is there whatever it says of the others'; the byte before it says which they have.
+            # Its own checksum is there whatever it announces for the others; the byte before it says which they have.
             checksum = CHECKSUM if buffer[at + length - CHECKSUM - 1] == 1 else 0
             body = buffer[at + HEADER.size : at + length - CHECKSUM]
         else:

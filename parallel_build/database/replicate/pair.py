@@ -83,7 +83,7 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
         found = status(replica)
         if found is not None and found.running:
             return found
-        # A receiver that can't connect goes on trying, so its error is none yet; an applier's ends it.
+        # A receiver that can't connect keeps trying, so its error is none yet; an applier's ends it.
         if found is not None and found.error and not found.applying:
             _check_threads(replica)
         return None
@@ -126,7 +126,7 @@ def await_position(source: Session, replica: Session, *, timeout: float, cancel:
 
 
 def _check_threads(replica: Session) -> None:
-    """Raises StepFailed when a thread has stopped with an error: waiting would be in vain."""
+    """Raises StepFailed when a thread has stopped with an error: waiting would never end."""
     found = status(replica)
     if found is None or (found.error and not (found.receiving and found.applying)):
         name = replica.host.name

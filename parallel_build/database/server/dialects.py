@@ -13,7 +13,7 @@ from parallel_build.remote.sql import Session
 
 @dataclass(frozen=True)
 class DatabaseServer:
-    """What a database server said it is.
+    """What a database server reports to be.
 
     Attributes:
         name: the host's name in the stack.

@@ -1,4 +1,4 @@
-"""Where a server tells which sessions it has. Read only."""
+"""Where a server shows which sessions it has. Read only."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ExistingServer:
         wanted: its roles and size.
         configuration: the stack's.
         stack: the stack's name.
-        intend: told before a change; progress: told after it.
+        intend: called before a change; progress: called after it.
     """
 
     host: Host
@@ -146,5 +146,5 @@ class ExistingServer:
 
     def _others(self) -> dict[str, str]:
         others = {other.name: other.address for other in self.configuration.new_machines()}
-        # The rehearsal's server is told of none.
+        # The rehearsal's server gets none.
         return {name: address for name, address in others.items() if name != self.host.name} if self.host.name in others else {}

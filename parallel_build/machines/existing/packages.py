@@ -23,7 +23,7 @@ class PackageUndo:
     Attributes:
         host: session to it.
         named: packages that the stack installs by name.
-        intend, progress: told before and after a change.
+        intend, progress: called before and after a change.
         told: what differs in the end, for the evidence.
     """
 
@@ -172,7 +172,7 @@ class PackageUndo:
         self.host.script(text, [FOLDER], timeout=120, cancellable=False)
 
     def prove(self, found: Packages) -> bool:
-        """Whether every package is as it was found; what is not, is told, or is a failure where it is ours."""
+        """Whether every package is as it was found; what is not, is reported, or is a failure where it is ours."""
         difference = summary(found, self.manifest.packages_now())
         ours = sorted(name for name in self.ours(found) if name.split(":")[0] in self.named)
         if ours or difference["missing"]:

@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A server that is there already, beside what it is to become."""
+    """A server that is there already, with what it is to become."""
 
     wanted: Wanted
     facts: ServerFacts

@@ -1,7 +1,7 @@
 """Leaving a server as it was found: what was not there goes, what was changed is put back, and both are proved by lists.
 
 Only what this project can have brought is touched: packages that it installs by name and what came with them, the folders that those fill, the
-accounts that their scripts make. Whatever else is new on the server is somebody else's, stays, and is told. Logs stay.
+accounts that their scripts make. Whatever else is new on the server is somebody else's, stays, and is reported. Logs stay.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class Leaving:
     Attributes:
         host: session to it.
         named: packages that the configuration names now; those of the manifest count as well.
-        files: files that steps wrote beside a database server that was there already.
+        files: files that steps wrote for a database server that was there already.
         source: whether it is the database source, whose databases may have to be kept for the investigation.
         stack: the stack's name.
-        intend, progress: told before and after a change.
+        intend, progress: called before and after a change.
         told: what is left and why, for the evidence.
     """
 
@@ -242,7 +242,7 @@ class Leaving:
         self.host.script(text, [FOLDER, *COPIED, *LINKED], timeout=600, cancellable=False)
 
     def _paths_proved(self, ours: tuple[str, ...], paths: Paths) -> None:
-        """Compare all paths; what is ours and left is a failure, what is somebody else's is told."""
+        """Compare all paths; what is ours and left is a failure, what is somebody else's is reported."""
         now = self.manifest.paths_now()
         new = sorted(path for path in now if path not in paths and not path.startswith((*LOGS, *ITS_OWN)))
         gone = sorted(path for path in paths if path not in now and not path.startswith((*LOGS, *ITS_OWN)))

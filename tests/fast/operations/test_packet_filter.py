@@ -144,3 +144,16 @@ def test_where_its_own_rules_can_not_be_opened_users_are_refused_at_once(tmp_pat
     text = f"{SERVER}\nPATH={tmp_path}:$PATH\n{BARRIER.rules(answered=True)}\nask\n{SENT_ON}\n"
     done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.splitlines() == ["000", "none (7)", "refused"], done.stderr
+
+
+def test_the_redirection_comes_before_the_refusal(tmp_path: Path) -> None:
+    """Both at once would refuse a call whose first packet is between the two hooks at that moment."""
+    (tmp_path / "nft").write_text(f'#!/bin/sh\nwhile read -r line; do echo "$line" >>{tmp_path / "rules"}; done\n')
+    (tmp_path / "nft").chmod(0o755)
+    taken = []
+    for lets_end in (True, False):
+        run_with_stand_ins(tmp_path, BARRIER.rules(answered=True, lets_end=lets_end), ipv6=True)
+        rules = (tmp_path / "rules").read_text()
+        taken.append(("redirect to :18503" in rules, "reject with tcp reset" in rules))
+        (tmp_path / "rules").unlink()
+    assert taken == [(True, False), (True, True)]
