@@ -88,7 +88,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
     commit = results.commit()
     passed = []
 
-    def told(outcome: Outcome) -> None:
+    def reported(outcome: Outcome) -> None:
         found = {**outcome.document(), "commit": commit}
         print(results.line(found), flush=True)
         passed.append(outcome.verdict == results.PASSED)
@@ -96,7 +96,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
             results.append(file, found)
 
     promptly()
-    whole = Journey(lab, wanted, told).run()
+    whole = Journey(lab, wanted, reported).run()
     return BROKEN if not whole else ALL_PASSED if all(passed) else SOME_FAILED
 
 

@@ -67,8 +67,8 @@ class Moment:
         if not self.hit and self.begun and self.cell.moment not in (FIRST, LAST):
             wanted = self.cell.place.middle
             for line in progress:
-                _, _, said = line.partition(" ")
-                step, _, message = said.partition(": ")
+                _, _, printed = line.partition(" ")
+                step, _, message = printed.partition(": ")
                 if step == self.cell.step and wanted in message:
                     self.hit = message[:80]
                     break

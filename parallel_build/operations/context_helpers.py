@@ -32,7 +32,7 @@ def original_database(context: Context) -> Host:
 def original_source(context: Context) -> Server:
     """The original's source, or the replica that a rollback has promoted in its place: only where the operator has confirmed that the source is gone."""
     source = context.configuration.original.database.source
-    if source.name not in context.configuration.window.confirmed_down:
+    if source.name not in context.configuration.confirmed_down:
         return source
     return promoted(context) or source
 
@@ -63,8 +63,10 @@ def schemas(configuration: StackConfiguration) -> list[str]:
     return [*names, "cloudbridge"] if configuration.original.database.cloudbridge else names
 
 
-def units_of(server: OriginalManagement) -> list[str]:
-    """CloudStack's units on an original server, in the order of stopping: usage first, it restarts itself."""
+def units_of(server: Server) -> list[str]:
+    """CloudStack's units on an original management server, or on a host of usage's own, in the order of stopping: usage first, it restarts itself."""
+    if not isinstance(server, OriginalManagement):
+        return [USAGE]
     return [USAGE, MANAGEMENT] if server.usage else [MANAGEMENT]
 
 

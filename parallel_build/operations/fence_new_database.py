@@ -204,10 +204,11 @@ def _cut(context: Context, server: NewMachine, failures: list[ParallelBuildError
 
 def _confirmed(context: Context, server: NewMachine) -> bool:
     """Whether the operator says that it is off, which counts only while it is silent."""
-    if server.name not in context.configuration.window.confirmed_down:
+    if server.name not in context.configuration.confirmed_down:
         return False
     reached = within(context, f"reaching {server.name}", ASIDE, lambda _: context.host(server).reachable())
-    return not reached and not prove_original_down.answers(context, server, [context.configuration.new.database.port])
+    ports = {context.configuration.new.database.port, *context.configuration.ports_of(server)}
+    return not reached and not prove_original_down.answers(context, server, sorted(ports))
 
 
 def within(context: Context, what: str, limit: float, act: Callable[[CancelToken], T]) -> T:

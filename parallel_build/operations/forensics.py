@@ -102,8 +102,9 @@ def collect(context: Context) -> Path | None:
     keepers: list[Callable[[], None]] = []
     for machine in context.configuration.new.management:
         keepers.append(partial(_texts, context, folder, context.host(machine)))
-    for server in (context.configuration.new.database.source, context.configuration.new.database.replica):
-        if server:
+    both = context.configuration.new.with_both_roles()
+    for server in context.configuration.new.database.servers:
+        if server.name not in both:
             keepers.append(partial(_texts, context, folder, context.host(server)))
     source = context.host(context.configuration.new.database.source)
     keepers.append(partial(_state, context, folder, source))

@@ -74,7 +74,7 @@ for t in iptables ip6tables; do there $t || continue
 done
 """
 # Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
-ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
+ANSWERS_STAY = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
 # The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
 ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
 OWN_RULES = f"""
@@ -172,7 +172,7 @@ class Barrier:
         tables = IPTABLES.format(
             chain=CHAIN,
             accept=inside.format(table=""),
-            answers=ANSWERS_GO_ON.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            answers=ANSWERS_STAY.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
             first="--syn " if lets_end else "",
             ports=ports.replace(" ", ""),
         )

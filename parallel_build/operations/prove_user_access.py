@@ -52,7 +52,7 @@ def users_are_in_before(context: Context) -> list[str]:
     asker = probe(context)
     if asker is None:
         return []
-    off = context.configuration.window.confirmed_down
+    off = context.configuration.confirmed_down
     servers: list[Server] = [server for server in context.configuration.original.management if server.name not in off]
     answers = [asker.ask(where) for where in addresses(context, servers)]
     silent = [each for each in answers if not each.served]

@@ -22,8 +22,8 @@ def assert_original_serves(lab: LabRunner, before: Path | None = None, *, destro
         before: what `keep_reading` kept; every row that nobody should have written is as it was then.
         destroyed: the stack was destroyed since.
     """
-    said = lab.run("verify", "original").stdout
-    assert "serving: original" in said
+    printed = lab.run("verify", "original").stdout
+    assert "serving: original" in printed
     if before is not None:
         assert_unchanged(lab, before, destroyed=destroyed)
 

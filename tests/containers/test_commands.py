@@ -103,7 +103,7 @@ def original_serving(lab: LabRunner) -> Iterator[None]:
     lab.run("pulumi", "config", "rm", "--path", "window.stopBefore", check=False)
 
 
-def test_check_holds_and_tells_what_does_not(lab: LabRunner) -> None:
+def test_check_holds_and_shows_what_does_not(lab: LabRunner) -> None:
     assert "guards hold" in lab.run("tool", "check", "lab").stdout
     tell("the original's source is made read only, a transaction is left open on it, and a new unit is unmasked")
     lab.run("shell", "olddb1", "mysql -e 'SET GLOBAL read_only = ON'")
@@ -204,7 +204,7 @@ def test_first_interrupt_stops_where_it_is_safe(lab: LabRunner) -> None:
     assert lab.status()["serving"] == "original"
 
 
-def test_a_way_back_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_then(lab: LabRunner) -> None:
+def test_a_rollback_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_then(lab: LabRunner) -> None:
     lab.run("tool", "switch", "lab", "--stop-before", "OriginalDatabase")
     going = begin(lab, "back", "lab")
     shown = await_line(going, "cloudstack-management started on")

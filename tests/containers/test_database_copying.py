@@ -199,11 +199,11 @@ def test_the_engines_cancel_leaves_nothing_on_either_server(pair: tuple[Stand, H
     """The engine's Cancel ends every new command on every server: what clears away runs all the same."""
     made, source, target = pair
     copy.empty(target, SCHEMAS)
-    told: list[str] = []
+    reported: list[str] = []
 
     def progress(text: str) -> None:
-        told.append(text)
-        if any(line.startswith("making") for line in told[:-1]):  # rows are on their way
+        reported.append(text)
+        if any(line.startswith("making") for line in reported[:-1]):  # rows are on their way
             made.cancel.set("test")
 
     try:

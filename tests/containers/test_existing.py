@@ -302,7 +302,7 @@ def test_servers_that_break_a_rule_are_refused_and_untouched(stand: Stand) -> No
         stand.run(name, *heal)
 
 
-def test_an_account_with_sudo_serves_a_management_server_and_one_without_is_told(stand: Stand) -> None:
+def test_an_account_with_sudo_serves_a_management_server_and_one_without_is_reported(stand: Stand) -> None:
     """Passwordless sudo is enough there; without it sudo's own words are the cause."""
     stand.run("newms1", "sh", "-c", "useradd -m op && install -d -o op -g op -m 700 /home/op/.ssh && "
               "install -o op -g op -m 600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys")  # fmt: skip

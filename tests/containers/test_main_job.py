@@ -87,7 +87,7 @@ def failing_switch(lab: LabRunner, *words: str) -> str:
     return failed.stdout
 
 
-def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_again(original_serving: LabRunner) -> None:
+def test_starts_that_fail_or_only_look_good_are_reported_and_the_copy_is_imported_again(original_serving: LabRunner) -> None:
     lab = original_serving
     upgraded = 'SELECT COUNT(*) FROM cloud.version WHERE version = "4.22.1.0" AND step = "Complete"'
     forget = "rm -f /etc/cloudstack/standin.json"

@@ -196,7 +196,7 @@ def test_a_host_that_is_not_connected_is_told_apart(original: Original) -> None:
     original.revert(step)
 
 
-def test_hosts_the_stack_may_not_log_in_to_are_said_not_to_be_proved(original: Original) -> None:
+def test_hosts_the_stack_may_not_log_in_to_are_reported_not_to_be_proved(original: Original) -> None:
     found = original.values()
     found["original"]["hypervisors"] = found["original"]["hypervisors"][:1]
     outputs, _ = original.apply(AgentAddresses(), original.site(found))
@@ -344,7 +344,7 @@ def test_a_template_that_was_there_before_stays(original: Original) -> None:
     assert original.revert(step)
 
 
-def test_a_failed_download_is_tried_again_and_then_told_in_the_clouds_words(original: Original) -> None:
+def test_a_failed_download_is_tried_again_and_then_reported_in_the_clouds_words(original: Original) -> None:
     step = SystemVmTemplate({**TEMPLATE, "name": "systemvm-kvm-gone", "url": "http://10.91.0.1/templates/is-not-there.qcow2.bz2"})
     with pytest.raises(StepFailed, match="the download of systemvm-kvm-gone failed in") as caught:
         original.apply(step)

@@ -298,7 +298,7 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
 
 
 @pytest.mark.parametrize("method", ["firewall", "cidr"])
-def test_an_administrator_who_would_be_out_too_is_told_before_anything_changes(stand: Stand, method: str) -> None:
+def test_an_administrator_who_would_be_out_too_is_reported_before_anything_changes(stand: Stand, method: str) -> None:
     def run() -> None:
         with window(stand, access(stand, method=method, administrators=["10.91.0.77/32"])) as context:
             with pytest.raises(GuardFailed, match=r"administrators would be out as well: this machine comes from 10\.91\.0\.1") as caught:

@@ -52,7 +52,7 @@ class Toy(Step):
     def apply(self, context: Context) -> Outputs:
         """Fails as told."""
         self._count("apply", context)
-        fail = self._told()
+        fail = self._reported()
         if fail == "guard":
             raise GuardFailed("a rule does not hold", "planted", "nothing")
         if fail == "configuration":
@@ -72,27 +72,27 @@ class Toy(Step):
     def verify(self, context: Context) -> Outputs:
         """Fails as told, without having acted."""
         self._count("verify", context)
-        if self._told() == "verify":
+        if self._reported() == "verify":
             raise StepFailed("it is not so any more", "the toy is told to", "tell it otherwise")
         return {"verified": True}
 
     def before_revert(self, context: Context) -> None:
         """Refuses past the rollback window."""
-        if self._told() == "late" and not context.configuration.window.force_rollback:
+        if self._reported() == "late" and not context.configuration.window.force_rollback:
             raise GuardFailed("going back is refused", "the toy is told to", "tell it otherwise")
 
     def revert(self, context: Context) -> None:
         """Fails as told."""
         self._count("revert", context)
-        if self._told() == "revert":
+        if self._reported() == "revert":
             raise RollbackIncomplete(f"half of it is left with {PLANTED}", "the toy is told to", "tell it otherwise")
 
     def _folder(self) -> Path:
         return Path(self.parameters["folder"])
 
-    def _told(self) -> str:
-        told = self._folder() / "fail"
-        return told.read_text() if told.exists() else ""
+    def _reported(self) -> str:
+        reported = self._folder() / "fail"
+        return reported.read_text() if reported.exists() else ""
 
     def _count(self, what: str, context: Context) -> None:
         with (self._folder() / "calls").open("a") as file:
@@ -116,7 +116,7 @@ class SpentToy(Toy):
     def verify(self, context: Context) -> Outputs:
         """Used up when so told."""
         found = super().verify(context)
-        if self._told() == "spent":
+        if self._reported() == "spent":
             context.pending = f"used up, {PLANTED}"
         return found
 

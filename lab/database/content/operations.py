@@ -176,7 +176,7 @@ def _alerts(world: World) -> None:
             content=f"{machine.name} on {machine.host}",
         )  # fmt: skip
     # What every healthy cloud has told of itself, once and lately.
-    told = (
+    reported = (
         (
             14,
             "ALERT.MANAGEMENT",
@@ -196,7 +196,7 @@ def _alerts(world: World) -> None:
             0.3,
         ),
     )
-    for number, name, subject, days in told:
+    for number, name, subject, days in reported:
         when = world.ago(days)
         world.add(
             "alert", type=number, data_center_id=ZONE, subject=subject, sent_count=1, created=when, last_sent=when, archived=False, name=name,

@@ -90,7 +90,7 @@ class AgentManager:
         self._agents: dict[int, Agent] = {}
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self._told_hosts = ""
+        self._given_hosts = ""
 
     def listen(self) -> None:
         """Open the port."""
@@ -100,7 +100,7 @@ class AgentManager:
 
     def start(self) -> None:
         """Begin to accept agents and to tell them about changes of the list of servers."""
-        self._told_hosts = self._wanted_hosts()
+        self._given_hosts = self._wanted_hosts()
         logs.named_thread("AgentManager-Selector", self._accept)
         logs.named_thread("AgentLB-Refresh", self._refresh_hosts)
 
@@ -176,8 +176,8 @@ class AgentManager:
             except pymysql.MySQLError as failure:
                 log.error("DB Exception on reading the setting host: %s", failure.args[-1])
                 continue
-            if wanted != self._told_hosts:
-                self._told_hosts = wanted
+            if wanted != self._given_hosts:
+                self._given_hosts = wanted
                 self.propagate_hosts()
 
     def _tell_hosts(self, agent: Agent) -> None:

@@ -91,7 +91,7 @@ def test_a_finished_copy_is_known_until_something_follows_it(record: SeedRecord)
     assert record.facts()["copy"]["rows"] == 12
 
 
-def test_only_a_comparison_without_differences_is_one_to_go_on_from(record: SeedRecord) -> None:
+def test_only_a_comparison_without_differences_is_one_to_continue_from(record: SeedRecord) -> None:
     record.copied(REPORT)
     record.followed()
     record.compared(Baseline(verdict(), AT, 0.001))
@@ -206,7 +206,7 @@ def test_the_texts_say_what_is_done_and_how_it_is_undone() -> None:
     assert "copy cloud" in transfer.plan(site().configuration)[1]
 
 
-def test_new_servers_that_differ_from_each_other_are_seeded_anew(
+def test_new_servers_that_differ_from_each_other_are_seeded_again(
     record: SeedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = verdict(Difference("rows", "cloud", "table event", "all rows: 5 rows and 6"))

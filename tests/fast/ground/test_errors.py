@@ -9,7 +9,7 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.project import PROJECT
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 
 ROOTS = ("parallel_build", "components", "provider")
 PARTS = ("fact", "cause", "remedy")
@@ -26,7 +26,7 @@ def classes(trees: list[ast.Module]) -> set[str]:
     found = {"ParallelBuildError"}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
-    return found | {Said.__name__}
+    return found | {RuleFinding.__name__}
 
 
 def hollow(value: ast.expr) -> bool:

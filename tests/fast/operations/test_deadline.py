@@ -61,7 +61,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch, found: WindowRecord | None, uptime:
     monkeypatch.setattr(deadline, "read_host_clock", lambda _: HostClock("boot-1", uptime, 0.0))
 
 
-def test_a_step_that_begins_too_late_is_refused_and_told_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_step_that_begins_too_late_is_refused_and_names_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arrange(monkeypatch, record(), 1000 + 31 * 60)
     with pytest.raises(DeadlinePassed) as caught:
         deadline.hold(context(tmp_path))

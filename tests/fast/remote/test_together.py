@@ -22,7 +22,7 @@ def test_all_are_asked_at_once_and_answers_keep_their_order() -> None:
     assert problems == []
 
 
-def test_what_can_not_be_answered_is_told_beside_the_rest() -> None:
+def test_what_can_not_be_answered_is_reported_next_to_the_rest() -> None:
     def gone() -> str:
         raise ConnectionFailed("oldms1 is gone", "it has no power", "switch it on")
 
