@@ -270,6 +270,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", choices=("libvirt", "containers"), help="what the new machines are (default: libvirt)")
     parser.add_argument("--management", type=int, choices=(1, 2), help="management servers on each side (default: 2)")
+    parser.add_argument(
+        "--one-server",
+        choices=("original", "both"),
+        help="one machine for management, usage and database, on the original or on both sides (containers only)",
+    )
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
     parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")
     parser.add_argument("--new-database", choices=("mariadb", "mysql"), help="and of the new ones (default: the original's)")

@@ -16,6 +16,7 @@ from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.server.dialects import identify
 from parallel_build.machines.local_commands import run
 from parallel_build.machines.provisioning import File
+from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.secret import Secret
 
@@ -68,7 +69,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         LabDatabaseError: the source can't be loaded.
         LabError: the replica does not follow.
     """
-    primary, replica = opened[OLD_SOURCE], opened[OLD_REPLICA]
+    primary = opened[OLD_SOURCE]
     family = lab.options().database
     unit = UNIT[family]
     primary.run(["systemctl", "start", unit], timeout=120)  # An attempt that was interrupted may have left it stopped.
@@ -79,6 +80,11 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
     load(client, source, accounts=Accounts(password.reveal()), progress=_reported())
     restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
+    if not lab.options().one_server:
+        _replicate(lab, primary, opened[OLD_REPLICA], unit)
+
+
+def _replicate(lab: Lab, primary: Host, replica: Host, unit: str) -> None:
     in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
     in_parallel(lambda host: host.run(["systemctl", "start", unit], timeout=120), (primary, replica))

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lab.database.restoring import Origin
 from lab.errors import LabError
@@ -50,6 +51,7 @@ class Options:
         new_database: of the new servers'; None is the original's.
         move: the stack moves the cloud to new servers of the same version, instead of upgrading it.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
+        one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
     """
 
     hosts: str = "libvirt"
@@ -66,6 +68,7 @@ class Options:
     new_database: Family | None = None
     move: bool = False
     original: Origin = "created"
+    one_server: Literal["original", "both"] | None = None
 
     @property
     def families(self) -> tuple[Family, Family]:

@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.images import base_root, family_root, guest_image
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL, TIME_SERVER
+from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, REHEARSAL, TIME_SERVER
 from lab.packages import NEW, OLD
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
@@ -113,6 +113,12 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     old_family, new_family = options.families
     original.setdefault("database", {})["engine"] = old_family
     new.setdefault("database", {}).update(engine=new_family, packages=[f"{new_family}-server"])
+    if options.one_server:
+        original["database"] |= {"source": {"name": OLD_SOURCE.name, "address": OLD_MANAGEMENT[0].address}}
+        original["database"].pop("replica")
+    if options.one_server == "both":
+        new |= {"allInOne": True, "management": [{**new["management"][0], "memory": 2560, "disk": 12}]}
+        new["database"] = {key: value for key, value in new["database"].items() if key not in ("source", "replica")}
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
         section("new")["network"]["timeServers"] = [TIME_SERVER.address]

@@ -71,6 +71,7 @@ class StackConfiguration(Model):
     def original_servers(self) -> Iterator[Server]:
         """The original's servers that the tool logs in to. A machine with several roles is there once for each, under a name of its own."""
         yield from self.original.management
+        yield from self.original.usage
         yield from self.original.database.servers
         yield from self.original.hypervisors
 
@@ -104,8 +105,10 @@ class StackConfiguration(Model):
         return machine.platform or self.new.platform
 
     @property
-    def usage_server(self) -> NewMachine:
-        """The new management server that runs the usage server."""
+    def usage_server(self) -> NewMachine | None:
+        """The new management server that runs the usage server; None where there is to be none."""
+        if not self.new.usage:
+            return None
         if self.new.usage_on is None:
             return self.new.management[0]
         return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
@@ -140,13 +143,15 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if self.new.usage_on and not self.new.usage:
+            yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
         databases = [*self.original.database.servers, *self.new.database.servers]
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *databases]
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *self.original.usage, *databases]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
         never_off = {server.name for server in servers} - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
         yield from self._version_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):

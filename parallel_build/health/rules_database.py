@@ -23,6 +23,7 @@ GROWING = (
 guard_rule(guards.account_has_its_rights)
 guard_rule(guards.database_key_fits)
 guard_rule(guards.source_is_the_source)
+guard_rule(guards.nothing_waits_on_the_peer)
 guard_rule(guards.no_cluster_replication)
 guard_rule(guards.binary_log_for_replication)
 guard_rule(both_sides.database_versions_fit)

@@ -124,6 +124,7 @@ class World:
         self.managers = [server.name for server in configuration.original.management]
         self.first = configuration.new.management[0].name
         self.old = {name: OLD.get(name, (MANAGEMENT, USAGE)) for name in self.managers} | {server.name: (DATABASE,) for server in databases}
+        self.old |= {server.name: (USAGE,) for server in configuration.original.usage}
         self.new = {machine.name: NEW.get(machine.name, (MANAGEMENT, USAGE)) for machine in configuration.new.management}
         self.units: dict[tuple[str, str], dict[str, bool]] = {
             (server, unit): {"active": False, "masked": True} for server, units in {**self.old, **self.new}.items() for unit in units

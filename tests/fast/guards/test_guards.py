@@ -88,6 +88,16 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "db.cloud.host of oldms1 is 10.91.0.99, port 3306",
     ),
+    "usage_servers_are_known": (
+        replace(GOOD_OLD, nodes={"oldms2": ManagementNode(usage=True)}),
+        GOOD_NEW,
+        "the usage server runs on oldms2",
+    ),
+    "nothing_waits_on_the_peer": (
+        replace(GOOD_OLD, unapplied=["olddb2 (applying No)"]),
+        GOOD_NEW,
+        "has not applied everything of olddb2 (applying No)",
+    ),
     "database_serves_nobody_else": (
         replace(GOOD_OLD, uses={"olddb1": DatabaseUse(schemas=("billing",))}),
         GOOD_NEW,

@@ -20,6 +20,7 @@ from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.management_node import ManagementNode
 from parallel_build.facts.new import NewFacts
 from parallel_build.health import (
     RULES,
@@ -123,6 +124,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         },
         Severity.BLOCKS,
         "olddb1 (10.91.0.13, moved by keepalived on olddb1)",
+    ),
+    "usage_servers_are_known": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, nodes={**GOOD_OLD.nodes, "oldms2": ManagementNode(usage=True)})},
+        Severity.BLOCKS,
+        "the usage server runs on oldms2",
+    ),
+    "nothing_waits_on_the_peer": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, unapplied=["olddb2 (900 s behind)"])},
+        Severity.BLOCKS,
+        "olddb2 (900 s behind)",
     ),
     "source_is_the_source": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, read_only=True)},
