@@ -85,7 +85,7 @@ class StackConfiguration(Model):
 
     @property
     def confirmed_down(self) -> frozenset[str]:
-        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever name it is said by."""
+        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
         said = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
         off = {server.address for server in servers if server.name in said}

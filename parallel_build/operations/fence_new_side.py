@@ -211,7 +211,7 @@ def _answers(context: Context, machine: NewMachine, *, off: bool = False) -> boo
     """Whether its API or one of its ports answers.
 
     Args:
-        off: it is said to be off: then no database server of it answers either.
+        off: it is confirmed to be off: then no database server of it answers either.
     """
     ports = context.configuration.new.api.served.every_port
     if off:

@@ -197,7 +197,7 @@ class World:
             if up:
                 self.wrong.append(f"{unit} on {server} starts while {', '.join(up)} are not down")
             if self.record.returning:
-                self.wrong.append(f"{unit} on {server} starts beside a way back")
+                self.wrong.append(f"{unit} on {server} starts during a rollback")
             if server == self.first and unit == MANAGEMENT and not self.serving and self.copy != Copy():
                 self.wrong.append(f"{server} starts on {self.copy}")
         if server in self.old and unit == MANAGEMENT and not self.closed:
@@ -205,7 +205,7 @@ class World:
             if up:
                 self.wrong.append(f"{server} starts while {', '.join(up)} may write to the new database")
         if server == self.old_source and not all(self.down(name) for name in self.managers):
-            self.wrong.append("the original's database starts beside its management")
+            self.wrong.append("the original's database starts next to its management")
         self.units[server, unit]["active"] = True
         self.written += server == self.old_source
 

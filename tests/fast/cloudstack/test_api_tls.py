@@ -80,7 +80,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def start(authority: Authority) -> Iterator[Start]:
-    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wished."""
+    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wanted."""
     with contextlib.ExitStack() as stack:
 
         def begin(keystore: Path | None, **changes: Any) -> Endpoint:

@@ -1,4 +1,4 @@
-"""What is said of an account that is given its password back: never the statement, which holds the password's hash."""
+"""What is shown of an account that is given its password back: never the statement, which holds the password's hash."""
 
 from __future__ import annotations
 

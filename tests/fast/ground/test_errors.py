@@ -16,7 +16,7 @@ PARTS = ("fact", "cause", "remedy")
 
 
 def classes(trees: list[ast.Module]) -> set[str]:
-    """Names of the classes whose objects are told to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
+    """Names of the classes whose objects are shown to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
     bases = {
         node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
         for tree in trees

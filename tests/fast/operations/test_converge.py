@@ -246,7 +246,7 @@ def test_only_a_rollback_shuts_the_gates_of_the_new_servers_and_before_it_masks_
     monkeypatch.setattr(fence_new_database, "fence", close)
     monkeypatch.setattr(start_gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
     fence_new_side.fence_new_side(cloud.context)
-    assert "shut then" not in cloud.machines["newms1"].started and not closed, "up to a hold point the window goes on after it"
+    assert "shut then" not in cloud.machines["newms1"].started and not closed, "up to a hold point the window continues after it"
     cloud.machines.clear()
     cloud.returning = "now"
     fence_new_side.fence_new_side(cloud.context)
@@ -488,7 +488,7 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     emptied = copied(cloud, monkeypatch)
     DatabaseTransfer().revert(cloud.context)
     assert emptied == []
-    assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that goes on now copies again"
+    assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that continues now copies again"
     transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"]
     transfer.empty(cloud.context)

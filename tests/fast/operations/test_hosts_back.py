@@ -1,4 +1,4 @@
-"""Agents taken from servers that were cut off, and what a rollback says of hosts that are not on the original again."""
+"""Agents taken from servers that were cut off, and what a rollback reports about hosts that are not on the original again."""
 
 from __future__ import annotations
 

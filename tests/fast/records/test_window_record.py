@@ -1,4 +1,4 @@
-"""The window's record: whoever writes, nobody's word is lost, and of a step and a way back at one moment the way back wins."""
+"""The window's record: whoever writes, nobody's word is lost, and of a step and a rollback at one moment the rollback wins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stack read without Pulumi: what Pulumi sealed is opened, whatever can't be is said by name, and no server is contacted."""
+"""A stack read without Pulumi: what Pulumi sealed is opened, whatever can't be is reported by name, and no server is contacted."""
 
 from __future__ import annotations
 
