@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PART_MARKS = frozenset({"containers", "databases", "engine", "libvirt", "processes", "vsphere"})
+PART_MARKS = frozenset({"browser", "containers", "databases", "engine", "libvirt", "processes", "vsphere"})
 """A test with one of these marks is run by the part of that mark (the containers' part by its file); one without any is fast."""
 
 WHOLE_FILE = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.(\w+)", re.MULTILINE)

@@ -36,7 +36,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
     """
     record = store(context).read()
     machines = known_servers.new_management(context.configuration, record)
-    # Only a rollback shuts the gates, and closes the database: up to a hold point the window goes on after this.
+    # Only a rollback shuts the gates, and closes the database: up to a hold point the window continues after this.
     leaving = record if record is not None and record.returning and not record.closed else None
     database = _Database(context) if insist and leaving else None
     with Workers(len(machines) + 2) as pool:
@@ -108,19 +108,36 @@ class _Database:
 
 
 def _fence(context: Context, machine: NewMachine, leaving: WindowRecord | None) -> ParallelBuildError | None:
-    """Fence one; what kept it from that."""
+    """Fence one; what kept it from that. Its units are stopped also where the gate can't be shut: then the gate is tried once more behind them."""
+    open_ = leaving if leaving is not None and _shut(context, machine, leaving) is not None else None
+    failed: ParallelBuildError | None = None
     try:
         services = Services(context.host(machine))
-        if leaving is not None:
-            start_gate.shut(services.host, leaving)
         with Workers(2) as pool:  # each is masked before it is stopped: neither brings the other back
             fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
-        for unit, changed in fenced:
-            if changed.result():
-                context.progress(f"fenced {unit} on {machine.name}")
     except (Cancelled, Fenced):
         raise
     except ParallelBuildError as error:
+        return error
+    for unit, changed in fenced:
+        try:
+            if changed.result():
+                context.progress(f"fenced {unit} on {machine.name}")
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            failed = failed or error
+    return failed or (_shut(context, machine, open_) if open_ is not None else None)
+
+
+def _shut(context: Context, machine: NewMachine, leaving: WindowRecord) -> ParallelBuildError | None:
+    """Shut its gate; what kept it from that."""
+    try:
+        start_gate.shut(context.host(machine), leaving)
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"the gate on {machine.name} can't be shut: {error}")
         return error
     return None
 
@@ -150,7 +167,7 @@ def _down(
         context.progress(f"{machine.name} can't be reached, and is off: {how}")
         context.run.record("powered off", server=machine.name, by=how, error=str(error))
         return True
-    if machine.name in context.configuration.window.confirmed_down and not runs and not _answers(context, machine):
+    if machine.name in context.configuration.confirmed_down and not runs and not _answers(context, machine, off=True):
         context.progress(
             f"{machine.name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off"
         )
@@ -176,7 +193,7 @@ def _refused(
     runs = isinstance(error, StepFailed)
     going_back = record is not None and record.returning and not record.closed
     again = f"python -m parallel_build back {context.site.stack}" if going_back else "run the same command again"
-    if runs or _answers(context, machine):
+    if runs or _answers(context, machine, off=True):
         return RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still {'runs' if runs else 'answers'}",
             f"{error.reason}; {why.reason}",
@@ -190,7 +207,13 @@ def _refused(
     )
 
 
-def _answers(context: Context, machine: NewMachine) -> bool:
-    """Whether its API or one of its ports answers."""
+def _answers(context: Context, machine: NewMachine, *, off: bool = False) -> bool:
+    """Whether its API or one of its ports answers.
+
+    Args:
+        off: it is confirmed to be off: then no database server of it answers either.
+    """
     ports = context.configuration.new.api.served.every_port
+    if off:
+        ports = sorted({*ports, *context.configuration.ports_of(machine)})
     return api.answers(endpoint.of_new(context.configuration, machine)) or prove_original_down.answers(context, machine, ports)

@@ -25,13 +25,31 @@ nft -f - <<RULES
 add table inet {table}
 delete table inet {table}
 table inet {table} {{
-{answered}  chain users {{
+{chains}}}
+RULES
+"""
+NFT_USERS = """  chain users {{
     type filter hook input priority -150; policy accept;
     iif lo accept
 {accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
   }}
-}}
-RULES
+"""
+# Rules of the server's own in nft: what one chain accepts another still drops, and nobody has named the service's port there. iptables' own chain is
+# left to iptables. In a chain that can't be changed (firewalld may own its tables) answers would be lost without a word, so none are given then.
+OWN_NFT = f"""
+own_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
+  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}' | while read -r f t c; do
+    case "$f $t $c" in "ip filter INPUT"|"ip6 filter INPUT") command -v iptables >/dev/null && continue;; esac
+    case "$(nft list chain "$f" "$t" "$c" 2>/dev/null)" in *"policy drop"*|*" drop"*|*reject*|*jump*|*goto*|*queue*) echo "$f $t $c";; esac
+  done; }}
+own_open() {{ own_chains | while read -r f t c; do
+    nft list chain "$f" "$t" "$c" | grep -q '"{TABLE}"' ||
+      nft insert rule "$f" "$t" "$c" tcp dport {users_out_service.PORT} ct status dnat accept comment '"{TABLE}"' || exit 1
+  done; }}
+own_close() {{ own_chains | while read -r f t c; do
+    nft -a list chain "$f" "$t" "$c" | sed -n 's/.*comment "{TABLE}" # handle \\([0-9]*\\)$/\\1/p' | while read -r h; do
+      nft delete rule "$f" "$t" "$c" handle "$h"; done
+  done; }}
 """
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
@@ -56,7 +74,7 @@ for t in iptables ip6tables; do there $t || continue
 done
 """
 # Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
-ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
+ANSWERS_STAY = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
 # The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
 ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
 OWN_RULES = f"""
@@ -65,7 +83,7 @@ for t in iptables ip6tables; do there $t || continue
   $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
 done
 """
-# In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
+# In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
@@ -82,12 +100,13 @@ while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{{which}}' 2>/dev/null)
 """
 # Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
 LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} )")
-OPEN = f"""
+OPEN = f"""{OWN_NFT}
 if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
   nft flush table inet {TABLE}
 {LET_ANSWERS_END}
   nft delete table inet {TABLE} 2>/dev/null || true
 fi
+if command -v nft >/dev/null; then own_close 2>/dev/null || true; fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
@@ -133,15 +152,18 @@ class Barrier:
 
         Args:
             answered: calls are sent to the service.
-            lets_end: connections that are open go on.
+            lets_end: connections that are open stay.
         """
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
         nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
-        fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
-        nft = NFT.format(answered=nat, **fill)
+        users = NFT_USERS.format(accept=accept, ports=ports, open=OPEN_CONNECTIONS if lets_end else "")
+        # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
+        nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n{OWN_RULES}"
+            both = nft.strip().replace("<<RULES\n", "<<RULES && own_open\n", 1)
+            refused = f"own_close 2>/dev/null || true\n{NFT.format(table=TABLE, chains=users).strip()}"
+            nft = f"{OWN_NFT}if ! {{ {both}\n}} 2>/dev/null; then\n{refused}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
@@ -150,7 +172,7 @@ class Barrier:
         tables = IPTABLES.format(
             chain=CHAIN,
             accept=inside.format(table=""),
-            answers=ANSWERS_GO_ON.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            answers=ANSWERS_STAY.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
             first="--syn " if lets_end else "",
             ports=ports.replace(" ", ""),
         )
@@ -194,7 +216,7 @@ def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
     lasting_barrier.keep(host, rules)
     if not reason and host.script(SENT_ON).stdout.strip() != "answered":
         users_out_service.stop(host)
-        reason = "its kernel can't send connections to another port"
+        reason = "its kernel can't send connections to another port, or its own rules can't be opened for the answers"
     return reason
 
 

@@ -26,7 +26,15 @@ def both(context: Context) -> WindowStore:
     configuration = context.configuration
     first, second = (context.host(pair.source) for pair in (configuration.original.database, configuration.new.database))
     notes = context.connections.ready.setdefault(READY, HostNotes())
-    return window.on_both(first, second, context.site, partial(proved_down, context), notes)
+    found = window.on_both(first, second, context.site, partial(proved_down, context), notes)
+    if found.copies:
+        found.copies.tell = partial(_passed_over, context)
+    return found
+
+
+def _passed_over(context: Context, text: str) -> None:
+    context.progress(text)
+    context.run.record("copy passed over", text=text)
 
 
 def looked_at(site: Site, connections: Connections) -> WindowStore:
@@ -60,8 +68,8 @@ def proved_down(context: Context, host: Host, error: ParallelBuildError, returni
             context.progress(f"{server.name} can't be asked for its copy of the window's record, and is off: {how}")
             context.run.record("powered off", server=server.name, by=how, error=str(error))
             return
-    if server.name in configuration.window.confirmed_down:
-        ports = {configuration.original.database.port, configuration.new.database.port}
+    if server.name in configuration.confirmed_down:
+        ports = {configuration.original.database.port, configuration.new.database.port, *configuration.ports_of(server)}
         if open_ports.answers(context, server, sorted(ports)):
             raise ConnectionFailed(
                 f"{server.name} ({server.address}) can't be asked for its copy of the window's record, and its database answers",

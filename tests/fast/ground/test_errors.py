@@ -10,7 +10,7 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.project import PROJECT
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from tests.fast.sources import nodes, texts
 
 CLASS = re.compile(r"^ *class (\w+)\(([\w., ]+)", re.MULTILINE)
@@ -18,12 +18,12 @@ PARTS = ("fact", "cause", "remedy")
 
 
 def classes(sources: Iterable[str]) -> set[str]:
-    """Names of the classes whose objects are told to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
+    """Names of the classes whose objects are shown to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
     bases = {name: set(above.split(", ")) for text in sources for name, above in CLASS.findall(text)}
     found = {"ParallelBuildError"}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
-    return found | {Said.__name__}
+    return found | {RuleFinding.__name__}
 
 
 def hollow(value: ast.expr) -> bool:
