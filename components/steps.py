@@ -61,7 +61,7 @@ def lines(actions: Sequence[str]) -> list[str]:
     ]
 
 
-class Made(Protocol):
+class MachineRef(Protocol):
     """The parts of a machine that a step's declaration uses."""
 
     @property
@@ -103,7 +103,7 @@ class StepResource(ProvidedResource):
         *,
         parameters: Mapping[str, Any] | None = None,
         rehearsed: str = "not rehearsed",
-        machines: Sequence[Made] = (),
+        machines: Sequence[MachineRef] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         if not is_registered(self.STEP):

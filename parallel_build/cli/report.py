@@ -61,15 +61,16 @@ def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = Non
             evidence[path.stem] = json.loads(path.read_text())
     log = folder.path / "run.log"
     journal = list(folder.journal())
+    old, new = site.configuration.original.version, site.configuration.new.version
+    versions = f"move of {new.full} to new servers" if site.configuration.move else f"{old} to {new}"
     text = report_page.page(
         site.stack,
-        f"{site.configuration.original.version} to {site.configuration.new.version}, transfer {site.configuration.transfer.method}, "
-        f"phase {site.configuration.phase}",
+        f"{versions}, transfer {site.configuration.transfer.method}, phase {site.configuration.phase}",
         journal,
         evidence,
         log.read_text(errors="replace")[-LOG_END:] if log.exists() else "",
         site.hidden(),
-        versions=f"{site.configuration.original.version} to {site.configuration.new.version}",
+        versions=versions,
         plan=report_rollback.rollback_plan(site.configuration, evidence),
         cost=report_rollback.rollback_cost(
             site.configuration, evidence, report_page.runs(report_page.operations(journal)), datetime.now(UTC)

@@ -71,6 +71,7 @@ class StackConfiguration(Model):
     def original_servers(self) -> Iterator[Server]:
         """The original's servers that the tool logs in to. A machine with several roles is there once for each, under a name of its own."""
         yield from self.original.management
+        yield from self.original.usage
         yield from self.original.database.servers
         yield from self.original.hypervisors
 
@@ -84,7 +85,7 @@ class StackConfiguration(Model):
 
     @property
     def confirmed_down(self) -> frozenset[str]:
-        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever name it is said by."""
+        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
         said = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
         off = {server.address for server in servers if server.name in said}
@@ -104,11 +105,18 @@ class StackConfiguration(Model):
         return machine.platform or self.new.platform
 
     @property
-    def usage_server(self) -> NewMachine:
-        """The new management server that runs the usage server."""
+    def usage_server(self) -> NewMachine | None:
+        """The new management server that runs the usage server; None where there is to be none."""
+        if not self.new.usage:
+            return None
         if self.new.usage_on is None:
             return self.new.management[0]
         return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
+
+    @property
+    def move(self) -> bool:
+        """Whether both sides are of one version: the cloud moves to new servers, and nothing is upgraded."""
+        return self.new.version.same_build(self.original.version)
 
     @property
     def host_setting(self) -> str:
@@ -135,15 +143,16 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if self.new.usage_on and not self.new.usage:
+            yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
         databases = [*self.original.database.servers, *self.new.database.servers]
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *databases]
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *self.original.usage, *databases]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
         never_off = {server.name for server in servers} - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
-        if not self.new.version > self.original.version:
-            yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
+        yield from self._version_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -173,6 +182,31 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _version_problems(self) -> Iterator[str]:
+        """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
+        old, new = self.original.version, self.new.version
+        if new < old:
+            yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
+        elif new == old and not self.move:
+            yield (
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
+                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
+                "the build before or after that"
+            )
+        if not self.move:
+            return
+        if self.templates:
+            yield (
+                f"templates: a move to {new.full} takes none, since the system VMs and routers stay on the template that they have; "
+                "leave templates out, or set new.version to a later version"
+            )
+        if self.rehearsal.enabled:
+            yield "rehearsal.enabled: a move has no schema upgrade that could be rehearsed; leave out rehearsal.enabled and rehearsal.machine"
+        if any(age is not None for age in self.rehearsal.housekeeping.model_dump(exclude={"batch"}).values()):
+            yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
+        if self.routers.until_renewed != "first":
+            yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
 
     def _order_problems(self) -> Iterator[str]:
         """When users are let in must fit what has to be good before that."""

@@ -69,8 +69,13 @@ def nobody_uses_the_new_database(site: Site, old: OriginalFacts, fresh: NewFacts
 
 def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: every new management server has the packages of new.version: others would upgrade the schema to a different version."""
-    wanted = str(site.configuration.new.version)
-    other = [f"{server.name} has {server.package or 'none'}" for server in fresh.management if not _is_release(server.package, wanted)]
+    version = site.configuration.new.version
+    wanted = version.full
+    other = [
+        f"{server.name} has {server.package or 'none'}"
+        for server in fresh.management
+        if not _is_release(server.package, str(version)) or version.build not in server.package
+    ]
     if other:
         raise GuardFailed(
             f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",

@@ -220,6 +220,17 @@ def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> Non
         )
 
 
+def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: where source and replica replicate from each other, the source has applied what was written on the replica."""
+    if old.unapplied:
+        raise GuardFailed(
+            f"{site.configuration.original.database.source.name} has not applied everything of {'; '.join(old.unapplied)}",
+            "what was written there and not here would be in no copy, and the comparison would not see it",
+            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the other one and it is only out of order, end "
+            "that direction with STOP and RESET SLAVE ALL on the source: the replica still follows it",
+        )
+
+
 def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: systemd runs the original's management and database servers: what is stopped there must stay down, and only a masked unit does."""
     others = sorted(name for name, systemd in old.systemd.items() if not systemd)
@@ -243,9 +254,11 @@ def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the last rehearsal passed, with these versions and fixes, lately, and with about as many rows as there are now; or `rehearsal.waived`
-    says why the window may open without one, and there is nothing that would be left out for want of it.
+    says why the window may open without one, and there is nothing that would be left out for want of it. A move has nothing to rehearse.
     """
     rehearsal = site.configuration.rehearsal
+    if site.configuration.move:
+        return
     if not rehearsal.enabled:
         _waived(site.configuration)
         return
@@ -328,6 +341,7 @@ GUARDS = rules_of(
     binary_log_for_replication,
     clocks_agree,
     source_is_the_source,
+    nothing_waits_on_the_peer,
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,

@@ -43,6 +43,8 @@ def skipped(configuration: StackConfiguration) -> list[str]:
 
 def in_review(configuration: StackConfiguration) -> list[str]:
     """What the change review shows for a window that opens unrehearsed; nothing where a rehearsal is demanded."""
+    if configuration.move:
+        return [f"A MOVE of {configuration.new.version.full} to new servers: no schema upgrade, so nothing is rehearsed; no fix is run"]
     if configuration.rehearsal.enabled:
         return []
     if configuration.rehearsal.waived is None:

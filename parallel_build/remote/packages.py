@@ -112,11 +112,11 @@ def right(name: str, version: str | None, release: CloudStackVersion) -> bool:
 
 
 def of_release(version: str, release: CloudStackVersion) -> bool:
-    """Whether a package's version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
+    """Whether a package's version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release, and of its build where it has one."""
     match = re.match(r"^(?:\d+:)?(\d+(?:\.\d+)+)(?![.\d])", version)
     if not match or not 2 <= match[1].count(".") + 1 <= 4:
         return False
-    return CloudStackVersion(match[1]) == release
+    return CloudStackVersion(match[1]) == release and release.build in version[match.end() :]
 
 
 def choose(package: str, host: str, found: Sequence[Available], release: CloudStackVersion) -> Available:

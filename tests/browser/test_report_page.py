@@ -131,8 +131,8 @@ def test_a_screen_reader_reads_the_numbers_of_a_change_board(page: Page) -> None
     assert "310 tables, 1,234,567 rows" in rows["Compared"]
     assert rows["Version, as configured"] == "4.20.3.0 to 4.22.1.0"
     assert rows["Version, by the schema upgrade"] == "4.21.0.0, 4.22.1.0"
-    for witness, said in (("API", "4.22.0"), ("database", "4.22.0"), ("appliances themselves", "not on record")):
-        assert rows[f"System VMs, by the {witness}"] == said
+    for witness, printed in (("API", "4.22.0"), ("database", "4.22.0"), ("appliances themselves", "not on record")):
+        assert rows[f"System VMs, by the {witness}"] == printed
     assert "after the switch (window.rollbackWindow)" in rows["Allowed"] and "what they made or changed" in rows["What users lose"]
     assert (
         "the last rollback of this stack took 1 min" in rows["Time"]

@@ -35,6 +35,7 @@ from parallel_build.operations import (
     fence_new_side,
     fixes,
     host_setting,
+    move,
     original_database,
     original_locks,
     original_management,
@@ -123,6 +124,7 @@ class World:
         self.managers = [server.name for server in configuration.original.management]
         self.first = configuration.new.management[0].name
         self.old = {name: OLD.get(name, (MANAGEMENT, USAGE)) for name in self.managers} | {server.name: (DATABASE,) for server in databases}
+        self.old |= {server.name: (USAGE,) for server in configuration.original.usage}
         self.new = {machine.name: NEW.get(machine.name, (MANAGEMENT, USAGE)) for machine in configuration.new.management}
         self.units: dict[tuple[str, str], dict[str, bool]] = {
             (server, unit): {"active": False, "masked": True} for server, units in {**self.old, **self.new}.items() for unit in units
@@ -145,8 +147,8 @@ class World:
             "DatabaseTransfer": {"copied": {"tables": 336}},
             "OriginalDatabase": {"folder": "/var/lib/mysql", "rest": "files 0", "units": {server.name: DATABASE for server in databases}},
         }
-        self.told: list[str] = []
-        self.context = Context(self.site, self, Journal(), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+        self.reported: list[str] = []
+        self.context = Context(self.site, self, Journal(), CancelToken(), self.reported.append, "Test")  # type: ignore[arg-type]
 
     def host(self, server: Server) -> Machine:
         return Machine(self, server.name)
@@ -195,7 +197,7 @@ class World:
             if up:
                 self.wrong.append(f"{unit} on {server} starts while {', '.join(up)} are not down")
             if self.record.returning:
-                self.wrong.append(f"{unit} on {server} starts beside a way back")
+                self.wrong.append(f"{unit} on {server} starts during a rollback")
             if server == self.first and unit == MANAGEMENT and not self.serving and self.copy != Copy():
                 self.wrong.append(f"{server} starts on {self.copy}")
         if server in self.old and unit == MANAGEMENT and not self.closed:
@@ -203,7 +205,7 @@ class World:
             if up:
                 self.wrong.append(f"{server} starts while {', '.join(up)} may write to the new database")
         if server == self.old_source and not all(self.down(name) for name in self.managers):
-            self.wrong.append("the original's database starts beside its management")
+            self.wrong.append("the original's database starts next to its management")
         self.units[server, unit]["active"] = True
         self.written += server == self.old_source
 
@@ -358,7 +360,7 @@ class Table:
         return 1
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        return [{"version": "4.20.3.0"}, *([{"version": "4.22.1.0"}] if self.world.copy.row else [])]
+        return [{"version": version, "step": "Complete"} for version in ("4.20.3.0", *(["4.22.1.0"] if self.world.copy.row else []))]
 
 
 class Watch:
@@ -366,6 +368,7 @@ class Watch:
 
     def __init__(self, start: ManagementStart) -> None:
         self.world: World = start.context.connections  # type: ignore[assignment]
+        self.upgrades = start.upgrade
         self.reading = self
         self.touched = self.world.copy.upgraded
 
@@ -376,6 +379,8 @@ class Watch:
         return {"everything": self.world.serving}
 
     def follow(self, **_: Any) -> dict[str, Any]:
+        if not self.upgrades:
+            return self._no_upgrade()
         self.world.act("the schema upgrade begins")
         self.world.copy.upgraded = True
         self.world.act("the schema upgrade ends")
@@ -383,6 +388,15 @@ class Watch:
             self.world.units[self.world.first, MANAGEMENT]["active"] = False
             raise StartFailed("newms1 ended", "", "", touched=True)
         self.world.copy.row = True
+        self.world.serving = True
+        return {"seconds": 1.0}
+
+    def _no_upgrade(self) -> dict[str, Any]:
+        """Of a further server, or in a move: it only comes up, unless its packages are later than the databases."""
+        self.world.act("the start ends")
+        if self.world.failing:
+            self.world.units["newms1", MANAGEMENT]["active"] = False
+            raise StartFailed("newms1 ended", "", "", touched=False)
         self.world.serving = True
         return {"seconds": 1.0}
 
@@ -397,7 +411,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
         original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage, users_in,
-        fence_new_database, fence_new_side, original_locks,
+        fence_new_database, fence_new_side, original_locks, move,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -429,7 +443,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "link_usage", lambda host: None)
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
-    monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(first_management, "_with_rehearsed", lambda context, evidence: {})
     monkeypatch.setattr(
         original_replica, "find_socket", lambda host: None
     )  # what it has is tests/fast/operations/test_original_replica.py's

@@ -71,7 +71,7 @@ class Leaving:
         source: whether it is the database source, whose databases may have to be kept for the investigation.
         stack: the stack's name.
         intend, progress: called before and after a change.
-        told: what is left and why, for the evidence.
+        evidence: what is left and why, for the evidence.
     """
 
     host: Host
@@ -81,7 +81,7 @@ class Leaving:
     stack: str
     intend: Callable[..., None]
     progress: Callable[[str], None]
-    told: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -98,7 +98,7 @@ class Leaving:
         kept_logs.keep(self.host, self.stack, source=self.source, intend=self.intend, progress=self.progress)
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
-        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.evidence)
         transactions.end(self.host)  # of an installation that was interrupted
         packages.note_accounts(found)
         script_files.note(self.host, packages.going(found), paths)
@@ -254,7 +254,7 @@ class Leaving:
             raise RollbackIncomplete(
                 f"{self.host.name}: {len(left)} files are still there", ", ".join(left[:5]), "remove them and run `pulumi destroy` again"
             )
-        self.told["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
+        self.evidence["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
         if new or gone or changed:
             self.progress(
                 f"{self.host.name}: differs from how it was found by {len(new)} new, {len(gone)} missing and {len(changed)} changed paths, "

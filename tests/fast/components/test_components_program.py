@@ -217,9 +217,9 @@ def test_every_step_says_what_it_will_do_and_how_it_is_undone() -> None:
     for each in steps:
         assert each.inputs["plan"], each.name
         assert each.inputs["undo"], each.name
-        said = [*each.inputs["plan"], *each.inputs["undo"]]
+        printed = [*each.inputs["plan"], *each.inputs["undo"]]
         # Longer ones are cut off in a preview; a single long word (an address) can't be divided.
-        assert [line for line in said if "\n" in line or (len(line) > LONGEST and " " in line.strip())] == []
+        assert [line for line in printed if "\n" in line or (len(line) > LONGEST and " " in line.strip())] == []
 
 
 @pytest.mark.parametrize("platform", ["container", "libvirt"])
@@ -306,7 +306,7 @@ def test_machines_of_a_retired_stack_are_protected(phase: str, force: bool, prot
     assert of_kind(declared, "Window")
 
 
-def test_long_lines_go_on_in_a_further_one() -> None:
+def test_long_lines_continue_in_a_further_one() -> None:
     words = "prove: " + "word " * 60
     found = lines(["short", words])
     assert found[0] == "short"
