@@ -240,7 +240,7 @@ def test_one_that_was_closed_and_is_lost_then_stays_closed(
     close(world)
     world.lost.add("newdb1")
     assert close(world) == {"newdb1": how}
-    assert any("newdb1 can't be reached any more; it was closed before in this rollback" in line for line in world.told)
+    assert any("newdb1 can't be reached any more; it was closed before in this rollback" in line for line in world.reported)
 
 
 def test_one_whose_opening_had_begun_does_not_count_as_closed_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

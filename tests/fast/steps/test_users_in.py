@@ -153,7 +153,7 @@ def test_a_dead_further_server_keeps_nobody_out_who_comes_by_the_first(monkeypat
     monkeypatch.setattr(prove_user_access, "users_are_in", lambda context, servers, *, must: asked.append([each.name for each in servers]))
     admit(window.context)
     assert opened == ["newms1"] and asked == [["newms1"]]
-    assert any("users are not let in on newms2 yet" in line for line in window.told)
+    assert any("users are not let in on newms2 yet" in line for line in window.reported)
     dead.add("newms1")
     with pytest.raises(ConnectionFailed, match="newms1"):
         admit(window.context)
