@@ -190,9 +190,9 @@ class StackConfiguration(Model):
             yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
         elif new == old and not self.move:
             yield (
-                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
-                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
-                "the build before or after that"
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version. CloudStack compares the numbers alone and "
+                "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
+                "build before or after that"
             )
         if not self.move:
             return

@@ -45,7 +45,7 @@ def words(configuration: StackConfiguration) -> str:
     """The plan's line."""
     source, names = configuration.new.database.source, " and ".join(schemas(configuration))
     return (
-        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names}, not in the binary log, and KILL their "
+        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names} (not in the binary log); KILL their "
         f"sessions ({LOCK_LIMIT:.0f} s); else mask and stop the database server ({STOP_LIMIT:.0f} s); else kill it; else cut its power; else nothing is started"
     )
 
