@@ -1,4 +1,4 @@
-"""Bringing a lab up, stage by stage. Each looks what is there first: an interrupted lab goes on, one that runs stays as it is."""
+"""Bringing a lab up, stage by stage. Each looks what is there first: an interrupted lab continues, one that runs stays as it is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
     Returns:
         how long each stage took.
     Raises:
-        LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command goes on from there.
+        LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command resumes there.
     """
     times = Times()
     _check(lab, options, given)
@@ -107,7 +107,7 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
 
 
 def _check_mysql(options: Options) -> None:
-    """The lab's image with MySQL is a container's, and has nothing that a management server needs beside it."""
+    """The lab's image with MySQL is a container's, and has nothing that a management server needs besides it."""
     if options.hosts != "containers":
         raise LabError("MySQL is for containers only", "the guests' image has MariaDB", "give --hosts containers")
     if options.rehearsal:

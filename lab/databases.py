@@ -135,7 +135,7 @@ def _copy_data(lab: Lab) -> None:
     source, target = (lab.original / machine.name / "root" / DATA for machine in (OLD_SOURCE, OLD_REPLICA))
     run(["find", str(target), "-mindepth", "1", "-delete"], timeout=300)
     run(["cp", "-a", f"{source}/.", str(target)], timeout=3600)
-    # auto.cnf holds a MySQL server's identity, which it makes anew: the replica has its source's, and every machine of one image the image's.
+    # auto.cnf holds a MySQL server's identity, which it recreates: the replica has its source's, and every machine of one image the image's.
     (source / "auto.cnf").unlink(missing_ok=True)
     for pattern in ("mysql-bin.*", "binlog.*", "relay-bin.*", "master.info", "relay-log.info", "multi-master.info", "auto.cnf"):
         for path in target.glob(pattern):

@@ -34,7 +34,7 @@ def labs_folder() -> Path:
 
 @dataclass(frozen=True)
 class Options:
-    """What a lab was asked to be; kept, so that later commands need not be told again.
+    """What a lab was asked to be; kept, so that later commands need no options again.
 
     Attributes:
         hosts: what the stack's new machines are: `libvirt` or `containers`.

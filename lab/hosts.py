@@ -86,7 +86,7 @@ def create(
         packages: packages beyond those of its role.
         disk: GiB of a disk of its own.
     Raises:
-        LabError: its packages can't be installed; the message ends with what apt said.
+        LabError: its packages can't be installed; the message ends with what apt printed.
     """
     private, public = lab.key(machine.name)
     provisioning = Provisioning(

@@ -157,7 +157,7 @@ def up(lab: Lab) -> None:
     code = pulumi(lab, ["up", "--yes", "--skip-preview", *_where(lab)])
     _learn_host_keys(lab)
     if code != 0:
-        raise LabError(f"pulumi up ended with exit code {code}", "see above", "the same command again goes on from there")
+        raise LabError(f"pulumi up ended with exit code {code}", "see above", "the same command again resumes there")
 
 
 def destroy(lab: Lab) -> None:
@@ -168,7 +168,7 @@ def destroy(lab: Lab) -> None:
     """
     code = pulumi(lab, ["destroy", "--yes", "--skip-preview", *_where(lab)])
     if code != 0:
-        raise LabError(f"pulumi destroy ended with exit code {code}", "see above", "the same command again goes on from there")
+        raise LabError(f"pulumi destroy ended with exit code {code}", "see above", "the same command again resumes there")
 
 
 def pulumi(lab: Lab, words: Sequence[str]) -> int:
@@ -206,7 +206,7 @@ def _learn_host_keys(lab: Lab) -> None:
 def _make_stack(lab: Lab) -> str:
     """Make the stack and return the salt of its secrets.
 
-    `pulumi stack init` knows no --config-file and would write the salt into the checkout's own stack file: it runs beside a project file of the same name.
+    `pulumi stack init` knows no --config-file and would write the salt into the checkout's own stack file: it runs next to a project file of the same name.
     """
     project = lab.folder / "project"
     written = project / f"Pulumi.{STACK}.yaml"

@@ -1,4 +1,4 @@
-"""Making a fault and mending it again, as an operator would: power back, cable in, room on the disk."""
+"""Making a fault and repairing it again, as an operator would: power back, cable in, room on the disk."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _power_on(lab: Lab, machine: Machine) -> None:
 
 def _plug(lab: Lab, machine: Machine) -> None:
     container.restore_network(_folder(lab, machine), machine.name)
-    if not container.running(_folder(lab, machine), machine.name):  # a way back that could not reach it has cut its power
+    if not container.running(_folder(lab, machine), machine.name):  # a rollback that could not reach it has cut its power
         container.power_on(_folder(lab, machine), machine.name)
     _ready(lab, machine)
 

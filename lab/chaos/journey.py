@@ -129,7 +129,7 @@ class Journey:
             if not run.over():
                 run.process.send_signal(
                     signal.SIGINT
-                )  # the command goes on in spite of the fault: the operator has it stop where it is safe
+                )  # the command continues in spite of the fault: the operator has it stop where it is safe
             run.end(RUN_LIMIT)
             self._unlock([outcome])
             self._back([outcome])
@@ -200,7 +200,7 @@ class Journey:
     ) -> tuple[Outcome, watching.Moment | None]:
         """Make a fault, and repair it once the command has ended, has come to the next cell's moment, or the operator's time is over.
 
-        The provider is held already. A command that goes on in spite of a fault soon comes to another cell's moment: that is returned, the provider held again.
+        The provider is held already. One that continues in spite of a fault soon comes to the next cell's moment: that is returned, the provider held again.
         """
         cell = moment.cell
         try:
@@ -222,8 +222,8 @@ class Journey:
             return bool(found)
 
         if not watching.within(OUTAGE, lambda: run.over() or reached()):
-            say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
-        # Watched on: a machine takes seconds to boot, in which a command that goes on comes to the next moment. There it waits for the mending.
+            say(f"  {cell.name}: the command continues after {OUTAGE:.0f} s")
+        # Watched on: a machine takes seconds to boot, in which a command that continues comes to the next moment. There it waits for the repair.
         with ThreadPoolExecutor(1) as repairing:
             repaired = repairing.submit(injury.repair)
             try:
@@ -235,7 +235,7 @@ class Journey:
         return outcome, found[0] if found else None
 
     def _took(self, outcomes: list[Outcome]) -> None:
-        """The last fault's time is over: another one is made, or the way has come to its end."""
+        """The last fault's time is over: the next one is made, or the way has come to its end."""
         if outcomes:
             outcomes[-1].seconds = round(time.monotonic() - self._hurt_at, 1)
         self._hurt_at = time.monotonic()

@@ -164,7 +164,7 @@ def hold(pid: int | None) -> None:
 
 
 def release(pid: int | None) -> None:
-    """Let a process go on."""
+    """Let a stopped process continue."""
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)

@@ -209,7 +209,7 @@ class StartWatch:
         return self._runs(capability.get("cloudstackversion", ""))
 
     def _runs(self, version: object) -> bool:
-        """Whether what a server says of its code is what was expected."""
+        """Whether what a server reports about its code is what was expected."""
         return is_version(version, self.expect.version, exact=self.expect.exact)
 
     def _missing(self) -> str:

@@ -86,7 +86,7 @@ class StackConfiguration(Model):
 
     @property
     def confirmed_down(self) -> frozenset[str]:
-        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever name it is said by."""
+        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
         said = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
         off = {server.address for server in servers if server.name in said}
@@ -199,9 +199,9 @@ class StackConfiguration(Model):
             yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
         elif new == old and not self.move:
             yield (
-                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
-                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
-                "the build before or after that"
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version. CloudStack compares the numbers alone and "
+                "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
+                "build before or after that"
             )
         if not self.move:
             return

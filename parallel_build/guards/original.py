@@ -226,8 +226,8 @@ def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -
         raise GuardFailed(
             f"{site.configuration.original.database.source.name} has not applied everything of {'; '.join(old.unapplied)}",
             "what was written there and not here would be in no copy, and the comparison would not see it",
-            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the other one and it is only out of order, end "
-            "that direction with STOP and RESET SLAVE ALL on the source: the replica still follows it",
+            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the replica and only the replication is "
+            "broken: end it with STOP and RESET SLAVE ALL on the source; the replica still follows it",
         )
 
 

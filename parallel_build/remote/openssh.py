@@ -175,7 +175,7 @@ class Client:
         """The error for what ssh itself printed.
 
         Args:
-            told: the same, masked, for the operator.
+            masked: the same without secrets, for the operator.
         """
         name = self.server.name
         remedy = f"check that {name} is up and that `ssh {self.user}@{self.destination}` works from here"

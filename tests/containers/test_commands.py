@@ -1,6 +1,6 @@
 """`python -m parallel_build` on a whole cloud in containers: hold points, ^C, the deadline, two operators, a lost state, another workstation.
 
-About four minutes beside the lab's own start. Prints what it does.
+About four minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def test_a_rollback_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_t
     going = begin(lab, "back", "lab")
     shown = await_line(going, "cloudstack-management started on")
     assert not [line for line in shown if "pulumi" in line], "the original comes before the state"
-    tell("SIGKILL of the way back, ahead of the state")
+    tell("SIGKILL of the rollback, ahead of the state")
     going.kill()
     going.communicate(timeout=60)
     refused = lab.run("tool", "switch", "lab", check=False)
@@ -255,7 +255,7 @@ def test_destroy_from_another_workstation(lab: LabRunner, tmp_path: Path) -> Non
             (keys / name).rename(lab.folder / name)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert lab.status()["serving"] == "original"
-    assert (keys / "runs/lab/journal.jsonl").exists(), "the journal goes on where this operator's runs are"
+    assert (keys / "runs/lab/journal.jsonl").exists(), "the journal continues where this operator's runs are"
     lab.run("destroy")
     tell("built again")
     lab.run("up", "--hosts", "containers")

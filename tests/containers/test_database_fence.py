@@ -1,7 +1,7 @@
 """The fence at the databases, on containers: an original's server that keeps running for others, a rollback while the new database server hangs, and one
 while a new management server can't be reached.
 
-About ten minutes beside the lab's own start. Prints what it does.
+About ten minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations

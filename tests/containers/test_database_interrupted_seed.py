@@ -69,7 +69,7 @@ WRITES = (
 
 @dataclass
 class Scene:
-    """The machines; `users` write to the original when told to."""
+    """The machines; `users` write to the original when asked to."""
 
     made: Stand
     source: Host
@@ -174,7 +174,7 @@ def _tool(scene: Scene, limit: int) -> subprocess.Popen[str]:
 
 
 def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
-    """The tool is killed at two thirds; the copy goes on, and the next call reads nothing again."""
+    """The tool is killed at two thirds; the copy continues, and the next call reads nothing again."""
     scene.undo()
     before, total = _rows_read(scene.source), sum(ROWS.values())
     with Users(scene.source, WRITES, 0.02):
@@ -202,7 +202,7 @@ def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
 
 
 def test_a_copy_that_ended_with_nobody_watching_is_adopted(scene: Scene) -> None:
-    """Cancelled, it goes on to its end, forgets its password, and is followed by the next call."""
+    """Cancelled, it continues to its end, forgets its password, and is followed by the next call."""
     scene.undo()
     cancel = CancelToken()
 
@@ -313,7 +313,7 @@ def test_nothing_stays_once_definitions_have_changed(scene: Scene) -> None:
 def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
     """Measured on the new server while the copy is under way: never more than the limit and what the streams may have read before they first wait.
 
-    How near to the limit it comes is the computer's affair, and told.
+    How near to the limit it comes is the computer's affair, and printed.
     """
     scene.undo()
     marks: list[tuple[float, int]] = []

@@ -188,7 +188,7 @@ def _key(scene: Scene, host: Host) -> str:
 
 
 def _run(scene: Scene, method: str, kill: tuple[str, float, Killer, random.Random] | None) -> tuple[int, str]:
-    """Run the tool, and kill something at a moment of one of its phases; its exit code and what it said at last."""
+    """Run the tool, and kill something at a moment of one of its phases; its exit code and what it printed last."""
     job = {
         "method": method, "schemas": SCHEMAS, "bytes_per_second": BYTES_PER_SECOND if kill else None,
         "source": describe(scene.source, _key(scene, scene.source)), "target": describe(scene.target, _key(scene, scene.target)),
@@ -273,7 +273,7 @@ def _everything_there(scene: Scene) -> None:
         out_of_order = "SELECT COUNT(*) FROM users.written a JOIN users.written b ON b.id = a.id + 1 WHERE b.number <= a.number"
         late = int(opened.value(out_of_order))
     with session(scene.source) as opened:
-        # A user whose network was cut goes on by another session, and the original may get its last statement after the next one.
+        # A user whose network was cut continues in another session, and the original may get its last statement after the next one.
         assert late == int(opened.value(out_of_order)), "the order is not the original's"
     # A statement whose answer a killed server could not give any more may have been done or not.
     assert scene.users.confirmed <= written <= scene.users.tried

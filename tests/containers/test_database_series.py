@@ -1,4 +1,4 @@
-"""Copies between series of MariaDB on real servers: 10.2 to 10.11, 10.11 to 11.4; every value the same, and what a series lacks is said before."""
+"""Copies between series of MariaDB on real servers: 10.2 to 10.11, 10.11 to 11.4; every value the same, and what a series lacks is reported before."""
 
 from __future__ import annotations
 

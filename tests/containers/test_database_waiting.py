@@ -1,4 +1,4 @@
-"""Users of a running original do not wait behind a seed or a comparison: definitions are changed under it, long statements run beside it."""
+"""Users of a running original do not wait behind a seed or a comparison: definitions are changed under it, long statements run next to it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from tests.fast.health.test_health import IN_FACTS_ONLY
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 BLOCKS, WARNS, NOTES = Severity
-# What an untouched lab is told: its history and its target, nothing that is wrong with it.
+# What is reported of an untouched lab: its history and its target, nothing that is wrong with it.
 ALWAYS = {
     "old_rows_of_servers", "settings_name_old_servers", "certificates_last", "guest_os_rows_do_not_collide", "known_faults_of_the_target",
 }  # fmt: skip
@@ -276,7 +276,7 @@ def test_what_is_wrong_with_machines_is_found(stand: Stand) -> None:
     assert_found(findings, "disks_have_room", BLOCKS, "kvm2: /var/cloudstack/management has 52 MB free")
     assert_found(findings, "services_are_enabled", WARNS, "cloudstack-usage on oldms1")
     assert_found(findings, "replica_follows", WARNS, "replication to olddb2 stands still")
-    tell("mended")
+    tell("repaired")
     await_healthy(stand)
 
 

@@ -113,7 +113,7 @@ def test_dump_switch_and_back(lab: LabRunner, before: Path) -> None:
     assert taken["meaning"]["version"] == "4.20.3.0" and taken["meaning"]["init decrypts"] is True
     tell(f"{taken['compared rows']} rows compared; not comparable: {taken['not comparable']}; adapted: {taken['adapted']}")
     old, new = Lab(lab.name).options().families
-    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is said"
+    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is reported"
     back(lab, before)
 
 

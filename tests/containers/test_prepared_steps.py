@@ -91,7 +91,7 @@ def wait_until(original: Original, holds: Callable[[], bool], what: str) -> None
     """Look until something holds, for at most two minutes."""
     deadline = time.monotonic() + 120
     while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         original.shell(SERVER, "sleep 0.3")
 
 
@@ -292,7 +292,7 @@ def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_
         assert (outputs["method"], outputs["host"], outputs["proved"]) == ("none", reused, ["kvm1", "kvm2"]) and not changed
         ask_guard(original, site)
         assert not original.revert(step, site)
-        # The night, as far as agents see it: the original is down, and the address another server's. Nothing is told to them or restarted.
+        # The night, as far as agents see it: the original is down, and the address another server's. Nothing is sent to them or restarted.
         started = [agent_start(original, number) for number in (0, 1)]
         original.shell(SERVER, f"systemctl stop cloudstack-management; ip address delete {reused}/24 dev eth0")
         original.shell(OLD_REPLICA, f"ip address add {reused}/24 dev eth0; systemd-run --unit {LISTENER} --collect python3 -c '{LISTEN}'")

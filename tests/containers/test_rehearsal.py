@@ -45,7 +45,7 @@ UPDATE vm_template SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 UPDATE vm_instance SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 """
 SSH_FAILED = 255
-# Seconds that the stand-in is given for each part of the upgrade beside its real statements, as the tables of a cloud in use would make it. Long
+# Seconds that the stand-in is given for each part of the upgrade besides its real statements, as the tables of a cloud in use would make it. Long
 # enough that of what a part may differ by (a quarter and a second) the quarter is the larger piece by far.
 SET_TIMES: dict[str, Any] = {"step_seconds": {"4.21.0.0": 20, "4.22.0.0": 16, "4.22.1.0": 16}, "views_seconds": 16}
 GIVEN = {**SET_TIMES["step_seconds"], "views": SET_TIMES["views_seconds"]}

@@ -122,11 +122,11 @@ def test_a_broken_channel_is_found_and_repaired(lab: LabRunner) -> None:
     assert "newdb1 does not follow olddb1" in refused.stdout
     assert "DatabaseSeed" in refused.stdout
     assert lab.status()["serving"] == "original"
-    tell("back, which mends the channel and finds the row that somebody took from the new source")
+    tell("back, which repairs the channel and finds the row that somebody took from the new source")
     failed = lab.run("back", check=False)
     assert failed.returncode != 0
     assert "table event" in failed.stdout
-    tell("back again, which seeds anew")
+    tell("back again, which seeds again")
     lab.run("back")
     assert evidence(lab, "DatabaseSeed")["result"]["baseline"]["same"]
 

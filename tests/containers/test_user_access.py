@@ -292,7 +292,7 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
             tell(str(caught.value))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("parallel_build.operations.prove_user_access.SETTLE", 1.0)
-                UserAccess().revert(context)  # told, and no reason not to go back
+                UserAccess().revert(context)  # logged, and no reason not to go back
 
     stand.inside(run)
 

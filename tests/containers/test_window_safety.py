@@ -1,6 +1,6 @@
-"""What comes between two steps of the window: an import that is cut off, a colleague, a way back from elsewhere. Neither both sides serve, nor is a row lost.
+"""What comes between two steps of the window: an import that is cut off, a colleague, a rollback from elsewhere. Neither both sides serve, nor is a row lost.
 
-About six minutes beside the lab's own start. Prints what it does.
+About six minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_a_start_that_is_held_up_comes_too_late_for_a_rollback(lab: LabRunner) -
     provider = provider_of(going.pid)
     hold(provider)
     try:
-        tell("the way back from elsewhere, while a step of the switch is held up just before the first start")
+        tell("the rollback from elsewhere, while a step of the switch is held up just before the first start")
         assert "the original serves" in lab.run("tool", "back", "lab", "--without-pulumi").stdout
     finally:
         release(provider)

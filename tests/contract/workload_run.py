@@ -1,4 +1,4 @@
-"""Makes, shows or removes a small workload from inside a network namespace; keys from the environment; prints what was said and the result as JSON."""
+"""Makes, shows or removes a small workload from inside a network namespace; keys from the environment; prints the progress and the result as JSON."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ class Run:
     """A window in which users are in, and one operator's machine.
 
     Attributes:
-        told: progress.
+        reported: progress.
         admitted: how often the barrier was opened.
     """
 

@@ -88,7 +88,7 @@ def _values(world: World) -> dict[str, str]:
         "security.hash.key": base64.b64encode(source.randbytes(32)).decode(),
         "alert.smtp.host": f"{management_prefix(world)}.1",
         "alert.smtp.password": "a mail password",
-        # Written by CloudStack's own upgrade to 4.5, beside the default that it gave them.
+        # Written by CloudStack's own upgrade to 4.5, next to the default that it gave them.
         "xen.heartbeat.timeout": "180",
         "ovm3.heartbeat.timeout": "180",
         "ca.plugin.root.private.key": keys.private_pem(root),
@@ -175,7 +175,7 @@ def _alerts(world: World) -> None:
             created=world.ago(180), last_sent=world.ago(180), name="ALERT.SERVICE",
             content=f"{machine.name} on {machine.host}",
         )  # fmt: skip
-    # What every healthy cloud has told of itself, once and lately.
+    # What every healthy cloud has logged about itself, once and lately.
     reported = (
         (
             14,

@@ -1,4 +1,4 @@
-"""Port 8250: agents of KVM hosts and of system VMs connect, are told where else they may connect, and get commands."""
+"""Port 8250: agents of KVM hosts and of system VMs connect, learn where else they may connect, and get commands."""
 
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 
 
 class CommandFailed(Exception):
-    """A host could not do what it was told, or could not be told."""
+    """A host could not do what it was asked, or could not be asked."""
 
 
 class Agent:
@@ -169,7 +169,7 @@ class AgentManager:
         return configuration.agent_hosts(self._server, 0)
 
     def _refresh_hosts(self) -> None:
-        # Another management server may have taken the new value of the setting; its own agents are told by each.
+        # Another management server may have taken the new value of the setting; each sends it to its own agents.
         while not self._server.stopping.wait(self._server.settings.scan_seconds):
             try:
                 wanted = self._wanted_hosts()

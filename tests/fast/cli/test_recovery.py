@@ -1,4 +1,4 @@
-"""What `recover` says of each broken run: which side serves, what is half done, one command forward and one back - or why not."""
+"""What `recover` prints of each broken run: which side serves, what is half done, one command forward and one back - or why not."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
         situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
         "original", "resumes where", "back prod --without-pulumi", ["cut off: creating window"],
     ),
-    "a way back is ahead of the state": (
+    "a rollback is ahead of the state": (
         situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
         "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
         ["A rollback began z, ahead of the state: no step goes forward"],
     ),
-    "half a way back by pulumi up": (
+    "half a rollback by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
         "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
         ["A rollback began z: no step goes forward until it has finished"],

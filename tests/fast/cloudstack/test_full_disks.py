@@ -1,4 +1,4 @@
-"""A start that failed on a full disk is told so, whatever else its log says, and whether or not it could still write a log."""
+"""A start that failed on a full disk is reported so, whatever else its log says, and whether or not it could still write a log."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_a_job_that_fails_for_another_reason_is_not_begun_again(words: str, code
         raise JobFailed("restartNetwork failed in the cloud", words, "", code)
 
     with pytest.raises(JobFailed):
-        Patience(CancelToken(), lambda _: pytest.fail("told of another try")).run(job)
+        Patience(CancelToken(), lambda _: pytest.fail("another try was reported")).run(job)
     assert len(tries) == 1, "each try would leave another router behind"
 
 

@@ -1,4 +1,4 @@
-"""The stack file as Pulumi hands it over: everything wrong with it is said at once, nothing secret is said at all."""
+"""The stack file as Pulumi hands it over: everything wrong with it is reported at once, nothing secret is shown at all."""
 
 from __future__ import annotations
 

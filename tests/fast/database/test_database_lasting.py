@@ -1,4 +1,4 @@
-"""What of an interrupted seed is gone on with: which tables may be kept, for which run of which server, and when a copy is left alone."""
+"""What of an interrupted seed is resumed: which tables may be kept, for which run of which server, and when a copy is left alone."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
     "reason",
     [
         Cancelled("the engine asked to stop", "somebody pressed ^C", "run the same command again"),
-        ConnectionFailed("newdb1 can't be reached", "no route", "mend the network, then run the same command again"),
+        ConnectionFailed("newdb1 can't be reached", "no route", "repair the network, then run the same command again"),
     ],
 )
 def test_a_copy_continues_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:

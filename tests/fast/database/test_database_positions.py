@@ -23,7 +23,7 @@ SERVERS = [
 
 
 class Applier:
-    """A new source whose applier stands somewhere; it stops when it is told to."""
+    """A new source whose applier stands somewhere; it stops when it is asked to."""
 
     def __init__(self, applied: int, *, applying: bool, error: str = "") -> None:
         self.applied, self.applying, self.error = applied, applying, error
@@ -51,7 +51,7 @@ def made(monkeypatch: pytest.MonkeyPatch, applied: int, **more: Any) -> Applier:
 
 
 def test_an_applier_at_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, server: DatabaseServer) -> None:
-    """Neither when snapshots are joined, nor before a comparison: that one tells it to stop."""
+    """Neither when snapshots are joined, nor before a comparison: that one has it stop."""
     new = made(monkeypatch, 500, applying=True)
     assert align_snapshots._arrived(cast(Session, new), server, END)
     assert baseline.stands_at(cast(Session, new), server, END)

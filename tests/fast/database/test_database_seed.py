@@ -1,4 +1,4 @@
-"""What is known of a seed, and what follows from it: used up by a window, found different, gone on with."""
+"""What is known of a seed, and what follows from it: used up by a window, found different, resumed."""
 
 from __future__ import annotations
 
@@ -216,4 +216,4 @@ def test_new_servers_that_differ_from_each_other_are_seeded_again(
     with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds again"):
         DatabaseSeed()._compare_tiers(context(tmp_path), record, *cast(Any, tiers))
     assert record.same_at is None
-    assert record.baseline is not None, "which is what the next `up` begins anew on"
+    assert record.baseline is not None, "which is what the next `up` begins again on"

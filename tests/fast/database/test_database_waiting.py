@@ -109,7 +109,7 @@ def test_a_statement_is_shown_without_its_values() -> None:
 
 
 class Server:
-    """Answers as a server; commits happen between two looks as often as told."""
+    """Answers as a server; commits happen between two looks as often as given."""
 
     def __init__(self, family: str, commits: list[bool], running: str = "", refuse: str = "") -> None:
         self.family, self.commits, self.running, self.refuse = family, commits, running, refuse
@@ -302,7 +302,7 @@ def test_an_original_that_is_away_is_no_changed_table() -> None:
 
 
 def test_what_is_being_changed_when_a_snapshot_begins_is_left() -> None:
-    """A running change of a definition, its ties, and whatever is another one already; not what is only read or written."""
+    """A running change of a definition, its ties, and whatever is different already; not what is only read or written."""
     same = CREATE.format(1)
     found = Original(vm=same, nics=same, event=same, cloud_usage="CREATE TABLE `other` (\n)").definitions(
         vm=same, nics=same, event=same, cloud_usage=same

@@ -129,7 +129,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         "oldms2: no answer. Cause: they are asked there by http on port 8080",
     ),
     "database_key_fits": (
-        replace(GOOD_OLD, key_problem=GuardFailed("the key does not fit", "it is another one", "correct it")),
+        replace(GOOD_OLD, key_problem=GuardFailed("the key does not fit", "it is a different one", "correct it")),
         GOOD_NEW,
         "does not fit",
     ),

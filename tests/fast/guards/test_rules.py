@@ -18,7 +18,7 @@ def large(number: int) -> Iterator[RuleFinding]:
 
 def known(number: int) -> Iterator[RuleFinding]:
     if number < 0:
-        yield RuleFinding(f"{number} is below zero", "nobody counts like that", "count anew")
+        yield RuleFinding(f"{number} is below zero", "nobody counts like that", "count again")
         raise Unanswered("nobody could be asked")
 
 

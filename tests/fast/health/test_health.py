@@ -344,7 +344,7 @@ def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path)
     machine = {"name": "rehearsal", "address": "10.91.0.51"}
     without, there = site(), site(rehearsal={"enabled": True, "machine": machine, "fixes": str(tmp_path)})
     (tmp_path / "10-mill.sql").write_text("-- reason: Mill OS moves away\n-- mends: guest_os 277\n")
-    (tmp_path / "20-other.sql").write_text("-- reason: another one\n")
+    (tmp_path / "20-other.sql").write_text("-- reason: something else\n")
     mill, other = read_fixes(tmp_path)
     assert "set rehearsal.enabled and rehearsal.machine" in collision(site=without).remedy
     blocking = collision(site=there, fixes=[other])
@@ -396,7 +396,7 @@ class Schema:
         self.asked.append(statement)
         for words, number in self.refused.items():
             if words in statement:
-                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "repair it", number)
         return []
 
 

@@ -176,7 +176,7 @@ def test_a_provider_is_held_at_the_moment(tmp_path: Path) -> None:
             assert watched.wait(lambda: False, 5)
             wait_for("it to stop", lambda: state(process.pid) == "T", timeout=5, cancel=CancelToken())
             release(process.pid)
-            wait_for("it to go on", lambda: state(process.pid) == "S", timeout=5, cancel=CancelToken())
+            wait_for("it to continue", lambda: state(process.pid) == "S", timeout=5, cancel=CancelToken())
         finally:
             process.kill()
 

@@ -1,4 +1,4 @@
-"""Feeding a client program: what is sent, and what is said when it fails."""
+"""Feeding a client program: what is sent, and what is reported when it fails."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_nothing_held_and_nothing_open_is_no_change(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_vm_that_two_hypervisors_show_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration goes on without the server that began it, and libvirt lists the VM on both hosts until it ends."""
+    """A migration continues without the server that began it, and libvirt lists the VM on both hosts until it ends."""
     copy = Copy()
     printed = closed(monkeypatch, copy, [MIGRATING], {"kvm1": {MIGRATING.object}, "192.0.2.52": {MIGRATING.object}})
     assert "2 hypervisors show it" in printed[0] and not any("vm_instance" in statement for statement in copy.written)

@@ -39,7 +39,7 @@ def record(**changes: Any) -> WindowRecord:
         # The host's time of day was set back an hour, and forward a day: its uptime counts.
         (HostClock("boot-1", 1060.0, 1_699_996_460.0), 1740),
         (HostClock("boot-1", 1060.0, 1_700_086_460.0), 1740),
-        # The host was rebooted: its uptime begins anew, its time of day counts.
+        # The host was rebooted: its uptime begins at zero, its time of day counts.
         (HostClock("boot-2", 20.0, 1_700_000_600.0), 1200),
         # Rebooted, with a clock that is behind: no time has passed rather than less than none.
         (HostClock("boot-2", 20.0, 1_600_000_000.0), 1800),

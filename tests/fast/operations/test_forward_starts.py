@@ -1,4 +1,4 @@
-"""Nothing of the new side starts while anything of the original may run, asked of its servers at that moment; nor beside a way back."""
+"""Nothing of the new side starts while anything of the original may run, asked of its servers at that moment; nor during a rollback."""
 
 from __future__ import annotations
 

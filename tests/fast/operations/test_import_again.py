@@ -1,4 +1,4 @@
-"""No server of the new side is ever started on a copy that is not whole, or beside the original: wherever a start, an import or an undo is cut off."""
+"""No server of the new side is ever started on a copy that is not whole, or next to the original: wherever a start, an import or an undo is cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the original's addresses tell users once the cloud has moved: whatever is wrong there, users are in and the step goes on."""
+"""What the original's addresses tell users once the cloud has moved: whatever is wrong there, users are in and the step continues."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def original(monkeypatch: pytest.MonkeyPatch) -> Original:
 
 
 def context(folder: Path, reported: list[str]) -> Context:
-    """A context that keeps what it is told."""
+    """A context that keeps what is reported."""
     where = site()
     return Context(where, None, RunFolder(folder, "test", where.secrets.all()), CancelToken(), reported.append, "Test")  # type: ignore[arg-type]
 

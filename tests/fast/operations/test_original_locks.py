@@ -139,7 +139,7 @@ NO_LOG = End(None, {"Com_insert": "1"})
 @pytest.mark.parametrize(
     ("noted", "moves", "copies"),
     [(AT, [""], 0), (AT, ["12 rows", ""], 1), (NO_LOG, ["its counters"], 1)],
-    ids=["nothing came", "something came before the lock", "no binary log tells: copied once under the lock"],
+    ids=["nothing came", "something came before the lock", "no binary log shows it: copied once under the lock"],
 )
 def test_what_came_before_the_lock_is_copied_again(
     world: World, monkeypatch: pytest.MonkeyPatch, noted: End, moves: list[str], copies: int

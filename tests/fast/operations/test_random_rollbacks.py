@@ -1,4 +1,4 @@
-"""Random sequences of faults, edits of the stack file and ways back, on the world of `test_touched_servers`: never two sides that write, and always a way out.
+"""Random sequences of faults, edits of the stack file and rollbacks, on the world of `test_touched_servers`: never two sides that write, and always a way out.
 
 `PARALLEL_BUILD_SEQUENCES=10000 pytest ...::test_random_sequences` draws more; `PARALLEL_BUILD_SEED` begins elsewhere. A failure prints the sequence.
 """
@@ -161,7 +161,7 @@ class Operator:
         return self.world.record.closed is not None
 
     def way_out(self) -> None:
-        """Everything is mended: then one way back ends with the original serving, the new side down, and the window closed."""
+        """Everything is repaired: then one rollback ends with the original serving, the new side down, and the window closed."""
         off = {server for server in self.world.powered_off if self._must_stay_off(server)}
         for server in self.world.powered_off - off:
             self._power_on(server)
@@ -171,7 +171,7 @@ class Operator:
         self.cloud.does_not_start.clear()
         self.world.closing.hangs = False
         self._configure()
-        self.check(("mended", None))
+        self.check(("repaired", None))
         if self._over():
             return
         undo(self.cloud)

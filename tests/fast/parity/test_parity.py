@@ -1,4 +1,4 @@
-"""Two clouds' facts side by side: what differs, how it is ranked, and what is said."""
+"""Two clouds' facts side by side: what differs, how it is ranked, and what is shown."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Schema:
     def rows(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
         for words, number in self.refused.items():
             if words in statement:
-                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "repair it", number)
         return [{"kind": "x86_64", "name": "workers", "value": "7"}]
 
     def value(self, statement: str, values: Any = None) -> Any:

@@ -162,7 +162,7 @@ def test_the_way_there_and_back(project: Project) -> None:
     project.tell("step")
     assert "Remedy: remove the cause" in project.up(code=1)
     project.tell("")
-    # A failure half way is in the state; `up` goes on from it, and then there is nothing to do.
+    # A failure half way is in the state; `up` resumes from it, and then there is nothing to do.
     assert set(project.resources()) == {"early"}
     assert project.resources()["early"]["outputs"]["status"].startswith("partial")
     project.up()

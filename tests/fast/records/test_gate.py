@@ -1,4 +1,4 @@
-"""Once a way back has shut a new server's gate, no command of that window that comes late unmasks anything there."""
+"""Once a rollback has shut a new server's gate, no command of that window that comes late unmasks anything there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The window's record: whoever writes, nobody's word is lost, and of a step and a way back at one moment the way back wins."""
+"""The window's record: whoever writes, nobody's word is lost, and of a step and a rollback at one moment the rollback wins."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.processes
 def test_facts_of_steps_that_run_at_once_are_all_kept(folder: Path) -> None:
     def write(writer: int) -> None:
         for number in range(6):

@@ -17,7 +17,7 @@ import pytest
 from parallel_build.configuration import Phase
 from parallel_build.stack.automation import Driver, StoppedByOperator, UpFailed
 
-# What the script does on `up` is in the file `plan` beside it; what it was asked for goes to `asked`.
+# What the script does on `up` is in the file `plan` next to it; what it was asked for goes to `asked`.
 SCRIPT = """#!/bin/bash
 here=$(dirname "$0")
 echo "$*" >>"$here/asked"

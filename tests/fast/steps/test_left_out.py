@@ -49,7 +49,7 @@ class Newer(switched.SwitchedStep):
 
 
 def run(monkeypatch: pytest.MonkeyPatch, record: WindowRecord | None) -> tuple[list[str], list[str]]:
-    """What a step did in a window, and what it told."""
+    """What a step did in a window, and what it reported."""
     reported: list[str] = []
     context: Any = SimpleNamespace(progress=reported.append, done={})
     for module in (switched, deadline):

@@ -1,4 +1,4 @@
-"""Step Routers and its command: waves that go on where they were cut off, limits that end them well, users who wait for nobody's network but their own."""
+"""Step Routers and its command: waves that continue where they were cut off, limits that end them well, users who wait for nobody's network but their own."""
 
 from __future__ import annotations
 
