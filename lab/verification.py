@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import Sessions
 from lab.machines import NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, Machine
-from lab.packages import NEW, OLD, TEMPLATES
+from lab.packages import OLD, TEMPLATES
 from lab.progress import until
 from lab.status import Management, Status
 from parallel_build.cloudstack.systemvms import same_release
@@ -59,9 +59,11 @@ def switched(found: Status, opened: Sessions) -> None:
     Raises:
         LabError: names everything that does not hold, at once.
     """
-    problems = [*_side(found, "new", found.new, NEW), *_agents(found, NEW_MANAGEMENT, NEW)]
+    options = opened.lab.options()
+    new = OLD if options.move else options.target
+    problems = [*_side(found, "new", found.new, new), *_agents(found, NEW_MANAGEMENT, new)]
     problems += [f"{vm['kind']} {vm['name']} is to be renewed" for vm in found.system_vms if vm["requires_upgrade"]]
-    problems += _system_vms(found, TEMPLATES[NEW])
+    problems += _system_vms(found, TEMPLATES[new])
     if problems:
         raise _wrong("switched lab", problems)
     if opened.lab.options().one_server != "both":
