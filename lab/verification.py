@@ -59,14 +59,13 @@ def switched(found: Status, opened: Sessions) -> None:
     Raises:
         LabError: names everything that does not hold, at once.
     """
-    options = opened.lab.options()
-    new = OLD if options.move else options.target
+    new = found.target
     problems = [*_side(found, "new", found.new, new), *_agents(found, NEW_MANAGEMENT, new)]
     problems += [f"{vm['kind']} {vm['name']} is to be renewed" for vm in found.system_vms if vm["requires_upgrade"]]
     problems += _system_vms(found, TEMPLATES[new])
     if problems:
         raise _wrong("switched lab", problems)
-    if opened.lab.options().one_server != "both":
+    if found.one_server != "both":
         row_travels(opened)
 
 
@@ -87,7 +86,7 @@ def original(found: Status, opened: Sessions) -> None:
         problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")
     problems += _system_vms(found, TEMPLATES[OLD])
     pair = found.replication["original"]
-    if not opened.lab.options().one_server and (not pair or not (pair["receiving"] and pair["applying"])):
+    if not found.one_server and (not pair or not (pair["receiving"] and pair["applying"])):
         problems.append(f"the original's replica does not follow: {pair}")
     if opened[OLD_SOURCE].run(["grep", "-q", '"closed": null', f"{FOLDER}/window.json"], timeout=30, ok=None).ok:
         problems.append("the window is still open")
