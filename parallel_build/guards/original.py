@@ -231,6 +231,16 @@ def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -
         )
 
 
+def carried_state_is_there(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: everything that new.carry names is on the original's server, and is neither db.properties nor the key."""
+    if old.not_carried:
+        raise GuardFailed(
+            "; ".join(old.not_carried),
+            "what is named can't be carried, so the new servers would lack it",
+            "correct new.carry; see what is there: parallel-build health",
+        )
+
+
 def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: systemd runs the original's management and database servers: what is stopped there must stay down, and only a masked unit does."""
     others = sorted(name for name, systemd in old.systemd.items() if not systemd)
@@ -342,6 +352,7 @@ GUARDS = rules_of(
     clocks_agree,
     source_is_the_source,
     nothing_waits_on_the_peer,
+    carried_state_is_there,
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,
