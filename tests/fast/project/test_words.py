@@ -6,42 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from parallel_build.project import CODE
-from tests.fast.sources import ROOMS, nodes
-
-PAGES = [*sorted(CODE.glob("*.md")), *sorted((CODE / "docs").rglob("*.md"))]
-
-INSTEAD = {
-    r"told|tells|said|says of": "reported, logged, shown",
-    r"mend(s|ed|ing)?": "fix, repair, fixed",
-    r"anew": "again, recreated",
-    r"go(es|ing|ne)? on": "continues, resumes",
-    r"spoilt": "unusable",
-    r"lets? go": "detach",
-    r"ways? back": "rollback",
-    r"another one": "different, changed",
-    r"beside": "next to, alongside",
-    r"wished": "wanted, enabled",
-    r"in vain": "timed out",
-    r"ways over": "transfer methods",
-}
-
-NORMAL = {
-    "to distinguish": r"\b(told|tells?)( \w+){0,4} (apart|from)\b",
-    "the marker of a fix's file": r"-- mends:",
-}
-"""Where a word has its usual meaning."""
-
-ANY = re.compile(rf"\b({'|'.join(INSTEAD)})\b", re.IGNORECASE)
-"""Asked first: most texts have none of them."""
-
-FROM_CODE = re.compile(r"^\| `[a-z_]+` \| ")
-"""A row of a table that a test compares with the code: its words are changed there."""
+from tools.environment import CHECKOUT
+from tools.prose.__main__ import main, modules, pages, refused
 
 
+@pytest.mark.engine
 def test_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     code = main()
     assert (code, capsys.readouterr().out) == (0, "")
+
+
+def test_what_is_refused_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs/page.md"
+    page.write_text("# Page\n\nIt is mended.\n")
+    assert main(tmp_path) == 1 and capsys.readouterr().out == "docs/page.md:3: page: 'mended', rather: fix, repair, fixed\n"
+    page.write_text("# Page\n\nIt is fixed.\n")
+    assert main(tmp_path) == 0 and capsys.readouterr().out == ""
 
 
 def test_every_page_and_module_is_read() -> None:
@@ -60,51 +41,11 @@ def test_every_page_and_module_is_read() -> None:
     assert not any(name.startswith("parallel_build/components") for name in names), "each module once"
 
 
-@pytest.mark.parametrize("words", ["mended anew", "The copy is spoilt.", "it goes on at once", "Beside it", "a way back", "waited in vain"])
-def test_they_would_be_seen(words: str, tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text(f"# Page\n{words}\n")
-    with pytest.raises(AssertionError, match="rather"):
-        test_house_words_are_gone(tmp_path / "page.md")
-
-
-def test_usual_meanings_pass(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("It is told apart from ssh's.\n    -- mends: guest_os 1\n`mend`\n```\nway back\n```\n")
-    test_house_words_are_gone(tmp_path / "page.md")
-
-
-DATA = frozenset({"told", "not told", "spoilt"})
-"""Texts that are keys of records and evidence: what earlier versions wrote is read by them."""
-
-
-def messages(file: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a module that somebody may read, with their lines: no docstrings, no scripts for a server, no keys of records."""
-    source = file.read_text()
-    if not ANY.search(source):
-        return
-    known = list(nodes(ast.parse(source)))
-    silent = {id(node.value) for node in known if isinstance(node, ast.Expr)}
-    for node in known:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
-            text = node.value
-            if text not in DATA and "\n" not in text.strip() and not text.startswith("^"):
-                yield node.lineno, re.sub(NORMAL["the marker of a fix's file"], "", text)
-
-
-def refused(file: Path) -> list[str]:
-    """What a module's texts have of the house words."""
-    return [
-        f"{file.name}:{number}: {found[0]!r}, rather: {better}"
-        for number, text in messages(file)
-        if ANY.search(text)
-        for words, better in INSTEAD.items()
-        if (found := re.search(rf"\b({words})\b", text, re.IGNORECASE))
-    ]
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_house_words_are_gone_from_what_the_code_prints(room: str) -> None:
-    found = [each for file in sorted((CODE / room).rglob("*.py")) for each in refused(file)]
-    assert found == []
+def check(folder: Path, name: str, text: str) -> list[str]:
+    """What is refused of a file with this text."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return [line.split(": ", 1)[1] for line in refused(folder / name, folder)]
 
 
 @pytest.mark.parametrize(
