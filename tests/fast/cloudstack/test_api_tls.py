@@ -86,7 +86,7 @@ def start(authority: Authority) -> Iterator[Start]:
         def begin(keystore: Path | None, **changes: Any) -> Endpoint:
             server = Server(("127.0.0.1", 0), Answers)
             server.tls = connectors.Connectors(None, 8443, keystore, PASSWORD).context() if keystore else None
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.server_close)
