@@ -239,7 +239,10 @@ def changed_data(home: Path) -> None:
     write_text(home / "data/ours.ibd", NEW)
 
 
-def data(home: Path) -> dict[str, str]:
+def data(home: Path) -> dict[str, str] | None:
+    """What is in the folder once the copy does not count any more."""
+    if (home / "found/copies" / str(home / "data").lstrip("/")).exists():
+        return None
     return {str(path.relative_to(home / "data")): path.read_text() for path in (home / "data").rglob("*") if path.is_file()}
 
 
@@ -276,7 +279,7 @@ WAYS = {
     "who appeared in a transaction of packages": Way(
         begun_transaction, end_transaction, lambda home: set((home / "appeared.accounts").read_text().split())
     ),
-    "the data folder that is put back": Way(changed_data, put_data_back, lambda home: None),
+    "the data folder that is put back": Way(changed_data, put_data_back, data),
     "an account that is noted": Way(
         lambda home: None, lambda server, home: server.script(account_notes._NOTE, [str(home / "accounts"), "copy_1"]),
         lambda home: (home / "accounts/copy_1").exists(),
