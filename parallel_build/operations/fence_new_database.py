@@ -35,6 +35,7 @@ ACCOUNTS, STOPPED, KILLED, OFF = "accounts locked", "stopped and masked", "kille
 LOCK_LIMIT, STOP_LIMIT, KILL_LIMIT, POWER_LIMIT = 20.0, 60.0, 20.0, 120.0  # seconds
 ASIDE = 20.0  # seconds for a short command on a server that may be ill
 LIFT_LIMIT = 60.0
+LOOK = 0.1  # seconds between two looks whether stopping was asked for
 # Masked before it is stopped, and not waited for: a server that hangs keeps systemctl for its own time limit, which is 15 minutes on MariaDB.
 STOP_UNIT = 'systemctl disable "$1" 2>/dev/null || true; systemctl mask "$1"; systemctl stop --no-block "$1"'
 KILL_UNIT = 'systemctl mask "$1"; systemctl kill --signal=KILL "$1" || true'
@@ -44,7 +45,7 @@ def words(configuration: StackConfiguration) -> str:
     """The plan's line."""
     source, names = configuration.new.database.source, " and ".join(schemas(configuration))
     return (
-        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names}, not in the binary log, and KILL their "
+        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names} (not in the binary log); KILL their "
         f"sessions ({LOCK_LIMIT:.0f} s); else mask and stop the database server ({STOP_LIMIT:.0f} s); else kill it; else cut its power; else nothing is started"
     )
 
@@ -225,12 +226,11 @@ def within(context: Context, what: str, limit: float, act: Callable[[CancelToken
         except BaseException as error:  # handed over to who waits
             failed.append(error)
 
-    acting = threading.Thread(target=run, daemon=True)
+    acting, end = threading.Thread(target=run, daemon=True), time.monotonic() + limit
     acting.start()
-    end = time.monotonic() + limit
     try:
         while acting.is_alive() and time.monotonic() < end:
-            acting.join(0.1)
+            acting.join(LOOK)
             context.cancel.check()
     finally:
         if acting.is_alive():

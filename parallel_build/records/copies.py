@@ -308,7 +308,7 @@ class RecordCopies:
             if known and copy.machine and known != copy.machine:
                 raise GuardFailed(
                     f"{copy.name} is another machine than the one that the window's record was kept on: machine-id {copy.machine}, was {known}",
-                    "it was created again or cloned, so what it has of the record may be old, and what ran on the former one may still run",
+                    "it was created again or cloned: its copy of the record may be old, and what ran on the former machine may still run",
                     f"see what both copies say: parallel-build recover {right.document.get('stack')}; if {copy.name} takes the former one's place: "
                     f"parallel-build recover {right.document.get('stack')} --restore-record {copy.name}",
                 )
