@@ -192,6 +192,11 @@ def put_record(server: Server, home: Path) -> None:
         assert file.write(seen, AFTER)
 
 
+def written_before(home: Path) -> None:
+    write_text(home / "window.json", BEFORE + "\n")
+    write_text(home / "window.json.1", "{}\n" + "\n" * 140000)
+
+
 def first_line(path: Path) -> str:
     return path.read_bytes().partition(b"\n")[0].decode()
 
@@ -260,7 +265,7 @@ WAYS = {
     ),
     "the record": Way(lambda home: write_text(home / "window.json", BEFORE + "\n"), put_record, lambda home: first_line(home / "window.json")),
     "the record's second write": Way(
-        lambda home: (write_text(home / "window.json", BEFORE + "\n"), write_text(home / "window.json.1", "{}\n" + "\n" * 140000)),
+        written_before,
         put_record,
         lambda home: first_line(home / "window.json"),
     ),
