@@ -16,7 +16,7 @@ FIRST_STEPS = (
     "Window", "UserAccess", "OriginalManagement", "DatabaseTransfer", "OriginalDatabase", "HostSetting", "HypervisorSteps", "FirstManagement",
     "Hypervisors", "SystemVms", "AdditionalManagement", "Acceptance",
 )  # fmt: skip
-BACK = "Back"  # under this name the record says how a way back goes
+BACK = "Back"  # under this name the record says how a rollback goes
 
 
 @dataclass
