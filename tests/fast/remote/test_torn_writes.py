@@ -21,6 +21,7 @@ from parallel_build.cloudstack import setup
 from parallel_build.database.copy import account_notes
 from parallel_build.errors import CommandFailed, ConnectionFailed, ParallelBuildError
 from parallel_build.machines.existing import undo
+from parallel_build.machines.existing.manifest import Record
 from parallel_build.operations import fixes, start_gate
 from parallel_build.records import run_number
 from parallel_build.records.record_file import RecordFile
@@ -228,13 +229,13 @@ def put_data_back(server: Server, home: Path) -> None:
             self.host: Any = server
             self.intend = lambda *_, **__: None
 
-    found = undo.Record("test", "then", unit="mariadb")
-    folder, undo.FOLDER = undo.FOLDER, str(home / "found")
-    data, undo.DATA_FOLDER = undo.DATA_FOLDER, str(home / "data")
+    names = {"FOLDER": str(home / "found"), "DATA_FOLDER": str(home / "data")}
+    before = {name: vars(undo)[name] for name in names}
+    vars(undo).update(names)
     try:
-        Leaving()._data(found, {})
+        Leaving()._data(Record("test", "then", unit="mariadb"), {})
     finally:
-        undo.FOLDER, undo.DATA_FOLDER = folder, data
+        vars(undo).update(before)
 
 
 def changed_data(home: Path) -> None:
