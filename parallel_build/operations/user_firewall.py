@@ -128,7 +128,7 @@ def admit_on_new(context: Context) -> None:
 
 
 def _open_new(context: Context) -> set[str]:
-    """Open on every new server; one that has been proved good is enough, the others are said, and opened when they are started.
+    """Open on every new server; one that has been proved good is enough, the others are reported, and opened when they are started.
 
     Returns:
         names of those that are still closed.
