@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from functools import partial
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import AGENTS, Hypervisor, NewMachine, StackConfiguration
-from parallel_build.errors import GuardFailed
+from parallel_build.errors import CommandFailed, GuardFailed, WaitedInVain
 from parallel_build.operations.context import Context
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import AT_ONCE, Workers
@@ -29,6 +30,12 @@ START = (
     'systemctl stop "$1" 2>/dev/null || true; systemctl reset-failed "$1" 2>/dev/null || true\n'
     'exec systemd-run --quiet --collect --unit="$1" -p RuntimeMaxSec="$2" python3 -c "$3" "$4"'
 )
+
+
+class Listener(enum.Enum):
+    """What listens on a new server's port: what was started for this, somebody else's, or nothing that could be started."""
+
+    OURS, THEIRS, NONE = "ours", "theirs", "none"
 
 
 def words(configuration: StackConfiguration) -> str:
@@ -56,7 +63,9 @@ def prove(context: Context) -> dict[str, list[str]]:
         return {}
     machines = configuration.new.management
     with Workers(len(machines)) as pool:
-        ours = [machine for machine, started in zip(machines, pool.map(partial(_listen, context), machines), strict=True) if started]
+        states = dict(zip((machine.name for machine in machines), pool.map(partial(_listen, context), machines), strict=True))
+    ours = [machine for machine in machines if states[machine.name] is Listener.OURS]
+    machines = [machine for machine in machines if states[machine.name] is not Listener.NONE]
     try:
         with Workers(AT_ONCE) as pool:
             reached = dict(zip((host.name for host in hosts), pool.map(partial(_ask, context), hosts), strict=True))
@@ -79,23 +88,32 @@ def prove(context: Context) -> dict[str, list[str]]:
     return {machine.name: list(reached) for machine in machines}
 
 
-def _listen(context: Context, machine: NewMachine) -> bool:
-    """Whether something of ours listens there now; False where something else does already."""
+def _listen(context: Context, machine: NewMachine) -> Listener:
+    """Have something listen there; a server without the means for it is reported, and its hosts are not asked about it."""
     host = context.host(machine)
     services = Services(host)
     if AGENTS in services.listening([AGENTS]) and not _ours(host):
         context.progress(f"something listens on port {AGENTS} of {machine.name} already")
-        return False
+        return Listener.THEIRS
     context.intend(f"{machine.name}: listen on port {AGENTS} for a moment", unit=UNIT)
+    try:
+        _start(context, host, services)
+    except (CommandFailed, WaitedInVain) as error:
+        context.progress(f"warning: whether hosts reach port {AGENTS} of {machine.name} is not known: {error}")
+        host.run(["systemctl", "stop", UNIT], ok=None, cancellable=False)
+        return Listener.NONE
+    return Listener.OURS
+
+
+def _start(context: Context, host: Host, services: Services) -> None:
     host.script(START, [UNIT, str(LASTS), LISTEN, str(AGENTS)], cancellable=False)
     wait_for(
-        f"{UNIT} on {machine.name} to listen",
+        f"{UNIT} on {host.name} to listen",
         lambda: AGENTS in services.listening([AGENTS]),
         timeout=UP_WITHIN,
         cancel=context.cancel,
         interval=0.2,
     )
-    return True
 
 
 def _ours(host: Host) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.services import UnitState
-from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.operations import prove_agents_reach
 from parallel_build.operations.context import Context
 from parallel_build.remote.openssh import Result
@@ -29,6 +29,7 @@ class Net:
         self.theirs: set[str] = set()
         self.closed: set[tuple[str, str]] = set()
         self.lost: set[str] = set()
+        self.without: set[str] = set()
         self.done: list[str] = []
 
     def host(self, server: Any) -> Any:
@@ -55,6 +56,8 @@ class Host:
         return Result(0, "\n".join(open_), "")
 
     def script(self, text: str, args: list[str], **_: Any) -> Result:
+        if self.name in self.net.without:
+            raise CommandFailed(f"{self.name}: systemd-run is not there", "", "")
         assert text == prove_agents_reach.START and args[0] == prove_agents_reach.UNIT and args[1] == "120"
         self.net.done.append(f"listen on {self.name}")
         self.net.listening.add(self.name)
@@ -109,6 +112,15 @@ def test_it_is_stopped_when_a_host_can_not_be_asked(net: Net) -> None:
     with pytest.raises(ConnectionFailed):
         prove_agents_reach.prove(context(net))
     assert not net.listening
+
+
+def test_a_server_without_the_means_is_reported_and_not_taken_for_closed(net: Net) -> None:
+    net.without.add("newms1")
+    told: list[str] = []
+    made = context(net)
+    made.tell = told.append
+    assert prove_agents_reach.prove(made) == {"newms2": ["kvm1", "kvm2"]}
+    assert any(line.startswith("warning: whether hosts reach port 8250 of newms1 is not known") for line in told)
 
 
 def test_what_listens_there_already_is_left_alone(net: Net) -> None:
