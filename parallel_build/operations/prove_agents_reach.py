@@ -9,7 +9,7 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import AGENTS, Hypervisor, NewMachine, StackConfiguration
-from parallel_build.errors import CommandFailed, GuardFailed, WaitedInVain
+from parallel_build.errors import CommandFailed, GuardFailed, TimedOut
 from parallel_build.operations.context import Context
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import AT_ONCE, Workers
@@ -98,7 +98,7 @@ def _listen(context: Context, machine: NewMachine) -> Listener:
     context.intend(f"{machine.name}: listen on port {AGENTS} for a moment", unit=UNIT)
     try:
         _start(context, host, services)
-    except (CommandFailed, WaitedInVain) as error:
+    except (CommandFailed, TimedOut) as error:
         context.progress(f"warning: whether hosts reach port {AGENTS} of {machine.name} is not known: {error}")
         host.run(["systemctl", "stop", UNIT], ok=None, cancellable=False)
         return Listener.NONE
