@@ -91,7 +91,7 @@ def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts
         if server.unreachable:
             raise GuardFailed(
                 f"{server.name} can't reach {', '.join(server.unreachable)}",
-                "it will have to once it serves",
+                "a management server that is active must reach all of them",
                 "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
             )
 
