@@ -16,7 +16,7 @@ import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "id": "uuid-of-template",
     "guestId": "debian12_64Guest",
     "firmware": "efi",
@@ -52,9 +52,12 @@ class Idle(provider_pb2_grpc.ResourceProviderServicer):
 
     def Invoke(self, request: Any, context: grpc.ServicerContext) -> Any:
         """What is looked for is there."""
-        found = struct_pb2.Struct()
-        found.update({**TEMPLATE, "resourcePoolId": "pool"} if request.tok.endswith("VirtualMachine") else {"id": "1", "resourcePoolId": "pool"})
-        return provider_pb2.InvokeResponse(**{"return": found})
+        answer = provider_pb2.InvokeResponse()
+        found: struct_pb2.Struct = getattr(answer, "return")
+        found.update({"id": "1", "resourcePoolId": "pool"})
+        if request.tok.endswith("VirtualMachine"):
+            found.update(TEMPLATE)
+        return answer
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
         """As given."""
@@ -62,7 +65,9 @@ class Idle(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: Any, context: grpc.ServicerContext) -> Any:
         """An update where an input is different that is not ignored."""
-        changed = [name for name in {*request.old_inputs, *request.news} if request.old_inputs.fields.get(name) != request.news.fields.get(name)]
+        changed = [
+            name for name in {*request.old_inputs, *request.news} if request.old_inputs.fields.get(name) != request.news.fields.get(name)
+        ]
         kinds = provider_pb2.DiffResponse
         wanted = set(changed) - set(request.ignoreChanges)
         return kinds(changes=kinds.DIFF_SOME if wanted else kinds.DIFF_NONE, diffs=sorted(wanted))
