@@ -87,10 +87,10 @@ class StackConfiguration(Model):
     @property
     def confirmed_down(self) -> frozenset[str]:
         """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
-        said = set(self.window.confirmed_down)
+        confirmed = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
-        off = {server.address for server in servers if server.name in said}
-        return frozenset(said | {server.name for server in servers if server.address in off})
+        off = {server.address for server in servers if server.name in confirmed}
+        return frozenset(confirmed | {server.name for server in servers if server.address in off})
 
     def ports_of(self, server: Server) -> list[int]:
         """The ports that a server answers on in any of its roles: a management server's and its database's, where they are one machine."""

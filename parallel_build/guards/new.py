@@ -86,12 +86,12 @@ def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) ->
 
 
 def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: new management servers reach the new database, the hypervisors, and the vCenters and secondary storage that the original's reach."""
+    """Rule: new management servers reach the new database, the hypervisors, and the vCenters, storage, LDAP and mail servers that the original's reach."""
     for server in fresh.management:
         if server.unreachable:
             raise GuardFailed(
                 f"{server.name} can't reach {', '.join(server.unreachable)}",
-                "it will have to once it serves",
+                "a management server that is active must reach all of them",
                 "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
             )
 
