@@ -52,9 +52,10 @@ LINTERS = (
     ("mypy",),
     ("tools.import_contract",),
     ("codespell_lib",),
+    ("tools.prose",),
     ("mkdocs", "build", "--strict", "--quiet"),
 )
-"""Each a Python module with its arguments. The words of the project are checked by tests/fast/project/test_words.py, in part `fast`."""
+"""Each a Python module with its arguments."""
 
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (

@@ -21,6 +21,7 @@ from parallel_build.configuration.servers import (
     New,
     NewMachine,
     Original,
+    OriginalManagement,
     Server,
     Ssh,
 )
@@ -86,10 +87,10 @@ class StackConfiguration(Model):
     @property
     def confirmed_down(self) -> frozenset[str]:
         """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
-        said = set(self.window.confirmed_down)
+        confirmed = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
-        off = {server.address for server in servers if server.name in said}
-        return frozenset(said | {server.name for server in servers if server.address in off})
+        off = {server.address for server in servers if server.name in confirmed}
+        return frozenset(confirmed | {server.name for server in servers if server.address in off})
 
     def ports_of(self, server: Server) -> list[int]:
         """The ports that a server answers on in any of its roles: a management server's and its database's, where they are one machine."""
@@ -119,6 +120,12 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
+    def carried_from(self) -> OriginalManagement:
+        """The original's management server that `new.carry` takes from."""
+        managers = self.original.management
+        return next((server for server in managers if server.name == self.new.carry.source), managers[0])
+
+    @property
     def host_setting(self) -> str:
         """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
         return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
@@ -143,6 +150,8 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:
+            yield f"new.carry.from: {self.new.carry.source} is not one of original.management"
         if self.new.usage_on and not self.new.usage:
             yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
         databases = [*self.original.database.servers, *self.new.database.servers]

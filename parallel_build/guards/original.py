@@ -135,7 +135,7 @@ def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"not Running: {', '.join(missing)}",
             "without it no template is downloaded, no console opened; an upgrade does not fix it",
-            "see the original's alerts; destroy it, and CloudStack makes another",
+            "see the original's alerts; where one is broken, destroy it: CloudStack makes a new one",
         )
 
 
@@ -150,7 +150,7 @@ def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
             raise GuardFailed(
                 f"template {template.name} is {'not Ready in ' + ', '.join(waiting) if found else 'not registered'}",
                 "the schema upgrade looks it up by this name",
-                "run `pulumi up` in phase prepared and see step SystemVmTemplate",
+                "run `pulumi up` in phase prepared: step SystemVmTemplate registers it, or says what is wrong",
             )
 
 
@@ -228,6 +228,16 @@ def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -
             "what was written there and not here would be in no copy, and the comparison would not see it",
             "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the replica and only the replication is "
             "broken: end it with STOP and RESET SLAVE ALL on the source; the replica still follows it",
+        )
+
+
+def carried_state_is_there(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: everything that new.carry names is on the original's server, and is neither db.properties nor the key."""
+    if old.not_carried:
+        raise GuardFailed(
+            "; ".join(old.not_carried),
+            "what is named can't be carried, so the new servers would lack it",
+            "correct new.carry; see what is there: parallel-build health",
         )
 
 
@@ -342,6 +352,7 @@ GUARDS = rules_of(
     clocks_agree,
     source_is_the_source,
     nothing_waits_on_the_peer,
+    carried_state_is_there,
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,

@@ -149,7 +149,7 @@ class RecordCopies:
         written = False
         for file in files:
             copy, returning = by_file.get(file) or self._joining(file), bool(document.get("returning"))
-            if copy.unusable:  # `settle` has passed it over: it is made good by this write, and kept beside it
+            if copy.unusable:  # `settle` has passed it over: it is made good by this write, and kept next to it
                 copy, keep_it = replace(copy, text=copy.file.raw(), problem=None), True
             else:
                 keep_it = keep
@@ -266,7 +266,7 @@ class RecordCopies:
         return Copy(file, text, document, machine)
 
     def _passes_over(self, copy: Copy, right: Copy, error: ParallelBuildError) -> bool:
-        """Whether a rollback goes on without a copy that is lost: the other one is the higher, by what this host had before."""
+        """Whether a rollback continues without a copy that is lost: the other one is the higher, by what this host had before."""
         if not surely_lower(copy, right):
             return False
         if copy.name not in self.notes.passed:

@@ -25,7 +25,7 @@ class HostNotes:
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
         proved: those of them that were proved down.
         two: both hosts had to have a copy at the last look: they are asked at the same time.
-        passed: hosts whose lost copy was passed over, which is said once.
+        passed: hosts whose lost copy was passed over, which is reported once.
     """
 
     machines: dict[str, str] = field(default_factory=dict)

@@ -98,7 +98,7 @@ class RecordFile:
         return Text(line[0] + line[1])
 
     def before(self) -> Text:
-        """What it said before its last write; blank where that was its first."""
+        """What it held before its last write; blank where that was its first."""
         found = Text(None)
         for name in (f"{self.name}.1", f"{self.name}.old"):
             found = RecordFile(self.host, self.folder, name, self.limit).raw()

@@ -78,12 +78,14 @@ class PackageUndo:
             return
         text = r"""
         file=$1/accounts names=$2; shift 2
-        for package; do
+        { [ ! -e "$file" ] || cat "$file"; for package; do
           { scripts_of "$package"; files_of "$package" | grep '/sysusers.d/' | xargs -r cat -- 2>/dev/null || true; } >"$file.words"
           for name in $names; do
             if grep -qw -- "$name" "$file.words"; then echo "$name"; fi
           done
-        done | sort -u >>"$file"
+        done; } | sort -u >"$file.new"
+        sync "$file.new"
+        mv "$file.new" "$file"
         rm -f "$file.words"
         """
         self.host.script(SHELL + text, [FOLDER, " ".join(candidates), *added], timeout=300)

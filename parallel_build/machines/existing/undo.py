@@ -149,8 +149,8 @@ class Leaving:
         if record.data_kept:
             self.intend(f"{self.host.name}: put the data folder back as it was found")
             self.host.script(
-                'copy=$1/copies$2; [ -d "$copy" ] || exit 0; systemctl stop "$3"; find "$2" -mindepth 1 -delete; '
-                'cp -a "$copy/." "$2/"; sync; rm -rf "$copy"',
+                'copy=$1/copies$2; rm -rf "$copy.used"; [ -d "$copy" ] || exit 0; systemctl stop "$3"; find "$2" -mindepth 1 -delete; '
+                'cp -a "$copy/." "$2/"; sync; mv -T "$copy" "$copy.used"; rm -rf "$copy.used"',  # half a copy must not be put back by the next try
                 [FOLDER, DATA_FOLDER, record.unit],
                 timeout=1800,
                 cancellable=False,
@@ -237,13 +237,17 @@ class Leaving:
         """Put back what package tools have rewritten: with the same packages it says the same, but not byte by byte."""
         text = r"""
         copies=$1/copies; shift
+        # Renamed where the two are on one disk. Else mv copies and then removes, and the next try would take what it had not removed yet for the whole.
         for path; do
-          if [ -d "$copies$path" ]; then
-            rm -rf "$path"
-            mv -T "$copies$path" "$path"
-          elif [ -e "$copies$path" ]; then
-            mv -f "$copies$path" "$path"
+          [ -e "$copies$path" ] || continue
+          rm -rf "$path.part"
+          if [ "$(stat -c %d "$copies$path")" != "$(stat -c %d "$(dirname "$path")")" ]; then
+            cp -a "$copies$path" "$path.part"
+            sync "$path.part"
           fi
+          if [ -d "$copies$path" ]; then rm -rf "$path"; fi
+          if [ -e "$path.part" ]; then mv -fT "$path.part" "$path"; rm -rf "$copies$path.used"; mv -T "$copies$path" "$copies$path.used"
+          else mv -fT "$copies$path" "$path"; fi
         done
         sync
         """
