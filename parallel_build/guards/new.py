@@ -144,7 +144,7 @@ def carried_state_is_current(site: Site, old: OriginalFacts, fresh: NewFacts) ->
         raise GuardFailed(
             f"not as on {site.configuration.carried_from.name}: {', '.join(fresh.carried_otherwise)}",
             "they were changed on the original since they were carried, or on the new server",
-            "set new.carry.renew to another text, such as today's date, then run `pulumi up` in phase prepared",
+            'run `pulumi config set --path new.carry.renew "$(date)"`, then `pulumi up` in phase prepared',
         )
 
 
