@@ -126,7 +126,7 @@ def setup_management(host: Host) -> None:
 
 
 def no_download(version: CloudStackVersion) -> str:
-    """What a plan says of the templates that the target's set-up would download."""
+    """What a plan shows about the templates that the target's set-up would download."""
     return f" {DOWNLOADS_FROM} {NOWHERE} (so that no system VM template is downloaded)" if version >= DOWNLOADS_SINCE else ""
 
 

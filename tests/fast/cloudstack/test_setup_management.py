@@ -41,11 +41,11 @@ def run(*given: Any, **more: Any) -> list[str]:
     return host.commands[-1]
 
 
-def test_up_to_4_22_nothing_is_said_of_templates() -> None:
+def test_up_to_4_22_nothing_is_given_for_templates() -> None:
     assert run(HELP, GOOD) == ["cloudstack-setup-management", "--no-start"]
 
 
-def test_since_4_23_it_is_given_a_place_where_nothing_is_and_what_it_says_of_that_is_no_failure() -> None:
+def test_since_4_23_it_is_given_a_place_where_nothing_is_and_what_it_prints_about_that_is_no_failure() -> None:
     after = "Downloading system VM template kvm-x86_64\nError downloading: Connection refused [Failed]\n"
     found = run(NEW_HELP, GOOD + after, stderr="urlopen error [Failed]")
     assert found == ["cloudstack-setup-management", "--no-start", "--systemvm-templates-repository", "http://127.0.0.1:9/"]
