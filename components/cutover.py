@@ -15,6 +15,7 @@ from parallel_build.components.preparation import Preparation
 from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
+    Agents,
     DatabaseTransfer,
     Drain,
     FirstManagement,
@@ -33,6 +34,7 @@ from parallel_build.components.steps import (
 )
 from parallel_build.configuration import Phase
 from parallel_build.records.rehearsal_times import rehearsed
+from parallel_build.steps.agent_packages import parameters as agents
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
@@ -40,6 +42,7 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("user-access", UserAccess),
     ("drain", Drain),
     ("original-management", OriginalManagement),
+    ("agents", Agents),
     ("database-transfer", DatabaseTransfer),
     ("original-database", OriginalDatabase),
     ("host-setting", HostSetting),
@@ -73,7 +76,8 @@ class CutoverArgs:
 class Cutover(Component):
     """`cutover:components:Cutover`. Before the cloud's phase is `switched` it has no children.
 
-    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step. In phase `retired` also `Retirement`, after everything.
+    Children: the steps of `ORDER`, a chain, but for `Agents` (`agents.upgrade`), which runs next to those up to `Hypervisors`; with
+    `window.stopBefore` those before that step. In phase `retired` also `Retirement`, after everything.
 
     Attributes:
         cloud: the cloud.
@@ -114,13 +118,21 @@ class Cutover(Component):
         return [pulumi.Alias(name=label, parent=pulumi.ROOT_STACK_RESOURCE)] if found and label == "retirement" else found
 
     def _declare(self, prepared: Sequence[pulumi.Resource]) -> None:
-        stack = self.cloud.declared
+        stack, chain = self.cloud.declared, list[StepResource]()
         for label, step in ORDER:
             if stack.configuration.window.stop_before == step.STEP:
                 break  # A hold point: this step and all after it are not declared yet.
-            before = [self.steps[-1]] if self.steps else list(prepared)
+            if step is Agents and stack.configuration.agents.upgrade is None:
+                continue
+            before = [chain[-1]] if chain else list(prepared)
+            if step is Hypervisors:
+                before += [each for each in self.steps if isinstance(each, Agents)]
+            given = agents(stack.configuration) if step is Agents else None
             took = rehearsed(stack.configuration, stack.name, step.STEP)
-            self.steps.append(step(self.child(label), stack, rehearsed=took, opts=self.options(label, before)))
+            made = step(self.child(label), stack, rehearsed=took, parameters=given, opts=self.options(label, before))
+            self.steps.append(made)
+            if step is not Agents:  # it runs next to what follows, until Hypervisors
+                chain.append(made)
 
 
 def left_to_tidy(steps: Sequence[StepResource]) -> pulumi.Output[dict[str, Any]]:

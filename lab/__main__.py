@@ -287,6 +287,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
+    parser.add_argument(
+        "--agents", action="store_const", const=True, help="bring agents to the new version by the wave of `agents.upgrade`"
+    )
     parser.add_argument("--move", action="store_const", const=True, help="to new servers of the same version, without an upgrade")
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")
     parser.add_argument("--disks", action="store_true", default=None, help="containers have a disk of their own, which may become full")

@@ -15,6 +15,7 @@ IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parit
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "original": ("frontend",),
+    "agents": ("upgrade",),  # the hosts are a parameter of the steps, and the limits count from then on
     "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.

@@ -6,6 +6,7 @@ The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section
 
 from __future__ import annotations
 
+from parallel_build.configuration.agents import AgentUpgrade
 from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
 from parallel_build.configuration.loading import describe, known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
@@ -22,6 +23,7 @@ __all__ = [
     "API_PORTS",
     "HOST_NAME",
     "PEERS",
+    "AgentUpgrade",
     "Hours",
     "Housekeeping",
     "Hypervisor",

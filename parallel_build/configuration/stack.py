@@ -11,13 +11,15 @@ from pydantic import (
 )
 
 from parallel_build.configuration import shared_machines
+from parallel_build.configuration.agents import Agents
 from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
-from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
+from parallel_build.configuration.preparation import Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.routers import Routers
 from parallel_build.configuration.servers import (
     DatabaseAdmin,
+    Hypervisor,
     New,
     NewMachine,
     Original,
@@ -32,6 +34,7 @@ from parallel_build.configuration.values import (
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
 from parallel_build.versions import CloudStackVersion
 
+WITH_AGENT = ("kvm", "lxc")  # hosts with an agent that dials the management servers
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
 
@@ -116,6 +119,16 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
+    def upgraded_agents(self) -> list[Hypervisor]:
+        """Hosts of the agents' wave, in the order of the list; none where it is not configured."""
+        wanted = self.agents.upgrade
+        if wanted is None:
+            return []
+        named = None if wanted.hosts == "all" else set(wanted.hosts)
+        with_agent = [host for host in self.original.hypervisors if host.kind in WITH_AGENT]
+        return [host for host in with_agent if (named is None or host.name in named) and host.name not in wanted.later]
+
+    @property
     def host_setting(self) -> str:
         """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
         return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
@@ -148,6 +161,7 @@ class StackConfiguration(Model):
             if name in never_off:
                 yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
         yield from self._version_problems()
+        yield from self._agent_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -202,6 +216,28 @@ class StackConfiguration(Model):
             yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
         if self.routers.until_renewed != "first":
             yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+
+    def _agent_problems(self) -> Iterator[str]:
+        """The agents' wave names hosts that are there and have an agent, and its canary is a trial."""
+        wanted = self.agents.upgrade
+        if wanted is None:
+            return
+        if self.move:
+            yield "agents.upgrade: a move leaves agents at the version that they have; leave it out, or set new.version to a later version"
+        kinds = {host.name: host.kind for host in self.original.hypervisors}
+        for key, names in (("hosts", [] if wanted.hosts == "all" else wanted.hosts), ("later", wanted.later)):
+            for name in names:
+                if name not in kinds:
+                    yield f"agents.upgrade.{key}: {name} is not one of original.hypervisors; add it there, or correct the name"
+                elif kinds[name] not in WITH_AGENT:
+                    yield f"agents.upgrade.{key}: {name} is a host of {kinds[name]}, which has no agent of CloudStack's; leave it out"
+        wave = len(self.upgraded_agents)
+        if not wave:
+            yield "agents.upgrade: no host is left for it; list KVM hosts in original.hypervisors, or leave agents.upgrade out"
+        elif wanted.canary > wave:
+            yield (
+                f"agents.upgrade.canary: {wanted.canary} hosts are more than the wave, {wave}, so the canary would be no trial; make it smaller"
+            )
 
     def _order_problems(self) -> Iterator[str]:
         """When users are let in must fit what has to be good before that."""

@@ -92,6 +92,7 @@ SwitchedStepName = Literal[
     "UserAccess",
     "Drain",
     "OriginalManagement",
+    "Agents",
     "DatabaseTransfer",
     "OriginalDatabase",
     "HostSetting",

@@ -37,6 +37,11 @@ class HostSetting(SwitchedStep):
             f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down' (a row left Up stops the first start)",
             *(
+                [f"on {name}: vm.ha.enabled and host HA of each zone off until every host is connected (agents.upgrade)"]
+                if configuration.agents.upgrade
+                else []
+            ),
+            *(
                 [
                     f"on {name}: {SETTING} of each zone = the lowest release of its routers, put back as found after the last wave. RISK "
                     "(routers.untilRenewed: allow): until then the new version gives commands to routers of the old release, which nobody tests together"

@@ -11,7 +11,8 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.operations import users_in
+from parallel_build.operations import agent_wave, ha_hold, users_in
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -44,8 +45,12 @@ class Hypervisors(SwitchedStep):
         ensure_running(context)
         users_in.settle(context)
         hosts = await_hosts(context)
+        kept = agent_wave.set_aside(context, asked(context, Cloud.new(context.site)))
+        ha_hold.put_back(context, "new")
+        store(context).remember(self.type, passed=True)
         users_in.admit(context, "first")
-        return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}}
+        old_agents = {"left with their old agent": kept} if kept else {}
+        return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}, **old_agents}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing to do again."""
@@ -71,13 +76,18 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
 
     def all_up() -> list[dict[str, Any]] | None:
         hosts = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
+        left_out = agent_wave.not_awaited(context, hosts.values())
+        awaited = {identity: name for identity, name in expected.items() if identity not in left_out}
         missing[:] = [
             f"{name} ({hosts[identity]['state'] if identity in hosts else 'unknown here'})"
-            for identity, name in expected.items()
+            for identity, name in awaited.items()
             if identity not in hosts or hosts[identity].get("state") != "Up"
         ]
-        context.progress(f"hosts Up: {len(expected) - len(missing)} of {len(expected)}")
-        return None if missing else [hosts[identity] for identity in expected]
+        without = (
+            f", {len(expected) - len(awaited)} not awaited since their agent could not be renewed" if len(awaited) < len(expected) else ""
+        )
+        context.progress(f"hosts Up: {len(awaited) - len(missing)} of {len(awaited)}{without}")
+        return None if missing else [hosts[identity] for identity in awaited]
 
     try:
         return wait_for(
