@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,6 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("user-access", UserAccess),
     ("drain", Drain),
     ("original-management", OriginalManagement),
-    ("agents", Agents),
     ("database-transfer", DatabaseTransfer),
     ("original-database", OriginalDatabase),
     ("host-setting", HostSetting),
@@ -55,6 +54,9 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("routers", Routers),
 )
 
+
+# Where `agents.upgrade` is configured: behind this step of the chain, next to those that follow, ended before Hypervisors.
+AGENTS, AGENTS_AFTER = "agents", OriginalManagement
 
 LEFT = ("left", "failed", "not renewed")
 """How the evidence of a step names what an operator has to see to afterwards."""
@@ -119,20 +121,26 @@ class Cutover(Component):
 
     def _declare(self, prepared: Sequence[pulumi.Resource]) -> None:
         stack, chain = self.cloud.declared, list[StepResource]()
+        wave: list[StepResource] = []
         for label, step in ORDER:
             if stack.configuration.window.stop_before == step.STEP:
                 break  # A hold point: this step and all after it are not declared yet.
-            if step is Agents and stack.configuration.agents.upgrade is None:
-                continue
             before = [chain[-1]] if chain else list(prepared)
-            if step is Hypervisors:
-                before += [each for each in self.steps if isinstance(each, Agents)]
-            given = agents(stack.configuration) if step is Agents else None
-            took = rehearsed(stack.configuration, stack.name, step.STEP)
-            made = step(self.child(label), stack, rehearsed=took, parameters=given, opts=self.options(label, before))
-            self.steps.append(made)
-            if step is not Agents:  # it runs next to what follows, until Hypervisors
-                chain.append(made)
+            chain.append(self._step(label, step, [*before, *wave] if step is Hypervisors else before))
+            if step is AGENTS_AFTER:
+                if stack.configuration.window.stop_before == Agents.STEP:
+                    break
+                if stack.configuration.agents.upgrade is not None:
+                    wave = [self._step(AGENTS, Agents, [chain[-1]], agents(stack.configuration))]
+
+    def _step(
+        self, label: str, step: type[StepResource], before: Sequence[pulumi.Resource], parameters: Mapping[str, Any] | None = None
+    ) -> StepResource:
+        stack = self.cloud.declared
+        took = rehearsed(stack.configuration, stack.name, step.STEP)
+        made = step(self.child(label), stack, rehearsed=took, parameters=parameters, opts=self.options(label, before))
+        self.steps.append(made)
+        return made
 
 
 def left_to_tidy(steps: Sequence[StepResource]) -> pulumi.Output[dict[str, Any]]:

@@ -18,7 +18,7 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents, unit_end
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.services import AGENT, Services
-from parallel_build.configuration import AgentUpgrade, Hypervisor
+from parallel_build.configuration import AgentUpgrade, Hypervisor, StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import ha_hold
@@ -272,12 +272,11 @@ def set_aside(context: Context, cloud: Cloud) -> dict[str, str]:
     return kept
 
 
-def not_awaited(context: Context, items: Collection[agents.Item]) -> set[str]:
+def not_awaited(configuration: StackConfiguration, failed: Collection[str], items: Collection[agents.Item]) -> set[str]:
     """Ids of hosts whose agent could not be renewed: they are listed, and the window does not wait for them."""
-    failed = known(context).failed
     if not failed:
         return set()
-    found = agents.agent_hosts(items, context.configuration.original.hypervisors)
+    found = agents.agent_hosts(items, configuration.original.hypervisors)
     return {str(each.item.get("id")) for each in found if each.hypervisor is not None and each.hypervisor.name in failed}
 
 

@@ -45,9 +45,11 @@ class Hypervisors(SwitchedStep):
         ensure_running(context)
         users_in.settle(context)
         hosts = await_hosts(context)
-        kept = agent_wave.set_aside(context, asked(context, Cloud.new(context.site)))
-        ha_hold.put_back(context, "new")
-        store(context).remember(self.type, passed=True)
+        kept: dict[str, str] = {}
+        if store(context).facts(agent_wave.STEP) or store(context).facts(ha_hold.STEP):
+            kept = agent_wave.set_aside(context, asked(context, Cloud.new(context.site)))
+            ha_hold.put_back(context, "new")
+            store(context).remember(self.type, passed=True)
         users_in.admit(context, "first")
         old_agents = {"left with their old agent": kept} if kept else {}
         return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}, **old_agents}
@@ -70,13 +72,14 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
         StepFailed: some are not, after window.hostsTimeout.
     """
     up: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+    failed = agent_wave.Wave.of(store(context).facts(agent_wave.STEP)).failed
     expected = dict(sorted(up.items(), key=lambda item: item[1]))  # in the order in which an operator looks for them
     cloud = Cloud.new(context.site)
     missing: list[str] = []
 
     def all_up() -> list[dict[str, Any]] | None:
         hosts = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
-        left_out = agent_wave.not_awaited(context, hosts.values())
+        left_out = agent_wave.not_awaited(context.configuration, failed, hosts.values())
         awaited = {identity: name for identity, name in expected.items() if identity not in left_out}
         missing[:] = [
             f"{name} ({hosts[identity]['state'] if identity in hosts else 'unknown here'})"
