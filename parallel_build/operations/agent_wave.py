@@ -99,7 +99,7 @@ def run(context: Context) -> Outputs:
         stopped = "the canary can't be begun"
     else:
         canary = [host for host in todo if host in trial]
-        stopped = _hosts(context, canary, 0, failed, max(1, len(canary))) and "the canary has failed"
+        stopped = _hosts(context, canary, len(failed), failed, max(1, len(canary))) and "the canary has failed"
     if not stopped:
         rest = [host for host in todo if host not in trial]
         stopped = _hosts(context, rest, allowed(len(chosen), wanted.failure_rate), failed, wanted.at_once)

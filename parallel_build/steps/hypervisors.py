@@ -45,14 +45,8 @@ class Hypervisors(SwitchedStep):
         ensure_running(context)
         users_in.settle(context)
         hosts = await_hosts(context)
-        kept: dict[str, str] = {}
-        if store(context).facts(agent_wave.STEP) or store(context).facts(ha_hold.STEP):
-            kept = agent_wave.set_aside(context, asked(context, Cloud.new(context.site)))
-            ha_hold.put_back(context, "new")
-            store(context).remember(self.type, passed=True)
         users_in.admit(context, "first")
-        old_agents = {"left with their old agent": kept} if kept else {}
-        return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}, **old_agents}
+        return {"hosts": {host["name"]: host.get("managementserverid") for host in hosts}}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing to do again."""
@@ -93,7 +87,7 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
         return None if missing else [hosts[identity] for identity in awaited]
 
     try:
-        return wait_for(
+        found = wait_for(
             "every host to be Up",
             all_up,
             timeout=context.configuration.window.hosts_timeout.total_seconds(),
@@ -108,6 +102,17 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
             + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed",
         ) from None
+    _settle_agents(context, cloud)
+    return found
+
+
+def _settle_agents(context: Context, cloud: Cloud) -> None:
+    """After the agents' wave, by the record: no new VMs on hosts with an old agent, and high availability as it was found."""
+    records = store(context)
+    if records.facts(agent_wave.STEP) or records.facts(ha_hold.STEP).get("new"):
+        agent_wave.set_aside(context, asked(context, cloud))
+        ha_hold.put_back(context, "new")
+        records.remember(Hypervisors.type, passed=True)
 
 
 def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dict[str, tuple[str, str]]:
