@@ -124,7 +124,8 @@ class Window(Model):
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
-        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
+        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state (`logs`), a dump as well where its upgrade has
+            failed (`failed`), or always (`dump`), or nothing.
         confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
             else can prove that they are down; also such a server that this window has touched and that is not configured any more.
         adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
@@ -145,7 +146,7 @@ class Window(Model):
     drain_then: Literal["back", "cut"] = "back"
     old_addresses: Literal["moved", "closed"] = "moved"
     stop_before: SwitchedStepName | None = None
-    forensics: Literal["logs", "dump", "none"] = "logs"
+    forensics: Literal["failed", "logs", "dump", "none"] = "failed"
     confirmed_down: list[str] = Field(default_factory=list)
     adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     confirmed_removed: list[str] = Field(default_factory=list)
