@@ -53,7 +53,7 @@ def test_the_rehearsals_copy_is_no_figure_for_replication() -> None:
 
 
 def test_a_window_of_this_stack_gives_everything() -> None:
-    evidence = {"Agents": {"seconds": 70.0, "done": 60}, "Routers": {"renewed": 400}}
+    evidence: dict[str, dict[str, Any]] = {"Agents": {"seconds": 70.0, "done": 60}, "Routers": {"renewed": 400}}
     configuration = site(agents={"upgrade": {"hosts": ["kvm1", "kvm2"]}}).configuration
     page = text("prod", configuration, BUSY, Figures("2026-11-01", STEPS, evidence, REHEARSED))
     assert "Users out: 4 min 45 s (users in: accepted)" in page and "the window of 2026-11-01" in lines(page, "FirstManagement")
