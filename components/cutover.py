@@ -18,6 +18,7 @@ from parallel_build.components.steps import (
     Agents,
     DatabaseTransfer,
     Drain,
+    DumpFile,
     FirstManagement,
     HostSetting,
     Hypervisors,
@@ -35,6 +36,7 @@ from parallel_build.components.steps import (
 from parallel_build.configuration import Phase
 from parallel_build.records.rehearsal_times import rehearsed
 from parallel_build.steps.agent_packages import parameters as agents
+from parallel_build.steps.dump_file import parameters as dump_file
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
@@ -57,6 +59,7 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
 
 # Where `agents.upgrade` is configured: behind this step of the chain, next to those that follow, ended before Hypervisors.
 AGENTS, AGENTS_AFTER = "agents", OriginalManagement
+DUMP_FILE = "dump-file"
 
 LEFT = ("left", "failed", "not renewed")
 """How the evidence of a step names what an operator has to see to afterwards."""
@@ -78,8 +81,8 @@ class CutoverArgs:
 class Cutover(Component):
     """`cutover:components:Cutover`. Before the cloud's phase is `switched` it has no children.
 
-    Children: the steps of `ORDER`, a chain, but for `Agents` (`agents.upgrade`), which runs next to those up to `Hypervisors`; with
-    `window.stopBefore` those before that step. In phase `retired` also `Retirement`, after everything.
+    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step. Next to them `Agents` (`agents.upgrade`), which ends before
+    `Hypervisors`, and `DumpFile` (`window.dumpFile`), which nothing waits for. In phase `retired` also `Retirement`, after everything.
 
     Attributes:
         cloud: the cloud.
@@ -132,6 +135,11 @@ class Cutover(Component):
                     break
                 if stack.configuration.agents.upgrade is not None:
                     wave = [self._step(AGENTS, Agents, [chain[-1]], agents(stack.configuration))]
+            if step is OriginalDatabase:
+                if stack.configuration.window.stop_before == DumpFile.STEP:
+                    break
+                if stack.configuration.window.dump_file is not None:  # nothing waits for it
+                    self._step(DUMP_FILE, DumpFile, [chain[-1]], dump_file(stack.configuration))
 
     def _step(
         self, label: str, step: type[StepResource], before: Sequence[pulumi.Resource], parameters: Mapping[str, Any] | None = None

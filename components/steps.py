@@ -240,6 +240,12 @@ class OriginalDatabase(StepResource):
     STEP = "OriginalDatabase"
 
 
+class DumpFile(StepResource):
+    """`cutover:index:DumpFile`: a cold copy of the stopped original's data folder, next to the steps that follow. Parameters: server, folder, readBack."""
+
+    STEP = "DumpFile"
+
+
 class Drain(StepResource):
     """`cutover:index:Drain`: the original takes no more jobs, and those that run have ended."""
 

@@ -16,7 +16,7 @@ from parallel_build.configuration.secrets import Secrets
 from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement, Server, Ssh
 from parallel_build.configuration.stack import StackConfiguration
 from parallel_build.configuration.values import HOST_NAME, Phase
-from parallel_build.configuration.window import HypervisorCommand, SwitchedStepName, UserProbe
+from parallel_build.configuration.window import DumpFile, HypervisorCommand, SwitchedStepName, UserProbe
 
 __all__ = [
     "AGENTS",
@@ -24,6 +24,7 @@ __all__ = [
     "HOST_NAME",
     "PEERS",
     "AgentUpgrade",
+    "DumpFile",
     "Hours",
     "Housekeeping",
     "Hypervisor",

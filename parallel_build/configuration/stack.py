@@ -35,6 +35,11 @@ from parallel_build.configuration.window import Acceptance, HypervisorCommand, W
 from parallel_build.versions import CloudStackVersion
 
 WITH_AGENT = ("kvm", "lxc")  # hosts with an agent that dials the management servers
+DATA_FOLDERS = (
+    "/var/lib/mysql",
+    "/var/lib/mariadb",
+    "/var/lib/mysql-files",
+)  # where database servers keep their data, unless told otherwise
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
 
@@ -162,6 +167,7 @@ class StackConfiguration(Model):
                 yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
         yield from self._version_problems()
         yield from self._agent_problems()
+        yield from self._dump_file_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -237,6 +243,28 @@ class StackConfiguration(Model):
         elif wanted.canary > wave:
             yield (
                 f"agents.upgrade.canary: {wanted.canary} hosts are more than the wave, {wave}, so the canary would be no trial; make it smaller"
+            )
+
+    def _dump_file_problems(self) -> Iterator[str]:
+        """The cold copy needs an original that is down, and a place of its own."""
+        wanted, pair = self.window.dump_file, self.original.database
+        if wanted is None:
+            return
+        if pair.others:
+            yield (
+                "window.dumpFile: original.database.others has the database server keep running, so its files are never at rest; "
+                "leave dumpFile out, and take a dump of your own"
+            )
+        servers = [*self.original_servers(), *self.new_machines()]
+        known = {server.name: server.address for server in servers}
+        if known.get(wanted.server.name, wanted.server.address) != wanted.server.address:
+            yield f"window.dumpFile.server: {wanted.server.name} has the address {known[wanted.server.name]} in this stack; name it alike, or rename it"
+        of_original = {server.address for server in (pair.source, pair.replica) if server}
+        inside = any(f"{wanted.folder}/".startswith(f"{folder}/") for folder in DATA_FOLDERS)
+        if wanted.server.address in of_original and inside:
+            yield (
+                f"window.dumpFile.folder: {wanted.folder} is in the data folder of {wanted.server.address}, on the data volume that it is to be a copy of; "
+                "name a folder on a different host or volume"
             )
 
     def _order_problems(self) -> Iterator[str]:

@@ -19,6 +19,7 @@ from parallel_build.configuration.servers import (
 from parallel_build.configuration.values import (
     Duration,
     Model,
+    ServerPath,
 )
 
 
@@ -95,6 +96,7 @@ SwitchedStepName = Literal[
     "Agents",
     "DatabaseTransfer",
     "OriginalDatabase",
+    "DumpFile",
     "HostSetting",
     "HypervisorSteps",
     "FirstManagement",
@@ -104,6 +106,20 @@ SwitchedStepName = Literal[
     "AdditionalManagement",
     "Routers",
 ]
+
+
+class DumpFile(Model):
+    """A cold copy of the stopped original's data folder: one compressed file with its checksum.
+
+    Attributes:
+        server: where it goes; a server that the stack names already is named with the same name and address.
+        folder: there; on a volume that is not the original's data volume.
+        read_back: start a throw-away database server on it there, and have its rows counted.
+    """
+
+    server: Server
+    folder: ServerPath
+    read_back: bool = False
 
 
 class Window(Model):
@@ -124,6 +140,7 @@ class Window(Model):
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
+        dump_file: where a cold copy of the original's data folder is kept, taken once the original is down; None for none.
         forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state (`logs`), a dump as well where its upgrade has
             failed (`failed`), or always (`dump`), or nothing.
         confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
@@ -146,6 +163,7 @@ class Window(Model):
     drain_then: Literal["back", "cut"] = "back"
     old_addresses: Literal["moved", "closed"] = "moved"
     stop_before: SwitchedStepName | None = None
+    dump_file: DumpFile | None = None
     forensics: Literal["failed", "logs", "dump", "none"] = "failed"
     confirmed_down: list[str] = Field(default_factory=list)
     adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
