@@ -32,10 +32,13 @@ USUAL = original_database.USUAL
 
 # $1 to $n: folders. Bytes of all they hold, and what tells their file systems apart.
 SIZE = 'for f; do du -sxb "$f" | cut -f1; stat -Lc %d "$f"; done'
-# $1 folder, made where it is missing; its free bytes, its file system, this machine.
-ROOM = 'mkdir -p -m 700 "$1"; df -P -B1 "$1" | tail -n 1 | awk "{print \\$4}"; stat -Lc %d "$1"; cat /etc/machine-id'
+# $1 folder, which need not be there yet: free bytes, file system, this machine.
+ROOM = """
+p=$1; while [ ! -e "$p" ]; do p=$(dirname "$p"); done
+df -P -B1 "$p" | tail -n 1 | awk '{print $4}'; stat -Lc %d "$p"; cat /etc/machine-id
+"""
 PACK = '{ tar -C / -cf - "$@" || echo parallel-build: tar has failed >&2; } | gzip -1'
-KEEP = 'umask 077; cat >"$1.part"; sync "$1.part"; sha256sum "$1.part" | cut -d" " -f1'
+KEEP = 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.part"; sync "$1.part"; sha256sum "$1.part" | cut -d" " -f1'
 # $1 file, $2 data folder as it was, $3 schemas (a list in SQL), then options of the server. A server of its own in a folder of its own, without a network.
 READ_BACK = r"""
 file=$1 data=$2 schemas=$3; shift 3

@@ -223,6 +223,20 @@ def test_a_hold_point_and_the_agents_wave(held: str, there: bool) -> None:
     assert not (held == "Agents" and of_kind(declared, "DatabaseTransfer"))
 
 
+def test_nothing_of_the_window_waits_for_the_cold_copy() -> None:
+    place = {"server": {"name": "backup1", "address": "10.91.0.60"}, "folder": "/srv/dumps"}
+    access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
+    window = {"dumpFile": place, "userAccess": access}
+    declared, _ = run(settings(phase="retired", window=window))
+    (copy,) = of_kind(declared, "DumpFile")
+    names = [name for name, _ in ORDER]
+    assert [other for other in copy.dependencies if other in names] == ["original-database"]
+    assert [each.name for each in declared if copy.name in each.dependencies] == [of_kind(declared, "Retirement")[0].name]
+    assert copy.inputs["parameters"] == {"server": "backup1", "folder": "/srv/dumps", "readBack": False}
+    held, _ = run(settings(phase="switched", window={**window, "stopBefore": "DumpFile"}))
+    assert not of_kind(held, "DumpFile") and of_kind(held, "OriginalDatabase") and not of_kind(held, "HostSetting")
+
+
 def test_a_hold_point_ends_the_chain_before_it() -> None:
     access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
     declared, _ = run(settings(phase="switched", window={"stopBefore": "DatabaseTransfer", "userAccess": access}))
