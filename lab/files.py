@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lab.database.restoring import Origin
 from lab.errors import LabError
@@ -33,7 +34,7 @@ def labs_folder() -> Path:
 
 @dataclass(frozen=True)
 class Options:
-    """What a lab was asked to be; kept, so that later commands need not be told again.
+    """What a lab was asked to be; kept, so that later commands need no options again.
 
     Attributes:
         hosts: what the stack's new machines are: `libvirt` or `containers`.
@@ -51,6 +52,7 @@ class Options:
         agents: the stack brings agents to the new version by its own wave, instead of by commands.
         move: the stack moves the cloud to new servers of the same version, instead of upgrading it.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
+        one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
     """
 
     hosts: str = "libvirt"
@@ -68,6 +70,7 @@ class Options:
     agents: bool = False
     move: bool = False
     original: Origin = "created"
+    one_server: Literal["original", "both"] | None = None
 
     @property
     def families(self) -> tuple[Family, Family]:

@@ -16,12 +16,12 @@ def duration(length: timedelta | float) -> str:
     seconds = round(length.total_seconds() if isinstance(length, timedelta) else length)
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    said = []
+    parts = []
     for one, more, size in UNITS:
         count, seconds = divmod(seconds, size)
         if count:
-            said.append(f"{count} {one if count == 1 else more}")
-    return " ".join(said) or "0 s"
+            parts.append(f"{count} {one if count == 1 else more}")
+    return " ".join(parts) or "0 s"
 
 
 def roughly(seconds: float) -> str:

@@ -54,7 +54,7 @@ class StepFailed(ParallelBuildError):
     """A step could not be finished; what it did so far is recorded and `up` resumes it."""
 
 
-class WaitedInVain(StepFailed):
+class TimedOut(StepFailed):
     """What was waited for did not come within its time limit."""
 
 

@@ -21,7 +21,7 @@ _RUN = uuid.uuid4().hex
 """Distinguishes this run of the program from every other."""
 
 
-class Hold:
+class ReplacementGuard:
     """What keeps one machine as it is while the stack is switched.
 
     Args:

@@ -14,7 +14,7 @@ import pulumi_vsphere as vsphere
 from pulumi import ErrorHook, ErrorHookArgs, ResourceHookBinding
 
 from parallel_build.components.machines.machine import MachineRequest, Shared
-from parallel_build.components.machines.replacement_guard import Hold
+from parallel_build.components.machines.replacement_guard import ReplacementGuard
 from parallel_build.components.machines.vsphere_errors import translate
 from parallel_build.components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
 from parallel_build.components.machines.vsphere_objects import SECTION, Objects, Place
@@ -91,7 +91,7 @@ class Center:
         machine, settings = request.machine, self.settings
         place = self.places[machine.name]
         template_key = f"{machine.name}.vsphere.template" if machine.vsphere.template else f"{SECTION}.template"
-        hold = Hold(request, place.template.name, template_key)
+        hold = ReplacementGuard(request, place.template.name, template_key)
         made = vsphere.VirtualMachine(
             request.label(),
             name=machine.name,

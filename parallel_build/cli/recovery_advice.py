@@ -129,6 +129,8 @@ def _servers(found: Situation) -> Iterator[str]:
         for server in servers:
             yield f"{side} {server.name}: {_management(server)}"
         yield f"{side} {database.name}: {_database(database)}"
+    for usage in found.original_usage:
+        yield f"original {usage.name}: " + (f"can't be asked: {usage.problem}" if usage.problem else _unit("usage", usage.unit))
 
 
 def _management(server: Management) -> str:

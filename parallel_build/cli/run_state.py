@@ -70,6 +70,20 @@ class Management:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """A host that runs the original's usage server alone.
+
+    Attributes:
+        problem: why it could not be asked, "" where it could.
+        unit: its usage unit.
+    """
+
+    name: str
+    problem: str = ""
+    unit: UnitState | None = None
+
+
+@dataclass(frozen=True)
 class Database:
     """One database server: its unit, whether it answers SQL, and the version rows of `cloud`, newest last."""
 
@@ -115,6 +129,7 @@ class Situation:
     running: dict[str, str] = field(default_factory=dict)
     original: list[Management] = field(default_factory=list)
     new: list[Management] = field(default_factory=list)
+    original_usage: list[Usage] = field(default_factory=list)
     original_database: Database = field(default_factory=lambda: Database(""))
     new_database: Database = field(default_factory=lambda: Database(""))
 
@@ -152,6 +167,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
         original=original,
         new=fresh,
+        original_usage=_parallel(lambda server: _usage(connections, server), known_servers.original_usage(configuration, asked)),
         original_database=databases[0],
         new_database=databases[1],
     )
@@ -265,6 +281,13 @@ def _management(connections: Connections, server: Server, where: Endpoint, down:
     except ParallelBuildError as error:
         problem = error.fact + (f" ({error.cause})" if error.cause else "")
         return Management(server.name, problem, answers=answers, proved_down=down.get(server.name, ""), not_trusted=not_trusted)
+
+
+def _usage(connections: Connections, server: Server) -> Usage:
+    try:
+        return Usage(server.name, "", Services(connections.host(server)).state(USAGE))
+    except ParallelBuildError as error:
+        return Usage(server.name, error.fact + (f" ({error.cause})" if error.cause else ""))
 
 
 def _database(connections: Connections, server: Server) -> Database:

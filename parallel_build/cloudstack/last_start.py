@@ -29,7 +29,7 @@ def why(host: Host, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
         return "does not serve", Cause(f"why can't be read there: {error.fact}", f"see {path} there")
     if ended is not None and ended.cause is not None:
         return ended.words, Cause(*ended.cause)
-    return ended.words if ended else "runs and does not serve", start_causes.find(reading, path=path) or start_causes.unsaid(reading, "")
+    return ended.words if ended else "runs and does not serve", start_causes.find(reading, path=path) or start_causes.unknown(reading, "")
 
 
 def read(host: Host, path: str = MANAGEMENT_LOG) -> StartReading:

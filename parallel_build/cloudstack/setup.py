@@ -17,6 +17,7 @@ from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
 from parallel_build.remote.host import Host
+from parallel_build.remote.whole_files import COPY, KEEP
 from parallel_build.secret import Secret
 
 USAGE_FOLDER = "/etc/cloudstack/usage"
@@ -62,9 +63,9 @@ def setup_databases(
         server: its address becomes `cluster.node.IP`, always given: the default is often 127.0.1.1.
         key: the old database's key and encryptor version.
     """
-    host.run(["sh", "-c", 'test -e "$2" || cp -p "$1" "$2"', "sh", DB_PROPERTIES, SHIPPED], cancellable=False)
+    host.run(["sh", "-c", KEEP, "sh", DB_PROPERTIES, SHIPPED], cancellable=False)
     # The command needs the keys it rewrites to be there, as they are in the shipped file.
-    host.run(["cp", "-p", SHIPPED, DB_PROPERTIES], cancellable=False)
+    host.run(["sh", "-c", COPY, "sh", SHIPPED, DB_PROPERTIES], cancellable=False)
     throw_away = secrets.token_hex(12)
     done = host.run(
         ["cloudstack-setup-databases", f"cloud:{throw_away}@{database.address}:{port}", "-e", "file", "-m", throw_away,

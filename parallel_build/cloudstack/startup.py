@@ -209,7 +209,7 @@ class StartWatch:
         return self._runs(capability.get("cloudstackversion", ""))
 
     def _runs(self, version: object) -> bool:
-        """Whether what a server says of its code is what was expected."""
+        """Whether what a server reports about its code is what was expected."""
         return is_version(version, self.expect.version, exact=self.expect.exact)
 
     def _missing(self) -> str:
@@ -234,7 +234,7 @@ class StartWatch:
         if end is not None and end.cause is not None:
             cause, remedy = end.cause
             return StartFailed(fact, cause, f"{remedy}, then run `pulumi up`", touched)
-        found = start_causes.find(self.reading, journal, self.follower.path) or start_causes.unsaid(self.reading, journal)
+        found = start_causes.find(self.reading, journal, self.follower.path) or start_causes.unknown(self.reading, journal)
         return StartFailed(fact, found.cause, found.remedy, touched)
 
     def _full(self, journal: str) -> str:
@@ -244,10 +244,10 @@ class StartWatch:
             database = self.database()
             found += full(database.host, (str(database.value("SELECT @@datadir")), str(database.value("SELECT @@tmpdir"))))
         # A full disk takes no log line; what the unit writes to the journal may still be there.
-        said = self.reading.no_space or next((line.strip() for line in journal.splitlines() if says_so(line)), "")
-        if not found and not said:
+        disk_full = self.reading.no_space or next((line.strip() for line in journal.splitlines() if says_so(line)), "")
+        if not found and not disk_full:
             return ""
-        return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {said[:300]}" if said else ""]))
+        return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {disk_full[:300]}" if disk_full else ""]))
 
     def _journal(self) -> str:
         """What this very start has written to its unit's journal: a JVM that never comes to CloudStack's log complains there."""

@@ -70,16 +70,16 @@ class Answering(http.server.BaseHTTPRequestHandler):
         where = urlsplit(self.path)
         given = {**parse_qs(where.query), **parse_qs(body.decode("utf-8", "replace"))}
         if where.path.rstrip("/").endswith("/api"):
-            kind, said = api_error({name: values[-1] for name, values in given.items()}, text)
-            self.reply(CODE, kind, said, found)
+            kind, words = api_error({name: values[-1] for name, values in given.items()}, text)
+            self.reply(CODE, kind, words, found)
         elif moved:
             self.reply(302, "text/html;charset=UTF-8", page(text, moved), found, Location=moved)
         else:
             self.reply(CODE, "text/html;charset=UTF-8", page(text, moved), found)
 
-    def reply(self, code: int, kind: str, said: str, found: Dict[str, Any], **headers: str) -> None:
+    def reply(self, code: int, kind: str, words: str, found: Dict[str, Any], **headers: str) -> None:
         """Send it."""
-        content = said.encode()
+        content = words.encode()
         self.close_connection = True
         self.send_response(code)
         for name, value in {

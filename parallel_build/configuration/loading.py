@@ -17,18 +17,6 @@ from parallel_build.configuration.values import (
 )
 from parallel_build.errors import ConfigurationError
 
-# What operators of spread clouds write -> what they need to know, by the end of the key.
-ELSEWHERE = {
-    "original.usage": (
-        "the usage server is marked at its management server (original.management: usage: true). One on a host of its own is not known here: run "
-        "`systemctl mask --now cloudstack-usage` there before the window, and unmask and start it there after a rollback"
-    ),
-}
-
-
-def _known_by(texts: Mapping[str, str], key: str) -> str | None:
-    return next((text for end, text in texts.items() if f".{key}".endswith(f".{end}")), None)
-
 
 def describe(error: ValidationError, prefix: str = "") -> str:
     """One line a finding: the key as written in the stack file, and what is wrong with it."""
@@ -39,7 +27,7 @@ def describe(error: ValidationError, prefix: str = "") -> str:
         if finding["type"] == "default_factory_not_called":  # a default that is made of a neighbour which is wrong, and reported
             continue
         if finding["type"] == "extra_forbidden":
-            reason = _known_by(ELSEWHERE, key) or "this key is not known here, check its spelling and its place"
+            reason = "this key is not known here, check its spelling and its place"
         elif finding["type"] == "missing":
             reason = "this key is missing"
         lines.append(f"{prefix}{key}: {reason}")

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from parallel_build.configuration.api import Api, NewApi, ServedApi
+from parallel_build.configuration.carry import Carry
 from parallel_build.configuration.values import (
     HOST_KEY,
     HOST_NAME,
@@ -172,14 +173,24 @@ class Hypervisor(Server):
 
 
 class Original(Model):
-    """The cloud as it runs today."""
+    """The cloud as it runs today.
+
+    Attributes:
+        usage: hosts of their own that run the usage server and no management server.
+    """
 
     version: CloudStackVersion
     management: list[OriginalManagement] = Field(min_length=1)
+    usage: list[Server] = Field(default_factory=list)
     database: DatabasePair
     api: Api
     hypervisors: list[Hypervisor] = Field(default_factory=list)
     frontend: list[Frontend] = Field(default_factory=list)
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether a usage server is configured anywhere."""
+        return bool(self.usage) or any(server.usage for server in self.management)
 
     @property
     def served(self) -> ServedApi:
@@ -319,7 +330,9 @@ class New(Model):
     Attributes:
         api: what its management servers serve.
         load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
+        usage: False leaves the usage server out of the new side.
         usage_on: name of the management server that runs the usage server; None means the first.
+        carry: what is taken over from the original's management servers that is not in the database.
         all_in_one: a machine may be a management server and a database server at the same time; then `management` or `database.source` may be left out.
     """
 
@@ -332,7 +345,9 @@ class New(Model):
     packages: Packages = Field(default_factory=Packages)
     api: NewApi = Field(default_factory=NewApi)
     load_balancer: NameOrAddress | None = None
+    usage: bool = True
     usage_on: str | None = None
+    carry: Carry = Field(default_factory=Carry)
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ class Role:
     Attributes:
         key: of the configuration.
         side: original, new or rehearsal.
-        kind: management, database, hypervisor or rehearsal.
+        kind: management, usage, database, hypervisor or rehearsal.
     """
 
     key: str
@@ -32,6 +32,7 @@ class Role:
 def roles(original: Original, new: New, rehearsal: NewMachine | None) -> list[Role]:
     """Every server of the configuration in each of its roles."""
     found = [Role(f"original.management.{n}", "original", "management", each) for n, each in enumerate(original.management)]
+    found += [Role(f"original.usage.{n}", "original", "usage", each) for n, each in enumerate(original.usage)]
     found.append(Role("original.database.source", "original", "database", original.database.source))
     if original.database.replica:
         found.append(Role("original.database.replica", "original", "database", original.database.replica))
@@ -102,6 +103,12 @@ def _same_address(role: Role, there: list[Role]) -> Iterator[str]:
         )
         return
     # On the original a server may have several roles, each once.
+    if role.kind == "usage" and (manager := next((each for each in there if each.kind == "management"), None)):
+        yield (
+            f"{role.key}: {server.name} has the address {server.address} of {manager.server.name}; a usage server on a management server is marked there: set "
+            f"usage: true in {manager.key}, and leave this one out"
+        )
+        return
     twice = [each for each in there if each.kind == role.kind]
     if twice:
         yield (

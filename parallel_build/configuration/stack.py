@@ -23,6 +23,7 @@ from parallel_build.configuration.servers import (
     New,
     NewMachine,
     Original,
+    OriginalManagement,
     Server,
     Ssh,
 )
@@ -79,6 +80,7 @@ class StackConfiguration(Model):
     def original_servers(self) -> Iterator[Server]:
         """The original's servers that the tool logs in to. A machine with several roles is there once for each, under a name of its own."""
         yield from self.original.management
+        yield from self.original.usage
         yield from self.original.database.servers
         yield from self.original.hypervisors
 
@@ -92,11 +94,11 @@ class StackConfiguration(Model):
 
     @property
     def confirmed_down(self) -> frozenset[str]:
-        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever name it is said by."""
-        said = set(self.window.confirmed_down)
+        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
+        confirmed = set(self.window.confirmed_down)
         servers = [role.server for role in self._roles()]
-        off = {server.address for server in servers if server.name in said}
-        return frozenset(said | {server.name for server in servers if server.address in off})
+        off = {server.address for server in servers if server.name in confirmed}
+        return frozenset(confirmed | {server.name for server in servers if server.address in off})
 
     def ports_of(self, server: Server) -> list[int]:
         """The ports that a server answers on in any of its roles: a management server's and its database's, where they are one machine."""
@@ -112,8 +114,10 @@ class StackConfiguration(Model):
         return machine.platform or self.new.platform
 
     @property
-    def usage_server(self) -> NewMachine:
-        """The new management server that runs the usage server."""
+    def usage_server(self) -> NewMachine | None:
+        """The new management server that runs the usage server; None where there is to be none."""
+        if not self.new.usage:
+            return None
         if self.new.usage_on is None:
             return self.new.management[0]
         return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
@@ -124,6 +128,7 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
+<<<<<<< HEAD
     def upgraded_agents(self) -> list[Hypervisor]:
         """Hosts of the agents' wave, in the order of the list; none where it is not configured."""
         wanted = self.agents.upgrade
@@ -132,6 +137,12 @@ class StackConfiguration(Model):
         named = None if wanted.hosts == "all" else set(wanted.hosts)
         with_agent = [host for host in self.original.hypervisors if host.kind in WITH_AGENT]
         return [host for host in with_agent if (named is None or host.name in named) and host.name not in wanted.later]
+=======
+    def carried_from(self) -> OriginalManagement:
+        """The original's management server that `new.carry` takes from."""
+        managers = self.original.management
+        return next((server for server in managers if server.name == self.new.carry.source), managers[0])
+>>>>>>> main
 
     @property
     def host_setting(self) -> str:
@@ -158,13 +169,17 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:
+            yield f"new.carry.from: {self.new.carry.source} is not one of original.management"
+        if self.new.usage_on and not self.new.usage:
+            yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
         databases = [*self.original.database.servers, *self.new.database.servers]
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *databases]
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *self.original.usage, *databases]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
         never_off = {server.name for server in servers} - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
         yield from self._version_problems()
         yield from self._agent_problems()
         yield from self._dump_file_problems()
@@ -205,9 +220,9 @@ class StackConfiguration(Model):
             yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
         elif new == old and not self.move:
             yield (
-                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
-                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
-                "the build before or after that"
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version. CloudStack compares the numbers alone and "
+                "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
+                "build before or after that"
             )
         if not self.move:
             return

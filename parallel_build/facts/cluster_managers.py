@@ -97,8 +97,8 @@ def read(host: Host) -> list[ClusterManager]:
     managers = {kind: each for kind, each in found.items() if each.running}
     for each in managers.values():
         if scripts := sorted({path for text in each.files.values() for path in SCRIPT.findall(text)} - set(each.files)):
-            told = _parse(host.script(READ, ["kind=scripts", *(f"path={path}" for path in scripts)]).stdout)["scripts"]
-            each.files |= told.files
+            started = _parse(host.script(READ, ["kind=scripts", *(f"path={path}" for path in scripts)]).stdout)["scripts"]
+            each.files |= started.files
     return [judge(kind, each.files, each.unreadable) for kind, each in managers.items()]
 
 

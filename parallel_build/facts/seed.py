@@ -16,7 +16,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
-MENDED = 5.0  # seconds within which the channel recovers by itself
+RECOVERS_WITHIN = 5.0  # seconds within which the channel recovers by itself
 PATIENCE = 10.0  # seconds within which the new source is to reach where the original was
 
 
@@ -71,7 +71,7 @@ def gather(site: Site, connections: Connections) -> SeedFacts:
 
 def _settled(new: Session) -> Status | None:
     """The channel's status; a moment is given to what passes over statements about other databases (`foreign_statements`)."""
-    server, deadline = identify(new), time.monotonic() + MENDED
+    server, deadline = identify(new), time.monotonic() + RECOVERS_WITHIN
     while True:
         status = channel.read_status(new, server)
         if status is None or (status.receiving and status.applying) or time.monotonic() > deadline:

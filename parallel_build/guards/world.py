@@ -6,7 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
-from parallel_build.configuration import OriginalManagement
+from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
@@ -86,15 +86,32 @@ def management_servers_beat_here(site: Site, old: OriginalFacts, fresh: NewFacts
         )
 
 
+def usage_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each original management server whose usage server runs is marked with usage: true, or it would write on while the databases are copied."""
+    unmarked = [server.name for server in site.configuration.original.management if not server.usage and _usage_runs(old, server.name)]
+    if unmarked:
+        raise GuardFailed(
+            f"the usage server runs on {', '.join(unmarked)}, and original.management does not say so",
+            "the window would not stop it, and what it writes while the databases are copied would be lost",
+            "set usage: true at these servers in the stack file; or, where it is not to run: systemctl disable --now cloudstack-usage",
+        )
+
+
+def _usage_runs(old: OriginalFacts, name: str) -> bool:
+    return old.nodes.get(name, ManagementNode()).usage
+
+
 def _last(server: OriginalManagement, old: OriginalFacts) -> str:
     ages = [row["age"] for row in old.management if is_row_of(row, server, old) and row["age"] is not None]
     return f"{server.name} (last {min(ages)} s ago)" if ages else f"{server.name} (has no row)"
 
 
 def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: db.properties of each original management server leads to original.database.source, its replicas, or what original.frontend declares."""
+    """Rule: db.properties of each original management and usage server leads to original.database.source, its replicas, or what original.frontend
+    declares.
+    """
     wrong: list[str] = []
-    for server in site.configuration.original.management:
+    for server in (*site.configuration.original.management, *site.configuration.original.usage):
         node = old.nodes.get(server.name)
         if node is None:
             continue  # it could not be asked, which everything_was_read says
@@ -114,7 +131,7 @@ def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: New
         )
 
 
-def _leads(site: Site, old: OriginalFacts, server: OriginalManagement, target: DatabaseTarget) -> bool:
+def _leads(site: Site, old: OriginalFacts, server: Server, target: DatabaseTarget) -> bool:
     """Whether a target of db.properties is the configured source, for a replica's key the configured replica, or a declared address before them."""
     original = site.configuration.original
     pair, reached = original.database, {target.host, *target.addresses}
@@ -151,8 +168,8 @@ def database_serves_nobody_else(site: Site, old: OriginalFacts, fresh: NewFacts)
     if schemas or writers:
         raise GuardFailed(
             f"the original's database servers serve others as well: {'; '.join([*(f'schema {each}' for each in schemas), *writers])}",
-            "the window stops and masks those servers and copies CloudStack's databases alone; and whoever writes to these meanwhile would lose it (a usage "
-            "server or a management server that the stack does not know shows as a session of CloudStack's account)",
+            "the window stops and masks those servers and copies CloudStack's databases alone; what others write there meanwhile would be lost. "
+            "A usage or management server that the stack does not know shows as a session of CloudStack's account",
             "move them elsewhere, drop accounts that nobody uses, or name each in original.database.others (SCHEMA, USER or USER@HOST): then the servers keep "
             "running for them, and CloudStack's accounts are locked there instead",
         )
@@ -199,7 +216,7 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
     """For each database server, from where CloudStack's own sessions come: management servers, and what is declared before the database."""
     original = site.configuration.original
     places = {door.address for door in original.frontend if door.address}
-    for server in original.management:
+    for server in (*original.management, *original.usage):
         node = old.nodes.get(server.name, ManagementNode())
         own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
         places |= {server.name, server.address, *own, *node.names}
@@ -212,7 +229,7 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
 
 
 def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no cluster manager on the original's servers can start or stop a unit that the window stops, or move an address that the stack names, unless
+    """Rule: no cluster manager on the original's servers can start or stop the window's units or move the stack's addresses, unless
     original.frontend declares it.
     """
     named = _named_addresses(site)
@@ -278,6 +295,7 @@ GUARDS = rules_of(
     management_servers_are_known,
     management_servers_beat_here,
     management_servers_use_the_source,
+    usage_servers_are_known,
     database_serves_nobody_else,
     nobody_else_starts_the_servers,
     servers_have_their_own_addresses,

@@ -59,13 +59,13 @@ def wait_for_agents(context: Context, cloud: Cloud, good: Good, what: str, *, un
     started = time.monotonic()
     limit = context.configuration.agents.timeout.total_seconds()
     hosts_done: float | None = None
-    said, told = "", started
+    shown, shown_at = "", started
     while True:
         survey = survey_agents(context, cloud, good, undo=undo)
         now = time.monotonic()
-        if survey.in_words() != said or now - told > REPORT_EVERY:
-            said, told = survey.in_words(), now
-            context.progress(f"{what}: {said}")
+        if survey.in_words() != shown or now - shown_at > REPORT_EVERY:
+            shown, shown_at = survey.in_words(), now
+            context.progress(f"{what}: {shown}")
         hosts_done = None if survey.behind else hosts_done or now
         if not survey.waiting or now - started > limit or (hosts_done and now - hosts_done > SYSTEM_VM_PATIENCE):
             return survey

@@ -63,8 +63,10 @@ def schemas(configuration: StackConfiguration) -> list[str]:
     return [*names, "cloudbridge"] if configuration.original.database.cloudbridge else names
 
 
-def units_of(server: OriginalManagement) -> list[str]:
-    """CloudStack's units on an original server, in the order of stopping: usage first, it restarts itself."""
+def units_of(server: Server) -> list[str]:
+    """CloudStack's units on an original management server, or on a host of usage's own, in the order of stopping: usage first, it restarts itself."""
+    if not isinstance(server, OriginalManagement):
+        return [USAGE]
     return [USAGE, MANAGEMENT] if server.usage else [MANAGEMENT]
 
 

@@ -13,7 +13,7 @@ from parallel_build.configuration import NewMachine, OriginalManagement, Server,
 from parallel_build.errors import GuardFailed
 from parallel_build.operations.context import Context
 from parallel_build.records.states import FIRST_START, StartState, start_of
-from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, Found, TouchedServer, moved
+from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, USAGE, Found, TouchedServer, moved
 from parallel_build.records.window import WindowRecord
 
 ADDITIONAL = "AdditionalManagement/"
@@ -29,6 +29,11 @@ def new_management(configuration: StackConfiguration, record: WindowRecord | Non
 def original_management(configuration: StackConfiguration, record: WindowRecord | None) -> list[OriginalManagement]:
     """The original's management servers."""
     return _with_recorded(configuration.original.management, record, ORIGINAL, MANAGEMENT, OriginalManagement)
+
+
+def original_usage(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
+    """The original's hosts that run the usage server alone."""
+    return _with_recorded(configuration.original.usage, record, ORIGINAL, USAGE, Server)
 
 
 def original_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
@@ -70,6 +75,8 @@ def touch(context: Context, server: Server, *done: str, units: Mapping[str, Foun
     managers = {each.name for each in (*configuration.original.management, *configuration.new.management)}
     keeps = server.name in {each.name for each in pairs}
     role = DATABASE if keeps and server.name not in managers else MANAGEMENT
+    if server.name in {each.name for each in configuration.original.usage}:
+        role = USAGE
     declared = server.model_copy(update={"platform": configuration.platform_of(server)}) if isinstance(server, NewMachine) else server
     also = (DATABASE,) if keeps and role == MANAGEMENT else ()
     return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server), also=also)
@@ -123,6 +130,7 @@ def check_known(configuration: StackConfiguration, record: WindowRecord) -> None
             *configuration.new.management,
             *new_databases(configuration, None),
             *original_management(configuration, None),
+            *original_usage(configuration, None),
             *original_databases(configuration, None),
         )
     }
@@ -142,7 +150,12 @@ def without_address(configuration: StackConfiguration, record: WindowRecord | No
     """What a record of an earlier version knows by name alone, and the configuration does not have any more, in words."""
     if record is None or record.closed:
         return []
-    servers = (*configuration.new.management, *original_management(configuration, record), *original_databases(configuration, record))
+    servers = (
+        *configuration.new.management,
+        *original_management(configuration, record),
+        *original_usage(configuration, record),
+        *original_databases(configuration, record),
+    )
     known = {*record.servers, *(server.name for server in servers)}
     started = [name.removeprefix(ADDITIONAL) for name, facts in record.facts.items() if name.startswith(ADDITIONAL) and facts.get("began")]
     stopped = [unit.partition("/")[0] for unit in record.facts.get("OriginalManagement", {}).get("enabled", {})]

@@ -14,7 +14,7 @@ from typing import Any
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.operations.renew_system_vms import renew
@@ -123,7 +123,7 @@ def await_over(context: Context, cloud: Cloud, zones: Collection[str], *, timeou
     def progress(text: str) -> None:
         context.progress(f"{text}; not there yet: {', '.join(str(vm['name']) for vm in last[0].away)}")
 
-    with contextlib.suppress(WaitedInVain):
+    with contextlib.suppress(TimedOut):
         wait_for(
             "system VMs to connect to the new servers", all_over, timeout=timeout, cancel=context.cancel, interval=1, progress=progress
         )

@@ -33,11 +33,13 @@ LOOK_AGAIN = 1.0  # seconds
 ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
 
 
-def stop(context: Context, server: OriginalServer) -> None:
-    """Stop one for good, prove it; what its units were is on record before that."""
+def stop(context: Context, server: Server) -> None:
+    """Stop a management server, or a host of usage's own, for good, and prove it; what its units were is on record before that."""
     services = Services(context.host(server))
     remember_units(context, [server])
-    ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
+    ports: set[int] = set()
+    if isinstance(server, OriginalServer):
+        ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
     for unit in units_of(server):
         context.progress(f"stopping {unit} on {server.name}")
         services.stop_and_fence(unit)
@@ -107,7 +109,8 @@ class Servers:
         Returns:
             what is missing, and why; it keeps no user out.
         """
-        words = [self._usage(server) for server in self.servers if USAGE in self._units(server)]
+        alone = known_servers.original_usage(self.context.configuration, self._record)
+        words = [self._usage(server) for server in (*(each for each in self.servers if USAGE in self._units(each)), *alone)]
         for future in self._starting:
             self._serves(future)
         words += [f"management server {name}: {error}" for name, error in self.missing.items()]
@@ -149,10 +152,12 @@ class Servers:
         _await_answer(context, server, self._left)
         return True
 
-    def _usage(self, server: OriginalServer) -> str:
+    def _usage(self, server: Server) -> str:
         if isinstance(self.missing.get(server.name), ConnectionFailed):
             return ""  # it is missing whole
         try:
+            if not isinstance(server, OriginalServer):
+                original_replica.point(self.context, server, self._record)
             put_back(Services(self.context.host(server)), USAGE, known_servers.as_found(self._record, server.name, USAGE))
         except (Cancelled, Fenced):
             raise
@@ -165,12 +170,12 @@ class Servers:
         """Whether the configured address, which may be a balancer's, leads to another side."""
         cloud = Cloud.original(self.context.site)
         try:
-            said = _version(cloud)
+            answered = _version(cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             return ""
-        if is_version(said, self.context.configuration.original.version):
+        if is_version(answered, self.context.configuration.original.version):
             return ""
-        return f"{cloud.url} answers as {said}: it leads to another side"
+        return f"{cloud.url} answers as {answered}: it leads to another side"
 
 
 def put_back(services: Services, unit: str, found: Found) -> bool:
@@ -228,15 +233,15 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
         except (ApiRefused, ApiUnavailable):
             return None
 
-    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if not is_version(said, wanted):
+    answered = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if not is_version(answered, wanted):
         raise RollbackIncomplete(
-            f"{cloud.url} answers as {said}, not {wanted}",
+            f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",
             "see that the new management servers are fenced",
         )
     if not left.is_set():
-        context.progress(f"{server.name} of the original serves again: {said}")
+        context.progress(f"{server.name} of the original serves again: {answered}")
 
 
 def _closed(services: Services, ports: set[int]) -> bool:
@@ -269,7 +274,7 @@ def _answers(context: Context, server: Server) -> bool:
     return status == ANSWERING
 
 
-def remember_units(context: Context, servers: Sequence[OriginalServer]) -> None:
+def remember_units(context: Context, servers: Sequence[Server]) -> None:
     """What the units of these servers are is known only before the first change; of a server that can't be reached it is not.
 
     Of a window that an earlier version opened the states are those that it noted: what is down by now, it may have stopped.

@@ -63,7 +63,7 @@ def stop_unmoved(context: Context, stop: Callable[[], None], start: Callable[[],
             )
         context.progress(f"{fact}. {who}. copying again")
         start()
-        transfer(context, spoilt=store(context).facts(COPY).get("spoilt"))
+        transfer(context, unusable=store(context).facts(COPY).get("spoilt"))
     return None
 
 
@@ -94,7 +94,7 @@ def lock_unmoved(context: Context, lock: Callable[[], None]) -> None:
                 f"python -m parallel_build back {context.site.stack}",
             )
         context.progress(f"{fact}. copying again")
-        transfer(context, spoilt=store(context).facts(COPY).get("spoilt"))
+        transfer(context, unusable=store(context).facts(COPY).get("spoilt"))
 
 
 def moved_since_lock(context: Context) -> str:

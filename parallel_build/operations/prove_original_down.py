@@ -17,8 +17,10 @@ from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.operations.open_ports import answers
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
 
+SSH = 22
 __all__ = ["answers", "prove", "prove_management", "silent"]
 
 
@@ -36,9 +38,7 @@ def prove(context: Context) -> None:
             "put it back into the configuration as it was, then run the same command again",
         )
     units = store(context).facts("OriginalDatabase").get("units", {})
-    questions: list[Callable[[], list[str]]] = [
-        partial(_management, context, server) for server in known_servers.original_management(configuration, record)
-    ]
+    questions: list[Callable[[], list[str]]] = [partial(_cloudstack, context, server) for server in _with_units(context, record)]
     questions += [partial(_database, context, server, units) for server in known_servers.original_databases(configuration, record)]
     _ask(context, questions, "a new server must not start while anything of the original may run")
 
@@ -50,7 +50,7 @@ def prove_management(context: Context) -> None:
         StepFailed: one is not, or a server can't be reached and nothing proves that it is down.
     """
     questions: list[Callable[[], list[str]]] = [
-        partial(_management, context, server) for server in known_servers.original_management(context.configuration, store(context).read())
+        partial(_cloudstack, context, server) for server in _with_units(context, store(context).read())
     ]
     _ask(context, questions, "the original's database must not start for the new side while its management may run")
 
@@ -65,7 +65,9 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     """
     name, original = server.name, context.configuration.original
     manages = isinstance(server, OriginalManagement) or server.address in {each.address for each in original.management}
-    usual = original.served.every_port if manages else [original.database.port]
+    usage = server.name in {each.name for each in original.usage}
+    # A usage server listens nowhere: whether its machine is on is asked of its SSH.
+    usual = original.served.every_port if manages else [server.ssh_port or SSH] if usage else [original.database.port]
     ports = sorted({*usual, *context.configuration.ports_of(server)})
     if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
         raise StepFailed(
@@ -92,16 +94,22 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
         raise StepFailed(
             f"the original is not down: {'; '.join(found)}",
             f"{rule}; it was started or unmasked after this window stopped it",
-            "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions), then the same "
-            "command again (before the first start the databases are then "
-            f"copied again, with what was written since); or go back: python -m parallel_build back {context.site.stack}",
+            "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions); then the same "
+            "command again; before the first start it copies the databases again, with what was written since; "
+            f"or go back: python -m parallel_build back {context.site.stack}",
         )
 
 
-def _management(context: Context, server: OriginalManagement) -> list[str]:
+def _with_units(context: Context, record: WindowRecord | None) -> list[Server]:
+    """The original's servers that run something of CloudStack's."""
+    configuration = context.configuration
+    return [*known_servers.original_management(configuration, record), *known_servers.original_usage(configuration, record)]
+
+
+def _cloudstack(context: Context, server: Server) -> list[str]:
     try:
         services = Services(context.host(server))
-        found = [_said(server, unit, services) for unit in units_of(server)]
+        found = [_runs(server, unit, services) for unit in units_of(server)]
     except ConnectionFailed as error:
         silent(context, server, error)
         return []
@@ -111,7 +119,7 @@ def _management(context: Context, server: OriginalManagement) -> list[str]:
 def _database(context: Context, server: Server, units: dict[str, str]) -> list[str]:
     try:
         services = Services(context.host(server))
-        problem = _said(server, units.get(server.name) or services.database_unit(), services)
+        problem = _runs(server, units.get(server.name) or services.database_unit(), services)
         accounts = original_locks.locked(store(context).read(), server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
@@ -121,7 +129,7 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     return [problem] if problem else []
 
 
-def _said(server: Server, unit: str, services: Services) -> str:
+def _runs(server: Server, unit: str, services: Services) -> str:
     """What is wrong with a unit, "" where it is down and masked."""
     state = services.state(unit)
     if state.fenced:

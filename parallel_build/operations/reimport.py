@@ -26,7 +26,7 @@ def make_whole(context: Context, write: Callable[[Context], Outputs]) -> None:
     start = first_start(context)
     if start.under_way():
         return
-    why = start.spoilt()
+    why = start.unusable()
     if why:
         context.progress(f"no server can be started on the copy, {why}: importing it again")
         import_again(context, why, write)
@@ -49,11 +49,11 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
     context.intend("import the copy again", why=why)
     forensics.collect_once(context, waiting=True)
     start = first_start(context)
-    start.forget(spoilt=why)
+    start.forget(unusable=why)
     start.stop()
     prove_original_down.prove_management(context)
     original_database.start(context)
-    transfer(context, spoilt=why)
+    transfer(context, unusable=why)
     original_database.stop_servers(context)
     write(context)
     records.note(copy_change(spoilt=None))

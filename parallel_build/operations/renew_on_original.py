@@ -15,7 +15,7 @@ from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, hosts_away
 from parallel_build.cloudstack.router_networks import RESTARTABLE, Key, RouterNetwork
-from parallel_build.errors import RollbackIncomplete, StepFailed, WaitedInVain
+from parallel_build.errors import RollbackIncomplete, StepFailed, TimedOut
 from parallel_build.operations import original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
@@ -155,7 +155,7 @@ def await_agents(context: Context, cloud: Cloud, routers: NewRouters) -> None:
     def none_on_its_way() -> bool:
         return not [vm for vm in systemvms.renewable(cloud)[0] if not systemvms.running(vm) and routers.runs(vm)]
 
-    with contextlib.suppress(WaitedInVain):
+    with contextlib.suppress(TimedOut):
         wait_for(
             "system VMs to connect to the original", none_on_its_way, timeout=COME_BACK, cancel=context.cancel, interval=1, progress=context.progress
         )  # fmt: skip

@@ -63,7 +63,7 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
     )
 
 
-def mark_way_back(context: Context) -> None:
+def mark_rollback(context: Context) -> None:
     """Write down that a rollback has begun, so that no step goes forward during it, or after half of it, until the window is closed.
 
     An undo up to a hold point is none: `window.stopBefore` is only there in the undo of a run that keeps phase switched

@@ -192,7 +192,7 @@ def _follows_on(context: Context, ready: promotion.Takeover) -> dict[str, Any] |
     return {"heartbeatSeconds": round(seconds, 3), "lag": status.lag if status else None, "tls": bool(status and status.tls)}
 
 
-def let_go(context: Context) -> None:
+def detach_seed(context: Context) -> None:
     """End what `make_ready` keeps open, when the window goes back instead."""
     ready: promotion.Takeover | None = context.connections.ready.pop(READY, None)
     if ready is not None:
@@ -226,5 +226,5 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
             "wrong key, or wrong encryptor version; no management server could start on this copy",
             "unset the stack's secret databaseKey to take the original's own, or correct it; the original is unchanged",
         )
-    said = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}
-    return {**said, "by state": theirs.states} if states else said
+    facts = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}
+    return {**facts, "by state": theirs.states} if states else facts

@@ -40,11 +40,11 @@ def brought(context: Context) -> bool:
     return CopyState.of(store(context).facts(COPY)).brought
 
 
-def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
+def transfer(context: Context, unusable: str | None = None) -> dict[str, Any]:
     """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there.
 
     Args:
-        spoilt: why no server may start on the copy yet although it is whole: there is more to be done to it.
+        unusable: why no server may start on the copy yet although it is whole: there is more to be done to it.
     """
     configuration = context.configuration
     source, target, names = original_database(context), new_database(context), schemas(configuration)
@@ -89,5 +89,5 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         evidence["events enabled"] = create.settle_events(old, new, names)
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
-    records.note(copy_change(copied=evidence, spoilt=spoilt))
+    records.note(copy_change(copied=evidence, spoilt=unusable))
     return evidence

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from parallel_build.rules import Report, Rule, Said, examine
+from parallel_build.rules import Report, Rule, RuleFinding, examine
 
 Facts = dict[str, Any]
 FACTOR = 10  # a size that is so many times the other is another size
@@ -25,7 +25,7 @@ class Rank(StrEnum):
 
 
 @dataclass(frozen=True)
-class Difference(Said):
+class Difference(RuleFinding):
     """One difference, as a rule says it.
 
     Attributes:
@@ -97,7 +97,7 @@ def compare(rehearsed: Facts, real: Facts) -> Report[Difference]:
     """
     found = examine(RULES, Two(rehearsed, real), Rank)
     order: list[StrEnum] = list(Rank)
-    findings = sorted(found.findings, key=lambda each: (order.index(each.severity), each.said.area, each.said.key))
+    findings = sorted(found.findings, key=lambda each: (order.index(each.severity), each.words.area, each.words.key))
     return replace(found, findings=tuple(findings))
 
 

@@ -81,8 +81,10 @@ def gather(site: Site, connections: Connections) -> Facts:
     original, new = configuration.original, configuration.new
     with Workers(AT_ONCE) as pool:
 
-        def each(machines: Iterable[Server], told: list[str]) -> list[Any]:
-            return [pool.submit(_guarded, told, lambda machine=machine: servers.read(connections.host(machine))) for machine in machines]
+        def each(machines: Iterable[Server], problems: list[str]) -> list[Any]:
+            return [
+                pool.submit(_guarded, problems, lambda machine=machine: servers.read(connections.host(machine))) for machine in machines
+            ]
 
         unseen: list[str] = []  # the new side need not be there yet
         asked = {

@@ -71,7 +71,7 @@ def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> 
     return f"took {took} in rehearsal"
 
 
-def beside(record: RehearsalRecord, start: Mapping[str, Any]) -> list[Pair]:
+def side_by_side(record: RehearsalRecord, start: Mapping[str, Any]) -> list[Pair]:
     """The version steps, the views and the whole start of the window's first server next to the rehearsal's.
 
     Args:
@@ -94,8 +94,8 @@ def compared_in_words(pairs: list[Pair]) -> str:
     if not pairs:
         return ""
     other = [pair.part for pair in pairs if not pair.like]
-    told = f"; not as long as in the rehearsal: {', '.join(other)}" if other else "; as long as in the rehearsal"
-    return ", ".join(pair.words() for pair in pairs) + told
+    verdict = f"; not as long as in the rehearsal: {', '.join(other)}" if other else "; as long as in the rehearsal"
+    return ", ".join(pair.words() for pair in pairs) + verdict
 
 
 def passed_here(configuration: StackConfiguration, stack: str) -> RehearsalRecord | None:

@@ -12,7 +12,7 @@ from parallel_build.configuration import NewMachine, OriginalManagement, Server
 from parallel_build.errors import GuardFailed
 
 ORIGINAL, NEW = "original", "new"
-MANAGEMENT, DATABASE = "management", "database"
+MANAGEMENT, DATABASE, USAGE = "management", "database", "usage"
 START, STOP = "start", "stop"
 REACHED_BY = ("sshHost", "sshPort", "sshUser")
 
@@ -40,7 +40,7 @@ class TouchedServer:
         name: in the stack.
         address: where it was reached.
         side: ORIGINAL or NEW.
-        role: MANAGEMENT or DATABASE.
+        role: MANAGEMENT, DATABASE or USAGE.
         also: further roles, where one machine has more than one.
         done: what was begun on it: START, STOP.
         units: its units as they were before the first change, where one was stopped.

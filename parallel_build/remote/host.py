@@ -24,12 +24,9 @@ from parallel_build.remote.database_login import DatabaseLogin, login_of
 from parallel_build.remote.frame import END, VOLATILE, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
+from parallel_build.remote.whole_files import REPLACE_FILE
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret, mask
-
-REPLACE_FILE = (
-    'umask 077; t="$1.new.$$"; cat >"$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"'
-)
 
 BRIDGE_SECONDS = 86400.0  # a session with a database may be as long as the copy of a large one
 READ_FILE = 'test -e "$1" || exit 44; if [ $# = 2 ]; then head -n "$2" "$1" | base64; else base64 "$1"; fi'

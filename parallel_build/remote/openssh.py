@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import Server, Ssh
-from parallel_build.errors import ConnectionFailed
+from parallel_build.errors import ConnectionFailed, TimedOut
 
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)  # what coreutils' timeout(1) exits with after TERM and after KILL
 OVERDUE = -1  # no exit code of a program: ssh itself did not end in time
 GRACE = 10.0
+ENDS = 5.0  # seconds for a shared connection to end
 ONE_WRITE = 32768  # fits into a pipe at once
 SHORT_COMMAND = 180.0
 """Seconds that a command of milliseconds may take: a server that starts a dozen others, or an emulated one, makes it wait for minutes."""
@@ -158,9 +159,13 @@ class Client:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def close(self) -> None:
-        """End the shared connection, if there is one."""
-        if self._control.exists():
-            self.control("exit")
+        """End the shared connection, if there is one, and wait until its socket is gone: the folder may be removed next."""
+        if self._control.exists() and self.control("exit").ok:
+            with contextlib.suppress(TimedOut):
+                wait_for(
+                    f"the connection to {self.server.name} to end", lambda: not self._control.exists(), timeout=ENDS, cancel=CancelToken(),
+                    interval=0.02,
+                )  # fmt: skip
 
     def drop_stale(self, result: Result) -> bool:
         """Where a command failed because the shared connection's server was restarted: end what is left of it; whether that was so."""
@@ -171,11 +176,11 @@ class Client:
             return True
         return False
 
-    def failure(self, stderr: str, told: str) -> ConnectionFailed:
+    def failure(self, stderr: str, masked: str) -> ConnectionFailed:
         """The error for what ssh itself printed.
 
         Args:
-            told: the same, masked, for the operator.
+            masked: the same without secrets, for the operator.
         """
         name = self.server.name
         remedy = f"check that {name} is up and that `ssh {self.user}@{self.destination}` works from here"
@@ -186,7 +191,7 @@ class Client:
             )
         elif "Permission denied" in stderr:
             remedy = f"let the key of section ssh log in as {self.user} on {name}"
-        return ConnectionFailed(f"{name} ({self.destination}) can't be reached over SSH", told, remedy)
+        return ConnectionFailed(f"{name} ({self.destination}) can't be reached over SSH", masked, remedy)
 
     @contextlib.contextmanager
     def forwarded(self, *way: str) -> Iterator[Result]:

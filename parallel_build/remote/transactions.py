@@ -34,9 +34,12 @@ _END = (
     _LIST
     + r"""
 [ -e "$1/before" ] || exit 0
-accounts | LC_ALL=C comm -13 "$1/before.accounts" - >>"$1/appeared.accounts"
-list "$1" | LC_ALL=C comm -z -13 "$1/before" - >>"$1/appeared"
-sync "$1/appeared" "$1/appeared.accounts"
+known() { [ ! -e "$1" ] || cat "$1"; }
+{ known "$1/appeared.accounts"; accounts | LC_ALL=C comm -13 "$1/before.accounts" -; } >"$1/appeared.accounts.new"
+{ known "$1/appeared"; list "$1" | LC_ALL=C comm -z -13 "$1/before" -; } >"$1/appeared.new"
+sync "$1/appeared.new" "$1/appeared.accounts.new"
+mv "$1/appeared.accounts.new" "$1/appeared.accounts"
+mv "$1/appeared.new" "$1/appeared"
 rm -f "$1/before" "$1/before.accounts"
 """
 )

@@ -62,7 +62,7 @@ class Driver:
         self.name, self._file, self._tell, self._watch = stack, config_file, tell, watch
         self._process: subprocess.Popen[str] | None = None
         self._asked = 0
-        self._told: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         self._errors: list[str] = []
         try:
             workspace = self._workspace()(work_dir=str(PROJECT), pulumi_command=self._command())
@@ -129,9 +129,9 @@ class Driver:
             return
         text = COLOURS.sub("", diagnostic.message).strip()
         name = (diagnostic.urn or "").rpartition("::")[2]
-        if not text or self._told.get(name) == text:
+        if not text or self._shown.get(name) == text:
             return
-        self._told[name] = text
+        self._shown[name] = text
         if diagnostic.severity == "error":
             self._errors.append(text)
         if diagnostic.ephemeral or diagnostic.severity in ("error", "warning"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import prove_user_access, users_in
+from parallel_build.operations import prove_user_access, user_firewall, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -28,11 +28,15 @@ class AdditionalManagement(SwitchedStep):
         for machine in configuration.new.management[1:]:
             lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
             lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
-        return [*lines, f"on {configuration.usage_server.name}: unmask, enable and start {USAGE}; wait until its log says that it is ready"]
+        usage = configuration.usage_server
+        if usage is None:
+            return [*lines, "no usage server is started (new.usage)"]
+        unasked = "" if configuration.original.has_usage else "; the original has none (new.usage: false leaves it out)"
+        return [*lines, f"on {usage.name}: unmask, enable and start {USAGE}; wait until its log says that it is ready{unasked}"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence them."""
-        lines = [f"on {configuration.usage_server.name}: disable, mask and stop {USAGE}"]
+        lines = [f"on {usage.name}: disable, mask and stop {USAGE}"] if (usage := configuration.usage_server) else []
         return lines + [f"on {machine.name}: disable, mask and stop {MANAGEMENT}" for machine in configuration.new.management[1:]]
 
     def apply(self, context: Context) -> Outputs:
@@ -46,6 +50,7 @@ class AdditionalManagement(SwitchedStep):
             context.note(started=sorted(started))
         usage = start_usage(context)
         if started and users_in.are_in(context):
+            user_firewall.open_started(context, context.configuration.new.management[1:])
             prove_user_access.users_are_in(context, context.configuration.new.management, must=False)
         return {"started": started, "usage": usage}
 
@@ -58,8 +63,9 @@ class AdditionalManagement(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Users out of the new side; then usage, it restarts itself; then the servers."""
         users_in.leave(context)
-        machine = context.configuration.usage_server
-        with only_new_side(context, f"stopping {USAGE} on {machine.name}"):
-            Services(context.host(machine)).stop_and_fence(USAGE)
+        usage = context.configuration.usage_server
+        if usage is not None:
+            with only_new_side(context, f"stopping {USAGE} on {usage.name}"):
+                Services(context.host(usage)).stop_and_fence(USAGE)
         for machine in reversed(context.configuration.new.management[1:]):
             ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).fence()

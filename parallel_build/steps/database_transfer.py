@@ -8,7 +8,7 @@ from parallel_build.database.replicate.channel import CHANNEL, USER
 from parallel_build.operations import fixes
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, schemas, store
-from parallel_build.operations.takeover import let_go, take_over
+from parallel_build.operations.takeover import detach_seed, take_over
 from parallel_build.operations.transfer import brought, empty, transfer
 from parallel_build.records.states import COPY, CopyState, copy_change
 from parallel_build.steps.base import step
@@ -88,7 +88,7 @@ class DatabaseTransfer(SwitchedStep):
 
         A seed that was not taken over yet stays for good and keeps following.
         """
-        let_go(context)
+        detach_seed(context)
         if not brought(context):
             context.progress(f"nothing was brought to {new_database(context).name}, or it was not detached and still follows the original")
             return

@@ -12,7 +12,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import first_start
-from parallel_build.records.rehearsal_times import beside, compared_in_words, passed_here
+from parallel_build.records.rehearsal_times import compared_in_words, passed_here, side_by_side
 from parallel_build.records.states import FIRST_START, StartState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -66,7 +66,7 @@ class FirstManagement(SwitchedStep):
         users_in.settle(context)
         store(context).mark_switched()
         served.mark(context)
-        return {"start": evidence, **_beside_rehearsal(context, evidence)}
+        return {"start": evidence, **_with_rehearsed(context, evidence)}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing is started again by a changed input; the recorded proof stands."""
@@ -90,10 +90,10 @@ def _what_is_proved(configuration: StackConfiguration) -> list[str]:
     ]
 
 
-def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
+def _with_rehearsed(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
     """The times of this start next to those of the rehearsal, shown and kept; empty where this machine knows of no rehearsal of these versions."""
     record = passed_here(context.configuration, context.site.stack)
-    pairs = beside(record, evidence) if record is not None else []
+    pairs = side_by_side(record, evidence) if record is not None else []
     if not pairs:
         return {}
     context.progress(compared_in_words(pairs))

@@ -12,7 +12,7 @@ from parallel_build.health.finding import RULES
 from parallel_build.health.report import headline
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import window_open
-from parallel_build.rules import Finding, Said, Severity
+from parallel_build.rules import Finding, RuleFinding, Severity
 from parallel_build.steps.base import Step, step
 
 REPORT = "health"  # evidence/health.json and evidence/health.txt in the run folder
@@ -83,7 +83,7 @@ class HealthCheck(Step):
         """Nothing was changed."""
 
 
-def refusal(blocking: list[Finding[Said]]) -> GuardFailed:
+def refusal(blocking: list[Finding[RuleFinding]]) -> GuardFailed:
     """One error that names everything that blocks."""
     lines = []
     for each in blocking:

@@ -178,9 +178,9 @@ def _prove_renewed(context: Context, record: WindowRecord) -> None:
 
 def _left(configuration: StackConfiguration) -> list[str]:
     """What stays on the original's servers for the operator to take away when nobody wants it any more."""
-    database = configuration.original.database
+    original, database = configuration.original, configuration.original.database
     state = f"CloudStack's accounts locked, the server running for {', '.join(database.others)}" if database.others else "the server masked"
     return [
-        *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
+        *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in (*original.management, *original.usage)),
         *(f"left on {server.name}: the original's databases as they were, {state}" for server in database.servers),
     ]

@@ -9,7 +9,7 @@ from parallel_build.operations import deadline
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.operations.rollback_window import check_allowed, mark_way_back
+from parallel_build.operations.rollback_window import check_allowed, mark_rollback
 from parallel_build.steps.base import Step
 
 
@@ -52,4 +52,4 @@ class SwitchedStep(Step):
         """
         claim(context)
         check_allowed(context)
-        mark_way_back(context)
+        mark_rollback(context)

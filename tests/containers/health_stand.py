@@ -9,10 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from lab.files import Lab
 from lab.stack import STACK, environment
@@ -22,7 +19,7 @@ from parallel_build.health import Finding
 from parallel_build.machines.container import namespace
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from parallel_build.stack.file import read_site
 from tests.containers.conftest import LabRunner
 
@@ -57,10 +54,10 @@ class Stand:
         finally:
             opened.close()
 
-    def examine(self, site: Site | None = None) -> list[Finding[Said]]:
+    def examine(self, site: Site | None = None) -> list[Finding[RuleFinding]]:
         """Read the original and judge."""
 
-        def read() -> list[Finding[Said]]:
+        def read() -> list[Finding[RuleFinding]]:
             with self.connections(site) as opened:
                 return list(health.examine(health.gather(site or self.site, opened)))
 
@@ -73,13 +70,6 @@ class Stand:
 
 def certificate(days: int) -> str:
     """A certificate that ends in so many days (negative: has ended), as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "planted")])
     now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=400)).not_valid_after(now + timedelta(days=days))
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    return made.public_bytes(serialization.Encoding.PEM).decode()
+    made = trustme.CA().issue_cert(common_name="planted", not_before=now - timedelta(days=400), not_after=now + timedelta(days=days))
+    return made.cert_chain_pems[0].bytes().decode()

@@ -292,13 +292,13 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
             tell(str(caught.value))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("parallel_build.operations.prove_user_access.SETTLE", 1.0)
-                UserAccess().revert(context)  # told, and no reason not to go back
+                UserAccess().revert(context)  # logged, and no reason not to go back
 
     stand.inside(run)
 
 
 @pytest.mark.parametrize("method", ["firewall", "cidr"])
-def test_an_administrator_who_would_be_out_too_is_told_before_anything_changes(stand: Stand, method: str) -> None:
+def test_an_administrator_who_would_be_out_too_is_reported_before_anything_changes(stand: Stand, method: str) -> None:
     def run() -> None:
         with window(stand, access(stand, method=method, administrators=["10.91.0.77/32"])) as context:
             with pytest.raises(GuardFailed, match=r"administrators would be out as well: this machine comes from 10\.91\.0\.1") as caught:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from parallel_build.remote.host import Host
 
-FOLDER = "/var/lib/cloudstack-parallel-build/accounts"  # beside the window's record
+FOLDER = "/var/lib/cloudstack-parallel-build/accounts"  # next to the window's record
 
 _NOTE = 'mkdir -p -m 700 "$(dirname "$1")" "$1"; : >"$1/$2"; sync "$1/$2" "$1"'
 _FORGET = '[ -e "$1/$2" ] || exit 0; rm -f "$1/$2"; sync "$1"; rmdir --ignore-fail-on-non-empty "$1"'

@@ -168,7 +168,7 @@ def copy(
         progress(rounds.check(source.name, status))
 
 
-def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
+def _adopt(call: _Call) -> tuple[detached.CopyManifest, dict[str, Any]] | None:
     """Watch a copy that runs by itself to its end; None where there is none."""
     order = detached.find(call.source, call.target, call.schemas, call.bytes_per_second, call.progress) if call.lasts else None
     if order is None:
@@ -177,7 +177,7 @@ def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
         return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
 
 
-def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]:
+def _begin(call: _Call, rounds: Rounds) -> tuple[detached.CopyManifest, dict[str, Any]]:
     """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
 
     Args:
@@ -221,7 +221,7 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
-    order = detached.Order(
+    order = detached.CopyManifest(
         origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
         {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), detached.groups(rest), kept,
         definers=[str(account) for account in made], folders=folders,
@@ -263,7 +263,7 @@ def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
     return [schema.read(opened, name) for name in names]
 
 
-def _complete(call: _Call, order: detached.Order, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
+def _complete(call: _Call, order: detached.CopyManifest, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
     """Everything after the rows: what is made of them, on the disk, on record."""
     target, progress = call.target, call.progress
     with session(call.source) as opened:

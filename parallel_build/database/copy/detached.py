@@ -32,7 +32,7 @@ UNWATCHED = 24 * 3600  # seconds that a seed's copy continues with nobody watchi
 
 
 @dataclass
-class Order:
+class CopyManifest:
     """What brings a running copy to its end, besides its worker's status.
 
     Attributes:
@@ -82,12 +82,12 @@ def process(target: Host) -> str:
     return target.run(["stat", "-c", "%i %Z", socket]).stdout.strip() if socket else ""
 
 
-def text(order: Order) -> str:
+def text(order: CopyManifest) -> str:
     """The order as the file that whoever adopts the copy reads."""
     return json.dumps(asdict(order))
 
 
-def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> Order | None:
+def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> CopyManifest | None:
     """The order of a copy of that original that runs by itself, or came to its end so; None where there is none. Its limit is set to `limit`."""
     order = _order(target)
     record = cleanup.read_record(target)
@@ -111,9 +111,9 @@ def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, 
     return order
 
 
-def _order(target: Host) -> Order | None:
+def _order(target: Host) -> CopyManifest | None:
     content = target.read(f"{RUN_FOLDER}/order.json")
-    return Order(**json.loads(content)) if content else None
+    return CopyManifest(**json.loads(content)) if content else None
 
 
 def _status(target: Host) -> dict[str, Any]:

@@ -126,12 +126,12 @@ class Trial:
         codes = [each.made for each in wanted if isinstance(each.made, Code)]
         # What hangs on a table goes with it, and comes back with it.
         on = {(table.schema, table.name) for table in tables}
-        anew = {(code.schema, code.name) for code in codes if code.kind == "TRIGGER"}
+        again = {(code.schema, code.name) for code in codes if code.kind == "TRIGGER"}
         kept = [
             code
             for one in self._definitions
             for code in one.codes
-            if code.kind == "TRIGGER" and (code.schema, code.table) in on and (code.schema, code.name) not in anew
+            if code.kind == "TRIGGER" and (code.schema, code.table) in on and (code.schema, code.name) not in again
         ]
         self._judge.execute("SET SESSION foreign_key_checks = 0")
         for code in codes:

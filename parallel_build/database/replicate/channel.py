@@ -317,7 +317,7 @@ def wait_applied(
         StepFailed: the channel stopped on an error, or the time is up.
     """
     deadline = time.monotonic() + timeout
-    told = time.monotonic()
+    shown_at = time.monotonic()
     statement = f"SELECT {server.dialect.wait_for_position}"
     while True:
         # The server itself waits, so that the position is noticed at once; in short turns, so that a cancel is, too.
@@ -339,8 +339,8 @@ def wait_applied(
                 f"it is {found.lag} s behind" if found.lag is not None else "it does not tell how far it is behind",
                 "wait until it has caught up before the window, or let it apply in parallel",
             )
-        if time.monotonic() - told > 2:
-            told = time.monotonic()
+        if time.monotonic() - shown_at > 2:
+            shown_at = time.monotonic()
             progress(f"waiting for {server.name} to apply the original's log: at {found.applied}, to {position}, {found.lag} s behind")
 
 

@@ -11,7 +11,7 @@ from parallel_build.configuration import Server
 from parallel_build.database.replicate.pair_status import ATTEMPTS, USER, ReplicaStatus, source_position, status
 from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify
-from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
 
@@ -90,7 +90,7 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
 
     try:
         return wait_for(f"replication to run on {name}", runs, timeout=timeout, cancel=cancel)
-    except WaitedInVain as error:
+    except TimedOut as error:
         found = status(replica)
         words = found.fault() if found else "it has no source"
         if not words:

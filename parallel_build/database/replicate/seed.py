@@ -75,7 +75,7 @@ def seed(
             )
             if _received_again(source, target, names, status.applied, cancel):
                 return None
-        # What could not be applied, or whose log is gone on the original, can't be repaired, only seeded again.
+        # What could not be applied, or whose log the original has no more, can't be repaired, only seeded again.
         progress(f"{target.name} can't follow {source.name} any more: seeding again")
         remove(source, target)
         copied_at = None

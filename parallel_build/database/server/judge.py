@@ -172,8 +172,8 @@ def _await(host: Host, unit: str, socket: str, cancel: CancelToken) -> None:
             return
         cancel.check()
         if code == 3 or time.monotonic() > end:
-            said = host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout.splitlines()
-            errors = [line for line in said if "ERROR" in line.upper()] or said
+            log = host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout.splitlines()
+            errors = [line for line in log if "ERROR" in line.upper()] or log
             raise StepFailed(
                 f"{host.name}: the database server that judges definitions does not start",
                 " | ".join(errors[-4:]) or "it ended without a word",

@@ -134,8 +134,8 @@ class ExistingServer:
             StepFailed: its own name does not stand for its address.
         """
         address = self.wanted.machine.address
-        said = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], ok=None).stdout
-        stands_for = sorted({line.split()[0] for line in said.splitlines() if line.split()})
+        found = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], ok=None).stdout
+        stands_for = sorted({line.split()[0] for line in found.splitlines() if line.split()})
         if stands_for != [address]:
             raise StepFailed(
                 f"the name of {self.host.name} stands for {', '.join(stands_for) or 'nothing'} there, not for {address}",

@@ -24,14 +24,14 @@ class PackageUndo:
         host: session to it.
         named: packages that the stack installs by name.
         intend, progress: called before and after a change.
-        told: what differs in the end, for the evidence.
+        evidence: what differs in the end, for the evidence.
     """
 
     host: Host
     named: set[str]
     intend: Callable[..., None]
     progress: Callable[[str], None]
-    told: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -78,12 +78,14 @@ class PackageUndo:
             return
         text = r"""
         file=$1/accounts names=$2; shift 2
-        for package; do
+        { [ ! -e "$file" ] || cat "$file"; for package; do
           { scripts_of "$package"; files_of "$package" | grep '/sysusers.d/' | xargs -r cat -- 2>/dev/null || true; } >"$file.words"
           for name in $names; do
             if grep -qw -- "$name" "$file.words"; then echo "$name"; fi
           done
-        done | sort -u >>"$file"
+        done; } | sort -u >"$file.new"
+        sync "$file.new"
+        mv "$file.new" "$file"
         rm -f "$file.words"
         """
         self.host.script(SHELL + text, [FOLDER, " ".join(candidates), *added], timeout=300)
@@ -121,8 +123,8 @@ class PackageUndo:
             return names
         free = [name for name in names if not set(self.handled.going_with([name])) - mine]
         kept = sorted(set(names) - set(free))
-        if kept != self.told.get("needed by others"):
-            self.told["needed by others"] = kept
+        if kept != self.evidence.get("needed by others"):
+            self.evidence["needed by others"] = kept
             self.progress(f"{self.host.name}: came with ours and is needed by others by now, left alone: {', '.join(kept)}")
         return self._free(free, found) if kept else []
 
@@ -181,7 +183,7 @@ class PackageUndo:
                 f"still there: {', '.join(ours) or 'none'}; missing: {', '.join(difference['missing']) or 'none'}",
                 "fix that there and run `pulumi destroy` again",
             )
-        self.told["packages"] = difference
+        self.evidence["packages"] = difference
         if difference["added"]:
             came = [name for name in difference["added"] if self._by_us(name)]
             others = [name for name in difference["added"] if name not in came]

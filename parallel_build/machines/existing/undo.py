@@ -71,7 +71,7 @@ class Leaving:
         source: whether it is the database source, whose databases may have to be kept for the investigation.
         stack: the stack's name.
         intend, progress: called before and after a change.
-        told: what is left and why, for the evidence.
+        evidence: what is left and why, for the evidence.
     """
 
     host: Host
@@ -81,7 +81,7 @@ class Leaving:
     stack: str
     intend: Callable[..., None]
     progress: Callable[[str], None]
-    told: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -98,7 +98,7 @@ class Leaving:
         kept_logs.keep(self.host, self.stack, source=self.source, intend=self.intend, progress=self.progress)
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
-        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.evidence)
         transactions.end(self.host)  # of an installation that was interrupted
         packages.note_accounts(found)
         script_files.note(self.host, packages.going(found), paths)
@@ -145,8 +145,8 @@ class Leaving:
         if record.data_kept:
             self.intend(f"{self.host.name}: put the data folder back as it was found")
             self.host.script(
-                'copy=$1/copies$2; [ -d "$copy" ] || exit 0; systemctl stop "$3"; find "$2" -mindepth 1 -delete; '
-                'cp -a "$copy/." "$2/"; sync; rm -rf "$copy"',
+                'copy=$1/copies$2; rm -rf "$copy.used"; [ -d "$copy" ] || exit 0; systemctl stop "$3"; find "$2" -mindepth 1 -delete; '
+                'cp -a "$copy/." "$2/"; sync; mv -T "$copy" "$copy.used"; rm -rf "$copy.used"',  # half a copy must not be put back by the next try
                 [FOLDER, DATA_FOLDER, record.unit],
                 timeout=1800,
                 cancellable=False,
@@ -229,13 +229,17 @@ class Leaving:
         """Put back what package tools have rewritten: with the same packages it says the same, but not byte by byte."""
         text = r"""
         copies=$1/copies; shift
+        # Renamed where the two are on one disk. Else mv copies and then removes, and the next try would take what it had not removed yet for the whole.
         for path; do
-          if [ -d "$copies$path" ]; then
-            rm -rf "$path"
-            mv -T "$copies$path" "$path"
-          elif [ -e "$copies$path" ]; then
-            mv -f "$copies$path" "$path"
+          [ -e "$copies$path" ] || continue
+          rm -rf "$path.part"
+          if [ "$(stat -c %d "$copies$path")" != "$(stat -c %d "$(dirname "$path")")" ]; then
+            cp -a "$copies$path" "$path.part"
+            sync "$path.part"
           fi
+          if [ -d "$copies$path" ]; then rm -rf "$path"; fi
+          if [ -e "$path.part" ]; then mv -fT "$path.part" "$path"; rm -rf "$copies$path.used"; mv -T "$copies$path" "$copies$path.used"
+          else mv -fT "$copies$path" "$path"; fi
         done
         sync
         """
@@ -254,7 +258,7 @@ class Leaving:
             raise RollbackIncomplete(
                 f"{self.host.name}: {len(left)} files are still there", ", ".join(left[:5]), "remove them and run `pulumi destroy` again"
             )
-        self.told["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
+        self.evidence["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
         if new or gone or changed:
             self.progress(
                 f"{self.host.name}: differs from how it was found by {len(new)} new, {len(gone)} missing and {len(changed)} changed paths, "

@@ -61,7 +61,7 @@ def test_what_failed_and_what_never_ended_are_counted_apart() -> None:
     assert "forward, 2 operations, 5 min, 1 failed<" in text and "back, 1 operation, 0 s, 1 never ended<" in text
 
 
-def test_a_way_back_is_a_run_of_its_own() -> None:
+def test_a_rollback_is_a_run_of_its_own() -> None:
     there = [entry(minute, kind, "Window", operation="apply") for minute, kind in ((0, "begin"), (1, "end"))]
     back = [entry(minute, kind, "Window", operation="undo") for minute, kind in ((2, "begin"), (3, "end"))]
     again = [entry(4, "begin", "UserAccess", operation="apply")]
@@ -73,7 +73,7 @@ def test_a_way_back_is_a_run_of_its_own() -> None:
     ]
 
 
-def test_what_was_noted_beside_operations_is_on_the_page() -> None:
+def test_what_was_noted_next_to_operations_is_on_the_page() -> None:
     noted = entry(5, "confirmed down", "", server="newms1", error="no route to <host>, s3cr3t&key")
     text = report_page.page("prod", "", [*JOURNAL, noted], {}, "", [Secret("s3cr3t&key")])
     assert "confirmed down" in text and "server: newms1" in text and "no route to &lt;host&gt;" in text
@@ -89,6 +89,14 @@ def test_drawing_is_well_formed_and_to_scale() -> None:
     assert float(first.get("x", 0)) > float(window.get("x", 0))
     assert (window.get("class"), first.get("class")) == ("done", "failed")
     assert len([line for line in root.findall("line") if line.get("class") == "intent"]) == 1
+
+
+def test_a_long_name_is_shortened_in_the_drawing_and_whole_in_the_table() -> None:
+    long = "SystemVmTemplate-" + "-".join(f"part{number}" for number in range(20))
+    text = report_page.page("prod", "", [entry(0, "begin", long, operation="apply")], {}, "", [])
+    root = ElementTree.fromstring(report_page.drawing(report_page.operations([entry(0, "begin", long, operation="apply")])))  # noqa: S314
+    shown = next(each.text or "" for each in root.findall("text") if each.get("class") == "name")
+    assert "…" in shown and len(shown) <= report_page.LONGEST and f"<td>{long}</td>" in text
 
 
 def test_page_escapes_and_masks() -> None:
@@ -167,7 +175,7 @@ def moment(minute: int) -> datetime:
     return datetime.fromisoformat(at(0)) + timedelta(minutes=minute)
 
 
-def test_what_a_rollback_would_cost_is_told_as_it_stands_at_that_moment() -> None:
+def test_what_a_rollback_would_cost_is_reported_as_it_stands_at_that_moment() -> None:
     configuration = site().configuration
     cost = dict(rollback_cost(configuration, EVIDENCE, [], moment(30)))
     assert cost["Allowed"].startswith("until ") and cost["Allowed"].endswith("23 h 38 min left")

@@ -80,13 +80,13 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def start(authority: Authority) -> Iterator[Start]:
-    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wished."""
+    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wanted."""
     with contextlib.ExitStack() as stack:
 
         def begin(keystore: Path | None, **changes: Any) -> Endpoint:
             server = Server(("127.0.0.1", 0), Answers)
             server.tls = connectors.Connectors(None, 8443, keystore, PASSWORD).context() if keystore else None
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.server_close)
@@ -210,13 +210,15 @@ def test_a_signed_call_is_not_sent_on_to_where_nobody_looked(authority: Authorit
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("configured", [True, False], ids=["another authority", "this machine's"])
 def test_no_variable_of_the_environment_widens_what_is_trusted(
-    authority: Authority, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    authority: Authority, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, configured: bool
 ) -> None:
     (tmp_path / "other").mkdir()
     monkeypatch.setenv(name, str(authority.file))
     where = start(authority.keystore("127.0.0.1"))
-    assert "no authority that is trusted" in refused(replace(where, ca_file=Authority(tmp_path / "other").file)).fact
+    file = Authority(tmp_path / "other", "of another name").file if configured else None
+    assert "no authority that is trusted" in refused(replace(where, ca_file=file)).fact
 
 
 def test_a_file_that_is_gone_when_it_is_needed_is_named(authority: Authority, start: Start, tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_a_url_with_a_servers_address_says_how_the_servers_are_called(authority:
     assert endpoint.of_original(of.configuration, first).url == where.url
 
 
-def test_the_way_back_does_not_wait_for_an_answer_that_it_could_not_trust(authority: Authority, start: Start) -> None:
+def test_the_rollback_does_not_wait_for_an_answer_that_it_could_not_trust(authority: Authority, start: Start) -> None:
     of = https_site(start(authority.keystore(NAME)))
     context = cast(Any, SimpleNamespace(configuration=of.configuration))
     with pytest.raises(RollbackIncomplete) as caught:
@@ -273,8 +275,8 @@ def test_the_guards_fact_says_what_is_wrong_and_what_the_server_would_open(autho
     properties = b"http.enable=false\nhttps.enable=true\nhttps.port=8443\nhttps.keystore=/k.p12\n"
     host = cast(Any, SimpleNamespace(read=lambda path: properties))
     wrong = https_site(start(authority.keystore(NAME)))
-    told = original_facts._own_api(wrong, host, wrong.configuration.original.management[0])
-    assert "another name" in told and "server.properties says: no http, https on 8443" in told
+    reported = original_facts._own_api(wrong, host, wrong.configuration.original.management[0])
+    assert "another name" in reported and "server.properties says: no http, https on 8443" in reported
     right = https_site(start(authority.keystore("127.0.0.1")))
     assert original_facts._own_api(right, host, right.configuration.original.management[0]) == ""
 

@@ -143,7 +143,7 @@ def test_a_machine_whose_database_answers_is_not_down_whatever_is_confirmed(one:
     assert {3306, 8080, 8250} <= {*asked[0]}
 
 
-def test_a_new_machine_that_is_lost_blocks_the_rollback_until_it_is_said_to_be_off(one: Cloud) -> None:
+def test_a_new_machine_that_is_lost_blocks_the_rollback_until_it_is_confirmed_to_be_off(one: Cloud) -> None:
     world = one.world
     world.lost.add("new-1")
     with pytest.raises(RollbackIncomplete, match=r"new-1 \(10\.91\.0\.41\)") as caught:

@@ -1,4 +1,4 @@
-"""Agents taken from servers that were cut off, and what a rollback says of hosts that are not on the original again."""
+"""Agents taken from servers that were cut off, and what a rollback reports about hosts that are not on the original again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.endpoint import ApiUnavailable
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import fence_new_side, hosts_back, hypervisor_commands, original_management
+from tests.fast.quick_time import hurry
 from tests.fast.sites import site
 
 AGENT = "0 0 10.91.0.21:51234 10.91.0.42:8250\n"
@@ -55,6 +56,7 @@ def at(monkeypatch: pytest.MonkeyPatch, hosts: Hosts, facts: dict[str, Any], ori
     monkeypatch.setattr(hosts_back, "session", lambda host: contextlib.nullcontext(original or Original()))
     monkeypatch.setattr(hosts_back, "original_database", lambda context: None)
     monkeypatch.setattr(hypervisor_commands, "set_addresses", lambda context, host, value: hosts.given.update({host.name: value}))
+    hurry(monkeypatch, hosts_back)
     window = {"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"]}, "hostsTimeout": "2s"}
     configuration = site(window=window).configuration
     return SimpleNamespace(
@@ -134,7 +136,7 @@ def test_an_agent_that_comes_to_a_cut_off_server_later_is_taken_while_its_host_i
     assert hosts.given == {"kvm2": "10.91.0.11,10.91.0.12"}
 
 
-def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_that_can_not_be_taken_keep_no_rollback_from_continuing(monkeypatch: pytest.MonkeyPatch) -> None:
     context = at(monkeypatch, Hosts(), {"CutOff": {"servers": {"newms2": "10.91.0.42"}}})
 
     def lost(host: Any) -> Any:
@@ -144,7 +146,7 @@ def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch
     assert hosts_back.take_agents(context) == ["agents that may be connected to newms2: olddb1: the session was lost"]
 
 
-def test_where_nobody_can_be_asked_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_can_be_asked_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     context = at(monkeypatch, Hosts(), {"Window": {"hosts_up": UP}})
 
     def lost(host: Any) -> Any:

@@ -54,7 +54,7 @@ def test_a_replica_with_everything_lacks_nothing() -> None:
         ({"end": None}, "where the source's binary log ended was not noted"),
     ],
 )
-def test_anything_else_is_said_and_refused(facts: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anything_else_is_reported_and_refused(facts: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, stopped(**facts))
     with pytest.raises(GuardFailed, match=f"olddb2 is not proved to have everything .*{words}"):
         original_replica.choose(stage.context)
@@ -77,13 +77,13 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, record: WindowRecord) -> None:
         self.records = Gone(record, HERE)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.hosts: dict[str, Any] = {}
         self.context: Any = SimpleNamespace(
             site=HERE,
             configuration=HERE.configuration,
             host=lambda server: self.hosts[server.name],
-            progress=self.told.append,
+            progress=self.reported.append,
             intend=lambda *_, **__: None,
             run=SimpleNamespace(record=lambda *_, **__: None),
             cancel=CancelToken(),
@@ -173,8 +173,8 @@ def test_what_it_was_is_on_record_before_it_lets_anybody_write(monkeypatch: pyte
         assert found["replication"] == [{"Master_Host": "10.91.0.13", "Master_User": "repl"}]
     assert replica.done == ["STOP ALL SLAVES", "SET GLOBAL read_only = 0"] * 2
     original_replica.redundancy(stage.context, server)
-    assert any("without a replica" in line for line in stage.told) and any(
-        "read_only is off until it starts again" in line for line in stage.told
+    assert any("without a replica" in line for line in stage.reported) and any(
+        "read_only is off until it starts again" in line for line in stage.reported
     )
 
 
@@ -233,8 +233,30 @@ def test_a_management_server_is_pointed_at_it_and_what_was_there_is_kept(
     for _ in range(2):
         original_replica.point(stage.context, server, stage.records.record)
         assert file.read_text() == wanted
-        assert Path(f"{file}{FOUND}").read_text() == text
-    assert stage.records.mine().facts[f"{PROMOTED}/oldms1"][str(file)]["found"] == f"{file}{FOUND}"
+        assert Path(f"{file}{FOUND}-then").read_text() == text
+    assert stage.records.mine().facts[f"{PROMOTED}/oldms1"][str(file)]["found"] == f"{file}{FOUND}-then"
+
+
+def test_what_an_earlier_window_kept_is_not_taken_for_what_this_one_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = Stage(monkeypatch, stopped())
+    file = tmp_path / "db.properties"
+    file.write_text("db.cloud.host=10.91.0.13\ndb.cloud.maxActive=500\n")
+    file.chmod(0o640)
+    Path(f"{file}{FOUND}").write_text("of an earlier version of this tool\n")
+    Path(f"{file}{FOUND}-earlier").write_text("db.cloud.host=10.91.0.13\n")
+    Path(f"{file}{FOUND}-then.part").write_text("db.clo")
+    monkeypatch.setattr(original_replica, "FILES", (str(file),))
+    stage.hosts["oldms1"] = Management(tmp_path)
+    original_replica.choose(stage.context)
+    original_replica.point(stage.context, HERE.configuration.original.management[0], stage.records.record)
+    assert Path(f"{file}{FOUND}-then").read_text() == "db.cloud.host=10.91.0.13\ndb.cloud.maxActive=500\n"
+
+
+def test_a_record_that_can_not_be_used_does_not_make_its_host_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, stopped())
+    monkeypatch.setattr(type(stage.records), "original_problem", lambda self: GuardFailed("window.json is torn", "", ""))
+    with pytest.raises(GuardFailed, match="olddb1 can be reached, so olddb2 does not take its place"):
+        original_replica.choose(stage.context)
 
 
 def test_one_that_uses_another_server_is_not_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -186,8 +186,6 @@ def switched_cloud(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Cloud:
     monkeypatch.setattr(start_gate, "shut", lambda host, record: Units(host).state(MANAGEMENT) and None)
     monkeypatch.setattr(switched, "claim", lambda context: None)
     monkeypatch.setattr(new_strangers, "session", lambda host, **_: contextlib.nullcontext(made.rows))
-    monkeypatch.setattr(new_strangers, "BEATS_WITHIN", 0.2)
-    monkeypatch.setattr(new_strangers, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_numbers, "move_past", lambda context: None)
     for module, names in (
         (hypervisor_commands, ("undo",)),
@@ -288,7 +286,7 @@ def test_one_that_can_not_be_reached_is_fenced_at_its_database_and_named_until_i
 
 
 @WAYS
-def test_a_new_side_that_can_not_be_reached_at_all_is_named_and_its_own_command_lets_the_rollback_go_on(cloud: Cloud, way: Any) -> None:
+def test_a_new_side_that_can_not_be_reached_at_all_is_named_and_its_own_command_lets_the_rollback_continue(cloud: Cloud, way: Any) -> None:
     cloud.world.lost |= {"newms2", "newdb1"}
     with pytest.raises(RollbackIncomplete, match=r"newdb1 \(10\.91\.0\.31\) can't be fenced: the new side may still write") as caught:
         way(cloud)
@@ -590,7 +588,7 @@ def test_a_balancer_command_that_fails_keeps_nobody_from_going_back(cloud: Cloud
     cloud.configure(window={"userAccess": {"method": "command", "close": ["false"], "open": ["true"]}})
     undo(cloud)
     assert cloud.serving == (["oldms1", "oldms2"], [])
-    assert any("users out of the new side" in line for line in cloud.world.told)
+    assert any("users out of the new side" in line for line in cloud.world.reported)
 
 
 def test_a_sick_new_database_keeps_nobody_from_going_back(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_missing_packages_without_root_name_what_to_do(monkeypatch: pytest.Monke
         debian.ensure_packages(["run"])
 
 
-def test_no_debian_is_told_before_anything_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_debian_is_reported_before_anything_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"no Debian.*Remedy"):
         debian.ensure_packages(["lab"])
@@ -122,15 +122,15 @@ def test_a_changed_go_module_gets_a_folder_of_its_own(monkeypatch: pytest.Monkey
     assert golang.program_folder(pins.VCENTER_SIMULATOR) != before
 
 
-@pytest.mark.parametrize("mend", pins.LIBVIRT.mends)
-def test_a_module_is_mended_only_where_it_is_what_was_mended(tmp_path: Path, mend: pins.Mend) -> None:
-    file = tmp_path / mend.file
+@pytest.mark.parametrize("repair", pins.LIBVIRT.mends)
+def test_a_module_is_repaired_only_where_it_is_what_was_repaired(tmp_path: Path, repair: pins.Mend) -> None:
+    file = tmp_path / repair.file
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f"package libvirt\n\nfunc f() {{\n{mend.wrong}\t}}()\n}}\n")
-    golang.mend_file(file, mend)
-    assert mend.right in file.read_text()
+    file.write_text(f"package libvirt\n\nfunc f() {{\n{repair.wrong}\t}}()\n}}\n")
+    golang.mend_file(file, repair)
+    assert repair.right in file.read_text()
     with pytest.raises(ToolError, match="not what was repaired"):
-        golang.mend_file(file, mend)
+        golang.mend_file(file, repair)
 
 
 def test_scripts_are_moved_and_binaries_left_alone(tmp_path: Path) -> None:

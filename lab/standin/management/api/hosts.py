@@ -144,7 +144,7 @@ def update_host(call: Call) -> Response:
 
 @command("reconnectHost", admin=True)
 def reconnect_host(call: Call) -> Response:
-    """Have a host's agent connect anew."""
+    """Have a host's agent reconnect."""
     row = call.find("host", "id")
 
     def work() -> Response:
