@@ -17,11 +17,8 @@ from parallel_build.components.management import ManagementServers
 from parallel_build.components.rehearsal import RehearsalServer, RehearsalServerArgs
 from parallel_build.components.steps import (
     AgentAddresses,
-<<<<<<< HEAD
     AgentPackages,
-=======
     CarriedState,
->>>>>>> main
     DatabaseSeed,
     HealthCheck,
     Parity,
@@ -32,11 +29,8 @@ from parallel_build.components.steps import (
     statuses,
 )
 from parallel_build.configuration import Phase
-<<<<<<< HEAD
-from parallel_build.steps.agent_packages import parameters as agents
-=======
 from parallel_build.records.left_outside import left_by_health
->>>>>>> main
+from parallel_build.steps.agent_packages import parameters as agents
 from parallel_build.steps.rehearsal import parameters
 
 
@@ -59,14 +53,9 @@ class Preparation(Component):
     """`cutover:components:Preparation`. Before the cloud's phase is `prepared` it has no children.
 
     Children: `HealthCheck`, and `Parity` where the configuration names what to compare with; after them, side by side, a `SystemVmTemplate` for each of
-<<<<<<< HEAD
-    `templates`, `AgentPackages` (`agents.upgrade`), `AgentAddresses` and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
-    `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks every guard of the window.
-=======
-    `templates`, `AgentAddresses`, `CarriedState` (where `new.carry` says anything) and `DatabaseSeed` (method `replicate`); then, where
-    `rehearsal.enabled`, `Rehearsal` on a `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks
-    every guard of the window.
->>>>>>> main
+    `templates`, `AgentPackages` (`agents.upgrade`), `AgentAddresses`, `CarriedState` (where `new.carry` says anything) and `DatabaseSeed` (method
+    `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at
+    last `Ready`, which asks every guard of the window.
 
     Attributes:
         cloud: the cloud.

@@ -128,7 +128,6 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
-<<<<<<< HEAD
     def upgraded_agents(self) -> list[Hypervisor]:
         """Hosts of the agents' wave, in the order of the list; none where it is not configured."""
         wanted = self.agents.upgrade
@@ -137,12 +136,12 @@ class StackConfiguration(Model):
         named = None if wanted.hosts == "all" else set(wanted.hosts)
         with_agent = [host for host in self.original.hypervisors if host.kind in WITH_AGENT]
         return [host for host in with_agent if (named is None or host.name in named) and host.name not in wanted.later]
-=======
+
+    @property
     def carried_from(self) -> OriginalManagement:
         """The original's management server that `new.carry` takes from."""
         managers = self.original.management
         return next((server for server in managers if server.name == self.new.carry.source), managers[0])
->>>>>>> main
 
     @property
     def host_setting(self) -> str:

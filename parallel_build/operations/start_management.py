@@ -30,12 +30,8 @@ from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
 from parallel_build.versions import CloudStackVersion
 
-<<<<<<< HEAD
 NOT_GOOD = "its upgrade has begun, and was never proved good"
-SPOILT = "a start on it has begun, and may have changed its schema"
-=======
 UNUSABLE = "a start on it has begun, and may have changed its schema"
->>>>>>> main
 
 
 class ManagementStart:
