@@ -320,7 +320,7 @@ def _put_back(context: Context, hypervisor: Hypervisor | None, name: str, was: s
         finally:
             _as_it_was(context, hypervisor, was)
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
-        return error.reason
+        return error.cause or error.fact
     return ""
 
 

@@ -169,7 +169,8 @@ class KeptDebs(_Folder):
     def put_back(self, timeout: float) -> None:
         """See the protocol."""
         files = self.host.run(["sh", "-c", 'ls "$1"/old/*.deb', "sh", self.folder]).stdout.split()
-        self._apply(["--no-download", "--allow-downgrades", "install", *files], timeout)
+        # A file counts as something to fetch, and apt copies it: with --no-download it would refuse. What the packages need is there: they were installed.
+        self._apply(["--allow-downgrades", "install", *files], timeout)
 
     def _apply(self, words: Sequence[str], timeout: float) -> None:
         quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"]

@@ -68,6 +68,11 @@ def test_debs_are_fetched_by_version_from_sources_of_the_folder() -> None:
     server.words.clear()
     kept.install(60)
     assert "--no-download install cloudstack-agent=4.22.1.0~jammy" in server.words[-1] and "update" not in " ".join(server.words)
+    server.answers["/old/*.deb"] = f"{FOLDER}/old/a.deb\n{FOLDER}/old/b.deb\n"
+    kept.put_back(60)
+    assert server.words[-1].endswith(f"--allow-downgrades install {FOLDER}/old/a.deb {FOLDER}/old/b.deb"), (
+        "apt refuses files with --no-download"
+    )
 
 
 def test_packages_that_would_take_others_away_are_refused() -> None:
