@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, in_words
+from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
 from parallel_build.operations.claim import claim
@@ -33,7 +34,7 @@ class FirstManagement(SwitchedStep):
             f"on {first.name}: log in to {at} as user cloud, and decrypt configuration.init with the old database key",
             f"on {first.name}: cloudstack-setup-databases cloud:[secret]@{at} -e file -m [secret] -k [secret] "
             f"-g [the original's] -i {first.address} (never --deploy-as)",
-            f"on {first.name}: cloudstack-setup-management --no-start",
+            f"on {first.name}: cloudstack-setup-management --no-start{no_download(configuration.new.version)}",
             f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
             *_what_is_proved(configuration),
             "a start that failed past the database lock, or was cut off: the copy is imported again before the next",
@@ -42,7 +43,7 @@ class FirstManagement(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence."""
         first = configuration.new.management[0]
-        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
+        return [f"on {first.name}: systemctl {in_words(FENCE)} usage and management; db.properties as shipped"]
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""

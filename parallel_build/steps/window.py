@@ -135,9 +135,7 @@ class Window(SwitchedStep):
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
-            context.progress(
-                "removing the system VMs of the new side from KVM hosts; its routers run on until their networks are restarted"
-            )
+            context.progress("removing the system VMs of the new side from KVM hosts; its routers stay until their networks are restarted")
             outcome["removed"] = serve_original.tidy_hypervisors(context, keep=kept)
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced, users in meanwhile")
@@ -152,8 +150,8 @@ class Window(SwitchedStep):
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
-                f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
-                "what was lost in the window is not back yet",
+                f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
+                "these are still down, or could not be put back",
                 "bring it back and run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):
