@@ -16,7 +16,7 @@ from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.whole_files import COPY, KEEP
 from parallel_build.secret import Secret
 
@@ -31,7 +31,7 @@ LOGIN = (
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def prove_login(host: Host, database: Server, port: int, password: Secret) -> None:
+def prove_login(host: Access, database: Server, port: int, password: Secret) -> None:
     """Log in as the management server will, from the management server itself.
 
     Raises:
@@ -54,7 +54,7 @@ def prove_login(host: Host, database: Server, port: int, password: Secret) -> No
 
 
 def setup_databases(
-    host: Host, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
+    host: Access, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
 ) -> None:
     """Run cloudstack-setup-databases (never --deploy-as) and put the true secrets into its files.
 
@@ -102,7 +102,7 @@ def setup_databases(
     host.write(DB_PROPERTIES, encode(replace(text, sealed)), mode=0o640, owner="root:cloud")
 
 
-def setup_management(host: Host) -> None:
+def setup_management(host: Access) -> None:
     """Run cloudstack-setup-management --no-start; its exit code is 0 whatever happens, so its words are read."""
     done = host.run(["cloudstack-setup-management", "--no-start"], timeout=300, ok=None, cancellable=False)
     text = COLOURS.sub("", done.stdout + done.stderr)
@@ -114,7 +114,7 @@ def setup_management(host: Host) -> None:
         )
 
 
-def link_usage(host: Host) -> None:
+def link_usage(host: Access) -> None:
     """Give the usage server the management server's db.properties and key.
 
     The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
@@ -122,7 +122,7 @@ def link_usage(host: Host) -> None:
     host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER])
 
 
-def undo_setup(host: Host) -> None:
+def undo_setup(host: Access) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
     host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], cancellable=False)
 

@@ -15,7 +15,7 @@ from parallel_build.operations import users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -123,7 +123,7 @@ def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dic
 REACHES = 'for a; do timeout 3 bash -c "</dev/tcp/$a/8250" 2>/dev/null && echo "$a"; done; true'
 
 
-def stranded(host: Host, new: list[str]) -> tuple[str, str]:
+def stranded(host: Access, new: list[str]) -> tuple[str, str]:
     """Why the agent of a host has not come over to `new` addresses, seen on the host itself: cause and remedy."""
     active = Services(host).state(AGENT).active
     listed = agents.learnt(host)
