@@ -16,7 +16,7 @@ from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.state import sessions_of
 from parallel_build.facts import carried, seed
-from parallel_build.facts.network_targets import Target, secondary_storage, vcenters
+from parallel_build.facts.network_targets import Target, used_by_management
 from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
 from parallel_build.remote.access import Access
@@ -121,11 +121,11 @@ def source(site: Site, connections: Connections) -> NewFacts:
 
 
 def _used(site: Site, connections: Connections) -> list[Target]:
-    """The vCenters and the secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
+    """What management servers talk to and the original's first one reaches: not every network lets one, nor needs every cloud it."""
     original = site.configuration.original
     asker = connections.host(original.management[0])
     with session(connections.host(original.database.source)) as database:
-        return [target for target in (*vcenters(database), *secondary_storage(database)) if _reaches(asker, target.address, target.port)]
+        return [target for target in used_by_management(database) if _reaches(asker, target.address, target.port)]
 
 
 def _source(site: Site, connections: Connections, schemas: list[str], facts: NewFacts) -> None:

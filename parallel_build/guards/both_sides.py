@@ -53,7 +53,7 @@ def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"{replica.name} does not follow {site.configuration.new.database.source.name}",
             fresh.replica_fault,
-            "run `pulumi up` in phase built and see step ReplicationPair",
+            "run `pulumi up` in phase built: step ReplicationPair sets it up again, or says what is wrong",
         )
 
 
@@ -80,7 +80,7 @@ def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
         raise GuardFailed(
             f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",
             "packages were changed since phase built",
-            "run `pulumi up` in phase built and see step ManagementInstalled",
+            "run `pulumi up` in phase built: step ManagementInstalled installs it again, or says what is wrong",
         )
 
 
@@ -129,7 +129,7 @@ def _files_can_be_written(old: OriginalFacts, strangers: list[str], listed: list
     if strangers:
         raise GuardFailed(
             f"hosts with an agent that the stack does not know: {', '.join(strangers)}",
-            "agents.method file writes the new addresses on original.hypervisors, and nobody would tell these",
+            "agents.method file writes the new addresses on original.hypervisors, and nobody would give them to these",
             "add them to original.hypervisors, or take them out of the cloud",
         )
     if without:

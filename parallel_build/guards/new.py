@@ -86,12 +86,12 @@ def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) ->
 
 
 def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: new management servers reach the new database, the hypervisors, and the vCenters and secondary storage that the original's reach."""
+    """Rule: new management servers reach the new database, the hypervisors, and the vCenters, storage, LDAP and mail servers that the original's reach."""
     for server in fresh.management:
         if server.unreachable:
             raise GuardFailed(
                 f"{server.name} can't reach {', '.join(server.unreachable)}",
-                "it will have to once it serves",
+                "a management server that is active must reach all of them",
                 "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
             )
 
@@ -144,7 +144,7 @@ def carried_state_is_current(site: Site, old: OriginalFacts, fresh: NewFacts) ->
         raise GuardFailed(
             f"not as on {site.configuration.carried_from.name}: {', '.join(fresh.carried_otherwise)}",
             "they were changed on the original since they were carried, or on the new server",
-            "set new.carry.renew to another text, such as today's date, then run `pulumi up` in phase prepared",
+            'run `pulumi config set --path new.carry.renew "$(date)"`, then `pulumi up` in phase prepared',
         )
 
 

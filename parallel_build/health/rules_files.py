@@ -70,7 +70,7 @@ def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
             if missing:
                 yield RuleFinding(
                     f"{file} on {name} has keys that the new servers do not have: {listed(missing)}",
-                    "what they set is the package's default after the switch",
+                    "after the switch the package's defaults apply in their place",
                     f"add those that are still needed to {path} on the new servers",
                 )
             if other:

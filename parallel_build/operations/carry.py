@@ -151,7 +151,9 @@ def _options(context: Context, host: Access, sheet: dict[str, Any], found: Found
     text = carried.with_options(now, found.options, context.configuration.new.carry.jvm_options)
     if text is None:
         raise StepFailed(
-            f"{OPTIONS_FILE} on {host.name} has no JAVA_OPTS", "the package's file is not there, or of another form", "see that file"
+            f"{OPTIONS_FILE} on {host.name} has no JAVA_OPTS",
+            "the package's file is not there, or of another form",
+            f"look at {OPTIONS_FILE} on {host.name}; `dpkg --verify cloudstack-management` or `rpm -V cloudstack-management` shows what was changed",
         )
     if text == now:
         return False

@@ -152,6 +152,6 @@ def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
     except Cancelled:
         raise
     except ParallelBuildError as error:
-        context.progress(f"not proved, a window is open: {error}")
+        context.progress(f"warning, not an error while a window is open: {error}")
         context.run.record("not proved", step=context.step, error=str(error))
         return {"notProved": str(error)}

@@ -33,7 +33,7 @@ def write(context: Context) -> Outputs:
         raise StepFailed(
             f"`host` is {written} and {up} mshost rows are Up on {new_database(context).name}",
             "somebody else writes to the copy",
-            "see who is connected to it",
+            "find out who is connected to it (SHOW PROCESSLIST on the new source) and stop it, then run the same command again",
         )
     evidence = {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale, "closed": closed}
     evidence |= {"carried settings": carried} if carried else {}

@@ -213,13 +213,15 @@ def prove(
         GuardFailed: something was reached, or a tunnel is open; CloudStack must not start there.
     """
     if not held(host):
-        raise GuardFailed(f"{host.name}: the firewall is not in force", "nothing keeps CloudStack on it from the cloud", "run this again")
+        raise GuardFailed(
+            f"{host.name}: the firewall is not in force", "nothing keeps CloudStack on it from the cloud", "run the same command again"
+        )
     open_tunnels = tunnels(host)
     if open_tunnels:
         raise GuardFailed(
             f"{host.name}: sshd there listens on {', '.join(open_tunnels)}",
             "a tunnel leads out past every firewall",
-            "end the SSH session that opened it, then run this again",
+            "end the SSH session that opened it, then run the same command again",
         )
     progress(f"{host.name}: trying to reach {len(targets)} addresses of the cloud from inside")
     reached = _reached(host, targets, mark=0)

@@ -165,7 +165,7 @@ def take_over(context: Context, server: Server) -> None:
                 raise StepFailed(
                     f"{server.name} stands at {now_at}, and stood at {names or noted.get('has')} when it was stopped",
                     "somebody has started it, or changed its replication, since",
-                    "find out what it has; it is not promoted as it is",
+                    "compare it with the original's last position by hand; it is not promoted as it is",
                 )
             found = {name: str(database.value(f"SELECT @@GLOBAL.{name}")) for name in dialect.read_only}
             status = [

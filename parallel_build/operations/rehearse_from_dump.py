@@ -51,7 +51,7 @@ def _same_version(context: Context, copy: Session) -> None:
     if found != wanted:
         raise StepFailed(
             f"the dump {context.configuration.rehearsal.dump['cloud']} is {found}, the original is {wanted}",
-            "another way would be rehearsed than the window takes",
+            "a different upgrade would be rehearsed than the window's",
             "make a dump of the original as it is now, or take rehearsal.dump out to copy it",
         )
 

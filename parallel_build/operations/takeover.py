@@ -87,7 +87,7 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[promotion.Takeover
         try:
             return ready, *_catch_up(context, ready)
         except (ConnectionFailed, StepFailed) as error:
-            context.progress(f"what was made ready for the takeover does not serve: {error.fact}")
+            context.progress(f"the sessions opened for the takeover can't be used any more, opening new ones: {error.fact}")
             _end(ready)
     context.progress("opening sessions for the takeover")
     ready = _open(context, record)

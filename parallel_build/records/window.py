@@ -331,7 +331,7 @@ class WindowStore:
         return GuardFailed(
             f"{self.path} on {self.host.name} changes all the time",
             "others are at work on this window, or open windows there",
-            "ask who, then run it again",
+            "ask who it is, then run the same command again",
         )
 
 

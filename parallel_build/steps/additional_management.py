@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import prove_user_access, user_firewall, users_in
 from parallel_build.operations.context import Context, Outputs
@@ -24,9 +25,9 @@ class AdditionalManagement(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The same commands on each further server."""
-        lines = []
+        lines, more = [], no_download(configuration.new.version)
         for machine in configuration.new.management[1:]:
-            lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
+            lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start{more}")
             lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
         usage = configuration.usage_server
         if usage is None:

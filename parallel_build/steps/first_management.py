@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
 from parallel_build.operations.claim import claim
@@ -33,7 +34,7 @@ class FirstManagement(SwitchedStep):
             f"on {first.name}: log in to {at} as user cloud, and decrypt configuration.init with the old database key",
             f"on {first.name}: cloudstack-setup-databases cloud:[secret]@{at} -e file -m [secret] -k [secret] "
             f"-g [the original's] -i {first.address} (never --deploy-as)",
-            f"on {first.name}: cloudstack-setup-management --no-start",
+            f"on {first.name}: cloudstack-setup-management --no-start{no_download(configuration.new.version)}",
             f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
             *_what_is_proved(configuration),
             "a start that failed past the database lock, or was cut off: the copy is imported again before the next",

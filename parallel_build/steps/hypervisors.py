@@ -15,6 +15,7 @@ from parallel_build.operations import users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
+from parallel_build.operations.prove_agents_reach import REACHES
 from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -118,9 +119,6 @@ def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dic
         except (ConnectionFailed, CommandFailed) as error:
             causes[name] = (str(error), "bring that host back, or put it into maintenance")
     return causes
-
-
-REACHES = 'for a; do timeout 3 bash -c "</dev/tcp/$a/8250" 2>/dev/null && echo "$a"; done; true'
 
 
 def stranded(host: Access, new: list[str]) -> tuple[str, str]:

@@ -215,7 +215,7 @@ class ManagementInstalled(FoundationStep):
             faults.append(f"{wrong}: install that one and make it the default (`update-alternatives --config java`)")
         if faults:
             raise StepFailed(
-                f"{host.name} is not as a new management server has to be",
+                f"{host.name} is not a clean management server",
                 "; ".join(faults),
                 "give the stack a machine that was never a management server, or correct this, then run `pulumi up` again",
             )

@@ -135,7 +135,11 @@ class ReplicationPair(FoundationStep):
             found = facts.status(on_replica)
             fault = "it has no source" if found is None else found.fault()
             if fault:
-                raise StepFailed(f"{replica.host.name} does not replicate from {source.host.name}", fault, "see its status")
+                raise StepFailed(
+                    f"{replica.host.name} does not replicate from {source.host.name}",
+                    fault,
+                    f"run `pulumi up` again; `{identify(on_replica).dialect.replica_status}` there shows its state",
+                )
             return self._proof(context, on_source, on_replica) | {"servers": names}
 
     def revert(self, context: Context) -> None:
@@ -276,7 +280,9 @@ class ReplicationPair(FoundationStep):
             )
         if not facts.read_only(replica):
             raise StepFailed(
-                f"{replica.host.name} is not read only", "a write there would part it from its source", "run `pulumi up` again"
+                f"{replica.host.name} is not read only",
+                "a write there would make it differ from its source, and break the replication",
+                "run `pulumi up` again",
             )
         context.progress(f"a row written on {source.host.name} was on {replica.host.name} after {seconds * 1000:.0f} ms")
         return {

@@ -132,9 +132,7 @@ class Window(SwitchedStep):
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
-            context.progress(
-                "removing the system VMs of the new side from KVM hosts; its routers run on until their networks are restarted"
-            )
+            context.progress("removing the system VMs of the new side from KVM hosts; its routers stay until their networks are restarted")
             outcome["removed"] = serve_original.tidy_hypervisors(context, keep=kept)
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced, users in meanwhile")

@@ -101,10 +101,10 @@ def find(source: Access, target: Access, schemas: Sequence[str], limit: int | No
     target.write(f"{RUN_FOLDER}/limit", str(limit or 0))
     status = _status(target)
     if status.get("state") == "partial":
-        progress(f"the copy that continued by itself has left {len(status['left'])} table(s) for another snapshot")
+        progress(f"the copy that ran by itself has left {len(status['left'])} table(s) for another snapshot")
         return None
     if not (status.get("state") == "done" or run_worker.runs(target)):
-        progress(f"the copy that went on by itself has stopped: {status.get('error') or 'its program ended without a word'}")
+        progress(f"the copy that ran by itself has stopped: {status.get('error') or 'its program ended without a word'}")
         return None
     done = "is there, nobody watched its end" if status.get("state") == "done" else "is still running, resuming it"
     progress(f"the copy of {source.name} on {target.name} {done}: {size(status.get('bytes', 0))}, {status.get('rows', 0):,} rows so far")

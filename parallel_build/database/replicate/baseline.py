@@ -282,7 +282,7 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
         raise StepFailed(
             f"{server.name} does not follow the original",
             found.error if found else "there is no channel",
-            "undo DatabaseSeed and run it again",
+            "run `pulumi up` in phase prepared: step DatabaseSeed repairs it, or seeds again",
         )
     if found.applying and found.applied == position:
         new.execute(named(server, applier(server, server.dialect.stop_replica)))

@@ -202,7 +202,11 @@ def log_program(target: Access, server: DatabaseServer) -> str:
     names = ("mariadb-binlog", "mysqlbinlog") if server.family == "mariadb" else ("mysqlbinlog",)
     result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], ok=(0, 1))
     if not result.ok:
-        raise StepFailed(f"{target.name} has no {names[0]}", "it reads the original's binary log", "install the server's own packages")
+        raise StepFailed(
+            f"{target.name} has no {names[0]}",
+            "the original's binary log is read with it",
+            f"install the database server's own packages on {target.name}",
+        )
     return result.stdout.strip()
 
 

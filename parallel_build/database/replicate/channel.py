@@ -328,7 +328,7 @@ def wait_applied(
             raise StepFailed(
                 f"{server.name} does not follow the original to {position}",
                 words or "its applier does not run",
-                f"look at {server.dialect.replica_status} on {server.name}; undo DatabaseSeed and run it again if the data is in doubt",
+                f"look at {server.dialect.replica_status} on {server.name}; `pulumi up` in phase prepared repairs the seed, or seeds again",
             )
         if arrived is not None and int(arrived) >= 0:
             return found
