@@ -10,6 +10,10 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.remote.sql import session
 
+HOST = "UPDATE cloud.configuration SET value = %s WHERE name = 'host'"
+NO_ROW_UP = "UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'"
+"""What is executed here, and shown by the step's plan."""
+
 
 def write(context: Context) -> Outputs:
     """Write `host` and set stale rows Down, in the copy only; proved by reading."""
@@ -22,9 +26,9 @@ def write(context: Context) -> Outputs:
             records.remember("HostSetting", previous=str(now))
         wanted = value_for(context.configuration, str(now))
         context.intend("write host", value=wanted)
-        database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
+        database.execute(HOST, [wanted])
         closed = close_cut_work.close(context, database)
-        stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
+        stale = database.execute(NO_ROW_UP)
         written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
         lowered = router_minimum.lower(context, database)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE, Services, in_words
 from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import prove_user_access, user_firewall, users_in
@@ -37,8 +37,8 @@ class AdditionalManagement(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence them."""
-        lines = [f"on {usage.name}: disable, mask and stop {USAGE}"] if (usage := configuration.usage_server) else []
-        return lines + [f"on {machine.name}: disable, mask and stop {MANAGEMENT}" for machine in configuration.new.management[1:]]
+        lines = [f"on {usage.name}: {in_words(FENCE)} {USAGE}"] if (usage := configuration.usage_server) else []
+        return lines + [f"on {machine.name}: {in_words(FENCE)} usage and management" for machine in configuration.new.management[1:]]
 
     def apply(self, context: Context) -> Outputs:
         """One server after the other: each must be good before the next starts."""

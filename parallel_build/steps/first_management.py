@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, in_words
 from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
@@ -43,7 +43,7 @@ class FirstManagement(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence."""
         first = configuration.new.management[0]
-        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
+        return [f"on {first.name}: systemctl {in_words(FENCE)} usage and management; db.properties as shipped"]
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.errors import ConnectionFailed
@@ -25,7 +26,7 @@ class OriginalManagement(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""
         lines = [
-            f"on {server.name} ({server.address}): systemctl disable, mask and stop {unit}"
+            f"on {server.name} ({server.address}): systemctl {in_words(FENCE)} {unit}"
             for server in (*configuration.original.usage, *configuration.original.management)
             for unit in units_of(server)
         ]

@@ -147,8 +147,8 @@ class Window(SwitchedStep):
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
-                f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
-                "what was lost in the window is not back yet",
+                f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
+                "these are still down, or could not be put back",
                 "bring it back and run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):
