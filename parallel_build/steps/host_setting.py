@@ -39,6 +39,11 @@ class HostSetting(SwitchedStep):
             f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: {NO_ROW_UP} (a row left Up stops the first start)",
             *(
+                [f"on {name}: vm.ha.enabled and host HA of each zone off until every host is connected (agents.upgrade)"]
+                if configuration.agents.upgrade
+                else []
+            ),
+            *(
                 f"on {name}: {label(each)} = '{each.value}' (new.carry.settings); the original's own is not changed"
                 for each in configuration.new.carry.settings
             ),
