@@ -292,6 +292,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
+    parser.add_argument(
+        "--agents", action="store_const", const=True, help="bring agents to the new version by the wave of `agents.upgrade`"
+    )
     parser.add_argument("--target", choices=(NEW, NEWEST), help="version of the new servers (default: 4.22.1.0)")
     parser.add_argument("--move", action="store_const", const=True, help="to new servers of the same version, without an upgrade")
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")

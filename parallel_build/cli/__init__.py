@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "parity",
     "workload",
     "rehearse",
+    "forecast",
     "switch",
     "back",
     "routers",

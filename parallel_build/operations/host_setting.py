@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import carried_settings, close_cut_work, router_minimum
+from parallel_build.operations import carried_settings, close_cut_work, ha_hold, router_minimum
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.remote.sql import session
@@ -32,6 +32,8 @@ def write(context: Context) -> Outputs:
         written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
         lowered = router_minimum.lower(context, database)
+        if context.configuration.agents.upgrade is not None and ha_hold.AGENTS in records.mine().steps:
+            ha_hold.hold(context, database, "new")
         carried = carried_settings.write(context, database)
     if written != wanted or up:
         raise StepFailed(

@@ -7,8 +7,8 @@ connects, agents write it down, and after a rollback they would otherwise dial n
 from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.facts.carried_settings import label
 from parallel_build.operations import reimport
-from parallel_build.operations.carried_settings import label
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, only_new_side, store
 from parallel_build.operations.host_setting import HOST, NO_ROW_UP, write
@@ -38,6 +38,11 @@ class HostSetting(SwitchedStep):
             f"on {name}: {HOST.replace('%s', value)}",
             f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: {NO_ROW_UP} (a row left Up stops the first start)",
+            *(
+                [f"on {name}: vm.ha.enabled and host HA of each zone off until every host is connected (agents.upgrade)"]
+                if configuration.agents.upgrade
+                else []
+            ),
             *(
                 f"on {name}: {label(each)} = '{each.value}' (new.carry.settings); the original's own is not changed"
                 for each in configuration.new.carry.settings

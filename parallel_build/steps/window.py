@@ -61,7 +61,10 @@ class Window(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Converge."""
         names = [machine.name for machine in configuration.new.management]
-        kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
+        texts = "logs, journals and the state"
+        kept = {
+            "failed": f"{texts} (and, where its upgrade has failed, a dump)", "logs": texts, "dump": "logs, journals, the state and a dump",
+        }.get(configuration.window.forensics)  # fmt: skip
         return [
             f"whatever steps had run: {', '.join(names)} fenced, their database closed; original MySQL, then management and usage "
             "enabled, started, answering; users in",
