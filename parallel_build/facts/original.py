@@ -19,7 +19,7 @@ from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import carried, cluster_managers, database_users, management_node
+from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
@@ -170,7 +170,11 @@ def _database(site: Site, connections: Connections) -> Facts:
 
 
 def _carried(site: Site, connections: Connections) -> Facts:
-    return {"not_carried": carried.problems(site.configuration, connections)}
+    found, wanted = carried.problems(site.configuration, connections), site.configuration.new.carry.settings
+    if wanted:
+        with session(connections.host(site.configuration.original.database.source)) as database:
+            found += carried_settings.missing(database, wanted)
+    return {"not_carried": found}
 
 
 def _beating(site: Site, connections: Connections) -> Facts:

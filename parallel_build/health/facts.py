@@ -202,7 +202,7 @@ def _files(
     """What the management servers of both sides have outside the database, with the paths that settings name looked for on each."""
     salt = secrets.token_hex(16)
     paths = sorted({path for each in settings if (path := local_path(each))})
-    old = site.configuration.original.management
+    old = [*site.configuration.original.management, *site.configuration.original.usage]
     with Workers(AT_ONCE) as pool:
         each = [
             pool.submit(_guarded, problems, lambda server=server: server_files.read(connections.host(server), salt, paths))

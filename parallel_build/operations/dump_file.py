@@ -233,7 +233,7 @@ def _stream(context: Context, source: Access, target: Access, folders: list[str]
 
 
 def _started(host: Access, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
-    command = ["ssh", *host.options(), host.destination, host.command_line(argv, SECONDS)]
+    command = host.piped(argv, SECONDS)
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 

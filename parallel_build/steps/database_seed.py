@@ -109,7 +109,7 @@ class DatabaseSeed(FoundationStep):
         if not (ours and record.taken):
             with tolerated(context, f"the channel on {new.name}"):
                 if channel.end(new):
-                    context.progress(f"{new.name} does not follow {old.name} any more")
+                    context.progress(f"the seed is undone: {new.name} no longer follows {old.name}")
             with tolerated(context, f"emptying the databases on {new.name}"):
                 self._empty(context, new)
         if original_accounts.down_for_good(old):

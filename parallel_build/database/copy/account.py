@@ -235,5 +235,6 @@ def _check_network(opened: Session, source: Access) -> None:
         raise StepFailed(
             f"{source.name}: the database server takes no connections over the network ({f'bind_address {bound}' if bound else 'skip_networking'})",
             "the new database server copies straight from it",
-            f"set bind_address on {source.name} to its own address and restart it before the window (management servers wait meanwhile)",
+            f"set bind_address on {source.name} to its own address and restart it in a maintenance hour before the window: a management "
+            "server ends itself when it loses its database, so start those again",
         )

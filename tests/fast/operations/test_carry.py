@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from parallel_build.provider.relevance import relevant
 from parallel_build.records.left_outside import left_by_health
 from parallel_build.remote.openssh import Result
 from parallel_build.secret import Secret
+from parallel_build.steps import carried_state
 from parallel_build.steps.carried_state import CarriedState
 from parallel_build.steps.host_setting import HostSetting
 from tests.fast.local_host import LocalHost
@@ -352,6 +354,31 @@ def test_settings_that_name_a_path_or_an_old_server_are_listed_and_only_those_as
     assert carried_settings.write(made, database) == ["ldap.truststore of domain ROOT/sales"]  # type: ignore[arg-type]
     assert database.settings == {**SETTINGS, ("ROOT/sales", "ldap.truststore"): "/etc/new.jks"}
     assert carried_settings.write(made, database) == ["ldap.truststore of domain ROOT/sales"]  # type: ignore[arg-type]
+
+
+def test_under_an_open_window_nothing_is_carried_and_the_next_up_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried_state, "window_open", lambda context: True)
+    made = context(of(**CARRY))
+    for act in (CarriedState().apply, CarriedState().verify):
+        made.pending = ""
+        assert act(made) == {"carried": {}, "left": {}, "settings": []}
+        assert "nothing is carried now" in made.pending
+
+
+def test_no_value_of_an_option_is_in_the_evidence(old: Server, new: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    old.put("/etc/default/cloudstack-management", 'JAVA_OPTS="-Djavax.net.ssl.trustStorePassword=planted"\n')
+    configuration = of(jvmOptions=["-Djavax.net.ssl"])
+    made = context(configuration)
+    made.connections = type("Both", (), {"host": lambda self, server: old if server.name == "oldms1" else new})()
+    monkeypatch.setattr(carried_state, "window_open", lambda context: False)
+    monkeypatch.setattr(carried_state, "session", lambda host: contextlib.nullcontext(Database({})))
+    monkeypatch.setattr(carried_state, "original_database", lambda context: old)
+    monkeypatch.setattr(CarriedState, "_left", staticmethod(lambda context: {}))
+    told: list[str] = []
+    made.tell = told.append
+    found = CarriedState().apply(made)
+    assert found["carried"]["newms1"] == ["-Djavax.net.ssl"]
+    assert "planted" not in str(found) + str(told) and "planted" in new.tree()["/etc/default/cloudstack-management"][0]
 
 
 def test_a_setting_that_is_not_there_or_is_sealed_is_refused() -> None:
