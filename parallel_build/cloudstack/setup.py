@@ -28,10 +28,13 @@ DATABASES_DONE = "successfully initialized database"
 REPOSITORY = "system.vm.templates.download.repository"
 MARK = "# for the first start alone, by cloudstack-parallel-build: no system VM template is downloaded"
 # $1 the file, $2 the line before ours, $3 ours. Replaced whole, with owner and mode as they are.
-OPEN_REPOSITORY = 'grep -qxF "$2" "$1" || exit 0; t=$1.new.$$; cp -p "$1" "$t"; awk -v m="$2" \'$0 == m {getline; next} {print}\' "$1" >"$t"; mv -f "$t" "$1"'
+OPEN_REPOSITORY = (
+    'grep -qxF "$2" "$1" || exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
+    'awk -v m="$2" \'$0 == m {getline; next} {print}\' "$1" >"$t" && sync "$t" && mv -f "$t" "$1"'
+)
 CLOSE_REPOSITORY = (
     'grep -qxF "$2" "$1" && exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
-    '{ [ -z "$(tail -c 1 "$1")" ] || echo; echo "$2"; echo "$3"; } >>"$t"; mv -f "$t" "$1"'
+    '{ [ -z "$(tail -c 1 "$1")" ] || echo; echo "$2"; echo "$3"; } >>"$t" && sync "$t" && mv -f "$t" "$1"'
 )
 DOWNLOADS_SINCE = CloudStackVersion("4.23.0.0")
 DOWNLOADS_FROM = "--systemvm-templates-repository"
@@ -134,13 +137,13 @@ def setup_management(host: Access) -> None:
         )
 
 
-def keep_from_downloading(host: Host, version: CloudStackVersion) -> None:
+def keep_from_downloading(host: Access, version: CloudStackVersion) -> None:
     """Have the first start register the templates that are there and download none: since 4.23 a schema upgrade fetches a template that has no file."""
     if version >= DOWNLOADS_SINCE:
         host.script(CLOSE_REPOSITORY, [SERVER_PROPERTIES, MARK, f"{REPOSITORY}={NOWHERE}"], cancellable=False)
 
 
-def let_download(host: Host, version: CloudStackVersion) -> None:
+def let_download(host: Access, version: CloudStackVersion) -> None:
     """Take that back once the schema is upgraded: the server reads it when it starts next."""
     if version >= DOWNLOADS_SINCE:
         host.script(OPEN_REPOSITORY, [SERVER_PROPERTIES, MARK], cancellable=False)

@@ -106,12 +106,12 @@ def test_the_first_start_is_kept_from_downloading_and_the_file_is_as_it_was_afte
     file.chmod(0o640)
     monkeypatch.setattr(setup, "SERVER_PROPERTIES", str(file))
     host, newest = LocalHost(), CloudStackVersion("4.23.0.0")
-    setup.keep_from_downloading(host, CloudStackVersion("4.22.1.0"))  # type: ignore[arg-type]
+    setup.keep_from_downloading(host, CloudStackVersion("4.22.1.0"))
     assert file.read_text() == text
     for _ in range(2):
-        setup.keep_from_downloading(host, newest)  # type: ignore[arg-type]
+        setup.keep_from_downloading(host, newest)
     assert parse(file.read_text())["system.vm.templates.download.repository"] == "http://127.0.0.1:9/"
     assert file.read_text().count(setup.MARK) == 1 and file.stat().st_mode & 0o777 == 0o640
     for _ in range(2):
-        setup.let_download(host, newest)  # type: ignore[arg-type]
+        setup.let_download(host, newest)
     assert file.read_text() == text.rstrip("\n") + "\n" and file.stat().st_mode & 0o777 == 0o640
