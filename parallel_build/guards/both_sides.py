@@ -53,7 +53,7 @@ def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"{replica.name} does not follow {site.configuration.new.database.source.name}",
             fresh.replica_fault,
-            "run `pulumi up` in phase built: step ReplicationPair sets it up again, or says what is wrong",
+            f"remove the cause on {replica.name} (SHOW REPLICA STATUS or SHOW SLAVE STATUS there), then START REPLICA or START SLAVE",
         )
 
 
@@ -80,7 +80,7 @@ def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
         raise GuardFailed(
             f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",
             "packages were changed since phase built",
-            "run `pulumi up` in phase built: step ManagementInstalled installs it again, or says what is wrong",
+            f"install exactly {wanted} there again (apt-get install --allow-downgrades, or dnf downgrade)",
         )
 
 

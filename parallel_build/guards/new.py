@@ -22,7 +22,7 @@ def services_are_fenced(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 raise GuardFailed(
                     f"{unit.name} on {server.name} is {'running' if unit.active else 'not masked'}",
                     "a new server must not start before its database is there",
-                    f"run `pulumi up` in phase built, or there: systemctl mask --now {unit.name}",
+                    f"run there: systemctl mask --now {unit.name}",
                 )
         if server.open_ports:
             raise GuardFailed(
@@ -42,7 +42,9 @@ def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 f"{schema} on {site.configuration.new.database.source.name} "
                 + ("does not exist" if tables < 0 else f"holds {tables} tables"),
                 "a copy is never imported over something else",
-                "run `pulumi up` in phase built; drop what is there only if you know what it is",
+                "drop what is in it only if you know what it is"
+                if tables > 0
+                else f"CREATE DATABASE {schema} there, with the character set and collation that it has on the original",
             )
 
 
@@ -114,7 +116,8 @@ def definers_exist(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"views or routines are defined by accounts that the new source lacks: {', '.join(missing)}",
             "what an account defines runs with its rights, and fails without it (ERROR 1449)",
-            "run `pulumi up` in phase built: step CloudDatabases makes them; an account of your own is yours to make",
+            "make each there as on the original, with the same rights, and lock it where nobody logs in with it: "
+            "CREATE USER ... ACCOUNT LOCK; GRANT ...",
         )
 
 

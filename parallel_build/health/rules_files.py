@@ -101,7 +101,8 @@ def time_zones_agree(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The new servers have the original's time zone."""
     originals, target = _against(facts)
     zone, offset = target.timezone
-    usage = {server.name for server in facts.site.configuration.original.management if server.usage}
+    original = facts.site.configuration.original
+    usage = {server.name for server in (*original.usage, *(each for each in original.management if each.usage))}
     for name, files in originals.items():
         if files.timezone[0] and zone and not same_zone(files.timezone[0], zone):
             yield RuleFinding(

@@ -80,7 +80,8 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
             raise StepFailed(
                 f"{replica.host.name} does not follow {source.host.name}",
                 fault,
-                "see step ReplicationPair: `pulumi up` in phase built sets it up again",
+                f"remove the cause on {replica.host.name} (SHOW REPLICA STATUS or SHOW SLAVE STATUS there), then START REPLICA or START SLAVE; "
+                "then run the same command again",
             )
         has = tier.replica_position(replica)
         if has != before:

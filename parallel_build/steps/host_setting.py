@@ -7,8 +7,8 @@ connects, agents write it down, and after a rollback they would otherwise dial n
 from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.facts.carried_settings import label
 from parallel_build.operations import reimport
-from parallel_build.operations.carried_settings import label
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, only_new_side, store
 from parallel_build.operations.host_setting import HOST, NO_ROW_UP, write

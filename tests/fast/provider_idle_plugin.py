@@ -25,7 +25,7 @@ TEMPLATE: dict[str, Any] = {
     "networkInterfaceTypes": ["vmxnet3"],
     "disks": [{"size": 8, "thinProvisioned": True, "eagerlyScrub": False, "label": "Hard disk 1", "unitNumber": 0}],
 }
-"""What the vSphere plugin says of a template."""
+"""What the vSphere plugin returns for a template."""
 
 
 class Idle(provider_pb2_grpc.ResourceProviderServicer):

@@ -34,7 +34,7 @@ LINE = re.compile(
 )
 
 
-def said(lines: Iterable[str], verb: str) -> list[tuple[str, str]]:
+def named(lines: Iterable[str], verb: str) -> list[tuple[str, str]]:
     """Server and unit of each line that says so, in order."""
     found = [match for line in lines if (match := LINE.match(line)) and verb in match["verbs"]]
     return [(server, unit) for match in found for server in match["servers"].split(", ") for unit in UNITS[match["unit"]]]
@@ -56,7 +56,7 @@ def stopping(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.mark.parametrize("step", [OriginalManagement(), OriginalDatabase()], ids=lambda step: step.type)
 def test_the_originals_units_are_stopped_as_planned_and_in_that_order(stopping: World, step: Step) -> None:
-    planned = said(step.plan(stopping.site.configuration), "stop")
+    planned = named(step.plan(stopping.site.configuration), "stop")
     assert planned
     stopping.actions.clear()
     step.apply(stopping.context)
@@ -71,7 +71,7 @@ def test_the_originals_units_are_started_as_the_undos_say(stopping: World) -> No
     OriginalManagement().apply(stopping.context)
     OriginalDatabase().apply(stopping.context)
     for step in (OriginalDatabase(), OriginalManagement()):
-        planned = said(step.undo(stopping.site.configuration), "start")
+        planned = named(step.undo(stopping.site.configuration), "start")
         assert planned
         stopping.actions.clear()
         step.revert(stopping.context)
@@ -84,7 +84,7 @@ def test_the_originals_units_are_started_as_the_undos_say(stopping: World) -> No
 @pytest.mark.parametrize("step", [FirstManagement(), AdditionalManagement(), Acceptance()], ids=lambda step: step.type)
 def test_the_new_sides_units_are_fenced_as_the_undos_say(cloud: Cloud, step: Step) -> None:
     world = cloud.world
-    planned = said(step.undo(world.site.configuration), "stop")
+    planned = named(step.undo(world.site.configuration), "stop")
     assert planned
     world.actions.clear()
     step.revert(world.context)
