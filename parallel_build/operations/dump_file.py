@@ -22,7 +22,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_host
 from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.records.states import COPY, CopyState
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import session
 
 SECONDS = 12 * 3600.0  # time limit of one copy
@@ -190,7 +190,7 @@ def _copy(context: Context, wanted: DumpFile, folders: list[str], opened: str, k
     return note
 
 
-def _write(target: Host, note: Note) -> None:
+def _write(target: Access, note: Note) -> None:
     target.write(f"{note.file}.json", json.dumps(asdict(note), indent=1) + "\n", mode=0o600)
 
 
@@ -201,7 +201,7 @@ def _expected(context: Context) -> int | None:
     return int(rows) if rows is not None and context.configuration.transfer.method == "dump" else None
 
 
-def _stream(context: Context, source: Host, target: Host, folders: list[str], path: str) -> tuple[int, str]:
+def _stream(context: Context, source: Access, target: Access, folders: list[str], path: str) -> tuple[int, str]:
     """Relay the compressed stream; its bytes and checksum, which the target's file must have as well."""
     reader = _started(source, ["sh", "-c", PACK, "sh", *folders], stdin=subprocess.DEVNULL)
     writer = _started(target, ["sh", "-c", KEEP, "sh", path], stdin=subprocess.PIPE)
@@ -232,8 +232,8 @@ def _stream(context: Context, source: Host, target: Host, folders: list[str], pa
     return count, arrived
 
 
-def _started(host: Host, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
-    command = ["ssh", *host.options(), host.destination, host.command_line(argv, SECONDS)]
+def _started(host: Access, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
+    command = host.piped(argv, SECONDS)
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
