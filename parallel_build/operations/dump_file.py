@@ -60,7 +60,7 @@ done
   FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN ($schemas)" >"$work/ask"
 echo "$(wc -l <"$work/ask") $("$client" --no-defaults -N -B -S "$work/s" <"$work/ask" | awk '{s += $1} END {print s + 0}')"
 """
-# What a server must be told to read another's files.
+# Options that a server needs to read another's files.
 OPTIONS = re.compile(
     r"^--(?:loose[-_])?(innodb[-_](?:data[-_]file[-_]path|page[-_]size|undo[-_]tablespaces|log[-_]file[-_]size|log[-_]files[-_]in[-_]group)"
     r"|lower[-_]case[-_]table[-_]names)=[\w:.,;/-]+$"
@@ -214,7 +214,7 @@ def _stream(context: Context, source: Access, target: Access, folders: list[str]
             _pipe(writer.stdin).write(block)
         _pipe(writer.stdin).close()
         arrived = _pipe(writer.stdout).read().decode().strip()
-        said = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
+        printed = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
         codes = (reader.wait(), writer.wait())
     except OSError as error:
         raise StepFailed(f"{path} on {target.name} could not be written", str(error), "see that host's disk, then `pulumi up`") from None
@@ -223,10 +223,10 @@ def _stream(context: Context, source: Access, target: Access, folders: list[str]
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    if any(codes) or "tar has failed" in said or arrived != digest.hexdigest():
+    if any(codes) or "tar has failed" in printed or arrived != digest.hexdigest():
         raise StepFailed(
             f"{path} on {target.name} is not whole",
-            " | ".join(said.strip().splitlines()[-3:]) or "what arrived has a different checksum",
+            " | ".join(printed.strip().splitlines()[-3:]) or "what arrived has a different checksum",
             "see both hosts' disks and the network between, then `pulumi up`",
         )
     return count, arrived
