@@ -356,7 +356,7 @@ def test_settings_that_name_a_path_or_an_old_server_are_listed_and_only_those_as
     assert carried_settings.write(made, database) == ["ldap.truststore of domain ROOT/sales"]  # type: ignore[arg-type]
 
 
-def test_under_an_open_window_nothing_is_carried_and_the_next_up_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_an_open_window_nothing_is_carried_and_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried_state, "window_open", lambda context: True)
     made = context(of(**CARRY))
     for act in (CarriedState().apply, CarriedState().verify):
