@@ -16,7 +16,8 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.errors import ParallelBuildError
 from parallel_build.records.rehearsal_times import passed_here
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.access import Access
+from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.file import read_stack
@@ -55,7 +56,7 @@ def on_record(site: Site) -> forecast_page.Figures:
     return forecast_page.Figures(opened, steps, evidence, passed_here(site.configuration, site.stack))
 
 
-def ask(site: Site, database: Host, cloud: Cloud) -> forecast_page.Cloud:
+def ask(site: Site, database: Access, cloud: Cloud) -> forecast_page.Cloud:
     """Ask the original; one answer that does not come leaves the others."""
     found: dict[str, Any] = {}
     problems: list[str] = []
@@ -78,13 +79,13 @@ def _of_api(cloud: Cloud) -> dict[str, Any]:
     return {"hosts": len(hosts), "zones": kept, "system_vms": len(systemvms.renewable(cloud)[0])}
 
 
-def _of_database(host: Host) -> dict[str, Any]:
+def _of_database(host: Access) -> dict[str, Any]:
     with session(host) as database:
         running = [each for each in work.read(database) if each.kind == "job"]
     return {"jobs": (len(running), max((each.seconds for each in running), default=0))}
 
 
-def _networks(host: Host, cloud: Cloud) -> dict[str, Any]:
+def _networks(host: Access, cloud: Cloud) -> dict[str, Any]:
     with session(host) as database:
         rows = {kind: database.rows(query) for kind, query in router_networks.QUERIES.items()}
     survey = router_networks.sort(router_networks.together(rows, systemvms.routers(cloud), "", {}))

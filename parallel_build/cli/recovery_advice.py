@@ -20,7 +20,7 @@ ORDER = (
     "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
 ROUTERS = "routers"  # of them the last
-BESIDE = ("agents", "dump-file")  # next to them, where they are configured
+ALONGSIDE = ("agents", "dump-file")  # next to them, where they are configured
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _state(found: Situation) -> Iterator[str]:
     if state.problem:
         yield f"The stack's state: {state.problem}."
         return
-    shown = (*ORDER, *BESIDE)
+    shown = (*ORDER, *ALONGSIDE)
     done = [name for name in shown if state.steps.get(name) == DONE]
     if done:
         yield f"In the state, done: {', '.join(done)}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.units import properties
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
@@ -66,7 +66,7 @@ class Services:
         host: the server.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Access) -> None:
         self.host = host
 
     def state(self, unit: str) -> UnitState:

@@ -16,7 +16,7 @@ from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.whole_files import COPY, KEEP
 from parallel_build.secret import Secret
 from parallel_build.versions import CloudStackVersion
@@ -35,7 +35,7 @@ LOGIN = (
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def prove_login(host: Host, database: Server, port: int, password: Secret) -> None:
+def prove_login(host: Access, database: Server, port: int, password: Secret) -> None:
     """Log in as the management server will, from the management server itself.
 
     Raises:
@@ -58,7 +58,7 @@ def prove_login(host: Host, database: Server, port: int, password: Secret) -> No
 
 
 def setup_databases(
-    host: Host, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
+    host: Access, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
 ) -> None:
     """Run cloudstack-setup-databases (never --deploy-as) and put the true secrets into its files.
 
@@ -106,7 +106,7 @@ def setup_databases(
     host.write(DB_PROPERTIES, encode(replace(text, sealed)), mode=0o640, owner="root:cloud")
 
 
-def setup_management(host: Host) -> None:
+def setup_management(host: Access) -> None:
     """Run cloudstack-setup-management --no-start; its exit code is 0 whatever happens, so its words are read.
 
     Since 4.23 it ends with downloading system VM templates, gigabytes while users wait, and from a rehearsal's network nothing can be reached: it is
@@ -130,7 +130,7 @@ def no_download(version: CloudStackVersion) -> str:
     return f" {DOWNLOADS_FROM} {NOWHERE} (so that no system VM template is downloaded)" if version >= DOWNLOADS_SINCE else ""
 
 
-def link_usage(host: Host) -> None:
+def link_usage(host: Access) -> None:
     """Give the usage server the management server's db.properties and key.
 
     The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
@@ -138,7 +138,7 @@ def link_usage(host: Host) -> None:
     host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER])
 
 
-def undo_setup(host: Host) -> None:
+def undo_setup(host: Access) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
     host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], cancellable=False)
 

@@ -40,7 +40,7 @@ DATA_FOLDERS = (
     "/var/lib/mysql",
     "/var/lib/mariadb",
     "/var/lib/mysql-files",
-)  # where database servers keep their data, unless told otherwise
+)  # where database servers keep their data, unless configured otherwise
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
 

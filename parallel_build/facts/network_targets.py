@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.configuration.values import is_address
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 # Ports that CloudStack uses towards each kind of host [CloudStack 4.22 firewall tables; KVM also libvirt's own and the agent's SSH].
@@ -62,7 +62,7 @@ class Target:
         return next((kind for kind in KINDS if self.what.startswith(kind)), self.what)
 
 
-def targets(configuration: StackConfiguration, database: Session, resolver: Host) -> list[Target]:
+def targets(configuration: StackConfiguration, database: Session, resolver: Access) -> list[Target]:
     """Everything, each address and port once; names also as the addresses that a server of the original resolves them to.
 
     Args:
@@ -224,7 +224,7 @@ def _has(database: Session, table: str) -> bool:
     return bool(there) and bool(database.value(f"SELECT COUNT(*) FROM cloud.{quote(table)}"))
 
 
-def resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
+def resolve(host: Access, names: Iterable[str]) -> dict[str, list[str]]:
     """The addresses that a server's own name service gives for names; names without one are left out."""
     names = list(names)
     if not names:

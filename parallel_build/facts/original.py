@@ -25,9 +25,10 @@ from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
+from parallel_build.remote.access import Access
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import together
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
@@ -229,7 +230,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     return found
 
 
-def _own_api(site: Site, host: Host, server: Server) -> str:
+def _own_api(site: Site, host: Access, server: Server) -> str:
     """What is wrong with a management server's API where the window and the rollback ask it: at its own address."""
     try:
         Cloud.original(site, server).call("listCapabilities")
@@ -238,7 +239,7 @@ def _own_api(site: Site, host: Host, server: Server) -> str:
     return ""
 
 
-def own_addresses(host: Host) -> list[str]:
+def own_addresses(host: Access) -> list[str]:
     """The IP addresses that a server itself has."""
     shown = host.run(["ip", "-o", "addr", "show"]).stdout
     return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]

@@ -22,7 +22,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database as original_host
 from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.records.states import COPY, CopyState
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import session
 
 SECONDS = 12 * 3600.0  # time limit of one copy
@@ -60,7 +60,7 @@ done
   FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN ($schemas)" >"$work/ask"
 echo "$(wc -l <"$work/ask") $("$client" --no-defaults -N -B -S "$work/s" <"$work/ask" | awk '{s += $1} END {print s + 0}')"
 """
-# What a server must be told to read another's files.
+# Options that a server needs to read another's files.
 OPTIONS = re.compile(
     r"^--(?:loose[-_])?(innodb[-_](?:data[-_]file[-_]path|page[-_]size|undo[-_]tablespaces|log[-_]file[-_]size|log[-_]files[-_]in[-_]group)"
     r"|lower[-_]case[-_]table[-_]names)=[\w:.,;/-]+$"
@@ -190,7 +190,7 @@ def _copy(context: Context, wanted: DumpFile, folders: list[str], opened: str, k
     return note
 
 
-def _write(target: Host, note: Note) -> None:
+def _write(target: Access, note: Note) -> None:
     target.write(f"{note.file}.json", json.dumps(asdict(note), indent=1) + "\n", mode=0o600)
 
 
@@ -201,7 +201,7 @@ def _expected(context: Context) -> int | None:
     return int(rows) if rows is not None and context.configuration.transfer.method == "dump" else None
 
 
-def _stream(context: Context, source: Host, target: Host, folders: list[str], path: str) -> tuple[int, str]:
+def _stream(context: Context, source: Access, target: Access, folders: list[str], path: str) -> tuple[int, str]:
     """Relay the compressed stream; its bytes and checksum, which the target's file must have as well."""
     reader = _started(source, ["sh", "-c", PACK, "sh", *folders], stdin=subprocess.DEVNULL)
     writer = _started(target, ["sh", "-c", KEEP, "sh", path], stdin=subprocess.PIPE)
@@ -214,7 +214,7 @@ def _stream(context: Context, source: Host, target: Host, folders: list[str], pa
             _pipe(writer.stdin).write(block)
         _pipe(writer.stdin).close()
         arrived = _pipe(writer.stdout).read().decode().strip()
-        said = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
+        printed = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
         codes = (reader.wait(), writer.wait())
     except OSError as error:
         raise StepFailed(f"{path} on {target.name} could not be written", str(error), "see that host's disk, then `pulumi up`") from None
@@ -223,17 +223,17 @@ def _stream(context: Context, source: Host, target: Host, folders: list[str], pa
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    if any(codes) or "tar has failed" in said or arrived != digest.hexdigest():
+    if any(codes) or "tar has failed" in printed or arrived != digest.hexdigest():
         raise StepFailed(
             f"{path} on {target.name} is not whole",
-            " | ".join(said.strip().splitlines()[-3:]) or "what arrived has a different checksum",
+            " | ".join(printed.strip().splitlines()[-3:]) or "what arrived has a different checksum",
             "see both hosts' disks and the network between, then `pulumi up`",
         )
     return count, arrived
 
 
-def _started(host: Host, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
-    command = ["ssh", *host.options(), host.destination, host.command_line(argv, SECONDS)]
+def _started(host: Access, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
+    command = host.piped(argv, SECONDS)
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 

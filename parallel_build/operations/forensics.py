@@ -24,9 +24,9 @@ from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.states import FIRST_START, StartState
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.secret import Secret, mask
@@ -124,7 +124,7 @@ def collect(context: Context, *, waiting: bool = False) -> Path | None:
     return folder
 
 
-def _texts(context: Context, folder: Path, host: Host) -> None:
+def _texts(context: Context, folder: Path, host: Access) -> None:
     """The ends of a server's logs, and its units' journal."""
     for path in LOGS:
         _text(context, folder / f"{host.name}-{Path(path).name}.gz", host, [_TEXT, "sh", path])
@@ -132,7 +132,7 @@ def _texts(context: Context, folder: Path, host: Host) -> None:
         _text(context, folder / f"{host.name}-{unit}.journal.gz", host, [_JOURNAL, "sh", unit])
 
 
-def _text(context: Context, target: Path, host: Host, command: list[str]) -> None:
+def _text(context: Context, target: Path, host: Access, command: list[str]) -> None:
     script, *words = command
     try:
         found = host.run(["sh", "-c", script, *words, str(TEXT_LIMIT)], timeout=TEXT_SECONDS, ok=(0, 44))
@@ -151,7 +151,7 @@ def write(target: Path, text: str, secrets: list[Secret]) -> None:
         file.write(gzip.compress(mask(text, secrets).encode(), 3))
 
 
-def _state(context: Context, folder: Path, source: Host) -> None:
+def _state(context: Context, folder: Path, source: Access) -> None:
     """The schema's version rows, the management servers' rows, and every table's size, of the new source."""
     try:
         if find_socket(source) is None:
@@ -184,7 +184,7 @@ def _failed_upgrade(context: Context) -> bool:
     return bool(store(context).facts(FORENSICS).get("failed"))
 
 
-def _dump_where_it_fits(context: Context, folder: Path, source: Host, limit: int | None) -> None:
+def _dump_where_it_fits(context: Context, folder: Path, source: Access, limit: int | None) -> None:
     """A dump, where the run's folder has room for it.
 
     Args:
@@ -214,7 +214,7 @@ def _dump_where_it_fits(context: Context, folder: Path, source: Host, limit: int
         _dump(context, folder, source)
 
 
-def _dump(context: Context, folder: Path, source: Host) -> None:
+def _dump(context: Context, folder: Path, source: Access) -> None:
     """A dump of the new databases, to the run's folder: its machine may go next."""
     context.progress(f"dumping the databases of {source.name} for the investigation")
     target, part = folder / f"{source.name}.sql.gz", folder / f"{source.name}.sql.gz.part"
@@ -229,10 +229,10 @@ def _dump(context: Context, folder: Path, source: Host) -> None:
         _fetch(context, source, login, target, part)
 
 
-def _fetch(context: Context, source: Host, login: str, target: Path, part: Path) -> None:
+def _fetch(context: Context, source: Access, login: str, target: Path, part: Path) -> None:
     """Have it written to `part`, which becomes `target` when it is whole."""
     argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), login, *DATABASES]
-    command = ["ssh", *source.options(), source.destination, source.command_line(argv, DUMP_SECONDS)]
+    command = source.piped(argv, DUMP_SECONDS)
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, start_new_session=True)

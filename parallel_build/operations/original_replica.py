@@ -25,8 +25,8 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import PROMOTED, promoted, schemas, store
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.remote.whole_files import KEEP
 
@@ -215,7 +215,7 @@ def kept_as(record: WindowRecord) -> str:
     return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', str(record.opened))[:20]}"
 
 
-def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
+def _point_file(context: Context, host: Access, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
     text = properties.decode(host.read(path) or b"")
     values = properties.parse(text)
     changed: dict[str, str] = {}

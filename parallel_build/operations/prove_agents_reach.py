@@ -11,7 +11,7 @@ from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import AGENTS, Hypervisor, NewMachine, StackConfiguration
 from parallel_build.errors import CommandFailed, GuardFailed, TimedOut
 from parallel_build.operations.context import Context
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
 UNIT = "parallel-build-8250"
@@ -105,7 +105,7 @@ def _listen(context: Context, machine: NewMachine) -> Listener:
     return Listener.OURS
 
 
-def _start(context: Context, host: Host, services: Services) -> None:
+def _start(context: Context, host: Access, services: Services) -> None:
     host.script(START, [UNIT, str(LASTS), LISTEN, str(AGENTS)], cancellable=False)
     wait_for(
         f"{UNIT} on {host.name} to listen",
@@ -116,7 +116,7 @@ def _start(context: Context, host: Host, services: Services) -> None:
     )
 
 
-def _ours(host: Host) -> bool:
+def _ours(host: Access) -> bool:
     return host.run(["systemctl", "is-active", "--quiet", UNIT], ok=None).ok
 
 

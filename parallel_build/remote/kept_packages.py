@@ -11,9 +11,9 @@ from typing import Protocol
 
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote import apt, dnf
+from parallel_build.remote.access import Access
 from parallel_build.remote.available import Available
 from parallel_build.remote.families import DEBIAN, family_of
-from parallel_build.remote.host import Host
 from parallel_build.remote.packages import choose
 from parallel_build.versions import CloudStackVersion
 
@@ -82,7 +82,7 @@ class KeptPackages(Protocol):
         """Remove the folder."""
 
 
-def kept_packages(host: Host, folder: str) -> KeptPackages:
+def kept_packages(host: Access, folder: str) -> KeptPackages:
     """By whatever program handles packages there."""
     return KeptDebs(host, folder) if family_of(host) is DEBIAN else KeptRpms(host, folder)
 
@@ -90,7 +90,7 @@ def kept_packages(host: Host, folder: str) -> KeptPackages:
 class _Folder:
     """What both families share."""
 
-    def __init__(self, host: Host, folder: str) -> None:
+    def __init__(self, host: Access, folder: str) -> None:
         self.host, self.folder = host, folder
 
     def fetched(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.prove_agents_reach import REACHES
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -139,7 +139,7 @@ def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dic
     return causes
 
 
-def stranded(host: Host, new: list[str]) -> tuple[str, str]:
+def stranded(host: Access, new: list[str]) -> tuple[str, str]:
     """Why the agent of a host has not come over to `new` addresses, seen on the host itself: cause and remedy."""
     active = Services(host).state(AGENT).active
     listed = agents.learnt(host)

@@ -15,7 +15,7 @@ from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
@@ -117,7 +117,7 @@ class ManagementInstalled(FoundationStep):
         packages = configuration.new.packages
         return [*packages.names, *(packages.usage_names if self._usage(configuration) else [])]
 
-    def _mask(self, context: Context, host: Host) -> None:
+    def _mask(self, context: Context, host: Access) -> None:
         """Before the packages: their installation starts units that are not masked."""
         services = Services(host)
         for unit in UNITS:
@@ -128,7 +128,7 @@ class ManagementInstalled(FoundationStep):
                 context.intend(f"{host.name}: systemctl mask {unit}")
                 host.run(["systemctl", "mask", unit], cancellable=False)
 
-    def _repository(self, context: Context, host: Host) -> None:
+    def _repository(self, context: Context, host: Access) -> None:
         packages, own = packages_of(host), context.configuration.new.packages
         files = packages.hold_files(context.configuration.new.version)
         if own.repository:
@@ -144,7 +144,7 @@ class ManagementInstalled(FoundationStep):
         if changed:
             context.progress(f"{host.name}: {', '.join(changed)} written")
 
-    def _install(self, context: Context, host: Host) -> None:
+    def _install(self, context: Context, host: Access) -> None:
         packages, configuration = packages_of(host), context.configuration
         missing = [*faults(packages, self._names(configuration), configuration.new.version)]
         if not missing:
@@ -168,7 +168,7 @@ class ManagementInstalled(FoundationStep):
         context.progress(f"{host.name}: installing {' '.join(exact)}")
         packages.install(exact)
 
-    def _fence(self, context: Context, host: Host) -> None:
+    def _fence(self, context: Context, host: Access) -> None:
         services = Services(host)
         for unit in UNITS:
             state = services.state(unit)
@@ -180,7 +180,7 @@ class ManagementInstalled(FoundationStep):
                 context.intend(f"{host.name}: systemctl disable {unit}")
                 host.run(["sh", "-c", REMOVE_LINKS, "sh", unit], cancellable=False)
 
-    def _links(self, context: Context, host: Host) -> None:
+    def _links(self, context: Context, host: Access) -> None:
         """On Debian the usage package links the key only if it exists when it is installed; here it comes later."""
         for name in LINKED:
             link = f"{USAGE_FOLDER}/{name}"
@@ -188,7 +188,7 @@ class ManagementInstalled(FoundationStep):
                 context.intend(f"{host.name}: link {link} -> ../management/{name}")
                 host.run(["ln", "-sfn", f"../management/{name}", link], cancellable=False)
 
-    def _proof(self, context: Context, host: Host, *, fenced: bool) -> Outputs:
+    def _proof(self, context: Context, host: Access, *, fenced: bool) -> Outputs:
         packages, services, configuration = packages_of(host), Services(host), context.configuration
         versions = {name: packages.installed(name) for name in self._names(configuration)}
         faults = [
@@ -226,7 +226,7 @@ class ManagementInstalled(FoundationStep):
         return {"packages": versions, "masked": fenced, "java": java}
 
     @staticmethod
-    def _never_set_up(host: Host) -> None:
+    def _never_set_up(host: Access) -> None:
         """Rule: packages and services of a server that somebody has set up are not touched."""
         if set_up(host):
             raise StepFailed(
@@ -236,7 +236,7 @@ class ManagementInstalled(FoundationStep):
             )
 
     @staticmethod
-    def _java(host: Host, packages: Packages) -> str:
+    def _java(host: Access, packages: Packages) -> str:
         if not re.search(r"\b(jre|java|openjdk)", packages.dependencies("cloudstack-management")):
             return "not needed"
         found = host.run(["sh", "-c", "java -version 2>&1"], ok=None)
@@ -251,19 +251,19 @@ REMOVE_LINKS = (
 )
 
 
-def enabled_links(host: Host, unit: str) -> list[str]:
+def enabled_links(host: Access, unit: str) -> list[str]:
     """The links by which a unit would start at boot."""
     return host.run(["sh", "-c", LINKS, "sh", unit]).stdout.split()
 
 
-def set_up(host: Host) -> bool:
+def set_up(host: Access) -> bool:
     """Whether cloudstack-setup-databases has been here: a key file, or an encrypted value in db.properties."""
     values = properties.read(host, DB_PROPERTIES) or {}
     encrypted = any(value.startswith("ENC(") for value in values.values())
     return encrypted or host.run(["test", "-s", KEY_FILE], ok=(0, 1)).ok
 
 
-def lets_cloud_in(host: Host, services: Services) -> bool:
+def lets_cloud_in(host: Access, services: Services) -> bool:
     """Whether a database server on the host accepts user cloud with password cloud [CloudStack 4.22 TransactionLegacy.initDataSource]."""
     if DATABASE_PORT not in services.listening([DATABASE_PORT]):
         return False

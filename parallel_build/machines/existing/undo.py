@@ -20,9 +20,9 @@ from parallel_build.machines.existing.manifest import COPIED, EDITED, FOLDER, LI
 from parallel_build.machines.existing.packages import PackageUndo
 from parallel_build.machines.provisioning import TIME_SOURCES
 from parallel_build.remote import frame, transactions
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.frame import FORGET_NUMBERS
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
 
 DATA_FOLDER = "/var/lib/mysql"
@@ -78,7 +78,7 @@ class Leaving:
         evidence: what is left and why, for the evidence.
     """
 
-    host: Host
+    host: Access
     named: list[str]
     files: list[str]
     source: bool

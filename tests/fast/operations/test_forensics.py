@@ -76,7 +76,7 @@ def test_users_do_not_wait_for_a_large_one(
     assert dumped or any("users would wait for it; window.forensics: dump" in text for text in side.told)
 
 
-def test_without_room_it_is_told_and_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_room_it_is_reported_and_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     side = Side(monkeypatch, tmp_path, None, failed="x", size=30 * GIB, free=10 * GIB)
     forensics.collect_once(side.context)
     assert side.dumped == [] and any("has no room for a dump of 32,212,254,720 bytes" in text for text in side.told)

@@ -29,7 +29,8 @@ class Machine(LocalHost):
 
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name)
-        self.folder, self.machine, self.lost, self.server = folder, f"machine of {name}", False, HERE.configuration.original.database.source
+        self.folder, self.machine, self.lost = folder, f"machine of {name}", False
+        self.server = HERE.configuration.original.database.source.model_copy(update={"name": name})
         self.before_write: Callable[[], Any] | None = None
 
     def _reached(self) -> None:
@@ -43,9 +44,9 @@ class Machine(LocalHost):
         self._reached()
         return super().run(argv, **options)
 
-    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
+    def read(self, path: str, **given: Any) -> bytes | None:
         self._reached()
-        return self.machine.encode() + b"\n" if path == "/etc/machine-id" else super().read(path, lines=lines)
+        return self.machine.encode() + b"\n" if path == "/etc/machine-id" else super().read(path, **given)
 
 
 class Cloud:
@@ -65,8 +66,8 @@ class Cloud:
         """As a process of its own would have it."""
         for host in (self.old, self.new):
             host.token = token
-        files = [RecordFile(host, str(host.folder), name) for host, name in ((self.old, "window.json"), (self.new, SECOND))]  # type: ignore[arg-type]
-        return WindowStore(self.old, HERE, RecordCopies(files[0], files[1], None if looking else self.prove, HostNotes()))  # type: ignore[arg-type]
+        files = [RecordFile(host, str(host.folder), name) for host, name in ((self.old, "window.json"), (self.new, SECOND))]
+        return WindowStore(self.old, HERE, RecordCopies(files[0], files[1], None if looking else self.prove, HostNotes()))
 
     def path(self, host: Machine) -> Path:
         return host.folder / ("window.json" if host is self.old else SECOND)
@@ -476,7 +477,7 @@ def test_numbers_of_runs_are_agreed_on_by_both_hosts(kept: Cloud, monkeypatch: p
     monkeypatch.setattr(run_number, "_next", following)
 
     def take() -> int:
-        return Claims().take(kept.old, HERE, kept.store())  # type: ignore[arg-type]
+        return Claims().take(kept.old, HERE, kept.store())
 
     assert [take(), take()] == [12, 13]
     kept.old.lost = True
@@ -502,7 +503,7 @@ def test_a_new_source_that_answers_and_gives_no_number_holds_no_run_up(
         return known + 5
 
     monkeypatch.setattr(run_number, "_next", following)
-    assert Claims().take(kept.old, HERE, kept.store()) == 5  # type: ignore[arg-type]
+    assert Claims().take(kept.old, HERE, kept.store()) == 5
     ill = "olddb1"
     with pytest.raises(type(error)):
-        Claims().take(kept.old, HERE, kept.store())  # type: ignore[arg-type]
+        Claims().take(kept.old, HERE, kept.store())

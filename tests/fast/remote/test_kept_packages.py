@@ -18,7 +18,7 @@ FOLDER = "/var/lib/x/agent"
 
 
 class Server:
-    """Answers what package programs are asked; keeps what it was told."""
+    """Answers what package programs are asked; keeps what it was asked."""
 
     name = "kvm1"
 
