@@ -53,6 +53,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not looked_into:
         processors = len(os.sched_getaffinity(0))
         config.option.numprocesses = min(MOST, processors) if processors > 1 else 0
+        config.option.dist = "loadfile" if processors > 1 else "no"  # what a file's tests share is made once
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
