@@ -24,6 +24,7 @@ MODULES: tuple[str, ...] = (
     "rehearse",
     "switch",
     "back",
+    "after_rollback",
     "routers",
     "recover",
     "report",
