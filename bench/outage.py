@@ -69,7 +69,7 @@ def missed(found: Mapping[int, Mapping[str, Any]]) -> list[str]:
 
 
 def table(found: Mapping[int, Mapping[str, Any]]) -> str:
-    """The figures beside each other."""
+    """The figures next to each other."""
     lines = [f"{'networks':>8}{'users out':>12}{'own':>9}{'overhead':>10}{'waves':>9}{'renewed':>9}{'back':>9}"]
     for size, each in found.items():
         own = sum(each["own"].values())

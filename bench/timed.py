@@ -78,7 +78,7 @@ def switch(lab: Lab) -> dict[str, Any]:
 
 
 def back(lab: Lab, way: str) -> dict[str, Any]:
-    """This project's way back: from the command to a serving original, and to its end.
+    """This project's rollback: from the command to a serving original, and to its end.
 
     Args:
         way: `back`, the command that has the original serve first, or `up`: phase prepared and `pulumi up`.

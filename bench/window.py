@@ -1,7 +1,7 @@
-"""How long the window takes: the article's sequence run as a script, beside this project's switch by each way of bringing the databases over,
-and the way back beside the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
+"""How long the window takes: the article's sequence run as a script, next to this project's switch by each transfer method,
+and the rollback next to the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
 
-The window begins when users are let out and ends when the first new management server serves; the way back begins with the command and ends when
+The window begins when users are let out and ends when the first new management server serves; the rollback begins with the command and ends when
 the original answers a signed call. All times are of this computer's monotonic clock, or of the journal's lines, which it wrote.
 """
 
@@ -40,7 +40,7 @@ from parallel_build.project import PROJECT
 from parallel_build.remote.sql import session
 
 SCHEMAS = ["cloud", "cloud_usage"]
-OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the way back, may cost beyond the clouds' own stop, start and schema upgrade
+OVERHEAD_LIMIT = 10.0  # seconds: what the window, and the rollback, may cost beyond the clouds' own stop, start and schema upgrade
 
 
 class Parts:
@@ -175,7 +175,7 @@ def run(lab: Lab, methods: list[str], way: str) -> dict[str, Any]:
 
 
 def ratios(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, float]]:
-    """Of each method: window and way back to the script's, and seconds of the way back beyond the original's own start in the same run."""
+    """Of each method: window and rollback to the script's, and seconds of the rollback beyond the original's own start in the same run."""
     script = result["script"]
     own = script["back"]["parts"]["original's own start"]
     return {
@@ -189,7 +189,7 @@ def ratios(result: dict[str, Any], methods: list[str]) -> dict[str, dict[str, fl
 
 
 def table(result: dict[str, Any], methods: list[str]) -> str:
-    """The figures beside each other, with ratios to the script."""
+    """The figures next to each other, with ratios to the script."""
     script, own = result["script"], result["script"]["back"]["parts"]["original's own start"]
     lines = [
         f"database: {result['bytes'] / 1e6:.0f} MB",
@@ -197,10 +197,10 @@ def table(result: dict[str, Any], methods: list[str]) -> str:
         f"{'script':16}{script['forward']['seconds']:>8.1f} s{1:>10.2f}{'':>10}{script['back']['seconds']:>8.1f} s{1:>10.2f}{'':>11}",
     ]
     for method in methods:
-        forward, way_back, ratio = result[method]["forward"], result[method]["back"], result["ratios"][method]
+        forward, back, ratio = result[method]["forward"], result[method]["back"], result["ratios"][method]
         lines.append(
             f"{method:16}{forward['seconds']:>8.1f} s{ratio['window']:>10.2f}{forward['overhead']:>8.1f} s"
-            f"{way_back['seconds']:>8.1f} s{ratio['back']:>10.2f}{ratio['back over start']:>9.1f} s"
+            f"{back['seconds']:>8.1f} s{ratio['back']:>10.2f}{ratio['back over start']:>9.1f} s"
         )
     lines.append(
         f"the original's own start took {own:.1f} s; limits: {OVERHEAD_LIMIT:.0f} s of overhead with replicate, and over that start"
@@ -216,7 +216,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--name", default="bench", help="the lab's name (default: bench); made where it is not there, and kept")
     parser.add_argument("--rows", type=int, help="rows of each big table of a lab that is made")
     parser.add_argument("--methods", default="dump,replicate", help="comma-separated (default: dump,replicate)")
-    parser.add_argument("--way-back", choices=("back", "up"), default="back", help="the command `back`, or `pulumi up` (default: back)")
+    parser.add_argument("--back", choices=("back", "up"), default="back", help="the command `back`, or `pulumi up` (default: back)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--networks", metavar="N,N", help="instead: how long users are out with so many networks in use (bench/outage.py)")
     parser.add_argument("--order", choices=("first", "accepted"), default="first", help="window.usersIn of that (default: first)")
@@ -230,8 +230,8 @@ def main(words: list[str] | None = None) -> int:
     if not network.exists(lab):
         raise LabError(f"lab {lab.name} does not run", "", "scripts/lab up")
     namespace.enter(lab.namespace)
-    result = run(lab, methods, arguments.way_back)
-    result |= {"methods": methods, "way back": arguments.way_back, "ratios": ratios(result, methods)}
+    result = run(lab, methods, arguments.back)
+    result |= {"methods": methods, "rollback": arguments.back, "ratios": ratios(result, methods)}
     print(table(result, methods))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")

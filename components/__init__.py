@@ -2,7 +2,7 @@
 
     from parallel_build.components import Cloud, CloudArgs, CloudSecrets, ReplicatedDatabase, ReplicatedDatabaseArgs  # and so on
 
-docs/library.md has a program of one's own. Names are looked up when they are first used: importing one module of this package brings no other.
+docs/start/library.md has a program of one's own. Names are looked up when they are first used: importing one module of this package brings no other.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ Section = Mapping[str, Any] | Any
 
 @dataclass
 class CloudSecrets:
-    """The secrets of one cloud, each a text or an output; docs/configuration.md says what each opens.
+    """The secrets of one cloud, each a text or an output; docs/reference/configuration.md says what each opens.
 
     Attributes:
         original_api_key, original_api_secret: a root administrator's keys on the original.
@@ -48,7 +48,7 @@ class CloudSecrets:
 
 @dataclass
 class CloudArgs:
-    """What `Cloud` is declared with. Each section is what the stack file calls by the same name; docs/configuration.md has their keys.
+    """What `Cloud` is declared with. Each section is what the stack file calls by the same name; docs/reference/configuration.md has their keys.
 
     Attributes:
         original: the cloud as it runs: version, management servers, databases, API, hypervisors.

@@ -47,7 +47,7 @@ def read(name: str, label: str, args: CloudArgs, brought: Brought) -> tuple[Sett
         raise ArgumentsRefused(
             f"Cloud {name!r}:\n  {describe(error, 'args.')}\n",
             "all arguments are checked before anything is done",
-            f"correct these (docs/configuration.md has every key); {NOTHING}",
+            f"correct these (docs/reference/configuration.md has every key); {NOTHING}",
         ) from None
     _addresses_together(name, configuration, brought)
     secrets, later = _secrets(name, args)
@@ -120,7 +120,7 @@ def checked_secrets(name: str, given: Mapping[str, Any]) -> Secrets:
         findings = SNAKE.sub(lambda found: f"_{found[0].lower()}", describe(error, "args.secrets."))
         raise ArgumentsRefused(
             f"Cloud {name!r}:\n  {findings}\n", "each secret is handed to a program with rules of its own",
-            f"correct these (docs/configuration.md has the rules); {NOTHING}",
+            f"correct these (docs/reference/configuration.md has the rules); {NOTHING}",
         ) from None  # fmt: skip
 
 

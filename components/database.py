@@ -9,15 +9,10 @@ import pulumi
 from parallel_build.components.arguments import MISSING, expected, in_its_own_words
 from parallel_build.components.cloud import Cloud
 from parallel_build.components.component import Component
-from parallel_build.components.declared import Stack
-from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.build import build_machine
+from parallel_build.components.machines.contents import content
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import CloudDatabases, ReplicationPair
-from parallel_build.configuration import NewMachine
-from parallel_build.database.server.settings import option_files
-from parallel_build.machines.provisioning import File
-
-UNITS = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
 
 
 @dataclass
@@ -38,7 +33,8 @@ class ReplicatedDatabase(Component):
 
     Attributes:
         cloud: the cloud.
-        source, replica: the machines.
+        source, replica: the machines; there may be no replica with `new.allInOne`.
+        machines: those that there are.
         databases: depend on this to run when the empty databases are there.
         addresses: of source and replica, by name; an output.
         port: where they serve; an output.
@@ -48,7 +44,8 @@ class ReplicatedDatabase(Component):
 
     cloud: Cloud
     source: Machine
-    replica: Machine
+    replica: Machine | None
+    machines: list[Machine]
     databases: CloudDatabases
     addresses: pulumi.Output[dict[str, str]]
     port: pulumi.Output[int]
@@ -61,29 +58,22 @@ class ReplicatedDatabase(Component):
         stack = self.cloud.declared
         database = stack.configuration.new.database
         self.source = build_machine(stack, database.source, content(stack, database.source), self)
-        self.replica = build_machine(stack, database.replica, content(stack, database.replica), self)
-        machines = [self.source, self.replica]
+        self.replica = build_machine(stack, database.replica, content(stack, database.replica), self) if database.replica else None
+        machines = [self.source, *([self.replica] if self.replica else [])]
+        before = [each for machine in machines for each in (machine.ready, *stack.works_on.get(machine.name, ()))]
         pair = ReplicationPair(
             self.child("replication-pair"),
             stack,
             machines=machines,
-            opts=self.options("replication-pair", [self.source.ready, self.replica.ready]),
+            opts=self.options("replication-pair", before),
         )
         self.databases = CloudDatabases(
             self.child("cloud-databases"), stack, machines=machines, opts=self.options("cloud-databases", [pair])
         )
+        for machine in machines:
+            stack.works_on.setdefault(machine.name, []).append(self.databases)
+        self.machines = machines
         self.addresses = pulumi.Output.all(**{machine.name: machine.address for machine in machines})
         self.port = pulumi.Output.from_input(database.port)
-        names = {"source": self.source.name, "replica": self.replica.name, "engine": database.engine}
+        names = {"source": self.source.name, "replica": self.replica.name if self.replica else None, "engine": database.engine}
         self.register_outputs({**names, "addresses": self.addresses, "port": self.port})
-
-
-def content(stack: Stack, machine: NewMachine) -> Content:
-    """What a database server is made with: its option file, there before the server first starts, and its packages."""
-    database = stack.configuration.new.database
-    own, _ = option_files(stack.configuration, machine)
-    return Content(
-        files=(File(own.path, own.content),),
-        packages=tuple(database.packages),
-        enabled_units=(UNITS[database.engine],),
-    )

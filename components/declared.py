@@ -28,6 +28,8 @@ class Stack:
         brought: machines of the program's own.
         late: texts of secrets that are outputs, which no reader may see; None where all are known.
         late_secrets: the same by name.
+        machines: what `build_machine` has made so far, by name: a machine with two roles is declared once.
+        works_on: what installs something on a machine, by its name, so that two never do at the same time.
     """
 
     settings: Settings
@@ -38,6 +40,8 @@ class Stack:
     brought: Brought = field(default_factory=Brought)
     late: pulumi.Output[list[str]] | None = None
     late_secrets: pulumi.Output[dict[str, str]] | None = None
+    machines: dict[str, Any] = field(default_factory=dict)
+    works_on: dict[str, list[pulumi.Resource]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

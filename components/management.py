@@ -6,19 +6,13 @@ from dataclasses import dataclass
 
 import pulumi
 
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.components.arguments import MISSING, expected, in_its_own_words
 from parallel_build.components.cloud import Cloud
 from parallel_build.components.component import Component
-from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.build import build_machine
+from parallel_build.components.machines.contents import content
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import ManagementInstalled
-
-# CloudStack's unit wants a database server of its own machine, and one with cloud/cloud would be taken for the cloud's by a server that can't
-# read its db.properties: where an image brings one, it must not start.
-DATABASES = ("mariadb.service", "mysql.service", "mysqld.service")
-# Masked before a package is there: Debian's packages start their services as soon as they are installed.
-FENCED = Content(masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service", *DATABASES))
 
 
 @dataclass
@@ -35,7 +29,8 @@ class ManagementServersArgs:
 class ManagementServers(Component):
     """`cutover:components:ManagementServers`.
 
-    Children: for each server its machine, `MachineReady` and `ManagementInstalled`.
+    Children: for each server its machine, `MachineReady` and `ManagementInstalled`. A machine that is a database server too is the child of whichever
+    component is declared first.
 
     Attributes:
         cloud: the cloud.
@@ -61,17 +56,19 @@ class ManagementServers(Component):
         self.cloud = expected("ManagementServers", name, "args.cloud", given.cloud, Cloud)
         super().__init__(name, opts)
         stack = self.cloud.declared
-        self.machines = [build_machine(stack, server, FENCED, self) for server in stack.configuration.new.management]
+        self.machines = [build_machine(stack, server, content(stack, server), self) for server in stack.configuration.new.management]
         self.installed = [
             ManagementInstalled(
                 self.child(f"{machine.name}-installed"),
                 stack,
                 parameters={"name": machine.name},
                 machines=[machine],
-                opts=self.options(f"{machine.name}-installed", [machine.ready]),
+                opts=self.options(f"{machine.name}-installed", [machine.ready, *stack.works_on.get(machine.name, ())]),
             )
             for machine in self.machines
         ]
+        for machine, installed in zip(self.machines, self.installed, strict=True):
+            stack.works_on.setdefault(machine.name, []).append(installed)
         self.addresses = pulumi.Output.all(**{machine.name: machine.address for machine in self.machines})
         self.host = self.cloud.host
         self.version = pulumi.Output.from_input(str(stack.configuration.new.version))

@@ -78,7 +78,7 @@ class Preparation(Component):
         built: list[pulumi.Resource] = [database.databases, *management.installed]
         self.steps = []
         if self.cloud.declared.reached(Phase.PREPARED):
-            self.steps = self._declare(built, [database.source, database.replica])
+            self.steps = self._declare(built, database.machines)
         self.done = [*built, *self.steps]
         self.status = statuses(self.steps)
         self.register_outputs({"status": self.status})

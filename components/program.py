@@ -35,9 +35,9 @@ def declare(settings: Settings) -> None:
     pulumi.export("record", cloud.record)
 
 
-# The Python host takes this exit code for "the operator has been told"; with any other it adds a line of its own
+# The Python host takes this exit code for "the operator has the message"; with any other it adds a line of its own
 # [pulumi-language-python-exec, PYTHON_PROCESS_EXITED_AFTER_SHOWING_USER_ACTIONABLE_MESSAGE_CODE].
-TOLD = 32
+SHOWN = 32
 
 
 def run(program: Callable[[Settings], None]) -> None:
@@ -46,7 +46,7 @@ def run(program: Callable[[Settings], None]) -> None:
         program(read_settings())
     except ParallelBuildError as error:
         pulumi.log.error(str(error))
-        sys.exit(TOLD)
+        sys.exit(SHOWN)
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.components.arguments import MISSING, expected, in_its_own_words, refused
 from parallel_build.components.cloud import Cloud
 from parallel_build.components.component import Component
-from parallel_build.components.database import UNITS
 from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
+from parallel_build.components.machines.contents import UNITS
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import ManagementInstalled
 from parallel_build.configuration import NewMachine

@@ -67,7 +67,7 @@ class Parts:
         for machine in (
             *new["management"],
             new["database"]["source"],
-            new["database"]["replica"],
+            new["database"]["replica"] or {},
             document["rehearsal"].get("machine") or {},
         ):
             if machine.get("name") in addresses:

@@ -25,7 +25,7 @@ from parallel_build.stack.file import stack_file, written_values
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator said.
+    """What the operator wrote.
 
     Attributes:
         stack: name of the Pulumi stack.
@@ -113,7 +113,7 @@ def project_folder() -> Path:
 
 
 def sealed_values(values: Mapping[str, str], project: str, stack: str) -> tuple[Secret, ...]:
-    """What is sealed in a section: Pulumi only tells which sections have such a part, the stack file has its place."""
+    """What is sealed in a section: Pulumi only reports which sections have such a part, the stack file has its place."""
     sections = {key.removeprefix(f"{project}:") for key in get_config_secret_keys_env()} - set(names(Secrets))
     written = written_values(stack, project, project_folder()) if sections else {}
     return tuple(

@@ -4,7 +4,7 @@ Type token: `cutover:index:<Step>`. Every step resource has the same inputs and 
 
 Inputs:
     site: the resolved stack, a secret JSON text.
-    parameters: what tells several resources of one step apart.
+    parameters: what distinguishes several resources of one step.
     machines: what the machines that the step works on are, by name: their resources' ids. A different id is a different, empty machine, on
         which the step is done again.
     plan: the exact actions in order; undo: what its deletion does; rehearsed: how long it took in rehearsal. Texts for the reader of
@@ -61,7 +61,7 @@ def lines(actions: Sequence[str]) -> list[str]:
     ]
 
 
-class Made(Protocol):
+class MachineRef(Protocol):
     """The parts of a machine that a step's declaration uses."""
 
     @property
@@ -103,7 +103,7 @@ class StepResource(ProvidedResource):
         *,
         parameters: Mapping[str, Any] | None = None,
         rehearsed: str = "not rehearsed",
-        machines: Sequence[Made] = (),
+        machines: Sequence[MachineRef] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         if not is_registered(self.STEP):

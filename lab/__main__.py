@@ -1,4 +1,4 @@
-"""`scripts/lab`: a whole CloudStack cloud on this computer, and its upgrade beside it, to try, to test and to fail on purpose."""
+"""`scripts/lab`: a whole CloudStack cloud on this computer, and its upgrade next to it, to try, to test and to fail on purpose."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(words: list[str] | None = None) -> int:
     except subprocess.SubprocessError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted; the same command again goes on from there", file=sys.stderr)
+        print("interrupted; the same command again resumes there", file=sys.stderr)
     return EXIT_FAILED
 
 
@@ -194,7 +194,7 @@ def _alone(lab: Lab) -> Iterator[None]:
 
 
 def _options(lab: Lab, arguments: argparse.Namespace) -> Options:
-    """What the lab is to be: what is said now, for the rest what was said when it was begun, for the rest the defaults."""
+    """What the lab is to be: what is given now, else what was given when it was begun, else the defaults."""
     base = lab.options() if lab.exists() else Options()
     given = {name: getattr(arguments, name) for name in Options.__dataclass_fields__}
     for name in ("dump", "usage_dump"):
@@ -231,13 +231,13 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     for name, run, text in (
-        ("up", _up, "build the original cloud and the new servers beside it, up to the phase prepared"),
+        ("up", _up, "build the original cloud and the new servers next to it, up to the phase prepared"),
         ("demo", _demo, "up, switch, and check that the new servers serve"),
     ):
         _add_options(command(name, run, text))
     command("switch", _switch, "switch to the new servers: phase switched")
     command("back", _back, "switch back to the original: phase prepared")
-    command("retire", _retire, "end the way back: phase retired")
+    command("retire", _retire, "end the rollback window: phase retired")
     sub = command("destroy", _destroy, "pulumi destroy: roll everything back, the original stays")
     sub.add_argument("--all", action="store_true", help="then take the whole lab down")
     command("down", _down, "take the whole lab down, the original too, whatever state it is in")
@@ -270,6 +270,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", choices=("libvirt", "containers"), help="what the new machines are (default: libvirt)")
     parser.add_argument("--management", type=int, choices=(1, 2), help="management servers on each side (default: 2)")
+    parser.add_argument(
+        "--one-server",
+        choices=("original", "both"),
+        help="one machine for management, usage and database, on the original or on both sides (containers only)",
+    )
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
     parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")
     parser.add_argument("--new-database", choices=("mariadb", "mysql"), help="and of the new ones (default: the original's)")
@@ -287,6 +292,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
+    parser.add_argument("--move", action="store_const", const=True, help="to new servers of the same version, without an upgrade")
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")
     parser.add_argument("--disks", action="store_true", default=None, help="containers have a disk of their own, which may become full")
     parser.add_argument("--dump", metavar="FILE", help="use this dump as the original's database: .sql, .gz, .xz, .zst")

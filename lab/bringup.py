@@ -1,4 +1,4 @@
-"""Bringing a lab up, stage by stage. Each looks what is there first: an interrupted lab goes on, one that runs stays as it is."""
+"""Bringing a lab up, stage by stage. Each looks what is there first: an interrupted lab continues, one that runs stays as it is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
     Returns:
         how long each stage took.
     Raises:
-        LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command goes on from there.
+        LabError, MachineFailed, ToolError, LabDatabaseError: a stage failed; the same command resumes there.
     """
     times = Times()
     _check(lab, options, given)
@@ -97,6 +97,8 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
             raise LabError(f"there is no dump {path}", "", "name a file .sql, .sql.gz, .sql.xz or .sql.zst")
     if "mysql" in options.families:
         _check_mysql(options)
+    if options.one_server and (options.hosts != "containers" or options.management != 1 or options.families != ("mariadb", "mariadb")):
+        raise LabError("--one-server is for one container with MariaDB", "", "give --hosts containers --management 1 and no --database")
     if options.dump:
         if options.original != "created":
             raise LabError(f"--original {options.original} is for a generated database", "a dump was given", "leave one of the two out")
@@ -105,7 +107,7 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
 
 
 def _check_mysql(options: Options) -> None:
-    """The lab's image with MySQL is a container's, and has nothing that a management server needs beside it."""
+    """The lab's image with MySQL is a container's, and has nothing that a management server needs besides it."""
     if options.hosts != "containers":
         raise LabError("MySQL is for containers only", "the guests' image has MariaDB", "give --hosts containers")
     if options.rehearsal:
@@ -114,7 +116,8 @@ def _check_mysql(options: Options) -> None:
 
 def _machines(lab: Lab, options: Options) -> list[Machine]:
     hosts = [agent.machine for agent in given_dump.agents(options, _database_key(lab))] if options.dump else KVM_HOSTS
-    return [*OLD_MANAGEMENT[: options.management], OLD_SOURCE, OLD_REPLICA, *hosts]
+    databases_apart = [] if options.one_server else [OLD_SOURCE, OLD_REPLICA]
+    return [*OLD_MANAGEMENT[: options.management], *databases_apart, *hosts]
 
 
 def _database_key(lab: Lab) -> str:
@@ -133,7 +136,10 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
     else:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
         service = timeserver.SERVICE if machine == TIME_SERVER else NO_SERVICE
-        create(lab, machine, root, packages.OLD, service=service, packages=more, disk=disk)
+        keeps = machine == OLD_MANAGEMENT[0] and lab.options().one_server
+        own = [databases.configuration(OLD_SOURCE, "mariadb")] if keeps else []
+        started = [databases.UNIT["mariadb"]] if keeps else []
+        create(lab, machine, root, packages.OLD, files=own, units=started, service=service, packages=more, disk=disk)
 
 
 def _original(lab: Lab, options: Options, times: Times) -> None:

@@ -32,7 +32,7 @@ class Differences:
     Attributes:
         tables: how many were compared.
         different: tables with a difference that no rule excuses.
-        written_by_renewing: tables that differ only because system VMs and routers were made anew.
+        written_by_renewing: tables that differ only because system VMs and routers were recreated.
         written_by_running_servers: tables that differ only because servers run.
         written_by_destroy: tables that differ only because phase prepared was undone.
         rows: by table, keys of the rows that came, went or changed as they may.
@@ -119,7 +119,7 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str], rule: Rule | Non
 
 
 def _rows(database: Session, schema: str, table: str, rule: Rule) -> Rows | None:
-    """What the rule says of each row by its primary key; None for a table without one, or too large."""
+    """What the rule expects of each row by its primary key; None for a table without one, or too large."""
     columns = database.rows(
         "SELECT column_name AS c, column_key AS k FROM information_schema.columns "
         "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",

@@ -16,6 +16,7 @@ from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.server.dialects import identify
 from parallel_build.machines.local_commands import run
 from parallel_build.machines.provisioning import File
+from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.secret import Secret
 
@@ -68,7 +69,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         LabDatabaseError: the source can't be loaded.
         LabError: the replica does not follow.
     """
-    primary, replica = opened[OLD_SOURCE], opened[OLD_REPLICA]
+    primary = opened[OLD_SOURCE]
     family = lab.options().database
     unit = UNIT[family]
     primary.run(["systemctl", "start", unit], timeout=120)  # An attempt that was interrupted may have left it stopped.
@@ -77,8 +78,13 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         for name in DATABASES:
             database.execute(f"DROP DATABASE IF EXISTS {name}")
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
-    load(client, source, accounts=Accounts(password.reveal()), progress=_told())
+    load(client, source, accounts=Accounts(password.reveal()), progress=_reported())
     restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
+    if not lab.options().one_server:
+        _replicate(lab, primary, opened[OLD_REPLICA], unit)
+
+
+def _replicate(lab: Lab, primary: Host, replica: Host, unit: str) -> None:
     in_parallel(lambda host: host.run(["systemctl", "stop", unit], timeout=120), (primary, replica))
     _copy_data(lab)
     in_parallel(lambda host: host.run(["systemctl", "start", unit], timeout=120), (primary, replica))
@@ -104,7 +110,7 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
         until("the original's replica", lambda: follows(database), timeout=60, remedy=f"see {dialect.replica_status} on olddb2")
 
 
-def _told() -> Callable[[int], None]:
+def _reported() -> Callable[[int], None]:
     """Says every ten seconds how much has been loaded."""
     last = time.monotonic()
 
@@ -129,7 +135,7 @@ def _copy_data(lab: Lab) -> None:
     source, target = (lab.original / machine.name / "root" / DATA for machine in (OLD_SOURCE, OLD_REPLICA))
     run(["find", str(target), "-mindepth", "1", "-delete"], timeout=300)
     run(["cp", "-a", f"{source}/.", str(target)], timeout=3600)
-    # auto.cnf holds a MySQL server's identity, which it makes anew: the replica has its source's, and every machine of one image the image's.
+    # auto.cnf holds a MySQL server's identity, which it recreates: the replica has its source's, and every machine of one image the image's.
     (source / "auto.cnf").unlink(missing_ok=True)
     for pattern in ("mysql-bin.*", "binlog.*", "relay-bin.*", "master.info", "relay-log.info", "multi-master.info", "auto.cnf"):
         for path in target.glob(pattern):

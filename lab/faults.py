@@ -1,4 +1,4 @@
-"""Faults: settings of the stand-in CloudStack on one machine, which make it slow or fail; see docs/lab.md."""
+"""Faults: settings of the stand-in CloudStack on one machine, which make it slow or fail; see docs/start/lab.md."""
 
 from __future__ import annotations
 

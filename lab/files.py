@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lab.database.restoring import Origin
 from lab.errors import LabError
@@ -33,7 +34,7 @@ def labs_folder() -> Path:
 
 @dataclass(frozen=True)
 class Options:
-    """What a lab was asked to be; kept, so that later commands need not be told again.
+    """What a lab was asked to be; kept, so that later commands need no options again.
 
     Attributes:
         hosts: what the stack's new machines are: `libvirt` or `containers`.
@@ -48,7 +49,9 @@ class Options:
         disks: whether each container has a disk of its own, which may become full.
         database: server family of the original's databases: `mariadb` or `mysql`.
         new_database: of the new servers'; None is the original's.
+        move: the stack moves the cloud to new servers of the same version, instead of upgrading it.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
+        one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
     """
 
     hosts: str = "libvirt"
@@ -63,7 +66,9 @@ class Options:
     disks: bool = False
     database: Family = "mariadb"
     new_database: Family | None = None
+    move: bool = False
     original: Origin = "created"
+    one_server: Literal["original", "both"] | None = None
 
     @property
     def families(self) -> tuple[Family, Family]:

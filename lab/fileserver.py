@@ -60,7 +60,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def start(lab: Lab, repositories: dict[str, Path]) -> None:
-    """Start the server inside the lab's namespace, once; it is started anew when the repositories are others.
+    """Start the server inside the lab's namespace, once; it is restarted when the repositories are others.
 
     Args:
         repositories: package folder of each version.

@@ -71,7 +71,7 @@ def check(options: Options, keys: Mapping[str, Secret | None]) -> None:
 
 @cache
 def facts(options: Options, database_key: str) -> DumpFacts:
-    """What the dump says of itself; a large one takes a while to read, so once a process.
+    """What the dump records about itself; a large one takes a while to read, so once a process.
 
     Raises:
         DumpError: it is no dump of a CloudStack database.

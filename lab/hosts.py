@@ -12,7 +12,20 @@ from typing import TypeVar
 
 from lab.errors import LabError
 from lab.files import Lab
-from lab.machines import ADDRESS, BRIDGE, PACKAGES_PORT, PREFIX, Machine, everything
+from lab.machines import (
+    ADDRESS,
+    BRIDGE,
+    NEW_MANAGEMENT,
+    NEW_REPLICA,
+    NEW_SOURCE,
+    OLD_MANAGEMENT,
+    OLD_REPLICA,
+    OLD_SOURCE,
+    PACKAGES_PORT,
+    PREFIX,
+    Machine,
+    everything,
+)
 from lab.progress import NEVER, until
 from parallel_build.configuration import Server, Ssh
 from parallel_build.machines.container import machine as container
@@ -73,7 +86,7 @@ def create(
         packages: packages beyond those of its role.
         disk: GiB of a disk of its own.
     Raises:
-        LabError: its packages can't be installed; the message ends with what apt said.
+        LabError: its packages can't be installed; the message ends with what apt printed.
     """
     private, public = lab.key(machine.name)
     provisioning = Provisioning(
@@ -121,6 +134,14 @@ def sessions(lab: Lab) -> Iterator[Sessions]:
             opened.close()
 
 
+def really(lab: Lab, machine: Machine) -> Machine:
+    """The machine that plays another's part where a side is one server."""
+    one = lab.options().one_server
+    if one and machine in (OLD_SOURCE, OLD_REPLICA):
+        return OLD_MANAGEMENT[0]
+    return NEW_MANAGEMENT[0] if one == "both" and machine in (NEW_SOURCE, NEW_REPLICA) else machine
+
+
 class Sessions:
     """Sessions to the lab's machines, made when first asked for. The caller must be inside the lab's network."""
 
@@ -129,6 +150,7 @@ class Sessions:
         self._hosts: dict[str, Host] = {}
 
     def __getitem__(self, machine: Machine) -> Host:
+        machine = really(self.lab, machine)
         if machine.name not in self._hosts:
             ssh = Ssh(identity_file=self.lab.identity, config_file=Path("/dev/null"))
             server = Server(name=machine.name, address=machine.address)

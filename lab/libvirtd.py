@@ -26,7 +26,7 @@ CONFIGURATION = {
     "virtlogd.conf": "",
 }
 # Called by libvirtd with a guest's name and what has become of it [libvirt.org/hooks.html]. An emulated guest is one process, and the kernel shares the
-# processors out among sessions: beside the dozens of a lab's containers it would get two hundredths of one.
+# processors out among sessions: next to the dozens of a lab's containers it would get two hundredths of one.
 HOOK = """\
 #!/bin/sh
 [ "$2" = started ] || exit 0

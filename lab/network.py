@@ -20,7 +20,7 @@ def up(lab: Lab) -> None:
     links = {entry["ifname"] for entry in json.loads(run(["ip", "-n", lab.namespace, "-json", "link", "show"]))}
     if BRIDGE not in links:
         # Without forwarding delay a machine can be reached as soon as its cable is in. With an address of its own the bridge doesn't take that of
-        # one of its cards, which changes as machines come and go: the others would go on sending to the old one for a while.
+        # one of its cards, which changes as machines come and go: the others would keep sending to the old one for a while.
         card = ["address", mac_address(BRIDGE, ADDRESS), "type", "bridge", "forward_delay", "0"]
         run(["ip", "-n", lab.namespace, "link", "add", BRIDGE, *card])
     for address in (ADDRESS, USER_ADDRESS):

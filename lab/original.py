@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.database import Layout
 from lab.errors import LabError
 from lab.files import Lab, LabSecrets
-from lab.hosts import NO_STARTS, Sessions, in_parallel
+from lab.hosts import NO_STARTS, Sessions, in_parallel, really
 from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, Endpoint
@@ -59,7 +59,7 @@ def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], enc
     """
     servers = OLD_MANAGEMENT[:management]
     for server in servers:
-        _set_up_management(opened, server, lab.secrets(), encryptor)
+        _set_up_management(opened, server, really(lab, OLD_SOURCE), lab.secrets(), encryptor)
     # The Debian package links the management server's files only where they are there when it is installed.
     opened[servers[0]].script(
         "cd /etc/cloudstack/usage && ln -sfn ../management/db.properties db.properties && ln -sfn ../management/key key\n"
@@ -72,7 +72,7 @@ def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], enc
     in_parallel(lambda agent: _set_up_agent(opened, agent, addresses), agents)
     in_parallel(
         lambda machine: opened[machine].run(["rm", "-f", NO_STARTS.path], timeout=30),
-        [*servers, OLD_SOURCE, OLD_REPLICA, *(agent.machine for agent in agents)],
+        [*servers, *({really(lab, OLD_SOURCE), really(lab, OLD_REPLICA)} - {*servers}), *(agent.machine for agent in agents)],
     )
     await_whole(lab, agents)
 
@@ -99,10 +99,10 @@ def await_whole(lab: Lab, agents: list[Agent]) -> None:
         until("the original's system VMs and routers", running, timeout=120, remedy="scripts/lab status")
 
 
-def _set_up_management(opened: Sessions, server: Machine, secrets: LabSecrets, encryptor: str) -> None:
+def _set_up_management(opened: Sessions, server: Machine, database: Machine, secrets: LabSecrets, encryptor: str) -> None:
     say(f"  {server.name}: cloudstack-setup-databases, cloudstack-setup-management")
     words = [
-        f"cloud:{secrets.must('original_cloud_password').reveal()}@{OLD_SOURCE.address}",
+        f"cloud:{secrets.must('original_cloud_password').reveal()}@{database.address}",
         *("-e", "file"),
         *("-m", secrets.must("original_management_key").reveal()),
         *("-k", secrets.must("database_key").reveal()),

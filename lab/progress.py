@@ -1,4 +1,4 @@
-"""What the lab tells while it works: one line when a stage begins, one when it is done, with its time, and what is waited for."""
+"""What the lab prints while it works: one line when a stage begins, one when it is done, with its time, and what is waited for."""
 
 from __future__ import annotations
 

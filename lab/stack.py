@@ -16,7 +16,8 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.images import base_root, family_root, guest_image
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, REHEARSAL, TIME_SERVER
+from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, REHEARSAL, TIME_SERVER
+from lab.packages import NEW, OLD
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
 from parallel_build.project import PROJECT
@@ -97,6 +98,10 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     config[steps] = [each for each in config.get(steps, []) if names.issuperset(each["hosts"])]
     if not there:
         config[f"{PROJECT_NAME}:templates"] = []
+    if options.move:
+        new["version"] = original["version"]
+        new["packages"]["repository"] = new["packages"]["repository"].replace(NEW, OLD)
+        config[f"{PROJECT_NAME}:templates"], config[steps] = [], []
     if options.rehearsal:
         machine = {"name": REHEARSAL.name, "address": REHEARSAL.address, "cpus": 1, "memory": 2048, "disk": 12}
         config[f"{PROJECT_NAME}:rehearsal"] = {
@@ -108,6 +113,12 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     old_family, new_family = options.families
     original.setdefault("database", {})["engine"] = old_family
     new.setdefault("database", {}).update(engine=new_family, packages=[f"{new_family}-server"])
+    if options.one_server:
+        original["database"] |= {"source": {"name": OLD_SOURCE.name, "address": OLD_MANAGEMENT[0].address}}
+        original["database"].pop("replica")
+    if options.one_server == "both":
+        new |= {"allInOne": True, "management": [{**new["management"][0], "memory": 2560, "disk": 12}]}
+        new["database"] = {key: value for key, value in new["database"].items() if key not in ("source", "replica")}
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
         section("new")["network"]["timeServers"] = [TIME_SERVER.address]
@@ -146,7 +157,7 @@ def up(lab: Lab) -> None:
     code = pulumi(lab, ["up", "--yes", "--skip-preview", *_where(lab)])
     _learn_host_keys(lab)
     if code != 0:
-        raise LabError(f"pulumi up ended with exit code {code}", "see above", "the same command again goes on from there")
+        raise LabError(f"pulumi up ended with exit code {code}", "see above", "the same command again resumes there")
 
 
 def destroy(lab: Lab) -> None:
@@ -157,7 +168,7 @@ def destroy(lab: Lab) -> None:
     """
     code = pulumi(lab, ["destroy", "--yes", "--skip-preview", *_where(lab)])
     if code != 0:
-        raise LabError(f"pulumi destroy ended with exit code {code}", "see above", "the same command again goes on from there")
+        raise LabError(f"pulumi destroy ended with exit code {code}", "see above", "the same command again resumes there")
 
 
 def pulumi(lab: Lab, words: Sequence[str]) -> int:
@@ -195,7 +206,7 @@ def _learn_host_keys(lab: Lab) -> None:
 def _make_stack(lab: Lab) -> str:
     """Make the stack and return the salt of its secrets.
 
-    `pulumi stack init` knows no --config-file and would write the salt into the checkout's own stack file: it runs beside a project file of the same name.
+    `pulumi stack init` knows no --config-file and would write the salt into the checkout's own stack file: it runs next to a project file of the same name.
     """
     project = lab.folder / "project"
     written = project / f"Pulumi.{STACK}.yaml"

@@ -121,8 +121,8 @@ def _management(lab: Lab, opened: Sessions, server: Machine, there: dict[str, st
     if there[server.name] != "on":
         return result
     try:
-        said = opened[server].run(["systemctl", "is-active", *UNITS], timeout=TIMEOUT, ok=None).stdout.split()
-        result.units = dict(zip(UNITS, said, strict=False))
+        printed = opened[server].run(["systemctl", "is-active", *UNITS], timeout=TIMEOUT, ok=None).stdout.split()
+        result.units = dict(zip(UNITS, printed, strict=False))
     except ParallelBuildError:
         pass  # It is on and can't be asked: shown as a machine without units.
     try:
@@ -227,10 +227,10 @@ def _release(opened: Sessions, host: Machine, address: str | None) -> str | None
     argv += ["-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     argv += [f"root@{address}", "cat", systemvms.RELEASE_FILE]
     try:
-        said = opened[host].run(argv, timeout=TIMEOUT, ok=None)
+        printed = opened[host].run(argv, timeout=TIMEOUT, ok=None)
     except ParallelBuildError:
         return None
-    return ".".join(map(str, systemvms.numbers(said.stdout))) or None
+    return ".".join(map(str, systemvms.numbers(printed.stdout))) or None
 
 
 def _replication(opened: Sessions, replica: Machine, there: dict[str, str]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """The time server of the lab's site: a guest's clock is its own, set by an emulated chip to the second and counted by an emulated processor.
 
-It runs on one of the original's containers, which have this computer's clock and may not set it: it only tells it.
+It runs on one of the original's containers, which have this computer's clock and may not set it: it only serves it.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
-from parallel_build.errors import Cancelled, WaitedInVain
+from parallel_build.errors import Cancelled, TimedOut
 
 T = TypeVar("T")
-GOES_ON = "see what keeps it from coming, then run the same command again: it resumes there"
+RESUMES = "see what keeps it from coming, then run the same command again: it resumes there"
 
 _clearing: ContextVar[bool] = ContextVar("clearing", default=False)
 
@@ -71,22 +71,22 @@ def wait_for(
     cancel: CancelToken,
     interval: float = 0.5,
     progress: Callable[[str], None] | None = None,
-    remedy: str = GOES_ON,
+    remedy: str = RESUMES,
 ) -> T:
     """Ask `probe` until it gives something that is not None or False.
 
     Args:
         what: the condition in words, for progress and for the error.
         probe: returns the awaited thing, or None/False while it isn't there; its own exceptions pass through.
-        timeout: seconds until WaitedInVain.
+        timeout: seconds until TimedOut.
         interval: seconds between two questions.
-        progress: told every five seconds what is waited for and for how long.
+        progress: called every five seconds with what is waited for and for how long.
     Raises:
-        WaitedInVain: the time limit has passed.
+        TimedOut: the time limit has passed.
         Cancelled: stopping was asked for.
     """
     started = time.monotonic()
-    told = started
+    shown_at = started
     while True:
         cancel.check()
         found = probe()
@@ -94,12 +94,12 @@ def wait_for(
             return found
         now = time.monotonic()
         if now - started > timeout:
-            raise WaitedInVain(
+            raise TimedOut(
                 f"timed out after {timeout:.0f} s waiting for {what}",
                 f"it did not come within {timeout:.0f} s: it is slower than that, or it is kept from coming",
                 remedy,
             )
-        if progress and now - told >= 5:
-            told = now
+        if progress and now - shown_at >= 5:
+            shown_at = now
             progress(f"waiting for {what}: {now - started:.0f} s of at most {timeout:.0f} s")
         cancel.wait(min(interval, max(0.05, timeout - (now - started))))

@@ -17,7 +17,7 @@ def refuse() -> None:
     """Have this process, and every program that it starts, leave no core file. To be called before the first secret is read.
 
     The limit is handed on to all programs that are started from here (ssh, pulumi). That the process itself can't be dumped at all is not:
-    a program that is started begins anew. It also keeps other processes of the same account from reading this one's memory, and debuggers out;
+    a program that is started has its own. It also keeps other processes of the same account from reading this one's memory, and debuggers out;
     root, and the process itself, still read everything in /proc.
     Raises:
         OSError: the system refuses it.

@@ -1,4 +1,4 @@
-"""How things are said to people. Pure."""
+"""How lengths of time are written for people. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ def duration(length: timedelta | float) -> str:
     """A length of time as people say it, exact to the second: `1 day`, `2 h`, `1 h 30 min`, `45 s`.
 
     Args:
-        length: or its seconds; less than nothing is said with a minus.
+        length: or its seconds; less than nothing is written with a minus.
     """
     seconds = round(length.total_seconds() if isinstance(length, timedelta) else length)
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    said = []
+    parts = []
     for one, more, size in UNITS:
         count, seconds = divmod(seconds, size)
         if count:
-            said.append(f"{count} {one if count == 1 else more}")
-    return " ".join(said) or "0 s"
+            parts.append(f"{count} {one if count == 1 else more}")
+    return " ".join(parts) or "0 s"
 
 
 def roughly(seconds: float) -> str:

@@ -54,7 +54,7 @@ class StepFailed(ParallelBuildError):
     """A step could not be finished; what it did so far is recorded and `up` resumes it."""
 
 
-class WaitedInVain(StepFailed):
+class TimedOut(StepFailed):
     """What was waited for did not come within its time limit."""
 
 
@@ -63,7 +63,7 @@ class ComparisonFailed(ParallelBuildError):
 
 
 class RollbackIncomplete(ParallelBuildError):
-    """An undo could not be finished; what is left is named and a second `destroy` goes on from there."""
+    """An undo could not be finished; what is left is named and a second `destroy` resumes there."""
 
 
 class Cancelled(ParallelBuildError):

@@ -25,7 +25,7 @@ class Unanswered(Exception):
 
 
 @dataclass(frozen=True)
-class Said:
+class RuleFinding:
     """A rule's words: what is so, why it matters, what to do. `severity` where it is not the rule's own."""
 
     fact: str
@@ -35,38 +35,38 @@ class Said:
 
 
 Facts = TypeVar("Facts")
-SaidT = TypeVar("SaidT", bound=Said)
+RuleFindingT = TypeVar("RuleFindingT", bound=RuleFinding)
 Facts_contra = TypeVar("Facts_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
-class Finding(Generic[SaidT]):
+class Finding(Generic[RuleFindingT]):
     """One thing that is not as it should be.
 
     Attributes:
         rule: name of the rule that found it.
         severity: what it means.
-        said: the rule's words.
+        words: what is so, why it matters, what to do.
     """
 
     rule: str
     severity: StrEnum
-    said: SaidT
+    words: RuleFindingT
 
     @property
     def fact(self) -> str:
         """What is so."""
-        return self.said.fact
+        return self.words.fact
 
     @property
     def cause(self) -> str:
         """Why it matters."""
-        return self.said.cause
+        return self.words.cause
 
     @property
     def remedy(self) -> str:
         """What to do."""
-        return self.said.remedy
+        return self.words.remedy
 
     def error(self) -> GuardFailed:
         """The finding as the error that refuses."""
@@ -74,7 +74,7 @@ class Finding(Generic[SaidT]):
 
 
 @dataclass(frozen=True)
-class Rule(Generic[Facts_contra, SaidT]):
+class Rule(Generic[Facts_contra, RuleFindingT]):
     """A named rule.
 
     Attributes:
@@ -89,21 +89,21 @@ class Rule(Generic[Facts_contra, SaidT]):
     severity: StrEnum
     source: str
     summary: str
-    judge: Callable[[Facts_contra], Iterator[SaidT]]
+    judge: Callable[[Facts_contra], Iterator[RuleFindingT]]
 
-    def judged(self, facts: Facts_contra) -> tuple[list[Finding[SaidT]], str]:
+    def judged(self, facts: Facts_contra) -> tuple[list[Finding[RuleFindingT]], str]:
         """What the rule finds in the facts, and why it can't judge them ("" where it can): then it is what it had found until then."""
-        found: list[Finding[SaidT]] = []
+        found: list[Finding[RuleFindingT]] = []
         try:
-            for said in self.judge(facts):
-                found.append(Finding(self.name, said.severity or self.severity, said))
+            for words in self.judge(facts):
+                found.append(Finding(self.name, words.severity or self.severity, words))
         except Unanswered as error:
             return found, str(error)
         return found, ""
 
 
 @dataclass(frozen=True, eq=False)
-class Report(Sequence[Finding[SaidT]]):
+class Report(Sequence[Finding[RuleFindingT]]):
     """What rules found, the worst first.
 
     Attributes:
@@ -114,15 +114,15 @@ class Report(Sequence[Finding[SaidT]]):
     """
 
     rules: tuple[str, ...]
-    findings: tuple[Finding[SaidT], ...]
+    findings: tuple[Finding[RuleFindingT], ...]
     not_judged: Mapping[str, str]
     levels: type[StrEnum] = Severity
 
     @overload
-    def __getitem__(self, index: int) -> Finding[SaidT]: ...
+    def __getitem__(self, index: int) -> Finding[RuleFindingT]: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Finding[SaidT]]: ...
-    def __getitem__(self, index: int | slice) -> Finding[SaidT] | Sequence[Finding[SaidT]]:
+    def __getitem__(self, index: slice) -> Sequence[Finding[RuleFindingT]]: ...
+    def __getitem__(self, index: int | slice) -> Finding[RuleFindingT] | Sequence[Finding[RuleFindingT]]:
         """The findings, in order."""
         return self.findings[index]
 
@@ -145,7 +145,7 @@ class Report(Sequence[Finding[SaidT]]):
         """`2 blocks, 1 warns, 3 notes`."""
         return ", ".join(f"{number} {level}" for level, number in self.counts.items())
 
-    def beyond(self, threshold: StrEnum) -> list[Finding[SaidT]]:
+    def beyond(self, threshold: StrEnum) -> list[Finding[RuleFindingT]]:
         """Findings that are at least as bad as the threshold."""
         order = list(self.levels)
         return [finding for finding in self.findings if order.index(finding.severity) <= order.index(threshold)]
@@ -159,7 +159,7 @@ class Report(Sequence[Finding[SaidT]]):
         ]  # fmt: skip
 
 
-def examine(rules: Iterable[Rule[Facts, SaidT]], facts: Facts, levels: type[StrEnum] = Severity) -> Report[SaidT]:
+def examine(rules: Iterable[Rule[Facts, RuleFindingT]], facts: Facts, levels: type[StrEnum] = Severity) -> Report[RuleFindingT]:
     """Apply every rule to the facts."""
     asked, found, unjudged = [], [], {}
     for rule in rules:
@@ -179,7 +179,7 @@ def summary_of(function: Callable[..., object]) -> str:
 
 def refusing(
     name: Callable[..., object], refuse: Callable[[Facts], None], source: str, severity: Severity = Severity.BLOCKS
-) -> Rule[Facts, Said]:
+) -> Rule[Facts, RuleFinding]:
     """A rule that says what is wrong by raising GuardFailed, for one thing at a time.
 
     Args:
@@ -187,11 +187,11 @@ def refusing(
         refuse: it, over the facts.
     """
 
-    def judge(facts: Facts) -> Iterator[Said]:
+    def judge(facts: Facts) -> Iterator[RuleFinding]:
         try:
             refuse(facts)
         except GuardFailed as error:
-            yield Said(error.fact, error.cause, error.remedy)
+            yield RuleFinding(error.fact, error.cause, error.remedy)
 
     return Rule(name.__name__, severity, source, summary_of(name), judge)
 

@@ -116,7 +116,7 @@ def masked(value: Any, secrets: Sequence[Secret]) -> Any:
 
 @lru_cache(maxsize=1024)
 def _forms(clear: str) -> frozenset[str]:
-    """How a text may stand in another one."""
+    """How a text may stand in a longer one."""
     json_text, json_ascii = json.dumps(clear, ensure_ascii=False)[1:-1], json.dumps(clear)[1:-1]
     shell = shlex.quote(clear)
     written = {

@@ -26,7 +26,7 @@ class DomainTypeHandler(Handler):
         return f"DomainType/{uri}", {"uri": uri, "type": found.type, "cpuMode": found.cpu_mode}
 
     def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
-        """The answer stays: another one would make libvirt's plugin replace every machine."""
+        """The answer stays: a different one would make libvirt's plugin replace every machine."""
         return {**old_outputs, "uri": inputs["uri"]}
 
     def delete(self, operation: Operation, inputs: Values, outputs: Values) -> None:

@@ -20,7 +20,7 @@ class SshHostKeyHandler(Handler):
         return [] if inputs.get("name") else [Finding("name", "the machine's name is missing")]
 
     def changes(self, old_inputs: Values, old_outputs: Values, inputs: Values) -> list[str]:
-        """The name is a comment; a key is never made anew."""
+        """The name is a comment; a key is never recreated."""
         return [] if old_inputs.get("name") == inputs.get("name") else ["name"]
 
     def create(self, operation: Operation, inputs: Values) -> tuple[str, Values]:

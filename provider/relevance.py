@@ -65,7 +65,7 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
         newest: the site that the program of this very run has sent for other resources; None in a plain `pulumi destroy`.
     """
     if newest is None:
-        # What the last `up` was told of a hold point says nothing about this undo.
+        # What the last `up` had as a hold point says nothing about this undo.
         window = stored.configuration.window.model_copy(update={"stop_before": None})
         return replace(stored, configuration=stored.configuration.model_copy(update={"window": window}))
     window = newest.configuration.window.model_copy(update={"user_access": stored.configuration.window.user_access})

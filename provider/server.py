@@ -1,4 +1,4 @@
-"""The provider process: serves on a port of its own, tells it on standard output, and ends with its engine.
+"""The provider process: serves on a port of its own, prints it on standard output, and ends with its engine.
 
 `python -m parallel_build.provider.server ENGINE_ADDRESS`, as the engine starts it; further flags of the engine are ignored.
 """
@@ -54,7 +54,7 @@ class Server:
         self.ended.set()
 
     def wait(self) -> None:
-        """Wait until the server was told to stop."""
+        """Wait until the server was asked to stop."""
         self.ended.wait()
         self.grpc_server.stop(grace=0.5).wait()
         self.session.close()

@@ -113,7 +113,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id=identity, properties=_properties(handler, outputs))
 
     def Update(self, request: provider_pb2.UpdateRequest, context: grpc.ServicerContext) -> provider_pb2.UpdateResponse:
-        """Change the resource in place, or go on with a half-done one."""
+        """Change the resource in place, or resume a half-done one."""
         handler, operation = self._handler(request.urn, context), Operation(self.session, request.urn, request.id)
         old_inputs, old_outputs, inputs = map(from_struct, (request.old_inputs, request.olds, request.news))
         self.session.make(request.urn)
@@ -156,7 +156,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             abort_plain(context, refused.reason)
         except ParallelBuildError as error:
             abort_plain(context, str(error))
-        except Exception as error:  # its text may hold a secret: only its kind is told
+        except Exception as error:  # its text may hold a secret: only its kind is shown
             abort_plain(context, f"unexpected {type(error).__name__} in the provider. {_where(error)}")
 
     def _handler(self, urn: str, context: grpc.ServicerContext) -> Handler:

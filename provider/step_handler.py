@@ -99,7 +99,7 @@ class StepHandler(Handler):
         return identity, self._advance(operation, identity, site, inputs, forward(step))
 
     def update(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> Values:
-        """Go on where a partial step stopped, begin anew on a machine that was made anew; else store the inputs and prove the step again."""
+        """Resume where a partial step stopped, begin again on a machine that was recreated; else store the inputs and prove the step again."""
         site, step = self._open(inputs)
         if str(old_outputs.get("status", "")) != DONE:
             return self._advance(operation, operation.id, site, inputs, forward(step))
@@ -201,7 +201,7 @@ class StepHandler(Handler):
         if self.step_class.phase.reached(Phase.SWITCHED):
             return False
         phases = [site.configuration.phase]
-        # A step that the window uses up is asked on the way back, too: it knows best whether it still holds.
+        # A step that the window uses up is asked in a rollback, too: it knows best whether it still holds.
         if not self.step_class.spent_by_switch:
             with contextlib.suppress(ConfigurationError):
                 phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
@@ -218,7 +218,7 @@ class StepHandler(Handler):
 
     @staticmethod
     def _other_machines(old_inputs: Values, inputs: Values) -> bool:
-        """Whether a machine that the step has worked on has been made anew since: nothing of the step's work is on it."""
+        """Whether a machine that the step has worked on has been recreated since: nothing of the step's work is on it."""
         old, new = old_inputs.get("machines") or {}, inputs.get("machines") or {}
         return any(name in old and old[name] != made for name, made in new.items())
 

@@ -95,10 +95,10 @@ def _compile(program: Program, go: Path, folder: Path, source: Path) -> None:
 
 
 def _mended(program: Program, go: Path, spare: Path) -> Path:
-    """The program's folder, copied to `spare`, with copies of the modules that have to be mended.
+    """The program's folder, copied to `spare`, with copies of the modules that have to be repaired.
 
     Raises:
-        ToolError: a module can't be had, or is no longer what was mended.
+        ToolError: a module can't be had, or is no longer what was repaired.
     """
     source = spare / program.name
     shutil.copytree(HERE / program.name, source)
@@ -112,7 +112,7 @@ def _mended(program: Program, go: Path, spare: Path) -> Path:
         for mend in program.mends:
             if mend.module == module:
                 mend_file(copy / mend.file, mend)
-        run([go, "mod", "edit", f"-replace={module}={copy}"], f"mending {module}", cwd=source, environment=_environment())
+        run([go, "mod", "edit", f"-replace={module}={copy}"], f"repairing {module}", cwd=source, environment=_environment())
     return source
 
 
@@ -120,14 +120,14 @@ def mend_file(path: Path, mend: Mend) -> None:
     """Put a module's file right.
 
     Raises:
-        ToolError: the text to be mended is not there exactly once.
+        ToolError: the text to be replaced is not there exactly once.
     """
     text = path.read_text()
     if text.count(mend.wrong) != 1:
         raise ToolError(
-            f"{mend.file} of {mend.module} is not what was mended",
+            f"{mend.file} of {mend.module} is not what was repaired",
             "tools/*/go.mod asks for another version of it",
-            "compare tools/pins.py with that version: mend it anew, or take the mend out",
+            "compare tools/pins.py with that version: write the repair again, or take it out",
         )
     path.write_text(text.replace(mend.wrong, mend.right))
 
@@ -143,7 +143,7 @@ def _downloaded(go: Path, module: str, cwd: Path) -> Path:
 
 
 def _add_language_exec(go: Path, folder: Path) -> None:
-    """Put the script that the language host runs beside it: a file of the SDK's module, checked by the CLI's go.sum."""
+    """Put the script that the language host runs next to it: a file of the SDK's module, checked by the CLI's go.sum."""
     found = _downloaded(go, SDK_MODULE, HERE / "pulumi-cli")
     if not found.name.endswith(f"@v{LANGUAGE_EXEC}"):
         raise ToolError(f"{SDK_MODULE} v{LANGUAGE_EXEC} can't be had", f"the module is {found.name}", _NO_NETWORK)

@@ -11,7 +11,7 @@ LANGUAGE_HOST = "3.79.0"
 """Last release that can be built as a Go module by itself; it works with the CLI and the SDK of `PULUMI`."""
 
 LANGUAGE_EXEC = PULUMI
-"""`pulumi-language-python-exec` is a script of this SDK version, copied beside the self-built language host."""
+"""`pulumi-language-python-exec` is a script of this SDK version, copied next to the self-built language host."""
 
 LIBVIRT_PLUGIN = "0.5.4"
 VSPHERE_PLUGIN = "4.17.0"
@@ -30,7 +30,7 @@ SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3"
 
 @dataclass(frozen=True)
 class Mend:
-    """An error of a Go module that no release of it has mended: its text, and what is built instead.
+    """An error of a Go module that no release of it has fixed: its text, and what is built instead.
 
     Args:
         module: path of the module; its version is that of the program's go.mod.
@@ -189,7 +189,7 @@ LIBVIRT = Program(
 VSPHERE = Program(name="pulumi-resource-vsphere", version=VSPHERE_PLUGIN, binary="pulumi-resource-vsphere", usual_seconds=80)
 VCENTER_SIMULATOR = Program(name="vcsim", version=VCSIM, binary="vcsim", usual_seconds=25)
 
-PURPOSES = ("run", "lab", "test", "vsphere-test")
+PURPOSES = ("run", "lab", "test", "browser", "vsphere-test")
 
 DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
     # xsltproc and genisoimage (as mkisofs) are called by the libvirt plugin itself.
@@ -217,6 +217,7 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
     # The server's programs without its service: the contract tests start one of their own, in a namespace. rpm's and dnf's for transactions in a root
     # of their own.
     "test": ("createrepo-c", "dnf", "gnupg", "mariadb-client-core", "mariadb-server-core", "rpm"),
+    "browser": ("chromium", "util-linux"),
     "vsphere-test": (),
 }
 """What `dpkg` must know as installed for each purpose; all of them need `run`."""

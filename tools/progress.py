@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.errors import ToolError
@@ -19,6 +20,9 @@ HEARTBEAT = 30.0
 LAST_LINES = 15
 """How much of a failed command's output goes into its error."""
 
+
+THERE = ("found", "cached", "there already")
+"""How the outcome of a piece begins for which nothing had to be done."""
 
 Command = Sequence[str | os.PathLike[str]]
 
@@ -31,6 +35,22 @@ class Piece:
         self.outcome = "done"
 
 
+@dataclass
+class Log:
+    """Which pieces get a line.
+
+    Attributes:
+        brief: only those for which something had to be done.
+        worked: there was one.
+    """
+
+    brief: bool = False
+    worked: bool = False
+
+
+LOG = Log()
+
+
 def say(text: str) -> None:
     """Print a progress line at once (standard error, so that a program's result stays alone on standard output)."""
     print(text, file=sys.stderr, flush=True)
@@ -38,10 +58,14 @@ def say(text: str) -> None:
 
 @contextmanager
 def piece(name: str) -> Iterator[Piece]:
-    """Time what is done inside and print one line about it when it is done; nothing when it failed (the error tells)."""
+    """Time what is done inside and print one line about it when it is done; nothing when it failed: the error says enough."""
     started = time.monotonic()
     current = Piece(name)
     yield current
+    there = current.outcome.startswith(THERE)
+    LOG.worked = LOG.worked or not there
+    if there and LOG.brief:
+        return
     say(f"  {name:<34} {current.outcome:<44} {time.monotonic() - started:6.1f} s")
 
 

@@ -134,7 +134,7 @@ def _downloaded_or_built(python: Path, may_download: _Question) -> tuple[Path, .
 
 
 def _together(cli: Path, host: Path) -> Path:
-    """One folder with the built programs: a CLI warns at each command about a language host that isn't beside it."""
+    """One folder with the built programs: a CLI warns at each command about a language host that isn't next to it."""
     folder = cli.parent.parent / f"pulumi-{PULUMI}-{checksum(cli.parent.name, host.parent.name)}"
 
     def collect(temporary: Path) -> None:

@@ -11,7 +11,7 @@ from tools.environment import CHECKOUT, write_environment
 from tools.errors import ToolError
 from tools.golang import ensure_program
 from tools.pins import PURPOSES, VCENTER_SIMULATOR, VSPHERE
-from tools.progress import say
+from tools.progress import LOG, say
 from tools.pulumi import ensure_pulumi
 from tools.virtualenv import ensure_virtualenv
 
@@ -26,12 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
         choices=PURPOSES,
         default=["run"],
         help="run: the stack and its tools (default); lab: the embedded lab; test: the tests that need no lab; "
-        "vsphere-test: a simulated vCenter and the plugin for it",
+        "browser: Chromium, for the tests that look at the report; vsphere-test: a simulated vCenter and the plugin for it",
     )
     parser.add_argument("--build", action="store_true", help="build Pulumi even where the machine has it or it can be downloaded")
+    parser.add_argument("--brief", action="store_true", help="print nothing of what is there already")
     options = parser.parse_args(arguments)
-    started = time.monotonic()
-    say(f"set-up for {', '.join(options.purposes)}")
+    started, LOG.brief, LOG.worked = time.monotonic(), options.brief, False
+    if not LOG.brief:
+        say(f"set-up for {', '.join(options.purposes)}")
     try:
         ensure_packages(options.purposes)
         python = ensure_virtualenv(CHECKOUT)
@@ -43,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ToolError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    say(f"set-up done in {time.monotonic() - started:.1f} s; in a shell: . scripts/environment")
+    if LOG.worked or not LOG.brief:
+        say(f"set-up done in {time.monotonic() - started:.1f} s; in a shell: . scripts/environment")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Runs the parts of the tests, three at a time, and tells how long each took; `scripts/test` calls it.
+"""Runs the parts of the tests, three at a time, and prints how long each took; `scripts/test` calls it.
 
 They run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
 """
@@ -46,6 +46,16 @@ def _containers(name: str, *files: str, timeout: int = 1500) -> Part:
     return Part(name, ("-v", "-s", "-m", "containers", "--timeout", str(timeout), *(f"tests/containers/test_{file}.py" for file in files)))
 
 
+LINTERS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("tools.import_contract",),
+    ("codespell_lib",),
+    ("mkdocs", "build", "--strict", "--quiet"),
+)
+"""Each a Python module with its arguments. The words of the project are checked by tests/fast/project/test_words.py, in part `fast`."""
+
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
     Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "3300", "tests")),
@@ -66,11 +76,10 @@ PARTS = (
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
+    Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
-    Part(
-        "lint", commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("tools.import_contract",)), purpose=None
-    ),
+    Part("lint", commands=LINTERS, purpose=None),
 )
 NAMES = tuple(part.name for part in PARTS)
 
@@ -85,7 +94,7 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     broken: list[str] = field(default_factory=list)
-    told: deque[str] = field(default_factory=lambda: deque(maxlen=AGAIN))
+    printed: deque[str] = field(default_factory=lambda: deque(maxlen=AGAIN))
 
     @property
     def good(self) -> bool:
@@ -115,10 +124,10 @@ def main(words: list[str] | None = None) -> int:
         return 0
     began = time.monotonic()
     with ThreadPoolExecutor(given.at_once) as workers:
-        outcomes = list(workers.map(_told, chosen))
+        outcomes = list(workers.map(_reported, chosen))
     for outcome in outcomes:
         if not outcome.good:
-            print(f"== what {outcome.part} printed last", *outcome.told, sep="\n")
+            print(f"== what {outcome.part} printed last", *outcome.printed, sep="\n")
     for outcome in outcomes:
         print(f"== {outcome.line()}")
     print(f"== all: {time.monotonic() - began:.0f} s")
@@ -127,7 +136,7 @@ def main(words: list[str] | None = None) -> int:
     return 0 if all(outcome.good for outcome in outcomes) else 1
 
 
-def _told(part: Part) -> Outcome:
+def _reported(part: Part) -> Outcome:
     outcome = _run(part)
     print(f"== {outcome.line()}", flush=True)
     return outcome
@@ -136,12 +145,12 @@ def _told(part: Part) -> Outcome:
 def _run(part: Part) -> Outcome:
     outcome, began = Outcome(part.name), time.monotonic()
     for command in part.commands:
-        if _stream(part.name, [*PYTHON, *command], outcome.told) != 0:
+        if _stream(part.name, [*PYTHON, *command], outcome.printed) != 0:
             outcome.broken.append(" ".join(command))
     if part.tests:
         with tempfile.TemporaryDirectory(prefix="tests-") as folder:
             report = Path(folder) / "report.xml"
-            code = _stream(part.name, [*PYTHON, "pytest", "--tb=short", f"--junitxml={report}", *part.tests], outcome.told)
+            code = _stream(part.name, [*PYTHON, "pytest", "--tb=short", f"--junitxml={report}", *part.tests], outcome.printed)
             _count(report, outcome)
         if code != 0 and not outcome.failed:
             outcome.broken.append(f"pytest ended with exit code {code}")
@@ -149,8 +158,8 @@ def _run(part: Part) -> Outcome:
     return outcome
 
 
-def _stream(name: str, command: Sequence[str], told: deque[str]) -> int:
-    """Run a command, each of its lines with the part's name before it; `told` keeps the last ones."""
+def _stream(name: str, command: Sequence[str], printed: deque[str]) -> int:
+    """Run a command, each of its lines with the part's name before it; `printed` keeps the last ones."""
     print(f"== {name}: {' '.join(command[1:])}", flush=True)
     # A lab of its own for each part: two must not meet.
     environment = {**os.environ, "CUTOVER_TEST_LAB": f"test-{name}", "PYTHONUNBUFFERED": "1"}
@@ -166,8 +175,8 @@ def _stream(name: str, command: Sequence[str], told: deque[str]) -> int:
     ) as process:
         if process.stdout is not None:
             for line in process.stdout:
-                told.append(f"[{name}] {line.rstrip()}")
-                print(told[-1], flush=True)
+                printed.append(f"[{name}] {line.rstrip()}")
+                print(printed[-1], flush=True)
         return process.wait()
 
 

@@ -77,7 +77,7 @@ def install_editable(checkout: Path, python: Path, packages: Path) -> bool:
         (fresh / STAMP).write_text("")
         remove(own)
         fresh.rename(own)
-    remedy = "see the last lines above; `scripts/setup` again makes it anew"
+    remedy = "see the last lines above; `scripts/setup` again recreates it"
     command: list[str | Path] = [own / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     command += ["--no-deps", "--no-build-isolation", "--no-index", "--editable", checkout]
     run(command, "installing this project", remedy=remedy, limit=300)

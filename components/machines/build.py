@@ -46,13 +46,16 @@ class Identity:
 
 
 def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: Component) -> Machine:
-    """Declare a machine and its `MachineReady`.
+    """Declare a machine and its `MachineReady`; one that was declared for another of its roles is taken as it is.
 
     Args:
         machine: name, address, size, platform.
         content: what is on it.
         parent: component that it belongs to.
     """
+    known: Machine | None = stack.machines.get(machine.name)
+    if known is not None:
+        return known
     configuration = stack.configuration
     name = configuration.platform_of(machine)
     platform = PLATFORMS[name]
@@ -84,7 +87,9 @@ def build_machine(stack: Stack, machine: NewMachine, content: Content, parent: C
         opts=parent.options(f"{machine.name}-ready", resources),
     )
     address = stack.brought.addresses.get(machine.name) or pulumi.Output.from_input(machine.address)
-    return Machine(machine.name, address, name, stack.key_of(machine.name), resources, made, ready)
+    declared = Machine(machine.name, address, name, stack.key_of(machine.name), resources, made, ready)
+    stack.machines[machine.name] = declared
+    return declared
 
 
 def neighbours(stack: Stack, machine: NewMachine) -> dict[str, str]:

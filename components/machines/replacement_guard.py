@@ -1,7 +1,7 @@
 """Refusing to build a machine again once the stack has been switched to it.
 
 From phase `switched` on, a machine that is made again would be an empty server in the place of one that users' data is on, while every
-step's resource still says that its work is done. The state tells whether the machine was made by an earlier run: a `Stash` keeps the value
+step's resource still says that its work is done. The state shows whether the machine was made by an earlier run: a `Stash` keeps the value
 of the run that first declared it.
 """
 
@@ -18,10 +18,10 @@ from parallel_build.configuration import Phase
 from parallel_build.errors import GuardFailed
 
 _RUN = uuid.uuid4().hex
-"""Tells this run of the program from every other."""
+"""Distinguishes this run of the program from every other."""
 
 
-class Hold:
+class ReplacementGuard:
     """What keeps one machine as it is while the stack is switched.
 
     Args:

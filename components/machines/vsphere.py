@@ -14,7 +14,7 @@ import pulumi_vsphere as vsphere
 from pulumi import ErrorHook, ErrorHookArgs, ResourceHookBinding
 
 from parallel_build.components.machines.machine import MachineRequest, Shared
-from parallel_build.components.machines.replacement_guard import Hold
+from parallel_build.components.machines.replacement_guard import ReplacementGuard
 from parallel_build.components.machines.vsphere_errors import translate
 from parallel_build.components.machines.vsphere_guest import REDACTED, USERDATA, guestinfo, mac_address
 from parallel_build.components.machines.vsphere_objects import SECTION, Objects, Place
@@ -64,7 +64,7 @@ def foundation(stack: str, configuration: StackConfiguration, shared: Shared = S
         allow_unverified_ssl=settings.allow_unverified_tls,
     )
     objects = Objects(settings, provider)
-    # Before anything that vCenter would be changed for is declared, so that what is wrong is told in full and by itself.
+    # Before anything that vCenter would be changed for is declared, so that everything wrong is reported at once and by itself.
     places = objects.places(machine for machine in configuration.built_machines() if configuration.platform_of(machine) == "vsphere")
     return Center(configuration, settings, provider, objects, places, _tag(stack, provider, prefix) if settings.tags else None)
 
@@ -91,7 +91,7 @@ class Center:
         machine, settings = request.machine, self.settings
         place = self.places[machine.name]
         template_key = f"{machine.name}.vsphere.template" if machine.vsphere.template else f"{SECTION}.template"
-        hold = Hold(request, place.template.name, template_key)
+        hold = ReplacementGuard(request, place.template.name, template_key)
         made = vsphere.VirtualMachine(
             request.label(),
             name=machine.name,
@@ -151,7 +151,7 @@ class Center:
             return []
         database = self.configuration.new.database
         groups = {
-            "databases": [database.source, database.replica],
+            "databases": database.servers,
             "management": self.configuration.new.management,
         }
         for group, members in groups.items():

@@ -46,7 +46,7 @@ TROUBLES = (
         r"NoPermission|permission to perform this operation was denied",
         "{user} may not {operation} {name}",
         "a privilege is missing on the folder, resource pool, datastore or network",
-        "give the account the privileges listed in docs/vsphere.md",
+        "give the account the privileges listed in docs/start/vsphere.md",
     ),
     _trouble(
         r"no space left|insufficient disk space|NoDiskSpace",
@@ -65,7 +65,7 @@ TROUBLES = (
         r"virtual machine with UUID .* not found",
         "{name} is not in vCenter any more",
         "it was deleted or unregistered behind the stack's back",
-        "`pulumi refresh` records that; the next `pulumi up` makes it again (from phase switched on it refuses, see docs/vsphere.md)",
+        "`pulumi refresh` records that; the next `pulumi up` makes it again (from phase switched on it refuses, see docs/start/vsphere.md)",
     ),
     _trouble(
         r"no snapshots|exactly one snapshot|linked clon",

@@ -45,7 +45,7 @@ def explain(error: Exception, settings: VspherePlatform) -> ParallelBuildError |
             f"vCenter {settings.server} shows a certificate that can't be verified",
             words,
             f"put vCenter's CA into this machine's trust store (or name its file in SSL_CERT_FILE), and write {SECTION}.server as the "
-            "certificate has it; docs/vsphere.md says how to fetch it",
+            "certificate has it; docs/start/vsphere.md says how to fetch it",
         )
     if _LOGIN.search(text):
         return ConfigurationError(
@@ -63,7 +63,7 @@ def explain(error: Exception, settings: VspherePlatform) -> ParallelBuildError |
         return ConfigurationError(
             f"{settings.user} may not see what this stack needs in vCenter {settings.server}",
             words,
-            "give the account the privileges listed in docs/vsphere.md",
+            "give the account the privileges listed in docs/start/vsphere.md",
         )
     return None
 

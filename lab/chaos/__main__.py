@@ -1,6 +1,6 @@
 """`scripts/chaos`: the fault matrix of the window on a lab of containers.
 
-Every step of the window is hit in its middle by every fault, forward and on the way back; SIGKILLs also at each step's first and last
+Every step of the window is hit in its middle by every fault, forward and in the rollback; SIGKILLs also at each step's first and last
 instant. After a fault only the documented commands are run: `pulumi cancel` where a lock was left, and the same `pulumi up` again, once power,
 network or disk space are back. Each way ends with a proof: exactly one side serves, nothing acknowledged is lost, the original is as it was.
 A turn (STEP:FAULT:turn, --turns) has its fault on the way there, and then the command `back` instead of the same `pulumi up`.
@@ -88,7 +88,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
     commit = results.commit()
     passed = []
 
-    def told(outcome: Outcome) -> None:
+    def reported(outcome: Outcome) -> None:
         found = {**outcome.document(), "commit": commit}
         print(results.line(found), flush=True)
         passed.append(outcome.verdict == results.PASSED)
@@ -96,7 +96,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
             results.append(file, found)
 
     promptly()
-    whole = Journey(lab, wanted, told).run()
+    whole = Journey(lab, wanted, reported).run()
     return BROKEN if not whole else ALL_PASSED if all(passed) else SOME_FAILED
 
 

@@ -165,7 +165,7 @@ def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Group cells into journeys: there and back, one fault a step and direction, in the order in which their steps come; a turn is one of its own.
 
     A SIGKILL may come to a step three times in one journey, at each of its moments: every time the command that follows begins the step again.
-    Each journey begins and ends with a serving original; a fault is mended and the journey goes on before the next one.
+    Each journey begins and ends with a serving original; a fault is repaired and the journey continues before the next one.
     """
     found: list[dict[tuple[str, str], list[Cell]]] = []
     alone: list[list[Cell]] = []

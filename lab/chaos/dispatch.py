@@ -23,7 +23,7 @@ UP_LIMIT = 900.0
 JOURNEY_LIMIT = 5400.0
 ROUNDS = 3  # so often is a cell tried whose moment did not come, or whose journey ended before it
 SETTLED = (results.PASSED, results.FAILED)
-# Exit codes of a journey: every cell passed; some did not, but the lab is sound. After any other the lab is made anew.
+# Exit codes of a journey: every cell passed; some did not, but the lab is sound. After any other the lab is recreated.
 ALL_PASSED, SOME_FAILED = 0, 3
 
 
@@ -87,7 +87,7 @@ class Dispatch:
                 self._down(lab)
 
     def _keep(self, lab: str) -> None:
-        """Copy what tells why a cell failed: the lab may be gone before anybody looks."""
+        """Copy what shows why a cell failed: the lab may be gone before anybody looks."""
         folder = self._file.with_suffix(".failed") / f"{lab}-{time.strftime('%H%M%S')}"
         folder.mkdir(parents=True, exist_ok=True)
         where = Lab(lab).folder
@@ -97,7 +97,7 @@ class Dispatch:
         tell(lab, f"its logs are kept in {folder}")
 
     def _up(self, lab: str) -> None:
-        """Make sure of the lab; one that does not come up is made anew, once."""
+        """Make sure of the lab; one that does not come up is recreated, once."""
         words = ["lab", "--name", lab, "up", "--hosts", "containers", "--disks", "--transfer", self._transfer]
         if self._command(lab, words, UP_LIMIT) != 0:
             self._down(lab)

@@ -1,4 +1,4 @@
-"""Making a fault and mending it again, as an operator would: power back, cable in, room on the disk."""
+"""Making a fault and repairing it again, as an operator would: power back, cable in, room on the disk."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Injury:
     """A fault that has been made.
 
     Attributes:
-        told: what was done, in words.
-        mend: undoes it; the operator's part of the way out.
+        fault: what was done, in words.
+        repair: undoes it; the operator's part of the recovery.
         ends_run: whether the fault itself ends the running command.
     """
 
-    told: str
-    mend: Callable[[], None] = field(default=lambda: None)
+    fault: str
+    repair: Callable[[], None] = field(default=lambda: None)
     ends_run: bool = False
 
 
@@ -91,7 +91,7 @@ def _power_on(lab: Lab, machine: Machine) -> None:
 
 def _plug(lab: Lab, machine: Machine) -> None:
     container.restore_network(_folder(lab, machine), machine.name)
-    if not container.running(_folder(lab, machine), machine.name):  # a way back that could not reach it has cut its power
+    if not container.running(_folder(lab, machine), machine.name):  # a rollback that could not reach it has cut its power
         container.power_on(_folder(lab, machine), machine.name)
     _ready(lab, machine)
 
@@ -101,10 +101,10 @@ def _ready(lab: Lab, machine: Machine) -> None:
 
     def booted() -> bool:
         try:
-            said = opened[machine].run(["systemctl", "is-system-running"], timeout=10, ok=None).stdout.strip()
+            printed = opened[machine].run(["systemctl", "is-system-running"], timeout=10, ok=None).stdout.strip()
         except ParallelBuildError:
             return False
-        return said in ("running", "degraded")
+        return printed in ("running", "degraded")
 
     with sessions(lab) as opened:  # of its own: older connections hang on a machine that was lost
         until(f"{machine.name} to have booted", booted, timeout=120)

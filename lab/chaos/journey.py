@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         verdict: passed, failed, or "not hit" where the step had no such moment in this run.
         hit: the line of the journal or log at which the fault was made.
-        told: the fault in words.
+        fault: in words.
         commands: what was run after it.
         causes: why it failed.
         seconds: from the fault to the next one, or to the end of the way.
@@ -48,7 +48,7 @@ class Outcome:
     cell: str
     verdict: str
     hit: str = ""
-    told: str = ""
+    fault: str = ""
     commands: list[str] = field(default_factory=list)
     causes: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -64,11 +64,11 @@ class Journey:
     Args:
         lab: up, in phase prepared, with a serving original; the caller is inside its network.
         cells: in the order of their steps, as `cells.journeys` groups them.
-        told: called with each cell's outcome once it is known.
+        reported: called with each cell's outcome once it is known.
     """
 
-    def __init__(self, lab: Lab, cells: list[Cell], told: Callable[[Outcome], None]) -> None:
-        self.lab, self.cells, self.told = lab, cells, told
+    def __init__(self, lab: Lab, cells: list[Cell], reported: Callable[[Outcome], None]) -> None:
+        self.lab, self.cells, self.reported = lab, cells, reported
         self.log = lab.folder / "chaos.log"
         self.sound = True
         self._missed: list[Cell] = []
@@ -111,9 +111,9 @@ class Journey:
             if outcome.verdict == PASSED and problems:
                 outcome.verdict = FAILED
             outcome.causes += problems
-            self.told(outcome)
+            self.reported(outcome)
         for cell in [*self._missed, *queue]:
-            self.told(Outcome(cell.name, MISSED, causes=["the journey ended before it"] if problems else []))
+            self.reported(Outcome(cell.name, MISSED, causes=["the journey ended before it"] if problems else []))
         say(f"  {direction}: {time.monotonic() - began:.0f} s, {'; '.join(problems) or 'as it must be'}")
 
     def _turn(self, cell: Cell, before: Path, witness: Witness) -> None:
@@ -129,7 +129,7 @@ class Journey:
             if not run.over():
                 run.process.send_signal(
                     signal.SIGINT
-                )  # the command goes on in spite of the fault: the operator has it stop where it is safe
+                )  # the command continues in spite of the fault: the operator has it stop where it is safe
             run.end(RUN_LIMIT)
             self._unlock([outcome])
             self._back([outcome])
@@ -142,7 +142,7 @@ class Journey:
         outcome.causes += problems
         if outcome.verdict == PASSED and outcome.causes:
             outcome.verdict = FAILED
-        self.told(outcome)
+        self.reported(outcome)
         say(f"  turn: {'; '.join(problems) or 'as it must be'}")
 
     def _back(self, outcomes: list[Outcome]) -> None:
@@ -198,9 +198,9 @@ class Journey:
     def _hurt(
         self, run: Run, moment: watching.Moment, watch: watching.Watch, before: list[Outcome]
     ) -> tuple[Outcome, watching.Moment | None]:
-        """Make a fault, and mend it once the command has ended, has come to the next cell's moment, or the operator's time is over.
+        """Make a fault, and repair it once the command has ended, has come to the next cell's moment, or the operator's time is over.
 
-        The provider is held already. A command that goes on in spite of a fault soon comes to another cell's moment: that is returned, the provider held again.
+        The provider is held already. One that continues in spite of a fault soon comes to the next cell's moment: that is returned, the provider held again.
         """
         cell = moment.cell
         try:
@@ -208,11 +208,11 @@ class Journey:
             injury = injuries.make(cell, self.lab, run.process.pid, watch.provider)
         finally:
             watching.release(watch.provider)
-        outcome = Outcome(cell.name, PASSED, moment.hit, injury.told)
-        say(f"  {cell.name}: {injury.told} at {moment.hit!r}")
+        outcome = Outcome(cell.name, PASSED, moment.hit, injury.fault)
+        say(f"  {cell.name}: {injury.fault} at {moment.hit!r}")
         if injury.ends_run:
             run.wait(RUN_LIMIT)
-            injury.mend()
+            injury.repair()
             return outcome, None
         found: list[watching.Moment] = []
 
@@ -222,20 +222,20 @@ class Journey:
             return bool(found)
 
         if not watching.within(OUTAGE, lambda: run.over() or reached()):
-            say(f"  {cell.name}: the command goes on after {OUTAGE:.0f} s")
-        # Watched on: a machine takes seconds to boot, in which a command that goes on comes to the next moment. There it waits for the mending.
-        with ThreadPoolExecutor(1) as mending:
-            mended = mending.submit(injury.mend)
+            say(f"  {cell.name}: the command continues after {OUTAGE:.0f} s")
+        # Watched on: a machine takes seconds to boot, in which a command that continues comes to the next moment. There it waits for the repair.
+        with ThreadPoolExecutor(1) as repairing:
+            repaired = repairing.submit(injury.repair)
             try:
-                watching.within(RUN_LIMIT, lambda: mended.done() or reached())
-                mended.result()
+                watching.within(RUN_LIMIT, lambda: repaired.done() or reached())
+                repaired.result()
             except BaseException:
                 watching.release(watch.provider)
                 raise
         return outcome, found[0] if found else None
 
     def _took(self, outcomes: list[Outcome]) -> None:
-        """The last fault's time is over: another one is made, or the way has come to its end."""
+        """The last fault's time is over: the next one is made, or the way has come to its end."""
         if outcomes:
             outcomes[-1].seconds = round(time.monotonic() - self._hurt_at, 1)
         self._hurt_at = time.monotonic()

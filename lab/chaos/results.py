@@ -48,7 +48,7 @@ def commit() -> str:
 def line(found: dict[str, Any]) -> str:
     """One cell's outcome as a line."""
     causes = f"  {' | '.join(found['causes'])}" if found["causes"] else ""
-    return f"{found['verdict']:8} {found['cell']:48} {found['seconds']:6.1f} s  {found['told']}{causes}"
+    return f"{found['verdict']:8} {found['cell']:48} {found['seconds']:6.1f} s  {found['fault']}{causes}"
 
 
 def table(wanted: Sequence[Cell], found: dict[str, dict[str, Any]], seconds: float) -> str:
@@ -61,5 +61,5 @@ def table(wanted: Sequence[Cell], found: dict[str, dict[str, Any]], seconds: flo
     rows = [found.get(cell.name) for cell in wanted]
     lines = [line(row) for row in rows if row and row["verdict"] != PASSED]
     count = Counter(row["verdict"] if row else "not tried" for row in rows)
-    told = ", ".join(f"{number} {verdict}" for verdict, number in count.most_common())
-    return "\n".join([*lines, f"{len(wanted)} cells: {told}; {seconds:.0f} s"])
+    reported = ", ".join(f"{number} {verdict}" for verdict, number in count.most_common())
+    return "\n".join([*lines, f"{len(wanted)} cells: {reported}; {seconds:.0f} s"])

@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, lab: Lab, log: Path, argv: Sequence[str] = ()) -> None:
         self._log = log
-        self.told = "`back`" if argv else "`pulumi up`"
+        self.reported = "`back`" if argv else "`pulumi up`"
         self._from = log.stat().st_size if log.exists() else 0
         words = argv or ["pulumi", *stack.pulumi_words(lab, ["up"]), "--yes", "--skip-preview", "--non-interactive"]
         with log.open("ab") as output:
@@ -57,7 +57,7 @@ class Run:
         """
         if not self.wait(seconds):
             self.process.kill()
-            raise LabError(f"{self.told} did not end within {seconds:.0f} s", "", f"see {self._log}")
+            raise LabError(f"{self.reported} did not end within {seconds:.0f} s", "", f"see {self._log}")
 
     def errors(self) -> list[str]:
         """The lines of its output that say what went wrong."""

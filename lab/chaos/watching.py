@@ -67,8 +67,8 @@ class Moment:
         if not self.hit and self.begun and self.cell.moment not in (FIRST, LAST):
             wanted = self.cell.place.middle
             for line in progress:
-                _, _, said = line.partition(" ")
-                step, _, message = said.partition(": ")
+                _, _, printed = line.partition(" ")
+                step, _, message = printed.partition(": ")
                 if step == self.cell.step and wanted in message:
                     self.hit = message[:80]
                     break
@@ -164,7 +164,7 @@ def hold(pid: int | None) -> None:
 
 
 def release(pid: int | None) -> None:
-    """Let a process go on."""
+    """Let a stopped process continue."""
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)

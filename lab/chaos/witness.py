@@ -20,7 +20,7 @@ PAUSE = 0.3  # seconds between two calls, so that a lab is not filled with them
 
 
 class Witness(threading.Thread):
-    """Makes domains as a user until told to end; `acknowledged` holds the names whose creation was answered.
+    """Makes domains as a user until asked to end; `acknowledged` holds the names whose creation was answered.
 
     Args:
         server: the original's management server that is asked.

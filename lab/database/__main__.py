@@ -142,7 +142,7 @@ def _dumps(arguments: list[str]) -> Path | dict[str, Path]:
     return {name: Path(path) for name, _, path in named}
 
 
-def _said(result: Generated) -> str:
+def _words(result: Generated) -> str:
     return f"{sum(result.rows.values())} rows in {len(result.rows)} tables, {result.bytes / 1e6:.1f} MB of SQL"
 
 
@@ -150,7 +150,7 @@ def _generate(options: argparse.Namespace) -> None:
     plan = _plan(options)
     result = generate(plan, sys.stdout.buffer) if options.stream else generate_files(plan, options.output)
     sys.stdout.buffer.flush()
-    print(_said(result), file=sys.stderr)
+    print(_words(result), file=sys.stderr)
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Reads a dump that was given as the original's database, to know what the lab has to adapt itself to.
 
 Nothing in a dump is changed: its keys, hosts and management servers stay as they are, because a rehearsal with changed
-data proves less. What the lab needs instead is told here: the version, the hosts by hypervisor, whether the given keys
+data proves less. What the lab needs instead is found here: the version, the hosts by hypervisor, whether the given keys
 fit.
 """
 

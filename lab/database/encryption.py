@@ -57,7 +57,7 @@ def decrypt(stored: str, secret: str, version: EncryptorVersion = "V2") -> str:
     """Decrypt a value that CloudStack stored.
 
     Raises:
-        DecryptionFailed: the text is not of that format, or the key is another one.
+        DecryptionFailed: the text is not of that format, or the key is a different one.
     """
     if not stored:
         return stored

@@ -1,4 +1,4 @@
-"""What can go wrong with the original cloud's database, said as fact, cause and remedy."""
+"""What can go wrong with the original cloud's database, as fact, cause and remedy."""
 
 from __future__ import annotations
 

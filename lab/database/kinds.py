@@ -1,4 +1,4 @@
-"""An operator's own tables beside CloudStack's: columns, keys, engines and programs of kinds that a stock `cloud` lacks.
+"""An operator's own tables besides CloudStack's: columns, keys, engines and programs of kinds that a stock `cloud` lacks.
 
 Sites do keep such things in the database, and a copy that damages them damages the site. They are not part of
 CloudStack's schema, so a plan has them only when it asks (`site_tables`). The SQL is taken by MariaDB 10.11 and MySQL 8

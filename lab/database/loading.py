@@ -146,7 +146,7 @@ class _Client:
             raise LoadFailed(
                 f"the database client {self._command[0]!r} could not be started",
                 str(error),
-                "install it, or name another one",
+                "install it, or name a different one",
             ) from error
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()

@@ -15,7 +15,7 @@ A column is `name:type` with marks: `*` utf8mb4, `!` NOT NULL, `+` NOT NULL AUTO
 d datetime, ts timestamp, x/xm/xl text/mediumtext/longtext, b blob.
 
 Views (`schema/*.views`), a block each: `from`, `join`, `left join`, `where` and `group by` lines, then the columns in
-their order: `table: column column>alias ...` or `= alias: expression`. A line that is indented deeper goes on with the
+their order: `table: column column>alias ...` or `= alias: expression`. A line that is indented deeper continues the
 line before.
 """
 

@@ -26,7 +26,7 @@ KERNEL_ARGUMENTS = (
     ("loglevel", "3"),
 )
 """Named arguments of a guest's kernel. net.ifnames=0 makes the only link eth0. An emulated processor's counter is measured at each boot against
-emulated chips, and on a busy computer measured wrong: time is told by HPET, which has the computer's own time, and is as quick to read where it is
+emulated chips, and on a busy computer measured wrong: time is counted by HPET, which has the computer's own time, and is as quick to read where it is
 emulated (4.9 us a call, the counter 6.7 us). The others save emulated time."""
 
 KERNEL_WORDS = ("rw", "quiet", "no5lvl", "cryptomgr.notests")

@@ -70,7 +70,7 @@ def kvm_available() -> bool:
 def make_kvm_usable() -> None:
     """Give the group kvm access to /dev/kvm; call it before libvirtd starts, whether KVM runs guests or not.
 
-    Where the device has mode 600, libvirt asks QEMU anew what it can do at each call: 84 s per domain.
+    Where the device has mode 600, libvirt asks QEMU again what it can do at each call: 84 s per domain.
     Nothing happens when there is no device or no such group (libvirt's and QEMU's packages make it).
     """
     try:

@@ -105,7 +105,7 @@ class Recipe:
         name: what the cache folder is called, before the checksum.
         suite: Debian suite.
         extra_suites: further suites of the same archive, and of the security archive for names ending in -security.
-        packages: what is installed beside the essential packages.
+        packages: what is installed besides the essential packages.
         early_files: path -> (mode, text), written before the packages are installed.
         files: path -> (mode, text), written at the end.
         enabled / disabled / masked: systemd units.

@@ -62,7 +62,7 @@ class Board:
     deadline: float
     clock: Callable[[], float] = time.monotonic
     rows: dict[str, Row] = field(init=False)
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     opened: float | None = None
     users_out: float | None = None
     users_in: float | None = None
@@ -95,7 +95,7 @@ class Board:
 
     def say(self, line: str) -> None:
         """What a step reported."""
-        self.said = [*self.said, line][-LINES:]
+        self.lines = [*self.lines, line][-LINES:]
 
     def clocks(self) -> str:
         """Users' and the deadline's clock, in words."""
@@ -116,7 +116,7 @@ class Board:
             table.add_column(head)
         for row in self.rows.values():
             table.add_row(row.step, row.state, row.took(now), row.rehearsed, style=STATES[row.state])
-        return Group(table, *(Text(line, overflow="ellipsis", no_wrap=True) for line in self.said))
+        return Group(table, *(Text(line, overflow="ellipsis", no_wrap=True) for line in self.lines))
 
 
 class Show:

@@ -1,4 +1,4 @@
-"""Where a broken run stands, in plain words, and the two commands: the one that goes on and the one that goes back. Pure."""
+"""Where a broken run stands, in plain words, and the two commands: the one that resumes and the one that goes back. Pure."""
 
 from __future__ import annotations
 
@@ -127,6 +127,8 @@ def _servers(found: Situation) -> Iterator[str]:
         for server in servers:
             yield f"{side} {server.name}: {_management(server)}"
         yield f"{side} {database.name}: {_database(database)}"
+    for usage in found.original_usage:
+        yield f"original {usage.name}: " + (f"can't be asked: {usage.problem}" if usage.problem else _unit("usage", usage.unit))
 
 
 def _management(server: Management) -> str:

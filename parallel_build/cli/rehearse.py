@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def compared(record: RehearsalRecord, before: RehearsalRecord | None) -> list[str]:
-    """The parts and version steps of a rehearsal with their times, beside those of the one before."""
+    """The parts and version steps of a rehearsal with their times, next to those of the one before."""
     lines = [f"{'':22} {'now':>12} {'before':>12}"]
     times = {**record.seconds, **{f"  schema {name}": seconds for name, seconds in record.schema.items()}}
     earlier = {**before.seconds, **{f"  schema {name}": seconds for name, seconds in before.schema.items()}} if before else {}

@@ -7,18 +7,15 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from parallel_build.cli import DONE, report_page
+from parallel_build.cli import DONE, report_page, report_rollback
 from parallel_build.cli.run_state import unfinished
-from parallel_build.configuration import StackConfiguration, SwitchedStepName
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.resolved_stack import Site
 from parallel_build.stack.file import read_stack
-from parallel_build.steps import load_all
-from parallel_build.steps.base import REGISTRY
 
 NAME = "report"
 HELP = (
@@ -63,34 +60,22 @@ def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = Non
         with contextlib.suppress(ValueError):
             evidence[path.stem] = json.loads(path.read_text())
     log = folder.path / "run.log"
+    journal = list(folder.journal())
+    old, new = site.configuration.original.version, site.configuration.new.version
+    versions = f"move of {new.full} to new servers" if site.configuration.move else f"{old} to {new}"
     text = report_page.page(
         site.stack,
-        f"{site.configuration.original.version} to {site.configuration.new.version}, transfer {site.configuration.transfer.method}, "
-        f"phase {site.configuration.phase}",
-        folder.journal(),
+        f"{versions}, transfer {site.configuration.transfer.method}, phase {site.configuration.phase}",
+        journal,
         evidence,
         log.read_text(errors="replace")[-LOG_END:] if log.exists() else "",
         site.hidden(),
-        versions=f"{site.configuration.original.version} to {site.configuration.new.version}",
-        plan=rollback_plan(site.configuration, evidence),
+        versions=versions,
+        plan=report_rollback.rollback_plan(site.configuration, evidence),
+        cost=report_rollback.rollback_cost(
+            site.configuration, evidence, report_page.runs(report_page.operations(journal)), datetime.now(UTC)
+        ),
         refresh=refresh,
     )
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-
-
-def rollback_plan(configuration: StackConfiguration, evidence: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """What a rollback would do now: the undo of each step of the window that was begun and not undone since, the last first."""
-    load_all()
-    begun = [step for step in ("Window", *get_args(SwitchedStepName)) if step in REGISTRY and _stands(evidence, step)]
-    return [(step, REGISTRY[step]().undo(configuration)) for step in reversed(begun)]
-
-
-def _stands(evidence: Mapping[str, Any], step: str) -> bool:
-    done, undone = (_ended(evidence.get(name)) for name in (step, f"{step}.undo"))
-    return done is not None and (undone is None or undone < done)
-
-
-def _ended(found: Any) -> str | None:
-    timing = found.get("timing") if isinstance(found, Mapping) else None
-    return str(timing.get("ended", "")) if isinstance(timing, Mapping) else None

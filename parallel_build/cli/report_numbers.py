@@ -90,7 +90,7 @@ def _versions(evidence: Mapping[str, Any], configured: str) -> list[tuple[str, s
     """The versions as configured, as the schema upgrade recorded them, and as system VMs give them by API, database and themselves."""
     start = _result(evidence, "FirstManagement").get("start") or {}
     steps = [str(each.get("version")) for each in start.get("steps") or []]
-    found = [("Version, as configured", configured), ("Version, by the schema upgrade", ", ".join(steps) or UNKNOWN)]
+    found = [("Version, as configured", configured or UNKNOWN), ("Version, by the schema upgrade", ", ".join(steps) or UNKNOWN)]
     proofs = _result(evidence, "SystemVms").get("proofs") or {}
     for witness, name in (("api", "API"), ("database", "database"), ("appliance", "appliances themselves")):
         releases = sorted({str(each[witness]) for each in proofs.values() if isinstance(each, Mapping) and each.get(witness)})

@@ -74,7 +74,7 @@ def runs(found: Sequence[Operation]) -> list[list[Operation]]:
 
 
 def noted(journal: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """What the journal holds beside operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
+    """What the journal holds next to operations and intents - a server powered off, something not kept: time, kind, and the rest in words."""
     known = ("time", "kind", "operator")
     return [
         (
@@ -97,6 +97,7 @@ def page(
     *,
     versions: str = "",
     plan: Sequence[tuple[str, Sequence[str]]] = (),
+    cost: Sequence[tuple[str, str]] = (),
     refresh: int | None = None,
 ) -> str:
     """The page.
@@ -108,23 +109,24 @@ def page(
         evidence: by the file's name without ending.
         log: the end of the run's log.
         secrets: masked in everything.
-        versions: from which to which version; "" leaves the numbers out.
+        versions: from which to which version, as configured.
         plan: what a rollback would do: step and actions, in order.
+        cost: what it would cost now: question and answer.
         refresh: seconds after which a browser reads the page again; None for never.
     """
-    entries, out = list(journal), outages(evidence)
+    entries = list(journal)
     parted = runs(operations(entries))
     text = _template().render(
         stack=stack,
         title=title,
         refresh=refresh,
         style=Markup(STYLE),  # noqa: S704 - the style sheet below
-        outages=out,
-        numbers=report_numbers.numbers(entries, evidence, versions, out) if versions else report_numbers.Numbers(),
+        numbers=report_numbers.numbers(entries, evidence, versions, outages(evidence)),
         runs=[{"heading": _heading(group), "drawing": drawing(group), "rows": table(group)} for group in parted],
         plan=plan,
+        cost=cost,
         command=f"parallel-build back {stack}",
-        noted=noted(entries),
+        noted=[(f"{when} UTC", kind, rest) for when, kind, rest in noted(entries)],
         evidence=[(name, json.dumps(value, indent=1, sort_keys=True, default=str)) for name, value in sorted(evidence.items())],
         log=log,
     )
@@ -133,14 +135,22 @@ def page(
 
 def _template() -> Template:
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text()
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True).from_string(source)
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    ).from_string(source)
 
 
 def _heading(group: Sequence[Operation]) -> str:
     began = datetime.fromtimestamp(group[0].began).astimezone()
-    failed = sum(1 for operation in group if operation.outcome != DONE)
-    words = f"{WAYS.get(group[0].verb, group[0].verb)}, {len(group)} operations, {_span(_end(group) - group[0].began)}"
-    return f"{began:%Y-%m-%d %H:%M:%S %Z}: {words}" + (f", {failed} failed" if failed else "")
+    failed, running = (sum(1 for each in group if (each.outcome == OPEN) is left and each.outcome != DONE) for left in (False, True))
+    parts = [
+        WAYS.get(group[0].verb, group[0].verb),
+        f"{len(group)} operation{'s' if len(group) > 1 else ''}",
+        _span(_end(group) - group[0].began),
+        *([f"{failed} failed"] if failed else []),
+        *([f"{running} {OPEN}"] if running else []),
+    ]
+    return f"{began:%Y-%m-%d %H:%M:%S %Z}: {', '.join(parts)}"
 
 
 def outages(evidence: Mapping[str, Any]) -> list[str]:
@@ -222,17 +232,21 @@ def _text(value: object) -> str:
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd;
-  --done: #2a7f62; --undo: #3a6ea5; --failed: #b3382c; --open: #b98900 }
-@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #181818; --line: #333 } }
+  --done: #2a7f62; --undo: #3a6ea5; --failed: #b3382c; --open: #946c00 }
+@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #181818; --line: #333;
+  --done: #35a37e; --undo: #5b93d0; --failed: #d9604f; --open: #c79a1c } }
 body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 }
-main { max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
-h1 { margin-bottom: 0 } summary { cursor: pointer } summary h3 { display: inline; font-size: 1.05rem }
-.figures th { white-space: nowrap; width: 1%; padding-right: 1.5rem } main { overflow-wrap: anywhere } details { margin: .6rem 0 }
-svg { width: 100%; height: auto; margin: 1rem 0; font: 12px system-ui, sans-serif; fill: var(--ink) }
-.grid { stroke: var(--line) } .tick { text-anchor: middle; opacity: .7 } .name { text-anchor: end } .took { opacity: .8 }
+main { max-width: 1100px; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+th, td { overflow-wrap: break-word } td:last-child { overflow-wrap: anywhere }
+h1 { margin-bottom: 0 } h3 { font-size: 1.05rem } summary { cursor: pointer } summary h3 { display: inline } details { margin: .6rem 0 }
+.figures th { white-space: nowrap; width: 1%; padding-right: 1.5rem }
+.wide { overflow-x: auto } .wide table { min-width: 42rem }
+svg { width: 100%; min-width: 840px; height: auto; margin: 1rem 0; font: 13px system-ui, sans-serif; fill: var(--ink) }
+.grid { stroke: var(--line) } .tick { text-anchor: middle; opacity: .8 } .name { text-anchor: end } .took { opacity: .85 }
 .intent { stroke: var(--paper); stroke-width: 1.5 }
 .done { fill: var(--done) } .done.undo { fill: var(--undo) } .failed { fill: var(--failed) } .open { fill: var(--open) }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
 th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid var(--line) }
 pre { overflow: auto; max-height: 32rem; background: color-mix(in srgb, var(--ink) 6%, transparent); padding: .6rem; font-size: 12.5px }
+@media (max-width: 40rem) { .figures th { white-space: normal; width: 35% } }
 """

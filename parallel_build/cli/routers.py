@@ -67,6 +67,12 @@ def run(given: argparse.Namespace) -> int:
 
 def _may_run(context: Context) -> None:
     """Raises GuardFailed where there is nothing to renew: no open window of this stack, or users are not in yet."""
+    if context.configuration.move:
+        raise GuardFailed(
+            "this stack moves the cloud to new servers, and a move leaves routers alone",
+            "new.version is original.version, so no router has to be renewed",
+            "nothing is left to do",
+        )
     record = store(context).mine()
     if users_in.earlier_version(record):
         raise GuardFailed(

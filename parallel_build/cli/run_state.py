@@ -40,7 +40,7 @@ class Management:
         unit, usage: states of its units, None when not asked.
         answers: its API answers, asked from here.
         users_out: the barrier against users is up.
-        proved_down: by what it is known to be down although it can't be asked, "" where nothing tells.
+        proved_down: what proves it down although it can't be asked, "" where nothing does.
         not_trusted: why what answers can't be proved to be its API, "" where it can.
     """
 
@@ -67,6 +67,20 @@ class Management:
     def fenced(self) -> bool:
         """Down, and nothing but an operator brings it back."""
         return self.unit is not None and self.unit.fenced and not self.answers
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A host that runs the original's usage server alone.
+
+    Attributes:
+        problem: why it could not be asked, "" where it could.
+        unit: its usage unit.
+    """
+
+    name: str
+    problem: str = ""
+    unit: UnitState | None = None
 
 
 @dataclass(frozen=True)
@@ -115,17 +129,18 @@ class Situation:
     running: dict[str, str] = field(default_factory=dict)
     original: list[Management] = field(default_factory=list)
     new: list[Management] = field(default_factory=list)
+    original_usage: list[Usage] = field(default_factory=list)
     original_database: Database = field(default_factory=lambda: Database(""))
     new_database: Database = field(default_factory=lambda: Database(""))
 
 
 def gather(site: Site, connections: Connections, state: StackState) -> Situation:
-    """Ask everything at once; what can't be asked is said where it belongs."""
+    """Ask everything at once; what can't be asked is shown where it belongs."""
     configuration = site.configuration
     record, problem, left, lines, both = _record(site, connections)
     old, new = configuration.original, configuration.new
     asked = record if record is not None and record.identity in site.identities else None
-    confirmed = dict.fromkeys(configuration.window.confirmed_down, "window.confirmedDown says that the operator has switched it off")
+    confirmed = dict.fromkeys(configuration.confirmed_down, "window.confirmedDown says that the operator has switched it off")
     unused = confirmed | ({} if problem else never_started(site, record))
     original = _parallel(
         lambda server: _management(connections, server, endpoint.of_original(configuration, server), confirmed),
@@ -152,6 +167,7 @@ def gather(site: Site, connections: Connections, state: StackState) -> Situation
         running=unfinished(RunFolder(configuration.runs, site.stack, site.hidden())),
         original=original,
         new=fresh,
+        original_usage=_parallel(lambda server: _usage(connections, server), known_servers.original_usage(configuration, asked)),
         original_database=databases[0],
         new_database=databases[1],
     )
@@ -216,11 +232,7 @@ def _alone(site: Site, both: Both) -> str:
     right = both.right
     for copy in both.copies:
         needed = right is not None and right.open and not right.document.get("retired") and copy.known_by(right.document)
-        if (
-            needed
-            and isinstance(copy.problem, (ConnectionFailed, CommandFailed))
-            and copy.name not in site.configuration.window.confirmed_down
-        ):
+        if needed and isinstance(copy.problem, (ConnectionFailed, CommandFailed)) and copy.name not in site.configuration.confirmed_down:
             return copy.name
     return ""
 
@@ -269,6 +281,13 @@ def _management(connections: Connections, server: Server, where: Endpoint, down:
     except ParallelBuildError as error:
         problem = error.fact + (f" ({error.cause})" if error.cause else "")
         return Management(server.name, problem, answers=answers, proved_down=down.get(server.name, ""), not_trusted=not_trusted)
+
+
+def _usage(connections: Connections, server: Server) -> Usage:
+    try:
+        return Usage(server.name, "", Services(connections.host(server)).state(USAGE))
+    except ParallelBuildError as error:
+        return Usage(server.name, error.fact + (f" ({error.cause})" if error.cause else ""))
 
 
 def _database(connections: Connections, server: Server) -> Database:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parallel_build.rules import Report, Said
+from parallel_build.rules import Report, RuleFinding
 
 NARROW = 60  # columns: a table that is squeezed further is harder to read than lines
 STYLES = {"not judged": "bold red", "blocks": "bold red", "warns": "yellow", "notes": "cyan"}
@@ -39,7 +39,7 @@ def table(terminal: Console, title: str, heads: Sequence[str], rows: Sequence[Se
     terminal.print(shown)
 
 
-def findings(terminal: Console, title: str, report: Report[Said]) -> None:
+def findings(terminal: Console, title: str, report: Report[RuleFinding]) -> None:
     """Print what rules found as a table, the worst first; at its end those that could not judge."""
     rows = [[str(each.severity.value), each.rule, each.fact, each.cause, each.remedy] for each in report]
     rows += [["not judged", name, why, "", ""] for name, why in report.not_judged.items()]

@@ -108,7 +108,7 @@ def _of_both(found: Situation) -> str:
 
 
 def _why(found: Situation, side: str) -> str:
-    """Why a side that runs may not answer yet, where something tells."""
+    """Why a side that runs may not answer yet, where something shows it."""
     if side == "new" and found.record is not None and not found.record.closed and not found.record.switched:
         return ": its first start is under way, or has failed"
     return " yet, or no more"

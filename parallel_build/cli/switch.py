@@ -30,10 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Configure, drive, and on a failure do as told."""
+    """Configure, drive, and on a failure do what `on_failure` asks for."""
     reading = read_stack(given.stack, config_file=given.config_file)
     if reading.site.configuration.phase is Phase.RETIRED:
-        raise GuardFailed(f"stack {given.stack} is retired", "its switch is long over", "nothing is left to switch")
+        raise GuardFailed(
+            f"stack {given.stack} is retired", "it was switched, and its window is closed for good", "there is nothing to switch"
+        )
     shown = board.of_window(reading.site)
     driver = Driver(given.stack, given.config_file, shown.line, shown.hear)
     driver.configure(Phase.SWITCHED, given.stop_before)

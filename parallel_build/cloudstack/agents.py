@@ -79,7 +79,7 @@ def previous(now: str, new: Sequence[str], remembered: str | None) -> str:
 
 
 def unnamed(value: str, wanted: str) -> list[str]:
-    """The addresses of one `host` value that another one does not name, in their order."""
+    """The addresses of one `host` value that a second value does not name, in their order."""
     there = addresses(value)
     return [address for address in addresses(wanted) if address not in there]
 

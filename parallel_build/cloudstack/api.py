@@ -191,7 +191,7 @@ class Cloud:
         """Make an asynchronous call and wait for its result.
 
         Args:
-            timeout: seconds until StepFailed; the job itself goes on in the cloud.
+            timeout: seconds until StepFailed; the job itself continues in the cloud.
         Raises:
             JobFailed: it failed, with the API's words.
             StepFailed: it took too long.

@@ -1,4 +1,4 @@
-"""Why a management server that was started before does not serve: how its process ended, or what its last start said."""
+"""Why a management server that was started before does not serve: how its process ended, or what its last start logged."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def why(host: Host, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
         return "does not serve", Cause(f"why can't be read there: {error.fact}", f"see {path} there")
     if ended is not None and ended.cause is not None:
         return ended.words, Cause(*ended.cause)
-    return ended.words if ended else "runs and does not serve", start_causes.find(reading, path=path) or start_causes.unsaid(reading, "")
+    return ended.words if ended else "runs and does not serve", start_causes.find(reading, path=path) or start_causes.unknown(reading, "")
 
 
 def read(host: Host, path: str = MANAGEMENT_LOG) -> StartReading:
-    """What the log says of the last start."""
+    """What the log has of the last start."""
     packed = host.script(READ, [path, BEGIN, str(MOST)], ok=None).stdout
     reading = StartReading()
     for line in gzip.decompress(base64.b64decode(packed)).decode(errors="replace").splitlines() if packed.strip() else ():

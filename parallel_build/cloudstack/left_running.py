@@ -89,7 +89,7 @@ def made_since(database: Session, highest: int) -> list[Guest]:
 
 
 def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Host], guests: Sequence[Guest]) -> list[Guest]:
-    """Those that their own KVM host, asked now, does not deny, or that another one has: it may have been moved there. One whose host can't be asked is
+    """Those that their own KVM host, asked now, does not deny, or that a second host has: it may have been moved there. One whose host can't be asked is
     not gone.
     """
     answers = listed(hypervisors, host, running=False) if guests else {}

@@ -109,7 +109,7 @@ class UpgradeStep:
 
 @dataclass
 class StartReading:
-    """What the log of one start has told so far.
+    """What the log of one start has shown so far.
 
     Attributes:
         locked: the database lock was taken; before that nothing can have been changed.

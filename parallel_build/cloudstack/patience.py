@@ -18,7 +18,7 @@ from parallel_build.cloudstack.api import Cloud, JobFailed
 AGENTS_RETURN = 60.0  # seconds since the first failure of any job
 AGAIN = 5.0
 INSUFFICIENT_CAPACITY = 533  # [CloudStack ApiErrorCode.java]
-# What CloudStack says of a host that it has no connection to [AgentManagerImpl, AgentUnavailableException, OperationTimedoutException].
+# What CloudStack writes about a host that it has no connection to [AgentManagerImpl, AgentUnavailableException, OperationTimedoutException].
 CONNECTING = re.compile(
     r"not connected|AgentUnavailable|Resource \[Host:\d+\] is unreachable|Host \d+: .*(state|reach|connect)|"
     r"agent .*(unavailable|disconnected|not (responding|reachable))|OperationTimedout|Commands \d+ to Host \d+ timed out",

@@ -95,7 +95,7 @@ class Services:
         return True
 
     def release(self, unit: str, *, enable: bool = True) -> bool:
-        """Unmask and, where wished, enable a unit without starting it; return whether anything had to be done."""
+        """Unmask and, where wanted, enable a unit without starting it; return whether anything had to be done."""
         before = self.state(unit)
         if not before.known and not before.masked:
             return False
@@ -139,8 +139,8 @@ class Services:
         raise StepFailed(f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server")
 
     def invocation(self, unit: str) -> str:
-        """What tells one start of a unit from another; empty where it never ran since the boot."""
-        # Before systemd 232 there is no InvocationID: the time of the start since the boot, 0 for none, tells as much.
+        """What distinguishes one start of a unit from the next; empty where it never ran since the boot."""
+        # Before systemd 232 there is no InvocationID: the time of the start since the boot, 0 for none, serves as well.
         values = properties(self.host, unit, ["ExecMainStartTimestampMonotonic"], optional=["InvocationID"])
         started = values["ExecMainStartTimestampMonotonic"]
         return values.get("InvocationID", "" if started == "0" else started)

@@ -1,4 +1,4 @@
-"""Why a start failed, by what it said: known texts first, then the first failed module, never what a good start says as well."""
+"""Why a start failed, by what it logged: known texts first, then the first failed module, never what a good start logs as well."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Cause:
     """Why it failed.
 
     Attributes:
-        cause: in words, with what was said.
+        cause: in words, with what was logged.
         remedy: what to do.
     """
 
@@ -98,8 +98,8 @@ def find(reading: StartReading, journal: str = "", path: str = "the log") -> Cau
             return Cause(f"{cause}; its journal says: {found[0].strip()[:300]}", remedy)
     module = next((each for each in complaints if MODULE.search(each.text)), None)
     own = [each for each in ordered if each.thread == "main"]  # other threads' trouble ends no start
-    told = module or next(iter(own), None)
-    return Cause(f"the log says: {_shown(told.text, _innermost(told))}", f"see {path} there") if told else None
+    first = module or next(iter(own), None)
+    return Cause(f"the log says: {_shown(first.text, _innermost(first))}", f"see {path} there") if first else None
 
 
 def harmless(complaint: Complaint) -> bool:
@@ -107,12 +107,12 @@ def harmless(complaint: Complaint) -> bool:
     return any(logger.search(complaint.logger) and text.search(complaint.text) for logger, text in HARMLESS)
 
 
-def wrong_java(said: str) -> Cause | None:
+def wrong_java(text: str) -> Cause | None:
     """Java of an earlier version than CloudStack's classes are made for."""
-    match = CLASS_FILE.search(said)
+    match = CLASS_FILE.search(text)
     if not match:
         return None
-    versions = re.search(r"class file version (\d+).*?up to (\d+)", said, re.DOTALL)
+    versions = re.search(r"class file version (\d+).*?up to (\d+)", text, re.DOTALL)
     known = [int(number) - CLASS_FILES_SINCE for number in versions.groups()] if versions else []
     words = (
         f"the packages need Java {known[0]}, and the Java that runs is {known[1]}"
@@ -125,8 +125,8 @@ def wrong_java(said: str) -> Cause | None:
     )
 
 
-def unsaid(reading: StartReading, journal: str) -> Cause:
-    """What can be told of a start whose log names no cause."""
+def unknown(reading: StartReading, journal: str) -> Cause:
+    """What can be known of a start whose log names no cause."""
     if reading.count and not reading.locked and reading.last.startswith("Initializing server daemon"):
         return Cause(
             "the log ends where db.properties is decrypted, as it does when user cloud may not read the key file; no disk is full",

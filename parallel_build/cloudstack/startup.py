@@ -23,7 +23,7 @@ from parallel_build.errors import ParallelBuildError, StepFailed
 from parallel_build.remote.full_disks import full, says_so
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session
-from parallel_build.versions import CloudStackVersion
+from parallel_build.versions import CloudStackVersion, is_version
 
 FAILED_FOR_GOOD = 503
 ANSWERING = 401
@@ -38,11 +38,13 @@ class Expectation:
         version: of the code, and of the database after it.
         upgrade: whether this start has to upgrade the schema (the first server's does).
         fingerprint: of views and procedures as a good start left them, when known.
+        exact: the build counts too, not the numbers alone.
     """
 
     version: CloudStackVersion
     upgrade: bool
     fingerprint: str | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class StartWatch:
 
         Raises:
             StartFailed: it failed, or is not good after `timeout` seconds; says why and whether the schema was touched.
-            ApiNotTrusted: what answers can't be proved to be this server; it goes on running, and another apply follows it again.
-            Cancelled: the engine asked to stop; the server goes on starting, and another apply follows it again.
+            ApiNotTrusted: what answers can't be proved to be this server; it keeps running, and another apply follows it again.
+            Cancelled: the engine asked to stop; the server continues to start, and another apply follows it again.
         """
         began = told = time.monotonic()
         while True:
@@ -166,13 +168,13 @@ class StartWatch:
         fingerprint = definitions(with_database)
         return {
             "unit active": self.services.state(MANAGEMENT).active,
-            "newest version row complete": newest["step"] == "Complete" and self._is(newest["version"]),
+            "newest version row complete": newest["step"] == "Complete" and is_version(newest["version"], expect.version),
             "no version step unfinished": all(each["step"] == "Complete" for each in versions),
             "views and procedures of the new version": (
                 (not expect.upgrade or self.reading.views_done) and (expect.fingerprint is None or expect.fingerprint == fingerprint)
             ),
             "no module failed": not self.reading.failed_modules,
-            "own mshost row Up": bool(row and row["state"] == "Up" and self._is(row["version"]) and abs(row["age"]) < HEARTBEAT_FRESH),
+            "own mshost row Up": bool(row and row["state"] == "Up" and self._runs(row["version"]) and abs(row["age"]) < HEARTBEAT_FRESH),
             "signed call gives the version": self._capabilities(),
             "agent port open": bool(self.services.listening([AGENTS])),
         }
@@ -186,6 +188,13 @@ class StartWatch:
                 "run `pulumi up` again: the copy is imported again",
                 touched=True,
             )
+        if self.reading.planned and not self.expect.upgrade:
+            raise StartFailed(
+                f"{self.server.name} has upgraded the schema from {self.reading.planned[0]} to {self.reading.planned[1]}",
+                "its packages are of a later version than the databases, and this start had nothing to upgrade",
+                "install the packages of new.version there, go back, and begin again",
+                touched=True,
+            )
         if not all(signs.values()):
             return None
         steps = [{"version": s.version, "seconds": s.seconds} for s in self.reading.steps]
@@ -197,13 +206,11 @@ class StartWatch:
         except (ApiRefused, ApiUnavailable):
             return False
         capability = found.get("capability", found)
-        return self._is(str(capability.get("cloudstackversion", "")))
+        return self._runs(capability.get("cloudstackversion", ""))
 
-    def _is(self, version: str) -> bool:
-        try:
-            return CloudStackVersion(version) == self.expect.version
-        except ValueError:
-            return False
+    def _runs(self, version: object) -> bool:
+        """Whether what a server reports about its code is what was expected."""
+        return is_version(version, self.expect.version, exact=self.expect.exact)
 
     def _missing(self) -> str:
         try:
@@ -220,27 +227,27 @@ class StartWatch:
         return "the API does not answer yet" if reading.locked else "before the database lock"
 
     def _failed(self, fact: str, end: UnitEnd | None = None) -> StartFailed:
-        """The failure with its cause: a full disk, how the process was ended, what was said - in this order, since each explains what comes after it."""
+        """The failure with its cause: a full disk, how the process was ended, what was logged - in this order, since each explains what comes after it."""
         touched, journal = self.reading.touched, self._journal()
         if spaceless := self._full(journal):
             return StartFailed(fact, spaceless, "make room there, then run `pulumi up`, which resumes from here", touched)
         if end is not None and end.cause is not None:
             cause, remedy = end.cause
             return StartFailed(fact, cause, f"{remedy}, then run `pulumi up`", touched)
-        found = start_causes.find(self.reading, journal, self.follower.path) or start_causes.unsaid(self.reading, journal)
+        found = start_causes.find(self.reading, journal, self.follower.path) or start_causes.unknown(self.reading, journal)
         return StartFailed(fact, found.cause, found.remedy, touched)
 
     def _full(self, journal: str) -> str:
-        """Whether a disk is full, or the start has met one that was, in words: everything else that is said then follows from it."""
+        """Whether a disk is full, or the start has met one that was, in words: everything else in the log then follows from it."""
         found = full(self.host)
         with contextlib.suppress(ParallelBuildError):
             database = self.database()
             found += full(database.host, (str(database.value("SELECT @@datadir")), str(database.value("SELECT @@tmpdir"))))
         # A full disk takes no log line; what the unit writes to the journal may still be there.
-        said = self.reading.no_space or next((line.strip() for line in journal.splitlines() if says_so(line)), "")
-        if not found and not said:
+        disk_full = self.reading.no_space or next((line.strip() for line in journal.splitlines() if says_so(line)), "")
+        if not found and not disk_full:
             return ""
-        return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {said[:300]}" if said else ""]))
+        return "; ".join(filter(None, [", ".join(dict.fromkeys(found)), f"it says: {disk_full[:300]}" if disk_full else ""]))
 
     def _journal(self) -> str:
         """What this very start has written to its unit's journal: a JVM that never comes to CloudStack's log complains there."""

@@ -143,7 +143,7 @@ class Proof:
 
     @property
     def witnessed(self) -> bool:
-        """Whether anyone but the database has said which release runs."""
+        """Whether anyone but the database has reported which release runs."""
         return self.api is not None or self.appliance is not None
 
 
@@ -189,21 +189,21 @@ def prove(
     """
     name, problems = str(vm["name"]), []
     router = "requiresupgrade" in vm
-    said = str(vm.get("version") or "")
+    reported = str(vm.get("version") or "")
     if router:
-        if not same_release(said, release):
-            problems.append(f"the API says {said or 'nothing'} instead of {release}")
+        if not same_release(reported, release):
+            problems.append(f"the API says {reported or 'nothing'} instead of {release}")
         if vm.get("requiresupgrade"):
             problems.append("the API says that it requires an upgrade")
-    elif vm.get("version") is not None and not same_release(said, str(code)):
-        problems.append(f"its agent reports {said} instead of {code}; KVM hosts with old agent packages hand out the old one")
+    elif vm.get("version") is not None and not same_release(reported, str(code)):
+        problems.append(f"its agent reports {reported} instead of {code}; KVM hosts with old agent packages hand out the old one")
     recorded = recorded_of.get(str(vm["id"]), "")
     if not recorded or (vm.get("hypervisor") != "Simulator" and not same_release(recorded, release)):
         problems.append(f"the database has {recorded or 'no row'} instead of {release}")
     appliance = (read or appliance_release)(vm, hypervisor)
     if appliance is not None and not same_release(appliance, release):
         problems.append(f"{RELEASE_FILE} on it says {appliance or 'nothing'} instead of {release}")
-    return Proof(name, said or None, recorded or None, appliance, tuple(problems))
+    return Proof(name, reported or None, recorded or None, appliance, tuple(problems))
 
 
 def appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None:

@@ -68,7 +68,7 @@ class ZoneState:
 
 
 def found(cloud: Cloud, template: Template) -> list[Item]:
-    """The template's rows by exact name and hypervisor (and processor architecture, where the cloud tells it), one a zone."""
+    """The template's rows by exact name and hypervisor (and processor architecture, where the cloud reports it), one a zone."""
     return [
         item
         for item in cloud.list("listTemplates", templatefilter="all", name=template.name)
@@ -195,7 +195,7 @@ def await_ready(
         DownloadFailed: the cloud gives an error text instead of progress, and stays with it.
         StepFailed: the template disappeared, or nothing moved for half an hour.
     """
-    moved, said, failing = time.monotonic(), "", None
+    moved, shown, failing = time.monotonic(), "", None
     while True:
         now = states(cloud, template, identity, needed)
         there = [state for state in now if state.registered]
@@ -204,8 +204,8 @@ def await_ready(
         if all(state.ready for state in there):
             return now
         words = in_words(there)
-        if words != said:
-            moved, said = time.monotonic(), words
+        if words != shown:
+            moved, shown = time.monotonic(), words
             progress(f"{template.name}: {words}")
         failed = [state for state in there if state.failed]
         failing = (failing or time.monotonic()) if failed else None
@@ -217,7 +217,7 @@ def await_ready(
             )
         if time.monotonic() - moved > STUCK:
             raise StepFailed(
-                f"the download of {template.name} has not moved for {STUCK / 60:.0f} minutes: {said}",
+                f"the download of {template.name} has not moved for {STUCK / 60:.0f} minutes: {shown}",
                 "the secondary storage VM gets nothing any more: the source, the way to it or its storage",
                 "see the secondary storage VM of that zone and the original's alerts, then run `pulumi up` again",
             )

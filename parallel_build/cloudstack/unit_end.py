@@ -87,7 +87,7 @@ class UnitEnd:
 
     @property
     def cause(self) -> tuple[str, str] | None:
-        """Cause and remedy where the end itself tells them; None for an exit code, whose cause stands in the log."""
+        """Cause and remedy where the end itself shows them; None for an exit code, whose cause stands in the log."""
         if self.out_of_memory:
             return (
                 f"the kernel killed it for want of memory{f': {self.kernel}' if self.kernel else ''}",

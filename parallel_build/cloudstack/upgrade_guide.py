@@ -29,6 +29,8 @@ def agent_words(version: str) -> str:
 
 def unconfigured(configuration: StackConfiguration) -> list[str]:
     """What the guide asks of hypervisors and no `hypervisorSteps` does, one line a kind; empty where each host has its step."""
+    if configuration.move:
+        return []  # nothing is upgraded
     version = str(configuration.new.version)
     hosts = configuration.original.hypervisors
     if not hosts:

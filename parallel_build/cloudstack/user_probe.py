@@ -114,12 +114,12 @@ class Probe:
             return Answer(url, None, f"{self.where} could not be asked: {error}", asked=False)
         if done.code in (126, 127):
             return Answer(url, None, f"{self.where} has no curl", asked=False)
-        said = " ".join(done.stderr.strip().partition(") ")[2].split())
-        if done.code in NOT_TRUSTED or (done.code == NO_HANDSHAKE and not any(words in said for words in HUNG_UP)):
-            return Answer(url, None, f"TLS: {said}", asked=False)
+        printed = " ".join(done.stderr.strip().partition(") ")[2].split())
+        if done.code in NOT_TRUSTED or (done.code == NO_HANDSHAKE and not any(words in printed for words in HUNG_UP)):
+            return Answer(url, None, f"TLS: {printed}", asked=False)
         shown, at = done.stdout.split()[:1], done.stdout.split()[1:2]
         status = int(shown[0][-3:]) if shown and shown[0][-3:].isdigit() else 0
-        return Answer(url, status or None, f"HTTP {status}" if status else said or "no answer", at=float(at[0]) if at else 0.0)
+        return Answer(url, status or None, f"HTTP {status}" if status else printed or "no answer", at=float(at[0]) if at else 0.0)
 
     def _from_here(self, where: Endpoint, call: str) -> Answer:
         url = where.url

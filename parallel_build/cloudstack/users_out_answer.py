@@ -1,7 +1,7 @@
 """The program that answers users' calls on a management server while they are held out: never a reset for a call that has arrived.
 
 Copied to the server as it is and run by its own Python 3; it needs nothing else. Calls to the API get HTTP 503 with `Retry-After` and an error in
-CloudStack's own JSON or XML shape, everybody else a page. Where users are told that the cloud has moved, a browser is sent there.
+CloudStack's own JSON or XML shape, everybody else a page. Where the answer is that the cloud has moved, a browser is sent there.
 [CloudStack ApiServer.getSerializedApiError: `<command>response`, `errorresponse` without a command]
 
 Its one argument is a JSON file, read again at every call: `port`, `retry` (seconds), `text` (for people), `moved` (an address, or empty).
@@ -70,16 +70,16 @@ class Answering(http.server.BaseHTTPRequestHandler):
         where = urlsplit(self.path)
         given = {**parse_qs(where.query), **parse_qs(body.decode("utf-8", "replace"))}
         if where.path.rstrip("/").endswith("/api"):
-            kind, said = api_error({name: values[-1] for name, values in given.items()}, text)
-            self.reply(CODE, kind, said, found)
+            kind, words = api_error({name: values[-1] for name, values in given.items()}, text)
+            self.reply(CODE, kind, words, found)
         elif moved:
             self.reply(302, "text/html;charset=UTF-8", page(text, moved), found, Location=moved)
         else:
             self.reply(CODE, "text/html;charset=UTF-8", page(text, moved), found)
 
-    def reply(self, code: int, kind: str, said: str, found: Dict[str, Any], **headers: str) -> None:
+    def reply(self, code: int, kind: str, words: str, found: Dict[str, Any], **headers: str) -> None:
         """Send it."""
-        content = said.encode()
+        content = words.encode()
         self.close_connection = True
         self.send_response(code)
         for name, value in {
@@ -143,7 +143,7 @@ def opened(port: int) -> Server:
 
 
 def main(path: str) -> None:
-    """Answer until told to end."""
+    """Answer until asked to end."""
     Answering.path_of_settings = path
     server = opened(int(settings(path)["port"]))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

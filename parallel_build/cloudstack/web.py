@@ -40,8 +40,8 @@ class WebServer:
     @property
     def words(self) -> str:
         """For a sentence: `http on 8080, no https`."""
-        told = {"http": self.http, "https": self.https}
-        return ", ".join(f"{scheme} on {port}" if port else f"no {scheme}" for scheme, port in told.items())
+        ports = {"http": self.http, "https": self.https}
+        return ", ".join(f"{scheme} on {port}" if port else f"no {scheme}" for scheme, port in ports.items())
 
     def serves(self, scheme: str, port: int) -> bool:
         """Whether an API is served so."""

@@ -181,14 +181,14 @@ def api_url(value: str) -> str:
 
 
 def useless_keys(served: ServedApi, secure: bool, servers: set[str]) -> Iterator[str]:
-    """What a section says of certificates without any effect, so that nobody takes it for a check.
+    """What a section has about certificates without any effect, so that nobody takes it for a check.
 
     Args:
         secure: something that the section is for is called by https.
         servers: names of the side's management servers.
     """
-    said = {"caFile": served.ca_file, "serverName": served.server_name, "serverNames": served.server_names}
-    for key in (key for key, value in said.items() if value and not secure):
+    given = {"caFile": served.ca_file, "serverName": served.server_name, "serverNames": served.server_names}
+    for key in (key for key, value in given.items() if value and not secure):
         yield f"{served.section}.{key}: it is about certificates, and nothing is called by https; set {served.section}.scheme: https, or leave it out"
     for name in sorted(set(served.server_names) - servers):
         yield f"{served.section}.serverNames: {name} is not one of {served.section.split('.')[0]}.management"

@@ -1,4 +1,4 @@
-"""The ways over from one database server to another, as data: which series to which, and by which method.
+"""The transfer methods from one database server to another, as data: which series to which, and by which method.
 
 Without servers and sessions, so that a configuration can be judged before anything is contacted; `dialects.supported` asks real servers.
 Sources: the servers' manuals (MariaDB 10.11, MySQL 8.0, 8.4, 9.x); what was run on real servers is marked.

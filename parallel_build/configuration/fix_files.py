@@ -1,4 +1,4 @@
-"""The files of the folder `fixes`: statements that change a copy before the schema upgrade, each with its reason and with what it mends."""
+"""The files of the folder `fixes`: statements that change a copy before the schema upgrade, each with its reason and with what it fixes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from parallel_build.errors import ConfigurationError
 
 REASON = re.compile(r"^--\s*reason:\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
-MENDS = re.compile(r"^--\s*mends:(.*)$", re.IGNORECASE | re.MULTILINE)
+FIXED_ROWS = re.compile(r"^--\s*mends:(.*)$", re.IGNORECASE | re.MULTILINE)
 ROW = re.compile(r"(?:cloud\.)?(\w+)\s+(\d+)")
 
 
@@ -24,7 +24,7 @@ class Fix:
         reason: from its header line `-- reason: ...`.
         checksum: SHA-256 of its bytes.
         text: its statements.
-        mends: the rows of `cloud` that it takes out of the upgrade's way, as (table, id), from its header lines
+        rows: the rows of `cloud` that it takes out of the upgrade's way, as (table, id), from its header lines
             `-- mends: guest_os 10001, guest_os_hypervisor 17`; none where it has no such line.
     """
 
@@ -32,14 +32,14 @@ class Fix:
     reason: str
     checksum: str
     text: str
-    mends: tuple[tuple[str, int], ...] = ()
+    rows: tuple[tuple[str, int], ...] = ()
 
 
 def read_fixes(folder: Path) -> list[Fix]:
     """The fixes of a folder in their order; none where there is no such folder.
 
     Raises:
-        ConfigurationError: a file has no reason in it, names what it mends in a form that is not known, or is no text.
+        ConfigurationError: a file has no reason in it, names what it fixes in a form that is not known, or is no text.
     """
     found = []
     for path in sorted(folder.glob("*.sql")) if folder.is_dir() else []:
@@ -55,18 +55,18 @@ def read_fixes(folder: Path) -> list[Fix]:
                 "a fix changes a production database, and whoever reads the change review must know why",
                 "begin it with a line `-- reason: ...`",
             )
-        found.append(Fix(path.name, reason[1].strip(), hashlib.sha256(raw).hexdigest(), text, _mends(path, text)))
+        found.append(Fix(path.name, reason[1].strip(), hashlib.sha256(raw).hexdigest(), text, _fixed_rows(path, text)))
     return found
 
 
-def mending(fixes: Iterable[Fix], table: str, number: int) -> Fix | None:
+def fix_of(fixes: Iterable[Fix], table: str, number: int) -> Fix | None:
     """The fix that says that it fixes a row of `cloud`; None where none does."""
-    return next((fix for fix in fixes if (table, number) in fix.mends), None)
+    return next((fix for fix in fixes if (table, number) in fix.rows), None)
 
 
-def _mends(path: Path, text: str) -> tuple[tuple[str, int], ...]:
+def _fixed_rows(path: Path, text: str) -> tuple[tuple[str, int], ...]:
     rows = []
-    for line in MENDS.findall(text):
+    for line in FIXED_ROWS.findall(text):
         for part in line.split(","):
             row = ROW.fullmatch(part.strip())
             if row is None:

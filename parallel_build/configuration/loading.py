@@ -17,23 +17,6 @@ from parallel_build.configuration.values import (
 )
 from parallel_build.errors import ConfigurationError
 
-# What operators of small and of spread clouds write or leave out -> what they need to know, by the end of the key.
-SECOND_COPY = (
-    "from the switch on it is the only second copy of the databases, so it can't be left out: name a second machine of its own; the smallest new side is a "
-    "source, a replica and one management server"
-)
-NEEDED = {"new.database.replica": SECOND_COPY}
-ELSEWHERE = {
-    "original.usage": (
-        "the usage server is marked at its management server (original.management: usage: true). One on a host of its own is not known here: run "
-        "`systemctl mask --now cloudstack-usage` there before the window, and unmask and start it there after a rollback"
-    ),
-}
-
-
-def _known_by(texts: Mapping[str, str], key: str) -> str | None:
-    return next((text for end, text in texts.items() if f".{key}".endswith(f".{end}")), None)
-
 
 def describe(error: ValidationError, prefix: str = "") -> str:
     """One line a finding: the key as written in the stack file, and what is wrong with it."""
@@ -44,9 +27,9 @@ def describe(error: ValidationError, prefix: str = "") -> str:
         if finding["type"] == "default_factory_not_called":  # a default that is made of a neighbour which is wrong, and reported
             continue
         if finding["type"] == "extra_forbidden":
-            reason = _known_by(ELSEWHERE, key) or "this key is not known here, check its spelling and its place"
-        elif finding["type"] == "missing" or (finding["type"] == "model_type" and _known_by(NEEDED, key)):
-            reason = "; ".join(filter(None, ("this key is missing", _known_by(NEEDED, key))))
+            reason = "this key is not known here, check its spelling and its place"
+        elif finding["type"] == "missing":
+            reason = "this key is missing"
         lines.append(f"{prefix}{key}: {reason}")
     return "\n  ".join(lines)
 
@@ -70,13 +53,13 @@ def load(values: dict[str, Any], stack: str, *, stored: bool = False) -> StackCo
             raise ConfigurationError(
                 f"what the state of stack {stack} holds of its configuration can't be used:\n  {describe(error)}\n",
                 "it was written by another version of this project; the stack file is not to blame",
-                "undo it with the version that wrote it (docs/provider.md), or run `pulumi up` with this one in the present phase, which writes it "
+                "undo it with the version that wrote it (docs/understand/provider.md), or run `pulumi up` with this one in the present phase, which writes it "
                 "again; nothing has been contacted or changed",
             ) from None
         raise ConfigurationError(
             f"stacks/Pulumi.{stack}.yaml can't be used:\n  {describe(error)}\n",
             "the whole configuration is checked before anything is done",
-            "correct these keys (docs/configuration.md lists them all); nothing has been contacted or changed",
+            "correct these keys (docs/reference/configuration.md lists them all); nothing has been contacted or changed",
         ) from None
 
 
@@ -117,5 +100,5 @@ def load_secrets(values: dict[str, Any], stack: str) -> Secrets:
         raise ConfigurationError(
             f"the secrets of stack {stack} can't be used:\n  {describe(error)}\n",
             "all secrets are checked before anything is done",
-            "set each with `pulumi config set --secret NAME` (docs/configuration.md); nothing has been contacted or changed",
+            "set each with `pulumi config set --secret NAME` (docs/reference/configuration.md); nothing has been contacted or changed",
         ) from None

@@ -10,7 +10,7 @@ from typing import Any
 from parallel_build.errors import ConfigurationError
 from parallel_build.versions import CloudStackVersion
 
-SECTION, TARGET = "templates", "new"
+SECTION, TARGET, ORIGINAL = "templates", "new", "original"
 
 
 def place(stack_file: Path) -> Path:
@@ -29,8 +29,10 @@ def with_planned(values: Mapping[str, str], stack_file: Path) -> dict[str, str]:
     path = place(stack_file)
     if SECTION in values or not path.exists():
         return dict(values)
+    target = _version(values, TARGET)
+    if target is not None and target == _version(values, ORIGINAL):
+        return dict(values)  # a move takes none; they were written for the upgrade to this version
     written = _read(path)
-    target = _target(values)
     if target is not None and written["version"] != target:
         raise ConfigurationError(
             f"{path} has the templates of CloudStack {written['version']}, and new.version is {target}",
@@ -52,9 +54,9 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _target(values: Mapping[str, str]) -> CloudStackVersion | None:
-    """The configured target; None where it can't be read, which the whole configuration's check then reports."""
+def _version(values: Mapping[str, str], side: str) -> CloudStackVersion | None:
+    """A side's configured version; None where it can't be read, which the whole configuration's check then reports."""
     try:
-        return CloudStackVersion(json.loads(values[TARGET])["version"])
+        return CloudStackVersion(json.loads(values[side])["version"])
     except (ValueError, TypeError, KeyError):
         return None

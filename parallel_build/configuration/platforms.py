@@ -48,7 +48,7 @@ class ContainerPlatform(Model):
 
     Attributes:
         root: unpacked root file system, never written to.
-        roots: root file systems of single machines, by name, where they need another one.
+        roots: root file systems of single machines, by name, where they need a different one.
         folder: where each machine's own layer and record are kept.
         namespace: network namespace that holds the bridge.
         bridge: bridge in it.
@@ -68,7 +68,7 @@ class VspherePlatform(Model):
 
     Attributes:
         server: vCenter's name or address, with `:port` where it is not 443.
-        user: account with the privileges of docs/vsphere.md.
+        user: account with the privileges of docs/start/vsphere.md.
         allow_unverified_tls: don't check vCenter's certificate; only for a vCenter on a network that nobody else is on.
         datacenter: name of the data centre.
         cluster: cluster whose root resource pool machines go to; anti-affinity rules are made in it.

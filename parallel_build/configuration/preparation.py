@@ -74,7 +74,7 @@ class Transfer(Model):
             as fast as both servers allow. 200 GB in under three hours, while the original gives a fraction of one core and 20 MB/s of its disk.
         compare_everything_after: age of the last comparison of everything from which on a seed's next comparison is of everything again, not only of
             the rows that the original's binary log names. It finds what is in no log (sql_log_bin = 0).
-        renew: any text; a changed one has the next `up` look at the seed again, renew its comparison, and seed anew where it is broken.
+        renew: any text; a changed one has the next `up` check the seed, renew its comparison, and seed again where it is broken.
     """
 
     method: Literal["dump", "replicate"] = "dump"
@@ -89,7 +89,7 @@ class Agents(Model):
 
     Attributes:
         method: `setting` changes `host` through the API (4.11.1 and later), `file` writes agent.properties on each host in the window,
-            `none` where an address or a load balancer is re-used.
+            `none` where an address or a load balancer is reused.
         timeout: time limit until every agent has learnt the addresses.
     """
 
@@ -101,7 +101,7 @@ class Health(Model):
     """What the health check of the original lets pass.
 
     Attributes:
-        accepted: names of rules whose findings are told but do not end the step (docs/health.md lists the rules).
+        accepted: names of rules whose findings are reported but do not end the step (docs/operate/health.md lists the rules).
     """
 
     accepted: list[str] = Field(default_factory=list)
@@ -112,7 +112,7 @@ class Parity(Model):
 
     Attributes:
         against: facts of the cloud that was rehearsed on: a file that `python -m parallel_build facts` wrote (relative to the project), or a stack's name.
-        fail_at: the least rank of a difference that fails the step; `never` only tells.
+        fail_at: the least rank of a difference that fails the step; `never` only reports.
     """
 
     against: str = Field(min_length=1)
@@ -156,7 +156,7 @@ class Rehearsal(Model):
         housekeeping: old rows that go first.
         dump: dump files (.sql, .gz, .xz, .zst) by database, used instead of a copy of the running original.
         bytes_per_second: limit for reading the running original; None for none.
-        must_not_reach: `address` or `address:port` that must be out of the server's reach beside what the original's own settings name.
+        must_not_reach: `address` or `address:port` that must be out of the server's reach besides what the original's own settings name.
         allow: networks that the server's firewall lets it open connections to, such as that of a time server.
         isolated_network: prove that the network itself has no way out, so that the server's own firewall is the second barrier and not the
             only one.

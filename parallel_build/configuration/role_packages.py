@@ -1,4 +1,4 @@
-"""The Debian packages of each role of a new server, beside CloudStack's: for machines that a platform makes, and for servers that exist already."""
+"""The Debian packages of each role of a new server, besides CloudStack's: for machines that a platform makes, and for servers that exist already."""
 
 from __future__ import annotations
 

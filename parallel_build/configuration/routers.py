@@ -128,7 +128,7 @@ class Routers(Model):
         failure_rate: part of a wave that may fail (one network always may, unless it is 0); beyond it the wave stops, and those behind it.
         tries: how often a network is tried before it is listed as failed.
         hours: when networks may be restarted; None for always.
-        with_up: how long `pulumi up` goes on with the waves; `parallel-build routers` does the rest.
+        with_up: how long `pulumi up` continues with the waves; `parallel-build routers` does the rest.
         until_renewed: what users may do in a network before its wave: `first` (networks with refused calls come first), `allow` (CloudStack's check
             of the router's release is lowered meanwhile), `wait` (users in after the waves).
         accepted: names or ids of networks and VPCs that may keep their router when the stack is retired.

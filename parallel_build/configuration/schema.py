@@ -89,7 +89,7 @@ def _describe(kind: type[Model], schema: dict[str, Any]) -> None:
 
 
 def _attributes(kind: type) -> dict[str, str]:
-    """What a docstring's section `Attributes` says of each name."""
+    """What a docstring's section `Attributes` has for each name."""
     lines = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2].splitlines()
     found: dict[str, str] = {}
     names: list[str] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -144,6 +145,11 @@ class DatabasePair(Model):
     admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
     others: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
+    @property
+    def servers(self) -> list[Server]:
+        """The source, and the replica where there is one."""
+        return [self.source, *([self.replica] if self.replica else [])]
+
 
 class Frontend(Model):
     """What stands before the original's servers, or starts and stops them, and is not this tool's.
@@ -166,14 +172,24 @@ class Hypervisor(Server):
 
 
 class Original(Model):
-    """The cloud as it runs today."""
+    """The cloud as it runs today.
+
+    Attributes:
+        usage: hosts of their own that run the usage server and no management server.
+    """
 
     version: CloudStackVersion
     management: list[OriginalManagement] = Field(min_length=1)
+    usage: list[Server] = Field(default_factory=list)
     database: DatabasePair
     api: Api
     hypervisors: list[Hypervisor] = Field(default_factory=list)
     frontend: list[Frontend] = Field(default_factory=list)
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether a usage server is configured anywhere."""
+        return bool(self.usage) or any(server.usage for server in self.management)
 
     @property
     def served(self) -> ServedApi:
@@ -237,18 +253,25 @@ class NewDatabase(Model):
 
     Attributes:
         engine: server family installed on them.
-        buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory [CloudStack tuning guide].
+        replica: the second copy of the databases; may be left out with `new.allInOne` alone.
+        buffer_pool: `innodb_buffer_pool_size` in MiB; None takes 70 % of the machine's memory, 40 % where a management server shares it [CloudStack tuning
+            guide].
         packages: packages to install where the image lacks them; None takes `mariadb-server` or `mysql-server`, as `engine` says.
         admin: the account of this tool's sessions, on servers of platform `existing` that have a database server already.
     """
 
     engine: Literal["mariadb", "mysql"] = "mariadb"
     source: NewMachine
-    replica: NewMachine
+    replica: NewMachine | None = None
     port: int = Field(default=3306, ge=1, le=65535)
     buffer_pool: int | None = Field(default=None, ge=64)
     packages: list[PackageName] = Field(default_factory=lambda given: [f"{given.get('engine', 'mariadb')}-server"])
     admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
+
+    @property
+    def servers(self) -> list[NewMachine]:
+        """The source, and the replica where there is one."""
+        return [self.source, *([self.replica] if self.replica else [])]
 
 
 class Network(Model):
@@ -306,15 +329,35 @@ class New(Model):
     Attributes:
         api: what its management servers serve.
         load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
+        usage: False leaves the usage server out of the new side.
         usage_on: name of the management server that runs the usage server; None means the first.
+        all_in_one: a machine may be a management server and a database server at the same time; then `management` or `database.source` may be left out.
     """
 
     version: CloudStackVersion
     platform: Literal["libvirt", "container", "existing", "vsphere"] = "libvirt"
+    all_in_one: bool = False
     management: list[NewMachine] = Field(min_length=1)
     database: NewDatabase
     network: Network = Field(default_factory=Network)
     packages: Packages = Field(default_factory=Packages)
     api: NewApi = Field(default_factory=NewApi)
     load_balancer: NameOrAddress | None = None
+    usage: bool = True
     usage_on: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_machine_is_written_once(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("allInOne", values.get("all_in_one")) is not True:
+            return values
+        database, management = values.get("database"), values.get("management")
+        if management is None and isinstance(database, Mapping) and database.get("source"):
+            return {**values, "management": [database["source"]]}
+        if management and isinstance(management, list) and (database is None or isinstance(database, Mapping)):
+            return {**values, "database": {"source": management[0], **(database or {})}}
+        return values
+
+    def with_both_roles(self) -> set[str]:
+        """Names of the machines that are management server and database server."""
+        return {machine.name for machine in self.management} & {machine.name for machine in self.database.servers}

@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from parallel_build.configuration import shared_machines
 from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
@@ -55,10 +56,11 @@ class StackConfiguration(Model):
     runs: LocalPath = Path("runs")
 
     def new_machines(self) -> Iterator[NewMachine]:
-        """The machines of the new side: source, replica, then the management servers."""
-        yield self.new.database.source
-        yield self.new.database.replica
-        yield from self.new.management
+        """The machines of the new side, each once: source, replica, then the management servers."""
+        databases = self.new.database.servers
+        yield from databases
+        names = {machine.name for machine in databases}
+        yield from (machine for machine in self.new.management if machine.name not in names)
 
     def built_machines(self) -> Iterator[NewMachine]:
         """Every machine that the stack may build: the new side's, and the rehearsal's where there is one."""
@@ -67,11 +69,10 @@ class StackConfiguration(Model):
             yield self.rehearsal.machine
 
     def original_servers(self) -> Iterator[Server]:
-        """The original's servers that the tool logs in to."""
+        """The original's servers that the tool logs in to. A machine with several roles is there once for each, under a name of its own."""
         yield from self.original.management
-        yield self.original.database.source
-        if self.original.database.replica:
-            yield self.original.database.replica
+        yield from self.original.usage
+        yield from self.original.database.servers
         yield from self.original.hypervisors
 
     def asked_servers(self) -> Iterator[Server]:
@@ -79,16 +80,43 @@ class StackConfiguration(Model):
         apart = {host.name for host in self.original.hypervisors if host.kind in WITHOUT_SHELL}
         yield from (server for server in self.original_servers() if server.name not in apart)
 
+    def _roles(self) -> list[shared_machines.Role]:
+        return shared_machines.roles(self.original, self.new, self.rehearsal.machine)
+
+    @property
+    def confirmed_down(self) -> frozenset[str]:
+        """Names of servers that the operator has switched off himself: a machine is off in all of its roles, whichever of its names is given."""
+        said = set(self.window.confirmed_down)
+        servers = [role.server for role in self._roles()]
+        off = {server.address for server in servers if server.name in said}
+        return frozenset(said | {server.name for server in servers if server.address in off})
+
+    def ports_of(self, server: Server) -> list[int]:
+        """The ports that a server answers on in any of its roles: a management server's and its database's, where they are one machine."""
+        sides = ((self.original, self.original.served.every_port), (self.new, self.new.api.served.every_port))
+        found: set[int] = set()
+        for side, manages in sides:
+            found |= {*manages} if server.address in {each.address for each in side.management} else set()
+            found |= {side.database.port} if server.address in {each.address for each in side.database.servers} else set()
+        return sorted(found)
+
     def platform_of(self, machine: NewMachine) -> str:
         """The platform that builds `machine`."""
         return machine.platform or self.new.platform
 
     @property
-    def usage_server(self) -> NewMachine:
-        """The new management server that runs the usage server."""
+    def usage_server(self) -> NewMachine | None:
+        """The new management server that runs the usage server; None where there is to be none."""
+        if not self.new.usage:
+            return None
         if self.new.usage_on is None:
             return self.new.management[0]
         return next(machine for machine in self.new.management if machine.name == self.new.usage_on)
+
+    @property
+    def move(self) -> bool:
+        """Whether both sides are of one version: the cloud moves to new servers, and nothing is upgraded."""
+        return self.new.version.same_build(self.original.version)
 
     @property
     def host_setting(self) -> str:
@@ -103,50 +131,28 @@ class StackConfiguration(Model):
         return self
 
     def _problems(self) -> Iterator[str]:
-        seen_names: dict[str, str] = {}
-        seen_addresses: dict[str, str] = {}
-        sides = [(server, "original") for server in self.original_servers()]
-        sides += [(machine, "new") for machine in self.new_machines()]
-        if self.rehearsal.machine:
-            sides.append((self.rehearsal.machine, "rehearsal"))
-        for server, side in sides:
-            if server.name in seen_names:
-                yield f"{side}: the name {server.name} is used twice, give every server its own" + (
-                    f" (a server with two roles is written twice, with one address and two names, such as {server.name} and {server.name}-db)"
-                    if side == seen_names[server.name] == "original" and server.address in seen_addresses
-                    else ""
-                )
-            seen_names[server.name] = side
-            if server.address in seen_addresses and not self._may_share(server, side):
-                other = seen_addresses[server.address]
-                yield f"{side}: {server.name} has the address {server.address} that {other} has already, give it its own" + (
-                    "; on the new side no management server may have a database server on it" if side == "new" else ""
-                )
-            seen_addresses.setdefault(server.address, server.name)
-        if self.new.load_balancer in {server.address for server, _ in sides}:
+        yield from shared_machines.problems(self._roles(), self.new)
+        servers = [role.server for role in self._roles()]
+        if self.new.load_balancer in {server.address for server in servers}:
             yield f"new.loadBalancer: {self.new.load_balancer} is the address of a server of the stack; name the balancer's own, or leave it out"
         probed = self.window.user_access.probe.server if self.window.user_access.probe else None
-        if (
-            probed
-            and probed.name in seen_names
-            and probed.address != next(other.address for other, _ in sides if other.name == probed.name)
-        ):
+        if probed and any(other.name == probed.name and other.address != probed.address for other in servers):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         yield from self._order_problems()
         yield from self._certificate_problems()
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
-        pairs = (self.original.database, self.new.database)
-        databases = [server for pair in pairs for server in (pair.source, pair.replica) if server]
-        may_be_off: list[Server] = [*self.new.management, *self.original.management, *databases]
+        if self.new.usage_on and not self.new.usage:
+            yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
+        databases = [*self.original.database.servers, *self.new.database.servers]
+        may_be_off: list[Server] = [*self.new.management, *self.original.management, *self.original.usage, *databases]
         # A name that the stack does not have may be a server's that was taken out of it since the window touched it.
-        never_off = seen_names.keys() - {server.name for server in may_be_off}
+        never_off = {server.name for server in servers} - {server.name for server in may_be_off}
         for name in self.window.confirmed_down:
             if name in never_off:
-                yield f"window.confirmedDown: {name} is not one of new.management, original.management and the database servers of either side"
-        if not self.new.version > self.original.version:
-            yield f"new.version: {self.new.version} is not later than original.version {self.original.version}"
+                yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
+        yield from self._version_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -177,6 +183,31 @@ class StackConfiguration(Model):
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
 
+    def _version_problems(self) -> Iterator[str]:
+        """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
+        old, new = self.original.version, self.new.version
+        if new < old:
+            yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
+        elif new == old and not self.move:
+            yield (
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
+                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
+                "the build before or after that"
+            )
+        if not self.move:
+            return
+        if self.templates:
+            yield (
+                f"templates: a move to {new.full} takes none, since the system VMs and routers stay on the template that they have; "
+                "leave templates out, or set new.version to a later version"
+            )
+        if self.rehearsal.enabled:
+            yield "rehearsal.enabled: a move has no schema upgrade that could be rehearsed; leave out rehearsal.enabled and rehearsal.machine"
+        if any(age is not None for age in self.rehearsal.housekeeping.model_dump(exclude={"batch"}).values()):
+            yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
+        if self.routers.until_renewed != "first":
+            yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+
     def _order_problems(self) -> Iterator[str]:
         """When users are let in must fit what has to be good before that."""
         if self.window.users_in != "first":
@@ -198,7 +229,7 @@ class StackConfiguration(Model):
             )
 
     def _certificate_problems(self) -> Iterator[str]:
-        """What is said of certificates must have an effect, and a user's probe shares the original's authorities."""
+        """Each key about certificates must have an effect, and a user's probe shares the original's authorities."""
         probe = self.window.user_access.probe
         urls = [self.original.api.url, (probe.url if probe else None) or ""]
         old, fresh = self.original.served, self.new.api.served
@@ -219,7 +250,3 @@ class StackConfiguration(Model):
                     f"original.frontend: {door.address} is the address of {addresses[door.address]}; give that server its own address, "
                     "since this one leads to another server when the cluster moves it"
                 )
-
-    def _may_share(self, server: Server, side: str) -> bool:
-        """On the original a small cloud may run management and MySQL on one server."""
-        return side == "original" and any(server.address == other.address for other in self.original_servers())

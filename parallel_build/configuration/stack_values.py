@@ -13,7 +13,7 @@ from parallel_build.secret import Secret, mask
 TEXT_SECTIONS = ("phase", "runs")
 SECURE = "secure"  # how Pulumi marks a sealed value in the stack file
 ALIKE = 0.75  # of two words' letters: `tranfer`, `hypervisorStep`, `original_` are slips, `dnsZone` is not
-REMEDY = "docs/configuration.md lists every key; nothing has been contacted or changed"
+REMEDY = "docs/reference/configuration.md lists every key; nothing has been contacted or changed"
 
 
 def names(model: type[Secrets | StackConfiguration]) -> list[str]:

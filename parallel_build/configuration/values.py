@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 from parallel_build.project import PROJECT
 
 USER_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")
-# What ssh is told to connect to: never a word that it would take for an option.
+# What ssh is to connect to: never a word that it would take for an option.
 SSH_DESTINATION = re.compile(r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,253}$")
 HOST_KEY = re.compile(r"^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}( [^\n\r]*)?$")
 PACKAGE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,100}$")
@@ -76,7 +76,7 @@ def parse_address(value: str) -> str:
 
 
 class WrittenPath(PosixPath):
-    """A path of this machine that knows how it was written: the state keeps `~/key`, and whoever goes on elsewhere has their own `~`."""
+    """A path of this machine that knows how it was written: the state keeps `~/key`, and whoever continues elsewhere has their own `~`."""
 
     written: str = ""
 

@@ -61,7 +61,7 @@ def clean(copy: Session, wanted: Housekeeping, *, cancel: CancelToken, progress:
     Args:
         copy: session to a server that holds a **copy** of the databases.
     Raises:
-        Cancelled: between two batches; what is deleted stays deleted, another call goes on.
+        Cancelled: between two batches; what is deleted stays deleted, another call continues.
     """
     began = time.monotonic()
     rows: dict[str, int] = {}

@@ -40,7 +40,7 @@ class NewServer:
         machine: it, as configured.
         host: session to it.
         configuration: the stack's.
-        intend: told before a change.
+        intend: called before a change.
         cancel: the engine's Cancel.
         paired: it is one of the replicated pair, and has certificates and the option file that names them.
     """
@@ -165,7 +165,7 @@ class NewServer:
                 # As long as it follows the original it has other values for these.
                 wrong = {name: values for name, values in wrong.items() if name not in channel.FOLLOWING}
             copied = cleanup.read_record(self.host)
-            # As long as a copy that nobody watches goes on, too.
+            # As long as a copy that nobody watches runs, too.
             wrong = {name: values for name, values in wrong.items() if not (copied and name in copied.settings)}
         if server.family != self.configuration.new.database.engine:
             raise StepFailed(

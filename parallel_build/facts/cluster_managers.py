@@ -33,7 +33,7 @@ MANAGERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "maxscale": (("maxscale",), ("/etc/maxscale.cnf", "/etc/maxscale.cnf.d/*", "/var/lib/maxscale/maxscale.cnf.d/*")),
     "mmm": (("mysql-mmm-monitor", "mysql-mmm-agent"), ("/etc/mysql-mmm/*",)),
 }  # fmt: skip
-# What these do is not written in files of units and addresses: they start servers, or make another one the source, by their trade.
+# What these do is not written in files of units and addresses: they start servers, or make a different one the source, by their trade.
 BY_TRADE = frozenset({"orchestrator", "mha", "replication-manager", "mmm"})
 
 READ = r"""
@@ -97,8 +97,8 @@ def read(host: Host) -> list[ClusterManager]:
     managers = {kind: each for kind, each in found.items() if each.running}
     for each in managers.values():
         if scripts := sorted({path for text in each.files.values() for path in SCRIPT.findall(text)} - set(each.files)):
-            told = _parse(host.script(READ, ["kind=scripts", *(f"path={path}" for path in scripts)]).stdout)["scripts"]
-            each.files |= told.files
+            started = _parse(host.script(READ, ["kind=scripts", *(f"path={path}" for path in scripts)]).stdout)["scripts"]
+            each.files |= started.files
     return [judge(kind, each.files, each.unreadable) for kind, each in managers.items()]
 
 

@@ -1,4 +1,4 @@
-"""What an original management server says of itself: its names, its number in the cluster, and the database that its own files lead to."""
+"""What an original management server reports about itself: its names, its number in the cluster, and the database that its own files lead to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.properties import DB_PROPERTIES
-from parallel_build.cloudstack.services import MANAGEMENT, Services
+from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.remote.host import Host
 
 DEFAULT_PORT = 3306
+USAGE_PROPERTIES = "/etc/cloudstack/usage/db.properties"
 # CloudStack's number of a management server is the MAC address of one of its interfaces [com.cloud.utils.net.MacAddress].
 WHO = (
     "hostname; hostname -f 2>/dev/null || echo; hostname -s 2>/dev/null || echo; echo =\n"
@@ -46,7 +47,8 @@ class ManagementNode:
         names: its own host names, in lower case.
         msids: numbers that it may have in `mshost`.
         machine: its machine id.
-        runs: its management unit runs.
+        runs: its management unit runs; of a host of usage's own, the usage server.
+        usage: its usage unit runs.
         targets: database servers that db.properties leads to; None where there is no such file.
         user: account in db.properties, "" for none.
     """
@@ -55,19 +57,31 @@ class ManagementNode:
     msids: frozenset[int] = frozenset()
     machine: str = ""
     runs: bool = True
+    usage: bool = False
     targets: tuple[DatabaseTarget, ...] | None = ()
     users: frozenset[str] = field(default_factory=frozenset)
 
 
 def read(host: Host) -> ManagementNode:
     """Read it; changes nothing."""
+    return _read(host, DB_PROPERTIES, MANAGEMENT)
+
+
+def read_usage(host: Host) -> ManagementNode:
+    """The same of a host of usage's own, which has a db.properties in usage's folder."""
+    return _read(host, USAGE_PROPERTIES, USAGE)
+
+
+def _read(host: Host, path: str, unit: str) -> ManagementNode:
     names, cards, machine = who(host)
-    values = properties.read(host, DB_PROPERTIES)
+    values = properties.read(host, path)
+    units = {each: Services(host).state(each).active for each in {unit, USAGE}}
     return ManagementNode(
         names=names,
         msids=cards,
         machine=machine,
-        runs=Services(host).state(MANAGEMENT).active,
+        runs=units[unit],
+        usage=units[USAGE],
         targets=None if values is None else tuple(_resolved(host, target) for target in targets(values)),
         users=frozenset(user for kind in ("cloud", "usage") if (user := (values or {}).get(f"db.{kind}.username", "").strip())),
     )

@@ -84,15 +84,15 @@ def _configured(configuration: StackConfiguration) -> Iterator[Target]:
     original, new = configuration.original, configuration.new
     for server in original.management:
         yield from (Target(f"management server {server.name}", server.address, port) for port in (22, *original.served.every_port))
-    for database in filter(None, (original.database.source, original.database.replica)):
+    for database in original.database.servers:
         yield from (Target(f"database server {database.name}", database.address, port) for port in (original.database.port, 22))
     for host in original.hypervisors:
         ports = HYPERVISOR_PORTS.get({"kvm": "KVM", "vmware": "VMware", "xenserver": "XenServer"}.get(host.kind, ""), ANY_HYPERVISOR)
         yield from (Target(f"hypervisor {host.name}", host.address, port) for port in ports)
     for machine in new.management:
         yield from (Target(f"new management server {machine.name}", machine.address, port) for port in (22, *new.api.served.every_port))
-    for machine in (new.database.source, new.database.replica):
-        yield from (Target(f"new database server {machine.name}", machine.address, port) for port in (22, new.database.port))
+    for database in new.database.servers:
+        yield from (Target(f"new database server {database.name}", database.address, port) for port in (22, new.database.port))
     for text in configuration.rehearsal.must_not_reach:
         address, port = _split(text)
         yield from (Target("rehearsal.mustNotReach", address, each) for each in ((port,) if port else DEFAULT_PORTS))

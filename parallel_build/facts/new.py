@@ -142,7 +142,10 @@ def _source(site: Site, connections: Connections, schemas: list[str], facts: New
 
 
 def _replica(site: Site, connections: Connections, facts: NewFacts) -> None:
-    with session(connections.host(site.configuration.new.database.replica)) as database:
+    replica = site.configuration.new.database.replica
+    if replica is None:
+        return
+    with session(connections.host(replica)) as database:
         facts.replica_fault = _replica_fault(site, pair_status.status(database))
 
 

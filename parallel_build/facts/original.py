@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from parallel_build.remote.parallel import together
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
+BEHIND = 60  # seconds that two servers which replicate from each other may be apart
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
@@ -61,7 +62,7 @@ class OriginalFacts:
         version: newest complete row of `cloud.version`.
         unfinished: versions whose step is not Complete.
         management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
-        nodes: what each management server says of itself.
+        nodes: what each management server reports about itself.
         uses: who else uses each database server.
         managers: programs on each management and database server that start and stop units or move addresses.
         work: jobs in progress, and what is between two states.
@@ -116,6 +117,7 @@ class OriginalFacts:
     rights_missing: list[str] = field(default_factory=list)
     replicates_from: str = ""
     upstreams: dict[str, list[str]] = field(default_factory=dict)
+    unapplied: list[str] = field(default_factory=list)
     log: LogFacts | None = None
     read_only: bool = False
     long_transactions: list[str] = field(default_factory=list)
@@ -132,11 +134,11 @@ class OriginalFacts:
 
 
 def gather(site: Site, connections: Connections) -> OriginalFacts:
-    """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is told at once."""
+    """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is reported at once."""
     problems: list[str] = []
     whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
     pair = site.configuration.original.database
-    whole += [partial(_uses, connections, server) for server in (pair.source, pair.replica) if server]
+    whole += [partial(_uses, connections, server) for server in pair.servers]
     each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.asked_servers()]
     found: Facts = {}
     for answer in together([*whole, *each], problems):
@@ -203,6 +205,8 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     if server in site.configuration.original.management:
         found["apis"] = {server.name: _own_api(site, host, server)}
         found["nodes"] = {server.name: management_node.read(host)}
+    if server in site.configuration.original.usage:
+        found["nodes"] = {server.name: management_node.read_usage(host)}
     if server in site.configuration.original.hypervisors:
         found["learnt"] = {server.name: agents.learnt(host)}
     else:
@@ -212,7 +216,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
 
 
 def _own_api(site: Site, host: Host, server: Server) -> str:
-    """What is wrong with a management server's API where the window and the way back ask it: at its own address."""
+    """What is wrong with a management server's API where the window and the rollback ask it: at its own address."""
     try:
         Cloud.original(site, server).call("listCapabilities")
     except (ApiRefused, ApiUnavailable) as error:
@@ -264,10 +268,22 @@ def _from_database(database: Session) -> dict[str, Any]:
     }
 
 
+def _unapplied(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Why a source of the original's source may hold what that has not applied, "" where it does not."""
+    host = row[names["host"]]
+    stands = [f"{what} {row[names[key]]}" for key, what in (("io", "receiving"), ("sql", "applying")) if row[names[key]] != "Yes"]
+    errors = [str(row[names[key]]) for key in ("io_error", "sql_error") if row[names[key]]]
+    if stands:
+        return f"{host} ({', '.join(stands)}{': ' if errors else ''}{' | '.join(errors)})"
+    lag = row[names["lag"]]
+    return "" if lag is not None and int(lag) <= BEHIND else f"{host} ({'?' if lag is None else lag} s behind)"
+
+
 def _as_server(database: Session) -> dict[str, Any]:
     """What the source is as a database server: its version, its part in replication, and who holds it up."""
     server = identify(database)
-    sources = [str(row[server.dialect.status_fields["host"]]) or "?" for row in database.rows(server.dialect.replica_status)]
+    upstream = database.rows(server.dialect.replica_status)
+    sources = [str(row[server.dialect.status_fields["host"]]) or "?" for row in upstream]
     running = database.rows(
         f"SELECT trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, trx_started, {HERE_NOW}) AS age, trx_rows_modified AS wrote "
         f"FROM information_schema.INNODB_TRX WHERE trx_started < {HERE_NOW} - INTERVAL %s SECOND "
@@ -280,6 +296,7 @@ def _as_server(database: Session) -> dict[str, Any]:
         "rights_missing": rights.missing(database, server),
         "replicates_from": sources[0] if sources else "",
         "upstreams": {name: addresses_of(database.host, name) for name in sources},
+        "unapplied": [words for row in upstream if (words := _unapplied(row, server.dialect.status_fields))],
         "log": log_proof.read(database, server),
         "read_only": str(database.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"),
         "long_transactions": [f"connection {row['id']}, {row['age']} s, {row['wrote']} rows written" for row in running],

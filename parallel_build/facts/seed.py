@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
 
-MENDED = 5.0  # seconds within which the channel goes on by itself
+RECOVERS_WITHIN = 5.0  # seconds within which the channel recovers by itself
 PATIENCE = 10.0  # seconds within which the new source is to reach where the original was
 
 
@@ -52,15 +53,13 @@ def gather(site: Site, connections: Connections) -> SeedFacts:
     """
     pair, original = site.configuration.new.database, connections.host(site.configuration.original.database.source)
     record = SeedRecord(original, site)
-    with (
-        session(original) as old,
-        session(connections.host(pair.source)) as new,
-        session(connections.host(pair.replica)) as replica,
-    ):
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(session(original))
+        new, *replicas = [stack.enter_context(session(connections.host(server))) for server in pair.servers]
         status = _settled(new)
         return SeedFacts(
             row_image=require(old, "binlog_row_image").upper(),
-            server_ids={opened.host.name: int(opened.value("SELECT @@GLOBAL.server_id")) for opened in (old, new, replica)},
+            server_ids={opened.host.name: int(opened.value("SELECT @@GLOBAL.server_id")) for opened in (old, new, *replicas)},
             status=status,
             left_out=channel.left_out(new, status, [name for name in channel.CLOUDSTACK if name in schemas(old)]) if status else "",
             behind=_behind(old, new, connections) if status and status.applying and require(old, "log_bin") == "ON" else None,
@@ -72,7 +71,7 @@ def gather(site: Site, connections: Connections) -> SeedFacts:
 
 def _settled(new: Session) -> Status | None:
     """The channel's status; a moment is given to what passes over statements about other databases (`foreign_statements`)."""
-    server, deadline = identify(new), time.monotonic() + MENDED
+    server, deadline = identify(new), time.monotonic() + RECOVERS_WITHIN
     while True:
         status = channel.read_status(new, server)
         if status is None or (status.receiving and status.applying) or time.monotonic() > deadline:

@@ -10,9 +10,9 @@ from parallel_build.facts.original import OriginalFacts
 from parallel_build.guards import both_sides, new, original, seed, waves, world
 from parallel_build.guards.rule import BothSides, Sides, rule_of
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Report, Rule, Said, examine
+from parallel_build.rules import Report, Rule, RuleFinding, examine
 
-GUARDS: tuple[Rule[BothSides, Said], ...] = (
+GUARDS: tuple[Rule[BothSides, RuleFinding], ...] = (
     *original.GUARDS,
     *waves.GUARDS,
     *world.GUARDS,
@@ -33,12 +33,12 @@ PASSING = frozenset(
 )
 
 
-def report(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, Said]] = GUARDS) -> Report[Said]:
+def report(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, RuleFinding]] = GUARDS) -> Report[RuleFinding]:
     """Apply every guard."""
     return examine(guards, Sides(site, old, fresh))
 
 
-def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, Said]] = GUARDS) -> list[GuardFailed]:
+def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[Rule[BothSides, RuleFinding]] = GUARDS) -> list[GuardFailed]:
     """Apply every guard; return those that fail, none hidden behind another."""
     return report(site, old, fresh, guards).errors()
 

@@ -48,9 +48,10 @@ def database_versions_fit(site: Site, old: OriginalFacts, fresh: NewFacts) -> No
 
 def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the new replica follows the new source without a fault, over TLS: from the start on it is the only second copy."""
-    if fresh.replica_fault:
+    replica = site.configuration.new.database.replica
+    if replica is not None and fresh.replica_fault:
         raise GuardFailed(
-            f"{site.configuration.new.database.replica.name} does not follow {site.configuration.new.database.source.name}",
+            f"{replica.name} does not follow {site.configuration.new.database.source.name}",
             fresh.replica_fault,
             "run `pulumi up` in phase built and see step ReplicationPair",
         )
@@ -67,9 +68,14 @@ def nobody_uses_the_new_database(site: Site, old: OriginalFacts, fresh: NewFacts
 
 
 def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every new management server has the packages of new.version: another one would upgrade the schema to another version."""
-    wanted = str(site.configuration.new.version)
-    other = [f"{server.name} has {server.package or 'none'}" for server in fresh.management if not _is_release(server.package, wanted)]
+    """Rule: every new management server has the packages of new.version: others would upgrade the schema to a different version."""
+    version = site.configuration.new.version
+    wanted = version.full
+    other = [
+        f"{server.name} has {server.package or 'none'}"
+        for server in fresh.management
+        if not _is_release(server.package, str(version)) or version.build not in server.package
+    ]
     if other:
         raise GuardFailed(
             f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",
@@ -99,7 +105,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
     if method == "file":
         _files_can_be_written(old, [host.name for host in with_agent if host.hypervisor is None], agents.hosts_with_agent(configuration))
         return
-    # With method none a cloud without such hosts (VMware, XenServer) has nobody who dials, beside system VMs, which the window replaces.
+    # With method none a cloud without such hosts (VMware, XenServer) has nobody who dials, besides system VMs, which the window replaces.
     if not old.host_setting or (method == "none" and not with_agent):
         return
     missing = agents.unnamed(old.host_setting, wanted)
@@ -114,7 +120,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
             + ("; with agents.method none nobody gives them a different address" if method == "none" else ""),
             "run `pulumi up` in phase prepared and see step AgentAddresses"
             if method == "setting"
-            else "name the re-used address in new.loadBalancer, or use agents.method setting",
+            else "name the reused address in new.loadBalancer, or use agents.method setting",
         )
 
 

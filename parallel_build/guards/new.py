@@ -60,13 +60,16 @@ def never_the_old_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 
 def no_database_beside_management(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no database server runs on a new management server: with an unreadable db.properties CloudStack falls back to localhost, cloud/cloud."""
+    """Rule: no database server runs on a new management server, except the stack's own with new.allInOne, which lets nobody in as cloud/cloud: with an
+    unreadable db.properties CloudStack falls back to localhost, cloud/cloud.
+    """
+    both = site.configuration.new.with_both_roles()
     for server in fresh.management:
-        if server.local_database:
+        if server.local_database and server.name not in both:
             raise GuardFailed(
                 f"a database server runs on {server.name}",
                 "CloudStack falls back to localhost with cloud/cloud when it can't read db.properties",
-                f"take the database server off {server.name}, or take another machine",
+                f"take the database server off {server.name}, or take another machine; where it is to be the new source too: new.allInOne",
             )
 
 

@@ -1,4 +1,4 @@
-"""Guards over the original cloud: it must be fit to be upgraded, since an upgrade mends nothing."""
+"""Guards over the original cloud: it must be fit to be upgraded, since an upgrade fixes nothing."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
         (
             "original",
             old.variables,
-            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/guards.md, A Galera original, has the steps; "
+            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/reference/guards.md, A Galera original, has the steps; "
             "nothing has been changed",
         ),
         (
@@ -220,6 +220,17 @@ def source_is_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> Non
         )
 
 
+def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: where source and replica replicate from each other, the source has applied what was written on the replica."""
+    if old.unapplied:
+        raise GuardFailed(
+            f"{site.configuration.original.database.source.name} has not applied everything of {'; '.join(old.unapplied)}",
+            "what was written there and not here would be in no copy, and the comparison would not see it",
+            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the other one and it is only out of order, end "
+            "that direction with STOP and RESET SLAVE ALL on the source: the replica still follows it",
+        )
+
+
 def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: systemd runs the original's management and database servers: what is stopped there must stay down, and only a masked unit does."""
     others = sorted(name for name, systemd in old.systemd.items() if not systemd)
@@ -243,9 +254,11 @@ def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
 
 def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the last rehearsal passed, with these versions and fixes, lately, and with about as many rows as there are now; or `rehearsal.waived`
-    says why the window may open without one, and there is nothing that would be left out for want of it.
+    says why the window may open without one, and there is nothing that would be left out for want of it. A move has nothing to rehearse.
     """
     rehearsal = site.configuration.rehearsal
+    if site.configuration.move:
+        return
     if not rehearsal.enabled:
         _waived(site.configuration)
         return
@@ -272,7 +285,7 @@ def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
 
 
 def _waived(configuration: StackConfiguration) -> None:
-    have_one = "set rehearsal.enabled and rehearsal.machine (docs/rehearsal.md) and run `pulumi up` in phase prepared"
+    have_one = "set rehearsal.enabled and rehearsal.machine (docs/operate/rehearsal.md) and run `pulumi up` in phase prepared"
     if configuration.rehearsal.waived is None:
         raise GuardFailed(
             "the upgrade is not rehearsed: rehearsal.enabled is off",
@@ -328,6 +341,7 @@ GUARDS = rules_of(
     binary_log_for_replication,
     clocks_agree,
     source_is_the_source,
+    nothing_waits_on_the_peer,
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,

@@ -9,7 +9,7 @@ from typing import Protocol
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Rule, Said, refusing
+from parallel_build.rules import Rule, RuleFinding, refusing
 
 
 class BothSides(Protocol):
@@ -45,7 +45,7 @@ class Sides:
 Guard = Callable[[Site, OriginalFacts, NewFacts], None]
 
 
-def rule_of(guard: Guard) -> Rule[BothSides, Said]:
+def rule_of(guard: Guard) -> Rule[BothSides, RuleFinding]:
     """The rule that a guard's function is; its docstring's first paragraph states it."""
 
     def refuse(sides: BothSides) -> None:
@@ -54,6 +54,6 @@ def rule_of(guard: Guard) -> Rule[BothSides, Said]:
     return refusing(guard, refuse, f"guard of the window, parallel_build/guards ({guard.__name__})")
 
 
-def rules_of(*guards: Guard) -> tuple[Rule[BothSides, Said], ...]:
+def rules_of(*guards: Guard) -> tuple[Rule[BothSides, RuleFinding], ...]:
     """The same of several."""
     return tuple(rule_of(guard) for guard in guards)

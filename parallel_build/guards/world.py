@@ -6,7 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
-from parallel_build.configuration import OriginalManagement
+from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
@@ -15,6 +15,7 @@ from parallel_build.facts.original import OriginalFacts
 from parallel_build.guards.rule import rules_of
 from parallel_build.remote.sql import Row
 from parallel_build.resolved_stack import Site
+from parallel_build.versions import is_version
 
 WRONG_SOURCE = (
     "correct original.database.source: the server that they use now (db.cloud.host in /etc/cloudstack/management/db.properties); "
@@ -60,6 +61,13 @@ def management_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts
             "an upgrade of theirs is under way or was never finished, and one schema fits one version",
             "bring them all to the same version, that of original.version",
         )
+    configured = site.configuration.original.version
+    if site.configuration.move and any(not is_version(version, configured, exact=True) for version in versions):
+        raise GuardFailed(
+            f"the original's management servers run {', '.join(sorted(versions))}, and original.version is {configured.full}",
+            "a move takes the same build on new servers; a vendor's or a patch build is a different one, with other code on the same schema",
+            "write what they run into original.version and new.version, and name the repository with that build",
+        )
 
 
 def management_servers_beat_here(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -78,15 +86,32 @@ def management_servers_beat_here(site: Site, old: OriginalFacts, fresh: NewFacts
         )
 
 
+def usage_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each original management server whose usage server runs is marked with usage: true, or it would write on while the databases are copied."""
+    unmarked = [server.name for server in site.configuration.original.management if not server.usage and _usage_runs(old, server.name)]
+    if unmarked:
+        raise GuardFailed(
+            f"the usage server runs on {', '.join(unmarked)}, and original.management does not say so",
+            "the window would not stop it, and what it writes while the databases are copied would be lost",
+            "set usage: true at these servers in the stack file; or, where it is not to run: systemctl disable --now cloudstack-usage",
+        )
+
+
+def _usage_runs(old: OriginalFacts, name: str) -> bool:
+    return old.nodes.get(name, ManagementNode()).usage
+
+
 def _last(server: OriginalManagement, old: OriginalFacts) -> str:
     ages = [row["age"] for row in old.management if is_row_of(row, server, old) and row["age"] is not None]
     return f"{server.name} (last {min(ages)} s ago)" if ages else f"{server.name} (has no row)"
 
 
 def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: db.properties of each original management server leads to original.database.source, its replicas, or what original.frontend declares."""
+    """Rule: db.properties of each original management and usage server leads to original.database.source, its replicas, or what original.frontend
+    declares.
+    """
     wrong: list[str] = []
-    for server in site.configuration.original.management:
+    for server in (*site.configuration.original.management, *site.configuration.original.usage):
         node = old.nodes.get(server.name)
         if node is None:
             continue  # it could not be asked, which everything_was_read says
@@ -106,7 +131,7 @@ def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: New
         )
 
 
-def _leads(site: Site, old: OriginalFacts, server: OriginalManagement, target: DatabaseTarget) -> bool:
+def _leads(site: Site, old: OriginalFacts, server: Server, target: DatabaseTarget) -> bool:
     """Whether a target of db.properties is the configured source, for a replica's key the configured replica, or a declared address before them."""
     original = site.configuration.original
     pair, reached = original.database, {target.host, *target.addresses}
@@ -168,12 +193,7 @@ def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], 
     cloudstacks = {user for node in old.nodes.values() for user in node.users} or {"cloud"}
     places = _places(site, old)
     database = site.configuration.original.database
-    pair = {
-        address
-        for each in (database.source, database.replica)
-        if each
-        for address in (each.name, each.address, *old.addresses.get(each.name, []))
-    }
+    pair = {address for each in database.servers for address in (each.name, each.address, *old.addresses.get(each.name, []))}
     schemas: set[str] = set()
     writing: set[str] = set()
     reading: set[str] = set()
@@ -196,16 +216,15 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
     """For each database server, from where CloudStack's own sessions come: management servers, and what is declared before the database."""
     original = site.configuration.original
     places = {door.address for door in original.frontend if door.address}
-    for server in original.management:
+    for server in (*original.management, *original.usage):
         node = old.nodes.get(server.name, ManagementNode())
         own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
         places |= {server.name, server.address, *own, *node.names}
     found: dict[str, set[str]] = {}
-    for place in (original.database.source, original.database.replica):
-        if place is not None:
-            mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
-            # A management server on the same machine comes through the loopback.
-            found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
+    for place in original.database.servers:
+        mine = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
+        # A management server on the same machine comes through the loopback.
+        found[place.name] = places | ({"localhost", "127.0.0.1", "::1"} if mine & places else set())
     return found
 
 
@@ -276,6 +295,7 @@ GUARDS = rules_of(
     management_servers_are_known,
     management_servers_beat_here,
     management_servers_use_the_source,
+    usage_servers_are_known,
     database_serves_nobody_else,
     nobody_else_starts_the_servers,
     servers_have_their_own_addresses,

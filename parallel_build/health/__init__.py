@@ -1,4 +1,4 @@
-"""Health of the original before an upgrade: facts read once, then one named rule a finding. An upgrade mends nothing; it makes what is broken harder to see."""
+"""Health of the original before an upgrade: facts read once, then one named rule a finding. An upgrade fixes nothing; it makes what is broken harder to see."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from parallel_build.health import (
 from parallel_build.health.facts import HealthFacts, gather
 from parallel_build.health.finding import RULES
 from parallel_build.health.report import as_document, as_text
-from parallel_build.rules import Finding, Report, Rule, Said, Severity
+from parallel_build.rules import Finding, Report, Rule, RuleFinding, Severity
 
 # Importing a module registers its rules, in this order.
 MODULES = (rules_servers, rules_cloud, rules_storage, rules_work, rules_database, rules_settings, rules_files, rules_upgrade)
 
 
-def examine(facts: HealthFacts, rules: Iterable[Rule[HealthFacts, Said]] | None = None) -> Report[Said]:
+def examine(facts: HealthFacts, rules: Iterable[Rule[HealthFacts, RuleFinding]] | None = None) -> Report[RuleFinding]:
     """Apply every rule to the facts."""
     return judging.examine(RULES if rules is None else rules, facts)
 

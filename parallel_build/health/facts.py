@@ -36,7 +36,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 AT_ONCE = 8
 MOST_NAMES = 60  # host names asked for: settings have a handful
-# Values that CloudStack's own upgrade scripts and first start wrote, though its default is another one: no operator chose them.
+# Values that CloudStack's own upgrade scripts and first start wrote, though its default is different: no operator chose them.
 WRITTEN_BY_CLOUDSTACK = {
     "xen.heartbeat.timeout": "180", "ovm3.heartbeat.timeout": "180", "ovm3.heartbeat.interval": "10", "direct.agent.load.size": "1000",
     "kvm.storage.online.migration.wait": "10800", "vmware.create.full.clone": "true", "dynamic.apichecker.enabled": "true",
@@ -119,7 +119,7 @@ class HealthFacts:
 
 
 def gather(site: Site, connections: Connections) -> HealthFacts:
-    """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is told at once.
+    """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is reported at once.
 
     Raises:
         ConfigurationError: a fix does not say what it is for.
@@ -175,7 +175,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             *_files(site, connections, everywhere, problems),
             _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
-            # A server that is out of reach is told once: the facts shared with the guards name it as well.
+            # A server that is out of reach is reported once: the facts shared with the guards name it as well.
             problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
             fresh=fresh.result(),
             knows_vmware=_on_new_server(site, connections, target_plugins.knows_vmware),

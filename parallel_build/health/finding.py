@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from parallel_build.guards.rule import Guard, rule_of
-from parallel_build.rules import Rule, Said, Severity, summary_of
+from parallel_build.rules import Rule, RuleFinding, Severity, summary_of
 
 if TYPE_CHECKING:
     from parallel_build.health.facts import HealthFacts
 
-Judge = Callable[["HealthFacts"], Iterator[Said]]
-RULES: list[Rule[HealthFacts, Said]] = []
+Judge = Callable[["HealthFacts"], Iterator[RuleFinding]]
+RULES: list[Rule[HealthFacts, RuleFinding]] = []
 
 
 def rule(severity: Severity, source: str) -> Callable[[Judge], Judge]:

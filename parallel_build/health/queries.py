@@ -1,4 +1,4 @@
-"""The questions put to the original's database. Each is short and reads only; what is not answered is told, with the rules that need it."""
+"""The questions put to the original's database. Each is short and reads only; what is not answered is reported, with the rules that need it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ OLDER: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What the database said.
+    """What the database answered.
 
     Attributes:
         tables: rows of each question that was answered.

@@ -7,14 +7,14 @@ from typing import Any
 
 from parallel_build.cloudstack.releases import path
 from parallel_build.health.facts import HealthFacts
-from parallel_build.rules import Report, Said, Severity
+from parallel_build.rules import Report, RuleFinding, Severity
 
 WIDTH = 120
 LARGEST = 5
 
 
 def figures(facts: HealthFacts) -> dict[str, Any]:
-    """What is told whatever is found: sizes, counts, the way."""
+    """What is reported whatever is found: sizes, counts, the way."""
     configuration = facts.site.configuration
     tables = facts.tables.get("tables", [])
     return {
@@ -33,13 +33,13 @@ def figures(facts: HealthFacts) -> dict[str, Any]:
     }
 
 
-def headline(report: Report[Said]) -> str:
+def headline(report: Report[RuleFinding]) -> str:
     """`52 rules, 2 of them not judged: 0 blocks, 1 warns, 3 notes`."""
     unjudged = len(report.not_judged)
     return f"{len(report.rules)} rules" + (f", {unjudged} of them not judged" if unjudged else "") + f": {report.summary()}"
 
 
-def as_document(facts: HealthFacts, report: Report[Said]) -> dict[str, Any]:
+def as_document(facts: HealthFacts, report: Report[RuleFinding]) -> dict[str, Any]:
     """The report as plain values."""
     return {
         "stack": facts.site.stack,
@@ -56,7 +56,7 @@ def as_document(facts: HealthFacts, report: Report[Said]) -> dict[str, Any]:
     }
 
 
-def as_text(facts: HealthFacts, report: Report[Said]) -> str:
+def as_text(facts: HealthFacts, report: Report[RuleFinding]) -> str:
     """The report for a reader."""
     known = figures(facts)
     lines = [

@@ -9,7 +9,7 @@ from parallel_build.cloudstack.systemvms import numbers
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts, Row
 from parallel_build.health.finding import guard_rule, rule
-from parallel_build.rules import Said, Severity, listed
+from parallel_build.rules import RuleFinding, Severity, listed
 
 NEARLY_ALL = 0.95
 REQUIRED = "minreq.sysvmtemplate.version"
@@ -29,15 +29,15 @@ guard_rule(guards.system_vms_run)
 
 
 @rule(Severity.NOTES, "CloudStack issue 3581: before 4.13.1 such hosts are passed over when `host` changes")
-def hosts_are_enabled(facts: HealthFacts) -> Iterator[Said]:
-    """Hosts that are disabled or in maintenance are told."""
+def hosts_are_enabled(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """Reports disabled hosts and hosts in maintenance."""
     away = [
         f"{row['name']} ({row['resource_state']})"
         for row in facts.rows("hosts")
         if row["type"] == "Routing" and row["resource_state"] != "Enabled"
     ]
     if away:
-        yield Said(
+        yield RuleFinding(
             f"hosts are not Enabled: {listed(away)}",
             "VMs are not started there, and versions before 4.13.1 do not tell them of new management servers",
             "bring them back before the window, or have agents.method file reach them",
@@ -45,7 +45,7 @@ def hosts_are_enabled(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "host.version against the management servers' version; CloudStack issue 8406")
-def agents_are_of_one_version(facts: HealthFacts) -> Iterator[Said]:
+def agents_are_of_one_version(facts: HealthFacts) -> Iterator[RuleFinding]:
     """KVM agents are of the management servers' version."""
     wanted = facts.old.version
     behind = [
@@ -54,7 +54,7 @@ def agents_are_of_one_version(facts: HealthFacts) -> Iterator[Said]:
         if row["type"] == "Routing" and row["hypervisor_type"] in ("KVM", "LXC") and wanted and numbers(row["version"]) != numbers(wanted)
     ]
     if behind:
-        yield Said(
+        yield RuleFinding(
             f"agents are not of the cloud's version {wanted}: {listed(behind)}",
             "an earlier upgrade left them; system VMs made there report the agent's version",
             "upgrade cloudstack-agent there",
@@ -62,7 +62,7 @@ def agents_are_of_one_version(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "host rows of SSVM and console proxy")
-def system_vm_agents_answer(facts: HealthFacts) -> Iterator[Said]:
+def system_vm_agents_answer(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The agent of every running system VM is Up."""
     alone = zones.left_alone(facts.rows("zones"))
     silent = [row for row in facts.rows("system_vms") if row["state"] == "Running" and row["agent"] not in (None, "Up")]
@@ -79,7 +79,7 @@ def system_vm_agents_answer(facts: HealthFacts) -> Iterator[Said]:
     ):
         names = [f"{row['name']} ({row['agent']})" for row in rows]
         if names:
-            yield Said(
+            yield RuleFinding(
                 f"system VMs run whose agent is not Up: {listed(names)}",
                 "templates can't be downloaded by such a secondary storage VM, consoles not opened by such a proxy",
                 remedy,
@@ -87,11 +87,11 @@ def system_vm_agents_answer(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "states of virtual routers; listRouters")
-def routers_run(facts: HealthFacts) -> Iterator[Said]:
+def routers_run(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No virtual router is in error or unknown."""
     bad = [f"{row['name']} ({row['state']})" for row in facts.rows("routers") if row["state"] in ("Error", "Unknown", "Shutdown")]
     if bad:
-        yield Said(
+        yield RuleFinding(
             f"virtual routers are broken: {listed(bad)}",
             "their networks would be restarted in the window, which then fails or takes longer",
             "restart these networks with cleanup now",
@@ -99,7 +99,7 @@ def routers_run(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "domain_router.template_version against minreq.sysvmtemplate.version")
-def routers_are_recent(facts: HealthFacts) -> Iterator[Said]:
+def routers_are_recent(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Every virtual router has the template that the present version asks for."""
     values = {each.where: each.value for each in facts.values(REQUIRED)}
 
@@ -113,7 +113,7 @@ def routers_are_recent(facts: HealthFacts) -> Iterator[Said]:
         if row["state"] == "Running" and numbers(row["template_version"]) and numbers(row["template_version"]) < numbers(required(row))
     ]
     if old:
-        yield Said(
+        yield RuleFinding(
             f"virtual routers are older than {REQUIRED} says: {listed(old)}",
             "an earlier upgrade did not renew them; CloudStack refuses commands to them (router.version.check)",
             "restart their networks with cleanup",
@@ -121,7 +121,7 @@ def routers_are_recent(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "domain_router.redundant_state")
-def redundant_routers_agree(facts: HealthFacts) -> Iterator[Said]:
+def redundant_routers_agree(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No redundant router is in fault or unknown."""
     bad = [
         f"{row['name']} ({row['redundant_state']})"
@@ -129,7 +129,7 @@ def redundant_routers_agree(facts: HealthFacts) -> Iterator[Said]:
         if row["redundant"] and row["state"] == "Running" and row["redundant_state"] in ("FAULT", "UNKNOWN")
     ]
     if bad:
-        yield Said(
+        yield RuleFinding(
             f"redundant routers are not sure of their part: {listed(bad)}",
             "a restart of such a pair interrupts its network",
             "see keepalived on them, or restart the network with cleanup",
@@ -137,11 +137,11 @@ def redundant_routers_agree(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "table router_health_check, since 4.14")
-def router_checks_pass(facts: HealthFacts) -> Iterator[Said]:
+def router_checks_pass(facts: HealthFacts) -> Iterator[RuleFinding]:
     """CloudStack's own checks of virtual routers pass."""
     failing = sorted({f"{row['name']} ({row['check_name']})" for row in facts.rows("router_checks")})
     if failing:
-        yield Said(
+        yield RuleFinding(
             f"health checks of virtual routers fail: {listed(failing)}",
             "something on them does not serve",
             "see getRouterHealthCheckResults",
@@ -149,11 +149,11 @@ def router_checks_pass(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.NOTES, "networks.restart_required")
-def networks_need_no_restart(facts: HealthFacts) -> Iterator[Said]:
-    """Networks that wait for a restart are told."""
+def networks_need_no_restart(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """Reports networks that wait for a restart."""
     names = [str(row["name"]) for row in facts.rows("networks")]
     if names:
-        yield Said(
+        yield RuleFinding(
             f"networks wait for a restart: {listed(names)}",
             "changes to them are not in effect; the window restarts them",
             "restart them now",
@@ -161,8 +161,8 @@ def networks_need_no_restart(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "op_host_capacity")
-def capacity_is_left(facts: HealthFacts) -> Iterator[Said]:
-    """There is room to make system VMs and routers anew."""
+def capacity_is_left(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """There is room to make new system VMs and routers."""
     for row in facts.rows("capacity"):
         used, total, kind = float(row["used"]), float(row["total"]), int(row["kind"])
         if kind not in NEEDED or total <= 0:
@@ -170,7 +170,7 @@ def capacity_is_left(facts: HealthFacts) -> Iterator[Said]:
         addresses = kind in (4, 5)
         if (total - used <= FEW_ADDRESSES) if addresses else used / total >= NEARLY_ALL:
             where = f"{row['zone']}" + (f", pod {row['pod']}" if row["pod"] else "")
-            yield Said(
+            yield RuleFinding(
                 f"{where}: {NEEDED[kind]} are nearly used up ({used:.0f} of {total:.0f})"
                 if addresses
                 else f"{where}: {used / total:.0%} of {NEEDED[kind]} is used",

@@ -9,7 +9,7 @@ from parallel_build.health.file_places import used_for
 from parallel_build.health.finding import rule
 from parallel_build.health.scoped import local_path
 from parallel_build.health.server_files import ServerFiles, same_zone
-from parallel_build.rules import Said, Severity, Unanswered, listed
+from parallel_build.rules import RuleFinding, Severity, Unanswered, listed
 
 # What a set-up writes for each installation of its own: other values on the new side, on purpose.
 WRITTEN_BY_SETUP = (
@@ -31,7 +31,7 @@ def _against(facts: HealthFacts) -> tuple[dict[str, ServerFiles], ServerFiles]:
     Severity.WARNS,
     "dpkg -V, rpm -V, dpkg -S, rpm -qf in the places of parallel_build/health/file_places.py; CloudStack issues 7589, 5712, 6504",
 )
-def files_come_from_packages(facts: HealthFacts) -> Iterator[Said]:
+def files_come_from_packages(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Every file by which a management server is configured is as its package brought it, or is on the new servers already."""
     new = facts.new_files.digests if facts.new_files else {}
     for name, files in facts.files.items():
@@ -41,23 +41,23 @@ def files_come_from_packages(facts: HealthFacts) -> Iterator[Said]:
             if not (path in files.digests and new.get(path) == files.digests[path])
         ]
         if own:
-            yield Said(
+            yield RuleFinding(
                 f"{name} has files of its own: {listed(own)}",
                 "new servers are installed from packages: without these files what they do is missing after the switch, and nothing reports it",
                 "put those that are still needed on the new servers before the switch, in the form that the target version reads",
             )
         if files.truncated:
-            yield Said(
+            yield RuleFinding(
                 f"{name} has more files in these places than were looked at",
                 "what was not looked at may be missing after the switch",
-                "look at them by hand (docs/health.md lists the places)",
+                "look at them by hand (docs/operate/health.md lists the places)",
             )
     if unknown := [name for name, files in facts.files.items() if files.family == "none"]:
         raise Unanswered(f"neither dpkg nor rpm knows CloudStack on {listed(unknown)}: what is not from a package is not known")
 
 
 @rule(Severity.WARNS, "keys of db.properties and server.properties against the first new server's; CloudStack issue 4055")
-def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[Said]:
+def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The new servers have every key of the original's db.properties and server.properties; never reads a value out."""
     originals, target = _against(facts)
     there = target.properties
@@ -68,13 +68,13 @@ def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[Said]:
             other = sorted(key for key, digest in keys.items() if key in new and new[key] != digest and key not in WRITTEN_BY_SETUP)
             file = path.rsplit("/", 1)[-1]
             if missing:
-                yield Said(
+                yield RuleFinding(
                     f"{file} on {name} has keys that the new servers do not have: {listed(missing)}",
                     "what they set is the package's default after the switch",
                     f"add those that are still needed to {path} on the new servers",
                 )
             if other:
-                yield Said(
+                yield RuleFinding(
                     f"{file} on {name} has other values than on the new servers: {listed(other)}",
                     "either somebody changed them, or the target's package has other defaults",
                     "compare both files, and carry over what somebody set on purpose",
@@ -83,13 +83,13 @@ def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "keytool -list of the Java in use against the distribution's bundle; CloudStack issue 9250")
-def java_trusts_the_same(facts: HealthFacts) -> Iterator[Said]:
+def java_trusts_the_same(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No certificate was added to Java's trust store, or the new servers trust it too."""
     new = facts.new_files.trusted if facts.new_files else frozenset[str]()
     for name, files in facts.files.items():
         added = sorted(f"{alias} ({mark[:16]}...)" for mark, alias in files.added.items() if mark not in new)
         if added:
-            yield Said(
+            yield RuleFinding(
                 f"Java's trust store on {name} ({files.truststore}) has certificates that were added: {listed(added)}",
                 "LDAP, storage or a vCenter whose certificate is signed by them is refused by the new servers",
                 "import them into the trust store of the new servers' Java (keytool -importcert)",
@@ -97,14 +97,14 @@ def java_trusts_the_same(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "/etc/localtime of both sides; CloudStack issues 8243, 12283: usage aggregates by the server's time zone")
-def time_zones_agree(facts: HealthFacts) -> Iterator[Said]:
+def time_zones_agree(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The new servers have the original's time zone."""
     originals, target = _against(facts)
     zone, offset = target.timezone
     usage = {server.name for server in facts.site.configuration.original.management if server.usage}
     for name, files in originals.items():
         if files.timezone[0] and zone and not same_zone(files.timezone[0], zone):
-            yield Said(
+            yield RuleFinding(
                 f"the time zone of {name} is {files.timezone[0]} ({files.timezone[1]}), that of the new servers {zone} ({offset})",
                 "usage is aggregated by the day of that time zone: its records shift after the switch" if name in usage
                 else "times in logs, and schedules that follow the server's clock, shift",
@@ -114,13 +114,13 @@ def time_zones_agree(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "settings, global or of a domain, account, zone, cluster or store, whose value is a path; CloudStack issue 5712")
-def paths_in_settings_are_there(facts: HealthFacts) -> Iterator[Said]:
+def paths_in_settings_are_there(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Files and folders that settings name are on the new servers too."""
     new = facts.new_files.paths if facts.new_files else frozenset[str]()
     old = {path: name for name, files in reversed(facts.files.items()) for path in files.paths}
     gone = [f"{each}, on {old[path]}" for each in facts.settings() if (path := local_path(each)) in old and path not in new]
     if gone:
-        yield Said(
+        yield RuleFinding(
             f"settings name files or folders that the new servers do not have: {listed(gone)}",
             "what the setting is for fails after the switch: logins by LDAP or SAML, for instance",
             "put them on the new servers at the same path, readable by user cloud",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parallel_build.cloudstack.releases import NEWEST, OLDEST, is_known
-from parallel_build.configuration.fix_files import mending
+from parallel_build.configuration.fix_files import fix_of
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import guard_rule, rule
 from parallel_build.health.target_scripts import GuestOsInsert
-from parallel_build.rules import Said, Severity, listed
+from parallel_build.rules import RuleFinding, Severity, listed
 from parallel_build.versions import CloudStackVersion
 
 REGISTERS_ITSELF = CloudStackVersion("4.16.0.0")
@@ -21,14 +21,18 @@ guard_rule(guards.version_is_the_configured_one)
 
 
 @rule(Severity.WARNS, "parallel_build/cloudstack/releases.py")
-def path_is_known(facts: HealthFacts) -> Iterator[Said]:
+def path_is_known(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The way from the original's version to the target's is one that is known."""
     configuration = facts.site.configuration
     old, new = configuration.original.version, configuration.new.version
+    if configuration.move:
+        return
     if old < OLDEST:
-        yield Said(f"the original is {old}", "upgrades from before 4.9 are not known to this project", "upgrade to 4.9 or later first")
+        yield RuleFinding(
+            f"the original is {old}", "upgrades from before 4.9 are not known to this project", "upgrade to 4.9 or later first"
+        )
     if not is_known(new):
-        yield Said(
+        yield RuleFinding(
             f"the target is {new}, which is none of the releases up to {NEWEST} that this project knows",
             "its steps, its templates' names and its log lines may differ",
             "rehearse it with more care than usual",
@@ -36,9 +40,11 @@ def path_is_known(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "upgrade guide: a template of the exact name for every hypervisor in use, by architecture since 4.20")
-def templates_are_configured(facts: HealthFacts) -> Iterator[Said]:
+def templates_are_configured(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The stack has a system VM template for every hypervisor and architecture in use."""
     configuration = facts.site.configuration
+    if configuration.move:
+        return  # system VMs and routers stay on what they have
     by_arch = configuration.new.version >= ARCHITECTURES
     used = {
         (str(row["hypervisor_type"]), str(row.get("arch") or "x86_64") if by_arch else "")
@@ -47,7 +53,7 @@ def templates_are_configured(facts: HealthFacts) -> Iterator[Said]:
     }
     there = {(template.hypervisor, (template.arch or "x86_64") if by_arch else "") for template in configuration.templates}
     for hypervisor, arch in sorted(used - there):
-        yield Said(
+        yield RuleFinding(
             f"no system VM template is configured for {hypervisor} {arch}".rstrip() + f" ({_where(facts, hypervisor)})",
             "without it the schema upgrade "
             + ("tries to register one itself, over NFS" if configuration.new.version >= REGISTERS_ITSELF else "stops"),
@@ -61,10 +67,10 @@ def _where(facts: HealthFacts, hypervisor: str) -> str:
 
 
 @rule(Severity.BLOCKS, "upgrade guide: VMware needs packages of a noredist build; META-INF/cloudstack/vmware-compute in them")
-def target_knows_vmware(facts: HealthFacts) -> Iterator[Said]:
+def target_knows_vmware(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The target's packages have the plug-in for VMware, where a cluster is of VMware."""
     if facts.knows_vmware is False and any(row["hypervisor_type"] == "VMware" for row in facts.rows("clusters")):
-        yield Said(
+        yield RuleFinding(
             f"the packages of {facts.site.configuration.new.version} on the new management servers have no plug-in for VMware ({_where(facts, 'VMware')})",
             "they are not of a noredist build: the schema upgrade would pass, and no VMware host would come up on the new side",
             "name a repository with a noredist build in new.packages.repository, and have the new management servers made again with it",
@@ -72,10 +78,12 @@ def target_knows_vmware(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.BLOCKS, "the target's own upgrade scripts; CloudStack issues 5685, 2740, 3609")
-def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
+def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No guest operating system of the operator's has a number that the target's scripts give."""
+    if facts.site.configuration.move:
+        return
     if facts.inserts is None:
-        yield Said(
+        yield RuleFinding(
             "the target's upgrade scripts can't be read on the new servers",
             "whether they collide with guest operating systems of your own shows only in the rehearsal",
             "none needed when it passes there",
@@ -90,8 +98,8 @@ def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[Said]:
             yield _collision(facts, insert, there)
 
 
-def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
-    """What is said of one row: what to write where no fix mends it, and which fix does where one says so."""
+def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> RuleFinding:
+    """What is reported for one row: what to write where no fix repairs it, and which fix does where one names it."""
     row = f"{insert.table} {insert.number}"
     fact = f"row {insert.number} of cloud.{insert.table} is {there!r}; {insert.script} inserts {insert.name!r} under that number"
     cause = (
@@ -99,27 +107,27 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
         if insert.ignored
         else "the schema upgrade stops with Duplicate entry, half way"
     )
-    fix = mending(facts.fixes, insert.table, insert.number)
+    fix = fix_of(facts.fixes, insert.table, insert.number)
     if fix is None:
         rehearsal = facts.site.configuration.rehearsal
         unnamed = f"; none of the fixes there ({listed([each.name for each in facts.fixes])}) has such a line" if facts.fixes else ""
         instead = " in place of rehearsal.waived" if rehearsal.waived else ""
         first = "" if rehearsal.enabled else f"set rehearsal.enabled and rehearsal.machine{instead}, without which no fix is run; then "
-        return Said(
+        return RuleFinding(
             fact,
             cause,
             f"{first}write {rehearsal.fixes}/NAME.sql with the lines `-- reason: ...` and `-- mends: {row}` and the statements that give your row, "
-            f"and all that refers to it, a number of its own (docs/rehearsal.md has one){unnamed}; `pulumi up` then rehearses it",
+            f"and all that refers to it, a number of its own (docs/operate/rehearsal.md has one){unnamed}; `pulumi up` then rehearses it",
             Severity.WARNS if insert.ignored else Severity.BLOCKS,
         )
     if (record := facts.rehearsed(fix)) is not None:
-        return Said(
+        return RuleFinding(
             f"{fact}; {fix.name} fixes it, the rehearsal of {record.ended[:16]} passed with it",
             "the fix is run on the copy before the schema upgrade, in the window as in the rehearsal",
             "none needed",
             Severity.NOTES,
         )
-    return Said(
+    return RuleFinding(
         f"{fact}; {fix.name} is to fix it ({fix.reason})",
         f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",
         "rehearse it: `pulumi up` does, or `python -m parallel_build rehearse`",
@@ -128,8 +136,10 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> Said:
 
 
 @rule(Severity.NOTES, "upgrade guide, customisation warnings; guest_os.is_user_defined")
-def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
-    """Guest operating systems that an operator added are told."""
+def own_guest_os_rows(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """Reports guest operating systems that an operator added."""
+    if facts.site.configuration.move:
+        return
     own = [str(row["display_name"]) for row in facts.rows("guest_os") if row.get("is_user_defined")]
     own += [
         f"mapping {row['guest_os_name']} ({row['hypervisor_type']})"
@@ -137,7 +147,7 @@ def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
         if row.get("is_user_defined")
     ]
     if own:
-        yield Said(
+        yield RuleFinding(
             f"guest operating systems were added by hand: {listed(own)}",
             "the upgrade guide advises to remove such mappings first; the target may bring the same under its own numbers",
             "have them in the rehearsal; keep a list of them",
@@ -145,10 +155,10 @@ def own_guest_os_rows(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.NOTES, "CloudStack issue 13371")
-def known_faults_of_the_target(facts: HealthFacts) -> Iterator[Said]:
-    """Faults that the target release is known for are told."""
-    if facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
-        yield Said(
+def known_faults_of_the_target(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """Reports faults that the target release is known for."""
+    if not facts.site.configuration.move and facts.site.configuration.new.version == CloudStackVersion("4.22.1.0"):
+        yield RuleFinding(
             "CloudStack 4.22.1.0 has a fault in VM high availability",
             "it was fixed after that release",
             "take a later patch release where there is one, or test high availability before users are let in",

@@ -1,4 +1,4 @@
-"""Rules over what is going on: jobs, alerts, VMs and volumes between two states."""
+"""Rules over what is under way: jobs, alerts, VMs and volumes between two states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from parallel_build.health.alerts import still_open
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import rule
-from parallel_build.rules import Said, Severity, listed
+from parallel_build.rules import RuleFinding, Severity, listed
 
 STUCK = 3600  # seconds after which a job or a state of transition does not end by itself any more
 
@@ -22,19 +22,19 @@ def _command(row: dict[str, Any]) -> str:
 
 
 @rule(Severity.WARNS, "async_job with job_status 0; pseudo jobs are left out")
-def no_job_hangs(facts: HealthFacts) -> Iterator[Said]:
-    """No job runs for hours; younger ones are told."""
+def no_job_hangs(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """No job runs for hours; reports younger ones."""
     running = facts.rows("jobs_running")
     hanging = [f"{_command(row)} since {_hours(row)}" for row in running if (row["age"] or 0) >= STUCK]
     if hanging:
-        yield Said(
+        yield RuleFinding(
             f"jobs run for more than an hour: {listed(hanging)}",
             "a job that hangs holds its VM or volume; the window's guard refuses while a job of the last day runs",
             "wait for it, or cancel it",
         )
     young = [_command(row) for row in running if (row["age"] or 0) < STUCK]
     if young:
-        yield Said(
+        yield RuleFinding(
             f"{len(young)} jobs run: {listed(young)}",
             "normal on a cloud in use; the window opens when none runs",
             "none now",
@@ -43,20 +43,22 @@ def no_job_hangs(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.NOTES, "async_job with job_status 2 of the last day")
-def few_jobs_fail(facts: HealthFacts) -> Iterator[Said]:
-    """Jobs that failed in the last day are told."""
+def few_jobs_fail(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """Reports jobs that failed in the last day."""
     failed = [f"{_command(row)} {row['times']} times" for row in facts.rows("jobs_failed")]
     if failed:
-        yield Said(f"jobs failed in the last day: {listed(failed)}", "what fails before an upgrade fails after it", "see their results")
+        yield RuleFinding(
+            f"jobs failed in the last day: {listed(failed)}", "what fails before an upgrade fails after it", "see their results"
+        )
 
 
 @rule(Severity.NOTES, "alert, not archived, of the last day")
-def alerts_are_seen(facts: HealthFacts) -> Iterator[Said]:
+def alerts_are_seen(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports alerts of the last day, without good news and what it ended."""
     open_ones = still_open(facts.rows("alerts"), facts.setting("management.network.cidr"))
     alerts = [f"{row['subject']}" + (f" ({row['times']} times)" if row["times"] > 1 else "") for row in open_ones]
     if alerts:
-        yield Said(
+        yield RuleFinding(
             f"alerts of the last day: {listed(alerts)}",
             "after the upgrade nobody can tell them from new ones",
             "look into them, archive them",
@@ -64,16 +66,18 @@ def alerts_are_seen(facts: HealthFacts) -> Iterator[Said]:
 
 
 @rule(Severity.WARNS, "vm_instance and volumes by state")
-def nothing_is_stuck(facts: HealthFacts) -> Iterator[Said]:
-    """No VM or volume stays between two states; those on their way are told."""
+def nothing_is_stuck(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """No VM or volume stays between two states; reports those on their way."""
     moving = [("VM", row) for row in facts.rows("vms_moving")] + [("volume", row) for row in facts.rows("volumes_moving")]
     stuck = [f"{kind} {row['name']} ({row['state']} since {_hours(row)})" for kind, row in moving if (row["age"] or 0) >= STUCK]
     if stuck:
-        yield Said(
+        yield RuleFinding(
             f"stuck between two states: {listed(stuck)}",
             "they would be so in the copy as well; the window's guard refuses while they are",
             "bring each to rest: stop or start it, or correct its state with the vendor's help",
         )
     young = [f"{kind} {row['name']} ({row['state']})" for kind, row in moving if (row["age"] or 0) < STUCK]
     if young:
-        yield Said(f"on their way: {listed(young)}", "normal on a cloud in use; the window opens when none is", "none now", Severity.NOTES)
+        yield RuleFinding(
+            f"on their way: {listed(young)}", "normal on a cloud in use; the window opens when none is", "none now", Severity.NOTES
+        )

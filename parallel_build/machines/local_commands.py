@@ -47,7 +47,7 @@ def run(argv: Sequence[str], *, timeout: float = 60, ok: Sequence[int] = (0,)) -
     if done.returncode not in ok:
         words = (done.stderr or done.stdout).strip().splitlines()
         raise MachineFailed(
-            f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]) or "no output", "see docs/lab.md"
+            f"`{' '.join(argv)}` ended with exit code {done.returncode}", " | ".join(words[-3:]) or "no output", "see docs/start/lab.md"
         )
     return done.stdout
 

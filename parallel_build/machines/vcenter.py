@@ -69,7 +69,7 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
     Returns:
         what was found or done, in words.
     Raises:
-        MachineFailed: vCenter can't be asked, refuses, or shows another one's machine under this name.
+        MachineFailed: vCenter can't be asked, refuses, or shows somebody else's machine under this name.
     """
     path = _path(settings, folder, machine)
     with _asked(settings, machine), _session(settings, password) as center:

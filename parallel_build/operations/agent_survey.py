@@ -17,7 +17,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
 SYSTEM_VM_PATIENCE = 60.0  # seconds, once every host has learnt; they are replaced in the window anyway
-REPORT_EVERY = 15.0  # seconds without news after which it is said who is still waited for
+REPORT_EVERY = 15.0  # seconds without news after which it is shown who is still waited for
 
 Good = Callable[[list[str]], bool]
 
@@ -59,13 +59,13 @@ def wait_for_agents(context: Context, cloud: Cloud, good: Good, what: str, *, un
     started = time.monotonic()
     limit = context.configuration.agents.timeout.total_seconds()
     hosts_done: float | None = None
-    said, told = "", started
+    shown, shown_at = "", started
     while True:
         survey = survey_agents(context, cloud, good, undo=undo)
         now = time.monotonic()
-        if survey.in_words() != said or now - told > REPORT_EVERY:
-            said, told = survey.in_words(), now
-            context.progress(f"{what}: {said}")
+        if survey.in_words() != shown or now - shown_at > REPORT_EVERY:
+            shown, shown_at = survey.in_words(), now
+            context.progress(f"{what}: {shown}")
         hosts_done = None if survey.behind else hosts_done or now
         if not survey.waiting or now - started > limit or (hosts_done and now - hosts_done > SYSTEM_VM_PATIENCE):
             return survey

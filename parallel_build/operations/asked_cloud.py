@@ -1,6 +1,6 @@
 """The window's record asked right before each call to a CloudStack API that changes something: such a call can't be fenced on a server.
 
-A call that is on its way when another run takes over, and a job that the cloud has begun, still come to their end (docs/provider.md).
+A call that is on its way when another run takes over, and a job that the cloud has begun, still come to their end (docs/understand/provider.md).
 """
 
 from __future__ import annotations

@@ -43,12 +43,12 @@ def close(context: Context, database: Session) -> list[str]:
     words += _settle(database, "volumes", "state", [each for each in found if each.kind == "volume"], VOLUME_AFTER)
     words += _settle(database, "snapshots", "status", [each for each in found if each.kind == "snapshot"], SNAPSHOT_AFTER)
     database.execute(f"UPDATE cloud.op_ha_work SET mgmt_server_id = NULL, taken = NULL WHERE {work.HA_AT_WORK}")
-    said = [f"closed: {each}" for each in found if each.kind == "job"] + words
+    lines = [f"closed: {each}" for each in found if each.kind == "job"] + words
     if held:
-        said.append(f"HA: {held} tasks that a server of the original had taken are free for the new ones")
-    for line in said:
+        lines.append(f"HA: {held} tasks that a server of the original had taken are free for the new ones")
+    for line in lines:
         context.progress(line)
-    return said
+    return lines
 
 
 def _close_jobs(database: Session, jobs: list[int]) -> None:
@@ -71,18 +71,18 @@ def _close_jobs(database: Session, jobs: list[int]) -> None:
 
 def _settle(database: Session, table: str, column: str, found: list[Work], after: dict[str, str]) -> list[str]:
     """The state that CloudStack gives an object whose operation has failed; one in a state that is not known here is left, and reported."""
-    said = []
+    lines = []
     for each in found:
         if each.what not in after:
-            said.append(
+            lines.append(
                 f"LOOK AT {each.kind} {each.object}: it is {each.what}, and no state is known that it should have; id {each.id} in cloud.{table}"
             )
             continue
         database.execute(
             f"UPDATE cloud.`{table}` SET {column} = %s WHERE id = %s AND {column} = %s", [after[each.what], each.id, each.what]
         )
-        said.append(f"{each.kind} {each.object}: {each.what} was cut off, {after[each.what]} now; see on its storage what is there")
-    return said
+        lines.append(f"{each.kind} {each.object}: {each.what} was cut off, {after[each.what]} now; see on its storage what is there")
+    return lines
 
 
 def _settle_vms(context: Context, database: Session, moving: list[Work]) -> list[str]:
@@ -101,7 +101,7 @@ def _settle_vms(context: Context, database: Session, moving: list[Work]) -> list
 
 def _settle_vm(database: Session, vm: Work, asked: dict[int, set[str]], *, everywhere: bool) -> str:
     shown = [identity for identity, names in asked.items() if vm.object in names]
-    if len(shown) > 1:  # a migration goes on without the server that began it
+    if len(shown) > 1:  # a migration continues without the server that began it
         return (
             f"LOOK AT VM {vm.object}: {vm.what} was cut off, and {len(shown)} hypervisors show it. Once a single one does: "
             f"UPDATE cloud.vm_instance SET state = 'Running', host_id = ITS_HOST, power_state = 'PowerOn' WHERE id = {vm.id}"

@@ -61,14 +61,14 @@ def compare(context: Context, record: SeedRecord) -> dict[str, Any]:
 
 
 def await_tier(context: Context, source: Session, replica: Session) -> None:
-    """Wait until the new replica has everything that the new source has written so far, as long as it goes on.
+    """Wait until the new replica has everything that the new source has written so far, as long as it makes progress.
 
     Raises:
         StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
     """
     position = tier.source_position(source)
     words = identify(replica).dialect.pair
-    before, moved, told = tier.replica_position(replica), time.monotonic(), time.monotonic()
+    before, moved, shown_at = tier.replica_position(replica), time.monotonic(), time.monotonic()
     while position:
         found = replica.value(words.wait, [position, 1])
         if found is not None and int(found) == words.arrived:
@@ -91,6 +91,6 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
                 f"it is at {has}, {source.host.name} at {position}",
                 f"see what {replica.host.name} is busy with (SHOW PROCESSLIST there, its disk), then run the same command again",
             )
-        if time.monotonic() - told >= 5:
-            told = time.monotonic()
+        if time.monotonic() - shown_at >= 5:
+            shown_at = time.monotonic()
             context.progress(f"waiting for {replica.host.name} to have what {source.host.name} has written")

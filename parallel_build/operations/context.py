@@ -44,7 +44,7 @@ class Context:
     acted: bool = False
     undoing: bool = False
     pending: str = ""
-    told: str = ""
+    shown: str = ""
     claims: Claims = field(default_factory=Claims)
 
     @property
@@ -57,10 +57,10 @@ class Context:
         return self.connections.host(server)
 
     def progress(self, message: str) -> None:
-        """Tell the operator, and keep it in the run's log; the same line twice in a row is told once."""
-        if message == self.told:
+        """Show it to the operator, and keep it in the run's log; the same line twice in a row is shown once."""
+        if message == self.shown:
             return
-        self.told = message
+        self.shown = message
         self.run.log(self.step, message)
         self.tell(message)
 

@@ -32,7 +32,7 @@ def original_database(context: Context) -> Host:
 def original_source(context: Context) -> Server:
     """The original's source, or the replica that a rollback has promoted in its place: only where the operator has confirmed that the source is gone."""
     source = context.configuration.original.database.source
-    if source.name not in context.configuration.window.confirmed_down:
+    if source.name not in context.configuration.confirmed_down:
         return source
     return promoted(context) or source
 
@@ -63,8 +63,10 @@ def schemas(configuration: StackConfiguration) -> list[str]:
     return [*names, "cloudbridge"] if configuration.original.database.cloudbridge else names
 
 
-def units_of(server: OriginalManagement) -> list[str]:
-    """CloudStack's units on an original server, in the order of stopping: usage first, it restarts itself."""
+def units_of(server: Server) -> list[str]:
+    """CloudStack's units on an original management server, or on a host of usage's own, in the order of stopping: usage first, it restarts itself."""
+    if not isinstance(server, OriginalManagement):
+        return [USAGE]
     return [USAGE, MANAGEMENT] if server.usage else [MANAGEMENT]
 
 
@@ -89,7 +91,7 @@ class OpenSession:
 
 @contextlib.contextmanager
 def tolerated(context: Context, what: str) -> Iterator[None]:
-    """In an undo: a server that is gone or unreachable is told, and does not keep the original from serving."""
+    """In an undo: a server that is gone or unreachable is reported, and does not keep the original from serving."""
     try:
         yield
     except (ConnectionFailed, CommandFailed) as error:
@@ -140,7 +142,7 @@ def window_open(context: Context) -> bool:
 def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
     """Prove again what was built or prepared, when a changed input asks for it.
 
-    While a window is open a failed proof is told and kept, but is no error: `up` proves before it goes back, and going back must be possible
+    While a window is open a failed check is logged as a warning, not raised: `up` proves before it goes back, and going back must be possible
     however broken the new side is.
     """
     if not window_open(context):

@@ -19,7 +19,7 @@ from parallel_build.records.touched import START
 def ensure_running(context: Context) -> None:
     """Have the management servers that were proved good running and answering: one that lost its database ends itself, and its unit has no restart.
 
-    Asked by the steps that come after a start, which may go on hours after it was proved.
+    Asked by the steps that come after a start, which may resume hours after it was proved.
     Raises:
         StepFailed: one does not answer in time, or its web application has failed.
         ApiNotTrusted: what answers can't be proved to be that server.

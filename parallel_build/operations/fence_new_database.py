@@ -187,14 +187,15 @@ def _cut(context: Context, server: NewMachine, failures: list[ParallelBuildError
 
 def _confirmed(context: Context, server: NewMachine) -> bool:
     """Whether the operator says that it is off, which counts only while it is silent."""
-    if server.name not in context.configuration.window.confirmed_down:
+    if server.name not in context.configuration.confirmed_down:
         return False
     reached = within(context, f"reaching {server.name}", ASIDE, lambda _: context.host(server).reachable())
-    return not reached and not prove_original_down.answers(context, server, [context.configuration.new.database.port])
+    ports = {context.configuration.new.database.port, *context.configuration.ports_of(server)}
+    return not reached and not prove_original_down.answers(context, server, sorted(ports))
 
 
 def within(context: Context, what: str, limit: float, act: Callable[[CancelToken], T]) -> T:
-    """Do something that may hang, for at most so long; what hangs on is told that nobody waits for it, and not waited for.
+    """Do something that may hang, for at most so long; what still hangs then is cancelled, and not waited for.
 
     Raises:
         StepFailed: it did not come to its end in time. Cancelled: the engine asked to stop.

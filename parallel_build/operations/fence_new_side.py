@@ -36,7 +36,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
     """
     record = store(context).read()
     machines = known_servers.new_management(context.configuration, record)
-    # Only a rollback shuts the gates, and closes the database: up to a hold point the window goes on after this.
+    # Only a rollback shuts the gates, and closes the database: up to a hold point the window continues after this.
     leaving = record if record is not None and record.returning and not record.closed else None
     database = _Database(context) if insist and leaving else None
     with Workers(len(machines) + 2) as pool:
@@ -150,7 +150,7 @@ def _down(
         context.progress(f"{machine.name} can't be reached, and is off: {how}")
         context.run.record("powered off", server=machine.name, by=how, error=str(error))
         return True
-    if machine.name in context.configuration.window.confirmed_down and not runs and not _answers(context, machine):
+    if machine.name in context.configuration.confirmed_down and not runs and not _answers(context, machine, off=True):
         context.progress(
             f"{machine.name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off"
         )
@@ -176,7 +176,7 @@ def _refused(
     runs = isinstance(error, StepFailed)
     going_back = record is not None and record.returning and not record.closed
     again = f"python -m parallel_build back {context.site.stack}" if going_back else "run the same command again"
-    if runs or _answers(context, machine):
+    if runs or _answers(context, machine, off=True):
         return RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still {'runs' if runs else 'answers'}",
             f"{error.reason}; {why.reason}",
@@ -190,7 +190,13 @@ def _refused(
     )
 
 
-def _answers(context: Context, machine: NewMachine) -> bool:
-    """Whether its API or one of its ports answers."""
+def _answers(context: Context, machine: NewMachine, *, off: bool = False) -> bool:
+    """Whether its API or one of its ports answers.
+
+    Args:
+        off: it is confirmed to be off: then no database server of it answers either.
+    """
     ports = context.configuration.new.api.served.every_port
+    if off:
+        ports = sorted({*ports, *context.configuration.ports_of(machine)})
     return api.answers(endpoint.of_new(context.configuration, machine)) or prove_original_down.answers(context, machine, ports)

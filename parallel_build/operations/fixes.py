@@ -101,10 +101,10 @@ def _run(context: Context, host: Host, fix: Fix) -> dict[str, Any]:
     with client(host) as words:
         done = host.run([*words, "-vvv", "cloud"], input=fix.text, timeout=LIMIT, ok=None, cancellable=False)
     if not done.ok:
-        said = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        errors = [line for line in done.stderr.strip().splitlines() if line.strip()]
         raise StepFailed(
             f"{host.name}: fix {fix.name} was refused",
-            said[-1] if said else f"the client ended with exit code {done.code}",
+            errors[-1] if errors else f"the client ended with exit code {done.code}",
             f"correct {fix.name} and rehearse it",
         )
     rows = sum(int(found) for found in AFFECTED.findall(done.stdout))

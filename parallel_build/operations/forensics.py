@@ -1,7 +1,7 @@
 """What is kept of a new side that is left again, before its databases are emptied and its machines go: `<run folder>/forensics/TIME/`.
 
 An investigation must not cost the rollback anything: nothing here raises but the engine's Cancel, every part has a time limit and a size limit,
-and what could not be kept is told. Files are for the operator only (600), secrets in texts are masked; a dump can't be masked.
+and what could not be kept is reported. Files are for the operator only (600), secrets in texts are masked; a dump can't be masked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DATABASES = ("cloud", "cloud_usage", "cloudbridge")
 DUMP_LIMIT = 20 * 2**30  # bytes of the compressed dump
 DUMP_SECONDS = 4 * 3600.0
 
-# Ends of files only: the end tells why it failed. Compressed on the way; base64 because sessions carry text.
+# Ends of files only: the end shows why it failed. Compressed on the way; base64 because sessions carry text.
 _TEXT = 'test -e "$1" || exit 44; tail -c "$2" "$1" | gzip -1 | base64 -w 0'
 _JOURNAL = 'journalctl --no-pager -o short-iso-precise -n 20000 -u "$1" 2>/dev/null | tail -c "$2" | gzip -1 | base64 -w 0'
 _DUMP = r"""
@@ -83,7 +83,7 @@ def collect_once(context: Context) -> None:
 
 
 def collect(context: Context) -> Path | None:
-    """Keep what the configuration's `window.forensics` says of the new side.
+    """Keep what the configuration's `window.forensics` asks of the new side.
 
     Returns:
         the folder, or None where nothing is to be kept.
@@ -102,8 +102,9 @@ def collect(context: Context) -> Path | None:
     keepers: list[Callable[[], None]] = []
     for machine in context.configuration.new.management:
         keepers.append(partial(_texts, context, folder, context.host(machine)))
-    for server in (context.configuration.new.database.source, context.configuration.new.database.replica):
-        if server:
+    both = context.configuration.new.with_both_roles()
+    for server in context.configuration.new.database.servers:
+        if server.name not in both:
             keepers.append(partial(_texts, context, folder, context.host(server)))
     source = context.host(context.configuration.new.database.source)
     keepers.append(partial(_state, context, folder, source))

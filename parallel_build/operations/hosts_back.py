@@ -12,7 +12,7 @@ from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable
 from parallel_build.configuration import Hypervisor
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, WaitedInVain
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, TimedOut
 from parallel_build.operations import fence_new_side, hypervisor_commands, original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
@@ -99,7 +99,7 @@ def missing(context: Context) -> list[str]:
     limit = context.configuration.window.hosts_timeout.total_seconds()
     try:
         wait_for("every host to be Up on the original", connected, timeout=limit, cancel=context.cancel, interval=1)
-    except WaitedInVain:
+    except TimedOut:
         return [
             f"host {name} is not connected to the original after {limit:.0f} s: see `host=` in its agent.properties, or put it into maintenance"
             for name in away

@@ -46,7 +46,7 @@ class Applied:
 
 
 def mark_of(each: HypervisorCommand, host: str) -> str:
-    """What tells a command on a host from any other: never its place in the list, which an operator may change."""
+    """What distinguishes a command on a host from any other: never its place in the list, which an operator may change."""
     digest = hashlib.sha256(json.dumps([each.command, each.reverse]).encode()).hexdigest()[:16]
     return f"{digest}/{host}"
 
@@ -196,17 +196,17 @@ def write_addresses(context: Context) -> None:
         context.cancel.check()
         facts = records.facts(STEP)
         before: dict[str, str] = facts.get("addresses", {})
-        told: list[str] = facts.get("told", [])
+        given: list[str] = facts.get("told", [])
         now = written(context, hypervisor)
-        # A file that has the value may have got it a moment before the agent was to be restarted: only the record tells.
-        if now != wanted or (hypervisor.name in before and hypervisor.name not in told):
+        # A file that has the value may have got it a moment before the agent was to be restarted: only the record shows it.
+        if now != wanted or (hypervisor.name in before and hypervisor.name not in given):
             context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)
             resting: list[str] = facts.get("resting", [])
             if hypervisor.name not in before and not Services(context.host(hypervisor)).state(AGENT).active:
                 resting = [*resting, hypervisor.name]
             records.remember(STEP, addresses={hypervisor.name: now, **before}, resting=resting)
             set_addresses(context, hypervisor, wanted, restart=hypervisor.name not in resting)
-            records.remember(STEP, told=[*(name for name in told if name != hypervisor.name), hypervisor.name])
+            records.remember(STEP, told=[*(name for name in given if name != hypervisor.name), hypervisor.name])
 
 
 def _restore_addresses(context: Context) -> None:
@@ -222,8 +222,8 @@ def _restore_addresses(context: Context) -> None:
             context.run.record("not undone", step=context.step, host=hypervisor.name, error=str(error))
             continue
         before = {name: value for name, value in before.items() if name != hypervisor.name}
-        told: list[str] = records.facts(STEP).get("told", [])
-        records.remember(STEP, addresses=before, told=[name for name in told if name != hypervisor.name])
+        given: list[str] = records.facts(STEP).get("told", [])
+        records.remember(STEP, addresses=before, told=[name for name in given if name != hypervisor.name])
 
 
 def written(context: Context, hypervisor: Hypervisor) -> str:

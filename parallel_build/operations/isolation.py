@@ -243,7 +243,7 @@ def prove(
 
 
 def tunnels(host: Host) -> list[str]:
-    """Addresses that sshd listens on beside its own ports: remote forwardings that are open."""
+    """Addresses that sshd listens on besides its own ports: remote forwardings that are open."""
     text = host.run(["ss", "-Hltnp"], timeout=30).stdout
     found = []
     for line in text.splitlines():

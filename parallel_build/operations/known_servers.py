@@ -13,7 +13,7 @@ from parallel_build.configuration import NewMachine, OriginalManagement, Server,
 from parallel_build.errors import GuardFailed
 from parallel_build.operations.context import Context
 from parallel_build.records.states import FIRST_START, StartState, start_of
-from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, Found, TouchedServer, moved
+from parallel_build.records.touched import DATABASE, MANAGEMENT, NEW, ORIGINAL, START, USAGE, Found, TouchedServer, moved
 from parallel_build.records.window import WindowRecord
 
 ADDITIONAL = "AdditionalManagement/"
@@ -31,10 +31,15 @@ def original_management(configuration: StackConfiguration, record: WindowRecord 
     return _with_recorded(configuration.original.management, record, ORIGINAL, MANAGEMENT, OriginalManagement)
 
 
+def original_usage(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
+    """The original's hosts that run the usage server alone."""
+    return _with_recorded(configuration.original.usage, record, ORIGINAL, USAGE, Server)
+
+
 def original_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[Server]:
     """The original's database servers, source first."""
     pair = configuration.original.database
-    return _with_recorded([pair.source, *([pair.replica] if pair.replica else [])], record, ORIGINAL, DATABASE, Server)
+    return _with_recorded(pair.servers, record, ORIGINAL, DATABASE, Server)
 
 
 def new_databases(configuration: StackConfiguration, record: WindowRecord | None) -> list[NewMachine]:
@@ -53,7 +58,7 @@ def new_database(configuration: StackConfiguration, record: WindowRecord, name: 
 def _with_recorded(configured: Sequence[S], record: WindowRecord | None, side: str, role: str, kind: type[S]) -> list[S]:
     names = {server.name for server in configured}
     recorded = [
-        touched for touched in _servers(record).values() if (touched.side, touched.role) == (side, role) and touched.name not in names
+        touched for touched in _servers(record).values() if touched.side == side and role in touched.roles and touched.name not in names
     ]
     return [*configured, *(server for touched in recorded if isinstance(server := touched.server(), kind))]
 
@@ -66,11 +71,15 @@ def touch(context: Context, server: Server, *done: str, units: Mapping[str, Foun
     """What is to be written down of a server before something is done to it."""
     configuration = context.configuration
     side = NEW if isinstance(server, NewMachine) else ORIGINAL
-    pair = configuration.original.database
-    fresh, managers = configuration.new.database, {machine.name for machine in configuration.new.management}
-    role = DATABASE if server in (pair.source, pair.replica, fresh.source, fresh.replica) and server.name not in managers else MANAGEMENT
+    pairs = (*configuration.original.database.servers, *configuration.new.database.servers)
+    managers = {each.name for each in (*configuration.original.management, *configuration.new.management)}
+    keeps = server.name in {each.name for each in pairs}
+    role = DATABASE if keeps and server.name not in managers else MANAGEMENT
+    if server.name in {each.name for each in configuration.original.usage}:
+        role = USAGE
     declared = server.model_copy(update={"platform": configuration.platform_of(server)}) if isinstance(server, NewMachine) else server
-    return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server))
+    also = (DATABASE,) if keeps and role == MANAGEMENT else ()
+    return TouchedServer.of(declared, side, role, *done, units=units, host_key=context.site.host_key(server), also=also)
 
 
 def ever_started(configuration: StackConfiguration, record: WindowRecord | None, machine: Server) -> bool:
@@ -121,6 +130,7 @@ def check_known(configuration: StackConfiguration, record: WindowRecord) -> None
             *configuration.new.management,
             *new_databases(configuration, None),
             *original_management(configuration, None),
+            *original_usage(configuration, None),
             *original_databases(configuration, None),
         )
     }
@@ -140,7 +150,12 @@ def without_address(configuration: StackConfiguration, record: WindowRecord | No
     """What a record of an earlier version knows by name alone, and the configuration does not have any more, in words."""
     if record is None or record.closed:
         return []
-    servers = (*configuration.new.management, *original_management(configuration, record), *original_databases(configuration, record))
+    servers = (
+        *configuration.new.management,
+        *original_management(configuration, record),
+        *original_usage(configuration, record),
+        *original_databases(configuration, record),
+    )
     known = {*record.servers, *(server.name for server in servers)}
     started = [name.removeprefix(ADDITIONAL) for name, facts in record.facts.items() if name.startswith(ADDITIONAL) and facts.get("began")]
     stopped = [unit.partition("/")[0] for unit in record.facts.get("OriginalManagement", {}).get("enabled", {})]

@@ -7,6 +7,7 @@ import contextlib
 from parallel_build.cloudstack import systemvms, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.errors import StepFailed
+from parallel_build.operations import move
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, new_database
@@ -27,6 +28,8 @@ def renew_later(context: Context) -> list[str]:
     ]
     if not names:
         return []
+    if context.configuration.move:
+        return _moved(context, cloud, names)
     with contextlib.ExitStack() as stack:
         database = OpenSession(new_database(context), stack)
         old, _, _ = old_ones(context, cloud, systemvms.required_release(database()), database, names)
@@ -38,4 +41,13 @@ def renew_later(context: Context) -> list[str]:
         except StepFailed as error:
             context.progress(str(error))
             return [error.fact]
+    return []
+
+
+def _moved(context: Context, cloud: Cloud, names: list[str]) -> list[str]:
+    try:
+        move.bring_over(context, cloud, names)
+    except StepFailed as error:
+        context.progress(str(error))
+        return [error.fact]
     return []

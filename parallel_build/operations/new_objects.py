@@ -64,7 +64,7 @@ def since(database: Session, ids: dict[str, int]) -> Created:
 
 
 def since_window(context: Context, host: Host) -> Created:
-    """What the new side created since this stack's window opened; never fails, says why where it can't be told."""
+    """What the new side created since this stack's window opened; never fails, says why where it is not known."""
     ids = store(context).facts("Window").get("highest_ids")
     if not ids:
         return Created(unknown="the window's record has no snapshot")

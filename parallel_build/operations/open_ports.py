@@ -20,8 +20,8 @@ def answers(context: Context, server: Server, ports: list[int]) -> bool:
     databases = [configuration.original.database.source, configuration.new.database.source]
     others = [*configuration.original.management, *configuration.new.management, *databases]
     for other in others:
-        if other.name == server.name:
-            continue
+        if other.name == server.name or other.address == server.address:
+            continue  # the same machine, which would ask itself
         try:
             asker = context.host(other)
             codes = [asker.run(["sh", "-c", PROBE, "sh", server.address, str(port)], ok=None).code for port in ports]

@@ -16,7 +16,7 @@ from parallel_build.remote.sql import session
 
 
 def drop(context: Context, users: Sequence[str]) -> list[str]:
-    """Drop accounts on the original. Idempotent; it keeps no way back from its end.
+    """Drop accounts on the original. Idempotent; it keeps no rollback from its end.
 
     Returns:
         those that may still be there: the database server is down, or its host can't be asked.

@@ -160,7 +160,7 @@ def start(context: Context) -> None:
     replica = promoted(context)
     if replica is None:
         return _start(context, source)
-    if source.name not in context.configuration.window.confirmed_down:
+    if source.name not in context.configuration.confirmed_down:
         raise GuardFailed(
             f"{source.name} is not started: {replica.name} was promoted in its place in this window",
             "each of the two would be taken for the original's source",

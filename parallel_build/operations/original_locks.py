@@ -116,9 +116,11 @@ def in_words(record: WindowRecord) -> list[str]:
 def _users(context: Context) -> set[str]:
     """Users that the management servers log in with, by their own files."""
     users = {"cloud"}
-    for server in context.configuration.original.management:
+    original = context.configuration.original
+    asked = [(server, management_node.read) for server in original.management]
+    for server, read in (*asked, *((server, management_node.read_usage) for server in original.usage)):
         with tolerated(context, f"asking {server.name} for its db.properties"):
-            users |= management_node.read(context.host(server)).users
+            users |= read(context.host(server)).users
     return users
 
 

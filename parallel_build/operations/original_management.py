@@ -25,6 +25,7 @@ from parallel_build.records.touched import STOP, Found
 from parallel_build.records.window import NAMES_SERVERS
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
+from parallel_build.versions import is_version
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
 LOOK_AGAIN = 1.0  # seconds
@@ -32,11 +33,13 @@ LOOK_AGAIN = 1.0  # seconds
 ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
 
 
-def stop(context: Context, server: OriginalServer) -> None:
-    """Stop one for good, prove it; what its units were is on record before that."""
+def stop(context: Context, server: Server) -> None:
+    """Stop a management server, or a host of usage's own, for good, and prove it; what its units were is on record before that."""
     services = Services(context.host(server))
     remember_units(context, [server])
-    ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
+    ports: set[int] = set()
+    if isinstance(server, OriginalServer):
+        ports = {*context.configuration.original.served.own_ports, *web.read(services.host).ports}
     for unit in units_of(server):
         context.progress(f"stopping {unit} on {server.name}")
         services.stop_and_fence(unit)
@@ -49,7 +52,7 @@ def stop(context: Context, server: OriginalServer) -> None:
 
 
 class Servers:
-    """The original's management servers on their way back, all at the same time: the first that answers is enough for users.
+    """The original's management servers in a rollback, all started at the same time: the first that answers is enough for users.
 
     Those that are configured, and those that the window's record has. Used as a block: what has not come back at its end is not waited for.
 
@@ -106,7 +109,8 @@ class Servers:
         Returns:
             what is missing, and why; it keeps no user out.
         """
-        words = [self._usage(server) for server in self.servers if USAGE in self._units(server)]
+        alone = known_servers.original_usage(self.context.configuration, self._record)
+        words = [self._usage(server) for server in (*(each for each in self.servers if USAGE in self._units(each)), *alone)]
         for future in self._starting:
             self._serves(future)
         words += [f"management server {name}: {error}" for name, error in self.missing.items()]
@@ -148,10 +152,12 @@ class Servers:
         _await_answer(context, server, self._left)
         return True
 
-    def _usage(self, server: OriginalServer) -> str:
+    def _usage(self, server: Server) -> str:
         if isinstance(self.missing.get(server.name), ConnectionFailed):
             return ""  # it is missing whole
         try:
+            if not isinstance(server, OriginalServer):
+                original_replica.point(self.context, server, self._record)
             put_back(Services(self.context.host(server)), USAGE, known_servers.as_found(self._record, server.name, USAGE))
         except (Cancelled, Fenced):
             raise
@@ -164,12 +170,12 @@ class Servers:
         """Whether the configured address, which may be a balancer's, leads to another side."""
         cloud = Cloud.original(self.context.site)
         try:
-            said = _version(cloud)
+            answered = _version(cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             return ""
-        if said == str(self.context.configuration.original.version):
+        if is_version(answered, self.context.configuration.original.version):
             return ""
-        return f"{cloud.url} answers as {said}: it leads to another side"
+        return f"{cloud.url} answers as {answered}: it leads to another side"
 
 
 def put_back(services: Services, unit: str, found: Found) -> bool:
@@ -185,9 +191,11 @@ def put_back(services: Services, unit: str, found: Found) -> bool:
 def answering(context: Context) -> Cloud:
     """The original's API: at the configured address, which may be a balancer's, else at the first of its servers that answers a signed call."""
     configured = Cloud.original(context.site)
-    for cloud in (configured, *(Cloud.original(context.site, server) for server in context.configuration.original.management)):
+    servers = [Cloud.original(context.site, server) for server in context.configuration.original.management]
+    # In a move both sides answer with one version: the configured address may be a balancer's that still leads to the new one.
+    for cloud in (*servers, configured) if context.configuration.move else (configured, *servers):
         try:
-            if _version(cloud) == str(context.configuration.original.version):
+            if is_version(_version(cloud), context.configuration.original.version):
                 return asked(context, cloud)
         except (ApiRefused, ApiUnavailable, ApiNotTrusted):
             continue
@@ -205,7 +213,7 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
     Raises:
         RollbackIncomplete: it answers as something else, or will never answer. StepFailed: it does not answer in time.
     """
-    wanted, timeout = str(context.configuration.original.version), context.configuration.window.start_timeout.total_seconds()
+    wanted, timeout = context.configuration.original.version, context.configuration.window.start_timeout.total_seconds()
     what = f"the API on {server.name}"
     wait_for(
         what,
@@ -219,21 +227,21 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
 
     def version() -> str | None:
         if left.is_set():
-            return wanted
+            return wanted.full
         try:
             return _version(cloud)
         except (ApiRefused, ApiUnavailable):
             return None
 
-    said = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
-    if said != wanted:
+    answered = wait_for(f"a signed call to {server.name}", version, timeout=120, cancel=context.cancel, progress=context.progress)
+    if not is_version(answered, wanted):
         raise RollbackIncomplete(
-            f"{cloud.url} answers as {said}, not {wanted}",
+            f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",
             "see that the new management servers are fenced",
         )
     if not left.is_set():
-        context.progress(f"{server.name} of the original serves again: {said}")
+        context.progress(f"{server.name} of the original serves again: {answered}")
 
 
 def _closed(services: Services, ports: set[int]) -> bool:
@@ -244,7 +252,7 @@ def _failed_for_good(context: Context, server: Server) -> bool:
     try:
         return api.status(endpoint.of_original(context.configuration, server)) == FAILED_FOR_GOOD
     except ApiNotTrusted:
-        return False  # it has a web server, and what is wrong with it is told when its answer is waited for
+        return False  # it has a web server, and what is wrong with it is reported when its answer is waited for
 
 
 def _answers(context: Context, server: Server) -> bool:
@@ -266,7 +274,7 @@ def _answers(context: Context, server: Server) -> bool:
     return status == ANSWERING
 
 
-def remember_units(context: Context, servers: Sequence[OriginalServer]) -> None:
+def remember_units(context: Context, servers: Sequence[Server]) -> None:
     """What the units of these servers are is known only before the first change; of a server that can't be reached it is not.
 
     Of a window that an earlier version opened the states are those that it noted: what is down by now, it may have stopped.
@@ -278,7 +286,7 @@ def remember_units(context: Context, servers: Sequence[OriginalServer]) -> None:
         return
     fresh = []
     for server in servers:
-        if server.name in record.servers and record.servers[server.name].units:
+        if server.name in record.servers and {*units_of(server)} <= record.servers[server.name].units.keys():
             continue
         with tolerated(context, f"looking at the units of {server.name}"):
             services = Services(context.host(server))
@@ -293,7 +301,7 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
     """State of each management server's row; one left Up by a crash is set Down in the copy, never here.
 
     Args:
-        lost: servers that could not be stopped and are said to be down.
+        lost: servers that could not be stopped and are confirmed down.
     Raises:
         StepFailed: one of those, or a server that the stack does not know, writes its heartbeat.
     """

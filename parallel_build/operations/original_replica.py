@@ -13,7 +13,7 @@ from typing import Any
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.properties import DB_PROPERTIES
-from parallel_build.configuration import OriginalManagement, Server
+from parallel_build.configuration import Server
 from parallel_build.database.replicate import log_end
 from parallel_build.database.replicate.channel import Position
 from parallel_build.database.replicate.pair_status import replica_position
@@ -31,7 +31,7 @@ from parallel_build.remote.sql import Session, session
 
 STEP = "OriginalDatabase"
 CATCH_UP = 30  # seconds within which a replica gets what the source has written; nobody writes any more
-FILES = (DB_PROPERTIES, "/etc/cloudstack/usage/db.properties")
+FILES = (DB_PROPERTIES, management_node.USAGE_PROPERTIES)
 FOUND = ".found-by-parallel-build"
 # $1: the file. A link (usage's is one to management's, as a rule) is not a second file.
 LOOK = 'if [ -f "$1" ] && [ ! -L "$1" ]; then stat -c "%a %U:%G" "$1"; fi'
@@ -158,7 +158,7 @@ def take_over(context: Context, server: Server) -> None:
     with session(context.host(server)) as database:
         dialect = identify(database).dialect
         if "found" not in record.facts.get(PROMOTED, {}):
-            # By transactions where it has their names: what a server says of its source's files after a start differs between versions.
+            # By transactions where it has their names: what a server shows of its source's files after a start differs between versions.
             names = noted.get("gtid")
             now_at = replica_position(database) if names else _read(database, context.configuration.original.database.source).get("has")
             if now_at != (names or noted.get("has")):
@@ -185,8 +185,8 @@ def take_over(context: Context, server: Server) -> None:
     context.progress(f"{server.name} takes the place of the original's source")
 
 
-def point(context: Context, server: OriginalManagement, record: WindowRecord | None) -> None:
-    """Have a management server of the original use the promoted replica, before it is started; nothing happens where none was promoted.
+def point(context: Context, server: Server, record: WindowRecord | None) -> None:
+    """Have a server of the original use the promoted replica before CloudStack is started on it; nothing happens where none was promoted.
 
     Args:
         record: the window's.

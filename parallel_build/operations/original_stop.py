@@ -63,7 +63,7 @@ def stop_unmoved(context: Context, stop: Callable[[], None], start: Callable[[],
             )
         context.progress(f"{fact}. {who}. copying again")
         start()
-        transfer(context, spoilt=store(context).facts(COPY).get("spoilt"))
+        transfer(context, unusable=store(context).facts(COPY).get("spoilt"))
     return None
 
 
@@ -94,11 +94,11 @@ def lock_unmoved(context: Context, lock: Callable[[], None]) -> None:
                 f"python -m parallel_build back {context.site.stack}",
             )
         context.progress(f"{fact}. copying again")
-        transfer(context, spoilt=store(context).facts(COPY).get("spoilt"))
+        transfer(context, unusable=store(context).facts(COPY).get("spoilt"))
 
 
 def moved_since_lock(context: Context) -> str:
-    """What of CloudStack's was written on a source that keeps running for others, since its accounts were locked; empty also where no log tells."""
+    """What of CloudStack's was written on a source that keeps running for others, since its accounts were locked; empty also where no log shows it."""
     kept = store(context).facts(STEP).get("end")
     noted = End.of(kept) if kept else None
     return _moved(context, noted)[0] if noted is not None and noted.position is not None else ""

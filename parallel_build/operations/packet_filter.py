@@ -25,13 +25,14 @@ nft -f - <<RULES
 add table inet {table}
 delete table inet {table}
 table inet {table} {{
-{answered}  chain users {{
+{chains}}}
+RULES
+"""
+NFT_USERS = """  chain users {{
     type filter hook input priority -150; policy accept;
     iif lo accept
 {accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
   }}
-}}
-RULES
 """
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
@@ -56,7 +57,7 @@ for t in iptables ip6tables; do there $t || continue
 done
 """
 # Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
-ANSWERS_GO_ON = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
+ANSWERS_STAY = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
 # The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
 ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
 OWN_RULES = f"""
@@ -65,7 +66,7 @@ for t in iptables ip6tables; do there $t || continue
   $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
 done
 """
-# In a subshell: a kernel that can't redirect leaves users refused, and the script goes on.
+# In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
@@ -133,15 +134,16 @@ class Barrier:
 
         Args:
             answered: calls are sent to the service.
-            lets_end: connections that are open go on.
+            lets_end: connections that are open stay.
         """
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
         nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
-        fill = {"table": TABLE, "accept": accept, "ports": ports, "open": OPEN_CONNECTIONS if lets_end else ""}
-        nft = NFT.format(answered=nat, **fill)
+        users = NFT_USERS.format(accept=accept, ports=ports, open=OPEN_CONNECTIONS if lets_end else "")
+        # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
+        nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(answered='', **fill).strip()}\nfi\n{OWN_RULES}"
+            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(table=TABLE, chains=users).strip()}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
@@ -150,7 +152,7 @@ class Barrier:
         tables = IPTABLES.format(
             chain=CHAIN,
             accept=inside.format(table=""),
-            answers=ANSWERS_GO_ON.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            answers=ANSWERS_STAY.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
             first="--syn " if lets_end else "",
             ports=ports.replace(" ", ""),
         )

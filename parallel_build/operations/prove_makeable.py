@@ -1,4 +1,4 @@
-"""The original's definitions made once, empty, beside the new source's database server: before users are out, what it can't make is found."""
+"""The original's definitions made once, empty, next to the new source's database server: before users are out, what it can't make is found."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The original proved down, asked of its servers now: before anything of the new side is started, and wherever one of them is silent.
 
-That its steps stopped and masked everything proves nothing about this moment: a hold point, a colleague or half a way back may have come since.
+That its steps stopped and masked everything proves nothing about this moment: a hold point, a colleague or half a rollback may have come since.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
 from parallel_build.operations.open_ports import answers
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
 
+SSH = 22
 __all__ = ["answers", "prove", "prove_management", "silent"]
 
 
@@ -36,9 +38,7 @@ def prove(context: Context) -> None:
             "put it back into the configuration as it was, then run the same command again",
         )
     units = store(context).facts("OriginalDatabase").get("units", {})
-    questions: list[Callable[[], list[str]]] = [
-        partial(_management, context, server) for server in known_servers.original_management(configuration, record)
-    ]
+    questions: list[Callable[[], list[str]]] = [partial(_cloudstack, context, server) for server in _with_units(context, record)]
     questions += [partial(_database, context, server, units) for server in known_servers.original_databases(configuration, record)]
     _ask(context, questions, "a new server must not start while anything of the original may run")
 
@@ -50,7 +50,7 @@ def prove_management(context: Context) -> None:
         StepFailed: one is not, or a server can't be reached and nothing proves that it is down.
     """
     questions: list[Callable[[], list[str]]] = [
-        partial(_management, context, server) for server in known_servers.original_management(context.configuration, store(context).read())
+        partial(_cloudstack, context, server) for server in _with_units(context, store(context).read())
     ]
     _ask(context, questions, "the original's database must not start for the new side while its management may run")
 
@@ -59,20 +59,23 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
     """Whether one of the original's servers that can't be reached counts as down: only by the operator's word, and while it is silent.
 
     The stack did not make these machines, so there is no platform whose word could be had. The source may be such a server once the new source has a
-    copy of the window's record: without one nobody gets as far as this.
+    copy of the window's record: without one nobody gets as far as this. A machine with several roles must be silent in all of them.
     Raises:
-        StepFailed: it still answers, or the operator has not said in `window.confirmedDown` that he has switched it off.
+        StepFailed: it still answers, or the operator has not confirmed in `window.confirmedDown` that he has switched it off.
     """
     name, original = server.name, context.configuration.original
-    manages = isinstance(server, OriginalManagement)
-    ports = original.served.every_port if manages else [original.database.port]
+    manages = isinstance(server, OriginalManagement) or server.address in {each.address for each in original.management}
+    usage = server.name in {each.name for each in original.usage}
+    # A usage server listens nowhere: whether its machine is on is asked of its SSH.
+    usual = original.served.every_port if manages else [server.ssh_port or SSH] if usage else [original.database.port]
+    ports = sorted({*usual, *context.configuration.ports_of(server)})
     if (manages and api.answers(endpoint.of_original(context.configuration, server))) or answers(context, server, ports):
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached over SSH, and still answers",
             error.reason,
             "restore the connection to it, or power it off, then run the same command again",
         )
-    if name not in context.configuration.window.confirmed_down:
+    if name not in context.configuration.confirmed_down:
         raise StepFailed(
             f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
             f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
@@ -97,10 +100,16 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
         )
 
 
-def _management(context: Context, server: OriginalManagement) -> list[str]:
+def _with_units(context: Context, record: WindowRecord | None) -> list[Server]:
+    """The original's servers that run something of CloudStack's."""
+    configuration = context.configuration
+    return [*known_servers.original_management(configuration, record), *known_servers.original_usage(configuration, record)]
+
+
+def _cloudstack(context: Context, server: Server) -> list[str]:
     try:
         services = Services(context.host(server))
-        found = [_said(server, unit, services) for unit in units_of(server)]
+        found = [_runs(server, unit, services) for unit in units_of(server)]
     except ConnectionFailed as error:
         silent(context, server, error)
         return []
@@ -110,7 +119,7 @@ def _management(context: Context, server: OriginalManagement) -> list[str]:
 def _database(context: Context, server: Server, units: dict[str, str]) -> list[str]:
     try:
         services = Services(context.host(server))
-        problem = _said(server, units.get(server.name) or services.database_unit(), services)
+        problem = _runs(server, units.get(server.name) or services.database_unit(), services)
         accounts = original_locks.locked(store(context).read(), server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
@@ -120,7 +129,7 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     return [problem] if problem else []
 
 
-def _said(server: Server, unit: str, services: Services) -> str:
+def _runs(server: Server, unit: str, services: Services) -> str:
     """What is wrong with a unit, "" where it is down and masked."""
     state = services.state(unit)
     if state.fenced:

@@ -52,7 +52,7 @@ def users_are_in_before(context: Context) -> list[str]:
     asker = probe(context)
     if asker is None:
         return []
-    off = context.configuration.window.confirmed_down
+    off = context.configuration.confirmed_down
     servers: list[Server] = [server for server in context.configuration.original.management if server.name not in off]
     answers = [asker.ask(where) for where in addresses(context, servers)]
     silent = [each for each in answers if not each.served]
@@ -164,7 +164,7 @@ def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> 
 
     Args:
         servers: the management servers that serve now.
-        must: raise when it is not; in a rollback it is told and recorded instead: going back must be possible whatever the probe meets.
+        must: raise when it is not; in a rollback it is logged and recorded instead: going back must be possible whatever the probe meets.
     Raises:
         StepFailed: it is not served within half a minute.
     """

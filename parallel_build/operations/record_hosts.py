@@ -60,8 +60,8 @@ def proved_down(context: Context, host: Host, error: ParallelBuildError, returni
             context.progress(f"{server.name} can't be asked for its copy of the window's record, and is off: {how}")
             context.run.record("powered off", server=server.name, by=how, error=str(error))
             return
-    if server.name in configuration.window.confirmed_down:
-        ports = {configuration.original.database.port, configuration.new.database.port}
+    if server.name in configuration.confirmed_down:
+        ports = {configuration.original.database.port, configuration.new.database.port, *configuration.ports_of(server)}
         if open_ports.answers(context, server, sorted(ports)):
             raise ConnectionFailed(
                 f"{server.name} ({server.address}) can't be asked for its copy of the window's record, and its database answers",

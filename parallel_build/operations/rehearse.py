@@ -258,7 +258,7 @@ def machine_of(context: Context) -> NewMachine:
         raise ConfigurationError(
             f"stack {context.site.stack} has no rehearsal",
             "rehearsal.enabled is not true",
-            "set rehearsal.enabled and rehearsal.machine (docs/rehearsal.md), then `pulumi up` in phase prepared",
+            "set rehearsal.enabled and rehearsal.machine (docs/operate/rehearsal.md), then `pulumi up` in phase prepared",
         )
     return machine
 

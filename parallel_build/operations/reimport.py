@@ -1,7 +1,7 @@
 """The copy imported again, after a start that may have changed it or an import that was cut off, and from wherever an earlier try of this was cut off.
 
-What says that the copy is spoilt is in the window's record, on the original's database host, before anything else is forgotten, and goes only when
-all of this is done: whoever goes on, on whatever machine, begins the import anew. Until then no new server is started.
+That the copy is unusable stands in the window's record, on the original's database host, before anything else is forgotten, and goes only when
+all of this is done: whoever continues, on whatever machine, begins the import again. Until then no new server is started.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def make_whole(context: Context, write: Callable[[Context], Outputs]) -> None:
     start = first_start(context)
     if start.under_way():
         return
-    why = start.spoilt()
+    why = start.unusable()
     if why:
         context.progress(f"no server can be started on the copy, {why}: importing it again")
         import_again(context, why, write)
@@ -48,11 +48,11 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
         )
     context.intend("import the copy again", why=why)
     start = first_start(context)
-    start.forget(spoilt=why)
+    start.forget(unusable=why)
     start.stop()
     prove_original_down.prove_management(context)
     original_database.start(context)
-    transfer(context, spoilt=why)
+    transfer(context, unusable=why)
     original_database.stop_servers(context)
     write(context)
     records.note(copy_change(spoilt=None))

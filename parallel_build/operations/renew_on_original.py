@@ -6,6 +6,7 @@ asked, so that no network is without a router for longer than one restart. Idle 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, hosts_away
 from parallel_build.cloudstack.router_networks import RESTARTABLE, Key, RouterNetwork
-from parallel_build.errors import RollbackIncomplete, StepFailed
+from parallel_build.errors import RollbackIncomplete, StepFailed, TimedOut
 from parallel_build.operations import original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
@@ -26,6 +27,7 @@ from parallel_build.operations.router_plan import PlannedWave, waves
 from parallel_build.records.waves import NETWORK, ROUTERS, VPC, WaveState, packed, wave_change
 from parallel_build.remote.sql import session
 
+COME_BACK = 60.0  # seconds for agents of system VMs that run; one pause of theirs is 5 s
 WRITTEN_TOGETHER = 10  # networks that one write of the record says are restarted
 
 
@@ -43,6 +45,7 @@ def renew_on_original(context: Context, routers: NewRouters) -> dict[str, Any]:
     """
     cloud = original_management.answering(context)
     await_hosts(context, cloud)
+    await_agents(context, cloud, routers)
     gone = [vm for vm in systemvms.renewable(cloud)[0] if not systemvms.running(vm) or routers.runs(vm) is False]
     timeout = context.configuration.window.system_vm_timeout.total_seconds()
     result: dict[str, Any] = {"renewed": renew(context, cloud, gone, timeout=timeout)}
@@ -144,6 +147,18 @@ class _Orders:
         self._written = len(self.done)
         back = {kind: packed(number for of, number in self.done if of == kind) for kind in (NETWORK, VPC)}
         self.records.note(wave_change(back={**back, "failed": self.tried}))
+
+
+def await_agents(context: Context, cloud: Cloud, routers: NewRouters) -> None:
+    """Give system VMs that the new side has left running the time to connect to the original again: renewing one costs more than its agent's pause."""
+
+    def none_on_its_way() -> bool:
+        return not [vm for vm in systemvms.renewable(cloud)[0] if not systemvms.running(vm) and routers.runs(vm)]
+
+    with contextlib.suppress(TimedOut):
+        wait_for(
+            "system VMs to connect to the original", none_on_its_way, timeout=COME_BACK, cancel=context.cancel, interval=1, progress=context.progress
+        )  # fmt: skip
 
 
 def await_hosts(context: Context, cloud: Cloud) -> None:

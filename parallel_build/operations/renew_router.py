@@ -11,7 +11,7 @@ from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import ApiRefused, Cloud
 from parallel_build.cloudstack.patience import Patience, hosts_away
 from parallel_build.cloudstack.router_networks import VPC, Key, RouterNetwork
-from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.operations import prove_appliances
 from parallel_build.operations.context import Context
 from parallel_build.remote.sql import Row
@@ -103,7 +103,7 @@ class Restarter:
 
         try:
             wait_for(f"the routers of {network.name}", good, timeout=PROVED_WITHIN, cancel=self.context.cancel, interval=1)
-        except WaitedInVain:
+        except TimedOut:
             raise StepFailed(
                 f"{network.name} was restarted, and its routers are not on release {self.release}",
                 "; ".join(last),

@@ -75,7 +75,7 @@ def await_kinds(context: Context, cloud: Cloud, groups: Collection[Sequence[str]
     """Wait until a system VM of each kind runs in each zone: a run that was cut off may have destroyed one whose successor has not come.
 
     Raises:
-        WaitedInVain: one does not come in time.
+        TimedOut: one does not come in time.
     """
     missing: list[str] = []
 

@@ -53,7 +53,7 @@ class Outcome:
         failed: causes by key.
         names: of the failed ones.
         why: why this run has ended before the last wave.
-        stopped: a wave has failed too often: no run goes on before the operator says so.
+        stopped: a wave has failed too often: no run continues before the operator says so.
         passed: numbers of the waves that came to their end.
     """
 

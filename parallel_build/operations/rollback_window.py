@@ -49,7 +49,7 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
             "remove window.stopBefore to resume, or set phase to prepared to roll back altogether",
         )
     if configuration.window.force_rollback or record is None or record.closed or record.returning:
-        return  # a way back that has begun is always led to its end
+        return  # a rollback that has begun must finish
     if configuration.phase is Phase.RETIRED or record.retired:
         why = "the stack is retired"
     elif record.switched and (since := since_switch(record, store(context).clock(read_host_clock))) > limit.total_seconds():
@@ -63,8 +63,8 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
     )
 
 
-def mark_way_back(context: Context) -> None:
-    """Write down that a way back has begun, so that no step goes forward beside it, or after half of it, until the window is closed.
+def mark_rollback(context: Context) -> None:
+    """Write down that a rollback has begun, so that no step goes forward during it, or after half of it, until the window is closed.
 
     An undo up to a hold point is none: `window.stopBefore` is only there in the undo of a run that keeps phase switched
     (`parallel_build.provider.relevance.for_undo`).

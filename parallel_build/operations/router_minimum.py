@@ -28,7 +28,7 @@ def lower(context: Context, database: Session) -> dict[str, str]:
     Returns:
         what was written, by zone number; empty where the configuration does not ask for it.
     """
-    if context.configuration.routers.until_renewed != "allow":
+    if context.configuration.move or context.configuration.routers.until_renewed != "allow":
         return {}
     lowest = lowest_releases(database)
     found = {int(row["dc_id"]): str(row["value"]) for row in database.rows(OWN, [SETTING])}

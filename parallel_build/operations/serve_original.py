@@ -54,7 +54,7 @@ def serve_at_once(context: Context) -> None:
         fence_new_side(context)
         starting.result()
         original_locks.unlock(context)
-        beside = pool.submit(hypervisor_commands.undo, context)
+        hypervisors = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
         with original_management.Servers(context) as servers:
             servers.first()
@@ -63,7 +63,7 @@ def serve_at_once(context: Context) -> None:
             user_firewall.let_users_in(context)
             context.progress("the original serves and users are in; what is left is undone now")
             hosts_back.take_agents(context)
-            beside.result()
+            hypervisors.result()
             servers.settle()
 
 

@@ -1,8 +1,8 @@
-"""The gate on each new management server: once a way back has shut it, no step of that window releases a unit there, however late it comes.
+"""The gate on each new management server: once a rollback has shut it, no step of that window releases a unit there, however late it comes.
 
 A step that goes forward on one workstation while another operator goes back may have been held up anywhere: between its last look at the window's
 record and the command that starts a server. So the order of the two is decided on that server itself, under a lock: either the unit was unmasked
-before, and the way back masks and stops it, or the gate is shut, and it stays masked.
+before, and the rollback masks and stops it, or the gate is shut, and it stays masked.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def shut(host: Host, record: WindowRecord) -> None:
 
 
 def release(context: Context, host: Host, unit: str, *, enable: bool) -> None:
-    """Unmask a unit on a new server, and enable it where wished; nothing is started.
+    """Unmask a unit on a new server, and enable it where wanted; nothing is started.
 
     Raises:
-        GuardFailed: a way back has begun.
+        GuardFailed: a rollback has begun.
     """
     record = store(context).mine()
     if record.returning:
@@ -45,7 +45,7 @@ def release(context: Context, host: Host, unit: str, *, enable: bool) -> None:
     if done.code == SHUT:
         raise going_back(store(context).mine())
     if enable:
-        # Where a way back has come between the two the unit is masked again, and stays so: systemd starts no masked unit, enabled or not.
+        # Where a rollback has come between the two the unit is masked again, and stays so: systemd starts no masked unit, enabled or not.
         host.run(["systemctl", "enable", unit], timeout=120, cancellable=False)
 
 

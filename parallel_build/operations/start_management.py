@@ -30,7 +30,7 @@ from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
 from parallel_build.versions import CloudStackVersion
 
-SPOILT = "a start on it has begun, and may have changed its schema"
+UNUSABLE = "a start on it has begun, and may have changed its schema"
 
 
 class ManagementStart:
@@ -74,7 +74,7 @@ class ManagementStart:
             watch = self._watch(database, follower, upgrade=self.upgrade, fingerprint=fingerprint)
             return self._follow(watch)
 
-    def spoilt(self) -> str:
+    def unusable(self) -> str:
         """Why the copy can't be started on: an earlier start may have changed its schema, or an import into it was cut off; "" where it is whole.
 
         What the record doesn't know (the operator's machine died) is read from the server's log since that start, and from the copy itself.
@@ -143,7 +143,7 @@ class ManagementStart:
         return bool(self._known().good)
 
     def fence(self) -> None:
-        """Stopped, disabled, masked, and never-set-up again; one that can't be reached is told.
+        """Stopped, disabled, masked, and never-set-up again; one that can't be reached is reported.
 
         Forgotten before it is stopped: what is cut off in between is no good start any more, with half of its files taken away.
         """
@@ -162,13 +162,13 @@ class ManagementStart:
             self.services.stop_and_fence(unit)
         setup.undo_setup(self.host)
 
-    def forget(self, spoilt: str | None = None) -> None:
+    def forget(self, unusable: str | None = None) -> None:
         """The next start is a first one again. What this one has made of the copy is kept with the copy, in the same write.
 
         Args:
-            spoilt: why the copy is about to be imported again.
+            unusable: why the copy is about to be imported again.
         Raises:
-            GuardFailed: with `spoilt`: a way back has begun.
+            GuardFailed: with `unusable`: a rollback has begun.
         """
         record = self.records.read()
         if record is None or record.closed:
@@ -177,12 +177,12 @@ class ManagementStart:
         known = StartState.of(record.facts.get(self.record, {}))
         if record.facts.get(self.record):
             facts |= start_change(self.record, mark=None, good=None, touched=None, failed=None)
-        if spoilt:
-            facts |= copy_change(spoilt=spoilt)
+        if unusable:
+            facts |= copy_change(spoilt=unusable)
         elif self.upgrade and known.mark and known.touched is not False:
-            facts |= copy_change(spoilt=CopyState.of(record.facts.get(COPY, {})).spoilt or SPOILT)
+            facts |= copy_change(spoilt=CopyState.of(record.facts.get(COPY, {})).spoilt or UNUSABLE)
         if facts:
-            self.records.note(facts, forward=spoilt is not None)
+            self.records.note(facts, forward=unusable is not None)
 
     def _prepare(self) -> None:
         context, configuration = self.context, self.context.configuration
@@ -218,8 +218,8 @@ class ManagementStart:
             **start_change(self.record, mark=mark, good=None, touched=None, failed=None, boot=boot, began=time.time()),
         }
         if self.upgrade:
-            facts |= copy_change(spoilt=SPOILT)
-        # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a way back has begun.
+            facts |= copy_change(spoilt=UNUSABLE)
+        # On record before the start: whoever comes next must know that the schema may have been touched. Refused once a rollback has begun.
         # With its database, which a rollback closes to it.
         servers = [self.machine, *known_servers.new_databases(self.context.configuration, None)]
         self.records.note(facts, forward=True, servers=[known_servers.touch(self.context, server, START) for server in servers])
@@ -247,13 +247,15 @@ class ManagementStart:
         return evidence
 
     def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:
-        expect = Expectation(self.context.configuration.new.version, upgrade, fingerprint)
+        configuration = self.context.configuration
+        version = configuration.new.version
+        expect = Expectation(version, upgrade, fingerprint, exact=configuration.move or bool(version.build))
         return StartWatch(self.machine, self.host, database, Cloud.new(self.context.site, self.machine), expect, follower)
 
 
 def first_start(context: Context) -> ManagementStart:
-    """The first new management server's start, which upgrades the schema."""
-    return ManagementStart(context, context.configuration.new.management[0], FIRST_START, upgrade=True)
+    """The first new management server's start, which upgrades the schema, unless the cloud only moves."""
+    return ManagementStart(context, context.configuration.new.management[0], FIRST_START, upgrade=not context.configuration.move)
 
 
 def present_fingerprint(context: Context) -> str:

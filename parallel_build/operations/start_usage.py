@@ -17,18 +17,20 @@ READY = "UsageServer ready"  # once its settings, key and database are good [Clo
 UP_WITHIN = 300.0  # seconds
 
 
-def start_usage(context: Context) -> str:
+def start_usage(context: Context) -> str | None:
     """Start the usage server on one management server, after that one has populated its settings, and wait until it says that it is ready.
 
     Its heartbeat is no sign for the window: another server's job is taken over only minutes after that one's last heartbeat. One that runs already,
-    of an earlier try, is started anew: the unit restarts itself every ten seconds, and lines of several starts can't be told apart.
+    of an earlier try, is restarted: the unit restarts itself every ten seconds, and lines of several starts can't be distinguished.
     Returns:
-        name of the server.
+        name of the server; None where there is to be none (`new.usage`).
     Raises:
         StepFailed: it ended before it was ready, or the original is not down.
-        GuardFailed: a way back has begun.
+        GuardFailed: a rollback has begun.
     """
     machine = context.configuration.usage_server
+    if machine is None:
+        return None
     services = Services(context.host(machine))
     state = services.state(USAGE)
     if not state.known and not state.masked:

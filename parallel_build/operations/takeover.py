@@ -27,6 +27,7 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState, copy_change
+from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
@@ -52,7 +53,7 @@ def make_ready(context: Context) -> None:
 
 
 def take_over(context: Context) -> Outputs:
-    """Bring the new source to the original's last position, compare what changed, and let it go; the new replica goes on following.
+    """Bring the new source to the original's last position, compare what changed, and detach it; the new replica keeps following.
 
     Raises:
         GuardFailed: there is no seed that was found the same.
@@ -116,9 +117,14 @@ def _open(context: Context, record: SeedRecord) -> promotion.Takeover:
         threads=context.configuration.transfer.threads,
         cancel=context.cancel,
         progress=context.progress,
-        replica=context.host(context.configuration.new.database.replica),
+        replica=_replica(context),
     )
     return ready.__enter__()
+
+
+def _replica(context: Context) -> Host | None:
+    replica = context.configuration.new.database.replica
+    return context.host(replica) if replica else None
 
 
 def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last: Position, verdict: Comparison, began: float) -> Outputs:
@@ -162,8 +168,9 @@ def _promoted_before(context: Context, compared: dict[str, Any]) -> Outputs:
     SeedRecord(original_database(context), context.site).take()
     with session(original_database(context)) as old, session(new_database(context)) as new:
         promoted = promotion.promote(old, new, new_database(context), schemas(context.configuration))
-        with session(context.host(context.configuration.new.database.replica)) as replica:
-            await_tier(context, new, replica)
+        if (host := _replica(context)) is not None:
+            with session(host) as replica:
+                await_tier(context, new, replica)
     found = _replayed(context, {**compared, **promoted})
     store(context).note(copy_change(copied=found))
     return found
@@ -175,16 +182,17 @@ def _replayed(context: Context, evidence: Outputs) -> Outputs:
     return {**evidence, "replayed": replayed} if replayed else evidence
 
 
-def _follows_on(context: Context, ready: promotion.Takeover) -> dict[str, Any]:
-    """The second tier goes on: what the new source writes now arrives on its replica."""
-    assert ready.tier is not None, "_open names the replica"
+def _follows_on(context: Context, ready: promotion.Takeover) -> dict[str, Any] | None:
+    """The second tier follows again: what the new source writes now arrives on its replica; None where there is no replica."""
+    if ready.tier is None:
+        return None
     await_tier(context, ready.new, ready.tier)
     seconds = bookkeeping.beat(ready.new, ready.tier, timeout=BEAT, cancel=context.cancel)
     status = tier.status(ready.tier)
     return {"heartbeatSeconds": round(seconds, 3), "lag": status.lag if status else None, "tls": bool(status and status.tls)}
 
 
-def let_go(context: Context) -> None:
+def detach_seed(context: Context) -> None:
     """End what `make_ready` keeps open, when the window goes back instead."""
     ready: promotion.Takeover | None = context.connections.ready.pop(READY, None)
     if ready is not None:
@@ -218,5 +226,5 @@ def prove_same_meaning(context: Context, old: Session, new: Session, *, states: 
             "wrong key, or wrong encryptor version; no management server could start on this copy",
             "unset the stack's secret databaseKey to take the original's own, or correct it; the original is unchanged",
         )
-    said = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}
-    return {**said, "by state": theirs.states} if states else said
+    facts = {"version": theirs.version, "init decrypts": theirs.init, "management servers": theirs.management}
+    return {**facts, "by state": theirs.states} if states else facts

@@ -40,11 +40,11 @@ def brought(context: Context) -> bool:
     return CopyState.of(store(context).facts(COPY)).brought
 
 
-def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
+def transfer(context: Context, unusable: str | None = None) -> dict[str, Any]:
     """Copy and compare, from whatever an earlier try left; the record says afterwards that a whole copy is there.
 
     Args:
-        spoilt: why no server may start on the copy yet although it is whole: there is more to be done to it.
+        unusable: why no server may start on the copy yet although it is whole: there is more to be done to it.
     """
     configuration = context.configuration
     source, target, names = original_database(context), new_database(context), schemas(configuration)
@@ -53,7 +53,7 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
     records.note(copy_change(copied=None, compared=None, copying=True))
     seed = SeedRecord(source, context.site)
     if seed.facts():
-        # Whatever the seed was: what is copied now is the window's, and the new source must not follow beside it.
+        # Whatever the seed was: what is copied now is the window's, and the new source must not follow at the same time.
         seed.take()
         seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)
@@ -89,5 +89,5 @@ def transfer(context: Context, spoilt: str | None = None) -> dict[str, Any]:
         evidence["events enabled"] = create.settle_events(old, new, names)
     if replayed := fixes.replay(context):
         evidence["replayed"] = replayed
-    records.note(copy_change(copied=evidence, spoilt=spoilt))
+    records.note(copy_change(copied=evidence, spoilt=unusable))
     return evidence

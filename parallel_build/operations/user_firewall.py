@@ -146,7 +146,7 @@ def _only_shown(context: Context, server: Server) -> Iterator[None]:
 
 
 def tell_where(context: Context, server: Server) -> None:
-    """Have an address of the original tell users that the cloud has moved, or nothing; a server that is gone tells nothing, which keeps nobody out."""
+    """Have an address of the original answer users that the cloud has moved, or nothing; a server that is gone answers nothing, which keeps nobody out."""
     configuration = context.configuration
     with _only_shown(context, server):
         host = context.host(server)

@@ -23,7 +23,7 @@ Point = Literal["first", "accepted", "routers"]
 
 def configured(configuration: StackConfiguration) -> Point:
     """What the configuration says."""
-    return "routers" if configuration.routers.until_renewed == "wait" else configuration.window.users_in
+    return "routers" if configuration.routers.until_renewed == "wait" and not configuration.move else configuration.window.users_in
 
 
 def earlier_version(record: WindowRecord) -> bool:

@@ -10,7 +10,7 @@ import json
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import users_out_answer
-from parallel_build.errors import WaitedInVain
+from parallel_build.errors import TimedOut
 from parallel_build.remote.host import Host
 
 PORT = 18503
@@ -73,7 +73,7 @@ def start(host: Host, text: str, *, moved: str = "") -> str:
         return began.stderr.strip()[:200] or f"systemctl enable {UNIT} ended with exit code {began.code}"
     try:
         wait_for(f"{UNIT} on {host.name}", lambda: answers(host), timeout=10, cancel=host.cancel, interval=0.2)
-    except WaitedInVain as error:
+    except TimedOut as error:
         return error.fact
     return ""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from parallel_build.rules import Report, Rule, Said, examine
+from parallel_build.rules import Report, Rule, RuleFinding, examine
 
 Facts = dict[str, Any]
 FACTOR = 10  # a size that is so many times the other is another size
@@ -25,7 +25,7 @@ class Rank(StrEnum):
 
 
 @dataclass(frozen=True)
-class Difference(Said):
+class Difference(RuleFinding):
     """One difference, as a rule says it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Two:
     real: Facts
 
 
-# Kinds of things: rank when the real cloud has one that the rehearsed cloud lacks, and why. The reverse is low: it was rehearsed in vain.
+# Kinds of things: rank when the real cloud has one that the rehearsed cloud lacks, and why. The reverse is low: it was rehearsed without need.
 KINDS: dict[str, tuple[Rank, str]] = {
     "hypervisors": (Rank.HIGH, "its agents, its system VM template and its commands are not rehearsed"),
     "hypervisor versions": (Rank.MEDIUM, "another version of a hypervisor may answer in another way"),
@@ -97,7 +97,7 @@ def compare(rehearsed: Facts, real: Facts) -> Report[Difference]:
     """
     found = examine(RULES, Two(rehearsed, real), Rank)
     order: list[StrEnum] = list(Rank)
-    findings = sorted(found.findings, key=lambda each: (order.index(each.severity), each.said.area, each.said.key))
+    findings = sorted(found.findings, key=lambda each: (order.index(each.severity), each.words.area, each.words.key))
     return replace(found, findings=tuple(findings))
 
 
@@ -246,7 +246,7 @@ def _settings(one: Facts, other: Facts) -> Iterator[Difference]:
 
 
 def _rule(name: str, summary: str, judge: Callable[[Facts, Facts], Iterator[Difference]]) -> Rule[Two, Difference]:
-    return Rule(name, Rank.LOW, "docs/parity.md", summary, lambda two: judge(two.rehearsed, two.real))
+    return Rule(name, Rank.LOW, "docs/operate/parity.md", summary, lambda two: judge(two.rehearsed, two.real))
 
 
 RULES = (

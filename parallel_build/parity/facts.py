@@ -81,8 +81,10 @@ def gather(site: Site, connections: Connections) -> Facts:
     original, new = configuration.original, configuration.new
     with Workers(AT_ONCE) as pool:
 
-        def each(machines: Iterable[Server], told: list[str]) -> list[Any]:
-            return [pool.submit(_guarded, told, lambda machine=machine: servers.read(connections.host(machine))) for machine in machines]
+        def each(machines: Iterable[Server], problems: list[str]) -> list[Any]:
+            return [
+                pool.submit(_guarded, problems, lambda machine=machine: servers.read(connections.host(machine))) for machine in machines
+            ]
 
         unseen: list[str] = []  # the new side need not be there yet
         asked = {
@@ -142,7 +144,7 @@ def _cloud(site: Site, connections: Connections, problems: list[str]) -> Facts:
 
 
 def read_cloud(opened: Session, problems: list[str]) -> Facts:
-    """What the original's database says of its cloud.
+    """What the original's database has on its cloud.
 
     Args:
         problems: a question that it refuses is named here, and its key is left out: what is not known is not compared.

@@ -19,10 +19,10 @@ def as_document(rehearsed: Facts, real: Facts, report: Report[Difference]) -> di
         "differences": [
             {
                 "rank": each.severity.value,
-                "area": each.said.area,
-                "key": each.said.key,
-                "rehearsed": each.said.rehearsed,
-                "real": each.said.real,
+                "area": each.words.area,
+                "key": each.words.key,
+                "rehearsed": each.words.rehearsed,
+                "real": each.words.real,
                 "why": each.cause,
             }
             for each in report
@@ -38,7 +38,7 @@ def as_text(rehearsed: Facts, real: Facts, report: Report[Difference]) -> str:
     if report:
         lines += [_row("rank", "area", "what", "rehearsed", "real"), _row(*("-" * width for width in WIDTHS))]
     for each in report:
-        lines.append(_row(each.severity.value, each.said.area, each.said.key, each.said.rehearsed or "-", each.said.real or "-"))
+        lines.append(_row(each.severity.value, each.words.area, each.words.key, each.words.rehearsed or "-", each.words.real or "-"))
         if each.severity is not Rank.LOW:
             lines.append(f"{'':{WIDTHS[0]}}  {each.cause}")
     for problem in [*rehearsed.get("problems", []), *real.get("problems", [])]:

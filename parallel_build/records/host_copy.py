@@ -1,4 +1,4 @@
-"""What one host has of the window's record, and what is said where two of them do not fit together."""
+"""What one host has of the window's record, and the errors where two of them do not fit together."""
 
 from __future__ import annotations
 

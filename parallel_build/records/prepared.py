@@ -1,4 +1,4 @@
-"""What the steps before the window did to the original, kept on the original's database host beside the window's record.
+"""What the steps before the window did to the original, kept on the original's database host next to the window's record.
 
 An undo must know what was this stack's doing and what was there before, also when it runs on another operator's machine: a template that somebody
 else registered must not be deleted, and `host` goes back to exactly what it was. No secrets.

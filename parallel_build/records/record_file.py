@@ -1,7 +1,7 @@
 """One small file on a server that two operators may write at the same moment, and that a full disk or a power cut must not take away.
 
 It is written in place into a second file of the same size, which is on the disk already, and the two change names once everything is there
-and has been read back: so a write needs no room, nobody ever sees half of it, and what the file said before stays next to it as `NAME.1`.
+and has been read back: so a write needs no room, nobody ever sees half of it, and what the file held before stays next to it as `NAME.1`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a rehearsal leaves behind: what the Window's guard demands, and where "took 4 min 10 s in rehearsal" comes from.
 
-It is kept on the original's database host beside the window's record, so that the guard sees it whichever operator opens the window, and as
+It is kept on the original's database host next to the window's record, so that the guard sees it whichever operator opens the window, and as
 `rehearsal.json` in the run folder, where the change review reads it without contacting anything. No secrets, no rows.
 """
 
@@ -42,7 +42,9 @@ def skipped(configuration: StackConfiguration) -> list[str]:
 
 
 def in_review(configuration: StackConfiguration) -> list[str]:
-    """What the change review says of a window that opens unrehearsed; nothing where a rehearsal is demanded."""
+    """What the change review shows for a window that opens unrehearsed; nothing where a rehearsal is demanded."""
+    if configuration.move:
+        return [f"A MOVE of {configuration.new.version.full} to new servers: no schema upgrade, so nothing is rehearsed; no fix is run"]
     if configuration.rehearsal.enabled:
         return []
     if configuration.rehearsal.waived is None:
@@ -151,7 +153,7 @@ class RehearsalStore:
         return RehearsalRecord.of(self.sheet.facts().get("passed") or {})
 
     def keep(self, record: RehearsalRecord) -> None:
-        """Keep it in both places; the times of the last one that passed stay known beside one that failed."""
+        """Keep it in both places; the times of the last one that passed stay known next to one that failed."""
         facts = {"last": record.document()} | ({"passed": record.document()} if record.passed else {})
         self.sheet.remember(**facts)
         self.mirror()

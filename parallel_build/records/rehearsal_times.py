@@ -1,4 +1,4 @@
-"""What a rehearsal's times are used for: how long a step of the window will take, and beside it how long it took.
+"""What a rehearsal's times are used for: how long a step of the window will take, and next to it how long it took.
 
 A version step lasts from the line `Running upgrade` to the line `Upgrade completed` of the management server's own log, by that server's clock, in the
 rehearsal and in the window alike; a start lasts from `systemctl start` to the first look that finds every sign of a good start.
@@ -24,8 +24,8 @@ PARTS = {
 }
 START = "start"
 SHARE, GRAIN = 0.25, 1.0
-"""How far a time of the window may be from the rehearsed one before it is told as another one: a share of the rehearsed time, and seconds. The
-seconds are what a look every half a second and the writing of small tables come to: of a step that takes less, no share can be told."""
+"""How far a time of the window may be from the rehearsed one before it is reported as different: a share of the rehearsed time, and seconds. The
+seconds are what a look every half a second and the writing of small tables come to: of a step that takes less, no share can be given."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> 
     return f"took {took} in rehearsal"
 
 
-def beside(record: RehearsalRecord, start: Mapping[str, Any]) -> list[Pair]:
-    """The version steps, the views and the whole start of the window's first server beside the rehearsal's.
+def side_by_side(record: RehearsalRecord, start: Mapping[str, Any]) -> list[Pair]:
+    """The version steps, the views and the whole start of the window's first server next to the rehearsal's.
 
     Args:
         start: the evidence of a good start (`parallel_build.cloudstack.startup.as_evidence`).
@@ -94,8 +94,8 @@ def compared_in_words(pairs: list[Pair]) -> str:
     if not pairs:
         return ""
     other = [pair.part for pair in pairs if not pair.like]
-    told = f"; not as long as in the rehearsal: {', '.join(other)}" if other else "; as long as in the rehearsal"
-    return ", ".join(pair.words() for pair in pairs) + told
+    verdict = f"; not as long as in the rehearsal: {', '.join(other)}" if other else "; as long as in the rehearsal"
+    return ", ".join(pair.words() for pair in pairs) + verdict
 
 
 def passed_here(configuration: StackConfiguration, stack: str) -> RehearsalRecord | None:

@@ -1,4 +1,4 @@
-"""What is known of the seed of `transfer: replicate`: kept on the original's database host beside the window's record.
+"""What is known of the seed of `transfer: replicate`: kept on the original's database host next to the window's record.
 
 Another operator, on another machine, finds there whether a finished copy is followed, at which position it was last the same, and whether a
 window has used it up.
@@ -80,7 +80,7 @@ class SeedRecord:
         self._sheet.remember(copied=list(report.position or ()), copy=copy, baseline=None, tiers=None, taken=None)
 
     def followed(self) -> None:
-        """The copy is followed: it can't be gone on from its own position any more."""
+        """The copy is followed: it can't be resumed from its own position any more."""
         if self.facts().get("copied"):
             self._sheet.remember(copied=None)
 

@@ -70,9 +70,9 @@ class CopyState(State):
 
     Attributes:
         copied: evidence of a whole copy, compared; None while there is none.
-        compared: evidence of a seed that was compared and is being let go.
+        compared: evidence of a seed that was compared and is being detached.
         copying: rows are being brought over.
-        left: a way back, up to a hold point perhaps, has left it.
+        left: a rollback, up to a hold point perhaps, has left it.
         spoilt: why no server may start on it although it was whole.
     """
 

@@ -12,7 +12,7 @@ from parallel_build.configuration import NewMachine, OriginalManagement, Server
 from parallel_build.errors import GuardFailed
 
 ORIGINAL, NEW = "original", "new"
-MANAGEMENT, DATABASE = "management", "database"
+MANAGEMENT, DATABASE, USAGE = "management", "database", "usage"
 START, STOP = "start", "stop"
 REACHED_BY = ("sshHost", "sshPort", "sshUser")
 
@@ -40,7 +40,8 @@ class TouchedServer:
         name: in the stack.
         address: where it was reached.
         side: ORIGINAL or NEW.
-        role: MANAGEMENT or DATABASE.
+        role: MANAGEMENT, DATABASE or USAGE.
+        also: further roles, where one machine has more than one.
         done: what was begun on it: START, STOP.
         units: its units as they were before the first change, where one was stopped.
         declared: the rest of its section of the configuration, with its host key: how it is reached and what it runs on.
@@ -55,20 +56,34 @@ class TouchedServer:
     units: Mapping[str, Found] = field(default_factory=dict)
     declared: Mapping[str, Any] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.role, *self.also)
 
     @classmethod
     def of(
-        cls, server: Server, side: str, role: str, *done: str, units: Mapping[str, Found] | None = None, host_key: str | None = None
+        cls,
+        server: Server,
+        side: str,
+        role: str,
+        *done: str,
+        units: Mapping[str, Found] | None = None,
+        host_key: str | None = None,
+        also: tuple[str, ...] = (),
     ) -> TouchedServer:
         """A configured server.
 
         Args:
             host_key: its public host key where the stack has it.
+            also: its further roles.
         """
         declared = server.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name", "address"})
         if host_key:
             declared["hostKey"] = host_key
-        return cls(server.name, server.address, side, role, done, units or {}, declared)
+        return cls(server.name, server.address, side, role, done, units or {}, declared, also=also)
 
     @classmethod
     def from_document(cls, name: str, document: Any) -> TouchedServer:
@@ -94,6 +109,7 @@ class TouchedServer:
             units,
             dict(document.get("declared", {})),
             {key: value for key, value in document.items() if key not in known},
+            tuple(document.get("also", ())),
         )
 
     def document(self) -> dict[str, Any]:
@@ -108,6 +124,7 @@ class TouchedServer:
                 unit: {"active": found.active, "enabled": found.enabled, "masked": found.masked} for unit, found in self.units.items()
             },
             "declared": dict(self.declared),
+            **({"also": list(self.also)} if self.also else {}),
         }
 
     def merged(self, earlier: TouchedServer | None) -> TouchedServer:
@@ -121,7 +138,8 @@ class TouchedServer:
         if earlier.address != self.address:
             raise moved(earlier, self.address)
         done = tuple(dict.fromkeys((*earlier.done, *self.done)))
-        return replace(earlier, done=done, units={**self.units, **earlier.units}, declared=self.declared or earlier.declared)
+        also = tuple(role for role in dict.fromkeys((*earlier.also, *self.roles)) if role != earlier.role)
+        return replace(earlier, done=done, units={**self.units, **earlier.units}, declared=self.declared or earlier.declared, also=also)
 
     def server(self) -> Server:
         """The server as it was configured; what this version does not know of its section, or does not take, is left out."""

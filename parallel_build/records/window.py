@@ -1,4 +1,4 @@
-"""What must be known of a window by whoever goes on or goes back, kept on the original's database host and, from the switch on, on the new source too.
+"""What must be known of a window by whoever continues or goes back, kept on the original's database host and, from the switch on, on the new source too.
 
 The operator's machine may be gone, and so may either of the two hosts (`records.copies`). The record is one JSON file, replaced whole and synced,
 next to a journal that is only appended to. It holds no secrets.
@@ -211,9 +211,9 @@ class WindowStore:
         Args:
             facts: of each step what changes; what else is known of it stays.
             servers: those that something is about to be done to.
-            forward: what follows would be wrong beside a way back: of the two the way back wins.
+            forward: what follows would be wrong during a rollback: of the two the rollback wins.
         Raises:
-            GuardFailed: there is no window of this stack, or (with `forward`) a way back has begun, or a server's name stands for another one by now.
+            GuardFailed: there is no window of this stack, or (with `forward`) a rollback has begun, or a server's name stands for a different server by now.
         """
         touched = list(servers)
 
@@ -251,7 +251,7 @@ class WindowStore:
         self._change(change, "switched")
 
     def mark_returning(self, *, ahead: bool = False) -> WindowRecord:
-        """Note that a way back has begun, before its first change: from then on no step goes forward. The first mark counts.
+        """Note that a rollback has begun, before its first change: from then on no step goes forward. The first mark counts.
 
         Args:
             ahead: it has the original serve before the steps that the state still has are undone.
@@ -265,7 +265,7 @@ class WindowStore:
         return self._change(change, "going back")
 
     def mark_retired(self) -> str:
-        """Note that the way back has ended; the first mark counts, its time is returned."""
+        """Note that the rollback has ended; the first mark counts, its time is returned."""
 
         def change(record: WindowRecord) -> None:
             record.retired = record.retired or now()
@@ -305,11 +305,11 @@ class WindowStore:
         return record is not None and not record.closed and self.owns(record)
 
     def _change(self, change: Callable[[WindowRecord], None], what: str = "") -> WindowRecord:
-        """Change this stack's record: made anew from what is there until nobody has come between reading and writing.
+        """Change this stack's record: made again from what is there until nobody has come between reading and writing.
 
         Args:
             change: applied to the record just read; it may refuse by raising.
-            what: the journal's words for it; told only where something has changed.
+            what: the journal's words for it; written only where something has changed.
         """
         for _ in range(TRIES):
             read = self.copies.look() if self.copies else self.file.read()

@@ -32,7 +32,7 @@ class WindowRecord:
         facts: what steps remember for their undo, by step.
         servers: every server that something was done to, by name.
         opened, switched, closed, retired: times (ISO 8601, UTC, of the operator's machine: words for people) or None.
-        returning: since when a way back is under way: from then on no step goes forward until the window is closed.
+        returning: since when a rollback is under way: from then on no step goes forward until the window is closed.
         host_keys: the new machines' public host keys, so that who has lost the state can still reach them.
         steps: the types of the steps that there were when the window opened.
         clock: the host's own clocks at the opening (`HostClock`), by which the deadline is measured.
@@ -90,12 +90,12 @@ class WindowRecord:
 
     @property
     def ahead(self) -> bool:
-        """Whether a way back is under way that is ahead of the state: users may be in on the original already."""
+        """Whether a rollback is under way that is ahead of the state: users may be in on the original already."""
         return bool(self.returning and not self.closed and self.facts.get(BACK, {}).get("ahead"))
 
 
 def going_back(record: WindowRecord) -> GuardFailed:
-    """The error of a step that would go forward while a way back is under way."""
+    """The error of a step that would go forward while a rollback is under way."""
     return GuardFailed(
         f"a rollback has begun {record.returning}, and has not come to its end",
         "the original may serve already, whatever the state still has of the switch",

@@ -47,7 +47,7 @@ class Apt:
         return self.host.run(["dpkg-query", "-W", "-f", "${Depends}", package]).stdout
 
     def available(self, package: str) -> list[Available]:
-        """Every version that apt knows of, newest first, as `apt-cache madison` tells."""
+        """Every version that apt knows of, newest first, as `apt-cache madison` prints."""
         found = []
         for line in self.host.run(["apt-cache", "madison", package], timeout=120, ok=(0, 100)).stdout.splitlines():
             parts = [part.strip() for part in line.split("|")]
@@ -56,7 +56,7 @@ class Apt:
         return found
 
     def update(self, source_file: str | None = None) -> None:
-        """Read the package lists anew: all, or only those of one file (its path), leaving the others as they are."""
+        """Refresh the package lists: all, or only those of one file (its path), leaving the others as they are."""
         words = ["apt-get", *OPTIONS, "update"]
         if source_file:
             words += [
@@ -66,7 +66,7 @@ class Apt:
         self.host.run(words, timeout=UPDATE_TIMEOUT)
 
     def install(self, packages: Sequence[str]) -> None:
-        """Install packages (`name` or `name=version`) without recommended ones; package lists are read anew when that is needed.
+        """Install packages (`name` or `name=version`) without recommended ones; package lists are refreshed when that is needed.
 
         Raises:
             StepFailed: apt could not, with its words.

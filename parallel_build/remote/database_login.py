@@ -27,7 +27,7 @@ class DatabaseLogin:
         password: None where the server knows the account by the socket alone.
         option_file: file on the server that has user and password; read at each login.
         socket: where the server listens; None finds it.
-        port: of the server, which tells it from another one on the same machine.
+        port: of the server, which distinguishes it from others on the same machine.
     """
 
     key: str = ""
@@ -122,7 +122,7 @@ def login_of(site: Site, name: str) -> DatabaseLogin:
     """The login of one of the stack's servers, by its name. A machine that a platform made lets root in, as its packages have it."""
     configuration, secrets = site.configuration, site.secrets
     old, new = configuration.original.database, configuration.new.database
-    if name in {server.name for server in (old.source, old.replica) if server}:
+    if name in {server.name for server in old.servers}:
         admin, password, key, port = old.admin, secrets.original_database_password, "original.database", old.port
     elif name in {machine.name for machine in configuration.built_machines() if configuration.platform_of(machine) == "existing"}:
         admin, password, key, port = new.admin, secrets.new_database_password, "new.database", new.port

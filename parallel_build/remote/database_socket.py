@@ -55,7 +55,7 @@ def find_socket(host: Host, login: DatabaseLogin | None = None) -> str | None:
     Args:
         login: how to log in there; `host.login()` without it.
     Raises:
-        ConnectionFailed: several servers run there and nothing tells which is meant; or the login's option file can't be used.
+        ConnectionFailed: several servers run there and nothing shows which is meant; or the login's option file can't be used.
     """
     login = login or host.login()
     if login.socket is not None:

@@ -108,7 +108,7 @@ class Dnf:
         return sorted(found, key=lambda each: functools.cmp_to_key(compare)(each.version), reverse=True)
 
     def update(self, source_file: str | None = None) -> None:
-        """Read the repositories' metadata anew: all, or only those of the stack's own file."""
+        """Refresh the repositories' metadata: all, or only those of the stack's own file."""
         only = ["--disablerepo=*", f"--enablerepo={REPOSITORY}"] if source_file else []
         try:
             self.host.run(["dnf", *OPTIONS, *only, "--refresh", "makecache"], timeout=UPDATE_TIMEOUT)
@@ -194,7 +194,7 @@ class Dnf:
 
 
 def _spec(name: str) -> str:
-    """A package as dnf is told it, where a list has it as `name:architecture`."""
+    """A package as dnf takes it, where a list has it as `name:architecture`."""
     package, colon, architecture = name.partition(":")
     return f"{package}.{architecture}" if colon else package
 

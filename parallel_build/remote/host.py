@@ -112,7 +112,7 @@ class Host:
 
         Args:
             argv: the words, quoted for the remote shell here; never put a secret among them.
-            timeout: seconds, those of a short command unless told; on the server timeout(1) ends the command, here ssh is ended a little later.
+            timeout: seconds, by default those of a short command; on the server timeout(1) ends the command, here ssh is ended a little later.
             input: handed to standard input; the place for secrets.
             ok: exit codes that are no error; None accepts any.
             cancellable: end the command when the engine cancels; False for short commands that must not be torn.
@@ -242,7 +242,7 @@ class Host:
         owner: str = "root:root",
         timeout: float = SHORT_COMMAND,
     ) -> None:
-        """Replace a file whole: written beside it, synced, then renamed; nobody ever sees half of it."""
+        """Replace a file whole: written next to it, synced, then renamed; nobody ever sees half of it."""
         self.run(
             ["sh", "-c", REPLACE_FILE, "sh", path, f"{mode:o}", owner],
             input=content,

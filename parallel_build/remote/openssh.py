@@ -135,7 +135,7 @@ class Client:
         deadline = time.monotonic() + timeout + GRACE + self.ssh.connect_timeout.total_seconds()
         sent: bytes | None = data
         if len(data) > ONE_WRITE:
-            # communicate() forgets input that its first time limit interrupts, so large input is fed beside it.
+            # communicate() forgets input that its first time limit interrupts, so large input is fed by a thread.
             pipe, process.stdin, sent = process.stdin, None, None
             threading.Thread(target=_feed, args=(pipe, data), daemon=True).start()
         while True:
@@ -171,11 +171,11 @@ class Client:
             return True
         return False
 
-    def failure(self, stderr: str, told: str) -> ConnectionFailed:
-        """The error for what ssh itself said.
+    def failure(self, stderr: str, masked: str) -> ConnectionFailed:
+        """The error for what ssh itself printed.
 
         Args:
-            told: the same, masked, for the operator.
+            masked: the same without secrets, for the operator.
         """
         name = self.server.name
         remedy = f"check that {name} is up and that `ssh {self.user}@{self.destination}` works from here"
@@ -186,7 +186,7 @@ class Client:
             )
         elif "Permission denied" in stderr:
             remedy = f"let the key of section ssh log in as {self.user} on {name}"
-        return ConnectionFailed(f"{name} ({self.destination}) can't be reached over SSH", told, remedy)
+        return ConnectionFailed(f"{name} ({self.destination}) can't be reached over SSH", masked, remedy)
 
     @contextlib.contextmanager
     def forwarded(self, *way: str) -> Iterator[Result]:

@@ -18,7 +18,7 @@ THERE = 'for command; do command -v "$command" >/dev/null || exit 1; done'
 
 
 class Packages(Protocol):
-    """What is asked of a server's packages, and done to them. What is installed is told by name; nothing is guessed from a file or a command."""
+    """What is asked of a server's packages, and done to them. What is installed is known by name; nothing is guessed from a file or a command."""
 
     @property
     def program(self) -> str:
@@ -38,7 +38,7 @@ class Packages(Protocol):
         """Every version that can be had, newest first."""
 
     def update(self, source_file: str | None = None) -> None:
-        """Read the package lists anew: all, or only those of one file (its path), leaving the others as they are."""
+        """Refresh the package lists: all, or only those of one file (its path), leaving the others as they are."""
 
     def install(self, packages: Sequence[str]) -> None:
         """Install packages (`name`, or as `exact` names a version) and nothing that is merely recommended.
@@ -48,7 +48,7 @@ class Packages(Protocol):
         """
 
     def exact(self, package: str, version: str) -> str:
-        """How `install` is told one version."""
+        """How `install` takes one version."""
 
     def source_files(self, repository: str, key: str | None, release: CloudStackVersion) -> dict[str, str]:
         """Files that name a repository of the stack's own, by path."""
@@ -112,11 +112,11 @@ def right(name: str, version: str | None, release: CloudStackVersion) -> bool:
 
 
 def of_release(version: str, release: CloudStackVersion) -> bool:
-    """Whether a package's version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release."""
+    """Whether a package's version (`4.22.1.0`, `1:4.22.1.0~jammy`, `4.22.1.0-2`) is of this CloudStack release, and of its build where it has one."""
     match = re.match(r"^(?:\d+:)?(\d+(?:\.\d+)+)(?![.\d])", version)
     if not match or not 2 <= match[1].count(".") + 1 <= 4:
         return False
-    return CloudStackVersion(match[1]) == release
+    return CloudStackVersion(match[1]) == release and release.build in version[match.end() :]
 
 
 def choose(package: str, host: str, found: Sequence[Available], release: CloudStackVersion) -> Available:

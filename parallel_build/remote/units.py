@@ -1,4 +1,4 @@
-"""What systemd says of a unit, of whatever version it is: systemd 219 (Enterprise Linux 7) knows neither `--value` nor every property."""
+"""What systemd shows of a unit, of whatever version it is: systemd 219 (Enterprise Linux 7) knows neither `--value` nor every property."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class UpFailed(ParallelBuildError):
 
 
 class StoppedByOperator(UpFailed):
-    """`pulumi up` was told to stop, and did so where it was safe."""
+    """`pulumi up` was asked to stop, and did so where it was safe."""
 
 
 Watch = Callable[[str, str, bool], None]
@@ -62,7 +62,7 @@ class Driver:
         self.name, self._file, self._tell, self._watch = stack, config_file, tell, watch
         self._process: subprocess.Popen[str] | None = None
         self._asked = 0
-        self._told: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         self._errors: list[str] = []
         try:
             workspace = self._workspace()(work_dir=str(PROJECT), pulumi_command=self._command())
@@ -82,7 +82,7 @@ class Driver:
             self._pulumi(["config", "set", "--path", "window.stopBefore", stop_before])
 
     def adopt(self, window: str) -> None:
-        """Have the next `up` tie the state to a window that another one opened."""
+        """Have the next `up` tie the state to a window that a different state opened."""
         self._pulumi(["config", "set", "--path", "window.adopt", window])
 
     def up(self) -> float:
@@ -129,9 +129,9 @@ class Driver:
             return
         text = COLOURS.sub("", diagnostic.message).strip()
         name = (diagnostic.urn or "").rpartition("::")[2]
-        if not text or self._told.get(name) == text:
+        if not text or self._shown.get(name) == text:
             return
-        self._told[name] = text
+        self._shown[name] = text
         if diagnostic.severity == "error":
             self._errors.append(text)
         if diagnostic.ephemeral or diagnostic.severity in ("error", "warning"):

@@ -20,7 +20,7 @@ from parallel_build.release import plugin_version
 PROVIDER = "cutover"
 PROGRAM = f"pulumi-resource-{PROVIDER}"
 ASKED = "PARALLEL_BUILD_ASKED_VERSION"
-"""Variable with the version that the engine has asked for: it starts the program in that version's folder, and tells the program nothing of it."""
+"""Variable with the version that the engine has asked for: it starts the program in that version's folder, and passes nothing of it to the program."""
 INSTALL = "parallel-build plugin install"
 
 WRAPPER = """#!/bin/sh

@@ -33,7 +33,7 @@ class StackState:
         found: where it was read; "" when there is no state.
         problem: why it could not be read, or "".
         locks: the file backend's locks that are held: by whom, since when.
-        file: whether the backend is a folder, so that `locks` tells all of them.
+        file: whether the backend is a folder, so that `locks` has all of them.
         identities: what windows of the stack may be known by; empty in a state of an earlier version.
     """
 
@@ -50,7 +50,7 @@ class StackState:
 
 
 def read(project: str, stack: str, folder: Path) -> StackState:
-    """Read the state; what can't be read is said in `problem`, never raised.
+    """Read the state; what can't be read is named in `problem`, never raised.
 
     Args:
         project: name of the Pulumi project.

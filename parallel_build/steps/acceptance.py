@@ -44,7 +44,7 @@ class Acceptance(SwitchedStep):
         """Run each command; only then open. Where users are in already all commands are run, and their failure puts nobody out."""
         ensure_running(context)
         inside = users_in.are_in(context)
-        failed = _run(context, go_on=inside)
+        failed = _run(context, keep_going=inside)
         original_numbers.note(context)
         if failed:
             raise StepFailed(
@@ -65,13 +65,13 @@ class Acceptance(SwitchedStep):
         users_in.leave(context, always=True)
 
 
-def _run(context: Context, *, go_on: bool) -> list[str]:
+def _run(context: Context, *, keep_going: bool) -> list[str]:
     """Run the commands.
 
     Args:
         go_on: run those behind a failed one as well.
     Returns:
-        what failed; where `go_on` is not set the first failure is raised.
+        what failed; where `keep_going` is not set the first failure is raised.
     """
     acceptance, failed = context.configuration.acceptance, list[str]()
     for words in acceptance.commands:
@@ -79,7 +79,7 @@ def _run(context: Context, *, go_on: bool) -> list[str]:
         try:
             run_local(words, acceptance.timeout.total_seconds())
         except StepFailed as error:
-            if not go_on:
+            if not keep_going:
                 raise
             failed.append(error.reason)
             context.note(failed=failed)

@@ -28,11 +28,15 @@ class AdditionalManagement(SwitchedStep):
         for machine in configuration.new.management[1:]:
             lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
             lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
-        return [*lines, f"on {configuration.usage_server.name}: unmask, enable and start {USAGE}; wait until its log says that it is ready"]
+        usage = configuration.usage_server
+        if usage is None:
+            return [*lines, "no usage server is started (new.usage)"]
+        unasked = "" if configuration.original.has_usage else "; the original has none (new.usage: false leaves it out)"
+        return [*lines, f"on {usage.name}: unmask, enable and start {USAGE}; wait until its log says that it is ready{unasked}"]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence them."""
-        lines = [f"on {configuration.usage_server.name}: disable, mask and stop {USAGE}"]
+        lines = [f"on {usage.name}: disable, mask and stop {USAGE}"] if (usage := configuration.usage_server) else []
         return lines + [f"on {machine.name}: disable, mask and stop {MANAGEMENT}" for machine in configuration.new.management[1:]]
 
     def apply(self, context: Context) -> Outputs:
@@ -58,8 +62,9 @@ class AdditionalManagement(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Users out of the new side; then usage, it restarts itself; then the servers."""
         users_in.leave(context)
-        machine = context.configuration.usage_server
-        with only_new_side(context, f"stopping {USAGE} on {machine.name}"):
-            Services(context.host(machine)).stop_and_fence(USAGE)
+        usage = context.configuration.usage_server
+        if usage is not None:
+            with only_new_side(context, f"stopping {USAGE} on {usage.name}"):
+                Services(context.host(usage)).stop_and_fence(USAGE)
         for machine in reversed(context.configuration.new.management[1:]):
             ManagementStart(context, machine, start_of(machine.name, first=False), upgrade=False).fence()

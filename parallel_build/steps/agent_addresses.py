@@ -84,7 +84,7 @@ class AgentAddresses(FoundationStep):
     def verify(self, context: Context) -> Outputs:
         """Look again. While a window is open the original may be silent, and the hosts may be the new side's.
 
-        Where `host` lacks a new address - the method was another one, or a server was added - the agents are told of it.
+        Where `host` lacks a new address - the method was different, or a server was added - the agents get it.
         """
         configuration = context.configuration
         method = configuration.agents.method

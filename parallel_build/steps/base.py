@@ -17,7 +17,7 @@ class Step(ABC):
     Revert works from what it observes, is idempotent, and is right also when apply never ran or ran half.
 
     Args:
-        parameters: what tells several resources of one step apart (a template's name); empty for most.
+        parameters: what distinguishes several resources of one step (a template's name); empty for most.
     """
 
     type: ClassVar[str]
@@ -70,7 +70,7 @@ class Step(ABC):
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.
 
-        Steps of the switched phase ask `parallel_build.operations.rollback_window.check_allowed`, and write down that a way back has begun.
+        Steps of the switched phase ask `parallel_build.operations.rollback_window.check_allowed`, and write down that a rollback has begun.
         Raises:
             GuardFailed: going back is not allowed any more.
         """

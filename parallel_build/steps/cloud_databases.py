@@ -1,9 +1,12 @@
 """CloudDatabases: the accounts and the empty databases that CloudStack finds on the new source, and through replication on the replica.
 
-Why the accounts are as they are: docs/decisions.md.
+Why the accounts are as they are: docs/understand/decisions/081-definer-account-nobody-can-log.md.
 """
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.database.replicate import pair
@@ -18,7 +21,6 @@ from parallel_build.operations import after_rollback
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, only_new_side, original_database, prove_or_tell, store, tolerated
 from parallel_build.operations.context_helpers import schemas as names_of
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
@@ -39,7 +41,7 @@ class CloudDatabases(FoundationStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Databases, accounts, what is closed, proof."""
-        source, replica = configuration.new.database.source, configuration.new.database.replica
+        source, servers = configuration.new.database.source, [server.name for server in configuration.new.database.servers]
         names = names_of(configuration)
         return [
             *(f"on {source.name} ({source.address}): CREATE DATABASE {name}, empty, with the original's default character set"
@@ -48,8 +50,8 @@ class CloudDatabases(FoundationStep):
               "GRANT PROCESS" for server in configuration.new.management),
             f"on {source.name}: for each account that a view or procedure of the original runs as (usually '{USER}'@'localhost'): "
             "CREATE USER ... ACCOUNT LOCK, so that nobody can log in to it",
-            f"on {source.name} and {replica.name}: no anonymous user, no database test, no other account named {USER}",
-            f"prove: the same databases and accounts on {replica.name}",
+            f"on {' and '.join(servers)}: no anonymous user, no database test, no other account named {USER}",
+            f"prove: the same databases and accounts on {' and '.join(servers[1:] or servers)}",
         ]  # fmt: skip
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -65,20 +67,21 @@ class CloudDatabases(FoundationStep):
         """Make what is missing, prove it on both servers."""
         after_rollback.clear(context)
         wanted, definer_accounts = self._original(context)
-        with session(new_database(context)) as source, session(self._replica(context)) as replica:
+        with self._sessions(context) as (source, *replicas):
             self._databases(context, source, wanted)
             self._accounts(context, source, definer_accounts)
-            for server in (source, replica):
+            for server in (source, *replicas):
                 self._close(context, server)
-            pair.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
-            return self._proof(context, source, replica, definer_accounts)
+            for replica in replicas:
+                pair.await_position(source, replica, timeout=CATCH_UP, cancel=context.cancel)
+            return self._proof(context, [source, *replicas], definer_accounts)
 
     def verify(self, context: Context) -> Outputs:
         """Prove it again, changing nothing; the original need not be there any more."""
 
         def prove() -> Outputs:
-            with session(new_database(context)) as source, session(self._replica(context)) as replica:
-                return self._proof(context, source, replica, None)
+            with self._sessions(context) as servers:
+                return self._proof(context, servers, None)
 
         return prove_or_tell(context, prove)
 
@@ -106,8 +109,9 @@ class CloudDatabases(FoundationStep):
             if bookkeeping.MADE in bookkeeping.marks(source):
                 bookkeeping.unmark(source, bookkeeping.MADE)
             meanings.forget(source_host)
-            with tolerated(context, "the replica's databases and accounts"), session(self._replica(context)) as replica:
-                self._follow(context, source, replica)
+            for machine in context.configuration.new.database.servers[1:]:
+                with tolerated(context, "the replica's databases and accounts"), session(context.host(machine)) as replica:
+                    self._follow(context, source, replica)
 
     def _follow(self, context: Context, source: Session, replica: Session) -> None:
         """Have the same gone from the replica: by replication where it runs, else directly."""
@@ -128,8 +132,11 @@ class CloudDatabases(FoundationStep):
         context.progress(f"{replica.host.name}: databases and accounts dropped here too, replication did not bring it")
 
     @staticmethod
-    def _replica(context: Context) -> Host:
-        return context.host(context.configuration.new.database.replica)
+    @contextlib.contextmanager
+    def _sessions(context: Context) -> Iterator[list[Session]]:
+        """To the source, and to the replica where there is one."""
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(session(context.host(machine))) for machine in context.configuration.new.database.servers]
 
     def _original(self, context: Context) -> tuple[dict[str, Charset], set[Account]]:
         """What the original's databases have for defaults, and which accounts its objects run as. Read only."""
@@ -218,13 +225,13 @@ class CloudDatabases(FoundationStep):
         server.execute("SET SESSION sql_log_bin = 1")
         context.progress(f"{server.host.name}: anonymous users and the database test removed")
 
-    def _proof(self, context: Context, source: Session, replica: Session, definer_accounts: set[Account] | None) -> Outputs:
+    def _proof(self, context: Context, servers: Sequence[Session], definer_accounts: set[Account] | None) -> Outputs:
         configuration = context.configuration
         engine, password = configuration.new.database.engine, context.site.secrets.cloud_password
         rights = accounts.everything_on(names_of(configuration))
         logins = self._logins(context)
-        faults = []
-        for server in (source, replica):
+        source, faults = servers[0], []
+        for server in servers:
             lacking = set(names_of(configuration)) - schemas(server)
             faults += [f"{server.host.name} has no database {name}" for name in sorted(lacking)]
             for name in sorted(logins):
@@ -241,7 +248,9 @@ class CloudDatabases(FoundationStep):
             raise StepFailed("the new databases' accounts are not as they are to be", "; ".join(faults), "run `pulumi up` again")
         locked = sorted(str(name) for name in accounts_of(source, USER) - logins)
         defaults = {name: found.collation for name in names_of(configuration) if (found := charset(source, name))}
-        context.progress(f"proved on {source.host.name} and {replica.host.name}: {len(logins)} account(s) of {USER}, {', '.join(defaults)}")
+        context.progress(
+            f"proved on {' and '.join(server.host.name for server in servers)}: {len(logins)} account(s) of {USER}, {', '.join(defaults)}"
+        )
         return {"accounts": sorted(str(name) for name in logins), "locked": locked, "databases": defaults}
 
     @staticmethod

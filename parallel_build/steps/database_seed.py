@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -55,10 +56,14 @@ class DatabaseSeed(FoundationStep):
             "takes it up; where a database server or the network between the two goes, large tables that are whole stay",
             f"on {new.name}: replicate {names} from {old.name} by a channel `{channel.CHANNEL}` from that position on; read only, and "
             "not synced at each commit, until the window",
-            f"compare {new.name} with {replica.name} ({replica.address}), row by row, while {new.name} stands still",
+            *(
+                [f"compare {new.name} with {replica.name} ({replica.address}), row by row, while {new.name} stands still"]
+                if replica
+                else []
+            ),
             f"compare every row and schema object of {old.name} with {new.name} at one position while the original serves; when that is done "
             "already, only the rows that the original's binary log names since",
-            f"prove: {new.name} follows without error, a row written there is on {replica.name}",
+            f"prove: {new.name} follows without error" + (f", a row written there is on {replica.name}" if replica else ""),
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -71,7 +76,7 @@ class DatabaseSeed(FoundationStep):
         ]
 
     def apply(self, context: Context) -> Outputs:
-        """Go on from whatever is there: copy, follow, compare; a seed that a window used up or that was found different is made anew."""
+        """Resume from whatever is there: copy, follow, compare; a seed that a window used up or that was found different is made again."""
         record = SeedRecord(original_database(context), context.site)
         if self._in_window(context, record):
             return record.facts()
@@ -83,15 +88,15 @@ class DatabaseSeed(FoundationStep):
             )
             self._start_over(context, record)
         report = self._seed(context, record)
-        with session(new_database(context)) as source, session(self._replica(context)) as replica:
-            if report or not record.facts().get("tiers"):
+        with session(new_database(context)) as source, self._on_replica(context) as replica:
+            if replica and (report or not record.facts().get("tiers")):
                 self._compare_tiers(context, record, source, replica)
             baseline = compare(context, record)
             lag = self._prove(context, source, replica)
         return {**record.facts(), "baseline": baseline, **lag}
 
     def verify(self, context: Context) -> Outputs:
-        """Prove the seed again, renew its comparison, mend what is broken: as `apply`, which is cheap where all is well."""
+        """Prove the seed again, renew its comparison, repair what is broken: as `apply`, which is cheap where all is well."""
         return self.apply(context)
 
     def revert(self, context: Context) -> None:
@@ -219,7 +224,7 @@ class DatabaseSeed(FoundationStep):
             )
         record.proved_tiers({"rows": verdict.rows, "seconds": verdict.seconds, "not comparable": verdict.not_comparable})
 
-    def _prove(self, context: Context, source: Session, replica: Session) -> dict[str, Any]:
+    def _prove(self, context: Context, source: Session, replica: Session | None) -> dict[str, Any]:
         server, started = identify(source), time.monotonic()
         with session(original_database(context)) as original:
             # What is reached late is not where the original is by then: asked again until it is reached at once.
@@ -235,14 +240,20 @@ class DatabaseSeed(FoundationStep):
                         "the original writes faster than one session of the new source applies it",
                         "give the new source faster disks, or run `pulumi up` again at a quieter time",
                     )
+        found = {"followed": str(position), "behindSeconds": round(behind, 3), "tls": status.tls}
+        if replica is None:
+            context.progress(f"{source.host.name} reached {position} of the original after {behind:.2f} s")
+            return found
         await_tier(context, source, replica)
         beat = bookkeeping.beat(source, replica, timeout=BEAT, cancel=context.cancel)
         context.progress(
             f"{source.host.name} reached {position} of the original after {behind:.2f} s, a row written there was on "
             f"{replica.host.name} after {beat * 1000:.0f} ms"
         )
-        return {"followed": str(position), "behindSeconds": round(behind, 3), "tls": status.tls, "replicaSeconds": round(beat, 3)}
+        return {**found, "replicaSeconds": round(beat, 3)}
 
     @staticmethod
-    def _replica(context: Context) -> Host:
-        return context.host(context.configuration.new.database.replica)
+    def _on_replica(context: Context) -> contextlib.AbstractContextManager[Session | None]:
+        """A session to the new replica; None where there is none."""
+        replica = context.configuration.new.database.replica
+        return session(context.host(replica)) if replica else contextlib.nullcontext()

@@ -8,7 +8,7 @@ from parallel_build.database.replicate.channel import CHANNEL, USER
 from parallel_build.operations import fixes
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, schemas, store
-from parallel_build.operations.takeover import let_go, take_over
+from parallel_build.operations.takeover import detach_seed, take_over
 from parallel_build.operations.transfer import brought, empty, transfer
 from parallel_build.records.states import COPY, CopyState, copy_change
 from parallel_build.steps.base import step
@@ -35,7 +35,10 @@ class DatabaseTransfer(SwitchedStep):
                 f"on {new.name}: counters as on {old.name}; stop the channel `{CHANNEL}` and forget it; read only off, "
                 f"synced at each commit; events enabled as on {old.name}",
                 f"on {old.name}, not in its binary log: DROP USER {USER}",
-                f"prove: {configuration.new.database.replica.name} has everything, and a row written on {new.name} now",
+                *(
+                    f"prove: {replica.name} has everything, and a row written on {new.name} now"
+                    for replica in configuration.new.database.servers[1:]
+                ),
                 *fixes.words(configuration, new.name),
             ]
         return [
@@ -43,7 +46,7 @@ class DatabaseTransfer(SwitchedStep):
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
-            "version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
+            f"version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),
         ]
 
@@ -83,9 +86,9 @@ class DatabaseTransfer(SwitchedStep):
     def revert(self, context: Context) -> None:
         """Nothing that takes longer with more data stands between users and the original: the copy stays for the moment.
 
-        A seed that was not taken over yet stays for good and goes on following.
+        A seed that was not taken over yet stays for good and keeps following.
         """
-        let_go(context)
+        detach_seed(context)
         if not brought(context):
             context.progress(f"nothing was brought to {new_database(context).name}, or it was not detached and still follows the original")
             return

@@ -101,7 +101,7 @@ class ExistingMachine(FoundationStep):
                 error.cause,
                 "bring it back and run `pulumi destroy` again; if it is gone for good, take it out of the state with `pulumi state delete`",
             ) from None
-        context.note(**leaving.told)
+        context.note(**leaving.evidence)
 
     def _machine(self, configuration: StackConfiguration) -> NewMachine:
         name = self.parameters["name"]

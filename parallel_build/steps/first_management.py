@@ -6,13 +6,13 @@ from typing import Any
 
 from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import deadline, host_setting, reimport, served, users_in
+from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import first_start
-from parallel_build.records.rehearsal_times import beside, compared_in_words, passed_here
+from parallel_build.records.rehearsal_times import compared_in_words, passed_here, side_by_side
 from parallel_build.records.states import FIRST_START, StartState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -35,9 +35,7 @@ class FirstManagement(SwitchedStep):
             f"-g [the original's] -i {first.address} (never --deploy-as)",
             f"on {first.name}: cloudstack-setup-management --no-start",
             f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
-            f"follow the schema upgrade {configuration.original.version} -> {configuration.new.version} line by line",
-            "good only if: unit active, newest version row Complete, views and procedures renewed, no module failed, own mshost row Up, "
-            "a signed call gives the version, port 8250 open",
+            *_what_is_proved(configuration),
             "a start that failed past the database lock, or was cut off: the copy is imported again before the next",
         ]
 
@@ -55,17 +53,20 @@ class FirstManagement(SwitchedStep):
             deadline.hold(context)
 
     def apply(self, context: Context) -> Outputs:
-        """Start it; import the copy again first where an earlier start spoilt it, or an import of it was cut off."""
+        """Start it; import the copy again first where an earlier start made it unusable, or an import of it was cut off."""
         start = first_start(context)
         if start.good():
             ensure_running(context)
         else:
             reimport.make_whole(context, host_setting.write)
-        evidence = start.run()
+        moved = context.configuration.move
+        evidence = start.run(move.before_start(context) if moved else None)
+        if moved:
+            evidence = {**evidence, "version rows": move.prove_version_unchanged(context)}
         users_in.settle(context)
         store(context).mark_switched()
         served.mark(context)
-        return {"start": evidence, **_beside_rehearsal(context, evidence)}
+        return {"start": evidence, **_with_rehearsed(context, evidence)}
 
     def verify(self, context: Context) -> Outputs:
         """Nothing is started again by a changed input; the recorded proof stands."""
@@ -76,10 +77,23 @@ class FirstManagement(SwitchedStep):
         first_start(context).fence()
 
 
-def _beside_rehearsal(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
-    """The times of this start beside those of the rehearsal, told and kept; empty where this machine knows of no rehearsal of these versions."""
+def _what_is_proved(configuration: StackConfiguration) -> list[str]:
+    signs = "no module failed, own mshost row Up, a signed call gives the version, port 8250 open"
+    if configuration.move:
+        return [
+            f"follow the start: the databases are of {configuration.new.version.full} already, and it must upgrade nothing",
+            f"good only if: unit active, cloud.version, views and procedures unchanged, {signs}",
+        ]
+    return [
+        f"follow the schema upgrade {configuration.original.version} -> {configuration.new.version} line by line",
+        f"good only if: unit active, newest version row Complete, views and procedures renewed, {signs}",
+    ]
+
+
+def _with_rehearsed(context: Context, evidence: dict[str, Any]) -> dict[str, Any]:
+    """The times of this start next to those of the rehearsal, shown and kept; empty where this machine knows of no rehearsal of these versions."""
     record = passed_here(context.configuration, context.site.stack)
-    pairs = beside(record, evidence) if record is not None else []
+    pairs = side_by_side(record, evidence) if record is not None else []
     if not pairs:
         return {}
     context.progress(compared_in_words(pairs))

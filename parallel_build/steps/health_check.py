@@ -1,4 +1,4 @@
-"""HealthCheck: the original is fit to be upgraded, told in daylight and not by the window's guards at night."""
+"""HealthCheck: the original is fit to be upgraded, reported in daylight and not by the window's guards at night."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parallel_build.health.finding import RULES
 from parallel_build.health.report import headline
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import window_open
-from parallel_build.rules import Finding, Said, Severity
+from parallel_build.rules import Finding, RuleFinding, Severity
 from parallel_build.steps.base import Step, step
 
 REPORT = "health"  # evidence/health.json and evidence/health.txt in the run folder
@@ -34,7 +34,7 @@ class HealthCheck(Step):
         """What is looked at."""
         accepted = configuration.health.accepted
         return [
-            f"examine the original by {len(RULES)} rules (docs/health.md), reading only: servers, hosts, system VMs, routers, storage, jobs, "
+            f"examine the original by {len(RULES)} rules (docs/operate/health.md), reading only: servers, hosts, system VMs, routers, storage, jobs, "
             "database, settings, certificates, the way to the target",
             "what blocks ends here with nothing changed, all of it together; the report is kept as evidence/health.txt",
             *([f"findings of {', '.join(accepted)} are reported and accepted"] if accepted else []),
@@ -83,7 +83,7 @@ class HealthCheck(Step):
         """Nothing was changed."""
 
 
-def refusal(blocking: list[Finding[Said]]) -> GuardFailed:
+def refusal(blocking: list[Finding[RuleFinding]]) -> GuardFailed:
     """One error that names everything that blocks."""
     lines = []
     for each in blocking:

@@ -1,7 +1,7 @@
 """HostSetting: the new addresses first in the copy's `host`, and no stale management server Up in it.
 
 The original's addresses stay at the end of the list until the stack is retired: a new management server hands the list to every agent that
-connects, agents write it down, and after a way back they would otherwise dial nothing but the new servers for ever.
+connects, agents write it down, and after a rollback they would otherwise dial nothing but the new servers for ever.
 """
 
 from __future__ import annotations

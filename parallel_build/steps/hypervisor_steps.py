@@ -23,7 +23,7 @@ class HypervisorSteps(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """The commands as configured, and what the guide asks beside them."""
+        """The commands as configured, and what the guide asks besides them."""
         lines = [f"on {', '.join(s.hosts)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
         if configuration.agents.method == "file":
             for host in hosts_with_agent(configuration):

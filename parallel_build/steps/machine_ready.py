@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cancel import wait_for
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, WaitedInVain
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, TimedOut
 from parallel_build.machines.provisioning import DONE, LOG, UNIT
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.remote.host import Host
@@ -86,7 +86,7 @@ class MachineReady(FoundationStep):
                 interval=1,
                 progress=context.progress,
             )
-        except WaitedInVain as error:
+        except TimedOut as error:
             why = last[0] if last else error
             raise StepFailed(error.fact, why.cause, why.remedy) from None
 
@@ -94,17 +94,17 @@ class MachineReady(FoundationStep):
     def _wait_for_first_boot(context: Context, host: Host) -> None:
         def ended() -> bool:
             try:
-                said = host.script(FIRST_BOOT, timeout=COMMAND_LIMIT).stdout.strip()
+                boot = host.script(FIRST_BOOT, timeout=COMMAND_LIMIT).stdout.strip()
             except ConnectionFailed:
                 return False  # packages may restart sshd
-            if said.startswith("failed"):
+            if boot.startswith("failed"):
                 tail = host.run(["tail", "-n", "5", LOG], timeout=COMMAND_LIMIT, ok=None).stdout.strip().splitlines()
                 raise StepFailed(
-                    f"the first boot of {host.name} did not end well ({said.removeprefix('failed: ')})",
+                    f"the first boot of {host.name} did not end well ({boot.removeprefix('failed: ')})",
                     " | ".join(line.strip() for line in tail),
                     f"read {LOG} and `cloud-init status --long` there; then run `pulumi up`, or `pulumi destroy` to start afresh",
                 )
-            return said == "done"
+            return boot == "done"
 
         wait_for(
             f"the first boot of {host.name} to end",

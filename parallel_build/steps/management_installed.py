@@ -109,7 +109,8 @@ class ManagementInstalled(FoundationStep):
         )
 
     def _usage(self, configuration: StackConfiguration) -> bool:
-        return configuration.usage_server.name == self._machine(configuration).name
+        usage = configuration.usage_server
+        return usage is not None and usage.name == self._machine(configuration).name
 
     def _names(self, configuration: StackConfiguration) -> list[str]:
         packages = configuration.new.packages

@@ -69,7 +69,7 @@ class OriginalDatabase(SwitchedStep):
         return stop_servers(context)
 
     def verify(self, context: Context) -> Outputs:
-        """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again.
+        """Look whether they are down, stopping nothing: in a rollback that is ahead of the state they serve again.
 
         While the copy is imported again the source is up for that; the next start on it asks again.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.configuration import OriginalManagement as OriginalServer
-from parallel_build.configuration import StackConfiguration
+from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import deadline, fence_new_database, original_locks, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
@@ -26,7 +26,7 @@ class OriginalManagement(SwitchedStep):
         """Stop, disable, mask, prove."""
         lines = [
             f"on {server.name} ({server.address}): systemctl disable, mask and stop {unit}"
-            for server in configuration.original.management
+            for server in (*configuration.original.usage, *configuration.original.management)
             for unit in units_of(server)
         ]
         ports = ", ".join(str(port) for port in configuration.original.served.own_ports)
@@ -39,7 +39,7 @@ class OriginalManagement(SwitchedStep):
         closed = fence_new_database.words(configuration)
         lines = [
             f"on {server.name} ({server.address}): systemctl unmask and start {unit}, as it was found"
-            for server in configuration.original.management
+            for server in (*configuration.original.management, *configuration.original.usage)
             for unit in reversed(units_of(server))
         ]
         numbers = "the original's next VM ids and MAC addresses moved past those that the new side gave away, never back"
@@ -47,10 +47,11 @@ class OriginalManagement(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
-        servers = context.configuration.original.management
+        original = context.configuration.original
+        servers: list[Server] = [*original.usage, *original.management]
         remember_units(context, servers)
         context.intend("stop the original's management", servers=[server.name for server in servers])
-        lost: list[OriginalServer] = []
+        lost: list[Server] = []
         for server in servers:
             context.cancel.check()
             deadline.not_going_back(context)
@@ -62,12 +63,17 @@ class OriginalManagement(SwitchedStep):
             else:
                 context.note(stopped=[*context.done.get("stopped", []), server.name])
         stopped = [server.name for server in servers if server not in lost]
-        return {"stopped": stopped, "confirmed down": [server.name for server in lost], "mshost": prove_at_rest(context, lost)}
+        return {
+            "stopped": stopped,
+            "confirmed down": [server.name for server in lost],
+            "mshost": prove_at_rest(context, [server for server in lost if isinstance(server, OriginalServer)]),
+        }
 
     def verify(self, context: Context) -> Outputs:
-        """Look whether they are down, stopping nothing: on a way back that is ahead of the state they serve again."""
+        """Look whether they are down, stopping nothing: in a rollback that is ahead of the state they serve again."""
         prove_original_down.prove_management(context)
-        return {"stopped": [server.name for server in context.configuration.original.management]}
+        original = context.configuration.original
+        return {"stopped": [server.name for server in (*original.usage, *original.management)]}
 
     def revert(self, context: Context) -> None:
         """Release and start each server, management first, and wait until one of them answers. Window's undo lets nothing else be missing.

@@ -1,4 +1,4 @@
-"""Parity: this cloud beside the one that the upgrade was rehearsed on."""
+"""Parity: this cloud compared with the one that the upgrade was rehearsed on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Parity(Step):
             else f"a difference of rank {section.fail_at} or worse ends here with nothing changed"
         )
         return [
-            f"read what this cloud is made of, and compare it with {section.against} (docs/parity.md): {fails}; "
+            f"read what this cloud is made of, and compare it with {section.against} (docs/operate/parity.md): {fails}; "
             "the comparison is kept as evidence/parity.txt"
         ]
 

@@ -1,6 +1,11 @@
-"""ReplicationPair: the new source and its replica, configured for CloudStack, replicating over TLS, proved by a row that travels."""
+"""ReplicationPair: the new source and its replica, configured for CloudStack, replicating over TLS, proved by a row that travels.
+
+With `new.allInOne` there may be no replica: then the source alone is configured.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.database.replicate import pair
@@ -26,9 +31,17 @@ GRANTS = {"*.*": frozenset({"REPLICATION SLAVE"})}
 WRONG_PASSWORD = {1045, 2061, 2058}
 
 
+def alone(source: NewMachine) -> str:
+    """What an operator has to know of a source without a replica."""
+    return (
+        f"warning: new.database.replica is not set: from the switch on the disk of {source.name} has the only copy of the databases; back it up from "
+        "then on, or name a replica"
+    )
+
+
 @step
 class ReplicationPair(FoundationStep):
-    """New source and replica; creates nothing else and touches no other server."""
+    """New source and, where there is one, replica; creates nothing else and touches no other server."""
 
     type = "ReplicationPair"
     phase = Phase.BUILT
@@ -39,7 +52,7 @@ class ReplicationPair(FoundationStep):
         database = configuration.new.database
         source, replica = database.source, database.replica
         actions = []
-        for machine in (source, replica):
+        for machine in database.servers:
             first, second = option_files(configuration, machine)
             wanted = first.values
             actions += [
@@ -50,6 +63,8 @@ class ReplicationPair(FoundationStep):
                 f"on {machine.name}: {second.path} and certificates in {TLS_FOLDER} (key mysql, mode 600)",
                 f"on {machine.name}: systemctl enable the database server, restart it if its configuration changed",
             ]
+        if replica is None:
+            return [*actions, alone(source)]
         return [
             *actions,
             f"on {source.name}: CREATE USER '{facts.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; GRANT REPLICATION SLAVE",
@@ -62,6 +77,12 @@ class ReplicationPair(FoundationStep):
         """Stop and forget; only on servers that no management server uses."""
         database = configuration.new.database
         source, replica = database.source, database.replica
+        if replica is None:
+            return [
+                f"refuse while CloudStack uses {source.name}",
+                f"on {source.name}: DROP DATABASE {bookkeeping.NAME}",
+                "the server keeps running, its files stay; both go with its machine",
+            ]
         return [
             f"refuse while CloudStack uses {source.name} or {replica.name}",
             f"on {source.name}: DROP DATABASE {bookkeeping.NAME}",
@@ -84,12 +105,18 @@ class ReplicationPair(FoundationStep):
                 context.progress(f"{server.host.name}: database server started, {reason}")
         names = {server.host.name: server.prove() for server in servers}
         context.progress(f"configuration in force: {versions(names)}")
-        source, replica = servers
+        source, *replicas = servers
+        if not replicas:
+            context.progress(alone(source.machine))
+            with session(source.host) as on_source:
+                self._own_database(context, on_source)
+            return {"servers": names, "replica": None}
+        replica = replicas[0]
         if source.identity() is not None and source.identity() == replica.identity():
             replica.renew_identity()
             context.progress(f"{replica.host.name}: new server_uuid, it had that of {source.host.name}")
         with session(source.host) as on_source, session(replica.host) as on_replica:
-            changed_account = self._account(context, on_source)
+            changed_account = self._account(context, on_source, replica.machine)
             self._replicate(context, on_source, on_replica, again=changed_account)
             self._own_database(context, on_source)
             return self._proof(context, on_source, on_replica) | {"servers": names}
@@ -99,8 +126,11 @@ class ReplicationPair(FoundationStep):
         return prove_or_tell(context, lambda: self._prove_again(context))
 
     def _prove_again(self, context: Context) -> Outputs:
-        source, replica = self._servers(context)
-        names = {server.host.name: server.prove() for server in (source, replica)}
+        source, *replicas = servers = self._servers(context)
+        names = {server.host.name: server.prove() for server in servers}
+        if not replicas:
+            return {"servers": names, "replica": None}
+        replica = replicas[0]
         with session(source.host) as on_source, session(replica.host) as on_replica:
             found = facts.status(on_replica)
             fault = "it has no source" if found is None else found.fault()
@@ -110,13 +140,14 @@ class ReplicationPair(FoundationStep):
 
     def revert(self, context: Context) -> None:
         """Take replication apart, wherever it stands; nothing happens where there is none."""
-        source, replica = (context.host(machine) for machine in self._machines(context.configuration))
-        for host in (source, replica):
+        source, *replicas = hosts = [context.host(machine) for machine in context.configuration.new.database.servers]
+        others = f"replication between {source.name} and {replicas[0].name}" if replicas else source.name
+        for host in hosts:
             with tolerated(context, f"looking whether {host.name} is in use"), session(host) as database:
                 users = sessions_of(database, "cloud")
                 if users:
                     raise RollbackIncomplete(
-                        f"replication between {source.name} and {replica.name} is left as it is",
+                        f"{others} is left as it is",
                         f"CloudStack uses {host.name} from {', '.join(users)}",
                         "undo the switched phase first: set phase to prepared and run `pulumi up`",
                     )
@@ -126,8 +157,9 @@ class ReplicationPair(FoundationStep):
                 gone = bookkeeping.drop_unused(on_source)
                 words = "dropped" if gone else "kept: it marks databases that users have worked on"
                 context.progress(f"{source.name}: database {bookkeeping.NAME} {words}")
-        with tolerated(context, f"replication on {replica.name}"), session(replica) as on_replica:
-            self._forget(context, on_replica)
+        for replica in replicas:
+            with tolerated(context, f"replication on {replica.name}"), session(replica) as on_replica:
+                self._forget(context, on_replica)
         with tolerated(context, f"the replication user on {source.name}"), session(source) as on_source:
             on_source.execute("SET SESSION sql_log_bin = 0")
             for name in sorted(accounts_of(on_source, facts.USER)):
@@ -141,18 +173,13 @@ class ReplicationPair(FoundationStep):
                     "see who uses the server (SHOW PROCESSLIST there), then run the same command again",
                 )
 
-    def _servers(self, context: Context) -> tuple[NewServer, NewServer]:
-        source, replica = (
+    def _servers(self, context: Context) -> list[NewServer]:
+        return [
             NewServer(machine, context.host(machine), context.configuration, context.intend, context.cancel)
-            for machine in self._machines(context.configuration)
-        )
-        return source, replica
+            for machine in context.configuration.new.database.servers
+        ]
 
-    @staticmethod
-    def _machines(configuration: StackConfiguration) -> tuple[NewMachine, NewMachine]:
-        return configuration.new.database.source, configuration.new.database.replica
-
-    def _certificates(self, context: Context, servers: tuple[NewServer, NewServer]) -> None:
+    def _certificates(self, context: Context, servers: Sequence[NewServer]) -> None:
         found = [server.certificates() for server in servers]
         reason = None
         if any(pair is None for pair in found):
@@ -170,12 +197,11 @@ class ReplicationPair(FoundationStep):
         for server in servers:
             context.intend(f"{server.host.name}: write certificates to {TLS_FOLDER}", reason=reason)
             server.put_certificates(made[server.machine.name])
-        context.progress(f"certificates made for both servers: {reason}")
+        context.progress(f"certificates made for {' and '.join(made)}: {reason}")
 
-    def _account(self, context: Context, source: Session) -> bool:
+    def _account(self, context: Context, source: Session, replica: NewMachine) -> bool:
         """The replication user, for the replica's address alone; not in the binary log, so that the replica has no such user."""
         engine = context.configuration.new.database.engine
-        replica = context.configuration.new.database.replica
         name = Account(facts.USER, replica.address)
         source.execute("SET SESSION sql_log_off = 1")
         source.execute("SET SESSION sql_log_bin = 0")
@@ -259,7 +285,7 @@ class ReplicationPair(FoundationStep):
             "tls": found.tls,
             "sourceVerified": found.verified,
             "readOnly": True,
-            "serverIds": {machine.name: server_id(machine.address) for machine in self._machines(context.configuration)},
+            "serverIds": {machine.name: server_id(machine.address) for machine in database.servers},
         }
 
     def _forget(self, context: Context, replica: Session) -> None:

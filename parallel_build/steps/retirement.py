@@ -19,12 +19,12 @@ from parallel_build.operations.user_access_setting import setting
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.sql import session
 from parallel_build.steps.base import Step, step
-from parallel_build.versions import CloudStackVersion
+from parallel_build.versions import is_version
 
 
 @step
 class Retirement(Step):
-    """`host` without the original's addresses, learnt by every agent; the end of the way back on record."""
+    """`host` without the original's addresses, learnt by every agent; the end of the rollback window on record."""
 
     type = "Retirement"
     phase = Phase.RETIRED
@@ -35,7 +35,7 @@ class Retirement(Step):
         first = configuration.new.management[0]
         lines = [
             f"prove that {first.name} serves {configuration.new.version} and that every host that was Up before the window is Up",
-            "prove that every router that runs is renewed, but those of routers.accepted",
+            *([] if configuration.move else ["prove that every router that runs is renewed, but those of routers.accepted"]),
         ]
         if configuration.agents.method == "setting":
             lines += [
@@ -46,7 +46,7 @@ class Retirement(Step):
         return [*lines, "mark the window's record as retired: from then on every rollback is refused", *_left(configuration)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """The reverse, for which the operator must have said so."""
+        """The reverse, which the operator must have allowed."""
         return [
             "refused unless window.forceRollback is true",
             f"`host` on {configuration.new.management[0].name} with the original's addresses behind the new ones again, learnt by the agents",
@@ -65,7 +65,8 @@ class Retirement(Step):
             )
         cloud = asked(context, Cloud.new(context.site))
         self._prove_serving(context, cloud)
-        _prove_renewed(context, record)
+        if not context.configuration.move:
+            _prove_renewed(context, record)
         evidence: Outputs = {"switched": record.switched, "left": _left(context.configuration)}
         if context.configuration.agents.method == "setting":
             evidence |= self._trim(context, cloud)
@@ -84,7 +85,7 @@ class Retirement(Step):
         return {"switched": record.switched, "retired": record.retired}
 
     def before_revert(self, context: Context) -> None:
-        """Raises GuardFailed unless the operator has said that going back is wanted all the same."""
+        """Raises GuardFailed unless the operator has allowed going back all the same."""
         check_allowed(context)
 
     def revert(self, context: Context) -> None:
@@ -106,7 +107,7 @@ class Retirement(Step):
         removed = _removed(context, down - set(listed))
         missing = sorted(expected[identity] for identity in down - removed)
         found = cloud.call("listCapabilities").get("capability", {}).get("cloudstackversion", "")
-        if missing or not found or CloudStackVersion(str(found)) != context.configuration.new.version:
+        if missing or not found or not is_version(found, context.configuration.new.version):
             raise GuardFailed(
                 f"the new side answers with version {found or 'unknown'}; not Up on it: {', '.join(missing) or 'no host'}",
                 "a stack is retired only when everything that served before the window serves now",
@@ -177,10 +178,9 @@ def _prove_renewed(context: Context, record: WindowRecord) -> None:
 
 def _left(configuration: StackConfiguration) -> list[str]:
     """What stays on the original's servers for the operator to take away when nobody wants it any more."""
-    database = configuration.original.database
-    servers = [database.source, *([database.replica] if database.replica else [])]
+    original, database = configuration.original, configuration.original.database
     state = f"CloudStack's accounts locked, the server running for {', '.join(database.others)}" if database.others else "the server masked"
     return [
-        *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in configuration.original.management),
-        *(f"left on {server.name}: the original's databases as they were, {state}" for server in servers),
+        *(f"left on {server.name}: {', '.join(units_of(server))}, masked" for server in (*original.management, *original.usage)),
+        *(f"left on {server.name}: the original's databases as they were, {state}" for server in database.servers),
     ]

@@ -29,6 +29,8 @@ class Routers(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The order, the limits, and what users may meet meanwhile."""
+        if configuration.move:
+            return ["nothing: a move leaves routers alone, they run on and are the new servers'"]
         section, at_once = configuration.routers, configuration.window.parallel_restarts
         named = [wave.title for wave in section.waves]
         hours = f", only at {', '.join(section.hours.spans)} {section.hours.time_zone}" if section.hours else ""
@@ -47,6 +49,8 @@ class Routers(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Done by the original, at the end of Window's undo."""
+        if configuration.move:
+            return ["users out on the new side, where they are in"]
         names = ", ".join(machine.name for machine in configuration.new.management)
         return [
             f"users out on the new side (method {configuration.window.user_access.method}); {names} stopped and masked, at the same time",
@@ -62,6 +66,9 @@ class Routers(SwitchedStep):
         """What fits."""
         ensure_running(context)
         later = renew_later(context)
+        if context.configuration.move:
+            context.pending = ". ".join(later)
+            return {"left alone": "a move renews no router"}
         waits = users_in.settle(context) == "routers"
         limit = None if waits else context.configuration.routers.with_up.total_seconds()
         result = router_waves.run(context, limit=limit)

@@ -9,7 +9,7 @@ from parallel_build.operations import deadline
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
-from parallel_build.operations.rollback_window import check_allowed, mark_way_back
+from parallel_build.operations.rollback_window import check_allowed, mark_rollback
 from parallel_build.steps.base import Step
 
 
@@ -48,8 +48,8 @@ class SwitchedStep(Step):
     def before_revert(self, context: Context) -> None:
         """Raises GuardFailed past the rollback window, once retired, or when a hold point would be behind the new side's start.
 
-        A way back is written down before the first of its undos; it changes nothing else.
+        A rollback is written down before the first of its undos; it changes nothing else.
         """
         claim(context)
         check_allowed(context)
-        mark_way_back(context)
+        mark_rollback(context)

@@ -9,7 +9,7 @@ from parallel_build.cloudstack import systemvms, zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import original_numbers, prove_appliances, users_in
+from parallel_build.operations import move, original_numbers, prove_appliances, users_in
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import OpenSession, new_database, store
@@ -29,6 +29,12 @@ class SystemVms(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """All system VMs side by side."""
+        if configuration.move:
+            return [
+                f"wait up to {move.COME_OVER:.0f} s for the agent of every system VM to connect to a new server "
+                "(cloud.host and mshost on the new source); they run on",
+                "destroySystemVm only for those that are not connected by then, and wait for their successors",
+            ]
         chosen = configuration.window.accept_zones
         where = "every enabled zone that is no Edge zone" if chosen == "all" else f"{', '.join(chosen)} (window.acceptZones)"
         later = [] if chosen == "all" else ["the system VMs of the other enabled zones: after users are in, before the first router wave"]
@@ -46,12 +52,14 @@ class SystemVms(SwitchedStep):
     def apply(self, context: Context) -> Outputs:
         """Renew what a witness contradicts; what is proved already stays as it is."""
         ensure_running(context)
-        await_hosts(context)  # again: a step that goes on after hours may find them away
+        await_hosts(context)  # again: a step that resumes after hours may find them away
+        if context.configuration.move:
+            return self._move(context)
         cloud, window = asked(context, Cloud.new(context.site)), context.configuration.window
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
-            # From here on a way back must renew them on the original, whatever else is known by then.
+            # From here on a rollback must renew them on the original, whatever else is known by then.
             records = store(context)
             groups = records.facts(self.type).get("kinds") or expected(cloud)
             records.remember(self.type, renewed=True, kinds=groups)
@@ -71,10 +79,28 @@ class SystemVms(SwitchedStep):
     def verify(self, context: Context) -> Outputs:
         """Prove again, renew nothing."""
         cloud = Cloud.new(context.site)
+        if context.configuration.move:
+            stand = move.look(context, cloud, self._zones(context, cloud))
+            move.prove(stand)
+            return {"connected": stand.over, "without an agent": stand.silent}
         with contextlib.ExitStack() as stack:
             database = OpenSession(new_database(context), stack)
             release = systemvms.required_release(database())
             return {"release": release, "proofs": self._prove_all(context, cloud, release, database, self._zones(context, cloud))}
+
+    def _move(self, context: Context) -> Outputs:
+        """They come over by themselves; those that don't are renewed."""
+        cloud, records = asked(context, Cloud.new(context.site)), store(context)
+        groups = records.facts(self.type).get("kinds") or expected(cloud)
+        records.remember(self.type, kinds=groups)
+        chosen = self._zones(context, cloud)
+        timeout = context.configuration.window.system_vm_timeout.total_seconds()
+        if records.facts(self.type).get("renewed"):  # a run that was cut off may have destroyed one whose successor has not come
+            await_kinds(context, cloud, [group for group in groups if group[0] in chosen], timeout=timeout)
+        stand, renewed = move.bring_over(context, cloud, chosen)
+        context.note(renewed=[*context.done.get("renewed", []), *renewed])
+        original_numbers.note(context)
+        return {"connected": stand.over, "without an agent": stand.silent}
 
     def revert(self, context: Context) -> None:
         """Users out of the new side, where they are in."""

@@ -58,15 +58,15 @@ class UserAccess(SwitchedStep):
         plain = plain_ports(configuration)
         secure = [port for port in user_ports(configuration) if port not in plain]
         answered = ", ".join(map(str, plain))
-        said = [f"users' calls to TCP {answered} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
+        lines = [f"users' calls to TCP {answered} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
         return (
-            [*said, f"calls to TCP {', '.join(map(str, secure))} (TLS) are refused: only the server itself has its certificate"]
+            [*lines, f"calls to TCP {', '.join(map(str, secure))} (TLS) are refused: only the server itself has its certificate"]
             if secure
-            else said
+            else lines
         )
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
-        """The way back."""
+        """How users are let in again."""
         access = configuration.window.user_access
         if access.method == "command":
             return [f"run here: {shlex.join(access.open)}"]

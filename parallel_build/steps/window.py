@@ -73,7 +73,7 @@ class Window(SwitchedStep):
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
-            "give the lock back",
+            "release the lock",
         ]
 
     def apply(self, context: Context) -> Outputs:
@@ -169,7 +169,7 @@ def _open_database(context: Context, created: Created) -> None:
 
     Emptied first: a server that is down without being masked may be switched on at any moment, and must find nothing to serve.
     Args:
-        created: what users created on the new side, as far as it could be told: one that hung, or was down, is asked before it is emptied.
+        created: what users created on the new side, as far as it is known: one that hung, or was down, is asked before it is emptied.
     """
     record = store(context).mine()
     asked = [not created.unknown]
@@ -211,10 +211,10 @@ def _guests(context: Context) -> dict[str, dict[str, str]]:
 
 
 def with_earlier(earlier: dict[str, Any] | None, outcome: dict[str, Any]) -> dict[str, Any]:
-    """What is left to tidy, with what an earlier try of the same way back has found: by now the new databases may be empty.
+    """What is left to tidy, with what an earlier try of the same rollback has found: by now the new databases may be empty.
 
     Args:
-        earlier: the evidence that is there, of this window or of another one, which counts for nothing.
+        earlier: the evidence that is there, of this window or of a different one, which counts for nothing.
     """
     if not earlier or earlier.get("opened") != outcome["opened"]:
         return outcome

@@ -17,7 +17,7 @@ from parallel_build.workload.things import ACCOUNTS, BALANCERS, DISKS, DOMAIN, D
 AT_ONCE = 4
 LIMIT = 1800.0  # seconds one job may take
 MARK = ".workload.invalid"  # the domain's network domain: its profile's digest, then this
-Said = Callable[[str], None]
+RuleFinding = Callable[[str], None]
 
 
 class Workload:
@@ -28,7 +28,7 @@ class Workload:
         say: gets a line for each thing that is made or removed.
     """
 
-    def __init__(self, cloud: Calls, cancel: CancelToken, say: Said) -> None:
+    def __init__(self, cloud: Calls, cancel: CancelToken, say: RuleFinding) -> None:
         self._cloud, self._cancel, self._say = cloud, cancel, say
 
     def domain(self) -> Item | None:

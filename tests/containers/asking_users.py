@@ -22,7 +22,7 @@ PREPARED_LIMIT = 1800.0
 PACE = 0.5  # share of the calls that are due; a client that could not ask has seen nothing
 GAP = 3.0
 """Seconds without any answer that pass for a busy computer. With twenty calls on their way one slow answer makes no gap, only a service that answers
-nobody does: one that waits for a locked table, or stands still. (One that starts anew refuses calls, and a refused call is a failed one.)"""
+nobody does: one that waits for a locked table, or stands still. (One that is restarting refuses calls, and a refused call is a failed one.)"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Client:
     _due: float = 0.0
 
     def run(self, probe: Probe, done: threading.Event) -> None:
-        """Ask until told to stop."""
+        """Ask until asked to stop."""
         self.began = self._due = time.monotonic()
         workers = [threading.Thread(target=self._ask, args=(probe, done)) for _ in range(ON_THEIR_WAY)]
         for worker in workers:
@@ -126,7 +126,7 @@ def clients(stand: Stand) -> Iterator[list[Client]]:
 
 
 def prove_unnoticed(asking: list[Client], *, pace: float = PACE, gap: float = GAP) -> None:
-    """No call of any client failed, each asked all along, and none was without an answer for long; what they saw is told.
+    """No call of any client failed, each asked all along, and none was without an answer for long; what they saw is printed.
 
     Args:
         pace: the least share of the calls that were due.

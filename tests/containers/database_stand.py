@@ -31,7 +31,7 @@ GTID = {
     "mysql": {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"},
 }
 MYSQL_CONF = "/etc/mysql/mysql.conf.d/zz-stand.cnf"
-# What a server may be set to without its CloudStack minding: each of these changes what a statement means, how long it may take, or what is said of it.
+# What a server may be set to without its CloudStack minding: each of these changes what a statement means, how long it may take, or what is reported about it.
 # Read by the server at each start.
 HOSTILE_FILE = "/etc/mysql/hostile.sql"
 HOSTILE_BOTH = {

@@ -1,6 +1,6 @@
 """One transfer as a process of its own, so that tests can kill it as an operator's machine would: `python -m tests.containers.database_tool`.
 
-Reads a JSON line from standard input (method, machines, databases), says `phase NAME` as it goes on, and before the window waits for a line
+Reads a JSON line from standard input (method, machines, databases), prints `phase NAME` as it advances, and before the window waits for a line
 that says that the users are out. Calls what the product's steps call, in their order.
 """
 

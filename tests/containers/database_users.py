@@ -12,7 +12,7 @@ from parallel_build.remote.sql import session
 
 
 class Users:
-    """Writes rounds of statements to a server until told to stop; `{n}` in them is the round's number.
+    """Writes rounds of statements to a server until asked to stop; `{n}` in them is the round's number.
 
     Args:
         host: the server.
@@ -33,7 +33,7 @@ class Users:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, or go on where it stopped."""
+        """Begin, or continue where it stopped."""
         self._stop.clear()
         self._thread = threading.Thread(target=self._write)
         self._thread.start()

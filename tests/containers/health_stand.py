@@ -22,7 +22,7 @@ from parallel_build.health import Finding
 from parallel_build.machines.container import namespace
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from parallel_build.stack.file import read_site
 from tests.containers.conftest import LabRunner
 
@@ -57,10 +57,10 @@ class Stand:
         finally:
             opened.close()
 
-    def examine(self, site: Site | None = None) -> list[Finding[Said]]:
+    def examine(self, site: Site | None = None) -> list[Finding[RuleFinding]]:
         """Read the original and judge."""
 
-        def read() -> list[Finding[Said]]:
+        def read() -> list[Finding[RuleFinding]]:
             with self.connections(site) as opened:
                 return list(health.examine(health.gather(site or self.site, opened)))
 

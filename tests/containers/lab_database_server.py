@@ -73,7 +73,7 @@ class DatabaseServer:
 
     @property
     def inside(self) -> list[str]:
-        """What to put before a command that is to run beside the server."""
+        """What to put before a command that is to run next to the server."""
         return ["nsenter", "-t", str(self._pid), "--mount", "--net", "--root", "--wd=/"]
 
     def query(self, sql: str, database: str = "") -> list[list[str]]:

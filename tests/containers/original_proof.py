@@ -1,4 +1,4 @@
-"""The proof that a way back has led all the way: the original serves whole, and its databases are as they were before the window."""
+"""The proof that a rollback is complete: the original serves whole, and its databases are as they were before the window."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def assert_original_serves(lab: LabRunner, before: Path | None = None, *, destro
         before: what `keep_reading` kept; every row that nobody should have written is as it was then.
         destroyed: the stack was destroyed since.
     """
-    said = lab.run("verify", "original").stdout
-    assert "serving: original" in said
+    printed = lab.run("verify", "original").stdout
+    assert "serving: original" in printed
     if before is not None:
         assert_unchanged(lab, before, destroyed=destroyed)
 
 
 def assert_unchanged(lab: LabRunner, before: Path, *, destroyed: bool = False) -> None:
-    """Nothing in the original's databases differs but rows that its own servers write; they are told."""
+    """Nothing in the original's databases differs but rows that its own servers write; they are printed."""
     compared = lab.run("checksums", "--compare", str(before), *(["--destroyed"] if destroyed else []), check=False)
     found = json.loads(compared.stdout)
     for table, changes in found["rows"].items():

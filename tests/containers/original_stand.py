@@ -1,4 +1,4 @@
-"""An original cloud alone, for the steps before the window: one management server, its database, two KVM hosts with system VMs, and no stack beside it."""
+"""An original cloud alone, for the steps before the window: one management server, its database, two KVM hosts with system VMs, and no stack next to it."""
 
 from __future__ import annotations
 

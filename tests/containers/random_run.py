@@ -1,7 +1,7 @@
 """Brings one drawn database after the other over, for as long as one likes.
 
 `python -m tests.containers.random_run --pair "mariadb to mariadb" --minutes 60 --seed 1 --folder FOLDER` takes `dump` and `replicate` in turn, with
-the checks of `case_runner`. Number N of a seed is always the same case, a run goes on where the last one in that folder ended, and a case that
+the checks of `case_runner`. Number N of a seed is always the same case, a run continues where the last one in that folder ended, and a case that
 failed stays there as a folder with the reason, ready to be looked at and moved to tests/cases.
 """
 
@@ -41,7 +41,7 @@ class RandomRun:
     Args:
         servers: the pair.
         start: seed.
-        folder: where it is kept; an earlier run in it goes on.
+        folder: where it is kept; an earlier run in it continues.
         say: shows a line.
     """
 

@@ -144,7 +144,7 @@ def tables(draw: st.DrawFn, number: int) -> tuple[list[str], list[str]]:
     if keyed != "none" and draw(st.booleans()):
         writing.append(f"DELETE FROM {name} ORDER BY 1 LIMIT 1;")
     if draw(st.integers(0, 3)) == 0:
-        # MySQL 9.7 takes a text's bytes for another text's beside bytes or bits, once more with each print: cases/view-binary-literal.
+        # MySQL 9.7 takes a text's bytes for another text's next to bytes or bits, once more with each print: cases/view-binary-literal.
         other = "'u'" if kind.values is _bytes or kind.sql.startswith("bit") else "'ü'"
         shown = f"{listed}, COALESCE({quoted(column)}, {other}) AS `x y`"
         making.append(f"CREATE VIEW `v{number}` AS SELECT {shown} FROM {name} WHERE {quoted(column)} IS NOT NULL OR 1 = 1;")

@@ -1,6 +1,6 @@
 """The data folder of a real CloudStack's source (4.20.3.0, MariaDB 10.11), put onto a database server of a stand.
 
-Its views and procedures are as CloudStack itself made them, not as a dump program prints them. The folder lies beside the checkout and is
+Its views and procedures are as CloudStack itself made them, not as a dump program prints them. The folder lies next to the checkout and is
 never part of it: `there` says whether it is here, `ABSENT` is the words of a test that is skipped without it.
 """
 

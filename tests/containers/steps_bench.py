@@ -197,7 +197,7 @@ def interrupted(run: Callable[[Callable[[str], None]], Any], *, most: int = 40) 
     """Run something again and again, cancelled at each line of progress that was not seen before, until it comes to its end.
 
     Args:
-        run: given what is told of each line; what it raises passes through.
+        run: gets each line that is reported; what it raises passes through.
         most: runs at most.
     Returns:
         The lines it was interrupted at.

@@ -1,6 +1,6 @@
 """`python -m parallel_build` on a whole cloud in containers: hold points, ^C, the deadline, two operators, a lost state, another workstation.
 
-About four minutes beside the lab's own start. Prints what it does.
+About four minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def original_serving(lab: LabRunner) -> Iterator[None]:
     lab.run("pulumi", "config", "rm", "--path", "window.stopBefore", check=False)
 
 
-def test_check_holds_and_tells_what_does_not(lab: LabRunner) -> None:
+def test_check_holds_and_shows_what_does_not(lab: LabRunner) -> None:
     assert "guards hold" in lab.run("tool", "check", "lab").stdout
     tell("the original's source is made read only, a transaction is left open on it, and a new unit is unmasked")
     lab.run("shell", "olddb1", "mysql -e 'SET GLOBAL read_only = ON'")
@@ -204,12 +204,12 @@ def test_first_interrupt_stops_where_it_is_safe(lab: LabRunner) -> None:
     assert lab.status()["serving"] == "original"
 
 
-def test_a_way_back_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_then(lab: LabRunner) -> None:
+def test_a_rollback_that_dies_is_led_to_its_end_and_nothing_goes_forward_until_then(lab: LabRunner) -> None:
     lab.run("tool", "switch", "lab", "--stop-before", "OriginalDatabase")
     going = begin(lab, "back", "lab")
     shown = await_line(going, "cloudstack-management started on")
     assert not [line for line in shown if "pulumi" in line], "the original comes before the state"
-    tell("SIGKILL of the way back, ahead of the state")
+    tell("SIGKILL of the rollback, ahead of the state")
     going.kill()
     going.communicate(timeout=60)
     refused = lab.run("tool", "switch", "lab", check=False)
@@ -255,7 +255,7 @@ def test_destroy_from_another_workstation(lab: LabRunner, tmp_path: Path) -> Non
             (keys / name).rename(lab.folder / name)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert lab.status()["serving"] == "original"
-    assert (keys / "runs/lab/journal.jsonl").exists(), "the journal goes on where this operator's runs are"
+    assert (keys / "runs/lab/journal.jsonl").exists(), "the journal continues where this operator's runs are"
     lab.run("destroy")
     tell("built again")
     lab.run("up", "--hosts", "containers")

@@ -90,7 +90,7 @@ def test_a_disk_with_something_on_it_is_never_formatted(guest: Guest) -> None:
     assert label == "somebodys" != LABEL
 
 
-def test_a_missing_disk_is_told(guest: Guest) -> None:
+def test_a_missing_disk_is_reported(guest: Guest) -> None:
     refused = guest.run("true", pattern="/dev/disk/by-path/*-scsi-0:0:9:0")
     assert refused.returncode == 1
     assert "no data disk" in refused.stderr

@@ -41,7 +41,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Host, Host]]:
         yield hosts
 
 
-# What a JSON column of MariaDB's is: text with a check. MySQL's own type is another one, and not what a copy from MariaDB has.
+# What a JSON column of MariaDB's is: text with a check. MySQL's own type is different, and not what a copy from MariaDB has.
 JSON = ("details json DEFAULT NULL", "details longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(details))")
 
 

@@ -127,7 +127,7 @@ def test_compressed_and_throttled_copy(pair: tuple[Stand, Host, Host]) -> None:
 def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_program(
     pair: tuple[Stand, Host, Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a Python that PyMySQL no longer knows: what is pushed there says so, and the copy goes on."""
+    """As with a Python that PyMySQL no longer knows: what is pushed there says so, and the copy continues."""
     copy.empty(pair[2], SCHEMAS)
     monkeypatch.setattr(run_worker, "WORKER", tuple(name for name in run_worker.WORKER if "wire" not in name))
     report = _copy(pair, compress=False)
@@ -136,7 +136,7 @@ def test_an_original_that_takes_no_session_over_the_wire_is_read_by_the_client_p
 
 
 def test_rows_longer_than_a_packet_of_the_protocol(pair: tuple[Stand, Host, Host]) -> None:
-    """Such a row comes in several packets; one that the original can't put together stops the copy, and both are said before the window."""
+    """Such a row comes in several packets; one that the original can't put together stops the copy, and both are reported before the window."""
     copy.empty(pair[2], ["longrows"])
     limits = {}
     for host in pair[1:]:
@@ -199,11 +199,11 @@ def test_the_engines_cancel_leaves_nothing_on_either_server(pair: tuple[Stand, H
     """The engine's Cancel ends every new command on every server: what clears away runs all the same."""
     made, source, target = pair
     copy.empty(target, SCHEMAS)
-    told: list[str] = []
+    reported: list[str] = []
 
     def progress(text: str) -> None:
-        told.append(text)
-        if any(line.startswith("making") for line in told[:-1]):  # rows are on their way
+        reported.append(text)
+        if any(line.startswith("making") for line in reported[:-1]):  # rows are on their way
             made.cancel.set("test")
 
     try:

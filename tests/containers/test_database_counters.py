@@ -1,4 +1,4 @@
-"""A server that was started anew tells its counters as they are, and is no other database for it."""
+"""A server that was restarted reports its counters as they are, and is no other database for it."""
 
 from __future__ import annotations
 

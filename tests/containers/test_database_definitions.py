@@ -279,7 +279,7 @@ def _health(host: Host) -> dict[str, str]:
     with session(host) as opened:
         answers = queries.run(opened)
     facts = cast(HealthFacts, Read(answers.tables))
-    return {rule.__name__: said.fact for rule in (views_resolve, objects_need_no_other_database) for said in rule(facts)}
+    return {rule.__name__: printed.fact for rule in (views_resolve, objects_need_no_other_database) for printed in rule(facts)}
 
 
 def test_the_health_check_names_what_can_not_be_brought_over(clean: Combination) -> None:

@@ -1,7 +1,7 @@
 """The fence at the databases, on containers: an original's server that keeps running for others, a rollback while the new database server hangs, and one
 while a new management server can't be reached.
 
-About ten minutes beside the lab's own start. Prints what it does.
+About ten minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations
@@ -128,13 +128,13 @@ def test_a_server_that_can_not_be_reached_is_kept_from_its_database_and_loses_it
     began = time.monotonic()
     done = lab.run("tool", "back", "lab", "--without-pulumi", check=False, timeout=1200)
     tell(f"it took {time.monotonic() - began:.0f} s")
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said[-6000:]
-    assert "newms2 of the new side could not be proved down, and is fenced at its database alone" in said, said[-6000:]
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1, printed[-6000:]
+    assert "newms2 of the new side could not be proved down, and is fenced at its database alone" in printed, printed[-6000:]
     status = lab.status()
     assert status["original"][0]["users"] and status["original"][0]["version"] == "4.20.3.0"
     assert not any(open_accounts(lab, "newdb1").values())
-    assert "hosts Up on the original: 2 of 2" in said
+    assert "hosts Up on the original: 2 of 2" in printed
     for name in hosts:
         assert "10.91.0.42" not in lab.shell(name, "ss -Htn state established dport = :8250")
 

@@ -69,7 +69,7 @@ WRITES = (
 
 @dataclass
 class Scene:
-    """The machines; `users` write to the original when told to."""
+    """The machines; `users` write to the original when asked to."""
 
     made: Stand
     source: Host
@@ -174,7 +174,7 @@ def _tool(scene: Scene, limit: int) -> subprocess.Popen[str]:
 
 
 def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
-    """The tool is killed at two thirds; the copy goes on, and the next call reads nothing again."""
+    """The tool is killed at two thirds; the copy continues, and the next call reads nothing again."""
     scene.undo()
     before, total = _rows_read(scene.source), sum(ROWS.values())
     with Users(scene.source, WRITES, 0.02):
@@ -185,11 +185,11 @@ def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
         killed = scene.status()
         scene.until("more bytes with nobody watching", lambda: scene.status()["bytes"] > killed["bytes"] + 4_000_000)
         adopted = scene.status()
-        said: list[str] = []
-        report = scene.seed(None, said.append)
+        printed: list[str] = []
+        report = scene.seed(None, printed.append)
         read = _rows_read(scene.source) - before
         assert report is not None and report.position == _position(killed), "the snapshot is the first call's"
-        assert any("is still running, resuming it" in text for text in said)
+        assert any("is still running, resuming it" in text for text in printed)
         assert report.kept == ()
         assert report.rows >= total
         assert report.rows <= read < 1.3 * total, "every row was read once"
@@ -202,7 +202,7 @@ def test_the_next_call_adopts_the_copy_of_a_killed_tool(scene: Scene) -> None:
 
 
 def test_a_copy_that_ended_with_nobody_watching_is_adopted(scene: Scene) -> None:
-    """Cancelled, it goes on to its end, forgets its password, and is followed by the next call."""
+    """Cancelled, it continues to its end, forgets its password, and is followed by the next call."""
     scene.undo()
     cancel = CancelToken()
 
@@ -224,7 +224,7 @@ def test_a_copy_that_ended_with_nobody_watching_is_adopted(scene: Scene) -> None
     scene.undo()
 
 
-def test_an_undo_ends_a_copy_that_goes_on_by_itself(scene: Scene) -> None:
+def test_an_undo_ends_a_copy_that_continues_by_itself(scene: Scene) -> None:
     """As `destroy` does."""
     scene.undo()
     tool = _tool(scene, 2_000_000)
@@ -259,13 +259,13 @@ def test_whole_tables_stay_when_the_snapshot_is_lost(scene: Scene) -> None:
     with Users(scene.source, WRITES, 0.02) as users:
         _lose(scene, LARGE[0], 12_000_000, scene.kill_sessions)
         users.rounds(20)
-        said: list[str] = []
+        printed: list[str] = []
         _lose(scene, LARGE[2], 3_000_000, scene.kill_sessions)
         users.rounds(20)
         cancel = CancelToken()
 
         def stop(text: str) -> None:
-            said.append(text)
+            printed.append(text)
             tell(text)
             if text.startswith("bringing ") and "cloud.vm_stats" in text:
                 cancel.set("test")
@@ -301,10 +301,10 @@ def test_nothing_stays_once_definitions_have_changed(scene: Scene) -> None:
     sql(
         scene.source, "ALTER TABLE cloud.host ADD note INT; CREATE VIEW cloud.passing AS SELECT id FROM cloud.host; DROP VIEW cloud.passing"
     )
-    said: list[str] = []
-    report = scene.seed(None, said.append)
+    printed: list[str] = []
+    report = scene.seed(None, printed.append)
     assert report is not None and report.kept == ()
-    assert any("copying everything" in text for text in said)
+    assert any("copying everything" in text for text in printed)
     scene.same()
     scene.undo()
 
@@ -313,7 +313,7 @@ def test_nothing_stays_once_definitions_have_changed(scene: Scene) -> None:
 def test_the_limit_is_kept_to(scene: Scene, limit: int) -> None:
     """Measured on the new server while the copy is under way: never more than the limit and what the streams may have read before they first wait.
 
-    How near to the limit it comes is the computer's affair, and told.
+    How near to the limit it comes is the computer's affair, and printed.
     """
     scene.undo()
     marks: list[tuple[float, int]] = []

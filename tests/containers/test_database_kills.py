@@ -188,7 +188,7 @@ def _key(scene: Scene, host: Host) -> str:
 
 
 def _run(scene: Scene, method: str, kill: tuple[str, float, Killer, random.Random] | None) -> tuple[int, str]:
-    """Run the tool, and kill something at a moment of one of its phases; its exit code and what it said at last."""
+    """Run the tool, and kill something at a moment of one of its phases; its exit code and what it printed last."""
     job = {
         "method": method, "schemas": SCHEMAS, "bytes_per_second": BYTES_PER_SECOND if kill else None,
         "source": describe(scene.source, _key(scene, scene.source)), "target": describe(scene.target, _key(scene, scene.target)),
@@ -198,8 +198,8 @@ def _run(scene: Scene, method: str, kill: tuple[str, float, Killer, random.Rando
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert tool.stdin is not None and tool.stdout is not None and tool.stderr is not None
-    said: list[str] = []
-    listener = threading.Thread(target=_listen, args=(tool.stderr, said))
+    printed: list[str] = []
+    listener = threading.Thread(target=_listen, args=(tool.stderr, printed))
     listener.start()
     blow: threading.Thread | None = None
     tool.stdin.write(json.dumps(job) + "\n")
@@ -221,11 +221,11 @@ def _run(scene: Scene, method: str, kill: tuple[str, float, Killer, random.Rando
         blow.join()
     listener.join()
     tool.stdout.close()
-    return code, " ".join(said)[-300:]
+    return code, " ".join(printed)[-300:]
 
 
-def _listen(pipe: IO[str], said: list[str]) -> None:
-    said += [line.strip() for line in pipe]
+def _listen(pipe: IO[str], printed: list[str]) -> None:
+    printed += [line.strip() for line in pipe]
     pipe.close()
 
 
@@ -273,7 +273,7 @@ def _everything_there(scene: Scene) -> None:
         out_of_order = "SELECT COUNT(*) FROM users.written a JOIN users.written b ON b.id = a.id + 1 WHERE b.number <= a.number"
         late = int(opened.value(out_of_order))
     with session(scene.source) as opened:
-        # A user whose network was cut goes on by another session, and the original may get its last statement after the next one.
+        # A user whose network was cut continues in another session, and the original may get its last statement after the next one.
         assert late == int(opened.value(out_of_order)), "the order is not the original's"
     # A statement whose answer a killed server could not give any more may have been done or not.
     assert scene.users.confirmed <= written <= scene.users.tried
@@ -319,7 +319,7 @@ def test_killed_at_random_moments_it_completes_or_is_undone(scene: Scene, method
         began = time.monotonic()
         if method == "replicate":
             scene.users.start()
-        code, said = _run(scene, method, (phase, after, KILLERS[name], chance))
+        code, printed = _run(scene, method, (phase, after, KILLERS[name], chance))
         scene.users.stop()
         _healthy(scene)
         undo = code != 0 and number % 2 == 1
@@ -332,7 +332,7 @@ def test_killed_at_random_moments_it_completes_or_is_undone(scene: Scene, method
         outcome = "undone" if undo else "completed when started again" if code else "went on by itself"
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         print(
-            f"  {number + 1}/{count}: {name}, {after:.1f} s into {phase}: {outcome}, {time.monotonic() - began:.0f} s; {said[:160]}",
+            f"  {number + 1}/{count}: {name}, {after:.1f} s into {phase}: {outcome}, {time.monotonic() - began:.0f} s; {printed[:160]}",
             flush=True,
         )
         if not undo:

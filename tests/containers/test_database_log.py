@@ -75,26 +75,26 @@ def _compared(original: Host, source: Host, since: channel.Position | None = Non
     return seed.compare_at_position(original, source, SCHEMAS, threads=2, cancel=CancelToken(), progress=_quiet, since=since)
 
 
-def _takeover(original: Host, source: Host, position: channel.Position, told: list[str]) -> Takeover:
-    return Takeover(original, source, SCHEMAS, position, threads=2, cancel=CancelToken(), progress=told.append)
+def _takeover(original: Host, source: Host, position: channel.Position, reported: list[str]) -> Takeover:
+    return Takeover(original, source, SCHEMAS, position, threads=2, cancel=CancelToken(), progress=reported.append)
 
 
 def test_others_may_do_what_they_like_in_their_own_database(seeded: tuple[Host, Host, channel.Position]) -> None:
     original, source, position = seeded
-    told: list[str] = []
+    reported: list[str] = []
     sql(original, BUSY + "INSERT INTO cloud.vm (name) VALUES ('five');")
-    with _takeover(original, source, position, told) as takeover:
+    with _takeover(original, source, position, reported) as takeover:
         takeover.catch_up(timeout=120)
         verdict = takeover.compare_changes()
         assert verdict.same
         assert (verdict.rows, verdict.tables, takeover.changes.doubts) == (1, 1, ()), "one row has changed, and only that is compared"
-        assert not [text for text in told if "everything" in text]
+        assert not [text for text in reported if "everything" in text]
     assert sql(source, "SELECT COUNT(*) FROM cloud.vm").strip() == "5"
     assert "tools" not in sql(source, "SHOW DATABASES")
     assert "nobody" not in sql(source, "SELECT User FROM mysql.user")
 
 
-def test_the_channel_goes_on_with_nobody_watching(seeded: tuple[Host, Host, channel.Position]) -> None:
+def test_the_channel_continues_with_nobody_watching(seeded: tuple[Host, Host, channel.Position]) -> None:
     original, source, _ = seeded
     sql(original, "CREATE PROCEDURE tools.p() SELECT 1; INSERT INTO cloud.vm (name) VALUES ('five')")
     wait_for(
@@ -103,8 +103,8 @@ def test_the_channel_goes_on_with_nobody_watching(seeded: tuple[Host, Host, chan
         timeout=30,
         cancel=CancelToken(),
     )
-    said = source.run(["journalctl", "-u", foreign.UNIT, "--no-pager", "-o", "cat"]).stdout
-    assert "passed over a statement about databases that are not copied: CREATE PROCEDURE tools.p" in said
+    printed = source.run(["journalctl", "-u", foreign.UNIT, "--no-pager", "-o", "cat"]).stdout
+    assert "passed over a statement about databases that are not copied: CREATE PROCEDURE tools.p" in printed
     sql(original, "DROP PROCEDURE tools.p")
 
 
@@ -133,14 +133,14 @@ def _end(host: Host) -> channel.Position:
 )
 def test_rows_that_are_logged_as_a_statement_have_everything_compared(seeded: tuple[Host, Host, channel.Position], statements: str) -> None:
     original, source, position = seeded
-    told: list[str] = []
+    reported: list[str] = []
     sql(original, statements)
-    with _takeover(original, source, position, told) as takeover:
+    with _takeover(original, source, position, reported) as takeover:
         takeover.catch_up(timeout=60)
         verdict = takeover.compare_changes()
     assert not verdict.same
     assert "table vm" in str(verdict.differences[0])
-    assert any("comparing everything" in text and "connection" in text for text in told), told
+    assert any("comparing everything" in text and "connection" in text for text in reported), reported
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_a_table_of_any_name_is_compared(seeded: tuple[Host, Host, channel.Posit
 
 def test_a_table_that_the_comparison_does_not_know_is_never_left_out(seeded: tuple[Host, Host, channel.Position]) -> None:
     original, source, position = seeded
-    told: list[str] = []
-    with _takeover(original, source, position, told) as takeover:
+    reported: list[str] = []
+    with _takeover(original, source, position, reported) as takeover:
         # Made after the definitions were read, in a log that does not say so.
         sql(original, "SET sql_log_bin = 0; CREATE TABLE cloud.later (id int PRIMARY KEY); SET sql_log_bin = 1; BEGIN; INSERT INTO cloud.later VALUES (1); "
             "ROLLBACK")  # fmt: skip
@@ -182,7 +182,7 @@ def test_a_table_that_the_comparison_does_not_know_is_never_left_out(seeded: tup
         sql(original, "INSERT INTO cloud.later VALUES (2)")
         takeover.catch_up(timeout=60)
         assert takeover.compare_changes().same
-    assert any("cloud.later" in text and "comparing everything" in text for text in told), told
+    assert any("cloud.later" in text and "comparing everything" in text for text in reported), reported
 
 
 def test_what_is_in_no_log_is_found_by_the_comparison_of_everything(seeded: tuple[Host, Host, channel.Position]) -> None:
@@ -232,12 +232,12 @@ class Window:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, original: Host, source: Host, method: str) -> None:
         self.facts: dict[str, dict[str, Any]] = {"DatabaseTransfer": {}, "OriginalDatabase": {}}
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.copied = 0
         self.original, self.source = original, source
         transfer = SimpleNamespace(method=method, threads=2)
         self.context: Any = SimpleNamespace(
-            configuration=SimpleNamespace(transfer=transfer), progress=self.told.append, site=SimpleNamespace(stack="test")
+            configuration=SimpleNamespace(transfer=transfer), progress=self.reported.append, site=SimpleNamespace(stack="test")
         )
         for name, value in {
             "store": lambda context: SimpleNamespace(facts=self.facts.__getitem__, remember=self.remember),
@@ -254,7 +254,7 @@ class Window:
         with session(self.original) as old:
             self.facts["DatabaseTransfer"]["copied"] = {"original": log_end.read(old, SCHEMAS).kept()}
 
-    def transfer(self, context: Any, spoilt: str | None = None) -> None:
+    def transfer(self, context: Any, unusable: str | None = None) -> None:
         self.copied += 1
         self.note()
 
@@ -288,7 +288,7 @@ def test_an_original_that_stood_still_is_stopped(served: tuple[Host, Host], monk
     sql(served[0], "INSERT INTO tools.t VALUES (4); CREATE PROCEDURE tools.p() SELECT 1; DROP PROCEDURE tools.p")
     window.run()
     assert window.down()
-    assert window.copied == 0, window.told
+    assert window.copied == 0, window.reported
     window.run()
     assert (window.down(), window.copied) == (True, 0), "done already means nothing happens"
 
@@ -301,7 +301,7 @@ def test_an_original_that_was_written_to_is_copied_again(
     sql(served[0], statement)
     window.run()
     assert (window.down(), window.copied) == (True, 1)
-    assert any("has been written to since its rows were compared" in text for text in window.told)
+    assert any("has been written to since its rows were compared" in text for text in window.reported)
 
 
 def test_what_was_taken_over_is_never_lost_without_a_word(served: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_what_was_written_while_it_stopped_is_found_in_its_files(served: tuple[H
     sql(served[0], "UPDATE cloud.vm SET name = 'late' WHERE id = 1")
     services.stop_and_fence(services.database_unit(), timeout=120)
     window.run()
-    assert (window.down(), window.copied) == (True, 1), window.told
+    assert (window.down(), window.copied) == (True, 1), window.reported
 
 
 def test_without_a_binary_log_counters_show_it(pair: tuple[Stand, Host, Host], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +340,7 @@ def test_without_a_binary_log_counters_show_it(pair: tuple[Stand, Host, Host], m
         window = Window(monkeypatch, original, source, "dump")
         sql(original, statement)
         window.run()
-        assert (window.down(), window.copied) == (True, copied), (statement, window.told)
+        assert (window.down(), window.copied) == (True, copied), (statement, window.reported)
         Services(original).bring_up(Services(original).database_unit(), timeout=120)
         made.wait(original)
     original.run(["rm", path])

@@ -1,4 +1,4 @@
-"""Copies between series of MariaDB on real servers: 10.2 to 10.11, 10.11 to 11.4; every value the same, and what a series lacks is said before."""
+"""Copies between series of MariaDB on real servers: 10.2 to 10.11, 10.11 to 11.4; every value the same, and what a series lacks is reported before."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ INSERT INTO cloud_usage.cloud_usage SELECT seq, CONCAT('usage ', seq), seq * 1.1
 
 
 @dataclass
-class Way:
+class Pair:
     """Two servers of two series."""
 
     made: Stand
@@ -63,7 +63,7 @@ def sql(host: Host, statements: str) -> None:
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]} to {way[1] or 'the image'}")
-def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest) -> Iterator[Pair]:
     root = roots().get("mariadb")
     if root is None:
         pytest.skip("no root file system with mariadb")
@@ -76,10 +76,10 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         if new:
             old_servers.replace(made, target, new, "--innodb-autoinc-lock-mode=2")
         sql(source, CLOUD)
-        yield Way(made, source, target)
+        yield Pair(made, source, target)
 
 
-def test_the_original_is_read_as_any_other(way: Way) -> None:
+def test_the_original_is_read_as_any_other(way: Pair) -> None:
     with session(way.source) as opened:
         server = identify(opened)
         found: dict[str, Any] = _as_server(opened)
@@ -87,7 +87,7 @@ def test_the_original_is_read_as_any_other(way: Way) -> None:
         assert database_users.read(opened).schemas == ()
 
 
-def test_everything_is_the_same_on_the_newer_series(way: Way) -> None:
+def test_everything_is_the_same_on_the_newer_series(way: Pair) -> None:
     names = ["cloud", "cloud_usage"]
     with session(way.source) as old, session(way.target) as new:
         entry = supported(identify(old), identify(new), "dump")
@@ -103,7 +103,7 @@ def test_everything_is_the_same_on_the_newer_series(way: Way) -> None:
         assert opened.value("SELECT COUNT(*) FROM mysql.user WHERE User = %s", [account.COPY_USER]) == 0
 
 
-def test_one_changed_value_is_a_difference(way: Way) -> None:
+def test_one_changed_value_is_a_difference(way: Pair) -> None:
     sql(way.target, "UPDATE cloud.vm SET ram = ram + 1 WHERE id = (SELECT MIN(id) FROM (SELECT id FROM cloud.vm) x)")
     verdict = compare.compare(way.source, way.target, ["cloud", "cloud_usage"], threads=2, cancel=CancelToken(), progress=lambda text: None)
     assert not verdict.same

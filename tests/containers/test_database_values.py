@@ -214,7 +214,7 @@ def test_times_that_mysql_would_cut_off_are_found_before_the_first_row(servers: 
     _same(pair, "id, t, p")
 
 
-def test_a_session_that_was_killed_is_opened_again_or_said_to_be_lost(servers: Combination) -> None:
+def test_a_session_that_was_killed_is_opened_again_or_reported_to_be_lost(servers: Combination) -> None:
     with session(servers.source) as opened, session(servers.source) as other:
         for expected in (1, 2):
             other.execute(f"KILL {int(opened.value('SELECT CONNECTION_ID()'))}")

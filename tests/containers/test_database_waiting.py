@@ -1,4 +1,4 @@
-"""Users of a running original do not wait behind a seed or a comparison: definitions are changed under it, long statements run beside it."""
+"""Users of a running original do not wait behind a seed or a comparison: definitions are changed under it, long statements run next to it."""
 
 from __future__ import annotations
 
@@ -158,9 +158,9 @@ def test_a_table_altered_under_a_comparison_is_compared_at_a_later_position(empt
         return ask(side, work, table)
 
     monkeypatch.setattr(snapshot_side.SnapshotSide, "ask", altering)
-    said: list[str] = []
-    found = seed.compare_at_position(empty.source, empty.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=said.append)
+    printed: list[str] = []
+    found = seed.compare_at_position(empty.source, empty.target, SCHEMAS, threads=3, cancel=CancelToken(), progress=printed.append)
     tell(f"{empty}: the ALTER took {seconds[0]:.2f} s; longest wait behind the comparison {found.waited_seconds:.2f} s")
     assert found.comparison.same, [str(difference) for difference in found.comparison.differences]
-    assert any("comparing them at a later position" in text for text in said)
+    assert any("comparing them at a later position" in text for text in printed)
     assert found.comparison.tables == 7, "each table once"

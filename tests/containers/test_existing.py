@@ -159,7 +159,7 @@ def debs(stand: Stand, name: str) -> None:
 
 
 def scripted(stand: Stand) -> Site:
-    """A stack that installs the package with the scripts beside CloudStack's."""
+    """A stack that installs the package with the scripts besides CloudStack's."""
     values = stand.values()
     values["new"]["packages"] = {"names": ["cloudstack-management", "test-scripts"]}
     return stand.site(values)
@@ -282,7 +282,7 @@ def test_databases_that_the_cloud_ran_on_are_kept_as_a_dump(stand: Stand) -> Non
 
 
 def test_servers_that_break_a_rule_are_refused_and_untouched(stand: Stand) -> None:
-    """Real servers, each with something wrong: told before anything has changed."""
+    """Real servers, each with something wrong: reported before anything has changed."""
     cases: tuple[tuple[str, tuple[str, ...], tuple[str, ...], dict[str, Any], str], ...] = (
         ("newdb2", ("mkdir", "-p", "/var/lib/mysql/shop"), ("rmdir", "/var/lib/mysql/shop"), {}, "holds the databases shop"),
         ("newms1", ("mkdir", "/etc/cloudstack"), ("rmdir", "/etc/cloudstack"), {}, "has something of CloudStack's: /etc/cloudstack"),
@@ -302,7 +302,7 @@ def test_servers_that_break_a_rule_are_refused_and_untouched(stand: Stand) -> No
         stand.run(name, *heal)
 
 
-def test_an_account_with_sudo_serves_a_management_server_and_one_without_is_told(stand: Stand) -> None:
+def test_an_account_with_sudo_serves_a_management_server_and_one_without_is_reported(stand: Stand) -> None:
     """Passwordless sudo is enough there; without it sudo's own words are the cause."""
     stand.run("newms1", "sh", "-c", "useradd -m op && install -d -o op -g op -m 700 /home/op/.ssh && "
               "install -o op -g op -m 600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys")  # fmt: skip

@@ -53,8 +53,8 @@ def reboot(lab: LabRunner, machines: dict[str, tuple[str, ...]]) -> None:
         state = "systemctl is-system-running; systemctl show -p UserspaceTimestampMonotonic --value; stat -c %Y /run/systemd"
 
         def booted(name: str = name, state: str = state) -> bool:
-            said = lab.run("shell", name, state, check=False).stdout.split("\n", 1)
-            return said[0] in ("running", "degraded") and said[1] != started[name]
+            printed = lab.run("shell", name, state, check=False).stdout.split("\n", 1)
+            return printed[0] in ("running", "degraded") and printed[1] != started[name]
 
         eventually(f"the reboot of {name}", booted)
 

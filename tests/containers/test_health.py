@@ -23,7 +23,7 @@ from parallel_build.project import PROJECT
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from parallel_build.secret import Secret
 from parallel_build.steps.health_check import HealthCheck
 from tests.containers.conftest import LabRunner, tell
@@ -33,7 +33,7 @@ from tests.fast.health.test_health import IN_FACTS_ONLY
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 BLOCKS, WARNS, NOTES = Severity
-# What an untouched lab is told: its history and its target, nothing that is wrong with it.
+# What is reported of an untouched lab: its history and its target, nothing that is wrong with it.
 ALWAYS = {
     "old_rows_of_servers", "settings_name_old_servers", "certificates_last", "guest_os_rows_do_not_collide", "known_faults_of_the_target",
 }  # fmt: skip
@@ -181,12 +181,12 @@ def stand(lab: LabRunner) -> Iterator[Stand]:
     made.sql("DROP DATABASE IF EXISTS test")
 
 
-def of(findings: list[Finding[Said]], rule: str) -> list[Finding[Said]]:
+def of(findings: list[Finding[RuleFinding]], rule: str) -> list[Finding[RuleFinding]]:
     """A rule's findings."""
     return [each for each in findings if each.rule == rule]
 
 
-def assert_found(findings: list[Finding[Said]], rule: str, severity: Severity, words: str) -> None:
+def assert_found(findings: list[Finding[RuleFinding]], rule: str, severity: Severity, words: str) -> None:
     """The rule found it, with these words, a cause and something to do."""
     fitting = [each for each in of(findings, rule) if words in each.fact]
     assert fitting, f"{rule}: {words!r} not among {[each.fact for each in of(findings, rule)]}"
@@ -230,7 +230,7 @@ def test_every_finding_planted_in_the_database_is_found(stand: Stand) -> None:
     await_healthy(stand)
 
 
-def test_what_the_database_refuses_is_told(stand: Stand) -> None:
+def test_what_the_database_refuses_is_reported(stand: Stand) -> None:
     """A table that is not there is that of another version; a statement that is out of time is an illness. By the server's own numbers."""
 
     def out_of_time() -> queries.Answers:
@@ -276,7 +276,7 @@ def test_what_is_wrong_with_machines_is_found(stand: Stand) -> None:
     assert_found(findings, "disks_have_room", BLOCKS, "kvm2: /var/cloudstack/management has 52 MB free")
     assert_found(findings, "services_are_enabled", WARNS, "cloudstack-usage on oldms1")
     assert_found(findings, "replica_follows", WARNS, "replication to olddb2 stands still")
-    tell("mended")
+    tell("repaired")
     await_healthy(stand)
 
 
@@ -319,7 +319,7 @@ def test_what_the_stack_says_wrongly_of_the_original_is_found(stand: Stand) -> N
     assert_found(findings, "database_key_fits", BLOCKS, "does not decrypt configuration.init")
 
 
-def test_tables_that_only_grow_are_told(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_only_grow_are_reported(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_database, "MANY_ROWS", 50)
     assert_found(stand.examine(), "growing_tables_are_small", NOTES, "cloud.event")
 
@@ -396,8 +396,8 @@ def test_what_the_targets_own_program_collides_with_or_does_not_know_is_found(st
         findings, "guest_os_rows_do_not_collide", BLOCKS,
         "row 9001 of cloud.guest_os is 'Mill OS'; schema-42010to42100 inserts 'Debian (64-bit), new' under that number",
     )  # fmt: skip
-    told = of(findings, "changed_settings_are_known")
-    assert told and told[0].severity is NOTES and "planted.old" in told[0].fact and "planted.known" not in told[0].fact
+    reported = of(findings, "changed_settings_are_known")
+    assert reported and reported[0].severity is NOTES and "planted.old" in reported[0].fact and "planted.known" not in reported[0].fact
     assert not of(stand.examine(), "guest_os_rows_do_not_collide")
     stand.runner.shell("newms1", "rm /usr/share/cloudstack-management/lib/planted.jar")
 
@@ -433,7 +433,7 @@ def test_the_step_fails_on_all_that_blocks_together_and_keeps_its_report(stand: 
     tell(str(caught.value))
 
 
-def test_the_command_prints_the_report_and_its_exit_code_tells(stand: Stand) -> None:
+def test_the_command_prints_the_report_and_its_exit_code_shows(stand: Stand) -> None:
     words = [sys.executable, "-m", "parallel_build", "health", STACK, "--config-file", str(stand.lab.stack_file)]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:

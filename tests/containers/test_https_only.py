@@ -80,11 +80,11 @@ def answers(stand: Stand, site: Site) -> int | None:
 def check(lab: LabRunner, *words: str) -> str:
     """The guards, which must fail with these words."""
     done = lab.run("tool", "check", "lab", check=False)
-    told = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 1, told[-4000:]
+    reported = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1, reported[-4000:]
     for each in words:
-        assert each in told, (each, told[-4000:])
-    return told
+        assert each in reported, (each, reported[-4000:])
+    return reported
 
 
 def test_guards_say_what_the_stack_file_lacks_one_after_the_other(lab: LabRunner, authority: Authority) -> None:
@@ -134,12 +134,12 @@ def test_a_new_server_that_is_not_trusted_ends_the_wait_and_is_followed_on(lab: 
     set_value(lab, f"new.api.serverNames.{NEW.name}", "another.example.org")
     tell("switch, with another name than the new server's certificate has")
     stopped = lab.run("switch", check=False)
-    told = " ".join(stopped.stdout.split())
+    reported = " ".join(stopped.stdout.split())
     assert stopped.returncode != 0
-    assert f"the certificate of https://{NEW.address}:8443/client/api is made out to another name than another.example.org" in told, told[
-        -4000:
-    ]
-    assert "set new.api.serverName (or serverNames" in told
+    assert f"the certificate of https://{NEW.address}:8443/client/api is made out to another name than another.example.org" in reported, (
+        reported[-4000:]
+    )
+    assert "set new.api.serverName (or serverNames" in reported
     recovered = lab.run("tool", "recover", "lab", check=False).stdout
     assert "API ANSWERS, and is not trusted" in recovered, recovered
     assert "Which side serves is not known" in recovered, recovered

@@ -31,7 +31,7 @@ PLAN = DatabasePlan(
     site_tables=True,
     cloudbridge=True,
 )  # fmt: skip
-# what a server says of its schema; the same on two servers of one family when the schemas are the same
+# what a server shows of its schema; the same on two servers of one family when the schemas are the same
 SCHEMA = {
     "tables": "SELECT table_schema, table_name, engine, table_collation FROM information_schema.tables",
     "columns": "SELECT table_schema, table_name, ordinal_position, column_name, column_default, is_nullable, column_type,"
@@ -246,7 +246,7 @@ def test_the_three_ways_hold_the_same_and_print_it_differently(family: str) -> N
 
 
 def test_the_schema_is_that_of_a_real_cloudstack() -> None:
-    """Everything that MariaDB says of a schema, compared between the generated database and a real dump."""
+    """Everything that MariaDB shows of a schema, compared between the generated database and a real dump."""
     dumps = {name: DATA / f"{name}-4.20.3.0.sql.xz" for name in ("cloud", "cloud_usage")}
     if not all(path.exists() for path in dumps.values()):
         pytest.skip("no dump of a real CloudStack 4.20.3.0 (../shared/data) to compare with")

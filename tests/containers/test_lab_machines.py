@@ -101,10 +101,10 @@ def reaches(bench: Bench, target: str) -> bool:
 
 def test_a_machine_is_what_its_provisioning_says(pair: Bench) -> None:
     eventually(lambda: pair.ssh(FIRST, f"test -e {DONE}").returncode == 0, "the first start's script")
-    said = pair.ssh(
+    printed = pair.ssh(
         FIRST, "hostname; hostname --fqdn; cat /etc/lab/hello; stat -c %a:%U:%G /etc/lab/hello; systemctl is-enabled mariadb"
     ).stdout
-    assert said.split() == ["one", "one.cloud.internal", "hello", "640:root:adm", "masked"]
+    assert printed.split() == ["one", "one.cloud.internal", "hello", "640:root:adm", "masked"]
 
 
 def test_its_name_stands_for_its_address_and_its_card_has_its_mac(pair: Bench) -> None:
@@ -137,8 +137,8 @@ def test_a_reboot_comes_back_with_its_files(pair: Bench) -> None:
     pair.ssh(FIRST, "systemctl reboot")
 
     def back() -> bool:
-        said = pair.ssh(FIRST, "ls /root/kept && cat /proc/1/stat | cut -d' ' -f22")
-        return said.returncode == 0 and before not in said.stdout
+        printed = pair.ssh(FIRST, "ls /root/kept && cat /proc/1/stat | cut -d' ' -f22")
+        return printed.returncode == 0 and before not in printed.stdout
 
     eventually(back, "the reboot")
     assert container.running(pair.machines, "one")

@@ -1,4 +1,4 @@
-"""A host of the window's record that is lost for good, on either side: forward and back go on with the copy that is left, and nothing does without proof.
+"""A host of the window's record that is lost for good, on either side: forward and back continue with the copy that is left, and nothing does without proof.
 
 Some ten minutes with the start of a lab of its own. Prints what it does.
 """

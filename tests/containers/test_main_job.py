@@ -87,7 +87,7 @@ def failing_switch(lab: LabRunner, *words: str) -> str:
     return failed.stdout
 
 
-def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_again(original_serving: LabRunner) -> None:
+def test_starts_that_fail_or_only_look_good_are_reported_and_the_copy_is_imported_again(original_serving: LabRunner) -> None:
     lab = original_serving
     upgraded = 'SELECT COUNT(*) FROM cloud.version WHERE version = "4.22.1.0" AND step = "Complete"'
     forget = "rm -f /etc/cloudstack/standin.json"
@@ -127,7 +127,7 @@ def test_starts_that_fail_or_only_look_good_are_told_and_the_copy_is_imported_ag
             "s/^cluster.node.IP=.*/cluster.node.IP=127.0.1.1/ /etc/cloudstack/management/db.properties\\n' "
             f"> {house} && systemctl daemon-reload")  # fmt: skip
     try:
-        tell("modules mended, switch again, with a node address that is not the server's")
+        tell("modules repaired, switch again, with a node address that is not the server's")
         failing_switch(lab, "importing it again", "cluster.node.IP is not an address of this server")
         assert lab.sql("newdb1", upgraded) == "1", "the schema was upgraded first"
     finally:

@@ -69,8 +69,8 @@ def back(lab: LabRunner, before: Path) -> None:
 def test_the_servers_are_of_the_wanted_families(lab: LabRunner) -> None:
     old, new = Lab(lab.name).options().families
     for machine, family in {"olddb1": old, "olddb2": old, "newdb1": new, "newdb2": new}.items():
-        said = lab.sql(machine, "SELECT CONCAT(VERSION(), @@version_comment)")
-        assert said.startswith("9." if family == "mysql" else "10.11.") and ("MariaDB" in said) == (family == "mariadb"), said
+        printed = lab.sql(machine, "SELECT CONCAT(VERSION(), @@version_comment)")
+        assert printed.startswith("9." if family == "mysql" else "10.11.") and ("MariaDB" in printed) == (family == "mariadb"), printed
     replication = lab.status()["replication"]
     assert all(state["receiving"] and state["applying"] for state in replication.values()), replication
 
@@ -90,9 +90,9 @@ def test_replicate_from_mariadb_is_refused_before_anything_is_changed(lab: LabRu
     tell("up, prepared, with transfer.method replicate")
     refused = lab.run("pulumi", "up", "--yes", "--skip-preview", check=False)
     assert refused.returncode != 0
-    said = refused.stdout + refused.stderr
-    assert "transfer.method: replicate does not serve from mariadb to mysql" in said
-    assert "binary logs of MariaDB and MySQL are not compatible" in said and "set it to dump" in said
+    printed = refused.stdout + refused.stderr
+    assert "transfer.method: replicate does not serve from mariadb to mysql" in printed
+    assert "binary logs of MariaDB and MySQL are not compatible" in printed and "set it to dump" in printed
     tell("the same with a wrong original.database.engine, which only the servers themselves can tell")
     lab.run("pulumi", "config", "set", "--path", "original.database.engine", "mysql")
     refused = lab.run("pulumi", "up", "--yes", "--skip-preview", check=False)
@@ -113,7 +113,7 @@ def test_dump_switch_and_back(lab: LabRunner, before: Path) -> None:
     assert taken["meaning"]["version"] == "4.20.3.0" and taken["meaning"]["init decrypts"] is True
     tell(f"{taken['compared rows']} rows compared; not comparable: {taken['not comparable']}; adapted: {taken['adapted']}")
     old, new = Lab(lab.name).options().families
-    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is said"
+    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is reported"
     back(lab, before)
 
 

@@ -91,7 +91,7 @@ def wait_until(original: Original, holds: Callable[[], bool], what: str) -> None
     """Look until something holds, for at most two minutes."""
     deadline = time.monotonic() + 120
     while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         original.shell(SERVER, "sleep 0.3")
 
 
@@ -196,7 +196,7 @@ def test_a_host_that_is_not_connected_is_told_apart(original: Original) -> None:
     original.revert(step)
 
 
-def test_hosts_the_stack_may_not_log_in_to_are_said_not_to_be_proved(original: Original) -> None:
+def test_hosts_the_stack_may_not_log_in_to_are_reported_not_to_be_proved(original: Original) -> None:
     found = original.values()
     found["original"]["hypervisors"] = found["original"]["hypervisors"][:1]
     outputs, _ = original.apply(AgentAddresses(), original.site(found))
@@ -292,7 +292,7 @@ def test_with_method_none_an_address_that_agents_dial_must_lead_to_the_new_side_
         assert (outputs["method"], outputs["host"], outputs["proved"]) == ("none", reused, ["kvm1", "kvm2"]) and not changed
         ask_guard(original, site)
         assert not original.revert(step, site)
-        # The night, as far as agents see it: the original is down, and the address another server's. Nothing is told to them or restarted.
+        # The night, as far as agents see it: the original is down, and the address another server's. Nothing is sent to them or restarted.
         started = [agent_start(original, number) for number in (0, 1)]
         original.shell(SERVER, f"systemctl stop cloudstack-management; ip address delete {reused}/24 dev eth0")
         original.shell(OLD_REPLICA, f"ip address add {reused}/24 dev eth0; systemd-run --unit {LISTENER} --collect python3 -c '{LISTEN}'")
@@ -344,7 +344,7 @@ def test_a_template_that_was_there_before_stays(original: Original) -> None:
     assert original.revert(step)
 
 
-def test_a_failed_download_is_tried_again_and_then_told_in_the_clouds_words(original: Original) -> None:
+def test_a_failed_download_is_tried_again_and_then_reported_in_the_clouds_words(original: Original) -> None:
     step = SystemVmTemplate({**TEMPLATE, "name": "systemvm-kvm-gone", "url": "http://10.91.0.1/templates/is-not-there.qcow2.bz2"})
     with pytest.raises(StepFailed, match="the download of systemvm-kvm-gone failed in") as caught:
         original.apply(step)

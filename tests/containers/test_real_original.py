@@ -40,7 +40,7 @@ def test_a_changed_original_is_as_it_was_when_put_on_again(real_original: Combin
 
 @pytest.mark.parametrize("real_original", ["mariadb"], indirect=True)
 def test_the_lab_makes_views_and_procedures_as_cloudstack_does(real_original: Combination) -> None:
-    """What the real cloud's server says of CloudStack's own objects, and what another says of those that the lab's generator makes."""
+    """What the real cloud's server shows of CloudStack's own objects, and what another shows of those that the lab's generator makes."""
     source, target = real_original.source, real_original.target
     plan = DatabasePlan(rows_usage=10, rows_event=10, rows_usage_event=10, rows_vm_stats=10, link_local_addresses=10)
     load(["ssh", *target.options(), target.destination, "mariadb"], plan, accounts=Accounts("Lab-Password-1"))

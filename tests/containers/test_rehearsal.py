@@ -45,7 +45,7 @@ UPDATE vm_template SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 UPDATE vm_instance SET guest_os_id = 20001 WHERE guest_os_id = 10001;
 """
 SSH_FAILED = 255
-# Seconds that the stand-in is given for each part of the upgrade beside its real statements, as the tables of a cloud in use would make it. Long
+# Seconds that the stand-in is given for each part of the upgrade besides its real statements, as the tables of a cloud in use would make it. Long
 # enough that of what a part may differ by (a quarter and a second) the quarter is the larger piece by far.
 SET_TIMES: dict[str, Any] = {"step_seconds": {"4.21.0.0": 20, "4.22.0.0": 16, "4.22.1.0": 16}, "views_seconds": 16}
 GIVEN = {**SET_TIMES["step_seconds"], "views": SET_TIMES["views_seconds"]}
@@ -294,14 +294,14 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
     tell("switch: on to the hosts")
     stopped = lab.run("switch", check=False)
     assert stopped.returncode != 0
-    said = " ".join((stopped.stdout + stopped.stderr).split())
+    printed = " ".join((stopped.stdout + stopped.stderr).split())
     for words in (
         "not Up on the new side: kvm1 (", "kvm1: cloudstack-agent does not run there", "there: systemctl start cloudstack-agent",
         f"kvm2: its {AGENT_FILE} lists 10.91.0.11, not 10.91.0.41",
         "kvm2: there: set host=10.91.0.41,10.91.0.11 in that file and systemctl restart cloudstack-agent",
         "then `pulumi up`, which resumes from here", "VMs on such a host run on meanwhile",
     ):  # fmt: skip
-        assert words in said, said[-5000:]
+        assert words in printed, printed[-5000:]
     tell("the operator does what it says")
     lab.shell("kvm1", "systemctl start cloudstack-agent")
     lab.shell("kvm2", f"sed -i 's/^host=.*/host=10.91.0.41,10.91.0.11/' {AGENT_FILE} && systemctl restart cloudstack-agent")
@@ -329,7 +329,7 @@ def test_the_window_replays_it_and_takes_as_long(rehearsing: LabRunner) -> None:
         assert min(pair.rehearsed, pair.window) >= seconds, f"{part} has the seconds that it was given"
         assert SHARE * pair.rehearsed >= 4 * GRAIN, f"{part}: the second is small against the quarter"
     assert [pair.words() for pair in pairs if not pair.like] == []
-    assert "; as long as in the rehearsal" in said and "not as long" not in said
+    assert "; as long as in the rehearsal" in printed and "not as long" not in printed
 
 
 def test_back_leaves_the_rehearsal_and_retiring_takes_it_away(rehearsing: LabRunner) -> None:

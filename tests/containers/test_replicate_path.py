@@ -114,7 +114,7 @@ def test_the_comparison_is_renewed_by_what_changed(lab: LabRunner) -> None:
     assert baseline["same"] and baseline["changed since"] > 0 and baseline["rows"] < 5000, baseline
 
 
-def test_a_broken_channel_is_found_and_mended(lab: LabRunner) -> None:
+def test_a_broken_channel_is_found_and_repaired(lab: LabRunner) -> None:
     lab.sql("newdb1", 'STOP SLAVE "original"; SET SESSION sql_log_bin = 0; DELETE FROM cloud.event ORDER BY id LIMIT 1')
     tell("a switch that the guards refuse")
     refused = lab.run("switch", check=False)
@@ -122,11 +122,11 @@ def test_a_broken_channel_is_found_and_mended(lab: LabRunner) -> None:
     assert "newdb1 does not follow olddb1" in refused.stdout
     assert "DatabaseSeed" in refused.stdout
     assert lab.status()["serving"] == "original"
-    tell("back, which mends the channel and finds the row that somebody took from the new source")
+    tell("back, which repairs the channel and finds the row that somebody took from the new source")
     failed = lab.run("back", check=False)
     assert failed.returncode != 0
     assert "table event" in failed.stdout
-    tell("back again, which seeds anew")
+    tell("back again, which seeds again")
     lab.run("back")
     assert evidence(lab, "DatabaseSeed")["result"]["baseline"]["same"]
 
@@ -147,7 +147,7 @@ def test_switch_and_back_leaves_no_trace(lab: LabRunner) -> None:
     assert "database-seed" in shown and "1 to update" in shown, "the seed is seen to be used up"
 
 
-def test_the_next_switch_seeds_anew(lab: LabRunner) -> None:
+def test_the_next_switch_seeds_again(lab: LabRunner) -> None:
     switch(lab)
     tell("back, and prepared again")
     lab.run("back")

@@ -155,8 +155,8 @@ def test_no_call_that_is_sent_meanwhile_ends_without_an_answer(stand: Stand) -> 
                 f"{len(outcomes)} calls, {while_out} until users were out: { {each: outcomes.count(each) for each in sorted(set(outcomes))} }"
             )
             broken = [each for each in outcomes if each not in ("401", "503")]
-            # On a busy machine the original may take longer for a call than the three seconds that open connections are given.
-            assert len(broken) <= len(outcomes) // 200, sorted(set(broken))
+            # The one call that each has open when the barrier goes up is given three seconds, and a busy machine may take longer for it.
+            assert len(broken) <= len(asking) and not [each for each in broken if "reset" not in each], broken
             assert outcomes[0] == outcomes[-1] == "401"
 
     stand.inside(run)
@@ -292,13 +292,13 @@ def test_a_probe_that_proves_nothing_is_refused_before_anything_changes(stand: S
             tell(str(caught.value))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("parallel_build.operations.prove_user_access.SETTLE", 1.0)
-                UserAccess().revert(context)  # told, and no reason not to go back
+                UserAccess().revert(context)  # logged, and no reason not to go back
 
     stand.inside(run)
 
 
 @pytest.mark.parametrize("method", ["firewall", "cidr"])
-def test_an_administrator_who_would_be_out_too_is_told_before_anything_changes(stand: Stand, method: str) -> None:
+def test_an_administrator_who_would_be_out_too_is_reported_before_anything_changes(stand: Stand, method: str) -> None:
     def run() -> None:
         with window(stand, access(stand, method=method, administrators=["10.91.0.77/32"])) as context:
             with pytest.raises(GuardFailed, match=r"administrators would be out as well: this machine comes from 10\.91\.0\.1") as caught:

@@ -1,6 +1,6 @@
-"""What comes between two steps of the window: an import that is cut off, a colleague, a way back from elsewhere. Neither both sides serve, nor is a row lost.
+"""What comes between two steps of the window: an import that is cut off, a colleague, a rollback from elsewhere. Neither both sides serve, nor is a row lost.
 
-About six minutes beside the lab's own start. Prints what it does.
+About six minutes besides the lab's own start. Prints what it does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def masked(lab: LabRunner, machine: str, unit: str) -> bool:
     return "LoadState=masked" in shown and not {"ActiveState=active", "ActiveState=activating"} & set(shown)
 
 
-def test_an_import_that_is_cut_off_is_begun_anew_and_the_original_proved_down(lab: LabRunner) -> None:
+def test_an_import_that_is_cut_off_is_begun_again_and_the_original_proved_down(lab: LabRunner) -> None:
     lab.run("fault", "newms1", "fail_step", "4.22.1.0")
     tell("switch, whose schema upgrade fails at its third step")
     failed = lab.run("tool", "switch", "lab", check=False)
@@ -88,13 +88,13 @@ def test_what_the_original_wrote_at_a_hold_point_is_brought_over(lab: LabRunner)
     assert lab.sql("newdb1", 'SELECT value FROM cloud.configuration WHERE name = "colleague"') == "was here"
 
 
-def test_a_start_that_is_held_up_comes_too_late_for_a_way_back(lab: LabRunner) -> None:
+def test_a_start_that_is_held_up_comes_too_late_for_a_rollback(lab: LabRunner) -> None:
     going = begin(lab, "switch", "lab")
     await_line(going, "cloudstack-setup-databases")
     provider = provider_of(going.pid)
     hold(provider)
     try:
-        tell("the way back from elsewhere, while a step of the switch is held up just before the first start")
+        tell("the rollback from elsewhere, while a step of the switch is held up just before the first start")
         assert "the original serves" in lab.run("tool", "back", "lab", "--without-pulumi").stdout
     finally:
         release(provider)
@@ -104,7 +104,7 @@ def test_a_start_that_is_held_up_comes_too_late_for_a_way_back(lab: LabRunner) -
     assert lab.status()["serving"] == "original"
 
 
-def test_half_a_way_back_by_pulumi_is_led_to_its_end(lab: LabRunner) -> None:
+def test_half_a_rollback_by_pulumi_is_led_to_its_end(lab: LabRunner) -> None:
     lab.run("tool", "switch", "lab", "--stop-before", "HostSetting")
     lab.run("pulumi", "config", "set", "phase", "prepared")
     log = lab.folder / "runs/lab/run.log"

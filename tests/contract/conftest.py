@@ -47,7 +47,7 @@ def namespace() -> Iterator[Namespace]:
 
 @pytest.fixture(scope="session")
 def database(namespace: Namespace) -> Iterator[DatabaseServer]:
-    """A database server with the account `cloud`, in memory where there is room: every test loads it anew."""
+    """A database server with the account `cloud`, in memory where there is room: every test loads it again."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY
     with tempfile.TemporaryDirectory(prefix="contract-", dir=memory if roomy else None) as folder:

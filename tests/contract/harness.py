@@ -143,7 +143,7 @@ class DatabaseServer:
             yield
 
     def load(self, dumps: Mapping[str, Path]) -> None:
-        """Make the databases anew from dumps."""
+        """Recreate the databases from dumps."""
         for database, path in dumps.items():
             self.execute(f"DROP DATABASE IF EXISTS `{database}`")
             self.execute(f"CREATE DATABASE `{database}`")
@@ -205,7 +205,7 @@ class ManagementHost:
         (self.configuration / "key").write_text(key)
 
     def settings(self, **values: object) -> None:
-        """Write standin.json; quick defaults where nothing is said."""
+        """Write standin.json; quick defaults where nothing is given."""
         quick = {"start_seconds": 0, "components_seconds": 0, "exit_seconds": 0.1, "direct_connect_seconds": 0.3}
         (self.root / "etc/cloudstack/standin.json").write_text(json.dumps(quick | values))
 

@@ -165,13 +165,15 @@ def test_each_vm_gets_the_state_that_its_hypervisor_shows(
     opened.execute("UPDATE cloud.host SET removed = NULL, hypervisor_type = 'KVM' WHERE type = 'Routing' ORDER BY id LIMIT 2")
     hosts = opened.rows("SELECT id, name FROM cloud.host WHERE type = 'Routing' AND removed IS NULL ORDER BY id")
     names = [opened.value("SELECT instance_name FROM cloud.vm_instance WHERE id = %s", [each]) for each in busy["vms"][:3]]
-    said, _ = closing(monkeypatch, opened, {str(host["name"]): {names[0]} if number == 0 else set() for number, host in enumerate(hosts)})
+    printed, _ = closing(
+        monkeypatch, opened, {str(host["name"]): {names[0]} if number == 0 else set() for number, host in enumerate(hosts)}
+    )
     rows = [opened.rows("SELECT state, host_id FROM cloud.vm_instance WHERE id = %s", [each])[0] for each in busy["vms"][:3]]
     assert rows[0] == {"state": "Running", "host_id": hosts[0]["id"]}
     assert [row["state"] for row in rows[1:3]] == ["Stopped", "Stopped"] and rows[1]["host_id"] is None
     volumes = [opened.value("SELECT state FROM cloud.volumes WHERE id = %s", [each]) for each in busy["volumes"]]
     assert volumes == ["Allocated", "Ready", "Restarting"]
-    assert any(line.startswith("LOOK AT volume") and "Restarting" in line for line in said)
+    assert any(line.startswith("LOOK AT volume") and "Restarting" in line for line in printed)
     left = [each for each in work.read(opened) if each.what != "Restarting"]
     assert left == [], "nothing stands between two states any more"
 
@@ -179,22 +181,22 @@ def test_each_vm_gets_the_state_that_its_hypervisor_shows(
 def test_where_a_hypervisor_is_silent_nothing_is_guessed(
     monkeypatch: pytest.MonkeyPatch, opened: Session, busy: dict[str, list[int]]
 ) -> None:
-    said, _ = closing(monkeypatch, opened, {})
+    printed, _ = closing(monkeypatch, opened, {})
     assert [opened.value("SELECT state FROM cloud.vm_instance WHERE id = %s", [each]) for each in busy["vms"][:3]] == [
         "Starting",
         "Stopping",
         "Migrating",
     ]
-    assert sum(line.startswith("LOOK AT VM") and "UPDATE cloud.vm_instance" in line for line in said) == 3
+    assert sum(line.startswith("LOOK AT VM") and "UPDATE cloud.vm_instance" in line for line in printed) == 3
 
 
 def test_nothing_open_is_no_change(monkeypatch: pytest.MonkeyPatch, opened: Session) -> None:
     closing(monkeypatch, opened, {})
-    said, kept = closing(monkeypatch, opened, {})
-    assert said == [] and kept.known == {}
+    printed, kept = closing(monkeypatch, opened, {})
+    assert printed == [] and kept.known == {}
 
 
-def test_what_schedules_start_soon_is_told(opened: Session) -> None:
+def test_what_schedules_start_soon_is_reported(opened: Session) -> None:
     opened.execute("DELETE FROM cloud.snapshot_schedule")
     policy = (
         "INSERT INTO cloud.snapshot_schedule (uuid, volume_id, policy_id, scheduled_timestamp) "

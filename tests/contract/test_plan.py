@@ -234,7 +234,7 @@ def scripts() -> dict[str, str]:
 
 
 def table_ids(session: Asked) -> dict[str, int]:
-    """InnoDB's own numbers of tables: a rebuilt table has another one."""
+    """InnoDB's own numbers of tables: a rebuilt table has a different one."""
     rows = session.rows("SELECT NAME AS name, TABLE_ID AS id FROM information_schema.INNODB_SYS_TABLES WHERE NAME LIKE 'cloud%/%'")
     return {str(row["name"]).replace("/", "."): int(row["id"]) for row in rows}
 

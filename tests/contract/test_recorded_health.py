@@ -14,7 +14,7 @@ from parallel_build.facts import original
 from parallel_build.health import Finding, HealthFacts, examine, queries
 from parallel_build.health.facts import changed
 from parallel_build.remote.sql import Session
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from tests.contract.harness import DatabaseServer
 from tests.fast.guards.test_guards import GOOD_OLD
 from tests.fast.health.test_health import FOLLOWS
@@ -82,7 +82,7 @@ def cloud(database: DatabaseServer, recorded: Mapping[str, Path], data: Path) ->
     return HealthFacts(configured, old, answers.tables, replica=FOLLOWS, inserts=[], unknown_settings=frozenset())
 
 
-def findings(cloud: HealthFacts) -> dict[str, Finding[Said]]:
+def findings(cloud: HealthFacts) -> dict[str, Finding[RuleFinding]]:
     return {each.rule: each for each in examine(cloud) if each.rule not in TRUE}
 
 

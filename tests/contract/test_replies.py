@@ -62,7 +62,7 @@ class Comparison:
 
     def _objects(self, path: str, real: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         if real.get("state") != ours.get("state"):
-            # Another state has other fields; it was another one when the reply was recorded.
+            # Another state has other fields; it was a different one when the reply was recorded.
             return
         for name in real.keys() - ours.keys() - HISTORY:
             self.found.append(f"{path}.{name}: missing")

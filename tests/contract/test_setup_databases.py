@@ -117,13 +117,13 @@ def test_says_what_the_real_one_says(
             properties.write_text(original)
         code = databases.main(words(call.arguments))
         printed = capsys.readouterr()
-        told = f"cloudstack-setup-databases {call.arguments}"
-        assert code == call.code, told
-        assert padded(replaced(printed.out, installed)) == padded(call.out), told
-        assert padded(replaced(printed.err, installed)) == padded(call.error), told
+        reported = f"cloudstack-setup-databases {call.arguments}"
+        assert code == call.code, reported
+        assert padded(replaced(printed.out, installed)) == padded(call.out), reported
+        assert padded(replaced(printed.err, installed)) == padded(call.error), reported
         if any(line.startswith("10d9") for line in call.after):
             recorded = [line for line in map(masked, call.after) if line and not re.match(r"-rw|key: |\d{7}|cloud:", line)]
-            assert changes(original, properties.read_text()) == recorded, told
+            assert changes(original, properties.read_text()) == recorded, reported
         compared += 1
     assert compared >= (12 if version.startswith("4.20") else 1)
 

@@ -80,7 +80,7 @@ def test_a_workload_is_made_resumed_and_removed(
     assert database.value("SELECT COUNT(*) FROM cloud.resource_tags WHERE `key` = 'parallel-build-workload'") == 9
     assert run(namespace, generated, "status")["result"]["VM"] == [3, 3]
     again = run(namespace, generated, "create")
-    assert again["said"] == [] or all(line.startswith("not checked") for line in again["said"])
+    assert again["printed"] == [] or all(line.startswith("not checked") for line in again["printed"])
     assert living(database) == after
     assert run(namespace, generated, "remove")["result"] == []
     assert living(database) == before

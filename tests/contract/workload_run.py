@@ -1,4 +1,4 @@
-"""Makes, shows or removes a small workload from inside a network namespace; keys from the environment; prints what was said and the result as JSON."""
+"""Makes, shows or removes a small workload from inside a network namespace; keys from the environment; prints the progress and the result as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROFILE = Profile(accounts=2, users=1, networks=2, vms=4, disks=2, snapshots=2, 
 
 def main(url: str, action: str) -> None:
     """Do it once."""
-    said: list[str] = []
-    workload = Workload(access.open_cloud(url), CancelToken(), said.append)
+    printed: list[str] = []
+    workload = Workload(access.open_cloud(url), CancelToken(), printed.append)
     result: object
     if action == "create":
         result = workload.create(PROFILE, {thing.name: f"Aa1-{thing.name}" for thing in things(PROFILE)})
     else:
         result = workload.status() if action == "status" else workload.remove()
-    print(json.dumps({"said": said, "result": result}))
+    print(json.dumps({"printed": printed, "result": result}))
 
 
 if __name__ == "__main__":

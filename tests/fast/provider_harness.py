@@ -50,13 +50,13 @@ class Toy(Step):
         return ["undo it"]
 
     def apply(self, context: Context) -> Outputs:
-        """Fails as told."""
+        """Fails as asked."""
         self._count("apply", context)
-        fail = self._told()
+        fail = self._reported()
         if fail == "guard":
             raise GuardFailed("a rule does not hold", "planted", "nothing")
         if fail == "configuration":
-            raise ConfigurationError("a key is wrong", "the toy is told to", "tell it otherwise")
+            raise ConfigurationError("a key is wrong", "the toy is set to", "set it otherwise")
         context.intend("do it", password=PLANTED)
         context.note(first="done")
         context.progress(f"half way with {PLANTED}")
@@ -70,29 +70,29 @@ class Toy(Step):
         return {"second": f"done with {PLANTED}"}
 
     def verify(self, context: Context) -> Outputs:
-        """Fails as told, without having acted."""
+        """Fails as asked, without having acted."""
         self._count("verify", context)
-        if self._told() == "verify":
-            raise StepFailed("it is not so any more", "the toy is told to", "tell it otherwise")
+        if self._reported() == "verify":
+            raise StepFailed("it is not so any more", "the toy is set to", "set it otherwise")
         return {"verified": True}
 
     def before_revert(self, context: Context) -> None:
         """Refuses past the rollback window."""
-        if self._told() == "late" and not context.configuration.window.force_rollback:
-            raise GuardFailed("going back is refused", "the toy is told to", "tell it otherwise")
+        if self._reported() == "late" and not context.configuration.window.force_rollback:
+            raise GuardFailed("going back is refused", "the toy is set to", "set it otherwise")
 
     def revert(self, context: Context) -> None:
-        """Fails as told."""
+        """Fails as asked."""
         self._count("revert", context)
-        if self._told() == "revert":
-            raise RollbackIncomplete(f"half of it is left with {PLANTED}", "the toy is told to", "tell it otherwise")
+        if self._reported() == "revert":
+            raise RollbackIncomplete(f"half of it is left with {PLANTED}", "the toy is set to", "set it otherwise")
 
     def _folder(self) -> Path:
         return Path(self.parameters["folder"])
 
-    def _told(self) -> str:
-        told = self._folder() / "fail"
-        return told.read_text() if told.exists() else ""
+    def _reported(self) -> str:
+        reported = self._folder() / "fail"
+        return reported.read_text() if reported.exists() else ""
 
     def _count(self, what: str, context: Context) -> None:
         with (self._folder() / "calls").open("a") as file:
@@ -114,9 +114,9 @@ class SpentToy(Toy):
     spent_by_switch = True
 
     def verify(self, context: Context) -> Outputs:
-        """Used up when so told."""
+        """Used up when so asked."""
         found = super().verify(context)
-        if self._told() == "spent":
+        if self._reported() == "spent":
             context.pending = f"used up, {PLANTED}"
         return found
 
@@ -230,7 +230,7 @@ class Harness:
         return [json.loads(line) for line in (self.folder / "runs/test/journal.jsonl").read_text().splitlines()]
 
     def everything_written(self) -> str:
-        """All files of the run's folder, and all that the engine was told."""
+        """All files of the run's folder, and all that the engine was sent."""
         files = [path.read_text() for path in (self.folder / "runs").rglob("*") if path.is_file()]
         return "\n".join(files + [message for _, message, _ in self.engine.lines])
 

@@ -207,7 +207,7 @@ class Run:
     """A window in which users are in, and one operator's machine.
 
     Attributes:
-        told: progress.
+        reported: progress.
         admitted: how often the barrier was opened.
     """
 
@@ -217,13 +217,13 @@ class Run:
         self.record = WindowRecord("test", self.site.identity, opened=now(), switched=now(), steps=["Window", "Routers"])
         self.record.facts = {"UsersIn": {"point": "accepted", "at": now()}} if users else {}
         self.records = Records(self.record, self.site)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.admitted = 0
         self._arrange(monkeypatch)
 
     def context(self) -> Context:
         journal = SimpleNamespace(record=lambda *_, **__: None, log=lambda *_: None, keep=lambda *_: None)
-        return Context(self.site, SimpleNamespace(host=lambda _: None), journal, CancelToken(), self.told.append, "Routers")  # type: ignore[arg-type]
+        return Context(self.site, SimpleNamespace(host=lambda _: None), journal, CancelToken(), self.reported.append, "Routers")  # type: ignore[arg-type]
 
     def facts(self) -> dict[str, Any]:
         return dict(self.record.facts.get("Routers", {}))

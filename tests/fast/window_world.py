@@ -35,6 +35,7 @@ from parallel_build.operations import (
     fence_new_side,
     fixes,
     host_setting,
+    move,
     original_database,
     original_locks,
     original_management,
@@ -116,11 +117,21 @@ class World:
     """
 
     def __init__(self, **changes: Any) -> None:
+        self.site = site(**changes)
+        configuration = self.site.configuration
+        databases = configuration.original.database.servers
+        self.old_source, self.source = databases[0].name, configuration.new.database.source.name
+        self.managers = [server.name for server in configuration.original.management]
+        self.first = configuration.new.management[0].name
+        self.old = {name: OLD.get(name, (MANAGEMENT, USAGE)) for name in self.managers} | {server.name: (DATABASE,) for server in databases}
+        self.old |= {server.name: (USAGE,) for server in configuration.original.usage}
+        self.new = {machine.name: NEW.get(machine.name, (MANAGEMENT, USAGE)) for machine in configuration.new.management}
         self.units: dict[tuple[str, str], dict[str, bool]] = {
-            (server, unit): {"active": False, "masked": True} for server, units in {**OLD, **NEW}.items() for unit in units
+            (server, unit): {"active": False, "masked": True} for server, units in {**self.old, **self.new}.items() for unit in units
         }
-        self.units["newdb1", DATABASE] = {"active": True, "masked": False}
-        self.closings = {name: Closing() for name in ("newdb1", "olddb1", "olddb2")}
+        self.units[self.source, DATABASE] = {"active": True, "masked": False}
+        self.closings = {name: Closing() for name in (self.source, *(server.name for server in databases))}
+        self.closing.sessions = list(self.new)
         self.copy = Copy()
         self.lost: set[str] = set()
         self.ready: dict[str, Any] = {}
@@ -131,14 +142,13 @@ class World:
         self.wrong: list[str] = []
         self.serving = False
         self.written = 0
-        self.site = site(**changes)
         self.record = WindowRecord("test", self.site.identity, opened="then", facts={})
         self.record.facts = {
             "DatabaseTransfer": {"copied": {"tables": 336}},
-            "OriginalDatabase": {"folder": "/var/lib/mysql", "rest": "files 0", "units": {"olddb1": DATABASE, "olddb2": DATABASE}},
+            "OriginalDatabase": {"folder": "/var/lib/mysql", "rest": "files 0", "units": {server.name: DATABASE for server in databases}},
         }
-        self.told: list[str] = []
-        self.context = Context(self.site, self, Journal(), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+        self.reported: list[str] = []
+        self.context = Context(self.site, self, Journal(), CancelToken(), self.reported.append, "Test")  # type: ignore[arg-type]
 
     def host(self, server: Server) -> Machine:
         return Machine(self, server.name)
@@ -152,15 +162,15 @@ class World:
         self.actions.append(what)
 
     def down(self, server: str) -> bool:
-        return all(
-            not self.units[server, unit]["active"] and self.units[server, unit]["masked"]
-            for unit in {**OLD, **NEW, "newdb1": (DATABASE,)}[server]
-        )
+        return self._masked(server, {**self.old, **self.new}[server])
+
+    def _masked(self, server: str, units: tuple[str, ...]) -> bool:
+        return all(not self.units[server, unit]["active"] and self.units[server, unit]["masked"] for unit in units)
 
     @property
     def closing(self) -> Closing:
         """How the new database behaves."""
-        return self.closings["newdb1"]
+        return self.closings[self.source]
 
     def kept_out(self, server: str) -> bool:
         """Whether no account that may write is let in by a database server, and none has a session."""
@@ -174,30 +184,30 @@ class World:
     @property
     def closed(self) -> bool:
         """Whether nobody can write to the new database."""
-        return self.off("newdb1") or self.down("newdb1") or self.kept_out("newdb1")
+        return self.off(self.source) or self._masked(self.source, (DATABASE,)) or self.kept_out(self.source)
 
     def off(self, server: str) -> bool:
         """Whether its power was cut, or the operator says so of it."""
-        return server in self.powered_off or server in self.site.configuration.window.confirmed_down
+        return server in self.powered_off or server in self.site.configuration.confirmed_down
 
     def starts(self, server: str, unit: str) -> None:
         """What has to be true at this moment."""
-        if server in NEW:
-            up = [name for name in OLD if name not in self.lost and not self.down(name) and not self.kept_out(name)]
+        if server in self.new:
+            up = [name for name in self.old if name not in self.lost and not self.down(name) and not self.kept_out(name)]
             if up:
                 self.wrong.append(f"{unit} on {server} starts while {', '.join(up)} are not down")
             if self.record.returning:
-                self.wrong.append(f"{unit} on {server} starts beside a way back")
-            if server == "newms1" and unit == MANAGEMENT and not self.serving and self.copy != Copy():
+                self.wrong.append(f"{unit} on {server} starts during a rollback")
+            if server == self.first and unit == MANAGEMENT and not self.serving and self.copy != Copy():
                 self.wrong.append(f"{server} starts on {self.copy}")
-        if server in OLD and unit == MANAGEMENT and not self.closed:
-            up = [name for name in NEW if self.units[name, MANAGEMENT]["active"] and not self.off(name)]
+        if server in self.old and unit == MANAGEMENT and not self.closed:
+            up = [name for name in self.new if self.units[name, MANAGEMENT]["active"] and not self.off(name)]
             if up:
                 self.wrong.append(f"{server} starts while {', '.join(up)} may write to the new database")
-        if server == "olddb1" and not all(self.down(name) for name in ("oldms1", "oldms2")):
-            self.wrong.append("the original's database starts beside its management")
+        if server == self.old_source and not all(self.down(name) for name in self.managers):
+            self.wrong.append("the original's database starts next to its management")
         self.units[server, unit]["active"] = True
-        self.written += server == "olddb1"
+        self.written += server == self.old_source
 
 
 class Journal:
@@ -312,7 +322,7 @@ class Records(WindowStore):
 
     def __init__(self, world: World) -> None:
         self.world, self.site = world, world.site
-        self.host: Any = Machine(world, "olddb1")
+        self.host: Any = Machine(world, world.old_source)
 
     def read(self) -> WindowRecord | None:
         return copy.deepcopy(self.world.record)
@@ -334,7 +344,7 @@ class Table:
 
     def value(self, statement: str, arguments: Any = None) -> Any:
         if "SELECT 1" in statement:
-            if not self.world.units["olddb1", DATABASE]["active"]:
+            if not self.world.units[self.world.old_source, DATABASE]["active"]:
                 raise ConnectionFailed("olddb1: no database", "", "")
             return 1
         if "@@datadir" in statement:
@@ -350,7 +360,7 @@ class Table:
         return 1
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        return [{"version": "4.20.3.0"}, *([{"version": "4.22.1.0"}] if self.world.copy.row else [])]
+        return [{"version": version, "step": "Complete"} for version in ("4.20.3.0", *(["4.22.1.0"] if self.world.copy.row else []))]
 
 
 class Watch:
@@ -358,6 +368,7 @@ class Watch:
 
     def __init__(self, start: ManagementStart) -> None:
         self.world: World = start.context.connections  # type: ignore[assignment]
+        self.upgrades = start.upgrade
         self.reading = self
         self.touched = self.world.copy.upgraded
 
@@ -368,13 +379,24 @@ class Watch:
         return {"everything": self.world.serving}
 
     def follow(self, **_: Any) -> dict[str, Any]:
+        if not self.upgrades:
+            return self._no_upgrade()
         self.world.act("the schema upgrade begins")
         self.world.copy.upgraded = True
         self.world.act("the schema upgrade ends")
         if self.world.failing:
-            self.world.units["newms1", MANAGEMENT]["active"] = False
+            self.world.units[self.world.first, MANAGEMENT]["active"] = False
             raise StartFailed("newms1 ended", "", "", touched=True)
         self.world.copy.row = True
+        self.world.serving = True
+        return {"seconds": 1.0}
+
+    def _no_upgrade(self) -> dict[str, Any]:
+        """Of a further server, or in a move: it only comes up, unless its packages are later than the databases."""
+        self.world.act("the start ends")
+        if self.world.failing:
+            self.world.units["newms1", MANAGEMENT]["active"] = False
+            raise StartFailed("newms1 ended", "", "", touched=False)
         self.world.serving = True
         return {"seconds": 1.0}
 
@@ -389,7 +411,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = (
         reimport, database_transfer, transfer, deadline, first_management, start_gate, host_setting, host_setting_step, start_management,
         original_database, original_database_step, prove_original_down, original_management, original_management_step, ensure_serving, start_usage, users_in,
-        fence_new_database, fence_new_side, original_locks,
+        fence_new_database, fence_new_side, original_locks, move,
     )  # fmt: skip
     for module in modules:
         if hasattr(module, "store"):
@@ -421,7 +443,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "link_usage", lambda host: None)
     monkeypatch.setattr(start_usage, "_await_ready", lambda context, services, log: None)
     monkeypatch.setattr(ensure_serving, "_await_answer", lambda context, machine, services: None)
-    monkeypatch.setattr(first_management, "_beside_rehearsal", lambda context, evidence: {})
+    monkeypatch.setattr(first_management, "_with_rehearsed", lambda context, evidence: {})
     monkeypatch.setattr(
         original_replica, "find_socket", lambda host: None
     )  # what it has is tests/fast/operations/test_original_replica.py's
@@ -486,7 +508,7 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     module = transfer
 
     def never_serving(context: Context) -> None:
-        if of(context).units["newms1", MANAGEMENT]["active"]:
+        if of(context).units[of(context).first, MANAGEMENT]["active"]:
             of(context).wrong.append("newms1 runs while the copy is emptied")
 
     def empty(target: Machine, names: list[str]) -> None:
@@ -494,7 +516,7 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
         target.world.copy = Copy(whole=False, host=False)
 
     def copied(source: Machine, target: Machine, names: list[str], **_: Any) -> Any:
-        if not target.world.units["olddb1", DATABASE]["active"]:
+        if not target.world.units[target.world.old_source, DATABASE]["active"]:
             raise ConnectionFailed("olddb1: no database server listens there", "", "")
         target.world.act("half of the rows")
         target.world.act("the other half of the rows")

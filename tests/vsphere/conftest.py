@@ -153,7 +153,7 @@ class Project:
         self.store()
 
     def store(self) -> None:
-        """Write the configuration into the stack's file, beside the password that Pulumi has put there."""
+        """Write the configuration into the stack's file, next to the password that Pulumi has put there."""
         file = self.folder / f"Pulumi.{self.stack}.yaml"
         settings = yaml.safe_load(file.read_text())
         settings["config"]["cloudstack-parallel-build:configuration"] = self.values

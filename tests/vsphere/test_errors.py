@@ -37,59 +37,59 @@ def refused(project: Project, changes: dict[str, Any], **variables: str) -> str:
     for path, value in changes.items():
         project.set(f"platforms.vsphere.{path}", value)
     try:
-        said = project.pulumi("preview", ok=False, **variables)
+        printed = project.pulumi("preview", ok=False, **variables)
     finally:
         for path, value in before.items():
             project.set(f"platforms.vsphere.{path}", value)
-    assert "Traceback" not in said
-    assert "Remedy: " in said
-    return said
+    assert "Traceback" not in printed
+    assert "Remedy: " in printed
+    return printed
 
 
 @pytest.mark.parametrize("setting", WRONG_NAMES)
 def test_a_wrong_name_is_named_with_its_setting(looking: Project, setting: str) -> None:
-    said = refused(looking, {setting: "nope"})
+    printed = refused(looking, {setting: "nope"})
     assert (
         f"platforms.vsphere.{setting}: vCenter {looking.values['platforms']['vsphere']['server']} has no {WRONG_NAMES[setting]} 'nope'"
-        in said
+        in printed
     )
-    assert "nope' not found" in said, "vCenter's own words are the cause"
-    assert "write the name as the vSphere Client shows it" in said
+    assert "nope' not found" in printed, "vCenter's own words are the cause"
+    assert "write the name as the vSphere Client shows it" in printed
 
 
-def test_everything_that_is_wrong_is_told_at_once(looking: Project) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(looking: Project) -> None:
     looking.set("new.management.0.vsphere", {"folder": "nofolder", "datastore": "nostore"})
     looking.set("new.management.1.disk", 4)
     try:
-        said = refused(looking, {"network": "nonet"})
+        printed = refused(looking, {"network": "nonet"})
     finally:
         looking.set("new.management.0.vsphere", {})
         looking.set("new.management.1.disk", 8)
-    assert "newms1.vsphere.folder: vCenter" in said
-    assert "newms1.vsphere.datastore: vCenter" in said
-    assert said.count("platforms.vsphere.network: vCenter") >= 1
+    assert "newms1.vsphere.folder: vCenter" in printed
+    assert "newms1.vsphere.datastore: vCenter" in printed
+    assert printed.count("platforms.vsphere.network: vCenter") >= 1
     only_disk = looking
     only_disk.set("new.management.1.disk", 4)
-    said = refused(only_disk, {})
+    printed = refused(only_disk, {})
     only_disk.set("new.management.1.disk", 8)
-    assert "newms2: disk 4 GiB is smaller than the template's 8 GiB" in said
-    assert "set its disk to at least 8" in said
+    assert "newms2: disk 4 GiB is smaller than the template's 8 GiB" in printed
+    assert "set its disk to at least 8" in printed
 
 
 def test_a_vcenter_that_is_down(looking: Project) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        said = refused(looking, {"server": f"127.0.0.1:{closed.getsockname()[1]}"})
-    assert "can't be reached" in said
-    assert "nothing has been changed" in said
+        printed = refused(looking, {"server": f"127.0.0.1:{closed.getsockname()[1]}"})
+    assert "can't be reached" in printed
+    assert "nothing has been changed" in printed
 
 
 def test_a_certificate_nobody_vouches_for_is_refused_and_a_known_one_is_not(
     looking: Project, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
     # Also where the environment tries to switch the check off.
-    said = refused(looking, {"allowUnverifiedTls": False}, VSPHERE_ALLOW_UNVERIFIED_SSL="true")
-    assert "shows a certificate that can't be verified" in said
+    printed = refused(looking, {"allowUnverifiedTls": False}, VSPHERE_ALLOW_UNVERIFIED_SSL="true")
+    assert "shows a certificate that can't be verified" in printed
     host, port = shared_simulator.address.split(":")
     authority = tmp_path / "ca.pem"
     authority.write_text(ssl.get_server_certificate((host, int(port))))
@@ -102,9 +102,9 @@ def test_a_certificate_nobody_vouches_for_is_refused_and_a_known_one_is_not(
 
 def test_a_wrong_and_a_missing_password(looking: Project) -> None:
     looking.pulumi("config", "set", "--secret", "vspherePassword", "wrong")
-    said = refused(looking, {})
-    assert "refuses to log user in" in said
-    assert "wrong" not in said
+    printed = refused(looking, {})
+    assert "refuses to log user in" in printed
+    assert "wrong" not in printed
     looking.pulumi("config", "rm", "vspherePassword")
     assert "the secret vspherePassword is missing" in refused(looking, {})
     looking.pulumi("config", "set", "--secret", "vspherePassword", "pass")
@@ -114,10 +114,10 @@ def test_a_name_that_is_taken(tmp_path: Path, simulator: Simulator, project: Pro
     project.up()
     taken = simulator.client().find(f"/DC0/vm/{FOLDER}/newdb1")
     other = make_project(tmp_path / "other", simulator.address, "second")
-    said = other.up(ok=False)
+    printed = other.up(ok=False)
     for name in ("newdb1", "newdb2", "newms1", "newms2"):
-        assert f"has something called {name} in folder {FOLDER} already" in said
-    assert "rename or remove what is there" in said
+        assert f"has something called {name} in folder {FOLDER} already" in printed
+    assert "rename or remove what is there" in printed
     assert simulator.client().find(f"/DC0/vm/{FOLDER}/newdb1") == taken
     other.pulumi("destroy", "--yes", "--skip-preview")
     assert simulator.client().find(f"/DC0/vm/{FOLDER}/newdb1") == taken, "what was there before is not the second stack's to delete"

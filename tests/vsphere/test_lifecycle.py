@@ -15,7 +15,7 @@ REFUSED = "in phase switched the cloud runs on"
 
 
 def references(simulator: Simulator) -> dict[str, str | None]:
-    """Each machine's own reference: another one means another machine."""
+    """Each machine's own reference: a different one means another machine."""
     client = simulator.client()
     return {name: client.find(f"/DC0/vm/{FOLDER}/{name}") for name in MACHINES}
 

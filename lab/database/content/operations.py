@@ -88,7 +88,7 @@ def _values(world: World) -> dict[str, str]:
         "security.hash.key": base64.b64encode(source.randbytes(32)).decode(),
         "alert.smtp.host": f"{management_prefix(world)}.1",
         "alert.smtp.password": "a mail password",
-        # Written by CloudStack's own upgrade to 4.5, beside the default that it gave them.
+        # Written by CloudStack's own upgrade to 4.5, next to the default that it gave them.
         "xen.heartbeat.timeout": "180",
         "ovm3.heartbeat.timeout": "180",
         "ca.plugin.root.private.key": keys.private_pem(root),
@@ -175,8 +175,8 @@ def _alerts(world: World) -> None:
             created=world.ago(180), last_sent=world.ago(180), name="ALERT.SERVICE",
             content=f"{machine.name} on {machine.host}",
         )  # fmt: skip
-    # What every healthy cloud has told of itself, once and lately.
-    told = (
+    # What every healthy cloud has logged about itself, once and lately.
+    reported = (
         (
             14,
             "ALERT.MANAGEMENT",
@@ -196,7 +196,7 @@ def _alerts(world: World) -> None:
             0.3,
         ),
     )
-    for number, name, subject, days in told:
+    for number, name, subject, days in reported:
         when = world.ago(days)
         world.add(
             "alert", type=number, data_center_id=ZONE, subject=subject, sent_count=1, created=when, last_sent=when, archived=False, name=name,

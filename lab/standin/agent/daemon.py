@@ -124,7 +124,7 @@ class HostAgent:
 
 
 def main() -> int:
-    """Run the agent until it is told to stop; returns the exit code."""
+    """Run the agent until it is asked to stop; returns the exit code."""
     logs.open_log(paths.AGENT_LOG / "agent.log")
     log.info("Implementation Version is %s", code_version())
     if not properties.read(PROPERTIES).get("guid"):

@@ -24,7 +24,7 @@ DEFAULT_PORT = 8250
 
 
 class Dialer:
-    """One agent's connection, kept up until it is told to stop."""
+    """One agent's connection, kept up until it is asked to stop."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Dialer:
                 self._converse(address, port)
             if self._stop.wait(self._settings.agent_backoff_seconds):
                 return
-            # The list may be another one by now.
+            # The list may be different by now.
             addresses, _ = self.servers()
             index = 0 if self._prefer_first or address not in addresses else addresses.index(address) + 1
             self._prefer_first = False

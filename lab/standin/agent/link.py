@@ -30,11 +30,11 @@ class Link:
     Args:
         name: for the log.
         file: the agent.properties that holds `host` and `port`.
-        startup: gives what is told to a server first.
+        startup: gives what is sent to a server first.
         settings: of this host.
         ready: called with the server's first message.
         command: carries out a command and returns its answer; raises Exception with the reason.
-        report: gives what each ping tells.
+        report: gives what each ping carries.
     """
 
     def __init__(

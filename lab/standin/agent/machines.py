@@ -117,11 +117,11 @@ def start(wanted: dict[str, object], public_key: str) -> Machine:
     """Start a machine.
 
     Args:
-        wanted: what the management server says of it.
+        wanted: what the management server asks for.
         public_key: who may log in.
 
     Raises:
-        MachineError: another one of the name runs, its volume is missing, or it does not come up.
+        MachineError: a second one of the name runs, its volume is missing, or it does not come up.
     """
     name, uuid = str(wanted["name"]), str(wanted["uuid"])
     present = load(name)

@@ -1,4 +1,4 @@
-"""Port 8250: agents of KVM hosts and of system VMs connect, are told where else they may connect, and get commands."""
+"""Port 8250: agents of KVM hosts and of system VMs connect, learn where else they may connect, and get commands."""
 
 # ruff: noqa: TRY400 - these failures are expected; the log says what the real one says, without a trace
 from __future__ import annotations
@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 
 
 class CommandFailed(Exception):
-    """A host could not do what it was told, or could not be told."""
+    """A host could not do what it was asked, or could not be asked."""
 
 
 class Agent:
@@ -90,7 +90,7 @@ class AgentManager:
         self._agents: dict[int, Agent] = {}
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self._told_hosts = ""
+        self._given_hosts = ""
 
     def listen(self) -> None:
         """Open the port."""
@@ -100,7 +100,7 @@ class AgentManager:
 
     def start(self) -> None:
         """Begin to accept agents and to tell them about changes of the list of servers."""
-        self._told_hosts = self._wanted_hosts()
+        self._given_hosts = self._wanted_hosts()
         logs.named_thread("AgentManager-Selector", self._accept)
         logs.named_thread("AgentLB-Refresh", self._refresh_hosts)
 
@@ -169,15 +169,15 @@ class AgentManager:
         return configuration.agent_hosts(self._server, 0)
 
     def _refresh_hosts(self) -> None:
-        # Another management server may have taken the new value of the setting; its own agents are told by each.
+        # Another management server may have taken the new value of the setting; each sends it to its own agents.
         while not self._server.stopping.wait(self._server.settings.scan_seconds):
             try:
                 wanted = self._wanted_hosts()
             except pymysql.MySQLError as failure:
                 log.error("DB Exception on reading the setting host: %s", failure.args[-1])
                 continue
-            if wanted != self._told_hosts:
-                self._told_hosts = wanted
+            if wanted != self._given_hosts:
+                self._given_hosts = wanted
                 self.propagate_hosts()
 
     def _tell_hosts(self, agent: Agent) -> None:

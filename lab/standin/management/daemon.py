@@ -33,7 +33,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> int:
-    """Run the management server until it is told to stop; returns the exit code, 143."""
+    """Run the management server until it is asked to stop; returns the exit code, 143."""
     logs.open_log(paths.MANAGEMENT_LOG / "management-server.log")
     # Until the server serves, a signal ends it wherever it is, as it ends a JVM: within an upgrade step too.
     for number in STOP_SIGNALS:

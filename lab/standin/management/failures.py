@@ -116,7 +116,7 @@ class StartFailed(Exception):
 
     Attributes:
         module: the module in which it failed; None where the failure came before modules were looked at.
-        message: what the log says of it.
+        message: what the log has about it.
         causes: the lines that follow.
         nested: exceptions around the message, as the log has them.
     """

@@ -42,7 +42,7 @@ def pair(server: ManagementServer) -> tuple[str, str]:
 
 
 def write(server: ManagementServer, path: Path) -> None:
-    """Write both keys beside each other, the private one for nobody else to read."""
+    """Write both keys next to each other, the private one for nobody else to read."""
     private, public = pair(server)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)

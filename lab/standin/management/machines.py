@@ -111,7 +111,7 @@ class Machines:
             )
 
     def stop(self, vm_id: int, *, forced: bool = False) -> None:
-        """Stop a VM; raises CommandFailed where its host can't be told and it is not forced."""
+        """Stop a VM; raises CommandFailed where its host can't be asked and it is not forced."""
         vm = self.row(vm_id)
         if vm["state"] != "Running":
             return
@@ -125,7 +125,7 @@ class Machines:
         self._state(vm_id, "Stopped", host_id=None, power_state="PowerOff")
 
     def destroy(self, vm_id: int) -> None:
-        """Destroy a VM and everything that is its own; raises CommandFailed where its host can't be told."""
+        """Destroy a VM and everything that is its own; raises CommandFailed where its host can't be asked."""
         vm = self.row(vm_id)
         if vm["removed"] is not None:
             return

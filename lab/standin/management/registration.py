@@ -1,7 +1,7 @@
 """What the upgrade does to system VM templates once the tables are done.
 
 The template of the new version is looked up by its exact name. Where it is found it becomes a SYSTEM template and every
-system VM's row is pointed at it - although the VM goes on running the old one. Where it is missing and the hypervisor is
+system VM's row is pointed at it - although the VM keeps running the old one. Where it is missing and the hypervisor is
 in use, the real server mounts an NFS store and registers it from the package; there is none here, so that fails as it
 would on a server that can't reach the store. [CloudStack 4.22 SystemVmTemplateRegistration.java]
 """

@@ -1,4 +1,4 @@
-"""Virtual routers: restarted, destroyed, and made anew with the template of the day.
+"""Virtual routers: restarted, destroyed, and recreated with the template of the day.
 
 [CloudStack 4.22 VirtualNetworkApplianceManagerImpl, NetworkOrchestrator.restartNetwork, VpcManagerImpl.restartVpc]
 """

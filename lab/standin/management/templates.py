@@ -42,7 +42,7 @@ class Templates:
         self._server = server
 
     def start(self) -> None:
-        """Begin to look for downloads; those that another server left off are begun anew."""
+        """Begin to look for downloads; those that another server left off are begun again."""
         logs.named_thread("Template-Download", self._scan)
 
     def _scan(self) -> None:
@@ -62,7 +62,7 @@ class Templates:
         )
 
     def _download(self, row: Row) -> None:
-        # The lock is held for as long as the download runs, so a server that dies lets another one begin it again.
+        # The lock is held for as long as the download runs, so when a server dies, a second one begins it again.
         try:
             with self._server.cloud.lock(f"template.download.{row['id']}", 0) as got:
                 if not got:

@@ -183,12 +183,12 @@ class Upgrade:
 
     def _step(self, step: Step) -> None:
         name = f"Upgrade{step.name}"
-        told = f"{name} to upgrade from {step.start} to {step.target}"
-        log.debug("Running upgrade %s", told)
+        reported = f"{name} to upgrade from {step.start} to {step.target}"
+        log.debug("Running upgrade %s", reported)
         self._prepare(step)
         self._migrate(step, name)
         row = self._cloud.insert("version", version=step.target, updated=utcnow(), step="Upgrade")
-        log.info("Cleanup upgrade %s", told)
+        log.info("Cleanup upgrade %s", reported)
         for statement in sql.upgrade(f"{step.name}-cleanup"):
             self._execute(statement.sql)
         log.debug("Cleanup script %s is executed successfully", name)

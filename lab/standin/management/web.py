@@ -57,7 +57,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status: int, content_type: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Send a whole answer."""
         self.send_response(status)
-        for name, value in (("Content-Type", content_type), *headers):
+        # As Jetty: a caller that wants the connection closed hears that it will be, and does not send another call on it.
+        closing = (("Connection", "close"),) if self.close_connection else ()
+        for name, value in (("Content-Type", content_type), *closing, *headers):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -12,7 +12,7 @@ WIDTH = 80
 
 
 class SetupError(Exception):
-    """A setup command can't go on; the text is what its user reads."""
+    """A setup command can't continue; the text is what its user reads."""
 
 
 def info(message: str | None, result: bool | None = None) -> None:

@@ -55,7 +55,7 @@ class Client:
         )
 
     def refuse_existing(self) -> None:
-        """Refuse to go on where cloud or cloud_usage exists."""
+        """Refuse to continue where cloud or cloud_usage exists."""
         found = self._run("SHOW DATABASES").stdout.decode().split()
         existing = [name for name in ("cloud", "cloud_usage") if name in found]
         if existing:

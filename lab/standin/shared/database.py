@@ -1,7 +1,7 @@
 """The connection to CloudStack's databases.
 
 Every thread has a connection of its own, at READ COMMITTED and with the sql_mode of CloudStack's url.params, and is
-connected anew when the server was gone. Times are UTC without a zone, as CloudStack writes them.
+connected again when the server was gone. Times are UTC without a zone, as CloudStack writes them.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Database:
         return self._columns[table]
 
     def forget_columns(self) -> None:
-        """Look at the tables anew; the upgrade has changed them."""
+        """Look at the tables again; the upgrade has changed them."""
         self._columns.clear()
 
     def has(self, table: str) -> bool:

@@ -37,7 +37,7 @@ class Log4jFormatter(logging.Formatter):
 
 
 def open_log(path: Path) -> None:
-    """Send every logger to this file; a file that was rotated away is opened anew."""
+    """Send every logger to this file; a file that was rotated away is opened again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.WatchedFileHandler(path)
     handler.setFormatter(Log4jFormatter())

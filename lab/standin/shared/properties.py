@@ -90,10 +90,10 @@ def store(path: Path, key: str, value: str) -> None:
             break
     else:
         lines.append(f"{key}={value}")
-    beside = path.with_name(path.name + ".new")
-    beside.write_text("\n".join(lines) + "\n")
+    next_to = path.with_name(path.name + ".new")
+    next_to.write_text("\n".join(lines) + "\n")
     if path.exists():
-        beside.chmod(path.stat().st_mode & 0o7777)
+        next_to.chmod(path.stat().st_mode & 0o7777)
         if os.geteuid() == 0:
-            os.chown(beside, path.stat().st_uid, path.stat().st_gid)
-    beside.replace(path)
+            os.chown(next_to, path.stat().st_uid, path.stat().st_gid)
+    next_to.replace(path)

@@ -1,1 +1,1 @@
-"""The usage server: it owns the usage job for as long as its heartbeat goes on."""
+"""The usage server: it owns the usage job for as long as its heartbeat continues."""

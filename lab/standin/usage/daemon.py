@@ -151,7 +151,7 @@ class UsageServer:
 
 
 def main() -> int:
-    """Run the usage server until it is told to stop; returns the exit code."""
+    """Run the usage server until it is asked to stop; returns the exit code."""
     logs.open_log(paths.USAGE_LOG / "usage.log")
     try:
         server = UsageServer(*databases())

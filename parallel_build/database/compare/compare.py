@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """No difference was found (what could not be compared is listed beside it)."""
+        """No difference was found (what could not be compared is listed next to it)."""
         return not self.differences
 
     def add(self, other: Comparison) -> None:
@@ -154,14 +154,14 @@ def _compare_parts(
     total = sum(part.weight for part in parts) or 1
     waiting = [(part, left.ask(_sum_of(part, left), part.table), right.ask(_sum_of(part, right), part.table)) for part in parts]
     done = 0
-    told = started = time.monotonic()
+    shown_at = started = time.monotonic()
     try:
         for part, here, there in waiting:
             while not (here.done() and there.done()):
                 cancel.wait(0.02)
-                if time.monotonic() - told >= 2:
-                    told = time.monotonic()
-                    progress(_line(verdict.rows, done / total, told - started))
+                if time.monotonic() - shown_at >= 2:
+                    shown_at = time.monotonic()
+                    progress(_line(verdict.rows, done / total, shown_at - started))
             done += part.weight
             with _read_or_not(verdict):
                 ours, theirs = here.result(), there.result()
@@ -179,7 +179,7 @@ def _compare_parts(
 
 @contextlib.contextmanager
 def _read_or_not(verdict: Comparison) -> Iterator[None]:
-    """A table that a snapshot can't give any more is noted, and nothing is said of its rows."""
+    """A table that a snapshot can't give any more is noted, and its rows are not judged."""
     try:
         yield
     except Moved as moved:

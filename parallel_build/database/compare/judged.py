@@ -215,7 +215,7 @@ def _words(one: Print, other: Print, refused: dict[Key, str]) -> str:
 
 
 def _named(one: Print, before: attributes.Objects, after: attributes.Objects) -> list[Difference]:
-    """What the judge's information_schema tells of both: parts that only one has, and attributes that differ."""
+    """What the judge's information_schema has on both: parts that only one has, and attributes that differ."""
     full = f"{one.schema}.{one.name}"
     kinds = PARTS_OF_TABLES if one.kind == "table" else (one.kind,)
     found = []

@@ -108,7 +108,7 @@ class SnapshotSide(Side):
 
     @contextlib.contextmanager
     def _judged(self, slot: Reading[_Reader], name: tuple[str, str]) -> Iterator[None]:
-        """What an error says of the snapshot."""
+        """What an error means for the snapshot."""
         try:
             yield
         except ParallelBuildError as problem:

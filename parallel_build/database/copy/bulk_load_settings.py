@@ -1,7 +1,7 @@
 """Settings of the new server that are relaxed for the time of a copy, and how they are put back and proved.
 
 They are the whole server's, so what they were is on record before they change (`leftovers.Record`). Nothing of a copy is lost by them that
-a copy begun anew would not bring back, and none is done before everything is on the disk.
+a copy begun again would not bring back, and none is done before everything is on the disk.
 """
 
 from __future__ import annotations

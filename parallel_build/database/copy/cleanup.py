@@ -19,7 +19,7 @@ UNIT = "cutover-copy"
 RUN_FOLDER = "/run/cutover-copy"  # a memory file system: what is secret in it never reaches a disk
 RECORD = "/var/lib/cutover-copy/record.json"
 
-# Ends the unit, then opens the writing end of each named pipe once: a server thread that waits for a writer there goes on and ends.
+# Ends the unit, then opens the writing end of each named pipe once: a server thread that waits for a writer there wakes up and ends.
 END = r"""
 unit=$1 run=$2 fifos=$3
 if command -v systemctl >/dev/null && [ "$(systemctl is-active "$unit" 2>/dev/null)" != inactive ]; then
@@ -118,7 +118,7 @@ def end_sessions(opened: Session) -> None:
 
 
 def followed(target: Host) -> None:
-    """A finished copy is followed, or given up: it can't be gone on from its own position any more."""
+    """A finished copy is followed, or given up: it can't be resumed from its own position any more."""
     record = read_record(target)
     if record and (record.report or record.layers):
         record.report, record.layers = {}, []

@@ -1,6 +1,6 @@
 """Sessions of the copy's worker that go through the servers' own client programs.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035 - the Python of a database server may be older than the project's own
@@ -22,7 +22,7 @@ Sink = Callable[[memoryview], None]  # takes rows' text, which is there for the 
 
 
 class Failed(Exception):
-    """The copy can't go on; the text is for the operator."""
+    """The copy can't continue; the text is for the operator."""
 
 
 class TooLong(Failed):
@@ -104,7 +104,7 @@ class Client:
         return self.process.poll() is None
 
     def failure(self) -> Failed:
-        """What the client said when it ended."""
+        """What the client printed when it ended."""
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:

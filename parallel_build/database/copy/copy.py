@@ -108,7 +108,7 @@ class _Call:
 
     @property
     def lasts(self) -> bool:
-        """Whether it goes on when nobody watches."""
+        """Whether it continues when nobody watches."""
         return self.usable is not None
 
 
@@ -131,7 +131,7 @@ def copy(
     """Copy whole databases.
 
     What an interrupted copy left is cleared first. The schemas on the new server must be empty, or the unfinished copy of an earlier call.
-    One that lasts is gone on with instead, see `detached`.
+    One that lasts is resumed instead, see `detached`.
 
     Args:
         source: the original's database server; only read, apart from the temporary account.
@@ -141,9 +141,9 @@ def copy(
         snapshot: read everything at one binary log position. Needs a lock of some milliseconds on the original.
         compress: None measures the network and decides.
         bytes_per_second: limit for the reading, so that users of a running original don't feel it; None for none.
-        log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded anew.
+        log: write the copy to the new source's binary log, so that its replica follows; False leaves the replica to be seeded again.
         through_here: the rows go through this machine's SSH connections, for a target that may open none of its own (the rehearsal's server).
-        usable: the copy goes on when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
+        usable: the copy continues when this machine, its tool or its network is gone; the same call adopts it, running or finished, and keeps large
             tables that were whole when a snapshot was lost, as far as this says that a replication can bring them on. For a copy that a replication
             is to follow; the others (None) end a minute later.
         in_use: users work on the original: whoever waits for a lock of the copy is given way to. So it is with `usable`. Without `usable`, tables
@@ -168,8 +168,8 @@ def copy(
         progress(rounds.check(source.name, status))
 
 
-def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
-    """Watch a copy that goes on by itself to its end; None where there is none."""
+def _adopt(call: _Call) -> tuple[detached.CopyManifest, dict[str, Any]] | None:
+    """Watch a copy that runs by itself to its end; None where there is none."""
     order = detached.find(call.source, call.target, call.schemas, call.bytes_per_second, call.progress) if call.lasts else None
     if order is None:
         return None
@@ -177,7 +177,7 @@ def _adopt(call: _Call) -> tuple[detached.Order, dict[str, Any]] | None:
         return order, run_worker.follow(call.target, call.cancel, Meter(call.progress, order.weight, order.tables).tell)
 
 
-def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]:
+def _begin(call: _Call, rounds: Rounds) -> tuple[detached.CopyManifest, dict[str, Any]]:
     """Copy what no earlier snapshot brought, in a new one; its order, and the status at its end.
 
     Args:
@@ -221,7 +221,7 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.Order, dict[str, Any]]
         owner = _server_account(target)
         # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
         one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
-    order = detached.Order(
+    order = detached.CopyManifest(
         origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
         {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), detached.groups(rest), kept,
         definers=[str(account) for account in made], folders=folders,
@@ -263,7 +263,7 @@ def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
     return [schema.read(opened, name) for name in names]
 
 
-def _complete(call: _Call, order: detached.Order, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
+def _complete(call: _Call, order: detached.CopyManifest, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
     """Everything after the rows: what is made of them, on the disk, on record."""
     target, progress = call.target, call.progress
     with session(call.source) as opened:

@@ -91,7 +91,7 @@ def make_table(opened: Session, table: Table, statement: str, translation: Trans
 
 
 def _make_table(opened: Session, statement: str, cancel: CancelToken) -> None:
-    """Make a table; on MySQL two sessions whose tables refer to each other may block one another: the one that is told so begins again."""
+    """Make a table; on MySQL two sessions whose tables refer to each other may block one another: the one that gets the error begins again."""
     for attempt in range(DEADLOCK_ATTEMPTS):
         try:
             opened.execute(statement)

@@ -1,7 +1,7 @@
 """A copy that outlives whoever began it, and what of one can be kept when its snapshot is lost.
 
-The worker holds the snapshot by itself, on the new server. When the tool, its machine or its network goes, a seed's worker goes on, and the next call
-adopts it (`find`): the same snapshot, the same account, nothing read twice. What that call needs is in `order.json` beside the worker's files.
+The worker holds the snapshot by itself, on the new server. When the tool, its machine or its network goes, a seed's worker continues, and the next call
+adopts it (`find`): the same snapshot, the same account, nothing read twice. What that call needs is in `order.json` next to the worker's files.
 
 When the original's server, the new one's worker or the network between the two goes, the snapshot is gone. Large tables that were whole by then stay
 (`keep`, `kept_tables`): they are right for that snapshot's position, the others are copied in a new one, and `align_snapshots` brings all to one position.
@@ -28,12 +28,12 @@ from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
-UNWATCHED = 24 * 3600  # seconds that a seed's copy goes on with nobody watching
+UNWATCHED = 24 * 3600  # seconds that a seed's copy continues with nobody watching
 
 
 @dataclass
-class Order:
-    """What brings a running copy to its end, beside its worker's status.
+class CopyManifest:
+    """What brings a running copy to its end, besides its worker's status.
 
     Attributes:
         origin: which original is copied, see `identity`.
@@ -70,25 +70,25 @@ class Order:
 
 
 def identity(source: Host, opened: Session) -> str:
-    """Which original this is: another server at the same address is another one."""
+    """Which original this is: a different server at the same address has a different one."""
     row = opened.row("SELECT @@GLOBAL.server_id AS i, @@GLOBAL.datadir AS d, @@GLOBAL.log_bin_basename AS b") or {}
     uuid = opened.row("SHOW GLOBAL VARIABLES LIKE 'server_uuid'") or {}
     return " ".join([source.server.address, *(str(value) for value in [*row.values(), *list(uuid.values())[1:]])])
 
 
 def process(target: Host) -> str:
-    """Which run of the database server this is: its socket is made anew at each start. Empty when it is down."""
+    """Which run of the database server this is: its socket is created again at each start. Empty when it is down."""
     socket = find_socket(target)
     return target.run(["stat", "-c", "%i %Z", socket]).stdout.strip() if socket else ""
 
 
-def text(order: Order) -> str:
+def text(order: CopyManifest) -> str:
     """The order as the file that whoever adopts the copy reads."""
     return json.dumps(asdict(order))
 
 
-def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> Order | None:
-    """The order of a copy of that original that goes on by itself, or came to its end so; None where there is none. Its limit is set to `limit`."""
+def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> CopyManifest | None:
+    """The order of a copy of that original that runs by itself, or came to its end so; None where there is none. Its limit is set to `limit`."""
     order = _order(target)
     record = cleanup.read_record(target)
     if order is None or record is None or record.finished:
@@ -111,9 +111,9 @@ def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, 
     return order
 
 
-def _order(target: Host) -> Order | None:
+def _order(target: Host) -> CopyManifest | None:
     content = target.read(f"{RUN_FOLDER}/order.json")
-    return Order(**json.loads(content)) if content else None
+    return CopyManifest(**json.loads(content)) if content else None
 
 
 def _status(target: Host) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Watch:
     A copy that lasts is left as it is when the watching ends for the watcher's own reasons: it was cancelled, or the new server is out of its reach.
 
     Args:
-        lasts: the copy goes on with nobody watching; the account is then ended here, else by whoever made it.
+        lasts: the copy continues with nobody watching; the account is then ended here, else by whoever made it.
         started: its worker runs already; to be set once it does.
     """
 
@@ -175,7 +175,7 @@ def keep(target: Host) -> None:
 def kept_layers(target: Host, origin: str) -> list[dict[str, Any]]:
     """What earlier snapshots brought: tables by position, oldest first, each with the digest of its definition then.
 
-    Nothing, where the new server's database was started anew since: what it wrote last was in memory only, and its tables, its binary log and its own
+    Nothing, where the new server's database was restarted since: what it wrote last was in memory only, and its tables, its binary log and its own
     replica need not agree.
     """
     record = cleanup.read_record(target)

@@ -1,6 +1,6 @@
 """A table's definition as a short text, to see that it is still what it was.
 
-Runs on the new database server too, beside `worker`, with the Python that is there.
+Runs on the new database server too, next to `worker`, with the Python that is there.
 """
 
 from __future__ import annotations

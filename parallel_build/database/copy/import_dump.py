@@ -37,7 +37,7 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
         raise StepFailed(
             f"there is no dump {path}", "rehearsal.dump names it", "put it there, or take rehearsal.dump out to copy the original"
         )
-    began = told = time.monotonic()
+    began = shown_at = time.monotonic()
     with path.open("rb") as packed:
         unpacking = subprocess.Popen(UNPACK[path.suffix], stdin=packed, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         plain = subprocess.Popen(WITHOUT_SANDBOX, stdin=unpacking.stdout, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
@@ -50,8 +50,8 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
         try:
             while importing.poll() is None:
                 cancel.wait(0.5)
-                if time.monotonic() - told >= 5:
-                    told = time.monotonic()
+                if time.monotonic() - shown_at >= 5:
+                    shown_at = time.monotonic()
                     read = packed.tell() / max(1, path.stat().st_size)
                     progress(f"reading {path.name} into {schema}: {read:.0%}")
         finally:
@@ -59,8 +59,8 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
                 if process.poll() is None:
                     process.terminate()
         assert importing.stderr is not None and unpacking.stderr is not None and unpacking.stdout is not None and plain.stdout is not None
-        said = importing.stderr.read().decode(errors="replace").strip().splitlines()
-        # So that each is told when the one after it is gone.
+        printed = importing.stderr.read().decode(errors="replace").strip().splitlines()
+        # So that each sees when the one after it is gone.
         plain.stdout.close()
         unpacking.stdout.close()
         broken = unpacking.stderr.read().decode(errors="replace").strip()
@@ -69,6 +69,6 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
         unpacking.wait()
     if importing.returncode != 0 or (unpacking.returncode != 0 and broken):
         # A file that ends too soon makes the server complain of its last statement: the unpacking program's word is the cause.
-        cause = broken if unpacking.returncode > 0 and broken else said[-1] if said else broken
+        cause = broken if unpacking.returncode > 0 and broken else printed[-1] if printed else broken
         raise StepFailed(f"{path.name} could not be read into {schema} on {host.name}", cause, "see whether it is whole")
     progress(f"{path.name} is in {schema} after {time.monotonic() - began:.1f} s")

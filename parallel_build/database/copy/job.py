@@ -1,4 +1,4 @@
-"""What the copy's worker is told to do: the tables in parts, the statements of each, the clients' command lines (see `worker`)."""
+"""What the copy's worker gets to do: the tables in parts, the statements of each, the clients' command lines (see `worker`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSION_ATTEMPTS = 4  # to open a session; a server under load closes one that i
 # Tables that show the rows of others: they are made, and have these rows as soon as the others do.
 ROWS_OF_OTHERS = frozenset({"MRG_MYISAM", "MERGE"})
 LOOK = 3.0  # seconds of which the mean says how busy the original is
-# Spare sessions in the snapshot, at most, and of those that the original has free. MySQL's let go of their locks by themselves, MariaDB's are replaced.
+# Spare sessions in the snapshot, at most, and of those that the original has free. MySQL's release their locks by themselves, MariaDB's are replaced.
 SPARE = {"mysql": 16, "mariadb": 48}
 SPARE_SHARE = 4
 
@@ -134,7 +134,7 @@ class Job:
         }  # fmt: skip
 
     def _watch(self) -> dict[str, object]:
-        """What tells who waits for which table, and whether a table is still what it was."""
+        """What shows who waits for which table, and whether a table is still what it was."""
         tables = [table for one in self.schemas for table in one.tables]
         return {
             "tables": [[table.schema, table.name] for table in tables],
@@ -146,7 +146,7 @@ class Job:
         }
 
     def _tls(self) -> dict[str, object] | None:
-        """How a session over the wire is encrypted and whom it trusts, as the client program is told in its option file."""
+        """How a session over the wire is encrypted and whom it trusts, as the client program reads it in its option file."""
         if not self.way_in.tls:
             return None
         return {"authority": run_worker.AUTHORITY if self.way_in.authority else "", "verified": self.way_in.verified}

@@ -1,6 +1,6 @@
 """One part of a table on its way into the new server: its LOAD DATA, and the named pipe that it reads.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own

@@ -1,4 +1,4 @@
-"""What the new server can't make of the original's definitions, found before the first row: everything is made once, empty, beside it.
+"""What the new server can't make of the original's definitions, found before the first row: everything is made once, empty, next to it.
 
 What a server makes without a word and what fails at its first use, in front of users, is looked for as well: triggers, events and foreign keys
 that need a database which does not come along.
@@ -53,7 +53,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Made:
+class TrialReport:
     """What came of it.
 
     Attributes:
@@ -67,7 +67,9 @@ class Made:
     seconds: float
 
 
-def prove(source: Session, target: Host, definitions: Sequence[Schema], *, cancel: CancelToken, progress: Callable[[str], None]) -> Made:
+def prove(
+    source: Session, target: Host, definitions: Sequence[Schema], *, cancel: CancelToken, progress: Callable[[str], None]
+) -> TrialReport:
     """Everything of the original can be made on the new server. Costs nothing where it was all judged before.
 
     Args:
@@ -92,7 +94,7 @@ def prove(source: Session, target: Host, definitions: Sequence[Schema], *, cance
             f"they were made on {source.host.name} under other settings, or what they need is not there or not brought over",
             f"on {source.host.name}: {_listed(list(dict.fromkeys(problem.remedy for problem in problems)))}",
         )
-    return Made(len(found), len(unknown), round(time.monotonic() - began, 3))
+    return TrialReport(len(found), len(unknown), round(time.monotonic() - began, 3))
 
 
 def needing_others(source: Session, definitions: Sequence[Schema]) -> list[Problem]:

@@ -1,6 +1,6 @@
 """The sessions of a copy, on the original and on the new server.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
@@ -140,7 +140,7 @@ class Opening:
 
 
 class Control:
-    """A session on the original beside those that read; one that is lost is opened again at the next question.
+    """A session on the original besides those that read; one that is lost is opened again at the next question.
 
     Args:
         opening: opens sessions.

@@ -1,6 +1,6 @@
 """How fast a copy reads: all streams together keep to one limit, and to less of it while the original has more to do than usual.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 from __future__ import annotations

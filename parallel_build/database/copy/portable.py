@@ -11,7 +11,7 @@ from parallel_build.errors import GuardFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
 
-# Engines whose rows are not on the original's server, and what information_schema says of a table that it can't open.
+# Engines whose rows are not on the original's server, and what information_schema shows for a table that it can't open.
 ELSEWHERE = frozenset({"FEDERATED", "CONNECT", "SPIDER", "S3", "SPHINX", "OQGRAPH", "NDBCLUSTER", "NDB", "NONE"})
 # The largest TIME of MySQL; MariaDB's is up to a second longer, and MySQL cuts it off without a word.
 LAST_TIME = "838:59:59"

@@ -32,7 +32,7 @@ class Meter:
     def __init__(self, tell: Callable[[str], None], weight: int, tables: int) -> None:
         self._tell, self._weight, self._tables = tell, max(1, weight), tables
         self._started = time.monotonic()
-        self._told = 0.0
+        self._shown_at = 0.0
         self._first: float | None = None  # of a copy that was under way already: what was done before says nothing of the time
 
     def tell(self, status: dict[str, Any]) -> None:
@@ -40,8 +40,8 @@ class Meter:
         now = time.monotonic()
         if status.get("phase") == "copying" and self._first is None:
             self._first = self._share(status)
-        if now - self._told >= TELL_EVERY and status.get("state") == "running":
-            self._told = now
+        if now - self._shown_at >= TELL_EVERY and status.get("state") == "running":
+            self._shown_at = now
             self._tell(self.line(status, now - self._started))
 
     def line(self, status: dict[str, Any], elapsed: float) -> str:

@@ -4,7 +4,7 @@ A session holds the metadata lock of every table that it has read until its tran
 MariaDB a session that continues with another table is replaced by a spare one, which is in the same snapshot and holds nothing. Where somebody waits for a
 table, the sessions that hold it are ended (`give_way`), and spare ones read on; without spare ones the snapshot is used up, and the rest is read in a new one.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
@@ -18,7 +18,7 @@ from parallel_build.database.copy.clients import Failed
 
 SAVEPOINT = "SAVEPOINT cutover"
 RELEASE = "ROLLBACK TO SAVEPOINT cutover"
-SHORT = 0.4  # seconds for which a session may go on to other tables without letting go of those before
+SHORT = 0.4  # seconds for which a session may continue with other tables without releasing those before
 
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Pool(Generic[Reader]):
     Args:
         readers: the sessions.
         streams: so many are in use at a time; the others are spare.
-        savepoints: the server lets go of locks by a savepoint.
-        watched: locks are let go of, and sessions may be ended for others.
+        savepoints: the server releases locks by a savepoint.
+        watched: locks are released, and sessions may be ended for others.
     """
 
     def __init__(self, readers: Sequence[Reader], streams: int, *, savepoints: bool, watched: bool) -> None:

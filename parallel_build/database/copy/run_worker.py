@@ -25,7 +25,7 @@ from parallel_build.remote.session_settings import pinned
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
 STALLED = 30  # seconds without a byte after which the worker looks whether the original still knows its sessions
 LOOKS = 5  # seconds from one look at a running worker to the next
-UNREACHABLE = 45  # seconds the new server may be out of reach while the worker goes on
+UNREACHABLE = 45  # seconds the new server may be out of reach while the worker continues
 
 TARGET = f"{RUN_FOLDER}/target.cnf"  # how to log in to the new server, where that takes a password
 AUTHORITY = f"{RUN_FOLDER}/ca.pem"  # the original's, on the new server
@@ -128,7 +128,7 @@ def _session_options(server: DatabaseServer) -> list[str]:
 
 
 def compress_options(server: DatabaseServer) -> list[str]:
-    """How that family's client is told to compress what goes over the network."""
+    """How that family's client is made to compress what goes over the network."""
     return ["--compression-algorithms=zstd,zlib", "--zstd-compression-level=1"] if server.family == "mysql" else ["--compress"]
 
 
@@ -153,7 +153,7 @@ def start(
 
     Args:
         fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
-        order: kept beside them for a later call, see `detached`.
+        order: kept next to them for a later call, see `detached`.
     """
     target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], cancellable=False)
     target.run(["install", "-d", "-m", "700", "-o", owner, fifos], cancellable=False)

@@ -1,6 +1,6 @@
 """What a copy still has to do: parts to read, tables to finish; and what this snapshot can't bring any more.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own

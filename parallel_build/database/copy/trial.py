@@ -1,4 +1,4 @@
-"""Everything that a copy makes, made once and empty on a judge: what can't be made is found, and what each definition means is told.
+"""Everything that a copy makes, made once and empty on a judge: what can't be made is found, and what each definition means is recorded.
 
 A definition's meaning is what the judge prints of it once that makes itself again. Two definitions are the same when their meanings are.
 """
@@ -33,7 +33,7 @@ class Trial:
     Args:
         judge: session to it.
         old: the original's server, for whose family's words others are taken.
-        new: the server beside which the judge runs.
+        new: the server next to which the judge runs.
         definitions: the original's databases.
         known: filled with what is found to be the same.
     Attributes:
@@ -51,7 +51,7 @@ class Trial:
         self.failures: list[Failure] = []
 
     def make(self) -> None:
-        """Make everything, and learn what each print becomes; of a table the first print is enough until another one is to be judged."""
+        """Make everything, and learn what each print becomes; of a table the first print is enough until a different one is to be judged."""
         names = [one.name for one in self._definitions]
         create.make_schemas(self._judge, self._old, self._new, self._definitions)
         definers.ensure(self._judge, definers.used(self._definitions), names)
@@ -70,7 +70,7 @@ class Trial:
     def judge(self, others: Iterable[Print]) -> dict[Key, str]:
         """Make these in place of the original's of the same names, and learn what each becomes; return what the server refuses, in its words.
 
-        What `attributes` tells is then theirs.
+        What `attributes` holds is then theirs.
         """
         wanted = [each for each in others if each.kind != "database"]
         refused = self._replace(wanted, self._unchanged)
@@ -109,7 +109,7 @@ class Trial:
         return now
 
     def _learn(self, forms: dict[Key, list[Print]]) -> None:
-        """Keep what each means: the print that it has become, and of a table what information_schema says of its parts, too."""
+        """Keep what each means: the print that it has become, and of a table what information_schema has on its parts, too."""
         now = self.printed()
         parts = by_table(self.attributes()) if any(key[0] == "table" for key in forms) else {}
         for key, seen in forms.items():
@@ -121,17 +121,17 @@ class Trial:
         return prints(definitions.read(self._judge, one.name) for one in self._definitions)
 
     def _replace(self, wanted: Sequence[Print], translation: Translation) -> dict[Key, str]:
-        """Make these anew in place of what has their names; return the server's words on those that it refuses."""
+        """Make these in place of what has their names; return the server's errors on those that it refuses."""
         tables = [each.made for each in wanted if isinstance(each.made, Table)]
         codes = [each.made for each in wanted if isinstance(each.made, Code)]
         # What hangs on a table goes with it, and comes back with it.
         on = {(table.schema, table.name) for table in tables}
-        anew = {(code.schema, code.name) for code in codes if code.kind == "TRIGGER"}
+        again = {(code.schema, code.name) for code in codes if code.kind == "TRIGGER"}
         kept = [
             code
             for one in self._definitions
             for code in one.codes
-            if code.kind == "TRIGGER" and (code.schema, code.table) in on and (code.schema, code.name) not in anew
+            if code.kind == "TRIGGER" and (code.schema, code.table) in on and (code.schema, code.name) not in again
         ]
         self._judge.execute("SET SESSION foreign_key_checks = 0")
         for code in codes:

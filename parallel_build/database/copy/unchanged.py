@@ -2,7 +2,7 @@
 
 A table altered before the snapshot and back after it looks unchanged at the end, so both moments count.
 
-Runs on the new database server, beside `worker`, with the Python that is there.
+Runs on the new database server, next to `worker`, with the Python that is there.
 """
 
 # ruff: noqa: UP006, UP035 - the Python of a database server may be older than the project's own

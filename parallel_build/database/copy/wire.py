@@ -1,12 +1,12 @@
 """Sessions of the copy's worker on the original that take rows as they come over the wire, and hand them on unread.
 
-Runs on the new database server, beside `worker`, with the Python that is there and the PyMySQL that was pushed with it. PyMySQL opens the
+Runs on the new database server, next to `worker`, with the Python that is there and the PyMySQL that was pushed with it. PyMySQL opens the
 session; the rows of a table are not taken apart: each is one text that the original has put together for LOAD DATA (see `statements`), and the
 few bytes before it, its packet's length and its own, are what LOAD DATA passes over on its way to where a row begins. The servers' client
 programs print such a row byte by byte: for 1 GB of rows they used 5 s of CPU, this 1 s.
 
 The protocol is MySQL's and MariaDB's text protocol, without compression: packets of three bytes of length, a number and the content; a
-content of 0xffffff bytes goes on in the next packet.
+content of 0xffffff bytes continues in the next packet.
 """
 
 # ruff: noqa: UP006, UP007, UP035, UP045 - the Python of a database server may be older than the project's own
@@ -32,7 +32,7 @@ LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 
 
 class Scanner:
-    """Tells the rows from the rest in what a server answers to one SELECT of one column.
+    """Separates the rows from the rest in what a server answers to one SELECT of one column.
 
     Args:
         start: the bytes that every row begins with.
@@ -57,7 +57,7 @@ class Scanner:
             How many bytes are done with, the rest is to be given again with what follows it; and the pieces of them that are rows, each
             row after some bytes that are neither row nor `start`.
         Raises:
-            Failed: the server's error, or a row that it could not make; among rows that are not looked at, counting them tells of the latter.
+            Failed: the server's error, or a row that it could not make; among rows that are not looked at, their count shows the latter.
         """
         at = self._ahead
         pieces: List[Tuple[int, int]] = []
@@ -107,7 +107,7 @@ class Scanner:
         return done, _filled(pieces)
 
     def _last(self, data: Union[bytes, bytearray], at: int, end: int) -> int:
-        """Where the last packet begins whose row begins in `data`; `at` where that can't be told."""
+        """Where the last packet begins whose row begins in `data`; `at` where that is not known."""
         row = data.rfind(self.start, at, end)
         for size in (1, 3, 4):
             packet = row - size - HEADER
@@ -227,7 +227,7 @@ class Wire:
 
 
 def _context(tls: Dict[str, Any]) -> ssl.SSLContext:
-    """At least as strict as the client program is told to be, see `account.client_options`."""
+    """At least as strict as the client program is, see `account.client_options`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = bool(tls["authority"]) and bool(tls["verified"])
     context.verify_mode = ssl.CERT_REQUIRED if tls["authority"] else ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""The program that runs on the new database server during a copy: it pipes rows from the original into the server beside it.
+"""The program that runs on the new database server during a copy: it pipes rows from the original into the server next to it.
 
 Pushed with the modules it needs, and PyMySQL, as one archive (`run_worker.archive`), and run by the server's own Python 3 as the transient systemd
 unit `cutover-copy`. It understands neither SQL nor rows: every statement is in its job file. Its folder holds

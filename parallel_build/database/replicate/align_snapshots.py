@@ -1,7 +1,7 @@
 """Tables that several snapshots brought, brought to one position by the original's own log.
 
 Tables whole in a first snapshot (at P1) are kept when it is lost; the rest comes in a second one (at P2). The channel then begins at P1 and applies the
-changes of the first tables alone, and stops at P2, by the servers' own UNTIL. There all tables stand where the second snapshot stood, and the channel goes on
+changes of the first tables alone, and stops at P2, by the servers' own UNTIL. There all tables stand where the second snapshot stood, and the channel continues
 with everything. Each change is applied exactly once to each table, as strictly as ever: nothing is skipped, repeated or overwritten.
 
 That holds for changes of rows, and for statements that change one table's definition by themselves: they are replayed in their place. Any other change of
@@ -73,7 +73,7 @@ def usable(
 
 
 def unchanged(layers: Layers, definitions: Sequence[Schema], altered: Collection[str] = ()) -> Layers:
-    """The layers without tables whose definition is another one now; with such a table go those that foreign keys tie to it.
+    """The layers without tables whose definition is different now; with such a table go those that foreign keys tie to it.
 
     Args:
         altered: tables whose change of definition is in the log, and will be replayed.
@@ -99,7 +99,7 @@ def pending(target: Host) -> Layers:
 def join(
     source: Host, target: Host, schemas: Sequence[str], layers: Layers, position: Position, *, cancel: CancelToken, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Bring the layers to `position`, where the other tables stand, and let the channel go on with everything. Goes on from wherever an earlier call stopped.
+    """Bring the layers to `position`, where the other tables stand, and have the channel continue with everything. Resumes wherever an earlier call stopped.
 
     Raises:
         StepFailed: a change could not be applied, or the channel is beyond where it should have stopped.

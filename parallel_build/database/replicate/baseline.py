@@ -60,7 +60,7 @@ def compare_at_position(
 ) -> Baseline:
     """Compare everything at one position of the original's binary log, while it serves.
 
-    The original's sessions read a snapshot; the new source applies up to that position and stands still meanwhile. It goes on following afterwards,
+    The original's sessions read a snapshot; the new source applies up to that position and stands still meanwhile. It follows again afterwards,
     whatever happens. What somebody changes or locks on the original meanwhile is compared at a later position; so are definitions that differ,
     because the original shows them as they are and not as they were.
 
@@ -194,7 +194,7 @@ def compare_tiers(
     source: Host, replica: Host, schemas: Sequence[str], *, threads: int, cancel: CancelToken, progress: Callable[[str], None],
     caught_up: Callable[[], None],
 ) -> Comparison:  # fmt: skip
-    """Compare the new source, which stands still meanwhile, with its own replica. It goes on following the original afterwards.
+    """Compare the new source, which stands still meanwhile, with its own replica. It follows the original again afterwards.
 
     Args:
         caught_up: returns when the replica has everything that the new source has written.
@@ -208,7 +208,7 @@ def compare_tiers(
 
 @contextlib.contextmanager
 def _standing(new: Session, server: DatabaseServer) -> Iterator[None]:
-    """The new source applies nothing for the time of the block, and goes on afterwards."""
+    """The new source applies nothing for the time of the block, and continues afterwards."""
     new.execute(named(server, applier(server, server.dialect.stop_replica)))
     try:
         yield
@@ -261,7 +261,7 @@ def applier(server: DatabaseServer, statement: str) -> str:
 
 
 def until(server: DatabaseServer, position: Position) -> str:
-    """The statement that has the applier go on to a position and stop there."""
+    """The statement that has the applier continue to a position and stop there."""
     if server.family == "mysql":
         where = f"SOURCE_LOG_FILE = '{position.file}', SOURCE_LOG_POS = {position.offset}"
         return f"START REPLICA SQL_THREAD UNTIL {where} FOR CHANNEL '{CHANNEL}'"
@@ -272,7 +272,7 @@ def until(server: DatabaseServer, position: Position) -> str:
 def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
     """Whether the applier has stopped at a position.
 
-    It looks for its end only when something follows: where the original is idle by then, it is told to stop.
+    It looks for its end only when something follows: where the original is idle by then, it is stopped.
 
     Raises:
         StepFailed: it can't get there.

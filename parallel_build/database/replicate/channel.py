@@ -63,7 +63,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Status:
-    """The channel, as the new source tells it.
+    """The channel, as the new source reports it.
 
     Attributes:
         host: the original's address.
@@ -171,7 +171,7 @@ def option_file(server: DatabaseServer, patterns: Sequence[str], *, waiting: boo
     """The filter as an option file of the new source.
 
     Args:
-        waiting: a server that is started anew does not go on by itself.
+        waiting: a server that is restarted does not continue by itself.
     """
     key = f"{CHANNEL}.replicate_wild_do_table = " if server.family == "mariadb" else f"replicate_wild_do_table = {CHANNEL}:"
     # A backslash is doubled: option files know escapes.
@@ -317,7 +317,7 @@ def wait_applied(
         StepFailed: the channel stopped on an error, or the time is up.
     """
     deadline = time.monotonic() + timeout
-    told = time.monotonic()
+    shown_at = time.monotonic()
     statement = f"SELECT {server.dialect.wait_for_position}"
     while True:
         # The server itself waits, so that the position is noticed at once; in short turns, so that a cancel is, too.
@@ -339,13 +339,13 @@ def wait_applied(
                 f"it is {found.lag} s behind" if found.lag is not None else "it does not tell how far it is behind",
                 "wait until it has caught up before the window, or let it apply in parallel",
             )
-        if time.monotonic() - told > 2:
-            told = time.monotonic()
+        if time.monotonic() - shown_at > 2:
+            shown_at = time.monotonic()
             progress(f"waiting for {server.name} to apply the original's log: at {found.applied}, to {position}, {found.lag} s behind")
 
 
 def end(target: Host, opened: Session | None = None) -> bool:
-    """Stop the channel and forget it, its filter and what it is told by; the new source can be written to again. Whether there was one.
+    """Stop the channel and forget it, its filter and its account; the new source can be written to again. Whether there was one.
 
     Args:
         opened: a session to use, else one is opened.

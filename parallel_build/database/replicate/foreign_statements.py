@@ -95,7 +95,7 @@ class Channel:
         raise RuntimeError("the applier does not stop where nothing is missing")
 
     def _start(self, row: Dict[str, str], words: Tuple[str, str], before: str, after: str) -> None:
-        """Let the channel go on, up to the same UNTIL where it had one."""
+        """Have the channel continue, up to the same UNTIL where it had one."""
         receiver = f"START {words[0]}{before} IO_THREAD{after}"
         until = row.get("Until_Condition", "None").upper() in ("MASTER", "SOURCE") and (row["Until_Log_File"], int(row["Until_Log_Pos"]))
         if not until:

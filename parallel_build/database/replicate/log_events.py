@@ -2,7 +2,7 @@
 
 Runs on a database server with the Python that is there, and imports nothing of the project. What it does not know it does not pass over:
 `events` yields every event, and whoever decodes one that is of an unknown kind gets `Unknown`.
-Sources: the servers' `log_event.h` and `rows_event.h` (MariaDB 10.11, MySQL 9.x); what was run on real servers is in docs/database.md.
+Sources: the servers' `log_event.h` and `rows_event.h` (MariaDB 10.11, MySQL 9.x); what was run on real servers is in docs/understand/database.md.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - the Python of a database server may be older than the project's own
@@ -116,7 +116,7 @@ def events(read: Callable[[int], bytes]) -> Iterator[Event]:
         if length < HEADER.size:
             raise Unknown(f"an event of {length} bytes")
         if kind == FORMAT:
-            # Its own checksum is there whatever it says of the others'; the byte before it says which they have.
+            # Its own checksum is there whatever it announces for the others; the byte before it says which they have.
             checksum = CHECKSUM if buffer[at + length - CHECKSUM - 1] == 1 else 0
             body = buffer[at + HEADER.size : at + length - CHECKSUM]
         else:

@@ -26,7 +26,7 @@ from parallel_build.database.replicate import log_events, log_statements
 from parallel_build.database.replicate.log_events import Event, Keys, TableMap, Unknown
 
 SHOWN = 20  # of what is listed in words
-TEXTS = 500  # statements about definitions that are told in full; one more is as any other doubt
+TEXTS = 500  # statements about definitions that are reported in full; one more is as any other doubt
 
 
 class Found:
@@ -185,7 +185,7 @@ class Pipes:
         os.mkfifo(self._folder / name, 0o600)
 
     def _watch(self) -> None:
-        """A reader that waits for a program that is gone is let go."""
+        """A reader that waits for a program that is gone is released."""
         assert self.process.stderr is not None
         self._errors.append(self.process.stderr.read())
         self.process.wait()

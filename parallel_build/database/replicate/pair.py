@@ -11,7 +11,7 @@ from parallel_build.configuration import Server
 from parallel_build.database.replicate.pair_status import ATTEMPTS, USER, ReplicaStatus, source_position, status
 from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify
-from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
 
@@ -83,14 +83,14 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
         found = status(replica)
         if found is not None and found.running:
             return found
-        # A receiver that can't connect goes on trying, so its error is none yet; an applier's ends it.
+        # A receiver that can't connect keeps trying, so its error is none yet; an applier's ends it.
         if found is not None and found.error and not found.applying:
             _check_threads(replica)
         return None
 
     try:
         return wait_for(f"replication to run on {name}", runs, timeout=timeout, cancel=cancel)
-    except WaitedInVain as error:
+    except TimedOut as error:
         found = status(replica)
         words = found.fault() if found else "it has no source"
         if not words:
@@ -126,7 +126,7 @@ def await_position(source: Session, replica: Session, *, timeout: float, cancel:
 
 
 def _check_threads(replica: Session) -> None:
-    """Raises StepFailed when a thread has stopped with an error: waiting would be in vain."""
+    """Raises StepFailed when a thread has stopped with an error: waiting would never end."""
     found = status(replica)
     if found is None or (found.error and not (found.receiving and found.applying)):
         name = replica.host.name

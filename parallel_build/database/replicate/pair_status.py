@@ -21,7 +21,7 @@ ATTEMPTS = 86400  # MySQL 8.4 and later give up after 10 by themselves
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """The pair's channel, as the replica tells it.
+    """The pair's channel, as the replica reports it.
 
     Attributes:
         source, port, user: where it replicates from, and as whom.

@@ -1,4 +1,4 @@
-"""The window's own part of `transfer: replicate`: the last changes, compared, and the new source let go of the original.
+"""The window's own part of `transfer: replicate`: the last changes, compared, and the new source detached from the original.
 
 Everything that can be done before the window is: sessions open, the log read as far as it goes, the definitions known. What is left costs as much as
 the last seconds' changes, however large the databases are.
@@ -29,14 +29,14 @@ class Takeover:
     """The window's own part, with everything that can be done before it done before it.
 
     Opened before the window: sessions to both servers, the account that reads the original's log, the tables' definitions. `advance` reads
-    what has changed so far, as often as wished; in the window there is then the last piece only.
+    what has changed so far, as often as wanted; in the window there is then the last piece only.
 
     Args:
         baseline: position of the last full comparison (`compare_at_position`); changes count from there.
         threads: sessions on each server.
         replica: the new source's own replica; a session to it (`tier`) is opened, too.
     Attributes:
-        progress, cancel: told what is waited for, asked whether to stop; the step that uses it sets its own.
+        progress, cancel: called with what is waited for, asked whether to stop; the step that uses it sets its own.
         seconds: what each part took.
         changes: what the original's log names since the baseline, as far as it was read.
         last: position of the original up to which everything is proved to be applied, once it was caught up with.

@@ -1,6 +1,6 @@
 """`transfer: replicate`: the new source follows the original while that serves, and takes over in a moment.
 
-    seed()                  before the window: copy at one binary log position, then follow from there (throttled where wished)
+    seed()                  before the window: copy at one binary log position, then follow from there (throttled where wanted)
     compare_at_position()   before the window: the full comparison, both sides standing at one position; later only what changed since
     compare_tiers()         before the window: the new source and its replica, both standing
     with Takeover() as it:  before the window: sessions open, log read so far
@@ -51,7 +51,7 @@ def seed(
         bytes_per_second: limit of the reading, so that the original's users don't feel it; None for none.
         copied_at: position that the caller knows of a finished copy that nothing follows yet: it is not copied again. Ignored where there is no
             such copy.
-        on_copied: told what was copied, before the new source begins to follow; also of a copy that came to its end with nobody watching.
+        on_copied: called with what was copied, before the new source begins to follow; also of a copy that came to its end with nobody watching.
     Returns:
         What was copied and was not followed yet, or None when nothing had to be.
     Raises:
@@ -75,7 +75,7 @@ def seed(
             )
             if _received_again(source, target, names, status.applied, cancel):
                 return None
-        # What could not be applied, or whose log is gone on the original, can't be mended: seeded anew.
+        # What could not be applied, or whose log is gone on the original, can't be repaired, only seeded again.
         progress(f"{target.name} can't follow {source.name} any more: seeding again")
         remove(source, target)
         copied_at = None
@@ -136,7 +136,7 @@ def _begin(
 
 
 def _received_again(source: Host, target: Host, names: Sequence[str], position: Position, cancel: CancelToken) -> bool:
-    """Begin the channel anew where it stopped; whether it follows. An original that can't be reached is an error: no seed would mend that."""
+    """Begin the channel again where it stopped; whether it follows. An original that can't be reached is an error: no seed would repair that."""
     channel.end(target)
     channel.begin(source, target, names, position)
     try:

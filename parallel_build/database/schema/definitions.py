@@ -176,7 +176,7 @@ def read(session: Session, schema: str, *, odd_too: bool = False) -> Schema:
 
 
 def odd(session: Session, schema: str) -> list[tuple[str, str]]:
-    """What a schema holds beside tables and views, each with its kind: sequences, system-versioned tables."""
+    """What a schema holds besides tables and views, each with its kind: sequences, system-versioned tables."""
     rows = session.rows(
         "SELECT TABLE_NAME AS n, TABLE_TYPE AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
         "AND TABLE_TYPE NOT IN ('BASE TABLE', 'VIEW', 'SYSTEM VIEW') ORDER BY TABLE_NAME",

@@ -1,4 +1,4 @@
-"""What was judged of definitions, kept beside the copy's record on the new server, so that nothing is judged twice: the window pays nothing for it."""
+"""What was judged of definitions, kept next to the copy's record on the new server, so that nothing is judged twice: the window pays nothing for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session
 
 FILE = "/var/lib/cutover-copy/meanings.json"
-MOST = 20000  # prints kept: what changes all the time is then judged anew once
+MOST = 20000  # prints kept: what changes all the time is then judged again once
 
 
 def known(opened: Session, host: Host, original: Family) -> Known:

@@ -84,7 +84,7 @@ class Known:
     """Which prints mean the same on the new server: each by its digest, with the digest of what it means there.
 
     Attributes:
-        server: the server that judged: its version and the settings that decide; another one's judgement is no use.
+        server: the server that judged: its version and the settings that decide; a different server's judgement is no use.
         stable: by digest of a print.
     """
 

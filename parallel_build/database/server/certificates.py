@@ -1,7 +1,7 @@
 """Certificates for replication over TLS: a certification authority whose key is never kept, and one certificate a server.
 
-The authority's key lives in this process for as long as it takes to sign both certificates and is then forgotten: nobody can issue another one.
-To renew, all are made anew.
+The authority's key lives in this process for as long as it takes to sign both certificates and is then forgotten: nobody can issue a further one.
+To renew, all are made again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What tells the database servers apart, as data: one `Dialect` a server family and version range. The ways over between them are in
+"""What distinguishes the database servers, as data: one `Dialect` a server family and version range. The transfer methods between them are in
 `database_combinations`.
 
-Sources: the servers' manuals (MariaDB 10.2 to 11.8, MySQL 5.7, 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/database.md`.
+Sources: the servers' manuals (MariaDB 10.2 to 11.8, MySQL 5.7, 8.0, 8.4, 9.x); what was run on real servers is marked in `docs/understand/database.md`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Pair:
-    """How the replication between the new source and the new replica is told of and set up: by GTIDs.
+    """How the replication between the new source and the new replica is described and set up: by GTIDs.
 
     Attributes:
         channel: column of the status that names the channel; the pair's has no name.
-        auto: column that tells whether GTIDs are followed, and its value then.
-        verify: column that tells whether the source's certificate is verified.
+        auto: column that shows whether GTIDs are followed, and its value then.
+        verify: column that shows whether the source's certificate is verified.
         port: column of the source's port.
         errno: column with the receiver's last error number.
-        change: options of the CHANGE statement beside host, port, user, password.
+        change: options of the CHANGE statement besides host, port, user, password.
         forget: statements that empty a replica's own binary logs and GTIDs.
         begin: statement that sets what the replica is taken to have already; `%s` is the source's position.
         wait: query that waits for a position; `%s` are position and seconds.
@@ -79,7 +79,7 @@ class Dialect:
         pair: words of the new pair's own replication.
         password_plugin: what checks the passwords of the accounts that are made.
         hash_clause: how CREATE USER takes a password's hash; `%s` is the hash.
-        account_locked: query that tells whether an account is locked; `%s` are user and host.
+        account_locked: query that shows whether an account is locked; `%s` are user and host.
         lock: statements that keep commits waiting for a snapshot, and the one that ends it.
         option_folder: what Debian's packages include last; its files are read by name, so that ours win over those of the package.
         server_values: variables of a server that replicates.
@@ -217,7 +217,7 @@ _MYSQL_8_0_OLD = replace(
 )
 _MYSQL_5_7 = replace(
     _MYSQL_8_0_OLD,
-    oldest=(5, 7, 20),  # before it no session can be told its isolation under the name that is used here
+    oldest=(5, 7, 20),  # before it no session can set its isolation under the name that is used here
     password_clause="IDENTIFIED WITH mysql_native_password BY %s",  # noqa: S106 - a clause
     default_collation="utf8mb4_general_ci",
     password_plugin="mysql_native_password",  # noqa: S106 - a plug-in's name

@@ -13,7 +13,7 @@ from parallel_build.remote.sql import Session
 
 @dataclass(frozen=True)
 class DatabaseServer:
-    """What a database server said it is.
+    """What a database server reports to be.
 
     Attributes:
         name: the host's name in the stack.
@@ -106,7 +106,7 @@ def supported(old: DatabaseServer, new: DatabaseServer, method: Method) -> Combi
     if entry is None:
         raise GuardFailed(
             f"there is no supported way from {old} on {old.name} to {new} on {new.name}",
-            "the combination is not in the table of docs/database.md",
+            "the combination is not in the table of docs/understand/database.md",
             "choose another version for the new servers (new.database.engine, its packages), or upgrade the original's server first",
         )
     if method not in entry.methods:

@@ -1,4 +1,4 @@
-"""A second database server process beside a new server's own: the judge of what definitions mean. It has no data and no network.
+"""A second database server process next to a new server's own: the judge of what definitions mean. It has no data and no network.
 
 It is the same program with the settings that decide what a definition means there, and whether it can be made at all. Whoever opens it has it to
 himself; afterwards its process and its folder are gone, also when the tool or its machine is: with no client left it ends itself.
@@ -117,7 +117,7 @@ class Program:
 
 @contextlib.contextmanager
 def judge(host: Host, cancel: CancelToken) -> Iterator[Session]:
-    """A session to a judge beside `host`'s database server; both are gone afterwards.
+    """A session to a judge next to `host`'s database server; both are gone afterwards.
 
     Raises:
         StepFailed: it does not come up, with its words.
@@ -172,8 +172,8 @@ def _await(host: Host, unit: str, socket: str, cancel: CancelToken) -> None:
             return
         cancel.check()
         if code == 3 or time.monotonic() > end:
-            said = host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout.splitlines()
-            errors = [line for line in said if "ERROR" in line.upper()] or said
+            log = host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout.splitlines()
+            errors = [line for line in log if "ERROR" in line.upper()] or log
             raise StepFailed(
                 f"{host.name}: the database server that judges definitions does not start",
                 " | ".join(errors[-4:]) or "it ended without a word",

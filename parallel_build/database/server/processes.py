@@ -1,4 +1,4 @@
-"""Where a server tells which sessions it has. Read only."""
+"""Where a server shows which sessions it has. Read only."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def table(opened: Session) -> str:
     one is empty where its schema is switched off.
     """
     family, version = parse_version(str(opened.value("SELECT VERSION()")))
-    told = family == "mysql" and version >= MYSQL_SINCE and bool(opened.value("SELECT @@performance_schema"))
-    return "performance_schema.processlist" if told else "information_schema.PROCESSLIST"
+    in_memory = family == "mysql" and version >= MYSQL_SINCE and bool(opened.value("SELECT @@performance_schema"))
+    return "performance_schema.processlist" if in_memory else "information_schema.PROCESSLIST"

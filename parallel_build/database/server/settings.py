@@ -63,6 +63,11 @@ def buffer_pool(memory: int) -> int:
     return max(min(memory * 7 // 10, memory - RESERVED_MEMORY), memory // 4)
 
 
+def shared_pool(memory: int) -> int:
+    """The same where a management server runs on the machine too: 40 %."""
+    return max(memory * 4 // 10, memory // 4)
+
+
 def server_values(
     *,
     engine: Engine,
@@ -147,7 +152,7 @@ def tls_values(engine: Engine, role: Role, paths: TlsPaths) -> dict[str, str]:
 def option_files(configuration: StackConfiguration, machine: NewMachine) -> tuple[OptionFile, OptionFile]:
     """Both option files of one of the stack's new database servers: the server's own, and the one that needs certificates."""
     database = configuration.new.database
-    role: Role = "replica" if machine.name == database.replica.name else "source"
+    role: Role = "replica" if database.replica and machine.name == database.replica.name else "source"
     folder = newest(database.engine).option_folder
     values = server_values(
         engine=database.engine,
@@ -156,7 +161,7 @@ def option_files(configuration: StackConfiguration, machine: NewMachine) -> tupl
         managers=len(configuration.new.management),
         role=role,
         port=database.port,
-        pool=database.buffer_pool,
+        pool=database.buffer_pool or (shared_pool(machine.memory) if machine.name in configuration.new.with_both_roles() else None),
         domain=server_id(database.source.address),
         bind_address="*" if ":" in machine.address else "0.0.0.0",
     )

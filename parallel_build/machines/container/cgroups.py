@@ -83,7 +83,7 @@ def processes(group: str) -> set[int]:
     """Ids of the processes in `group` and below it."""
     found: set[int] = set()
     for mount in tracking():
-        for folder, _, _ in os.walk(mount / group):  # It goes on where a group goes while it is read, which rglob doesn't.
+        for folder, _, _ in os.walk(mount / group):  # It continues where a group vanishes while it is read, which rglob doesn't.
             with contextlib.suppress(OSError):
                 found.update(int(word) for word in Path(folder, "cgroup.procs").read_text().split())
     found.discard(0)  # A process of another process id namespace shows as 0.

@@ -107,7 +107,7 @@ def fill(root: Path, provisioning: Provisioning) -> None:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """What systemd-nspawn must be told for this root: a systemd of 256 or later needs control groups of version 2."""
+    """What systemd-nspawn needs as options for this root: a systemd of 256 or later needs control groups of version 2."""
     libraries = root.glob("usr/lib/**/libsystemd-shared-*.so")
     releases = [int(digits) for path in libraries if (digits := path.stem.rpartition("-")[2].split(".")[0]).isdigit()]
     return {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if max(releases, default=0) >= UNIFIED_SINCE else {}

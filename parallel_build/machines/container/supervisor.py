@@ -1,7 +1,7 @@
 """The process that keeps one container running: `python -m parallel_build.machines.container.supervisor FOLDER`.
 
 systemd-nspawn with --keep-unit ends with exit code 133 when the machine wants to be started again [systemd-nspawn@.service,
-RestartForceExitStatus=133], with 0 after a power-off. This process starts it anew for the first and ends for everything else. It holds
+RestartForceExitStatus=133], with 0 after a power-off. This process starts it again for the first and ends for everything else. It holds
 a lock on `FOLDER/lock` as long as it lives, so "is the machine on" is a question to the kernel that no reused process id can answer wrongly.
 Standard library only.
 """
@@ -63,7 +63,7 @@ class Supervisor:
         """Run the container until it is powered off; 0 then, nspawn's exit code when it failed."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _take(lock):
-            return 0  # Another one keeps it running.
+            return 0  # A different supervisor keeps it running.
         signal.signal(signal.SIGTERM, self._power_off)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         cgroups.enter(self.command["group"] + ".keeper")

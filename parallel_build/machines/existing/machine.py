@@ -38,7 +38,7 @@ class ExistingServer:
         wanted: its roles and size.
         configuration: the stack's.
         stack: the stack's name.
-        intend: told before a change; progress: told after it.
+        intend: called before a change; progress: called after it.
     """
 
     host: Host
@@ -134,8 +134,8 @@ class ExistingServer:
             StepFailed: its own name does not stand for its address.
         """
         address = self.wanted.machine.address
-        said = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], ok=None).stdout
-        stands_for = sorted({line.split()[0] for line in said.splitlines() if line.split()})
+        found = self.host.script('getent ahosts "$(hostname)"; getent ahosts "$1"', [self.host.name], ok=None).stdout
+        stands_for = sorted({line.split()[0] for line in found.splitlines() if line.split()})
         if stands_for != [address]:
             raise StepFailed(
                 f"the name of {self.host.name} stands for {', '.join(stands_for) or 'nothing'} there, not for {address}",
@@ -146,5 +146,5 @@ class ExistingServer:
 
     def _others(self) -> dict[str, str]:
         others = {other.name: other.address for other in self.configuration.new_machines()}
-        # The rehearsal's server is told of none.
+        # The rehearsal's server gets none.
         return {name: address for name, address in others.items() if name != self.host.name} if self.host.name in others else {}

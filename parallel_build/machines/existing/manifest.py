@@ -1,6 +1,6 @@
 """How a server was found: written down on the server itself before anything is done to it, and compared with what is there later.
 
-The manifest is a folder that appears complete or not at all (it is made beside its place and renamed). It holds the lists of packages, accounts
+The manifest is a folder that appears complete or not at all (it is made next to its place and renamed). It holds the lists of packages, accounts
 and paths, copies of small files that package tools rewrite, and, where a database server was installed already, a copy of its data folder.
 """
 
@@ -85,7 +85,7 @@ cat >"$new/record.json" <<'RECORD'
 
 @dataclass(frozen=True)
 class Record:
-    """What is noted beside the lists.
+    """What is noted besides the lists.
 
     Attributes:
         stack: whose manifest it is.

@@ -23,15 +23,15 @@ class PackageUndo:
     Attributes:
         host: session to it.
         named: packages that the stack installs by name.
-        intend, progress: told before and after a change.
-        told: what differs in the end, for the evidence.
+        intend, progress: called before and after a change.
+        evidence: what differs in the end, for the evidence.
     """
 
     host: Host
     named: set[str]
     intend: Callable[..., None]
     progress: Callable[[str], None]
-    told: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -121,8 +121,8 @@ class PackageUndo:
             return names
         free = [name for name in names if not set(self.handled.going_with([name])) - mine]
         kept = sorted(set(names) - set(free))
-        if kept != self.told.get("needed by others"):
-            self.told["needed by others"] = kept
+        if kept != self.evidence.get("needed by others"):
+            self.evidence["needed by others"] = kept
             self.progress(f"{self.host.name}: came with ours and is needed by others by now, left alone: {', '.join(kept)}")
         return self._free(free, found) if kept else []
 
@@ -172,7 +172,7 @@ class PackageUndo:
         self.host.script(text, [FOLDER], timeout=120, cancellable=False)
 
     def prove(self, found: Packages) -> bool:
-        """Whether every package is as it was found; what is not, is told, or is a failure where it is ours."""
+        """Whether every package is as it was found; what is not, is reported, or is a failure where it is ours."""
         difference = summary(found, self.manifest.packages_now())
         ours = sorted(name for name in self.ours(found) if name.split(":")[0] in self.named)
         if ours or difference["missing"]:
@@ -181,7 +181,7 @@ class PackageUndo:
                 f"still there: {', '.join(ours) or 'none'}; missing: {', '.join(difference['missing']) or 'none'}",
                 "fix that there and run `pulumi destroy` again",
             )
-        self.told["packages"] = difference
+        self.evidence["packages"] = difference
         if difference["added"]:
             came = [name for name in difference["added"] if self._by_us(name)]
             others = [name for name in difference["added"] if name not in came]

@@ -9,7 +9,7 @@ from parallel_build.configuration import AGENTS, API_PORTS, PEERS, NewMachine, S
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing.facts import DATA_FOLDER, ServerFacts
 from parallel_build.remote.families import FAMILIES
-from parallel_build.rules import Rule, Said, examine, refusing
+from parallel_build.rules import Rule, RuleFinding, examine, refusing
 
 CLOCK_LIMIT = 1.0  # seconds
 # Memory that firmware and kernel keep for themselves, and what a file system keeps of a disk.
@@ -38,7 +38,7 @@ class Wanted:
     def of(cls, configuration: StackConfiguration, machine: NewMachine) -> Wanted:
         """The roles that the configuration gives it."""
         pair = configuration.new.database
-        databases = {pair.source.name, pair.replica.name}
+        databases = {server.name for server in pair.servers}
         servers = {server.name for server in configuration.new.management}
         if configuration.rehearsal.machine:  # both on one server
             databases.add(configuration.rehearsal.machine.name)
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A server that is there already, beside what it is to become."""
+    """A server that is there already, with what it is to become."""
 
     wanted: Wanted
     facts: ServerFacts
@@ -183,11 +183,11 @@ def ports_are_free(wanted: Wanted, facts: ServerFacts) -> None:
         )
 
 
-def _rule(judge: Judge) -> Rule[Candidate, Said]:
+def _rule(judge: Judge) -> Rule[Candidate, RuleFinding]:
     def refuse(candidate: Candidate) -> None:
         judge(candidate.wanted, candidate.facts)
 
-    return refusing(judge, refuse, "servers that are there already, docs/existing.md")
+    return refusing(judge, refuse, "servers that are there already, docs/start/existing.md")
 
 
 JUDGES: tuple[Judge, ...] = (
@@ -207,7 +207,7 @@ RULES = tuple(_rule(judge) for judge in JUDGES)
 AGAIN = tuple(_rule(judge) for judge in (becomes_root, known_family_with_systemd, has_its_address, clock_is_right))
 
 
-def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, Said], ...] = RULES) -> list[str]:
+def check(wanted: Wanted, facts: ServerFacts, rules: tuple[Rule[Candidate, RuleFinding], ...] = RULES) -> list[str]:
     """Apply every rule; without root nothing else is known, so that one comes alone.
 
     Returns:

@@ -1,7 +1,7 @@
 """Leaving a server as it was found: what was not there goes, what was changed is put back, and both are proved by lists.
 
 Only what this project can have brought is touched: packages that it installs by name and what came with them, the folders that those fill, the
-accounts that their scripts make. Whatever else is new on the server is somebody else's, stays, and is told. Logs stay.
+accounts that their scripts make. Whatever else is new on the server is somebody else's, stays, and is reported. Logs stay.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Leaving:
     Attributes:
         host: session to it.
         named: packages that the configuration names now; those of the manifest count as well.
-        files: files that steps wrote beside a database server that was there already.
+        files: files that steps wrote for a database server that was there already.
         source: whether it is the database source, whose databases may have to be kept for the investigation.
         stack: the stack's name.
-        intend, progress: told before and after a change.
-        told: what is left and why, for the evidence.
+        intend, progress: called before and after a change.
+        evidence: what is left and why, for the evidence.
     """
 
     host: Host
@@ -81,7 +81,7 @@ class Leaving:
     stack: str
     intend: Callable[..., None]
     progress: Callable[[str], None]
-    told: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -98,7 +98,7 @@ class Leaving:
         kept_logs.keep(self.host, self.stack, source=self.source, intend=self.intend, progress=self.progress)
         found, paths = self.manifest.packages(), self.manifest.paths()
         self._stop(record)
-        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.told)
+        packages = PackageUndo(self.host, set(record.named) | set(self.named), self.intend, self.progress, self.evidence)
         transactions.end(self.host)  # of an installation that was interrupted
         packages.note_accounts(found)
         script_files.note(self.host, packages.going(found), paths)
@@ -242,7 +242,7 @@ class Leaving:
         self.host.script(text, [FOLDER, *COPIED, *LINKED], timeout=600, cancellable=False)
 
     def _paths_proved(self, ours: tuple[str, ...], paths: Paths) -> None:
-        """Compare all paths; what is ours and left is a failure, what is somebody else's is told."""
+        """Compare all paths; what is ours and left is a failure, what is somebody else's is reported."""
         now = self.manifest.paths_now()
         new = sorted(path for path in now if path not in paths and not path.startswith((*LOGS, *ITS_OWN)))
         gone = sorted(path for path in paths if path not in now and not path.startswith((*LOGS, *ITS_OWN)))
@@ -254,7 +254,7 @@ class Leaving:
             raise RollbackIncomplete(
                 f"{self.host.name}: {len(left)} files are still there", ", ".join(left[:5]), "remove them and run `pulumi destroy` again"
             )
-        self.told["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
+        self.evidence["paths"] = {"new": new[:200], "gone": gone[:200], "changed": changed[:200]}
         if new or gone or changed:
             self.progress(
                 f"{self.host.name}: differs from how it was found by {len(new)} new, {len(gone)} missing and {len(changed)} changed paths, "

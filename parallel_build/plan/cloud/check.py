@@ -19,7 +19,7 @@ from parallel_build.plan.faults import Lists, Sources
 from parallel_build.plan.target import refuse
 from parallel_build.remote.parallel import Workers
 from parallel_build.resolved_stack import Site
-from parallel_build.rules import Said, Unanswered
+from parallel_build.rules import RuleFinding, Unanswered
 from parallel_build.versions import CloudStackVersion
 
 AT_ONCE = 4
@@ -84,7 +84,7 @@ class CloudCheck:
 
     url: str
     version: CloudStackVersion
-    health: Report[Said]
+    health: Report[RuleFinding]
     plan: Plan
     facts: dict[str, Any]
     differences: Report[Difference] | None = None

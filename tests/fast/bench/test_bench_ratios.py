@@ -36,7 +36,7 @@ GOOD = run(1.59, article=100.0, mydumper=65.0, dump=30.0, replicate=0.2)
         ({**GOOD, REPLICATE: {**GOOD[REPLICATE], "equal": False}}, "replicate (window) at 1.59 GB left something else"),
     ],
 )
-def test_a_target_that_is_missed_is_said(found: dict[str, Any], words: str) -> None:
+def test_a_target_that_is_missed_is_reported(found: dict[str, Any], words: str) -> None:
     assert words in " ".join(missed([found]))
 
 

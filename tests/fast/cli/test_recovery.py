@@ -1,4 +1,4 @@
-"""What `recover` says of each broken run: which side serves, what is half done, one command forward and one back - or why not."""
+"""What `recover` prints of each broken run: which side serves, what is half done, one command forward and one back - or why not."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
         situation(UP, FENCED, record=OPEN, mine=True, state=StackState(pending=["creating window"])),
         "original", "resumes where", "back prod --without-pulumi", ["cut off: creating window"],
     ),
-    "a way back is ahead of the state": (
+    "a rollback is ahead of the state": (
         situation(UP, FENCED, record=replace(OPEN, switched="x", returning="z", facts=AHEAD), mine=True, state=StackState(steps=ALL_DONE)),
         "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
         ["A rollback began z, ahead of the state: no step goes forward"],
     ),
-    "half a way back by pulumi up": (
+    "half a rollback by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
         "original", "refused until the rollback that has begun", "python -m parallel_build back prod ",
         ["A rollback began z: no step goes forward until it has finished"],
@@ -220,12 +220,12 @@ def test_an_api_that_is_not_trusted_is_named_and_not_taken_for_silence() -> None
         replace(server, answers=True, not_trusted="the certificate of https://10.91.0.41:8443/client/api has expired")
         for server in found.new
     ]
-    told = recovery_advice.explain(replace(found, new=strange))
-    assert told.serving == "both"
-    assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in told.text()
+    reported = recovery_advice.explain(replace(found, new=strange))
+    assert reported.serving == "both"
+    assert "API ANSWERS, and is not trusted: the certificate of https://10.91.0.41:8443/client/api has expired" in reported.text()
 
 
-def test_fences_at_databases_are_told_with_what_they_keep_out() -> None:
+def test_fences_at_databases_are_reported_with_what_they_keep_out() -> None:
     facts = {
         "OriginalLocks": {"olddb1": {"accounts": [{"user": "cloud", "host": "%", "locked": False}]}, "olddb2": {}},
         "DatabaseFence": {"newdb1": {"how": "killed and masked", "unit": "mysql"}},
@@ -241,7 +241,7 @@ def test_fences_at_databases_are_told_with_what_they_keep_out() -> None:
     assert "By the record" not in recovery_advice.explain(situation(FENCED, FENCED, record=OPEN, mine=True)).text()
 
 
-def test_a_record_that_can_not_be_read_is_said() -> None:
+def test_a_record_that_can_not_be_read_is_reported() -> None:
     assert "record can't be read: olddb1 is gone" in recovery_advice.explain(situation(UP, FENCED, record_problem="olddb1 is gone")).text()
 
 
@@ -258,11 +258,11 @@ def test_both_copies_of_the_record_are_shown_and_what_one_alone_allows() -> None
         FENCED, UP, record=STOPPED, mine=True, state=state(window="done"), copies=lines, alone="olddb1", original_database=LOST, replica_lacks="",
         confirmed_down=["oldms2"],
     )  # fmt: skip
-    told = recovery_advice.explain(alone)
-    assert [f"The record on {line}." for line in lines] == told.findings[2:4]
-    assert any("bring olddb1 back" in line and "window.confirmedDown[1]' olddb1" in line for line in told.first)
-    assert told.forward.startswith("after what stands under First: pulumi config set phase switched")
-    assert told.back.startswith("after what stands under First: python -m parallel_build back prod --from-replica")
+    reported = recovery_advice.explain(alone)
+    assert [f"The record on {line}." for line in lines] == reported.findings[2:4]
+    assert any("bring olddb1 back" in line and "window.confirmedDown[1]' olddb1" in line for line in reported.first)
+    assert reported.forward.startswith("after what stands under First: pulumi config set phase switched")
+    assert reported.back.startswith("after what stands under First: python -m parallel_build back prod --from-replica")
     confirmed = recovery_advice.explain(replace(alone, alone="", confirmed_down=["olddb1"]))
     assert (
         confirmed.first == []
@@ -295,7 +295,7 @@ def test_which_copy_is_right_and_why() -> None:
     assert words(copy("olddb1")) == [], "one host alone has to have it"
 
 
-def test_the_journal_tells_what_never_ended(tmp_path: Path) -> None:
+def test_the_journal_shows_what_never_ended(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, "prod", [])
     run.record("begin", step="Window", operation="apply")
     run.record("end", step="Window", operation="apply", outcome="done", seconds=1)

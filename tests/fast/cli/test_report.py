@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as ElementTree
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cli import report, report_numbers, report_page
-from parallel_build.cli.report import rollback_plan
+from parallel_build.cli.report_rollback import rollback_cost, rollback_plan
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.secret import Secret
 from tests.fast.sites import site
@@ -55,7 +56,12 @@ def test_how_long_users_were_out_stands_at_the_top() -> None:
     assert "34 s, by the user probe" in report_page.page("prod", "", JOURNAL, {"users-out": {"times": times}}, "", []).split("<details")[0]
 
 
-def test_a_way_back_is_a_run_of_its_own() -> None:
+def test_what_failed_and_what_never_ended_are_counted_apart() -> None:
+    text = report_page.page("prod", "", JOURNAL, {}, "", [])
+    assert "forward, 2 operations, 5 min, 1 failed<" in text and "back, 1 operation, 0 s, 1 never ended<" in text
+
+
+def test_a_rollback_is_a_run_of_its_own() -> None:
     there = [entry(minute, kind, "Window", operation="apply") for minute, kind in ((0, "begin"), (1, "end"))]
     back = [entry(minute, kind, "Window", operation="undo") for minute, kind in ((2, "begin"), (3, "end"))]
     again = [entry(4, "begin", "UserAccess", operation="apply")]
@@ -67,7 +73,7 @@ def test_a_way_back_is_a_run_of_its_own() -> None:
     ]
 
 
-def test_what_was_noted_beside_operations_is_on_the_page() -> None:
+def test_what_was_noted_next_to_operations_is_on_the_page() -> None:
     noted = entry(5, "confirmed down", "", server="newms1", error="no route to <host>, s3cr3t&key")
     text = report_page.page("prod", "", [*JOURNAL, noted], {}, "", [Secret("s3cr3t&key")])
     assert "confirmed down" in text and "server: newms1" in text and "no route to &lt;host&gt;" in text
@@ -124,7 +130,7 @@ EVIDENCE = {
 
 def test_what_a_change_board_asks_for_stands_at_the_top() -> None:
     text = report_page.page("prod", "", JOURNAL, EVIDENCE, "", [], versions="4.20.3.0 to 4.22.1.0")
-    head = text.split("<h2>Timeline")[0]
+    head = text.split("Timeline</h2>")[0]
     for words in (
         "10 min 30 s; then the new side served",
         "5 min 0 s; then the new side served",
@@ -155,6 +161,54 @@ def test_the_rollback_plan_has_what_stands_the_last_first() -> None:
     assert steps[0] == "Acceptance" and steps[-1] == "Window" and "SystemVms" not in steps
     page = report_page.page("prod", "", [], EVIDENCE, "", [], plan=rollback_plan(configuration, EVIDENCE))
     assert "parallel-build back prod does this" in page and page.index("<li>Acceptance") < page.index("<li>Window")
+
+
+def moment(minute: int) -> datetime:
+    return datetime.fromisoformat(at(0)) + timedelta(minutes=minute)
+
+
+def test_what_a_rollback_would_cost_is_reported_as_it_stands_at_that_moment() -> None:
+    configuration = site().configuration
+    cost = dict(rollback_cost(configuration, EVIDENCE, [], moment(30)))
+    assert cost["Allowed"].startswith("until ") and cost["Allowed"].endswith("23 h 38 min left")
+    assert cost["What users lose"].startswith("what they made or changed on the new side since ")
+    assert cost["System VMs"].startswith("renewed once more") and cost["Networks"].startswith("none")
+    later = dict(rollback_cost(configuration, EVIDENCE, [], moment(30) + timedelta(days=1)))
+    assert later["Allowed"].startswith("no longer, since ")
+    before = {name: EVIDENCE[name] for name in ("Window", "UserAccess")}
+    cost = dict(rollback_cost(configuration, before, [], moment(30)))
+    assert cost["Allowed"].startswith("yes") and cost["What users lose"].startswith("nothing") and cost["System VMs"] == "as they are"
+    assert rollback_cost(configuration, {**EVIDENCE, "Window.undo": done(at(20), at(21))}, [], moment(30)) == []
+
+
+@pytest.mark.parametrize(
+    ("renewed", "words"),
+    [(0, "none is restarted"), (7, "7 whose routers"), (None, "all whose routers")],
+    ids=["none", "some", "failed half way"],
+)
+def test_networks_that_the_new_side_renewed_are_counted(renewed: int | None, words: str) -> None:
+    routers = done(at(12), at(14), **({} if renewed is None else {"renewed": renewed}))
+    cost = dict(rollback_cost(site().configuration, {**EVIDENCE, "Routers": routers}, [], moment(30)))
+    assert cost["Networks"].startswith(words)
+
+
+def test_users_that_the_record_saw_on_the_new_side_count_before_the_acceptance() -> None:
+    times = {"times": [{"out": 1767225600.0, "in": 1767225634.0, "side": "new", "clock": "c"}]}
+    cost = dict(rollback_cost(site().configuration, {"Window": EVIDENCE["Window"], "users-out": times}, [], moment(30)))
+    assert cost["What users lose"].startswith("what they made or changed")
+
+
+def test_a_rollback_takes_as_long_as_the_last_one_that_came_to_its_end() -> None:
+    cut = entry(90, "begin", "Acceptance", operation="undo")
+    whole = [
+        entry(40, "begin", "Acceptance", operation="undo"),
+        entry(41, "end", "Acceptance", operation="undo", outcome="done"),
+        entry(41, "begin", "Window", operation="undo"),
+        entry(44, "end", "Window", operation="undo", outcome="done"),
+    ]
+    runs = report_page.runs(report_page.operations([*whole, cut]))
+    assert "took 4 min 0 s, on " in dict(rollback_cost(site().configuration, EVIDENCE, runs, moment(95)))["Time"]
+    assert dict(rollback_cost(site().configuration, EVIDENCE, runs[:1], moment(95)))["Time"].startswith("not measured")
 
 
 def test_a_run_that_is_followed_is_written_again_until_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from parallel_build.cli.board import Board, Show, of_window
 from parallel_build.configuration import Secrets, StackConfiguration
 from parallel_build.configuration.stack_values import names
 from parallel_build.project import CODE
-from parallel_build.rules import Rule, Said, Severity, examine
+from parallel_build.rules import Rule, RuleFinding, Severity, examine
 from tests.fast.sites import site
 
 STEPS = {"Window": "", "UserAccess": "", "FirstManagement": "took 41 s in rehearsal", "Acceptance": ""}
@@ -102,8 +102,8 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
 
 def test_findings_are_a_table_with_their_remedy() -> None:
     console = terminal()
-    rule: Rule[None, Said] = Rule(
-        "clocks_agree", Severity.BLOCKS, "source", "words", lambda _: iter([Said("oldms1 is [5] s ahead", "tokens fail", "set it")])
+    rule: Rule[None, RuleFinding] = Rule(
+        "clocks_agree", Severity.BLOCKS, "source", "words", lambda _: iter([RuleFinding("oldms1 is [5] s ahead", "tokens fail", "set it")])
     )
     screen.findings(console, "Health", examine([rule], None))
     text = shown(console)

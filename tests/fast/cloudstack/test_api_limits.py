@@ -31,7 +31,7 @@ class Client:
     """A cloud that allows pages of so many items, and refuses calls that come too fast.
 
     Args:
-        allowed: `default.page.size`, as it is told to those who ask; None where nobody may read it.
+        allowed: `default.page.size`, as it is given to those who ask; None where nobody may read it.
         limit: the size that it really refuses beyond.
     """
 

@@ -80,7 +80,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def start(authority: Authority) -> Iterator[Start]:
-    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wished."""
+    """Starts a server on loopback with a keystore (None: plain http), and gives the endpoint that fits it, changed as wanted."""
     with contextlib.ExitStack() as stack:
 
         def begin(keystore: Path | None, **changes: Any) -> Endpoint:
@@ -253,7 +253,7 @@ def test_a_url_with_a_servers_address_says_how_the_servers_are_called(authority:
     assert endpoint.of_original(of.configuration, first).url == where.url
 
 
-def test_the_way_back_does_not_wait_for_an_answer_that_it_could_not_trust(authority: Authority, start: Start) -> None:
+def test_the_rollback_does_not_wait_for_an_answer_that_it_could_not_trust(authority: Authority, start: Start) -> None:
     of = https_site(start(authority.keystore(NAME)))
     context = cast(Any, SimpleNamespace(configuration=of.configuration))
     with pytest.raises(RollbackIncomplete) as caught:
@@ -273,8 +273,8 @@ def test_the_guards_fact_says_what_is_wrong_and_what_the_server_would_open(autho
     properties = b"http.enable=false\nhttps.enable=true\nhttps.port=8443\nhttps.keystore=/k.p12\n"
     host = cast(Any, SimpleNamespace(read=lambda path: properties))
     wrong = https_site(start(authority.keystore(NAME)))
-    told = original_facts._own_api(wrong, host, wrong.configuration.original.management[0])
-    assert "another name" in told and "server.properties says: no http, https on 8443" in told
+    reported = original_facts._own_api(wrong, host, wrong.configuration.original.management[0])
+    assert "another name" in reported and "server.properties says: no http, https on 8443" in reported
     right = https_site(start(authority.keystore("127.0.0.1")))
     assert original_facts._own_api(right, host, right.configuration.original.management[0]) == ""
 

@@ -1,4 +1,4 @@
-"""A start that failed on a full disk is told so, whatever else its log says, and whether or not it could still write a log."""
+"""A start that failed on a full disk is reported so, whatever else its log says, and whether or not it could still write a log."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def test_a_disk_that_has_room_again_is_known_by_the_log(monkeypatch: pytest.Monk
     watched = watch(monkeypatch, [])
     watched.reading.take(line)
     watched.reading.take(LATER)
-    said = str(watched._failed("it ended"))
-    assert "it says: " in said and "make room" in said
+    printed = str(watched._failed("it ended"))
+    assert "it says: " in printed and "make room" in printed
 
 
 def test_or_by_the_units_journal_where_no_log_could_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,8 +55,8 @@ EXITED = KILLED.replace("Result=signal\nExecMainCode=2\nExecMainStatus=9", "Resu
 )
 def test_the_last_start_counts(tmp_path: Path, lines: list[str], unit: str, words: str, cause: str) -> None:
     server = Server(tmp_path, lines, unit)
-    said, found = last_start.why(cast(Host, server), str(server.log))
-    assert said == words and cause in found.cause and found.remedy
+    printed, found = last_start.why(cast(Host, server), str(server.log))
+    assert printed == words and cause in found.cause and found.remedy
     assert "commands.properties" not in found.cause
 
 
@@ -65,5 +65,5 @@ def test_a_server_that_is_gone_is_not_accused(tmp_path: Path) -> None:
         def run(self, argv: list[str], **_: Any) -> Result:
             raise ConnectionFailed("oldms1 can't be reached", "", "")
 
-    said, found = last_start.why(cast(Host, Gone(tmp_path, [], RUNS)))
-    assert said == "does not serve" and "oldms1 can't be reached" in found.cause
+    printed, found = last_start.why(cast(Host, Gone(tmp_path, [], RUNS)))
+    assert printed == "does not serve" and "oldms1 can't be reached" in found.cause

@@ -72,11 +72,11 @@ class World:
         self.old, self.new = Server(dict(OWN)), Server({name: number + 6 for name, number in OWN.items()})
         self.domains: dict[str, str | None] = {"kvm1": "", "kvm2": ""}
         self.running: list[str] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         where = site()
         self.record = WindowRecord("test", where.identity, opened="then", facts={"FirstManagement": {"began": 1.0}})
         self.record.facts["Window"] = {"highest_ids": {"vm_instance": 13}}
-        self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Window")  # type: ignore[arg-type]
+        self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.reported.append, "Window")  # type: ignore[arg-type]
         for module in (original_numbers, left_guests):
             monkeypatch.setattr(module, "store", lambda context: self)
             monkeypatch.setattr(module, "session", self.session)
@@ -170,10 +170,10 @@ def test_without_the_new_sides_database_a_note_or_the_own_numbers_count_with_a_m
     assert world.old.numbers["sequence vm_instance_seq"] == (20 if noted else 14) + numbers.MARGIN
 
 
-def test_nothing_is_moved_beside_a_running_management_server_or_for_a_side_that_never_started(world: World) -> None:
+def test_nothing_is_moved_next_to_a_running_management_server_or_for_a_side_that_never_started(world: World) -> None:
     world.running = ["oldms1"]
     original_numbers.move_past(world.context)
-    assert world.old.numbers == OWN and "oldms1 runs already" in world.told[-1]
+    assert world.old.numbers == OWN and "oldms1 runs already" in world.reported[-1]
     world.running = []
     world.record.facts["FirstManagement"] = {}
     original_numbers.move_past(world.context)
@@ -183,7 +183,7 @@ def test_nothing_is_moved_beside_a_running_management_server_or_for_a_side_that_
 def test_a_failure_is_reported_and_keeps_nobody_waiting(world: World) -> None:
     world.old.up = False
     original_numbers.move_past(world.context)
-    assert "could not be moved" in world.told[-1]
+    assert "could not be moved" in world.reported[-1]
 
 
 def row(number: int, kind: str, host: str, hypervisor: str) -> dict[str, Any]:
@@ -207,10 +207,14 @@ def test_what_runs_on_is_reported_with_the_hypervisors_own_command(world: World)
     world.new.up = False
     left_guests.look(world.context)
     assert [guest.name for guest in left_guests.report(world.context)] == ["s-14-VM", "r-15-VM", "r-17-VM", "r-18-VM", "r-19-VM"]
-    told = "\n".join(world.told)
-    assert "s-14-VM (secondary storage VM on xen1, XenServer) RUNS ON" in told and "xe vm-uninstall vm=s-14-VM" in told
-    assert "govc vm.destroy r-15-VM" in told and "virsh undefine r-17-VM" in told and "simulator.mockvm WHERE name = 'r-18-VM'" in told
-    assert "r-16-VM" not in told, "its own host denies it"
+    reported = "\n".join(world.reported)
+    assert "s-14-VM (secondary storage VM on xen1, XenServer) RUNS ON" in reported and "xe vm-uninstall vm=s-14-VM" in reported
+    assert (
+        "govc vm.destroy r-15-VM" in reported
+        and "virsh undefine r-17-VM" in reported
+        and "simulator.mockvm WHERE name = 'r-18-VM'" in reported
+    )
+    assert "r-16-VM" not in reported, "its own host denies it"
     assert [each["name"] for each in world.record.facts[LEFT]["guests"]] == ["s-14-VM", "r-15-VM", "r-17-VM", "r-18-VM", "r-19-VM"]
 
 

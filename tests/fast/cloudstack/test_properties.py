@@ -73,7 +73,7 @@ def test_a_missing_key_is_an_error_not_an_addition() -> None:
         replace(TEXT, {"db.usage.host": "x"})
 
 
-def test_what_java_gives_up_is_said_with_server_and_file() -> None:
+def test_what_java_gives_up_is_reported_with_server_and_file() -> None:
     files = Files("oldms1")
     files.files[DB_PROPERTIES] = b"ok=1\nk=\\u12"
     with pytest.raises(StepFailed, match=rf"oldms1: {DB_PROPERTIES}: \\u12 is no character"):

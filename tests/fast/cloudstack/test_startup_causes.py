@@ -23,7 +23,7 @@ GOOD = "first-start-upgrade-4.20.3.0-to-4.22.1.0.log"
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("printed", "words"),
     [
         ("Database upgrade is required but the management server is running in a clustered environment", "mshost"),
         ("Error decrypting value: HAqPw*****", "database key"),
@@ -40,8 +40,8 @@ GOOD = "first-start-upgrade-4.20.3.0-to-4.22.1.0.log"
         ("Failed to bind to /0.0.0.0:8080 java.net.BindException: Address already in use", "listens on one of its ports"),
     ],
 )
-def test_cause_is_named(said: str, words: str) -> None:
-    causes = [cause for pattern, cause, _ in CAUSES if re.search(pattern, said)]
+def test_cause_is_named(printed: str, words: str) -> None:
+    causes = [cause for pattern, cause, _ in CAUSES if re.search(pattern, printed)]
     assert causes, "no cause fits"
     assert words in causes[0]
 
@@ -86,15 +86,15 @@ def test_a_log_that_was_cut_names_no_cause_and_none_is_made_up(name: str) -> Non
     """The recorded files leave out the lines that name it."""
     reading = transcript(name)
     assert start_causes.find(reading) is None
-    told = start_causes.unsaid(reading, "")
-    assert "names no cause; its last line: Application context not found" in told.cause and "key file" not in told.cause
+    reported = start_causes.unknown(reading, "")
+    assert "names no cause; its last line: Application context not found" in reported.cause and "key file" not in reported.cause
 
 
 def test_only_a_log_that_ends_where_the_key_is_read_points_at_the_key_file() -> None:
     reading = transcript("case-N-key-unreadable.log")
     assert start_causes.find(reading) is None
-    assert "user cloud may not read the key file" in start_causes.unsaid(reading, "").cause
-    silent = start_causes.unsaid(StartReading(), "Starting CloudStack\nsh: not found\n")
+    assert "user cloud may not read the key file" in start_causes.unknown(reading, "").cause
+    silent = start_causes.unknown(StartReading(), "Starting CloudStack\nsh: not found\n")
     assert silent.cause == "it has written nothing to its log, and no disk is full; its journal ends with: sh: not found"
 
 

@@ -71,19 +71,19 @@ def test_a_system_vm_that_lets_nobody_in_is_not_taken_for_its_host(tmp_path: Pat
 
 def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "AGAIN", 0.0)
-    told: list[str] = []
+    reported: list[str] = []
     answers = [JobFailed("destroySystemVm failed in the cloud", f"Host {number} is not connected", "") for number in (2, 3)]
 
     def job() -> None:
         if answers:
             raise answers.pop(0)
 
-    Patience(CancelToken(), told.append).run(job)
-    assert [line for line in told if "Host 2 is not connected" in line or "Host 3 is not connected" in line] == told
-    assert len(told) == 2
+    Patience(CancelToken(), reported.append).run(job)
+    assert [line for line in reported if "Host 2 is not connected" in line or "Host 3 is not connected" in line] == reported
+    assert len(reported) == 2
 
 
-def test_a_job_that_goes_on_failing_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_keeps_failing_is_reported_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "AGAIN", 0.01)
     monkeypatch.setattr(patience, "AGENTS_RETURN", 0.1)
     tries: list[int] = []
@@ -117,7 +117,7 @@ def test_a_job_that_fails_for_another_reason_is_not_begun_again(words: str, code
         raise JobFailed("restartNetwork failed in the cloud", words, "", code)
 
     with pytest.raises(JobFailed):
-        Patience(CancelToken(), lambda _: pytest.fail("told of another try")).run(job)
+        Patience(CancelToken(), lambda _: pytest.fail("another try was reported")).run(job)
     assert len(tries) == 1, "each try would leave another router behind"
 
 
@@ -144,10 +144,10 @@ def test_want_of_capacity_waits_for_hosts_that_are_away_and_begins_nothing_meanw
         if len(away) > 1:
             raise JobFailed("restartNetwork failed in the cloud", "insufficient capacity", "", 533)
 
-    told: list[str] = []
-    Patience(CancelToken(), told.append, lambda: away.pop(0) if len(away) > 1 else away[0]).run(job)
+    reported: list[str] = []
+    Patience(CancelToken(), reported.append, lambda: away.pop(0) if len(away) > 1 else away[0]).run(job)
     assert len(tries) == 2, "the second try when all are Up"
-    assert told == ["restartNetwork failed in the cloud: insufficient capacity; again when hosts are Up: kvm2"]
+    assert reported == ["restartNetwork failed in the cloud: insufficient capacity; again when hosts are Up: kvm2"]
 
 
 def test_which_hosts_are_away() -> None:

@@ -1,4 +1,4 @@
-"""What the change review says of hypervisors: what the official guide asks, host by host, where no step of the stack does it."""
+"""What the change review shows about hypervisors: what the official guide asks, host by host, where no step of the stack does it."""
 
 from __future__ import annotations
 

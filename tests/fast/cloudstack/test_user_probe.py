@@ -37,7 +37,7 @@ def test_the_signature_is_that_of_the_library() -> None:
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, dict[str, int]]]:
-    """A server on loopback that answers with the status it is told to."""
+    """A server on loopback that answers with the status it is given."""
     says = {"status": 200}
 
     class Answers(http.server.BaseHTTPRequestHandler):

@@ -217,9 +217,9 @@ def test_every_step_says_what_it_will_do_and_how_it_is_undone() -> None:
     for each in steps:
         assert each.inputs["plan"], each.name
         assert each.inputs["undo"], each.name
-        said = [*each.inputs["plan"], *each.inputs["undo"]]
+        printed = [*each.inputs["plan"], *each.inputs["undo"]]
         # Longer ones are cut off in a preview; a single long word (an address) can't be divided.
-        assert [line for line in said if "\n" in line or (len(line) > LONGEST and " " in line.strip())] == []
+        assert [line for line in printed if "\n" in line or (len(line) > LONGEST and " " in line.strip())] == []
 
 
 @pytest.mark.parametrize("platform", ["container", "libvirt"])
@@ -306,7 +306,7 @@ def test_machines_of_a_retired_stack_are_protected(phase: str, force: bool, prot
     assert of_kind(declared, "Window")
 
 
-def test_long_lines_go_on_in_a_further_one() -> None:
+def test_long_lines_continue_in_a_further_one() -> None:
     words = "prove: " + "word " * 60
     found = lines(["short", words])
     assert found[0] == "short"
@@ -350,3 +350,19 @@ def test_the_project_file_names_the_provider_and_the_stacks_folder() -> None:
     text = (Path(__file__).resolve().parents[3] / "Pulumi.yaml").read_text()
     assert "stackConfigDir: stacks" in text
     assert "path: ./provider" in text
+
+
+def test_a_machine_with_both_roles_is_made_once_with_what_both_need_and_never_worked_on_by_two_at_a_time() -> None:
+    one = {"name": "new-1", "address": "10.91.0.41"}
+    new = {"allInOne": True, "management": [one], "database": {"source": one}, "usageOn": None}
+    declared, outputs = run(settings(phase="prepared", transfer={"method": "replicate"}, new=new))
+    (machine,) = of_kind(declared, "ContainerMachine")
+    assert machine.name == "new-1" and len(of_kind(declared, "MachineReady")) == 1
+    made = str(machine.inputs)
+    assert "zz-parallel-build.cnf" in made and "mariadb-server" in made
+    assert "cloudstack-management.service" in made and "mysqld.service" not in made
+    assert "cloud-databases" in before(declared, "new-1-installed")
+    (pair,) = of_kind(declared, "ReplicationPair")
+    assert list(pair.inputs["machines"]) == ["new-1"]
+    assert any(line.startswith("warning: new.database.replica is not set") for line in pair.inputs["plan"])
+    assert outputs["addresses"] == {"new-1": "10.91.0.41"}

@@ -1,4 +1,4 @@
-"""The stack file as Pulumi hands it over: everything wrong with it is said at once, nothing secret is said at all."""
+"""The stack file as Pulumi hands it over: everything wrong with it is reported at once, nothing secret is shown at all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_platforms_own_secret_is_not_a_section() -> None:
     parse({**texts(), "vspherePassword": "something"}, "test")
 
 
-def test_the_operators_key_is_beside_the_identity_file(tmp_path: Path) -> None:
+def test_the_operators_key_is_next_to_the_identity_file(tmp_path: Path) -> None:
     (tmp_path / "id.pub").write_text("ssh-ed25519 AAAA me\n")
     assert operator_key(Ssh(identity_file=tmp_path / "id")) == "ssh-ed25519 AAAA me"
     (tmp_path / "other.pub").write_text("ssh-rsa BBBB me\n")
@@ -106,5 +106,5 @@ def _models(annotation: object) -> list[type[BaseModel]]:
 
 
 def test_the_documentation_has_every_key() -> None:
-    text = (ROOT / "docs/configuration.md").read_text()
+    text = (ROOT / "docs/reference/configuration.md").read_text()
     assert [key for key in [*_keys(StackConfiguration), *_keys(Secrets)] if f"`{key}`" not in text] == []

@@ -100,7 +100,7 @@ def test_options_reach_the_children() -> None:
         assert each.protect, each.full
         assert "first" in each.dependencies, each.full
         assert "explicit" in watched.providers[each.full], each.full
-        assert each.aliases == [], "only the stack program's own names had another one"
+        assert each.aliases == [], "only the stack program's own names had an older one"
 
 
 def test_outputs_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ SETTINGS = VspherePlatform(
 
 
 def documents(data_mount: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metadata and user data, decoded by the encodings that are named beside them."""
+    """Metadata and user data, decoded by the encodings that are named next to them."""
     found = guestinfo(MACHINE, data_mount)
     assert (found["guestinfo.metadata.encoding"], found["guestinfo.userdata.encoding"]) == ("base64", "gzip+base64")
     metadata = yaml.safe_load(base64.b64decode(found["guestinfo.metadata"]))

@@ -40,7 +40,7 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
     [
         ({"phase": "switchd"}, "phase", "built"),
         ({"surplus": 1}, "surplus", "not known here"),
-        ({"new": {"version": "4.20.3.0"}}, "new.version", "not later"),
+        ({"new": {"version": "4.20.2.0"}}, "new.version", "not later"),
         ({"new": {"version": 4.22}}, "new.version", "in quotes"),
         ({"new": {"usageOn": "newms9"}}, "new.usageOn", "not one of"),
         ({"new": {"platform": "libvirt"}}, "platforms.libvirt", "missing"),
@@ -117,8 +117,8 @@ def test_paths_are_kept_as_they_are_written_and_each_operator_has_their_own(monk
 def test_an_undo_takes_paths_and_limits_from_who_does_it_and_no_hold_point_of_the_past() -> None:
     stored = site(window={"stopBefore": "Acceptance"}, ssh={"identityFile": "/old"})
     assert for_undo(stored, None).configuration.window.stop_before is None
-    going_on = site(window={"stopBefore": "SystemVms"}, ssh={"identityFile": "/mine"})
-    assert for_undo(stored, going_on).configuration.window.stop_before == "SystemVms"
+    continuing = site(window={"stopBefore": "SystemVms"}, ssh={"identityFile": "/mine"})
+    assert for_undo(stored, continuing).configuration.window.stop_before == "SystemVms"
     going_back = site(phase="prepared", window={"stopBefore": "SystemVms"}, ssh={"identityFile": "/mine"})
     found = for_undo(stored, going_back).configuration
     assert found.window.stop_before is None

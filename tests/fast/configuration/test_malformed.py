@@ -228,11 +228,11 @@ def test_there_are_enough_of_them() -> None:
 def test_value_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(texts(changes), "test")
-    told = str(caught.value)
-    assert key in told
-    assert "stacks/Pulumi.test.yaml can't be used" in told
-    assert "Remedy: correct these" in told and "nothing has been contacted or changed" in told
-    assert not [secret for secret in SECRETS.values() if secret in told]
+    reported = str(caught.value)
+    assert key in reported
+    assert "stacks/Pulumi.test.yaml can't be used" in reported
+    assert "Remedy: correct these" in reported and "nothing has been contacted or changed" in reported
+    assert not [secret for secret in SECRETS.values() if secret in reported]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_value_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     [
         ({"new": {"database": {"source": PAIR["source"]}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
         ({"new": {"database": {**PAIR, "replica": None}}}, "new.database.replica: this key is missing; from the switch on it is the only second copy"),
-        ({"original": {"usage": [{"name": "usage1", "address": "10.91.0.19"}]}}, "systemctl mask --now cloudstack-usage"),
+        ({"original": {"usage": [{"name": "usage1", "address": "10.91.0.11"}]}}, "usage: true in original.management.0, and leave this one out"),
         (server(name="olddb1", address="10.91.0.13"), "with one address and two names, such as olddb1 and olddb1-db"),
         (machine(address="10.91.0.31"), "no management server may have a database server on it"),
         ({"original": {"database": {"source": {"name": "olddb1", "address": "10.91.0.13"}, "admin": {"optionFile": "~/.my.cnf"}}}}, "write it from / on"),

@@ -184,7 +184,7 @@ def test_nothing_that_only_the_current_plugin_knows_is_asked_for_unless_configur
             assert "customizationSpec" not in inputs["clone"]
 
 
-def test_a_virtual_tpm_where_wished() -> None:
+def test_a_virtual_tpm_where_wanted() -> None:
     assert declare(vtpm=True).resources["newms1"][1]["vtpm"] == {"version": "2.0"}
 
 
@@ -241,7 +241,7 @@ def test_the_certificate_is_checked_and_that_is_written_out(monkeypatch: pytest.
     assert declare().resources["vsphere"][1]["allowUnverifiedSsl"] in (False, "false")
 
 
-def test_a_linked_clone_where_wished() -> None:
+def test_a_linked_clone_where_wanted() -> None:
     assert declare(linkedClone=True).resources["newms1"][1]["clone"]["linkedClone"] is True
     assert "linkedClone" not in declare().resources["newms1"][1]["clone"]
 

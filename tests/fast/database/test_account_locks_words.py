@@ -1,4 +1,4 @@
-"""What is said of an account that is given its password back: never the statement, which holds the password's hash."""
+"""What is shown of an account that is given its password back: never the statement, which holds the password's hash."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_no_error_has_the_hash(monkeypatch: pytest.MonkeyPatch, error: Exception
         yield Session(host, connection)
 
     monkeypatch.setattr(account_locks, "session", session)
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as reported:
         account_locks.put_back(host, [LOCK], timeout=1)
-    assert HASH not in str(told.value) and "cloud" in str(told.value) and told.value.cause and told.value.remedy
-    if isinstance(told.value, Refused):
-        assert told.value.number == error.args[0]
+    assert HASH not in str(reported.value) and "cloud" in str(reported.value) and reported.value.cause and reported.value.remedy
+    if isinstance(reported.value, Refused):
+        assert reported.value.number == error.args[0]
 
 
 @pytest.mark.parametrize(

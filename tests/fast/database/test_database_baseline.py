@@ -18,7 +18,7 @@ class Server:
 
 def work(monkeypatch: pytest.MonkeyPatch, changes: int) -> tuple[Any, list[str]]:
     """A comparison whose definitions change so many times, and what it reports."""
-    told: list[str] = []
+    reported: list[str] = []
     left = iter(range(changes))
 
     def at_one_position(*_: object) -> str:
@@ -28,13 +28,13 @@ def work(monkeypatch: pytest.MonkeyPatch, changes: int) -> tuple[Any, list[str]]
 
     monkeypatch.setattr(baseline._Work, "_at_one_position", at_one_position)
     server: Any = Server()
-    return baseline._Work(server, server, ["cloud"], 1, CancelToken(), told.append), told
+    return baseline._Work(server, server, ["cloud"], 1, CancelToken(), reported.append), reported
 
 
 def test_definitions_that_change_while_they_are_read_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison, told = work(monkeypatch, 2)
+    comparison, reported = work(monkeypatch, 2)
     assert comparison.once(None, None) == "the baseline"
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 def test_definitions_that_change_each_time_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

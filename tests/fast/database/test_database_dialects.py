@@ -1,4 +1,4 @@
-"""Which server is which, and which ways over there are."""
+"""Which server is which, and which transfer methods there are."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Refusing:
 PART = Range(Table("cloud", "event", "InnoDB", "", (ID,), ("id",), 1, 1, 0), "", 1)
 
 
-def test_what_is_too_long_is_said_with_table_and_remedy() -> None:
+def test_what_is_too_long_is_reported_with_table_and_remedy() -> None:
     with pytest.raises(ComparisonFailed, match=r"cloud\.event.*max_allowed_packet.*SET GLOBAL"):
         fingerprint.ask(cast(Session, Refusing(fingerprint.OUT_OF_RANGE)), PART, "SELECT 1")
 

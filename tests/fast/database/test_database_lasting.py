@@ -1,4 +1,4 @@
-"""What of an interrupted seed is gone on with: which tables may be kept, for which run of which server, and when a copy is left alone."""
+"""What of an interrupted seed is resumed: which tables may be kept, for which run of which server, and when a copy is left alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def interrupted(
 ) -> None:
     """What a worker leaves that was killed, and what the tool had written."""
     found = definitions(*tables)
-    order = detached.Order("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, detached.digests(found), detached.groups(found))
+    order = detached.CopyManifest("olddb1", "run 1", ["cloud"], 3, 1, {"cloud": []}, detached.digests(found), detached.groups(found))
     record = cleanup.read_record(host(server)) or cleanup.Record(["cloud"], origin="olddb1", server="run 1")
     cleanup.write_record(host(server), record)
     server.write(f"{cleanup.RUN_FOLDER}/order.json", detached.text(order))
@@ -137,16 +137,16 @@ def test_what_is_dropped_is_not_taken_for_kept_later(server: Files) -> None:
     "reason",
     [
         Cancelled("the engine asked to stop", "somebody pressed ^C", "run the same command again"),
-        ConnectionFailed("newdb1 can't be reached", "no route", "mend the network, then run the same command again"),
+        ConnectionFailed("newdb1 can't be reached", "no route", "repair the network, then run the same command again"),
     ],
 )
-def test_a_copy_goes_on_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:
-    told: list[str] = []
+def test_a_copy_continues_when_its_watcher_goes(server: Files, monkeypatch: pytest.MonkeyPatch, reason: Exception) -> None:
+    reported: list[str] = []
     monkeypatch.setattr(cleanup, "settle", lambda target: pytest.fail("the worker was ended"))
-    with pytest.raises(type(reason)), detached.Watch(host(server), host(server), lasts=True, progress=told.append) as watch:
+    with pytest.raises(type(reason)), detached.Watch(host(server), host(server), lasts=True, progress=reported.append) as watch:
         watch.started = True
         raise reason
-    assert "continues by itself for at most 1 day" in told[0]
+    assert "continues by itself for at most 1 day" in reported[0]
 
 
 @pytest.mark.parametrize(("lasts", "started", "reason"), [(False, True, Cancelled), (True, False, Cancelled), (True, True, StepFailed)])
@@ -163,7 +163,7 @@ def test_any_other_copy_is_cleared(
     assert cleared == (["account", "worker"] if lasts else ["worker"]), "the account of another copy is its own block's"
 
 
-def test_a_channel_for_some_tables_does_not_go_on_by_itself() -> None:
+def test_a_channel_for_some_tables_does_not_continue_by_itself() -> None:
     dialect = next(entry for entry in DIALECTS if entry.family == "mysql")
     text = option_file(DatabaseServer("newdb1", dialect, dialect.oldest, ""), only(["cloud_usage.cloud_usage"]), waiting=True)
     assert "replicate_wild_do_table = original:cloud\\\\_usage.cloud\\\\_usage" in text.splitlines()

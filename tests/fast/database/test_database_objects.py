@@ -36,14 +36,14 @@ def test_a_deadlock_is_tried_again() -> None:
     assert opened.done == 1
 
 
-def test_another_refusal_is_told_at_once() -> None:
+def test_another_refusal_is_reported_at_once() -> None:
     opened = Refusing("(1050, \"Table 'x' already exists\")", 1)
     with pytest.raises(StepFailed, match="1050"):
         _make(opened)
     assert opened.done == 0
 
 
-def test_deadlocks_without_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadlocks_without_end_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create, "DEADLOCK_ATTEMPTS", 3)
     opened = Refusing("(1213, 'Deadlock found')", 9)
     with pytest.raises(StepFailed, match="1213"):

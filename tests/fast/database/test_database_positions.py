@@ -23,14 +23,14 @@ SERVERS = [
 
 
 class Applier:
-    """A new source whose applier stands somewhere; it stops when it is told to."""
+    """A new source whose applier stands somewhere; it stops when it is asked to."""
 
     def __init__(self, applied: int, *, applying: bool, error: str = "") -> None:
         self.applied, self.applying, self.error = applied, applying, error
-        self.said: list[str] = []
+        self.printed: list[str] = []
 
     def execute(self, statement: str) -> int:
-        self.said.append(statement)
+        self.printed.append(statement)
         self.applying = self.applying and not statement.startswith("STOP")
         return 0
 
@@ -51,12 +51,12 @@ def made(monkeypatch: pytest.MonkeyPatch, applied: int, **more: Any) -> Applier:
 
 
 def test_an_applier_at_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, server: DatabaseServer) -> None:
-    """Neither when snapshots are joined, nor before a comparison: that one tells it to stop."""
+    """Neither when snapshots are joined, nor before a comparison: that one has it stop."""
     new = made(monkeypatch, 500, applying=True)
     assert align_snapshots._arrived(cast(Session, new), server, END)
     assert baseline.stands_at(cast(Session, new), server, END)
-    assert len(new.said) == 1
-    assert new.said[0].startswith("STOP")
+    assert len(new.printed) == 1
+    assert new.printed[0].startswith("STOP")
     assert not new.applying
 
 
@@ -64,7 +64,7 @@ def test_an_applier_on_its_way_is_waited_for_and_left_alone(monkeypatch: pytest.
     new = made(monkeypatch, 400, applying=True)
     assert not align_snapshots._arrived(cast(Session, new), server, END)
     assert not baseline.stands_at(cast(Session, new), server, END)
-    assert new.said == []
+    assert new.printed == []
 
 
 def test_an_applier_that_stopped_before_its_end_is_an_error(monkeypatch: pytest.MonkeyPatch, server: DatabaseServer) -> None:

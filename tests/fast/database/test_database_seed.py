@@ -1,4 +1,4 @@
-"""What is known of a seed, and what follows from it: used up by a window, found different, gone on with."""
+"""What is known of a seed, and what follows from it: used up by a window, found different, resumed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_finished_copy_is_known_until_something_follows_it(record: SeedRecord)
     assert record.facts()["copy"]["rows"] == 12
 
 
-def test_only_a_comparison_without_differences_is_one_to_go_on_from(record: SeedRecord) -> None:
+def test_only_a_comparison_without_differences_is_one_to_continue_from(record: SeedRecord) -> None:
     record.copied(REPORT)
     record.followed()
     record.compared(Baseline(verdict(), AT, 0.001))
@@ -206,7 +206,7 @@ def test_the_texts_say_what_is_done_and_how_it_is_undone() -> None:
     assert "copy cloud" in transfer.plan(site().configuration)[1]
 
 
-def test_new_servers_that_differ_from_each_other_are_seeded_anew(
+def test_new_servers_that_differ_from_each_other_are_seeded_again(
     record: SeedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = verdict(Difference("rows", "cloud", "table event", "all rows: 5 rows and 6"))
@@ -216,4 +216,4 @@ def test_new_servers_that_differ_from_each_other_are_seeded_anew(
     with pytest.raises(ComparisonFailed, match=r"newdb2 does not hold what newdb1 does: .*table event.*seeds again"):
         DatabaseSeed()._compare_tiers(context(tmp_path), record, *cast(Any, tiers))
     assert record.same_at is None
-    assert record.baseline is not None, "which is what the next `up` begins anew on"
+    assert record.baseline is not None, "which is what the next `up` begins again on"

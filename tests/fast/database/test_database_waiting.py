@@ -109,15 +109,15 @@ def test_a_statement_is_shown_without_its_values() -> None:
 
 
 class Server:
-    """Answers as a server; commits happen between two looks as often as told."""
+    """Answers as a server; commits happen between two looks as often as given."""
 
     def __init__(self, family: str, commits: list[bool], running: str = "", refuse: str = "") -> None:
         self.family, self.commits, self.running, self.refuse = family, commits, running, refuse
         self.prepared = 0
-        self.position, self.begun, self.said = 100, [0, 0, 0], list[str]()
+        self.position, self.begun, self.printed = 100, [0, 0, 0], list[str]()
 
     def control(self, statement: str) -> str:
-        self.said.append(statement)
+        self.printed.append(statement)
         if self.refuse and statement.startswith(self.refuse):
             raise OSError("1205: Lock wait timeout exceeded")
         if statement == "STATUS":
@@ -154,7 +154,7 @@ def test_a_snapshot_needs_no_lock_once_nothing_is_committed_for_a_moment(family:
     taken = server.begin()
     assert taken == (["log.000001", "114"], 0.0, "no lock")
     assert set(server.begun) == {114}, "all sessions are in one snapshot"
-    assert not any("LOCK" in statement or "STAGE" in statement for statement in server.said)
+    assert not any("LOCK" in statement or "STAGE" in statement for statement in server.printed)
 
 
 def test_what_is_logged_and_not_committed_yet_is_waited_for() -> None:
@@ -162,7 +162,7 @@ def test_what_is_logged_and_not_committed_yet_is_waited_for() -> None:
     server = Server("mysql", [False])
     server.prepared = 3
     assert server.begin() == (["log.000001", "100"], 0.0, "no lock")
-    assert server.said.count("SHOW ENGINE INNODB STATUS") == 4
+    assert server.printed.count("SHOW ENGINE INNODB STATUS") == 4
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_server_that_always_commits_is_locked_for_a_moment(monkeypatch: pytest
     monkeypatch.setattr(snapshot, "QUIET", {family: 0.0})
     taken = server.begin()
     assert taken.way == "a lock of some milliseconds"
-    assert server.said.index(snapshot.LOCK_WAIT) < server.said.index(lock) < server.said.index(end)
+    assert server.printed.index(snapshot.LOCK_WAIT) < server.printed.index(lock) < server.printed.index(end)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_no_global_lock_is_asked_for_while_a_long_statement_runs() -> None:
     server = Server("mysql", [], running)
     with pytest.raises(snapshot.Busy, match=r"a statement has run for 45 s there: SELECT \* FROM event WHERE name = \?"):
         server.begin()
-    assert not any("LOCK" in statement for statement in server.said)
+    assert not any("LOCK" in statement for statement in server.printed)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -198,7 +198,7 @@ def test_a_lock_that_is_not_given_within_a_second_is_given_up() -> None:
     server = Server("mariadb", [], refuse="BACKUP STAGE BLOCK")
     with pytest.raises(snapshot.Busy, match="not given within a second"):
         server.begin()
-    assert server.said[-1] == "BACKUP STAGE END"
+    assert server.printed[-1] == "BACKUP STAGE END"
 
 
 def partial(*left: str) -> dict[str, object]:
@@ -302,7 +302,7 @@ def test_an_original_that_is_away_is_no_changed_table() -> None:
 
 
 def test_what_is_being_changed_when_a_snapshot_begins_is_left() -> None:
-    """A running change of a definition, its ties, and whatever is another one already; not what is only read or written."""
+    """A running change of a definition, its ties, and whatever is different already; not what is only read or written."""
     same = CREATE.format(1)
     found = Original(vm=same, nics=same, event=same, cloud_usage="CREATE TABLE `other` (\n)").definitions(
         vm=same, nics=same, event=same, cloud_usage=same

@@ -120,14 +120,14 @@ def test_an_empty_answer_has_no_rows() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 7, 1000])
-def test_an_error_among_the_rows_is_told(cut: int) -> None:
+def test_an_error_among_the_rows_is_reported(cut: int) -> None:
     error = b"\xff" + struct.pack("<H", 1317) + b"#70100Query execution was interrupted"
     answer = packets([*HEAD, value(BEGIN + b"1" + FINISH), error])
     with pytest.raises(clients.Failed, match="ERROR 1317: Query execution was interrupted"):
         passed(answer, iter([cut] * 1000), unique=True)
 
 
-def test_a_statement_that_is_refused_is_told() -> None:
+def test_a_statement_that_is_refused_is_reported() -> None:
     error = b"\xff" + struct.pack("<H", 1146) + b"#42S02Table 'cloud.t' doesn't exist"
     with pytest.raises(clients.Failed, match="ERROR 1146: Table"):
         passed(packets([error]), anywhere(4, 20), unique=True)

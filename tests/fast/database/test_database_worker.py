@@ -124,7 +124,7 @@ def test_a_session_that_a_busy_server_closed_is_opened_again(tmp_path: Path) -> 
     (tmp_path / "greeted").unlink()
     code, status = run(job(tmp_path / "again", target_settings=settings))
     assert code == 1
-    assert "Broken pipe" in status["error"], "the last attempt's words are told"
+    assert "Broken pipe" in status["error"], "the last attempt's words are shown"
 
 
 def test_streams_together_keep_to_the_limit(tmp_path: Path) -> None:

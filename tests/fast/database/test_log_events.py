@@ -141,7 +141,7 @@ def test_what_says_nothing_of_rows_is_none() -> None:
     assert seen(silent)["doubts"] == []
 
 
-def test_a_statement_is_told_with_its_session() -> None:
+def test_a_statement_is_reported_with_its_session() -> None:
     variables = (
         b"\0\0\0\0\0" + b"\x01" + struct.pack("<Q", 1 << 20) + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 28, 28, 8)
         + b"\x05\x06SYSTEM" + b"\x0b\x04root\x09localhost" + b"\x0c\x02cloud\0tools\0" + b"\x7fnewer"
@@ -238,7 +238,7 @@ def test_any_bytes_are_a_doubt_or_nothing_but_never_an_error(data: bytes) -> Non
         assert set(seen(event(19, table(9, "cloud", "vm", VM)), event(kind, data))) == set(seen())
 
 
-def test_statements_about_definitions_are_told_in_full() -> None:
+def test_statements_about_definitions_are_reported_in_full() -> None:
     """They may be replayed for a table that a copy has kept; anything else that counts may not."""
     found = seen(
         event(2, query(b"ALTER TABLE vm ADD x int")), event(2, query(b"UPDATE vm SET x=UUID()")), event(2, query(b"DROP TABLE t", b"tools"))

@@ -123,7 +123,7 @@ def test_a_statement_that_can_not_be_taken_apart_counts() -> None:
     assert judge(logged(odd, "tools", sql_mode=NO_BACKSLASH_ESCAPES), OURS) == ""
 
 
-def test_what_is_said_of_a_statement_has_who_gave_it_and_no_values() -> None:
+def test_what_is_reported_of_a_statement_has_who_gave_it_and_no_values() -> None:
     words = judge(logged("UPDATE cloud.user SET password = 'secret'", "cloud", account="root@localhost"), OURS)
     assert words == "UPDATE cloud.user SET password (in database cloud, connection 7 for root@localhost)"
     shown = judge(logged("CREATE DEFINER=`a`@`b` PROCEDURE cloud.p() SELECT 'secret'"), OURS)

@@ -70,7 +70,7 @@ def test_configuration_has_cloudstacks_values(engine: Engine) -> None:
 def test_a_replica_is_read_only_and_has_the_domain_of_its_source() -> None:
     configuration = site().configuration
     database = configuration.new.database
-    source, replica = (option_files(configuration, machine)[0] for machine in (database.source, database.replica))
+    source, replica = (option_files(configuration, machine)[0] for machine in database.servers)
     assert (source.values["read_only"], replica.values["read_only"]) == ("OFF", "ON")
     assert source.values["gtid_domain_id"] == replica.values["gtid_domain_id"]
     assert source.values["server_id"] != replica.values["server_id"]

@@ -294,7 +294,7 @@ class Server:
         return self.tables.get(found, [])
 
 
-def test_what_a_server_says_of_its_users() -> None:
+def test_what_a_server_reports_on_its_users() -> None:
     server = Server(
         schemas=[{"s": name, "n": n} for name, n in (("cloud", 9), ("mysql", 9), ("test", 0), ("billing", 0), ("sys", 1))],
         users=[

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def limits(pid: int) -> list[str]:
-    """Soft and hard limit of core files, in bytes, as the kernel tells them."""
+    """Soft and hard limit of core files, in bytes, as the kernel reports them."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return next(line for line in lines if line.startswith("Max core file size")).split()[4:6]
 

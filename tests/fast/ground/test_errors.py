@@ -9,14 +9,14 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.project import PROJECT
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 
 ROOTS = ("parallel_build", "components", "provider")
 PARTS = ("fact", "cause", "remedy")
 
 
 def classes(trees: list[ast.Module]) -> set[str]:
-    """Names of the classes whose objects are told to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
+    """Names of the classes whose objects are shown to an operator: `ParallelBuildError` with all that are made of it, and a health rule's words."""
     bases = {
         node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
         for tree in trees
@@ -26,7 +26,7 @@ def classes(trees: list[ast.Module]) -> set[str]:
     found = {"ParallelBuildError"}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
-    return found | {Said.__name__}
+    return found | {RuleFinding.__name__}
 
 
 def hollow(value: ast.expr) -> bool:

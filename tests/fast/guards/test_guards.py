@@ -88,6 +88,16 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "db.cloud.host of oldms1 is 10.91.0.99, port 3306",
     ),
+    "usage_servers_are_known": (
+        replace(GOOD_OLD, nodes={"oldms2": ManagementNode(usage=True)}),
+        GOOD_NEW,
+        "the usage server runs on oldms2",
+    ),
+    "nothing_waits_on_the_peer": (
+        replace(GOOD_OLD, unapplied=["olddb2 (applying No)"]),
+        GOOD_NEW,
+        "has not applied everything of olddb2 (applying No)",
+    ),
     "database_serves_nobody_else": (
         replace(GOOD_OLD, uses={"olddb1": DatabaseUse(schemas=("billing",))}),
         GOOD_NEW,
@@ -109,7 +119,7 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         "oldms2: no answer. Cause: they are asked there by http on port 8080",
     ),
     "database_key_fits": (
-        replace(GOOD_OLD, key_problem=GuardFailed("the key does not fit", "it is another one", "correct it")),
+        replace(GOOD_OLD, key_problem=GuardFailed("the key does not fit", "it is a different one", "correct it")),
         GOOD_NEW,
         "does not fit",
     ),
@@ -209,10 +219,10 @@ AGENTS = guards.both_sides.agents_know_the_new_servers
 BALANCED = {"version": "4.22.1.0", "loadBalancer": "10.91.0.10"}
 
 
-def test_agents_must_have_learnt_what_the_setting_tells_them() -> None:
-    told = replace(GOOD_OLD, hosts=KVM, host_setting="10.91.0.11,10.91.0.41,10.91.0.42", learnt={"kvm1": ["10.91.0.11"], "kvm2": []})
+def test_agents_must_have_learnt_what_the_setting_gives_them() -> None:
+    reported = replace(GOOD_OLD, hosts=KVM, host_setting="10.91.0.11,10.91.0.41,10.91.0.42", learnt={"kvm1": ["10.91.0.11"], "kvm2": []})
     with pytest.raises(GuardFailed, match="not learnt the new addresses: kvm1") as caught:
-        AGENTS(site(), told, GOOD_NEW)
+        AGENTS(site(), reported, GOOD_NEW)
     assert "see step AgentAddresses" in str(caught.value)
 
 
@@ -316,14 +326,14 @@ def test_work_that_ends_or_may_be_cut_off_keeps_no_window_from_opening(found: li
     assert guards.failures(site(window=changes), replace(GOOD_OLD, work=found), GOOD_NEW) == []
 
 
-def test_what_would_be_waited_for_is_told_before_users_are_out() -> None:
+def test_what_would_be_waited_for_is_reported_before_users_are_out() -> None:
     busy = replace(GOOD_OLD, work=[Work("VM", 3, "Starting", "i-2-3-VM", 30), Work("job", 1, "StartVMCmd", "VirtualMachine 3", 240, 9)])
     (line,) = guards.notices(site(), busy)
     assert line.startswith("in progress: 1 job, 1 VM, the longest for 4 min: job StartVMCmd (VirtualMachine 3, for 4 min)")
     assert "at most 10 min" in line and guards.notices(site(), GOOD_OLD) == []
 
 
-def test_all_failures_are_told_together() -> None:
+def test_all_failures_are_reported_together() -> None:
     bad = replace(GOOD_OLD, version="4.19.0.0", work=[Work("volume", 7, "Creating", "ROOT-7", 86400)])
     with pytest.raises(GuardFailed) as caught:
         guards.check(site(), bad, new(local_database=True))
@@ -338,7 +348,7 @@ def test_a_clock_that_was_read_slowly_is_not_called_wrong() -> None:
 
 
 def test_documentation_names_every_guard_and_its_rule() -> None:
-    text = (Path(__file__).resolve().parents[3] / "docs/guards.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs/reference/guards.md").read_text()
     named = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
     known = {guard.name for guard in guards.GUARDS}
     assert named == known

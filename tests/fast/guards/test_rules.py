@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from parallel_build.errors import GuardFailed
-from parallel_build.rules import Rule, Said, Severity, Unanswered, examine, refusing
+from parallel_build.rules import Rule, RuleFinding, Severity, Unanswered, examine, refusing
 
 
-def large(number: int) -> Iterator[Said]:
+def large(number: int) -> Iterator[RuleFinding]:
     if number > 10:
-        yield Said(f"{number} is large", "it does not fit", "take a smaller one")
+        yield RuleFinding(f"{number} is large", "it does not fit", "take a smaller one")
     if number > 100:
-        yield Said(f"{number} is far too large", "it breaks", "take a smaller one", Severity.BLOCKS)
+        yield RuleFinding(f"{number} is far too large", "it breaks", "take a smaller one", Severity.BLOCKS)
 
 
-def known(number: int) -> Iterator[Said]:
+def known(number: int) -> Iterator[RuleFinding]:
     if number < 0:
-        yield Said(f"{number} is below zero", "nobody counts like that", "count anew")
+        yield RuleFinding(f"{number} is below zero", "nobody counts like that", "count again")
         raise Unanswered("nobody could be asked")
 
 
@@ -70,8 +70,8 @@ def test_severities_of_another_kind_have_their_own_order() -> None:
         HIGH = "high"
         LOW = "low"
 
-    rules: list[Rule[None, Said]] = [
-        Rule(name, rank, "here", name, lambda _: iter([Said("x", "y", "z")])) for name, rank in (("a", Rank.LOW), ("b", Rank.HIGH))
+    rules: list[Rule[None, RuleFinding]] = [
+        Rule(name, rank, "here", name, lambda _: iter([RuleFinding("x", "y", "z")])) for name, rank in (("a", Rank.LOW), ("b", Rank.HIGH))
     ]
     report = examine(rules, None, Rank)
     assert [each.rule for each in report] == ["b", "a"] and report.summary() == "1 high, 1 low"

@@ -34,6 +34,6 @@ def test_what_is_there_may_be_named(changes: dict[str, Any]) -> None:
     ({"routers": {"accepted": ["net2"]}}, "routers.accepted: net2"),
     ({"window": {"acceptZones": ["z1", "z2"]}}, "window.acceptZones: z2"),
 ])  # fmt: skip
-def test_what_is_not_there_is_told_with_its_key(changes: dict[str, Any], named: str) -> None:
+def test_what_is_not_there_is_reported_with_its_key(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(GuardFailed, match=named):
         waves_name_what_is_there(site(**changes), FACTS, NewFacts())

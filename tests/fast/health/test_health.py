@@ -20,6 +20,7 @@ from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.management_node import ManagementNode
 from parallel_build.facts.new import NewFacts
 from parallel_build.health import (
     RULES,
@@ -43,7 +44,7 @@ from parallel_build.records.rehearsal import RehearsalRecord
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.host import Connections
 from parallel_build.remote.sql import Refused, Session
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
 from tests.fast.database.test_database_dialects import server as database_server
@@ -123,6 +124,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         },
         Severity.BLOCKS,
         "olddb1 (10.91.0.13, moved by keepalived on olddb1)",
+    ),
+    "usage_servers_are_known": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, nodes={**GOOD_OLD.nodes, "oldms2": ManagementNode(usage=True)})},
+        Severity.BLOCKS,
+        "the usage server runs on oldms2",
+    ),
+    "nothing_waits_on_the_peer": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, unapplied=["olddb2 (900 s behind)"])},
+        Severity.BLOCKS,
+        "olddb2 (900 s behind)",
     ),
     "source_is_the_source": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, read_only=True)},
@@ -284,7 +295,7 @@ def jar(folder: Path, name: str, entries: dict[str, list[str]]) -> None:
             archive.writestr(entry, b"".join(b"\1" + len(text).to_bytes(2, "big") + text.encode() for text in texts))
 
 
-def test_settings_that_the_target_does_not_know_are_told(tmp_path: Path) -> None:
+def test_settings_that_the_target_does_not_know_are_reported(tmp_path: Path) -> None:
     def unknown() -> Any:
         argv = [sys.executable, "-", str(tmp_path), json.dumps(["a.b", "c.d", "e.f", "g.h"]), target_settings.WITNESS]
         return json.loads(subprocess.run(argv, input=target_settings.READER, capture_output=True, text=True, check=True, timeout=60).stdout)
@@ -323,7 +334,7 @@ COLLISION: dict[str, Any] = {
 }
 
 
-def collision(**changes: Any) -> Finding[Said]:
+def collision(**changes: Any) -> Finding[RuleFinding]:
     """What is found of one colliding row."""
     (found,) = (each for each in examine(facts(**COLLISION, **changes)) if each.rule == "guest_os_rows_do_not_collide")
     return found
@@ -333,12 +344,17 @@ def test_a_colliding_row_says_what_to_write_until_a_fix_names_it(tmp_path: Path)
     machine = {"name": "rehearsal", "address": "10.91.0.51"}
     without, there = site(), site(rehearsal={"enabled": True, "machine": machine, "fixes": str(tmp_path)})
     (tmp_path / "10-mill.sql").write_text("-- reason: Mill OS moves away\n-- mends: guest_os 277\n")
-    (tmp_path / "20-other.sql").write_text("-- reason: another one\n")
+    (tmp_path / "20-other.sql").write_text("-- reason: something else\n")
     mill, other = read_fixes(tmp_path)
     assert "set rehearsal.enabled and rehearsal.machine" in collision(site=without).remedy
     blocking = collision(site=there, fixes=[other])
     assert blocking.severity is Severity.BLOCKS
-    for words in (f"write {tmp_path}/NAME.sql", "`-- mends: guest_os 277`", "none of the fixes there (20-other.sql)", "docs/rehearsal.md"):
+    for words in (
+        f"write {tmp_path}/NAME.sql",
+        "`-- mends: guest_os 277`",
+        "none of the fixes there (20-other.sql)",
+        "docs/operate/rehearsal.md",
+    ):
         assert words in blocking.remedy
     planned = collision(site=there, fixes=[mill, other])
     assert planned.severity is Severity.WARNS and "10-mill.sql is to fix it (Mill OS moves away)" in planned.fact
@@ -380,11 +396,11 @@ class Schema:
         self.asked.append(statement)
         for words, number in self.refused.items():
             if words in statement:
-                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "repair it", number)
         return []
 
 
-def test_what_a_schema_does_not_know_is_not_judged_and_told() -> None:
+def test_what_a_schema_does_not_know_is_not_judged_and_reported() -> None:
     answers = queries.run(cast(Session, Schema({"router_health_check": 1146, "redundant_state": 1054})))
     assert answers.unanswered == {"router_checks": "(1146, 'about router_health_check')", "routers": "(1054, 'about redundant_state')"}
     assert answers.problems == [] and set(answers.tables) == set(queries.QUERIES) - {"router_checks", "routers"}
@@ -424,8 +440,8 @@ def test_a_database_that_was_not_read_judges_nothing() -> None:
     known = facts(tables={}, unanswered=dict.fromkeys(queries.QUERIES, "the database was not read"), problems=["olddb1 is gone"])
     findings = examine(known)
     assert "everything_is_readable" in {each.rule for each in findings}
-    told = {each["rule"] for each in as_document(known, findings)["notJudged"]}
-    assert len(told) > 20 and {"management_servers_beat", "open_api_is_off"} <= told and "clocks_agree" not in told
+    reported = {each["rule"] for each in as_document(known, findings)["notJudged"]}
+    assert len(reported) > 20 and {"management_servers_beat", "open_api_is_off"} <= reported and "clocks_agree" not in reported
 
 
 def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:
@@ -439,7 +455,7 @@ def test_a_rule_that_is_not_there_can_not_be_accepted() -> None:
 
 
 def test_the_page_lists_every_rule_with_its_severity() -> None:
-    page = (PROJECT / "docs/health.md").read_text()
+    page = (PROJECT / "docs/operate/health.md").read_text()
     for rule in RULES:
         assert f"| `{rule.name}` | {rule.severity.value} |" in page, rule.name
     assert sum(line.startswith("| `") for line in page.splitlines()) == len(RULES)

@@ -54,15 +54,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_after_the_switch_it_says_where_the_stack_stands(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(ACCEPTED, situation(FENCED, UP, record=ACCEPTED, mine=True)) == DONE
-    said = capsys.readouterr().out
-    assert "The NEW side serves." in said and "Back:" in said
-    assert "not judged" not in said and "BLOCKS" not in said
+    printed = capsys.readouterr().out
+    assert "The NEW side serves." in printed and "Back:" in printed
+    assert "not judged" not in printed and "BLOCKS" not in printed
 
 
 def test_within_the_window_too_and_it_is_no_success_while_no_side_serves(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(CLOSED, situation(FENCED, FENCED, record=CLOSED, mine=True), as_json=True) == FAILED
-    told = json.loads(capsys.readouterr().out)
-    assert told["windowOpen"] and told["serving"] == "neither" and told["headline"].startswith("NEITHER")
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["windowOpen"] and reported["serving"] == "neither" and reported["headline"].startswith("NEITHER")
 
 
 @pytest.mark.parametrize("phase", ["switched", "retired"])

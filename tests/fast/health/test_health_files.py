@@ -17,7 +17,7 @@ from parallel_build.health import Finding, HealthFacts, Severity, examine, serve
 from parallel_build.health.file_places import counts, used_for
 from parallel_build.health.scoped import Setting, local_path
 from parallel_build.health.server_files import ServerFiles, parse, same_zone
-from parallel_build.rules import Said
+from parallel_build.rules import RuleFinding
 from tests.fast.health.test_health import REACHED, facts, settings
 
 RULES = {
@@ -245,7 +245,7 @@ def known(old: ServerFiles = CLEAN, new: ServerFiles | None = NEW, **changes: An
     return facts(files={"oldms1": old, "oldms2": CLEAN}, new_files=new, **changes)
 
 
-def found(of: HealthFacts) -> list[Finding[Said]]:
+def found(of: HealthFacts) -> list[Finding[RuleFinding]]:
     return [each for each in examine(of) if each.rule in RULES]
 
 
@@ -255,16 +255,16 @@ def test_a_server_as_its_packages_brought_it_has_no_finding() -> None:
     assert not RULES & set(examine(facts()).not_judged), "of servers that could not be asked there is a finding already"
 
 
-def test_files_of_its_own_are_told_until_the_new_servers_have_them() -> None:
+def test_files_of_its_own_are_reported_until_the_new_servers_have_them() -> None:
     own = replace(
         CLEAN,
         foreign=frozenset({EVENT_BUS}),
         changed={"/etc/default/cloudstack-management": "differs from its package"},
         digests={EVENT_BUS: "d"},
     )
-    (told,) = found(known(own))
-    assert (told.rule, told.severity) == ("files_come_from_packages", Severity.WARNS)
-    assert told.fact == (
+    (reported,) = found(known(own))
+    assert (reported.rule, reported.severity) == ("files_come_from_packages", Severity.WARNS)
+    assert reported.fact == (
         "oldms1 has files of its own: /etc/cloudstack/management/META-INF/cloudstack/core/spring-event-bus-context.xml "
         "(modules such as an event bus, belongs to no package), /etc/default/cloudstack-management (JVM and service options, differs from its package)"
     )
@@ -274,7 +274,7 @@ def test_files_of_its_own_are_told_until_the_new_servers_have_them() -> None:
     assert EVENT_BUS in other.fact
 
 
-def test_what_can_not_be_told_is_not_judged() -> None:
+def test_what_is_not_known_is_not_judged() -> None:
     assert (
         "neither dpkg nor rpm knows CloudStack on oldms1"
         in examine(known(replace(CLEAN, family="none"))).not_judged["files_come_from_packages"]
@@ -296,10 +296,10 @@ def test_keys_of_properties_are_compared_without_their_values() -> None:
     assert "password" not in other.fact, "a set-up writes it for itself"
 
 
-def test_a_certificate_in_javas_trust_store_is_told_until_the_new_servers_trust_it() -> None:
+def test_a_certificate_in_javas_trust_store_is_reported_until_the_new_servers_trust_it() -> None:
     own = replace(CLEAN, truststore="/x/cacerts", added={"ab" * 32: "corp-ldap"}, trusted=frozenset({"ab" * 32}))
-    (told,) = found(known(own))
-    assert told.rule == "java_trusts_the_same" and "corp-ldap (abababababababab...)" in told.fact
+    (reported,) = found(known(own))
+    assert reported.rule == "java_trusts_the_same" and "corp-ldap (abababababababab...)" in reported.fact
     assert found(known(own, replace(NEW, trusted=frozenset({"ab" * 32})))) == []
 
 
@@ -333,9 +333,9 @@ def test_a_file_that_a_domains_setting_names_is_missed_on_the_new_servers() -> N
     path = "/etc/cloudstack/management/corp-ldap.jks"
     own = {"settings of a domain": [{"owner": "ROOT/sales", "name": "ldap.truststore", "value": path}], "settings": settings(**REACHED)}
     there = replace(CLEAN, paths=frozenset({path}))
-    (told,) = found(known(there, tables=own))
+    (reported,) = found(known(there, tables=own))
     assert (
-        told.fact
+        reported.fact
         == f"settings name files or folders that the new servers do not have: ldap.truststore of domain ROOT/sales ({path}), on oldms1"
     )
     assert found(known(there, replace(NEW, paths=frozenset({path})), tables=own)) == []

@@ -149,11 +149,11 @@ def rule_facts(rule: str, **changes: Any) -> list[str]:
 
 def test_a_zones_own_value_is_judged_too() -> None:
     own = {"settings of a zone": [{"owner": "zone2", "name": "management.network.cidr", "value": "10.99.0.0/24"}]}
-    (told,) = rule_facts("management_network_holds_new_servers", tables=own)
-    assert told.startswith("management.network.cidr of zone zone2 is 10.99.0.0/24, which does not have newms1")
+    (reported,) = rule_facts("management_network_holds_new_servers", tables=own)
+    assert reported.startswith("management.network.cidr of zone zone2 is 10.99.0.0/24, which does not have newms1")
     sites = {"settings of a zone": [{"owner": "zone2", "name": "secstorage.allowed.internal.sites", "value": "10.99.0.0/24"}]}
-    (told,) = rule_facts("template_sites_are_allowed", tables=sites)
-    assert "is not in secstorage.allowed.internal.sites of zone zone2 (10.99.0.0/24)" in told
+    (reported,) = rule_facts("template_sites_are_allowed", tables=sites)
+    assert "is not in secstorage.allowed.internal.sites of zone zone2 (10.99.0.0/24)" in reported
 
 
 def test_routers_are_measured_by_their_zones_own_release() -> None:
@@ -173,15 +173,15 @@ def test_routers_are_measured_by_their_zones_own_release() -> None:
         "settings": settings(**REACHED, minreq__sysvmtemplate__version="4.20.0"),
         "settings of a zone": [{"owner": "two", "name": "minreq.sysvmtemplate.version", "value": "4.20.2"}],
     }
-    (told,) = rule_facts("routers_are_recent", tables=tables)
-    assert "r-two-VM (Cloudstack Release 4.20.0, not 4.20.2)" in told and "r-one-VM" not in told
+    (reported,) = rule_facts("routers_are_recent", tables=tables)
+    assert "r-two-VM (Cloudstack Release 4.20.0, not 4.20.2)" in reported and "r-one-VM" not in reported
 
 
-def test_nobody_is_told_to_destroy_a_system_vm_that_would_not_come_back() -> None:
+def test_nobody_is_asked_to_destroy_a_system_vm_that_would_not_come_back() -> None:
     silent = {"name": "s-1-VM", "state": "Running", "type": "SecondaryStorageVm", "agent": "Alert", "zone": "off"}
     for state, words in (("Disabled", "do not destroy it"), ("Enabled", "destroy it, so that CloudStack makes another")):
         zones = [{"id": 1, "name": "off", "allocation_state": state, "type": "Core"}]
         stores = [{"name": "s", "protocol": "nfs", "zone": 1, "scope": "ZONE", "readonly": 0, "url": "nfs://nas/x"}]
         found = examine(facts(tables={"system_vms": [silent], "zones": zones, "image_stores": stores}))
-        (told,) = (each for each in found if each.rule == "system_vm_agents_answer")
-        assert words in told.remedy
+        (reported,) = (each for each in found if each.rule == "system_vm_agents_answer")
+        assert words in reported.remedy

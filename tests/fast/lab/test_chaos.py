@@ -59,7 +59,7 @@ def test_a_turn_is_a_journey_of_its_own_and_hit_on_the_way_there() -> None:
 @pytest.mark.parametrize(
     "words", [[], ["--all", "--turns", "2"], ["--all", "--cell", "Window:power:turn"], ["--cell", "Window:power:turn", "--sample", "2"]]
 )
-def test_which_cells_is_said_once(words: list[str]) -> None:
+def test_which_cells_is_reported_once(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
 
@@ -176,7 +176,7 @@ def test_a_provider_is_held_at_the_moment(tmp_path: Path) -> None:
             assert watched.wait(lambda: False, 5)
             wait_for("it to stop", lambda: state(process.pid) == "T", timeout=5, cancel=CancelToken())
             release(process.pid)
-            wait_for("it to go on", lambda: state(process.pid) == "S", timeout=5, cancel=CancelToken())
+            wait_for("it to continue", lambda: state(process.pid) == "S", timeout=5, cancel=CancelToken())
         finally:
             process.kill()
 
@@ -222,7 +222,7 @@ def test_the_list_names_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def outcome(cell: str, verdict: str, cause: str = "") -> dict[str, Any]:
-    return {"cell": cell, "verdict": verdict, "causes": [cause] if cause else [], "hit": "", "told": "", "commands": [], "seconds": 10.0}
+    return {"cell": cell, "verdict": verdict, "causes": [cause] if cause else [], "hit": "", "fault": "", "commands": [], "seconds": 10.0}
 
 
 def test_of_a_cell_that_was_run_twice_the_last_result_counts(tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ class Played(Dispatch):
             return 1 if words[3] == "up" and lab in self.not_up else 0
         names = [word for before, word in itertools.pairwise(words) if before == "--cell"]
         self.journeys.append((lab, names))
-        told = [self.verdicts[name].pop(0) if self.verdicts.get(name) else "passed" for name in names]
-        for name, verdict in zip(names, told, strict=True):
+        reported = [self.verdicts[name].pop(0) if self.verdicts.get(name) else "passed" for name in names]
+        for name, verdict in zip(names, reported, strict=True):
             if verdict:
                 results.append(self.file, outcome(name, verdict))
-        return 1 if "" in told else 3 if "failed" in told else 0
+        return 1 if "" in reported else 3 if "failed" in reported else 0
 
 
 def test_every_cell_goes_to_one_of_the_labs_and_what_was_not_come_to_is_tried_again(tmp_path: Path) -> None:

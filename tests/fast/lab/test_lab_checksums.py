@@ -91,7 +91,7 @@ def test_no_difference(original: Original) -> None:
     assert original.after() == checksums.Differences(len(TABLES) + 1)
 
 
-def test_a_system_vm_made_anew_is_no_damage(original: Original) -> None:
+def test_a_system_vm_made_again_is_no_damage(original: Original) -> None:
     found = original.after(
         "UPDATE cloud.vm_instance SET state = 'Expunging', host_id = NULL WHERE id = 2",
         "INSERT INTO cloud.vm_instance VALUES (4, 'ConsoleProxy', 'Running', 5)",
@@ -145,7 +145,7 @@ def test_what_running_servers_write_is_no_damage(original: Original) -> None:
         ("UPDATE cloud.configuration SET value = '' WHERE name = 'host'", "configuration", changes(changed="host")),
     ],
 )
-def test_damage_is_told_row_by_row(original: Original, statement: str, table: str, damage: checksums.Changes) -> None:
+def test_damage_is_reported_row_by_row(original: Original, statement: str, table: str, damage: checksums.Changes) -> None:
     found = original.after("UPDATE cloud.mshost SET last_update = 'later'", statement)
     assert found.damaged[f"cloud.{table}"] == damage
     assert found.different == sorted(found.damaged), "where a VM is nobody's any more, so are its volumes and addresses"

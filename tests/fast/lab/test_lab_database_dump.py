@@ -65,7 +65,7 @@ def test_facts_of_a_dump(tmp_path: Path) -> None:
     assert any("there is no cloud_usage" in warning for warning in facts.warnings)
 
 
-def test_a_wrong_key_is_told(tmp_path: Path) -> None:
+def test_a_wrong_key_is_reported(tmp_path: Path) -> None:
     facts = adapt({"cloud": _write(tmp_path / "cloud.sql")}, "another key")
     assert (facts.encryptor, facts.key_fits) == (None, False)
     assert any("does not decrypt" in warning for warning in facts.warnings)
@@ -75,7 +75,7 @@ def test_without_a_key_nothing_is_claimed(tmp_path: Path) -> None:
     assert adapt({"cloud": _write(tmp_path / "cloud.sql")}).key_fits is None
 
 
-def test_an_unfinished_upgrade_is_told(tmp_path: Path) -> None:
+def test_an_unfinished_upgrade_is_reported(tmp_path: Path) -> None:
     facts = adapt({"cloud": _write(tmp_path / "cloud.sql", step="Upgrade")}, "the key")
     assert (facts.version, facts.unfinished) == ("4.19.0.0", ("4.20.3.0",))
 

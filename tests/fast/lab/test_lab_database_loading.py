@@ -1,4 +1,4 @@
-"""Feeding a client program: what is sent, and what is said when it fails."""
+"""Feeding a client program: what is sent, and what is reported when it fails."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_dumps_go_into_their_databases_in_order(tmp_path: Path) -> None:
     assert seen == []  # less than a megabyte
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     seen: list[int] = []
     load(_keeping(tmp_path / "sent.sql"), SMALL.with_(rows_usage=20_000), progress=seen.append)
     assert len(seen) > 3
     assert seen == sorted(seen)
 
 
-def test_the_servers_first_error_is_told() -> None:
+def test_the_servers_first_error_is_reported() -> None:
     script = (
         "import sys; sys.stdin.buffer.read(10); print('note', file=sys.stderr);"
         "print('ERROR 1449 (HY000) at line 7: The user is not there', file=sys.stderr); sys.exit(1)"
@@ -62,7 +62,7 @@ def test_the_servers_first_error_is_told() -> None:
         load(_client(script), SMALL.with_(rows_event=20_000))
 
 
-def test_a_failure_after_the_last_byte_is_told_too() -> None:
+def test_a_failure_after_the_last_byte_is_reported_too() -> None:
     script = "import sys; sys.stdin.buffer.read(); print('ERROR 1050 (42S01): Table exists', file=sys.stderr); sys.exit(1)"
     with pytest.raises(LoadFailed, match="databases are not empty"):
         load(_client(script), SMALL)
@@ -74,7 +74,7 @@ def test_a_client_that_does_not_read_is_ended() -> None:
         load(_client("import threading; threading.Event().wait(60)"), SMALL.with_(rows_event=20_000), timeout=1)
 
 
-def test_a_client_that_is_not_there_is_told() -> None:
+def test_a_client_that_is_not_there_is_reported() -> None:
     with pytest.raises(LoadFailed, match="could not be started"):
         load(["no-such-client"], SMALL)
 

@@ -97,7 +97,7 @@ def test_up_refuses_before_it_builds_anything(
     assert not lab.folder.exists()
 
 
-def test_what_is_odd_about_a_dump_is_told(given: Given, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_odd_about_a_dump_is_reported(given: Given, capsys: pytest.CaptureFixture[str]) -> None:
     given.cloud.write_text("USE `cloud`;\n" + given.cloud.read_text())
     given_dump.check(given.options(usage=False), given.keys)
     assert "warning: there is no cloud_usage: the upgrade stops" in capsys.readouterr().err

@@ -12,7 +12,7 @@ OTHERS = {"newdb1": "192.0.2.31"}
 FOUND = {
     "debian's installer": "127.0.0.1\tlocalhost\n127.0.1.1\tnewms1.example.com newms1\n::1 localhost ip6-localhost\n",
     "right already": "127.0.0.1 localhost\n192.0.2.41 newms1.example.com newms1\n",
-    "beside localhost": "127.0.0.1 localhost newms1\n",
+    "next to localhost": "127.0.0.1 localhost newms1\n",
     "with comments and no last line end": "# by hand\n127.0.0.1 localhost # loop\n\n192.0.2.9 other",
     "empty": "",
 }

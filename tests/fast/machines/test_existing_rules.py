@@ -78,7 +78,7 @@ def test_an_empty_database_server_that_listens_already_is_fit() -> None:
     rules.check(DATABASE, replace(FIT, database_units=("mariadb",), data=8, data_size=130, ports=(3306,)))
 
 
-def test_all_that_is_wrong_is_told_at_once_and_nothing_is_guessed_without_root() -> None:
+def test_all_that_is_wrong_is_reported_at_once_and_nothing_is_guessed_without_root() -> None:
     with pytest.raises(GuardFailed) as several:
         rules.check(DATABASE, replace(FIT, clock=9.0, processors=1, cloudstack=("cloudstack-usage",)))
     for words in ("clock of new1", "1 processors", "cloudstack-usage"):

@@ -30,9 +30,9 @@ class Center:
         call = re.search(r"<Body><(\w+)", text)
         assert call
         self.calls.append(call[1])
-        self._answer = f"<Envelope><Body>{self._said(call[1], text)}</Body></Envelope>".encode()
+        self._answer = f"<Envelope><Body>{self._words(call[1], text)}</Body></Envelope>".encode()
 
-    def _said(self, call: str, text: str) -> str:
+    def _words(self, call: str, text: str) -> str:
         if call == "RetrieveServiceContent":
             return f"<r><returnval><about><name>v</name><instanceUuid>{self.uuid}</instanceUuid></about></returnval></r>"
         if call == "FindByInventoryPath":

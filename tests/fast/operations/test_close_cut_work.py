@@ -54,13 +54,13 @@ def test_nothing_held_and_nothing_open_is_no_change(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_vm_that_two_hypervisors_show_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration goes on without the server that began it, and libvirt lists the VM on both hosts until it ends."""
+    """A migration continues without the server that began it, and libvirt lists the VM on both hosts until it ends."""
     copy = Copy()
-    said = closed(monkeypatch, copy, [MIGRATING], {"kvm1": {MIGRATING.object}, "192.0.2.52": {MIGRATING.object}})
-    assert "2 hypervisors show it" in said[0] and not any("vm_instance" in statement for statement in copy.written)
+    printed = closed(monkeypatch, copy, [MIGRATING], {"kvm1": {MIGRATING.object}, "192.0.2.52": {MIGRATING.object}})
+    assert "2 hypervisors show it" in printed[0] and not any("vm_instance" in statement for statement in copy.written)
 
 
 def test_a_vm_that_one_hypervisor_shows_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
     copy = Copy()
-    said = closed(monkeypatch, copy, [MIGRATING], {"kvm1": set(), "kvm2": {MIGRATING.object}})
-    assert "Running now" in said[0] and any("state = 'Running'" in statement for statement in copy.written)
+    printed = closed(monkeypatch, copy, [MIGRATING], {"kvm1": set(), "kvm2": {MIGRATING.object}})
+    assert "Running now" in printed[0] and any("state = 'Running'" in statement for statement in copy.written)

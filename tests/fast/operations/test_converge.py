@@ -105,12 +105,12 @@ class Cloud:
     def __init__(self, folder: Path, lost: Sequence[str] = (), fails: Sequence[str] = (), **changes: Any) -> None:
         self.lost, self.fails = lost, fails
         self.machines: dict[str, Machine] = {}
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.returning: str | None = None
         self.servers: dict[str, TouchedServer] = {}
         self.facts: dict[str, dict[str, Any]] = {"FirstManagement": {"began": 1.0}, "AdditionalManagement/newms2": {"began": 1.0}}
         where = site(**changes)
-        self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.told.append, "Test")  # type: ignore[arg-type]
+        self.context = Context(where, self, RunFolder(folder, "test", where.secrets.all()), CancelToken(), self.reported.append, "Test")  # type: ignore[arg-type]
 
     def host(self, server: Server) -> Machine:
         return self.machines.setdefault(server.name, Machine(server.name, server.name in self.lost, server.name in self.fails))
@@ -170,10 +170,10 @@ def test_a_lost_server_of_the_original_keeps_the_other_from_nothing(tmp_path: Pa
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
     assert len(missing) == 1
     assert "oldms1" in missing[0]
-    assert any("oldms1 can't be brought back yet" in line for line in cloud.told)
+    assert any("oldms1 can't be brought back yet" in line for line in cloud.reported)
 
 
-def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_start_has_failed_is_started_again_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     monkeypatch.setattr(api, "status", lambda where: 503 if where.host == "10.91.0.11" else 401)
     assert bring_back(cloud) == []
@@ -181,7 +181,7 @@ def test_a_server_whose_start_has_failed_is_started_anew_by_the_same_command(tmp
     management = [unit for unit in cloud.machines["oldms1"].started if unit != "cloudstack-usage"]
     assert management == ["cloudstack-management", "-cloudstack-management", "cloudstack-management"]
     assert cloud.machines["oldms2"].started == ["cloudstack-management"]
-    assert any("oldms1 but its start has failed" in line for line in cloud.told)
+    assert any("oldms1 but its start has failed" in line for line in cloud.reported)
 
 
 def test_usage_is_started_where_it_was(tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def test_all_new_servers_are_fenced_at_once_and_none_is_passed_over(tmp_path: Pa
         fence_new_side.fence_new_side(cloud.context)
     assert set(cloud.machines["newms1"].started) == {"-cloudstack-usage", "-cloudstack-management"}
     fence_new_side.fence_new_side(cloud.context, insist=False)
-    assert any("newms2 can't be fenced yet" in line for line in cloud.told)
+    assert any("newms2 can't be fenced yet" in line for line in cloud.reported)
 
 
-def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_them(
+def test_only_a_rollback_shuts_the_gates_of_the_new_servers_and_before_it_masks_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = Cloud(tmp_path)
@@ -246,7 +246,7 @@ def test_only_a_way_back_shuts_the_gates_of_the_new_servers_and_before_it_masks_
     monkeypatch.setattr(fence_new_database, "fence", close)
     monkeypatch.setattr(start_gate, "shut", lambda host, record: host.started.append(f"shut {record.opened}"))
     fence_new_side.fence_new_side(cloud.context)
-    assert "shut then" not in cloud.machines["newms1"].started and not closed, "up to a hold point the window goes on after it"
+    assert "shut then" not in cloud.machines["newms1"].started and not closed, "up to a hold point the window continues after it"
     cloud.machines.clear()
     cloud.returning = "now"
     fence_new_side.fence_new_side(cloud.context)
@@ -336,7 +336,7 @@ def test_it_does_not_count_for_a_server_that_answers(out_of_reach: Cloud, monkey
         fence_new_side.fence_new_side(out_of_reach.context)
 
 
-def test_the_original_is_not_started_beside_a_new_server_that_may_serve(out_of_reach: Cloud) -> None:
+def test_the_original_is_not_started_next_to_a_new_server_that_may_serve(out_of_reach: Cloud) -> None:
     with pytest.raises(RollbackIncomplete, match="nothing proves that it is down"):
         OriginalManagement().revert(out_of_reach.context)
     assert "cloudstack-management" not in out_of_reach.host(out_of_reach.context.configuration.original.management[0]).started
@@ -377,12 +377,12 @@ def test_nothing_is_kept_of_a_side_that_never_started_and_once_of_one_that_did(t
     assert len(calls) == 1
 
 
-def test_a_failure_to_keep_is_told_and_stops_nothing(tmp_path: Path) -> None:
+def test_a_failure_to_keep_is_reported_and_stops_nothing(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path, lost=["newms1", "newms2", "newdb1", "newdb2"])
     folder = forensics.collect(cloud.context)
     assert folder is not None
     assert list(folder.iterdir()) == []
-    assert any("not kept for the investigation: newms1-management-server.log" in line for line in cloud.told)
+    assert any("not kept for the investigation: newms1-management-server.log" in line for line in cloud.reported)
 
 
 class Heartbeats:
@@ -449,10 +449,10 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
     monkeypatch.setattr(original_database, "ran_since", lambda context, known: False)
     monkeypatch.setattr(ManagementStart, "_ahead", lambda self: "")
     monkeypatch.setattr(ManagementStart, "running", lambda self: False)
-    assert bool(first_start(cloud.context).spoilt()) is touched
+    assert bool(first_start(cloud.context).unusable()) is touched
 
 
-def test_a_server_that_is_said_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_reported_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     lost = cloud.context.configuration.original.management[1:]
     monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
@@ -477,7 +477,7 @@ def copied(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(copy, "empty", lambda host, names: emptied.extend(names))
     monkeypatch.setattr(served, "give_up", lambda context: None)
     monkeypatch.setattr(original_accounts, "unneeded", lambda context: ["cutover_copy"])
-    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.told.append(f"dropped {', '.join(users)}"))
+    monkeypatch.setattr(original_accounts, "drop", lambda context, users: cloud.reported.append(f"dropped {', '.join(users)}"))
     cloud.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
     return emptied
 
@@ -488,15 +488,15 @@ def test_the_copy_stays_until_the_original_serves(tmp_path: Path, monkeypatch: p
     emptied = copied(cloud, monkeypatch)
     DatabaseTransfer().revert(cloud.context)
     assert emptied == []
-    assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that goes on now copies again"
+    assert cloud.facts["DatabaseTransfer"]["copied"] is None, "a switch that continues now copies again"
     transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"]
     transfer.empty(cloud.context)
     assert emptied == ["cloud", "cloud_usage"], "what is empty is not emptied again"
-    assert cloud.told.count("dropped cutover_copy") == 2, "accounts on the original are looked for every time, with dump as well"
+    assert cloud.reported.count("dropped cutover_copy") == 2, "accounts on the original are looked for every time, with dump as well"
 
 
-def test_a_switch_that_goes_on_after_half_a_way_back_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_that_continues_after_half_a_rollback_begins_with_empty_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     cloud.ready = {}  # type: ignore[attr-defined]
     emptied = copied(cloud, monkeypatch)

@@ -39,7 +39,7 @@ def record(**changes: Any) -> WindowRecord:
         # The host's time of day was set back an hour, and forward a day: its uptime counts.
         (HostClock("boot-1", 1060.0, 1_699_996_460.0), 1740),
         (HostClock("boot-1", 1060.0, 1_700_086_460.0), 1740),
-        # The host was rebooted: its uptime begins anew, its time of day counts.
+        # The host was rebooted: its uptime begins at zero, its time of day counts.
         (HostClock("boot-2", 20.0, 1_700_000_600.0), 1200),
         # Rebooted, with a clock that is behind: no time has passed rather than less than none.
         (HostClock("boot-2", 20.0, 1_600_000_000.0), 1800),
@@ -61,7 +61,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch, found: WindowRecord | None, uptime:
     monkeypatch.setattr(deadline, "read_host_clock", lambda _: HostClock("boot-1", uptime, 0.0))
 
 
-def test_a_step_that_begins_too_late_is_refused_and_told_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_step_that_begins_too_late_is_refused_and_names_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arrange(monkeypatch, record(), 1000 + 31 * 60)
     with pytest.raises(DeadlinePassed) as caught:
         deadline.hold(context(tmp_path))

@@ -38,7 +38,7 @@ class Original:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, version: str, busy: Callable[[float], list[Work]], **window: Any) -> None:
         self.here = site(original={"version": version}, new={"version": "4.23.0.0"}, window=window)
-        self.work, self.now, self.calls, self.told = busy, 1000.0, list[str](), list[str]()
+        self.work, self.now, self.calls, self.reported = busy, 1000.0, list[str](), list[str]()
         self.states = {"a": "Up", "b": "Up"}
         self.records = Records(WindowRecord("test", self.here.identity, opened="then"), self.here)
         self.silent, self.refuses = False, False
@@ -49,7 +49,7 @@ class Original:
         self.context = cast(
             Context,
             SimpleNamespace(
-                site=self.here, configuration=self.here.configuration, cancel=cancel, progress=self.told.append,
+                site=self.here, configuration=self.here.configuration, cancel=cancel, progress=self.reported.append,
                 intend=lambda *_, **__: None, host=lambda server: server.name,
             ),
         )  # fmt: skip
@@ -120,7 +120,7 @@ def test_servers_are_asked_one_after_the_other_from_421_on(monkeypatch: pytest.M
     out = drain.drain(cloud.context)
     assert cloud.calls == ["prepareForShutdown a", "prepareForShutdown b"] and set(cloud.states.values()) == {"ReadyToShutDown"}
     assert out["most at once"] == 1 and out["cut"] == [] and 30 <= out["seconds"] < 60
-    assert any("snapshot of volume 7" in line for line in cloud.told)
+    assert any("snapshot of volume 7" in line for line in cloud.reported)
 
 
 @pytest.mark.parametrize("version", ["4.18.0.0", "4.19.1.0", "4.20.3.0"])
@@ -226,7 +226,7 @@ def test_a_server_that_still_refuses_jobs_keeps_no_user_out(monkeypatch: pytest.
     monkeypatch.setattr(steps_drain, "allow_jobs", lambda _: ["oldms2 still refuses jobs"])
     with pytest.raises(StepFailed, match="oldms2") if held else contextlib.nullcontext():
         steps_drain.Drain().revert(cloud.context)
-    assert cloud.told == ([] if held else ["oldms2 still refuses jobs"])
+    assert cloud.reported == ([] if held else ["oldms2 still refuses jobs"])
 
 
 def test_jobs_are_allowed_again_by_whichever_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:

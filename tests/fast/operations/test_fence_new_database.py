@@ -114,7 +114,7 @@ def test_whatever_an_ill_server_makes_of_an_answer_is_the_next_rungs(
 
     monkeypatch.setattr(account_locks, "look", look)
     assert close(world) == {"newdb1": "stopped and masked"}
-    assert any(f"unexpected {type(error).__name__}" in line for line in world.told)
+    assert any(f"unexpected {type(error).__name__}" in line for line in world.reported)
 
 
 def test_a_server_that_does_not_even_die_loses_its_power(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_server_that_does_not_even_die_loses_its_power(world: World, monkeypat
     world.closing.dies = False
     monkeypatch.setattr(power, "cut", lambda where, machine, made=None: f"virsh destroy {machine.name}")
     assert close(world) == {"newdb1": "off"}
-    assert any("newdb1 is off, and its database with it: virsh destroy newdb1" in line for line in world.told)
+    assert any("newdb1 is off, and its database with it: virsh destroy newdb1" in line for line in world.reported)
 
 
 def refuse(where: Any, machine: Any, made: Any = None) -> str:
@@ -207,7 +207,7 @@ def test_what_could_not_be_lifted_is_lifted_by_whoever_works_there_next(world: W
 
 
 @pytest.mark.parametrize("state", ["open", "another's"])
-def test_nothing_of_a_window_that_goes_on_is_lifted_by_others(world: World, state: str) -> None:
+def test_nothing_of_a_window_that_continues_is_lifted_by_others(world: World, state: str) -> None:
     close(world)
     if state == "another's":
         world.record.closed, world.record.identity = "now", "another"
@@ -215,7 +215,7 @@ def test_nothing_of_a_window_that_goes_on_is_lifted_by_others(world: World, stat
     assert world.closed
 
 
-def test_who_waits_no_longer_is_told_so(world: World) -> None:
+def test_who_waits_no_longer_is_reported(world: World) -> None:
     seen: list[bool] = []
 
     def act(cancel: Any) -> None:

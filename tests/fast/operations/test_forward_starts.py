@@ -1,4 +1,4 @@
-"""Nothing of the new side starts while anything of the original may run, asked of its servers at that moment; nor beside a way back."""
+"""Nothing of the new side starts while anything of the original may run, asked of its servers at that moment; nor during a rollback."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_one_unit_of_the_original_that_is_not_down_refuses_it(
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_beside_a_way_back_nothing_starts(start: Callable[[World], None]) -> None:
+def test_during_a_rollback_nothing_starts(start: Callable[[World], None]) -> None:
     world = World()
     world.record.returning = "now"
     with pytest.raises(GuardFailed, match="a rollback has begun now"):
@@ -98,7 +98,7 @@ def test_beside_a_way_back_nothing_starts(start: Callable[[World], None]) -> Non
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_way_back_that_begins_between_the_last_look_and_the_start_wins(
+def test_a_rollback_that_begins_between_the_last_look_and_the_start_wins(
     start: Callable[[World], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, real = World(), start_gate.release
@@ -220,7 +220,7 @@ def test_a_changed_input_stops_nothing_of_an_original_that_serves_again(
 
 
 @pytest.mark.parametrize("step", [OriginalManagement(), OriginalDatabase()])
-def test_a_step_that_stops_the_original_ends_when_a_way_back_begins(stopping: World, step: OriginalManagement | OriginalDatabase) -> None:
+def test_a_step_that_stops_the_original_ends_when_a_rollback_begins(stopping: World, step: OriginalManagement | OriginalDatabase) -> None:
     stopping.record.facts |= {
         "OriginalManagement": {"enabled": {}},
         "OriginalDatabase": {"units": {"olddb1": DATABASE, "olddb2": DATABASE}},

@@ -1,4 +1,4 @@
-"""Agents taken from servers that were cut off, and what a rollback says of hosts that are not on the original again."""
+"""Agents taken from servers that were cut off, and what a rollback reports about hosts that are not on the original again."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_an_agent_that_comes_to_a_cut_off_server_later_is_taken_while_its_host_i
     assert hosts.given == {"kvm2": "10.91.0.11,10.91.0.12"}
 
 
-def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_that_can_not_be_taken_keep_no_rollback_from_continuing(monkeypatch: pytest.MonkeyPatch) -> None:
     context = at(monkeypatch, Hosts(), {"CutOff": {"servers": {"newms2": "10.91.0.42"}}})
 
     def lost(host: Any) -> Any:
@@ -144,7 +144,7 @@ def test_agents_that_can_not_be_taken_keep_no_rollback_from_going_on(monkeypatch
     assert hosts_back.take_agents(context) == ["agents that may be connected to newms2: olddb1: the session was lost"]
 
 
-def test_where_nobody_can_be_asked_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_can_be_asked_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     context = at(monkeypatch, Hosts(), {"Window": {"hosts_up": UP}})
 
     def lost(host: Any) -> Any:

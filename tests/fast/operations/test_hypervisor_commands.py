@@ -108,7 +108,7 @@ def test_a_host_that_was_taken_out_is_named_with_what_is_to_be_run_there(stand: 
     stand.configure(hosts=1)
     assert stand.revert() == ["kvm1: install agent-4.20"]
     assert hypervisor_commands.left(stand.world.context) == ["hypervisor step on kvm2 (install agent-4.20)"]
-    assert any("put it back into original.hypervisors, or run there: install agent-4.20" in line for line in stand.world.told)
+    assert any("put it back into original.hypervisors, or run there: install agent-4.20" in line for line in stand.world.reported)
 
 
 def test_marks_of_version_1_are_places_of_its_list(stand: Stand) -> None:
@@ -132,7 +132,7 @@ def test_no_sealed_value_gets_into_the_record(stand: Stand) -> None:
     assert stand.revert() == ["kvm2: remove repository", "kvm1: remove repository"]
 
 
-def test_an_agent_that_was_down_on_purpose_is_told_by_its_file_and_stays_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_was_down_on_purpose_gets_its_file_and_stays_down(monkeypatch: pytest.MonkeyPatch) -> None:
     stand = Stand(monkeypatch)
     files = {"kvm1": "10.91.0.11", "kvm2": "10.91.0.11"}
     running = {"kvm1": True, "kvm2": False}

@@ -1,4 +1,4 @@
-"""No server of the new side is ever started on a copy that is not whole, or beside the original: wherever a start, an import or an undo is cut off."""
+"""No server of the new side is ever started on a copy that is not whole, or next to the original: wherever a start, an import or an undo is cut off."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_nothing_is_imported_under_a_server_that_can_not_be_stopped() -> None:
     assert world.record.facts["DatabaseTransfer"]["spoilt"]
 
 
-def test_the_original_database_is_not_started_beside_its_management() -> None:
+def test_the_original_database_is_not_started_next_to_its_management() -> None:
     world = World()
     failing_up(world)
     world.units["oldms2", MANAGEMENT]["masked"] = False
@@ -218,7 +218,7 @@ def test_the_original_database_is_not_started_beside_its_management() -> None:
     assert not world.units["olddb1", "mariadb"]["active"]
 
 
-def test_a_way_back_ends_an_import_before_it_begins() -> None:
+def test_a_rollback_ends_an_import_before_it_begins() -> None:
     world = World()
     failing_up(world)
     world.record.returning = "now"

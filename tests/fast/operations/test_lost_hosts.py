@@ -1,4 +1,4 @@
-"""Either host of the record lost before every single action of the window's second half: with a proof everything goes on, without one nothing is done."""
+"""Either host of the record lost before every single action of the window's second half: with a proof everything continues, without one nothing is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the original's addresses tell users once the cloud has moved: whatever is wrong there, users are in and the step goes on."""
+"""What the original's addresses tell users once the cloud has moved: whatever is wrong there, users are in and the step continues."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.fast.sites import site
 
 @pytest.mark.parametrize("kind", [StepFailed, CommandFailed, ConnectionFailed])
 @pytest.mark.parametrize("how", ["closed", "moved"])
-def test_an_ill_server_of_the_original_is_told_and_holds_nothing_up(
+def test_an_ill_server_of_the_original_is_reported_and_holds_nothing_up(
     monkeypatch: pytest.MonkeyPatch, kind: type[ParallelBuildError], how: str
 ) -> None:
-    told: list[str] = []
-    context = _context(monkeypatch, how, told, kind("the packet filter does not take the rules", "no room", "make some"))
+    reported: list[str] = []
+    context = _context(monkeypatch, how, reported, kind("the packet filter does not take the rules", "no room", "make some"))
     user_firewall.tell_where(context, context.configuration.original.management[0])
-    assert len(told) == 1 and "the packet filter does not take the rules" in told[0]
+    assert len(reported) == 1 and "the packet filter does not take the rules" in reported[0]
 
 
 def test_stopping_as_asked_stops(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_stopping_as_asked_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         user_firewall.tell_where(context, context.configuration.original.management[0])
 
 
-def _context(monkeypatch: pytest.MonkeyPatch, how: str, told: list[str], error: BaseException) -> Any:
+def _context(monkeypatch: pytest.MonkeyPatch, how: str, reported: list[str], error: BaseException) -> Any:
     here = site(window={"oldAddresses": how})
 
     def fail(*_: object, **__: object) -> None:
@@ -42,7 +42,7 @@ def _context(monkeypatch: pytest.MonkeyPatch, how: str, told: list[str], error: 
     return SimpleNamespace(
         configuration=here.configuration,
         host=lambda server: server,
-        progress=told.append,
+        progress=reported.append,
         step="Acceptance",
         run=SimpleNamespace(record=lambda *_, **__: None),
     )

@@ -81,29 +81,31 @@ def original(monkeypatch: pytest.MonkeyPatch) -> Original:
     return made
 
 
-def context(folder: Path, told: list[str]) -> Context:
-    """A context that keeps what it is told."""
+def context(folder: Path, reported: list[str]) -> Context:
+    """A context that keeps what is reported."""
     where = site()
-    return Context(where, None, RunFolder(folder, "test", where.secrets.all()), CancelToken(), told.append, "Test")  # type: ignore[arg-type]
+    return Context(where, None, RunFolder(folder, "test", where.secrets.all()), CancelToken(), reported.append, "Test")  # type: ignore[arg-type]
 
 
 def test_they_are_dropped_with_their_notes_and_nobody_elses(original: Original, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert original_accounts.drop(context(tmp_path, told), [access.COPY_USER]) == []
+    reported: list[str] = []
+    assert original_accounts.drop(context(tmp_path, reported), [access.COPY_USER]) == []
     assert [user for user, _ in original.accounts] == [channel.USER, "cloud"]
-    assert original.notes == {channel.USER} and len(told) == 1
-    assert original_accounts.drop(context(tmp_path, told), [access.COPY_USER]) == [] and len(told) == 1, "the second time does nothing"
+    assert original.notes == {channel.USER} and len(reported) == 1
+    assert original_accounts.drop(context(tmp_path, reported), [access.COPY_USER]) == [] and len(reported) == 1, (
+        "the second time does nothing"
+    )
 
 
 def test_on_a_server_that_is_down_what_may_be_left_is_listed_with_the_commands(original: Original, tmp_path: Path) -> None:
-    told: list[str] = []
-    where = context(tmp_path, told)
+    reported: list[str] = []
+    where = context(tmp_path, reported)
     original.up = False
     assert original_accounts.drop(where, [access.COPY_USER]) == [access.COPY_USER]
-    assert "SELECT User, Host FROM mysql.user" in told[0] and "DROP USER cutover_copy" in told[0]
+    assert "SELECT User, Host FROM mysql.user" in reported[0] and "DROP USER cutover_copy" in reported[0]
     assert where.done["accountsLeft"] == {"olddb1": [access.COPY_USER]}
     original.notes.clear()
-    assert original_accounts.drop(where, [access.COPY_USER]) == [] and len(told) == 1, "none was noted: there is nothing to tell"
+    assert original_accounts.drop(where, [access.COPY_USER]) == [] and len(reported) == 1, "none was noted: there is nothing to tell"
     original.reachable = False
     assert original_accounts.drop(where, [access.COPY_USER]) == [access.COPY_USER], "silence is not absence"
 
@@ -137,11 +139,11 @@ def test_a_seed_is_undone_also_when_the_originals_server_is_down_for_good(
     monkeypatch.setattr(database_seed, "new_database", lambda context: original)
     monkeypatch.setattr(channel, "end", lambda host: False)
     monkeypatch.setattr(DatabaseSeed, "_empty", lambda self, context, new: None)
-    told: list[str] = []
+    reported: list[str] = []
     original.up = False
     with pytest.raises(ConnectionFailed):
-        DatabaseSeed().revert(context(tmp_path, told))
+        DatabaseSeed().revert(context(tmp_path, reported))
     original.masked = True
-    where = context(tmp_path, told)
+    where = context(tmp_path, reported)
     DatabaseSeed().revert(where)
     assert forgotten == [True] and set(where.done["accountsLeft"]["olddb1"]) == {access.COPY_USER, channel.USER}

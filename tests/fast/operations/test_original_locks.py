@@ -31,7 +31,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     window_world.arrange(monkeypatch)
     for module in (original_stop, serve_original):
         monkeypatch.setattr(module, "store", lambda context: Records(context.connections))
-    monkeypatch.setattr(original_stop, "transfer", lambda context, spoilt=None: context.connections.act("copy again"))
+    monkeypatch.setattr(original_stop, "transfer", lambda context, unusable=None: context.connections.act("copy again"))
     made = World(original={**values()["original"], "database": {**values()["original"]["database"], "others": ["billing"]}})
     for name in ("olddb1", "olddb2"):
         made.units[name, DATABASE] = {"active": True, "masked": False, "enabled": False}
@@ -54,7 +54,7 @@ def test_the_servers_keep_running_with_cloudstacks_accounts_locked_and_that_is_p
     done = list(world.actions)
     OriginalDatabase().apply(world.context)
     assert [act for act in world.actions[len(done) :] if not act.startswith("write down")] == [], "done is done"
-    assert any("billing'@'%' may write to CloudStack's databases and stay open" in line for line in world.told)
+    assert any("billing'@'%' may write to CloudStack's databases and stay open" in line for line in world.reported)
 
 
 def test_without_others_they_are_stopped_as_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ NO_LOG = End(None, {"Com_insert": "1"})
 @pytest.mark.parametrize(
     ("noted", "moves", "copies"),
     [(AT, [""], 0), (AT, ["12 rows", ""], 1), (NO_LOG, ["its counters"], 1)],
-    ids=["nothing came", "something came before the lock", "no binary log tells: copied once under the lock"],
+    ids=["nothing came", "something came before the lock", "no binary log shows it: copied once under the lock"],
 )
 def test_what_came_before_the_lock_is_copied_again(
     world: World, monkeypatch: pytest.MonkeyPatch, noted: End, moves: list[str], copies: int
@@ -154,7 +154,7 @@ def test_what_came_before_the_lock_is_copied_again(
         assert world.actions.index("copy again") > max(world.actions.index(act) for act in world.actions if act.startswith("lock "))
 
 
-def test_who_goes_on_writing_is_not_copied_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_continues_writing_is_not_copied_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.record.facts["DatabaseTransfer"] = {"copied": {"original": AT.kept()}}
     monkeypatch.setattr(original_stop, "_moved", lambda context, at: ("3 rows of cloud.vm_instance", AT))
     with pytest.raises(StepFailed, match="olddb1 has been written to since its rows were compared: 3 rows"):

@@ -54,7 +54,7 @@ def test_a_replica_with_everything_lacks_nothing() -> None:
         ({"end": None}, "where the source's binary log ended was not noted"),
     ],
 )
-def test_anything_else_is_said_and_refused(facts: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anything_else_is_reported_and_refused(facts: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, stopped(**facts))
     with pytest.raises(GuardFailed, match=f"olddb2 is not proved to have everything .*{words}"):
         original_replica.choose(stage.context)
@@ -77,13 +77,13 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, record: WindowRecord) -> None:
         self.records = Gone(record, HERE)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.hosts: dict[str, Any] = {}
         self.context: Any = SimpleNamespace(
             site=HERE,
             configuration=HERE.configuration,
             host=lambda server: self.hosts[server.name],
-            progress=self.told.append,
+            progress=self.reported.append,
             intend=lambda *_, **__: None,
             run=SimpleNamespace(record=lambda *_, **__: None),
             cancel=CancelToken(),
@@ -173,8 +173,8 @@ def test_what_it_was_is_on_record_before_it_lets_anybody_write(monkeypatch: pyte
         assert found["replication"] == [{"Master_Host": "10.91.0.13", "Master_User": "repl"}]
     assert replica.done == ["STOP ALL SLAVES", "SET GLOBAL read_only = 0"] * 2
     original_replica.redundancy(stage.context, server)
-    assert any("without a replica" in line for line in stage.told) and any(
-        "read_only is off until it starts again" in line for line in stage.told
+    assert any("without a replica" in line for line in stage.reported) and any(
+        "read_only is off until it starts again" in line for line in stage.reported
     )
 
 

@@ -91,3 +91,16 @@ def test_answers_pass_iptables_rules_next_to_nft(tmp_path: Path, own: str, opene
     assert (f"iptables -w -I {ACCEPT}" in given, f"ip6tables -w -I {ACCEPT}" in given) == (opened, opened)
     (tmp_path / "log").unlink()
     assert f"iptables -w -D {ACCEPT.replace('INPUT 1', 'INPUT')}" in run_with_stand_ins(tmp_path, OPEN, ipv6=True)
+
+
+def test_the_redirection_comes_before_the_refusal(tmp_path: Path) -> None:
+    """Both at once would refuse a call whose first packet is between the two hooks at that moment."""
+    (tmp_path / "nft").write_text(f'#!/bin/sh\nwhile read -r line; do echo "$line" >>{tmp_path / "rules"}; done\n')
+    (tmp_path / "nft").chmod(0o755)
+    taken = []
+    for lets_end in (True, False):
+        run_with_stand_ins(tmp_path, BARRIER.rules(answered=True, lets_end=lets_end), ipv6=True)
+        rules = (tmp_path / "rules").read_text()
+        taken.append(("redirect to :18503" in rules, "reject with tcp reset" in rules))
+        (tmp_path / "rules").unlink()
+    assert taken == [(True, False), (True, True)]

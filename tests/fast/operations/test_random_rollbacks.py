@@ -1,4 +1,4 @@
-"""Random sequences of faults, edits of the stack file and ways back, on the world of `test_touched_servers`: never two sides that write, and always a way out.
+"""Random sequences of faults, edits of the stack file and rollbacks, on the world of `test_touched_servers`: never two sides that write, and always a way out.
 
 `PARALLEL_BUILD_SEQUENCES=10000 pytest ...::test_random_sequences` draws more; `PARALLEL_BUILD_SEED` begins elsewhere. A failure prints the sequence.
 """
@@ -52,7 +52,7 @@ class Operator:
         """A drawn sequence."""
         kinds: dict[str, Callable[[], Any]] = {
             "cut off": lambda: dice.choice((*NEW_SIDE, *OLD_SIDE)),
-            "mend": lambda: dice.choice((*NEW_SIDE, *OLD_SIDE)),
+            "repair": lambda: dice.choice((*NEW_SIDE, *OLD_SIDE)),
             "power off": lambda: dice.choice(NEW_SIDE),
             "power on": lambda: dice.choice(NEW_SIDE),
             "take out": lambda: dice.choice(("newms2", "oldms2")),
@@ -77,7 +77,7 @@ class Operator:
         world = self.world
         if kind == "cut off":
             world.lost.add(what)
-        elif kind == "mend" and what not in world.powered_off:
+        elif kind == "repair" and what not in world.powered_off:
             world.lost.discard(what)
         elif kind == "power off":
             world.powered_off.add(what)
@@ -148,20 +148,20 @@ class Operator:
         writing = [name for name in new if name not in self.world.powered_off and name not in self.find_nothing]
         if self._over():
             if not self.closed:
-                self.closed, self.named = True, {name for name in self.world.powered_off if self._told_to_stay_off(name)}
+                self.closed, self.named = True, {name for name in self.world.powered_off if self._named_to_stay_off(name)}
                 assert old == ["oldms1", "oldms2"], f"after {move}: the window is closed, and of the original {old} serve"
             writing = [name for name in writing if name not in self.named]
         assert not (old and writing and not self.world.closed), f"after {move}: {old} and {writing} may both write"
         assert self.world.wrong == [], f"after {move}"
 
-    def _told_to_stay_off(self, name: str) -> bool:
-        return any(line.startswith(f"KEEP {name} ") for line in self.world.told)
+    def _named_to_stay_off(self, name: str) -> bool:
+        return any(line.startswith(f"KEEP {name} ") for line in self.world.reported)
 
     def _over(self) -> bool:
         return self.world.record.closed is not None
 
     def way_out(self) -> None:
-        """Everything is mended: then one way back ends with the original serving, the new side down, and the window closed."""
+        """Everything is repaired: then one rollback ends with the original serving, the new side down, and the window closed."""
         off = {server for server in self.world.powered_off if self._must_stay_off(server)}
         for server in self.world.powered_off - off:
             self._power_on(server)
@@ -171,7 +171,7 @@ class Operator:
         self.cloud.does_not_start.clear()
         self.world.closing.hangs = False
         self._configure()
-        self.check(("mended", None))
+        self.check(("repaired", None))
         if self._over():
             return
         undo(self.cloud)

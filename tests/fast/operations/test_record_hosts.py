@@ -25,10 +25,10 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *confirmed: str, cuts: bool = False, answers: bool = False) -> None:
         self.cut: list[str] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         here = site(window={"confirmedDown": list(confirmed)})
         self.context: Any = SimpleNamespace(
-            site=here, configuration=here.configuration, progress=self.told.append, run=SimpleNamespace(record=lambda *_, **__: None)
+            site=here, configuration=here.configuration, progress=self.reported.append, run=SimpleNamespace(record=lambda *_, **__: None)
         )
 
         def cut(site: Any, machine: Any, made: Any = None) -> str:
@@ -70,7 +70,7 @@ def test_the_operators_word_counts_while_the_host_is_silent(monkeypatch: pytest.
         Stage(monkeypatch, "newms1").prove(name, returning)
 
 
-def test_a_first_start_goes_on_without_the_originals_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_start_continues_without_the_originals_source(monkeypatch: pytest.MonkeyPatch) -> None:
     window_world.arrange(monkeypatch)
     lost = World()
     lost.lost.add("olddb1")
@@ -81,7 +81,7 @@ def test_a_first_start_goes_on_without_the_originals_source(monkeypatch: pytest.
     confirmed.lost.add("olddb1")
     FirstManagement().apply(confirmed.context)
     assert confirmed.serving and confirmed.wrong == []
-    assert any("olddb1 is gone: whether it has run since the copy was made can't be seen" in line for line in confirmed.told)
+    assert any("olddb1 is gone: whether it has run since the copy was made can't be seen" in line for line in confirmed.reported)
 
 
 def test_a_copy_that_has_to_be_made_again_can_not_be_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

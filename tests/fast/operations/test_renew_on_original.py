@@ -53,7 +53,7 @@ class Rollback:
         self.record = WindowRecord("test", self.site.identity, opened=now(), returning=now())
         self.record.facts = {"Routers": {"networks": ",".join(str(number) for number in sorted(renewed))}}
         self.records = Records(self.record, self.site)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.longest: dict[str, int] = {}  # by network: calls during which no router of it ran
         self.removed: list[str] = []
         for module in (renew_on_original, new_routers):
@@ -89,7 +89,7 @@ class Rollback:
             self.removed.append(name)
 
         journal = SimpleNamespace(record=lambda *_, **__: None, log=lambda *_: None)
-        context = Context(self.site, SimpleNamespace(host=host), journal, CancelToken(), self.told.append, "Window")  # type: ignore[arg-type]
+        context = Context(self.site, SimpleNamespace(host=host), journal, CancelToken(), self.reported.append, "Window")  # type: ignore[arg-type]
         self.cloud.on_host = "kvm1" if self.kvm else "esx1"
         self.routers = NewRouters(context, self.of, remove)
         return renew_on_original.renew_on_original(context, self.routers)
@@ -151,7 +151,7 @@ def test_what_cannot_be_restarted_is_listed_and_the_rollback_ends(monkeypatch: p
     result = rollback.run()
     assert result["not restarted"] == {"net0009": "no capacity for net0009"} and len(result["restarted"]) == 39
     assert rollback.routers.kept == {"r-5009-VM"}, "its new router is left where it is not removed already"
-    assert any("Restart it there with cleanup" in text for text in rollback.told)
+    assert any("Restart it there with cleanup" in text for text in rollback.reported)
 
 
 def test_a_failing_canary_stops_and_the_next_try_begins_with_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.systemvms import Proof
-from parallel_build.errors import StepFailed, WaitedInVain
+from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.operations import later_zones, prove_appliances, renew_system_vms
 from parallel_build.operations.renew_system_vms import await_kinds, expected, renew
 from parallel_build.steps import system_vms as step
@@ -74,10 +74,10 @@ class Zones:
         return {vm["template"] for vm in self.vms if vm["zonename"] == zone}
 
 
-def context(told: list[str] | None = None, **changes: Any) -> Any:
+def context(reported: list[str] | None = None, **changes: Any) -> Any:
     here = site(**changes)
     return SimpleNamespace(
-        site=here, configuration=here.configuration, cancel=CancelToken(), progress=(told if told is not None else []).append,
+        site=here, configuration=here.configuration, cancel=CancelToken(), progress=(reported if reported is not None else []).append,
         intend=lambda *_, **__: None, host=lambda _: None,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_a_successor_that_has_not_come_after_an_interruption_is_waited_for() -> 
     groups = expected(cloud)
     assert groups == [[zone, kind] for zone in ("z1", "z2") for kind in ("consoleproxy", "secondarystoragevm")]
     cloud.job("destroySystemVm", id=of_zones(cloud, "z2")[0]["id"])
-    with pytest.raises(WaitedInVain):
+    with pytest.raises(TimedOut):
         await_kinds(context(), cloud, groups, timeout=0.5)
     cloud.barren = ""
     await_kinds(context(), cloud, groups, timeout=20)
@@ -142,11 +142,11 @@ def test_a_zone_that_is_not_there_is_refused() -> None:
 def test_a_proof_without_a_witness_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     proofs = [Proof("s-1-VM", "4.22.1.0", "t", None, ()), Proof("v-2-VM", None, "t", "4.22.0", ()), Proof("v-3-VM", None, "t", None, ())]
     assert prove_appliances.without_witness(proofs) == ["v-3-VM"]
-    told: list[str] = []
+    reported: list[str] = []
     monkeypatch.setattr(step, "old_ones", lambda *_: ([], proofs, []))
-    evidence = step.SystemVms._prove_all(context(told), None, "4.22.0", None, [])  # type: ignore[arg-type]
+    evidence = step.SystemVms._prove_all(context(reported), None, "4.22.0", None, [])  # type: ignore[arg-type]
     assert evidence["v-3-VM"]["witness"] == "none but the database" and "witness" not in evidence["v-2-VM"]
-    assert told == ["PROVED BY THE DATABASE ALONE, neither the API nor the appliance says a release: v-3-VM"]
+    assert reported == ["PROVED BY THE DATABASE ALONE, neither the API nor the appliance says a release: v-3-VM"]
 
 
 def test_renewing_nothing_asks_for_nothing() -> None:

@@ -113,11 +113,11 @@ def test_a_record_without_the_hosts_clocks_is_measured_by_its_time_of_day(monkey
                 rollback_window.check_allowed(context)
 
 
-def test_a_way_back_that_has_begun_is_led_to_its_end_however_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_rollback_that_has_begun_is_led_to_its_end_however_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rollback_window.check_allowed(arrange(monkeypatch, tmp_path, HostClock("boot-1", 1000 + 9 * DAY, SWITCH_TIME), returning=WORDS))
 
 
-def test_no_step_goes_forward_while_a_way_back_is_ahead_of_the_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_step_goes_forward_while_a_rollback_is_ahead_of_the_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     context = arrange(monkeypatch, tmp_path, HostClock("boot-1", 1060.0, SWITCH_TIME + 60), returning=WORDS)
     with pytest.raises(GuardFailed, match=r"a rollback has begun .* python -m parallel_build back test"):
         Hypervisors().before_apply(context)
@@ -157,14 +157,14 @@ def undo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedSte
 
 
 @pytest.mark.parametrize("step", UNDONE)
-def test_the_first_undo_of_a_way_back_is_written_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
+def test_the_first_undo_of_a_rollback_is_written_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
     opened = WindowRecord("test", "mine", opened=WORDS)
     assert undo(monkeypatch, tmp_path, step, opened).written == 1
     assert undo(monkeypatch, tmp_path, step, opened).written == 0, "the first mark counts"
 
 
 @pytest.mark.parametrize("step", UNDONE)
-def test_an_undo_up_to_a_hold_point_is_no_way_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
+def test_an_undo_up_to_a_hold_point_is_no_rollback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[SwitchedStep]) -> None:
     opened = WindowRecord("test", "mine", opened=WORDS)
     assert undo(monkeypatch, tmp_path, step, opened, stopBefore="UserAccess").written == 0
 
@@ -197,7 +197,7 @@ def test_a_run_that_was_overtaken_marks_nothing(monkeypatch: pytest.MonkeyPatch,
         rollback_window.check_allowed(Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None))
 
 
-def test_a_refused_way_back_marks_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_refused_rollback_marks_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened = WindowRecord("test", "mine", opened=WORDS, switched=WORDS)
     with pytest.raises(GuardFailed, match="is behind the switch"):
         undo(monkeypatch, tmp_path, Acceptance, opened, stopBefore="Acceptance")

@@ -35,7 +35,7 @@ class Server:
         self.host = SimpleNamespace(name="newdb1")
         self.marks: dict[str, str] = {}
         self.rows = {"cloud": 336, "cloud_usage": 20}
-        self.said: list[str] = []
+        self.printed: list[str] = []
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def at(folder: Path, record: WindowRecord | None, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "store", lambda context: records)
     for module in (served, transfer, database_seed):
         monkeypatch.setattr(module, "new_database", lambda context: SimpleNamespace(name="newdb1"))
-    told: list[str] = []
-    return Context(SITE, None, RunFolder(folder, "test", []), CancelToken(), told.append, "Test")  # type: ignore[arg-type]
+    reported: list[str] = []
+    return Context(SITE, None, RunFolder(folder, "test", []), CancelToken(), reported.append, "Test")  # type: ignore[arg-type]
 
 
 def window(**changes: Any) -> WindowRecord:

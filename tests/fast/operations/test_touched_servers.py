@@ -115,8 +115,8 @@ class Cloud:
         users: servers whose barrier was taken away.
     """
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, **changes: Any) -> None:
+        self.world = World(**changes)
         self.does_not_start: set[tuple[str, str]] = set()
         self.fails_for_good: set[str] = set()
         self.answers_as: dict[str, str] = {}
@@ -124,11 +124,13 @@ class Cloud:
         self.users: list[str] = []
         self.rows = Rows()
         world, record = self.world, self.world.record
-        for server, unit in (("newms1", MANAGEMENT), ("newms1", USAGE), ("newms2", MANAGEMENT)):
-            world.units[server, unit] = {"active": True, "masked": False}
+        for server, units in world.new.items():
+            for unit in units:
+                world.units[server, unit] = {"active": True, "masked": False}
         record.switched, record.switched_clock = "then", HostClock("boot", 1.0, 1.0).__dict__
         record.facts["FirstManagement"] = {"began": 1.0, "mark": [1, 2], "good": {"seconds": 1}}
-        record.facts["AdditionalManagement/newms2"] = {"began": 1.0, "mark": [1, 2], "good": {"seconds": 1}}
+        for name in [*world.new][1:]:
+            record.facts[f"AdditionalManagement/{name}"] = {"began": 1.0, "mark": [1, 2], "good": {"seconds": 1}}
         started = [touch(world.context, machine, START) for machine in world.site.configuration.new.management]
         record.servers = {server.name: server for server in started}
 
@@ -141,10 +143,16 @@ class Cloud:
     def serving(self) -> tuple[list[str], list[str]]:
         """Names of the management servers that run: the original's, the new ones."""
         runs = [name for (name, unit), state in self.world.units.items() if unit == MANAGEMENT and state["active"]]
-        return [name for name in runs if name in OLD], [name for name in runs if name not in OLD]
+        return [name for name in runs if name in self.world.old], [name for name in runs if name not in self.world.old]
+
+    def name_at(self, address: str) -> str:
+        """The management server at an address."""
+        configuration = self.world.site.configuration
+        servers = (*configuration.original.management, *configuration.new.management)
+        return next((server.name for server in servers if server.address == address), ADDRESSES.get(address, address))
 
     def status(self, where: Endpoint) -> int | None:
-        name = ADDRESSES.get(where.host, where.host)
+        name = self.name_at(where.host)
         if name in self.fails_for_good:
             return 503
         runs = self.world.units.get((name, MANAGEMENT), {}).get("active") and name not in self.world.lost
@@ -153,8 +161,13 @@ class Cloud:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    return switched_cloud(monkeypatch)
+
+
+def switched_cloud(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Cloud:
+    """A cloud that was switched, with sections of its configuration changed."""
     window_world.arrange(monkeypatch)
-    made = Cloud()
+    made = Cloud(**changes)
 
     def of(context: Any) -> World:
         found: World = context.connections
@@ -200,7 +213,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     monkeypatch.setattr(api, "answers", lambda where: made.status(where) == 401)
     monkeypatch.setattr(last_start, "why", lambda host: ("failed", type("Cause", (), {"cause": "a table is missing"})()))
     monkeypatch.setattr(
-        original_management, "_version", lambda cloud: made.answers_as.get(ADDRESSES[cloud.url.split("/")[2].split(":")[0]], "4.20.3.0")
+        original_management, "_version", lambda cloud: made.answers_as.get(made.name_at(cloud.url.split("/")[2].split(":")[0]), "4.20.3.0")
     )
 
     def opened(host: Machine) -> None:
@@ -277,7 +290,7 @@ def test_one_that_can_not_be_reached_is_fenced_at_its_database_and_named_until_i
 
 
 @WAYS
-def test_a_new_side_that_can_not_be_reached_at_all_is_named_and_its_own_command_lets_the_rollback_go_on(cloud: Cloud, way: Any) -> None:
+def test_a_new_side_that_can_not_be_reached_at_all_is_named_and_its_own_command_lets_the_rollback_continue(cloud: Cloud, way: Any) -> None:
     cloud.world.lost |= {"newms2", "newdb1"}
     with pytest.raises(RollbackIncomplete, match=r"newdb1 \(10\.91\.0\.31\) can't be fenced: the new side may still write") as caught:
         way(cloud)
@@ -579,7 +592,7 @@ def test_a_balancer_command_that_fails_keeps_nobody_from_going_back(cloud: Cloud
     cloud.configure(window={"userAccess": {"method": "command", "close": ["false"], "open": ["true"]}})
     undo(cloud)
     assert cloud.serving == (["oldms1", "oldms2"], [])
-    assert any("users out of the new side" in line for line in cloud.world.told)
+    assert any("users out of the new side" in line for line in cloud.world.reported)
 
 
 def test_a_sick_new_database_keeps_nobody_from_going_back(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

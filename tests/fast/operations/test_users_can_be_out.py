@@ -46,8 +46,8 @@ def test_a_server_without_a_packet_filter_is_refused_by_name() -> None:
 
 def test_a_workstation_that_would_be_shut_out_is_warned_and_not_refused() -> None:
     servers = Servers(set())
-    (said,) = prove_users_can_be_out(cast(Context, servers))
-    assert "this machine comes from 10.91.0.1" in said and servers.reported[0].startswith("warning: the window would not open")
+    (printed,) = prove_users_can_be_out(cast(Context, servers))
+    assert "this machine comes from 10.91.0.1" in printed and servers.reported[0].startswith("warning: the window would not open")
 
 
 def test_with_a_command_nothing_is_looked_at() -> None:

@@ -22,10 +22,10 @@ class Window:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         here = site()
         self.record = WindowRecord("test", here.identity, opened="then")
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.clock = 100.0
         self.lost = False
-        self.context: Any = SimpleNamespace(progress=self.told.append, run=SimpleNamespace(keep=lambda *_: None))
+        self.context: Any = SimpleNamespace(progress=self.reported.append, run=SimpleNamespace(keep=lambda *_: None))
         monkeypatch.setattr(users_out, "store", lambda _: Records(self.record, here))
         monkeypatch.setattr(users_out, "original_database", lambda _: None)
         monkeypatch.setattr(users_out, "read_host_clock", self._read)
@@ -51,7 +51,7 @@ def test_by_the_probes_clock_from_the_first_refused_call_to_the_first_served_one
     users_out.note_in(window.context, [answer(1035.75, 200), answer(1036.0, 200)], side="new")
     users_out.note_in(window.context, [answer(1099.0, 200)], side="new")
     assert window.times() == [{"out": 1001.5, "clock": "the user probe's", "in": 1035.75, "side": "new", "seconds": 34.25}]
-    assert window.told == ["users were out for 34.2 s, by the user probe's clock"]
+    assert window.reported == ["users were out for 34.2 s, by the user probe's clock"]
 
 
 def test_without_a_probe_by_the_clock_of_the_records_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,6 @@ def test_what_can_not_be_noted_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch)
     window = Window(monkeypatch)
     window.lost = True
     users_out.note_out(window.context)
-    assert window.times() == [] and "can't be noted" in window.told[0]
+    assert window.times() == [] and "can't be noted" in window.reported[0]
     window.record.closed = "later"
     users_out.note_in(window.context, side="new")

@@ -1,4 +1,4 @@
-"""Two clouds' facts side by side: what differs, how it is ranked, and what is said."""
+"""Two clouds' facts side by side: what differs, how it is ranked, and what is shown."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_cloud_is_like_itself() -> None:
     ],
 )  # fmt: skip
 def test_differences_are_ranked(change: dict[str, Any], rank: str, area: str, key: str) -> None:
-    found = {(each.severity.value, each.said.area, each.said.key) for each in parity.compare(LAB, real(change))}
+    found = {(each.severity.value, each.words.area, each.words.key) for each in parity.compare(LAB, real(change))}
     assert (rank, area, key) in found
     assert all(each.cause for each in parity.compare(LAB, real(change)))
 
@@ -104,7 +104,7 @@ class Schema:
     def rows(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
         for words, number in self.refused.items():
             if words in statement:
-                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "mend it", number)
+                raise Refused(f"olddb1: the database server refused: {statement}", f"({number}, 'about {words}')", "repair it", number)
         return [{"kind": "x86_64", "name": "workers", "value": "7"}]
 
     def value(self, statement: str, values: Any = None) -> Any:
@@ -126,7 +126,7 @@ def test_what_is_refused_is_named_and_left_out() -> None:
         "changed settings: refused (1142, 'about cloud.configuration')",
     ]
     servers = {name: value for name, value in LAB.items() if name != "settings"}
-    one, other = ({**servers, **facts, "version": "", "problems": told} for facts, told in ((found, []), (less, problems)))
+    one, other = ({**servers, **facts, "version": "", "problems": reported} for facts, reported in ((found, []), (less, problems)))
     assert not parity.compare(one, other) and not parity.compare(other, one), "what only one side knows is no difference"
     assert (
         "not read: architectures: the schema" in parity.as_text(one, other, parity.compare(one, one))
@@ -147,7 +147,7 @@ def test_the_worst_comes_first_and_the_threshold_counts() -> None:
     assert parity.as_document(LAB, real({}), differences)["summary"] == {"high": 1, "medium": 1, "low": 1}
 
 
-def test_the_command_compares_files_and_its_exit_code_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_compares_files_and_its_exit_code_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import argparse
 
     one, other = tmp_path / "lab.json", tmp_path / "prod.json"

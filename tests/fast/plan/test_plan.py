@@ -134,7 +134,7 @@ def test_an_original_before_4_9_is_refused() -> None:
         target.refuse(CloudStackVersion("4.5.2"), NEW, None)
 
 
-def test_its_own_package_makes_an_unknown_release_known_and_another_one_is_refused() -> None:
+def test_its_own_package_makes_an_unknown_release_known_and_a_different_one_is_refused() -> None:
     later = CloudStackVersion("4.22.9.0")
     target.refuse(OLD, later, TargetPackage("x.deb", later))
     with pytest.raises(ConfigurationError, match=r"is CloudStack 4\.22\.9\.0, and the target is 4\.22\.1\.0"):

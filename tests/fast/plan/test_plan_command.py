@@ -83,7 +83,7 @@ def test_templates_are_written_on_request(stack: dict[str, Any], tmp_path: Path,
 
 
 class Local:
-    """A server whose files are in a folder, with a package manager that says what it is told to."""
+    """A server whose files are in a folder, with a package manager that prints what it is given."""
 
     name = "newms1"
 

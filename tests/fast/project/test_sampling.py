@@ -20,5 +20,5 @@ def test_each_file_and_pair_of_servers_keeps_some() -> None:
     assert counts == {(file, pair): 3 if "hostile" in pair else 9 for file in ("one", "two") for pair in SERVERS}
 
 
-def test_a_seed_draws_the_same_again_and_another_one_others() -> None:
+def test_a_seed_draws_the_same_again_and_a_different_one_others() -> None:
     assert drawn(NAMES, 9, "abc") == drawn(list(reversed(NAMES)), 9, "abc") != drawn(NAMES, 9, "def")

@@ -11,7 +11,7 @@ import pytest
 
 from parallel_build.project import CODE
 
-PAGES = [*sorted(CODE.glob("*.md")), *sorted((CODE / "docs").glob("*.md"))]
+PAGES = [*sorted(CODE.glob("*.md")), *sorted((CODE / "docs").rglob("*.md"))]
 
 INSTEAD = {
     r"told|tells|said|says of": "reported, logged, shown",

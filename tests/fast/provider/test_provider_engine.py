@@ -117,9 +117,9 @@ class Project:
             timeout=300,
             check=False,
         )
-        said = done.stdout + done.stderr
-        assert bool(done.returncode) == bool(code), said
-        return said
+        printed = done.stdout + done.stderr
+        assert bool(done.returncode) == bool(code), printed
+        return printed
 
     def up(self, *words: str, code: int = 0) -> str:
         """`pulumi up` without its preview."""
@@ -162,7 +162,7 @@ def test_the_way_there_and_back(project: Project) -> None:
     project.tell("step")
     assert "Remedy: remove the cause" in project.up(code=1)
     project.tell("")
-    # A failure half way is in the state; `up` goes on from it, and then there is nothing to do.
+    # A failure half way is in the state; `up` resumes from it, and then there is nothing to do.
     assert set(project.resources()) == {"early"}
     assert project.resources()["early"]["outputs"]["status"].startswith("partial")
     project.up()
@@ -217,13 +217,13 @@ def test_the_engine_killed_in_the_middle_of_a_step(project: Project) -> None:
     assert {each["outputs"]["status"] for each in project.resources().values()} == {"done"}
 
 
-def test_a_wrong_configuration_is_said_without_a_traceback(project: Project) -> None:
+def test_a_wrong_configuration_is_reported_without_a_traceback(project: Project) -> None:
     project.configure(new={"versoin": "4.22.1.0"}, window={"deadline": "soon"})
-    said = project.pulumi("preview", "--stack", STACK, code=1)
-    assert "new.versoin: this key is not known here" in said
-    assert "window.deadline" in said
-    assert "Traceback" not in said
-    assert "unhandled" not in said
+    printed = project.pulumi("preview", "--stack", STACK, code=1)
+    assert "new.versoin: this key is not known here" in printed
+    assert "window.deadline" in printed
+    assert "Traceback" not in printed
+    assert "unhandled" not in printed
 
 
 ODD = "Tok\"en\\é'x9"  # as a shell, JSON and a terminal write it, it looks different each time

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[3]
 URN = "urn:pulumi:test::cloudstack-parallel-build::cutover:index:Toy::one"
-# Listens as the engine does, starts the provider, and waits to be killed; its parent is told the provider's port.
+# Listens as the engine does, starts the provider, and waits to be killed; its parent gets the provider's port.
 PARENT = """
 import socket, subprocess, sys
 with socket.create_server(("127.0.0.1", 0)) as engine:
@@ -122,7 +122,7 @@ def test_the_engine_killed_ends_the_step_and_the_provider(tmp_path: Path) -> Non
 
 
 def test_an_engine_that_does_not_answer_any_more_ends_the_provider(tmp_path: Path, listener: socket.socket) -> None:
-    """The process between the engine and the provider lives on: only the address tells."""
+    """The process between the engine and the provider lives on: only the address shows it."""
     pid_file = tmp_path / "pid"
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     command = [sys.executable, "-m", "tests.fast.provider_toy_process", str(pid_file), address]

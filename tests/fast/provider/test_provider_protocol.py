@@ -101,15 +101,15 @@ def test_an_unexpected_error_is_recorded_and_its_traceback_stays_in_the_log(prov
 
 
 @pytest.mark.parametrize("fail", ["", "step", "bug"])
-def test_a_secret_is_told_to_nobody(provider: Harness, fail: str) -> None:
+def test_a_secret_is_shown_to_nobody(provider: Harness, fail: str) -> None:
     provider.tell(fail)
-    said = ""
+    printed = ""
     try:
         _, outputs = provider.create(provider.inputs())
-        said = str(outputs)
+        printed = str(outputs)
     except Partial as partial:
-        said = f"{partial.outputs} {partial.reasons}"
-    assert PLANTED not in said
+        printed = f"{partial.outputs} {partial.reasons}"
+    assert PLANTED not in printed
     assert PLANTED not in provider.everything_written()
     assert "[secret]" in provider.everything_written()
 
@@ -122,12 +122,12 @@ def test_an_update_stores_and_proves_again(provider: Harness) -> None:
     assert outputs["status"] == "done"
 
 
-def test_a_machine_made_anew_has_the_step_done_anew(provider: Harness) -> None:
+def test_a_machine_made_again_has_the_step_done_again(provider: Harness) -> None:
     old = {**provider.inputs(), "machines": {"db1": "id-1", "db2": "id-2"}}
-    anew = {**provider.inputs(), "machines": {"db1": "id-1", "db2": "id-3"}}
-    assert provider.diff(old, anew) == ["machines"]
+    recreated = {**provider.inputs(), "machines": {"db1": "id-1", "db2": "id-3"}}
+    assert provider.diff(old, recreated) == ["machines"]
     assert provider.diff(provider.inputs(), old) == [], "a state that did not know them yet"
-    assert provider.update("Toy/test/one", old, {"status": "done"}, anew)["status"] == "done"
+    assert provider.update("Toy/test/one", old, {"status": "done"}, recreated)["status"] == "done"
     assert provider.calls == ["apply"]
 
 
@@ -148,7 +148,7 @@ def test_a_step_of_an_earlier_phase_is_not_proved_after_the_switch(provider: Har
     assert provider.calls == ["verify"]
 
 
-def test_what_a_switch_uses_up_is_asked_on_the_way_back_and_done_again_afterwards(provider: Harness) -> None:
+def test_what_a_switch_uses_up_is_asked_in_the_rollback_and_done_again_afterwards(provider: Harness) -> None:
     switched, back = provider.inputs(phase="switched"), provider.inputs(phase="prepared")
     assert provider.diff(back, switched, kind="SpentToy") == [], "the switch itself is no change of it"
     assert provider.diff(switched, back, kind="EarlyToy") == []

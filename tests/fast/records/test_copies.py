@@ -220,7 +220,7 @@ def test_a_new_source_that_is_read_and_can_not_be_written_holds_no_rollback_up(k
     assert kept.asked == [("newdb1", False), ("newdb1", True)], "its power may be cut for it"
 
 
-def test_an_original_that_can_not_be_brought_up_to_date_is_said(kept: Cloud) -> None:
+def test_an_original_that_can_not_be_brought_up_to_date_is_reported(kept: Cloud) -> None:
     kept.old.lost = True
     kept.down.add("olddb1")
     kept.store().mark_returning()

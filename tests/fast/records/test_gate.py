@@ -1,4 +1,4 @@
-"""Once a way back has shut a new server's gate, no command of that window that comes late unmasks anything there."""
+"""Once a rollback has shut a new server's gate, no command of that window that comes late unmasks anything there."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_an_open_gate_lets_a_start_through(server: Server, monkeypatch: pytest.M
     assert server.asked()[1:] == ["unmask cloudstack-management", "enable cloudstack-management"]
 
 
-def test_a_step_that_sees_the_way_back_asks_nothing_of_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_sees_the_rollback_asks_nothing_of_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GuardFailed, match="a rollback has begun now"):
         release(monkeypatch, server, LEFT)
     assert server.asked() == []
 
 
 @pytest.mark.parametrize("damage", ["none", "rebooted", "disk full"])
-def test_a_step_that_looked_before_the_way_back_and_comes_after_it_is_refused(
+def test_a_step_that_looked_before_the_rollback_and_comes_after_it_is_refused(
     server: Server, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     if damage == "disk full":

@@ -86,7 +86,7 @@ def test_where_nothing_can_be_written_the_number_is_kept_in_memory(host: Any, mo
     assert [Claims().take(host, HERE), Claims().take(host, HERE)] == [1, 2]
 
 
-def test_no_number_is_taken_beside_a_record_that_can_not_be_read(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_number_is_taken_next_to_a_record_that_can_not_be_read(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def unreadable(self: WindowStore) -> None:
         raise GuardFailed("window.json can't be used", "", "")
 

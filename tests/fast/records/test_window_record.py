@@ -1,4 +1,4 @@
-"""The window's record: whoever writes, nobody's word is lost, and of a step and a way back at one moment the way back wins."""
+"""The window's record: whoever writes, nobody's word is lost, and of a step and a rollback at one moment the rollback wins."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_facts_of_steps_that_run_at_once_are_all_kept(folder: Path) -> None:
     assert (folder / "window.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_way_back_that_begins_while_a_step_writes_is_not_erased(folder: Path) -> None:
+def test_a_rollback_that_begins_while_a_step_writes_is_not_erased(folder: Path) -> None:
     Store(folder, between=lambda: Store(folder).mark_returning()).remember("HostSetting", previous="10.91.0.11")
     record = Store(folder).mine()
     assert record.returning and record.facts["HostSetting"] == {"previous": "10.91.0.11"}
 
 
-def test_of_a_start_and_a_way_back_at_one_moment_the_way_back_wins(folder: Path) -> None:
+def test_of_a_start_and_a_rollback_at_one_moment_the_rollback_wins(folder: Path) -> None:
     late = Store(folder, between=lambda: Store(folder).mark_returning())
     with pytest.raises(GuardFailed, match=r"a rollback has begun .* python -m parallel_build back test"):
         late.note({"FirstManagement": {"began": 1.0}}, forward=True)
@@ -82,7 +82,7 @@ def test_of_a_start_and_a_way_back_at_one_moment_the_way_back_wins(folder: Path)
     assert Store(folder).facts("FirstManagement") == {"touched": True}, "what an undo has to know is kept all the same"
 
 
-def test_marks_are_kept_and_told_once(folder: Path) -> None:
+def test_marks_are_kept_and_reported_once(folder: Path) -> None:
     assert not Store(folder).mine().ahead
     Store(folder).mark_returning()
     first = Store(folder).mine().returning
@@ -91,8 +91,8 @@ def test_marks_are_kept_and_told_once(folder: Path) -> None:
     Store(folder).mark_returning(ahead=True)
     assert (Store(folder).mine().returning, Store(folder).mine().ahead) == (first, True)
     Store(folder).close()
-    told = [json.loads(line)["what"] for line in (folder / "journal.jsonl").read_text().splitlines()]
-    assert told == ["going back", "going back", "window closed"]
+    reported = [json.loads(line)["what"] for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert reported == ["going back", "going back", "window closed"]
     with pytest.raises(GuardFailed, match="no window is open"):
         Store(folder).remember("Step", fact=1)
 
@@ -152,7 +152,7 @@ def test_a_record_of_version_1_is_read_and_continued(folder: Path) -> None:
     assert (record.token, record.revision, record.facts) == (3, 1, {"Window": {"hosts_up": {"1": "kvm1"}}, "Step": {"fact": 1}})
 
 
-def test_what_it_said_before_stays_next_to_it(folder: Path) -> None:
+def test_what_it_reported_before_stays_next_to_it(folder: Path) -> None:
     for number in range(4):
         before = (folder / "window.json").read_bytes().partition(b"\n")[0]
         Store(folder).remember("Step", fact=number)

@@ -1,4 +1,4 @@
-"""How the tool logs in to a database server: accounts, option files, sockets, and what is told where it is not let in."""
+"""How the tool logs in to a database server: accounts, option files, sockets, and what is reported where it is not let in."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ def test_a_package_that_is_not_there_is_named(el: ElHost, built: tuple[Builder, 
 
 @real
 @pytest.mark.engine
-def test_a_locked_package_database_is_told(el: ElHost, built: tuple[Builder, str, str]) -> None:
+def test_a_locked_package_database_is_reported(el: ElHost, built: tuple[Builder, str, str]) -> None:
     handled = _sources(el, built[1])
     el.run(["rpm", "-qa"])
     hold = "import fcntl, sys, time; f = open('/var/lib/rpm/.rpm.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(300)"
@@ -310,7 +310,7 @@ def test_an_existing_server_is_left_as_it_was_found(el: ElHost, built: tuple[Bui
     builder.rpm("cloudstack-shape", "4.22.1.0-1", requires="cloudstack-common = 4.22.1.0-1", scripts=TRACES)
     builder.sign()
     builder.publish()
-    host, said = cast(Host, el), list[str]()
+    host, printed = cast(Host, el), list[str]()
     manifest = Manifest(host)
     el.write("/etc/yum.repos.d/theirs.repo", "[theirs]\nname=theirs\nbaseurl=file:///mnt/repository\ngpgcheck=0\n")
     el.run(["dnf", "-q", "-y", "install", "cloudstack-ui", "shape-base"])
@@ -320,7 +320,7 @@ def test_an_existing_server_is_left_as_it_was_found(el: ElHost, built: tuple[Bui
     assert manifest.lines("asked-for") == ["cloudstack-ui", "shape-base"]
     handled = _sources(el, built[1])
     handled.install(["cloudstack-shape"])
-    undo = PackageUndo(host, {"cloudstack-shape"}, lambda text, **more: said.append(text), said.append)
+    undo = PackageUndo(host, {"cloudstack-shape"}, lambda text, **more: printed.append(text), printed.append)
     going = undo.going(found)
     assert {name.split(":")[0] for name in going if "pubkey" not in name} == {"cloudstack-common", "cloudstack-shape"}
     assert len([name for name in going if name.startswith("gpg-pubkey-")]) == 1, "the key came with our transaction"
@@ -329,7 +329,7 @@ def test_an_existing_server_is_left_as_it_was_found(el: ElHost, built: tuple[Bui
     undo.purge(found)
     assert script_files.remove(host, paths) == ["/etc/shape-generated.conf"]
     undo.remove_accounts()
-    assert undo.prove(found), said
+    assert undo.prove(found), printed
     assert manifest.packages_now() == found
     assert not el.run(["getent", "group", "shapers"], ok=(0, 2)).ok
     left = set(manifest.paths_now()) - set(paths)

@@ -63,7 +63,7 @@ def test_where_no_known_program_is_nothing_is_installed(tmp_path: Path) -> None:
         packages(host)
 
 
-def test_what_is_not_as_wanted_is_told_with_what_it_is(host: LocalHost) -> None:
+def test_what_is_not_as_wanted_is_reported_with_what_it_is(host: LocalHost) -> None:
     wanted = ["cloudstack-management", "cloudstack-usage", "mariadb-server", "half-there", "absent"]
     assert faults(packages(host), wanted, RELEASE) == {
         "cloudstack-usage": "4.20.3.0", "half-there": "not installed", "absent": "not installed",

@@ -26,7 +26,7 @@ NOISY = 'sh -c \'echo "Welcome to olddb1"; eval "$SSH_ORIGINAL_COMMAND"\''
 
 
 class Echo:
-    """A service behind a unix socket that says hello first, as a database server does, and then repeats what it is told."""
+    """A service behind a unix socket that says hello first, as a database server does, and then repeats what it is sent."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.open = folder / "service.sock", 0

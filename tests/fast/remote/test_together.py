@@ -1,4 +1,4 @@
-"""Questions are asked at the same time, answers keep their order, what can't be answered is told, a cancel is not."""
+"""Questions are asked at the same time, answers keep their order, what can't be answered is reported, a cancel is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_all_are_asked_at_once_and_answers_keep_their_order() -> None:
     assert problems == []
 
 
-def test_what_can_not_be_answered_is_told_beside_the_rest() -> None:
+def test_what_can_not_be_answered_is_reported_next_to_the_rest() -> None:
     def gone() -> str:
         raise ConnectionFailed("oldms1 is gone", "it has no power", "switch it on")
 
@@ -33,7 +33,7 @@ def test_what_can_not_be_answered_is_told_beside_the_rest() -> None:
 
 def test_a_cancel_is_no_problem_of_a_server() -> None:
     def stopped() -> None:
-        raise Cancelled("stopped", "asked to", "go on")
+        raise Cancelled("stopped", "asked to", "continue")
 
     with pytest.raises(Cancelled):
         together([stopped], [])

@@ -17,7 +17,7 @@ import pytest
 from parallel_build.configuration import Phase
 from parallel_build.stack.automation import Driver, StoppedByOperator, UpFailed
 
-# What the script does on `up` is in the file `plan` beside it; what it was asked for goes to `asked`.
+# What the script does on `up` is in the file `plan` next to it; what it was asked for goes to `asked`.
 SCRIPT = """#!/bin/bash
 here=$(dirname "$0")
 echo "$*" >>"$here/asked"
@@ -65,15 +65,15 @@ def test_what_the_engine_does_to_steps_is_seen(cli: Path) -> None:
     assert seen == [("begin", "Window", False), ("end", "Window", False), ("begin", "UserAccess", True), ("failed", "UserAccess", True)]
 
 
-def test_progress_is_told_once_and_configuration_is_written(cli: Path) -> None:
+def test_progress_is_reported_once_and_configuration_is_written(cli: Path) -> None:
     (cli / "plan").write_text(
         'event "reading both sides" info window true; event "reading both sides" info window true; event done info window true\n' + END
     )
-    told: list[str] = []
-    driver = Driver("prod", Path("/x.yaml"), told.append)
+    reported: list[str] = []
+    driver = Driver("prod", Path("/x.yaml"), reported.append)
     driver.configure(Phase.SWITCHED, "HostSetting")
     driver.up()
-    assert [line.partition(" ")[2] for line in told] == ["window: reading both sides", "window: done"]
+    assert [line.partition(" ")[2] for line in reported] == ["window: reading both sides", "window: done"]
     asked = (cli / "asked").read_text()
     assert "config set phase switched --stack prod --config-file /x.yaml" in asked
     assert "config set --path window.stopBefore HostSetting" in asked
@@ -131,7 +131,7 @@ def test_a_signal_is_handed_on_once_for_each(cli: Path, times: int) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_stack_that_is_not_there_is_said(cli: Path) -> None:
+def test_a_stack_that_is_not_there_is_reported(cli: Path) -> None:
     (cli / "pulumi").write_text(
         SCRIPT.replace('*" up "*)', '*" stack --stack prod "*) echo "error: no stack named prod found" >&2; exit 255 ;;\n*" up "*)')
     )

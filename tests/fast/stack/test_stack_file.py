@@ -1,4 +1,4 @@
-"""A stack read without Pulumi: what Pulumi sealed is opened, whatever can't be is said by name, and no server is contacted."""
+"""A stack read without Pulumi: what Pulumi sealed is opened, whatever can't be is reported by name, and no server is contacted."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_stack_without_templates_takes_those_that_a_plan_wrote(tmp_path: Path,
     assert [each.url for each in file.read_site("test", config_file=without).configuration.templates] == [planned["url"]]
 
 
-def test_state_tells_steps_and_what_an_engine_left(no_backend: Path) -> None:
+def test_state_shows_steps_and_what_an_engine_left(no_backend: Path) -> None:
     step = {"type": "cutover:index:Window", "urn": "urn:pulumi:x::p::cutover:index:Window::window", "outputs": {"status": "partial: x"}}
     pending = [{"type": "creating", "resource": {"urn": "urn:pulumi:x::p::cutover:index:UserAccess::user-access"}}]
     state(no_backend / ".pulumi/stacks/p/test.json.gz", [step], pending_operations=pending)
@@ -162,7 +162,7 @@ def test_state_tells_steps_and_what_an_engine_left(no_backend: Path) -> None:
     assert found.pending == ["creating user-access"]
 
 
-def test_no_state_is_said(no_backend: Path) -> None:
+def test_no_state_is_reported(no_backend: Path) -> None:
     assert "there is no state of stack test" in stack_state.read("p", "test", PROJECT).problem
 
 

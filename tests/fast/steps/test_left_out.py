@@ -49,23 +49,23 @@ class Newer(switched.SwitchedStep):
 
 
 def run(monkeypatch: pytest.MonkeyPatch, record: WindowRecord | None) -> tuple[list[str], list[str]]:
-    """What a step did in a window, and what it told."""
-    told: list[str] = []
-    context: Any = SimpleNamespace(progress=told.append, done={})
+    """What a step did in a window, and what it reported."""
+    reported: list[str] = []
+    context: Any = SimpleNamespace(progress=reported.append, done={})
     for module in (switched, deadline):
         monkeypatch.setattr(module, "store", lambda _: Records(record, HERE))
-    for name in ("claim", "check_allowed", "mark_way_back"):
+    for name in ("claim", "check_allowed", "mark_rollback"):
         monkeypatch.setattr(switched, name, lambda _: None)
     monkeypatch.setattr(deadline, "not_going_back", lambda *_, **__: None)
     step = Newer()
     for action in (forward, proof, backward):
         action(step)(context)
-    return step.did, told
+    return step.did, reported
 
 
 def test_a_step_that_is_newer_than_the_window_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    did, told = run(monkeypatch, WindowRecord("test", HERE.identity, opened="then"))
-    assert did == [] and told == [NOT_PART] * 3
+    did, reported = run(monkeypatch, WindowRecord("test", HERE.identity, opened="then"))
+    assert did == [] and reported == [NOT_PART] * 3
 
 
 @pytest.mark.parametrize("record", [
@@ -74,8 +74,8 @@ def test_a_step_that_is_newer_than_the_window_does_nothing(monkeypatch: pytest.M
     WindowRecord("test", HERE.identity, opened="then", steps=["Window", "Newer"]),
 ])  # fmt: skip
 def test_a_step_of_the_window_is_done_and_undone(monkeypatch: pytest.MonkeyPatch, record: WindowRecord | None) -> None:
-    did, told = run(monkeypatch, record)
-    assert did == ["apply", "verify", "revert"] and told == []
+    did, reported = run(monkeypatch, record)
+    assert did == ["apply", "verify", "revert"] and reported == []
 
 
 def test_a_record_without_steps_is_one_of_the_first_twelve() -> None:

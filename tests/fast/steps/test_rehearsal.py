@@ -14,14 +14,14 @@ from parallel_build import guards
 from parallel_build.cli.rehearse import compared
 from parallel_build.cloudstack.log import StartReading
 from parallel_build.configuration import Housekeeping, load
-from parallel_build.configuration.fix_files import mending, read_fixes
+from parallel_build.configuration.fix_files import fix_of, read_fixes
 from parallel_build.database import housekeeping
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.network_targets import Target, targets
 from parallel_build.operations import fixes, isolation
 from parallel_build.provider.relevance import relevant
 from parallel_build.records.rehearsal import RehearsalRecord, checksums, outdated
-from parallel_build.records.rehearsal_times import NOT_REHEARSED, beside, compared_in_words, in_words, rehearsed
+from parallel_build.records.rehearsal_times import NOT_REHEARSED, compared_in_words, in_words, rehearsed, side_by_side
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session
 from parallel_build.resolved_stack import Site
@@ -70,7 +70,7 @@ def fix(folder: Path, name: str, text: str) -> None:
         ({"waived": "  "}, "the reason is missing"),
     ],
 )
-def test_wrong_configuration_is_told(wrong: dict[str, Any], words: str) -> None:
+def test_wrong_configuration_is_reported(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(values(rehearsal=wrong), "test")
     assert words in str(caught.value) and "rehearsal" in str(caught.value)
@@ -112,7 +112,7 @@ def test_a_fix_without_a_reason_is_refused(tmp_path: Path) -> None:
         read_fixes(tmp_path / "fixes")
 
 
-def test_a_fix_says_which_rows_it_mends(tmp_path: Path) -> None:
+def test_a_fix_says_which_rows_it_repairs(tmp_path: Path) -> None:
     fix(
         tmp_path,
         "a.sql",
@@ -120,32 +120,32 @@ def test_a_fix_says_which_rows_it_mends(tmp_path: Path) -> None:
     )
     fix(tmp_path, "b.sql", "-- reason: something else\n")
     found = read_fixes(tmp_path / "fixes")
-    assert found[0].mends == (("guest_os", 10001), ("guest_os_hypervisor", 17), ("guest_os", 10002)) and found[1].mends == ()
-    mended = mending(found, "guest_os", 10002)
-    assert mended is not None and mended.name == "a.sql"
-    assert mending(found, "guest_os", 17) is None
+    assert found[0].rows == (("guest_os", 10001), ("guest_os_hypervisor", 17), ("guest_os", 10002)) and found[1].rows == ()
+    fixed = fix_of(found, "guest_os", 10002)
+    assert fixed is not None and fixed.name == "a.sql"
+    assert fix_of(found, "guest_os", 17) is None
 
 
 @pytest.mark.parametrize("line", ["-- mends:", "-- mends: guest_os", "-- mends: guest_os 1, 2", "-- mends: guest_os 1; DROP"])
-def test_what_a_fix_mends_is_named_exactly(tmp_path: Path, line: str) -> None:
+def test_what_a_fix_repairs_is_named_exactly(tmp_path: Path, line: str) -> None:
     fix(tmp_path, "a.sql", f"-- reason: x\n{line}\n")
     with pytest.raises(ConfigurationError, match="its table in the database cloud and its id"):
         read_fixes(tmp_path / "fixes")
 
 
-def test_the_windows_times_are_told_beside_the_rehearsals() -> None:
+def test_the_windows_times_are_reported_next_to_the_rehearsals() -> None:
     steps = [{"version": "4.21.0.0", "seconds": 240.0}, {"version": "4.22.0.0", "seconds": 1.9}, {"version": "4.23.0.0", "seconds": 1.0}]
-    pairs = beside(PASSED, {"seconds": 305.0, "steps": steps, "views_seconds": None})
+    pairs = side_by_side(PASSED, {"seconds": 305.0, "steps": steps, "views_seconds": None})
     assert [(pair.part, pair.rehearsed, pair.window, pair.like) for pair in pairs] == [
         ("4.21.0.0", 200.5, 240.0, True),
         ("4.22.0.0", 1.0, 1.9, True),
         ("start", 240.2, 305.0, False),
     ]
-    told = compared_in_words(pairs)
-    assert told.startswith("4.21.0.0 4 min 0 s (3 min 20 s in rehearsal), 4.22.0.0 1.9 s (1.0 s in rehearsal)")
-    assert told.endswith("not as long as in the rehearsal: start")
+    reported = compared_in_words(pairs)
+    assert reported.startswith("4.21.0.0 4 min 0 s (3 min 20 s in rehearsal), 4.22.0.0 1.9 s (1.0 s in rehearsal)")
+    assert reported.endswith("not as long as in the rehearsal: start")
     assert compared_in_words(pairs[:2]).endswith("; as long as in the rehearsal")
-    assert compared_in_words(beside(PASSED, {"seconds": None})) == ""
+    assert compared_in_words(side_by_side(PASSED, {"seconds": None})) == ""
 
 
 def test_the_plan_names_every_fix_and_every_deletion_and_the_window_has_the_same(tmp_path: Path) -> None:

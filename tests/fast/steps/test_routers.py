@@ -1,4 +1,4 @@
-"""Step Routers and its command: waves that go on where they were cut off, limits that end them well, users who wait for nobody's network but their own."""
+"""Step Routers and its command: waves that continue where they were cut off, limits that end them well, users who wait for nobody's network but their own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_everything_that_runs_is_renewed_and_idle_networks_are_left_alone(monkey
     evidence, pending = apply(run)
     assert sorted(cloud.restarted) == sorted([*(f"network-{number}" for number in range(1, 21)), "vpc-3"])
     assert (evidence["networks"], evidence["renewed"], evidence["idle, left alone"], pending) == (21, 21, 2, "")
-    assert "21 of 21 networks renewed" in run.told
+    assert "21 of 21 networks renewed" in run.reported
     cloud.restarted.clear()
     apply(run)
     assert cloud.restarted == [], "what is renewed is found by looking"

@@ -25,11 +25,11 @@ class Window:
         self.site = site(**changes)
         self.record = WindowRecord("test", self.site.identity, opened="then", switched="then", facts=facts or {})
         self.done: list[str] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.context: Any = SimpleNamespace(
             site=self.site,
             configuration=self.site.configuration,
-            progress=self.told.append,
+            progress=self.reported.append,
             intend=lambda *_, **__: None,
             note=lambda **_: None,
         )

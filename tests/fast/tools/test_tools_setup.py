@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import debian, environment, golang, pins, pulumi, virtualenv
+from tools import debian, environment, golang, pins, progress, pulumi, setup, virtualenv
 from tools.errors import ToolError
 from tools.progress import run
 from tools.pulumi import PulumiTools
@@ -55,7 +55,7 @@ def test_missing_packages_without_root_name_what_to_do(monkeypatch: pytest.Monke
         debian.ensure_packages(["run"])
 
 
-def test_no_debian_is_told_before_anything_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_debian_is_reported_before_anything_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"no Debian.*Remedy"):
         debian.ensure_packages(["lab"])
@@ -122,15 +122,15 @@ def test_a_changed_go_module_gets_a_folder_of_its_own(monkeypatch: pytest.Monkey
     assert golang.program_folder(pins.VCENTER_SIMULATOR) != before
 
 
-@pytest.mark.parametrize("mend", pins.LIBVIRT.mends)
-def test_a_module_is_mended_only_where_it_is_what_was_mended(tmp_path: Path, mend: pins.Mend) -> None:
-    file = tmp_path / mend.file
+@pytest.mark.parametrize("repair", pins.LIBVIRT.mends)
+def test_a_module_is_repaired_only_where_it_is_what_was_repaired(tmp_path: Path, repair: pins.Mend) -> None:
+    file = tmp_path / repair.file
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f"package libvirt\n\nfunc f() {{\n{mend.wrong}\t}}()\n}}\n")
-    golang.mend_file(file, mend)
-    assert mend.right in file.read_text()
-    with pytest.raises(ToolError, match="not what was mended"):
-        golang.mend_file(file, mend)
+    file.write_text(f"package libvirt\n\nfunc f() {{\n{repair.wrong}\t}}()\n}}\n")
+    golang.mend_file(file, repair)
+    assert repair.right in file.read_text()
+    with pytest.raises(ToolError, match="not what was repaired"):
+        golang.mend_file(file, repair)
 
 
 def test_scripts_are_moved_and_binaries_left_alone(tmp_path: Path) -> None:
@@ -231,3 +231,35 @@ def test_a_sourced_environment_is_not_taken_for_the_users_home(monkeypatch: pyte
     assert pulumi._pulumi_environment("/bin", own)["PULUMI_HOME"] == str(own)
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "users"))
     assert pulumi._pulumi_environment("/bin", None)["PULUMI_HOME"] == str(tmp_path / "users")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "brief", "shown"),
+    [("found (28)", True, False), ("cached (built earlier)", True, False), ("there already", True, False), ("installed 1 of 29", True, True),
+     ("not downloaded", True, True), ("found (28)", False, True)],
+)  # fmt: skip
+def test_what_is_there_already_gets_a_line_only_when_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: str, brief: bool, shown: bool
+) -> None:
+    monkeypatch.setattr(progress, "LOG", progress.Log(brief=brief))
+    with progress.piece("Debian packages") as this:
+        this.outcome = outcome
+    assert bool(capsys.readouterr().err) is shown
+    assert progress.LOG.worked is not outcome.startswith(progress.THERE)
+
+
+@pytest.mark.parametrize(("outcome", "lines"), [("found (28)", 0), ("installed 1 of 28", 2)])
+def test_a_brief_set_up_is_silent_where_nothing_had_to_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outcome: str, lines: int
+) -> None:
+    def packages(purposes: list[str]) -> None:
+        with progress.piece("Debian packages") as this:
+            this.outcome = outcome
+
+    monkeypatch.setattr(setup, "ensure_packages", packages)
+    monkeypatch.setattr(setup, "ensure_virtualenv", lambda checkout: Path("python"))
+    monkeypatch.setattr(setup, "ensure_pulumi", lambda python, build: PulumiTools((), None))
+    monkeypatch.setattr(setup, "write_environment", lambda python, pulumi: None)
+    monkeypatch.setattr(progress.LOG, "brief", False)
+    assert setup.main(["--for", "lab", "--brief"]) == 0
+    assert len(capsys.readouterr().err.splitlines()) == lines

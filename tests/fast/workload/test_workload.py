@@ -165,8 +165,8 @@ class AccountsByName(Cloud):
         return [{**item, "name": item.get("account")} for item in found] if command == "listAccounts" else found
 
 
-def workload(cloud: Cloud, said: list[str] | None = None) -> Workload:
-    return Workload(cloud, CancelToken(), (said if said is not None else []).append)
+def workload(cloud: Cloud, printed: list[str] | None = None) -> Workload:
+    return Workload(cloud, CancelToken(), (printed if printed is not None else []).append)
 
 
 def passwords(profile: Profile) -> dict[str, str]:
@@ -277,11 +277,11 @@ def test_a_profile_that_the_cloud_can_not_hold_is_refused_before_anything_is_mad
 
 def test_what_the_api_does_not_have_is_left_out_with_all_that_stands_on_it() -> None:
     cloud = AccountsByName("listVPCs", "createVPC", "listVPCOfferings", "listAffinityGroups", "createAffinityGroup", "listCapacity")
-    said: list[str] = []
-    left_out = workload(cloud, said).create(FULL, passwords(FULL))
+    printed: list[str] = []
+    left_out = workload(cloud, printed).create(FULL, passwords(FULL))
     assert left_out["VPC"] == "this cloud has no createVPC" and left_out["network"].startswith("4 of 7")
     assert "affinity group" in left_out and left_out["VM"].startswith("6 of 12")
-    assert len(cloud.objects["listNetworks"]) == 3 and any(line.startswith("not checked: capacity") for line in said)
+    assert len(cloud.objects["listNetworks"]) == 3 and any(line.startswith("not checked: capacity") for line in printed)
     assert workload(cloud).remove() == []
 
 

@@ -1,4 +1,4 @@
-"""Settings: listed, and changed - `host` among them, which every connected agent is told of."""
+"""Settings: listed, and changed - `host` among them, which every connected agent receives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .. import alerts
 from ..configuration import ENCRYPTED
 from .core import PARAM_ERROR, ApiError, Call, Response, command, invalid_value, present
 
-#: Settings whose change is told to the agents.
+#: Settings whose change is sent to the agents.
 AGENT_SETTINGS = ("host", "indirect.agent.lb.algorithm", "indirect.agent.lb.check.interval")
 #: Scopes: parameter, table of the object, table of its details, column of the object there.
 SCOPES = (

@@ -54,7 +54,7 @@ def list_domains(call: Call) -> Response:
 
 @command("createDomain", admin=True)
 def create_domain(call: Call) -> Response:
-    """Add a domain below another one."""
+    """Add a domain below its parent."""
     name = call.required("name")
     parent = call.maybe("domain", "parentdomainid") or call.look_up("domain", ROOT_DOMAIN)
     if call.cloud.value("SELECT id FROM domain WHERE parent = %s AND name = %s AND removed IS NULL", parent["id"], name):

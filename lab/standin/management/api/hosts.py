@@ -134,7 +134,7 @@ def _figures(call: Call, row: Row) -> Response:
 
 @command("reconnectHost", admin=True)
 def reconnect_host(call: Call) -> Response:
-    """Have a host's agent connect anew."""
+    """Have a host's agent reconnect."""
     row = call.find("host", "id")
 
     def work() -> Response:

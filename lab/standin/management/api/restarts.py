@@ -57,11 +57,11 @@ def _restart(call: Call, row: Row, kind: str) -> Response:
 
 @command("restartNetwork")
 def restart_network(call: Call) -> Response:
-    """Restart a network; with cleanup its routers are made anew."""
+    """Restart a network; with cleanup its routers are recreated."""
     return _restart(call, call.find("networks", "id"), "Network")
 
 
 @command("restartVPC")
 def restart_vpc(call: Call) -> Response:
-    """Restart a VPC; with cleanup its routers are made anew."""
+    """Restart a VPC; with cleanup its routers are recreated."""
     return _restart(call, call.find("vpc", "id"), "Vpc")

@@ -94,7 +94,7 @@ def _submit(call: Call, row: Row, act: Callable[[], None], failed: str) -> Respo
 
 @command("destroySystemVm", admin=True)
 def destroy_system_vm(call: Call) -> Response:
-    """Destroy a system VM; another one takes its place."""
+    """Destroy a system VM; a new one takes its place."""
     row = _find(call)
     return _submit(call, row, lambda: call.system_vms.destroy(row), "Fail to destroy system vm")
 
