@@ -69,7 +69,7 @@ class Window(SwitchedStep):
             "remove system VMs that the new side made from KVM hosts, renew the original's where they are gone, users in meanwhile",
             "restart the networks whose routers the new side had renewed, a canary first, then in waves; its router of a network goes right before that",
             "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
-            "list what users created since the window opened, for tidying; put it on record, for `parallel-build after-rollback`",
+            "list what users created since the window opened, on record for `parallel-build after-rollback`",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
