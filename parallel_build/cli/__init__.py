@@ -21,6 +21,7 @@ MODULES: tuple[str, ...] = (
     "facts",
     "parity",
     "workload",
+    "points",
     "rehearse",
     "switch",
     "back",

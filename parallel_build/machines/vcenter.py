@@ -50,8 +50,8 @@ def identify(settings: VspherePlatform, password: Secret, folder: str, machine: 
     Raises:
         MachineFailed: vCenter can't be asked, or has no such machine.
     """
-    path = _path(settings, folder, machine)
-    with _asked(settings, machine), _session(settings, password) as center:
+    path = inventory_path(settings, folder, machine)
+    with asked(settings, machine), session(settings, password) as center:
         reference = center.find(path)
         if reference is None:
             raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", REMEDY)
@@ -71,8 +71,8 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
     Raises:
         MachineFailed: vCenter can't be asked, refuses, or shows somebody else's machine under this name.
     """
-    path = _path(settings, folder, machine)
-    with _asked(settings, machine), _session(settings, password) as center:
+    path = inventory_path(settings, folder, machine)
+    with asked(settings, machine), session(settings, password) as center:
         if known is not None and center.instance() != known.center:
             raise MachineFailed(f"vCenter {settings.server} is not the one that made {machine}", f"that was {known.center}", REMEDY)
         reference = known.reference if known else center.find(path)
@@ -103,19 +103,21 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
         return f"PowerOffVM_Task of {path}"
 
 
-def _path(settings: VspherePlatform, folder: str, machine: str) -> str:
+def inventory_path(settings: VspherePlatform, folder: str, machine: str) -> str:
+    """Where a machine is in vCenter's inventory."""
     return "/".join(part for part in (settings.datacenter, "vm", folder.strip("/"), machine) if part)
 
 
 @contextmanager
-def _asked(settings: VspherePlatform, machine: str) -> Iterator[None]:
+def asked(settings: VspherePlatform, machine: str) -> Iterator[None]:
+    """What keeps vCenter from being asked is an expected failure."""
     try:
         yield
     except (OSError, http.client.HTTPException, ElementTree.ParseError) as error:
         raise MachineFailed(f"vCenter {settings.server} can't be asked for {machine}", str(error), REMEDY) from None
 
 
-class _Center:
+class Center:
     """A session with vCenter."""
 
     def __init__(self, connection: http.client.HTTPSConnection) -> None:
@@ -132,17 +134,17 @@ class _Center:
         text = answer.read()
         self._cookie = (answer.headers.get("Set-Cookie") or self._cookie).split(";")[0]
         found = ElementTree.fromstring(text)  # noqa: S314 - the operator's own vCenter
-        fault = next((element.text or "" for element in found.iter() if _name(element) == "faultstring"), None)
+        fault = next((element.text or "" for element in found.iter() if tag(element) == "faultstring"), None)
         if fault is not None:
-            gone = any(_name(element).startswith("ManagedObjectNotFound") for element in found.iter())
+            gone = any(tag(element).startswith("ManagedObjectNotFound") for element in found.iter())
             raise (_Gone if gone else MachineFailed)(f"vCenter refuses {method}", fault, REMEDY)
         return found
 
     def instance(self) -> str:
         """This vCenter's own uuid."""
         found = self.call("RetrieveServiceContent", "ServiceInstance", "ServiceInstance")
-        about = next((element for element in found.iter() if _name(element) == "about"), None)
-        named = next((child.text for child in about if _name(child) == "instanceUuid"), None) if about is not None else None
+        about = next((element for element in found.iter() if tag(element) == "about"), None)
+        named = next((child.text for child in about if tag(child) == "instanceUuid"), None) if about is not None else None
         if not named:
             raise MachineFailed("vCenter does not say its instance uuid", "an ESXi host answers at platforms.vsphere.server", REMEDY)
         return named
@@ -151,7 +153,7 @@ class _Center:
         """The reference of the machine at an inventory path."""
         body = f"<inventoryPath>{escape(path)}</inventoryPath>"
         found = self.call("FindByInventoryPath", "SearchIndex", "SearchIndex", body)
-        return next((element.text for element in found.iter() if _name(element) == "returnval"), None)
+        return next((element.text for element in found.iter() if tag(element) == "returnval"), None)
 
     def look(self, reference: str) -> tuple[str, str]:
         """A machine's power state and its notes."""
@@ -162,20 +164,21 @@ class _Center:
         found = self.call("RetrieveProperties", "PropertyCollector", "propertyCollector", body)
         values = {}
         for each in found.iter():
-            if _name(each) == "propSet":
-                parts = {_name(child): child.text or "" for child in each}
+            if tag(each) == "propSet":
+                parts = {tag(child): child.text or "" for child in each}
                 values[parts.get("name", "")] = parts.get("val", "")
         return values.get("runtime.powerState", ""), values.get("config.annotation", "")
 
 
 @contextmanager
-def _session(settings: VspherePlatform, password: Secret) -> Iterator[_Center]:
+def session(settings: VspherePlatform, password: Secret) -> Iterator[Center]:
+    """A session, logged in and out."""
     context = ssl.create_default_context()
     if settings.allow_unverified_tls:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(settings.server, timeout=SECONDS, context=context)
     try:
-        center = _Center(connection)
+        center = Center(connection)
         words = f"<userName>{escape(settings.user)}</userName><password>{escape(password.reveal())}</password>"
         center.call("Login", "SessionManager", "SessionManager", words)
         yield center
@@ -184,5 +187,6 @@ def _session(settings: VspherePlatform, password: Secret) -> Iterator[_Center]:
         connection.close()
 
 
-def _name(element: ElementTree.Element) -> str:
+def tag(element: ElementTree.Element) -> str:
+    """An element's name without its namespace."""
     return element.tag.rpartition("}")[2]
