@@ -17,6 +17,7 @@ from parallel_build.components.management import ManagementServers
 from parallel_build.components.rehearsal import RehearsalServer, RehearsalServerArgs
 from parallel_build.components.steps import (
     AgentAddresses,
+    CarriedState,
     DatabaseSeed,
     HealthCheck,
     Parity,
@@ -27,6 +28,7 @@ from parallel_build.components.steps import (
     statuses,
 )
 from parallel_build.configuration import Phase
+from parallel_build.records.left_outside import left_by_health
 from parallel_build.steps.rehearsal import parameters
 
 
@@ -49,8 +51,9 @@ class Preparation(Component):
     """`cutover:components:Preparation`. Before the cloud's phase is `prepared` it has no children.
 
     Children: `HealthCheck`, and `Parity` where the configuration names what to compare with; after them, side by side, a `SystemVmTemplate` for each of
-    `templates`, `AgentAddresses` and `DatabaseSeed` (method `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a
-    `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks every guard of the window.
+    `templates`, `AgentAddresses`, `CarriedState` (where `new.carry` says anything) and `DatabaseSeed` (method `replicate`); then, where
+    `rehearsal.enabled`, `Rehearsal` on a `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks
+    every guard of the window.
 
     Attributes:
         cloud: the cloud.
@@ -78,12 +81,12 @@ class Preparation(Component):
         built: list[pulumi.Resource] = [database.databases, *management.installed]
         self.steps = []
         if self.cloud.declared.reached(Phase.PREPARED):
-            self.steps = self._declare(built, database.machines)
+            self.steps = self._declare(built, database.machines, management.machines)
         self.done = [*built, *self.steps]
         self.status = statuses(self.steps)
         self.register_outputs({"status": self.status})
 
-    def _declare(self, built: Sequence[pulumi.Resource], databases: Sequence[Machine]) -> list[StepResource]:
+    def _declare(self, built: Sequence[pulumi.Resource], databases: Sequence[Machine], managers: Sequence[Machine]) -> list[StepResource]:
         stack, configuration = self.cloud.declared, self.cloud.declared.configuration
 
         def step(kind: type[StepResource], label: str, after: Sequence[pulumi.Resource], **more: Any) -> StepResource:
@@ -98,6 +101,12 @@ class Preparation(Component):
             for template in configuration.templates
         ]
         work.append(step(AgentAddresses, "agent-addresses", ready))
+        carry = configuration.new.carry
+        if carry.anything or carry.settings:
+            # Their values may be sealed; they are changed in the copy, by another step.
+            named = carry.model_dump(mode="json", by_alias=True, exclude={"settings": {"__all__": {"value"}}})
+            notes = left_by_health(configuration, stack.name)
+            work.append(step(CarriedState, "carried-state", ready, parameters=named, machines=managers, notes=notes))
         if configuration.transfer.method == "replicate":
             renew = {"renew": configuration.transfer.renew}
             work.append(step(DatabaseSeed, "database-seed", ready, parameters=renew, machines=databases))

@@ -81,6 +81,7 @@ class StepResource(ProvidedResource):
         stack: the stack it belongs to.
         parameters: plain values, no secrets; `name` becomes part of the resource's id.
         machines: the machines whose contents are the step's work.
+        notes: what the reader of the plan is shown after it.
         opts: parent and dependencies.
     Raises:
         ConfigurationError: this installation does not have the step.
@@ -104,6 +105,7 @@ class StepResource(ProvidedResource):
         parameters: Mapping[str, Any] | None = None,
         rehearsed: str = "not rehearsed",
         machines: Sequence[MachineRef] = (),
+        notes: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         if not is_registered(self.STEP):
@@ -117,7 +119,7 @@ class StepResource(ProvidedResource):
             "site": stack.site,
             "parameters": dict(parameters or {}),
             "machines": {machine.name: machine.made for machine in machines},
-            "plan": stack.readable(step.plan(stack.configuration), lines),
+            "plan": stack.readable([*step.plan(stack.configuration), *notes], lines),
             "undo": stack.readable(step.undo(stack.configuration), lines),
             "rehearsed": rehearsed,
             "result": None,
@@ -184,6 +186,12 @@ class AgentAddresses(StepResource):
     """`cutover:index:AgentAddresses`: agents know the old and the new management servers."""
 
     STEP = "AgentAddresses"
+
+
+class CarriedState(StepResource):
+    """`cutover:index:CarriedState`: what `new.carry` names of the original's management servers is on the new ones. Parameters: what is carried."""
+
+    STEP = "CarriedState"
 
 
 class DatabaseSeed(StepResource):

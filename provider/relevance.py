@@ -15,6 +15,7 @@ IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parit
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "original": ("frontend",),
+    "new": ("carry",),  # its step has it among its parameters
     "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }
 # How a side's API is called and checked; its ports are what a step closes or proves closed.
@@ -22,6 +23,8 @@ IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
 # Only guards ask for them.
 IGNORED_DATABASE_KEYS = ("others",)
 REACHING_DATABASES = ("admin",)  # how a side's database servers are logged in to
+# Keys that a state of an earlier version does not have: as they are by default they are no change.
+BY_DEFAULT: dict[str, dict[str, Any]] = {"original": {"usage": []}, "new": {"allInOne": False, "usage": True}}
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = (
     "original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "originalDatabasePassword", "newDatabasePassword",
@@ -48,7 +51,8 @@ def _reduced(section: str, value: Any) -> Any:
         return value
     if section in KEPT_KEYS:
         return {key: item for key, item in value.items() if key in KEPT_KEYS[section]}
-    kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ())}
+    usual, missing = BY_DEFAULT.get(section, {}), object()
+    kept = {key: item for key, item in value.items() if key not in IGNORED_KEYS.get(section, ()) and item != usual.get(key, missing)}
     if section in ("original", "new") and isinstance(kept.get("api"), dict):
         kept["api"] = {key: item for key, item in kept["api"].items() if key not in IGNORED_API_KEYS}
     if section in ("original", "new") and isinstance(kept.get("database"), dict):

@@ -78,7 +78,8 @@ PARTS = (
     _containers("machines", "lab_machines"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
-    Part("fast", ("-q", "tests/fast", "tests/contract"), purpose=None),
+    Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
+    Part("fast", ("-q",), purpose=None),  # `pytest` as it is typed
     Part("lint", commands=LINTERS, purpose=None),
 )
 NAMES = tuple(part.name for part in PARTS)

@@ -33,8 +33,14 @@ def password_hash(password: str, source: random.Random, rounds: int) -> str:
     CloudStack takes 100,000 rounds; it reads the number from the stored text, so that fewer serve for test users.
     """
     salt = source.randbytes(64)
-    digest = hashlib.pbkdf2_hmac("sha1", password.encode("latin-1"), salt, rounds, 64)
+    digest = _stretched(password, salt, rounds)
     return f"{base64.b64encode(salt).decode()}:{base64.b64encode(digest).decode()}:{rounds}"
+
+
+@lru_cache(maxsize=256)
+def _stretched(password: str, salt: bytes, rounds: int) -> bytes:
+    """Kept: the same plan is made several times in one process, with the same salts."""
+    return hashlib.pbkdf2_hmac("sha1", password.encode("latin-1"), salt, rounds, 64)
 
 
 def _probable_prime(candidate: int, source: random.Random) -> bool:

@@ -215,7 +215,12 @@ class _Adapter(HTTPAdapter):
             if endpoint.server_name:
                 self._options["server_hostname"] = endpoint.server_name
         self._source: dict[str, Any] = {"source_address": (source, 0)} if source else {}
+        self._verify = endpoint.verify
         super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """As the base class; requests itself would add the authorities that REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE name."""
+        return super().send(request, *args, **{**options, "verify": self._verify})
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As the base class, with the endpoint's context, name and source."""

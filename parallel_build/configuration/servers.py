@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from parallel_build.configuration.api import Api, NewApi, ServedApi
+from parallel_build.configuration.carry import Carry
 from parallel_build.configuration.values import (
     HOST_KEY,
     HOST_NAME,
@@ -331,6 +332,7 @@ class New(Model):
         load_balancer: address that hypervisors and users reach instead of the servers' own; it is then the `host` setting.
         usage: False leaves the usage server out of the new side.
         usage_on: name of the management server that runs the usage server; None means the first.
+        carry: what is taken over from the original's management servers that is not in the database.
         all_in_one: a machine may be a management server and a database server at the same time; then `management` or `database.source` may be left out.
     """
 
@@ -345,6 +347,7 @@ class New(Model):
     load_balancer: NameOrAddress | None = None
     usage: bool = True
     usage_on: str | None = None
+    carry: Carry = Field(default_factory=Carry)
 
     @model_validator(mode="before")
     @classmethod

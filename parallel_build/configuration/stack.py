@@ -21,6 +21,7 @@ from parallel_build.configuration.servers import (
     New,
     NewMachine,
     Original,
+    OriginalManagement,
     Server,
     Ssh,
 )
@@ -119,6 +120,12 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
+    def carried_from(self) -> OriginalManagement:
+        """The original's management server that `new.carry` takes from."""
+        managers = self.original.management
+        return next((server for server in managers if server.name == self.new.carry.source), managers[0])
+
+    @property
     def host_setting(self) -> str:
         """What `host` becomes: the load balancer's address, else every new management server's, first server first."""
         return self.new.load_balancer or ",".join(machine.address for machine in self.new.management)
@@ -143,6 +150,8 @@ class StackConfiguration(Model):
         yield from self._frontend_problems()
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
+        if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:
+            yield f"new.carry.from: {self.new.carry.source} is not one of original.management"
         if self.new.usage_on and not self.new.usage:
             yield "new.usageOn: has no effect with new.usage false; leave one of the two out"
         databases = [*self.original.database.servers, *self.new.database.servers]
@@ -190,9 +199,9 @@ class StackConfiguration(Model):
             yield f"new.version: {new.full} is not later than original.version {old.full}, and CloudStack's schema goes forward only"
         elif new == old and not self.move:
             yield (
-                f"new.version: {new.full} and original.version {old.full} are different builds of one version: CloudStack compares the numbers alone and "
-                "upgrades no schema, and the code differs, so it is neither an upgrade nor a move; name the build that runs to move the cloud, and change "
-                "the build before or after that"
+                f"new.version: {new.full} and original.version {old.full} are different builds of one version. CloudStack compares the numbers alone and "
+                "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
+                "build before or after that"
             )
         if not self.move:
             return

@@ -15,7 +15,7 @@ from parallel_build.database.replicate import pair_status
 from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.state import sessions_of
-from parallel_build.facts import seed
+from parallel_build.facts import carried, seed
 from parallel_build.facts.network_targets import Target, secondary_storage, vcenters
 from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
@@ -76,6 +76,7 @@ class NewFacts:
         replica_fault: why the new replica does not follow the new source, "" when it does.
         database_users: hosts from which the user `cloud` is connected to the new source.
         addresses: each machine's own IP addresses.
+        carried_otherwise: files of `new.carry` that a new server does not have as the original's server has them now.
         seed: the seed of `transfer.method: replicate`; None with another method, or where it could not be read.
     """
 
@@ -89,6 +90,7 @@ class NewFacts:
     database_users: list[str] = field(default_factory=list)
     addresses: dict[str, list[str]] = field(default_factory=dict)
     seed: SeedFacts | None = None
+    carried_otherwise: list[str] = field(default_factory=list)
     clocks: dict[str, Clock] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -97,6 +99,7 @@ def gather(site: Site, connections: Connections, schemas: list[str]) -> NewFacts
     """Read everything; what can't be asked becomes a problem."""
     facts = NewFacts()
     questions: list[Callable[[], None]] = [lambda: _source(site, connections, schemas, facts), lambda: _replica(site, connections, facts)]
+    questions.append(lambda: facts.carried_otherwise.extend(carried.differing(site.configuration, connections)))
     if site.configuration.transfer.method == "replicate":
         questions.append(lambda: _seed(site, connections, facts))
     questions += [partial(_machine, connections, machine, facts) for machine in site.configuration.new_machines()]

@@ -19,7 +19,7 @@ from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import cluster_managers, database_users, management_node
+from parallel_build.facts import carried, cluster_managers, database_users, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
@@ -130,13 +130,19 @@ class OriginalFacts:
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
     left_running: list[LeftGuest] = field(default_factory=list)
+    not_carried: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def gather(site: Site, connections: Connections) -> OriginalFacts:
     """Read everything; a server that can't be asked becomes a problem, not an exception, so that all is reported at once."""
     problems: list[str] = []
-    whole: list[Callable[[], Facts]] = [lambda: _database(site, connections), lambda: _cloud(site), lambda: _beating(site, connections)]
+    whole: list[Callable[[], Facts]] = [
+        lambda: _database(site, connections),
+        lambda: _cloud(site),
+        lambda: _beating(site, connections),
+        lambda: _carried(site, connections),
+    ]
     pair = site.configuration.original.database
     whole += [partial(_uses, connections, server) for server in pair.servers]
     each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.asked_servers()]
@@ -160,6 +166,10 @@ def _database(site: Site, connections: Connections) -> Facts:
         except GuardFailed as error:
             found["key_problem"] = error
     return found
+
+
+def _carried(site: Site, connections: Connections) -> Facts:
+    return {"not_carried": carried.problems(site.configuration, connections)}
 
 
 def _beating(site: Site, connections: Connections) -> Facts:

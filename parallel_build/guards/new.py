@@ -138,6 +138,16 @@ def servers_will_serve_as_configured(site: Site, old: OriginalFacts, fresh: NewF
             )
 
 
+def carried_state_is_current(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: each new management server has the files that new.carry names as the original's server has them now."""
+    if fresh.carried_otherwise:
+        raise GuardFailed(
+            f"not as on {site.configuration.carried_from.name}: {', '.join(fresh.carried_otherwise)}",
+            "they were changed on the original since they were carried, or on the new server",
+            "set new.carry.renew to another text, such as today's date, then run `pulumi up` in phase prepared",
+        )
+
+
 GUARDS = rules_of(
     services_are_fenced,
     databases_are_empty,
@@ -148,4 +158,5 @@ GUARDS = rules_of(
     needed_servers_are_reachable,
     space_is_enough,
     definers_exist,
+    carried_state_is_current,
 )

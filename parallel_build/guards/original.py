@@ -226,8 +226,18 @@ def nothing_waits_on_the_peer(site: Site, old: OriginalFacts, fresh: NewFacts) -
         raise GuardFailed(
             f"{site.configuration.original.database.source.name} has not applied everything of {'; '.join(old.unapplied)}",
             "what was written there and not here would be in no copy, and the comparison would not see it",
-            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the other one and it is only out of order, end "
-            "that direction with STOP and RESET SLAVE ALL on the source: the replica still follows it",
+            "have it catch up (SHOW SLAVE STATUS, SHOW REPLICA STATUS on the source); where nobody writes on the replica and only the replication is "
+            "broken: end it with STOP and RESET SLAVE ALL on the source; the replica still follows it",
+        )
+
+
+def carried_state_is_there(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: everything that new.carry names is on the original's server, and is neither db.properties nor the key."""
+    if old.not_carried:
+        raise GuardFailed(
+            "; ".join(old.not_carried),
+            "what is named can't be carried, so the new servers would lack it",
+            "correct new.carry; see what is there: parallel-build health",
         )
 
 
@@ -342,6 +352,7 @@ GUARDS = rules_of(
     clocks_agree,
     source_is_the_source,
     nothing_waits_on_the_peer,
+    carried_state_is_there,
     services_can_be_masked,
     no_transaction_is_long,
     rehearsal_passed,

@@ -168,8 +168,8 @@ def database_serves_nobody_else(site: Site, old: OriginalFacts, fresh: NewFacts)
     if schemas or writers:
         raise GuardFailed(
             f"the original's database servers serve others as well: {'; '.join([*(f'schema {each}' for each in schemas), *writers])}",
-            "the window stops and masks those servers and copies CloudStack's databases alone; and whoever writes to these meanwhile would lose it (a usage "
-            "server or a management server that the stack does not know shows as a session of CloudStack's account)",
+            "the window stops and masks those servers and copies CloudStack's databases alone; what others write there meanwhile would be lost. "
+            "A usage or management server that the stack does not know shows as a session of CloudStack's account",
             "move them elsewhere, drop accounts that nobody uses, or name each in original.database.others (SCHEMA, USER or USER@HOST): then the servers keep "
             "running for them, and CloudStack's accounts are locked there instead",
         )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from typing import Protocol, TypeVar
-from xml.sax.saxutils import escape
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from parallel_build.configuration import NewMachine, VspherePlatform
 from parallel_build.machines import vcenter
@@ -19,7 +18,6 @@ OFF_SECONDS = 300.0  # until a machine that was asked to has switched itself off
 TASK_SECONDS = 600.0
 INTERVAL = 0.5
 SHUT_OFF = "shut off"
-T = TypeVar("T")
 
 
 class Snapshots(Protocol):
@@ -107,97 +105,73 @@ class VsphereSnapshots:
 
     def names(self) -> list[str]:
         """All of its tree."""
-        return [name for name, _ in self._asked(self._tree)]
+        with self._opened() as machine:
+            return [str(each.name) for each in _tree(machine)]
 
     def off(self) -> None:
         """By VMware Tools; where those do not run vCenter refuses, and so does this."""
-        self._asked(self._shut_down)
+        with self._opened() as machine:
+            if machine.runtime.powerState == vcenter.OFF:
+                return
+            machine.ShutdownGuest()
+            _until(lambda: bool(machine.runtime.powerState == vcenter.OFF), OFF_SECONDS, f"{self._machine} to switch itself off")
 
     def on(self) -> None:
         """By PowerOnVM_Task."""
-
-        def start(center: vcenter.Center, reference: str) -> None:
-            if center.look(reference)[0] == vcenter.OFF:
-                self._done(center, center.call("PowerOnVM_Task", "VirtualMachine", reference))
-
-        self._asked(start)
+        with self._opened() as machine:
+            if machine.runtime.powerState == vcenter.OFF:
+                _done(machine.PowerOn())
 
     def take(self, point: str) -> None:
         """Without memory: the machine is off."""
-        body = f"<name>{escape(point)}</name><description>parallel-build</description><memory>false</memory><quiesce>false</quiesce>"
-        self._asked(lambda center, reference: self._done(center, center.call("CreateSnapshot_Task", "VirtualMachine", reference, body)))
+        with self._opened() as machine:
+            _done(machine.CreateSnapshot(point, "parallel-build", memory=False, quiesce=False))
 
     def restore(self, point: str) -> None:
         """To the snapshot's state: off."""
-        self._on_snapshot(point, "RevertToSnapshot_Task", "")
+        with self._opened() as machine:
+            _done(self._one(machine, point).Revert())
 
     def remove(self, point: str) -> None:
         """Those taken after it stay."""
-        self._on_snapshot(point, "RemoveSnapshot_Task", "<removeChildren>false</removeChildren>")
+        with self._opened() as machine:
+            _done(self._one(machine, point).Remove(removeChildren=False))
 
-    def _on_snapshot(self, point: str, method: str, body: str) -> None:
-        def act(center: vcenter.Center, reference: str) -> None:
-            found = [snapshot for name, snapshot in self._tree(center, reference) if name == point]
-            if len(found) != 1:
-                raise MachineFailed(
-                    f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there"
-                )
-            self._done(center, center.call(method, "VirtualMachineSnapshot", found[0], body))
+    def _opened(self) -> AbstractContextManager[Any]:
+        return vcenter.opened(self._settings, self._password, self._folder, self._machine)
 
-        self._asked(act)
+    def _one(self, machine: Any, point: str) -> Any:
+        found = [each.snapshot for each in _tree(machine) if each.name == point]
+        if len(found) != 1:
+            raise MachineFailed(f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there")
+        return found[0]
 
-    def _asked(self, work: Callable[[vcenter.Center, str], T]) -> T:
-        path = vcenter.inventory_path(self._settings, self._folder, self._machine)
-        with vcenter.asked(self._settings, self._machine), vcenter.session(self._settings, self._password) as center:
-            reference = center.find(path)
-            if reference is None:
-                raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", "see vCenter")
-            return work(center, reference)
 
-    def _shut_down(self, center: vcenter.Center, reference: str) -> None:
-        if center.look(reference)[0] == vcenter.OFF:
-            return
-        center.call("ShutdownGuest", "VirtualMachine", reference)
-        _until(lambda: center.look(reference)[0] == vcenter.OFF, OFF_SECONDS, f"{self._machine} to switch itself off")
+def _tree(machine: Any) -> list[Any]:
+    """Every snapshot of a machine, with what was taken after it."""
+    left, found = list(machine.snapshot.rootSnapshotList) if machine.snapshot else [], []
+    while left:
+        each = left.pop(0)
+        found.append(each)
+        left += each.childSnapshotList or []
+    return found
 
-    @staticmethod
-    def _tree(center: vcenter.Center, reference: str) -> list[tuple[str, str]]:
-        body = (
-            "<specSet><propSet><type>VirtualMachine</type><pathSet>snapshot.rootSnapshotList</pathSet></propSet>"
-            f'<objectSet><obj type="VirtualMachine">{escape(reference)}</obj></objectSet></specSet>'
-        )
-        answer = center.call("RetrieveProperties", "PropertyCollector", "propertyCollector", body)
-        found = []
-        for each in answer.iter():
-            parts = {vcenter.tag(child): child.text or "" for child in each}
-            if "snapshot" in parts and "name" in parts:
-                found.append((parts["name"], parts["snapshot"]))
-        return found
 
-    @staticmethod
-    def _done(center: vcenter.Center, started: ElementTree.Element) -> None:
-        """Wait until a task has ended.
+def _done(task: Any) -> None:
+    """Wait until a task of vCenter's has ended.
 
-        Raises:
-            MachineFailed: it failed, with vCenter's words, or takes too long.
-        """
-        task = next((each.text or "" for each in started.iter() if vcenter.tag(each) == "returnval"), "")
-        body = (
-            "<specSet><propSet><type>Task</type><pathSet>info.state</pathSet><pathSet>info.error</pathSet></propSet>"
-            f'<objectSet><obj type="Task">{escape(task)}</obj></objectSet></specSet>'
-        )
+    Raises:
+        MachineFailed: it failed, with vCenter's words, or takes too long.
+    """
 
-        def ended() -> bool:
-            answer = center.call("RetrieveProperties", "PropertyCollector", "propertyCollector", body)
-            texts = {vcenter.tag(each): each.text or "" for each in answer.iter()}
-            states = [each.text for each in answer.iter() if each.text in ("success", "error")]
-            if "error" in states:
-                raise MachineFailed(
-                    "vCenter could not carry it out", texts.get("localizedMessage", "it gives no reason"), "see the task in vCenter"
-                )
-            return "success" in states
+    def ended() -> bool:
+        state = str(task.info.state)
+        if state == "error":
+            words = getattr(task.info.error, "msg", None) or getattr(task.info.error, "localizedMessage", None)
+            raise MachineFailed("vCenter could not carry it out", str(words or "it gives no reason"), "see the task in vCenter")
+        return state == "success"
 
-        _until(ended, TASK_SECONDS, f"vCenter's task {task}")
+    _until(ended, TASK_SECONDS, "a task of vCenter's")
 
 
 def _until(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -14,7 +14,7 @@ PATIENCE = 120.0  # seconds for hosts, system VMs and long transactions to come 
 
 BETWEEN = 5.0
 
-AT_REST = f"what comes to rest by itself (hosts, system VMs, long transactions) is waited for, at most {PATIENCE:.0f} s"
+AT_REST = f"wait up to {PATIENCE:.0f} s for hosts, system VMs and long transactions to settle"
 
 
 def await_guards(context: Context) -> list[str]:

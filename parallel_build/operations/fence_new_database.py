@@ -27,6 +27,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.records.touched import STOP, Found
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.database_login import login_of
 
 T = TypeVar("T")
 STEP = "DatabaseFence"  # under this name the window's record has what was locked or stopped, by server
@@ -34,6 +35,7 @@ ACCOUNTS, STOPPED, KILLED, OFF = "accounts locked", "stopped and masked", "kille
 LOCK_LIMIT, STOP_LIMIT, KILL_LIMIT, POWER_LIMIT = 20.0, 60.0, 20.0, 120.0  # seconds
 ASIDE = 20.0  # seconds for a short command on a server that may be ill
 LIFT_LIMIT = 60.0
+LOOK = 0.1  # seconds between two looks whether stopping was asked for
 # Masked before it is stopped, and not waited for: a server that hangs keeps systemctl for its own time limit, which is 15 minutes on MariaDB.
 STOP_UNIT = 'systemctl disable "$1" 2>/dev/null || true; systemctl mask "$1"; systemctl stop --no-block "$1"'
 KILL_UNIT = 'systemctl mask "$1"; systemctl kill --signal=KILL "$1" || true'
@@ -43,7 +45,7 @@ def words(configuration: StackConfiguration) -> str:
     """The plan's line."""
     source, names = configuration.new.database.source, " and ".join(schemas(configuration))
     return (
-        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names}, not in the binary log, and KILL their "
+        f"on {source.name} ({source.address}): ALTER USER ... ACCOUNT LOCK for every account that may write to {names} (not in the binary log); KILL their "
         f"sessions ({LOCK_LIMIT:.0f} s); else mask and stop the database server ({STOP_LIMIT:.0f} s); else kill it; else cut its power; else nothing is started"
     )
 
@@ -78,7 +80,22 @@ def _fence(context: Context, server: NewMachine) -> str:
             failures.append(failure)
         else:
             return _done(context, server, how)
-    return _cut(context, server, failures)
+    return _closed_before(context, server) or _cut(context, server, failures)
+
+
+def _closed_before(context: Context, server: NewMachine) -> str:
+    """How an earlier try of this rollback has closed one that can't be reached any more, empty where it has not: locks and masks outlive its loss.
+
+    Nobody but this rollback opens it again, and that is on record before.
+    """
+    how = str(_facts(context, server).get("how") or "")
+    if how not in (ACCOUNTS, STOPPED, KILLED):
+        return ""
+    if within(context, f"reaching {server.name}", ASIDE, lambda _: context.host(server).reachable()):
+        return ""
+    context.progress(f"{server.name} can't be reached any more; it was closed before in this rollback, and stays so: {how}")
+    context.run.record("closed before", server=server.name, by=how)
+    return how
 
 
 def _unexpected(server: NewMachine, error: Exception) -> StepFailed:
@@ -109,7 +126,8 @@ def _lock(context: Context, server: NewMachine, limit: float) -> None:
     kept = [known.get(f"{each.name.user}@{each.name.host}", each.kept()) for each in found]
     gone = [each for name, each in known.items() if name not in {f"{each.name.user}@{each.name.host}" for each in found}]
     # On record before the first lock. What an earlier try has noted of an account stays: by now it may be locked by that.
-    _note(context, server, accounts=[*kept, *gone])
+    login = login_of(context.site, server.name)
+    _note(context, server, accounts=[*kept, *gone], by=login.option_file or login.user)
     locks = [AccountLock.of(each) for each in kept]
     left = max(1.0, end - time.monotonic())
     ended = within(context, what, left, lambda cancel: account_locks.close(host, locks, timeout=left, cancel=cancel))
@@ -208,12 +226,11 @@ def within(context: Context, what: str, limit: float, act: Callable[[CancelToken
         except BaseException as error:  # handed over to who waits
             failed.append(error)
 
-    acting = threading.Thread(target=run, daemon=True)
+    acting, end = threading.Thread(target=run, daemon=True), time.monotonic() + limit
     acting.start()
-    end = time.monotonic() + limit
     try:
         while acting.is_alive() and time.monotonic() < end:
-            acting.join(0.1)
+            acting.join(LOOK)
             context.cancel.check()
     finally:
         if acting.is_alive():
@@ -243,15 +260,28 @@ def lift(context: Context, record: WindowRecord | None, before_accounts: Callabl
             left.append(f"{name} is not configured any more, and its database is still closed ({_words(facts)})")
             continue
         try:
+            if not record.closed and "how" in facts:  # from here on it can't be taken for closed any more
+                store(context).note({STEP: {name: {key: value for key, value in facts.items() if key != "how"}}})
             _lift(context, server, record, facts, before_accounts)
         except (Cancelled, Fenced):
             raise
         except ParallelBuildError as error:
-            left.append(f"{name}: its database is still closed ({_words(facts)}): {error}")
+            left.append(f"{name}: its database is still closed ({_words(facts)}): {error}{_other_login(context, server, facts)}")
         else:
             if not record.closed:
                 store(context).note({STEP: {name: {}}})
     return left
+
+
+def _other_login(context: Context, server: NewMachine, facts: dict[str, Any]) -> str:
+    """Where the login was changed meanwhile, to an account that may be one of the locked."""
+    login = login_of(context.site, server.name)
+    by, now = facts.get("by"), login.option_file or login.user
+    return (
+        f" It was closed by the account of {by}, and {now} is asked now: set new.database.admin to {by} again"
+        if by not in (None, now)
+        else ""
+    )
 
 
 def _lift(context: Context, server: NewMachine, record: WindowRecord, facts: dict[str, Any], before_accounts: Callable[[], None]) -> None:

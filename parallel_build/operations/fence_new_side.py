@@ -108,19 +108,36 @@ class _Database:
 
 
 def _fence(context: Context, machine: NewMachine, leaving: WindowRecord | None) -> ParallelBuildError | None:
-    """Fence one; what kept it from that."""
+    """Fence one; what kept it from that. Its units are stopped also where the gate can't be shut: then the gate is tried once more behind them."""
+    open_ = leaving if leaving is not None and _shut(context, machine, leaving) is not None else None
+    failed: ParallelBuildError | None = None
     try:
         services = Services(context.host(machine))
-        if leaving is not None:
-            start_gate.shut(services.host, leaving)
         with Workers(2) as pool:  # each is masked before it is stopped: neither brings the other back
             fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
-        for unit, changed in fenced:
-            if changed.result():
-                context.progress(f"fenced {unit} on {machine.name}")
     except (Cancelled, Fenced):
         raise
     except ParallelBuildError as error:
+        return error
+    for unit, changed in fenced:
+        try:
+            if changed.result():
+                context.progress(f"fenced {unit} on {machine.name}")
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            failed = failed or error
+    return failed or (_shut(context, machine, open_) if open_ is not None else None)
+
+
+def _shut(context: Context, machine: NewMachine, leaving: WindowRecord) -> ParallelBuildError | None:
+    """Shut its gate; what kept it from that."""
+    try:
+        start_gate.shut(context.host(machine), leaving)
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError as error:
+        context.progress(f"the gate on {machine.name} can't be shut: {error}")
         return error
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import close_cut_work, router_minimum
+from parallel_build.operations import carried_settings, close_cut_work, router_minimum
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.remote.sql import session
@@ -28,6 +28,7 @@ def write(context: Context) -> Outputs:
         written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
         lowered = router_minimum.lower(context, database)
+        carried = carried_settings.write(context, database)
     if written != wanted or up:
         raise StepFailed(
             f"`host` is {written} and {up} mshost rows are Up on {new_database(context).name}",
@@ -35,6 +36,7 @@ def write(context: Context) -> Outputs:
             "see who is connected to it",
         )
     evidence = {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale, "closed": closed}
+    evidence |= {"carried settings": carried} if carried else {}
     return evidence | ({"lowered minimum of routers": lowered} if lowered else {})
 
 

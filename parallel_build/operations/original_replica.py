@@ -35,7 +35,8 @@ FILES = (DB_PROPERTIES, management_node.USAGE_PROPERTIES)
 FOUND = ".found-by-parallel-build"
 # $1: the file. A link (usage's is one to management's, as a rule) is not a second file.
 LOOK = 'if [ -f "$1" ] && [ ! -L "$1" ]; then stat -c "%a %U:%G" "$1"; fi'
-KEEP = '[ -e "$1$2" ] || cp -p "$1" "$1$2"'
+# Under a name of its own in each window; a copy that was cut off has another name, and is made again.
+KEEP = '[ -e "$1$2" ] || { cp -p "$1" "$1$2.part" && sync "$1$2.part" && mv "$1$2.part" "$1$2"; }'
 
 
 def note(context: Context, server: Server) -> None:
@@ -126,7 +127,7 @@ def choose(context: Context) -> Server:
             "original.database.replica is not set",
             f"bring {source.name} back",
         )
-    if records.original_problem() is None:
+    if not isinstance(records.original_problem(), (ConnectionFailed, CommandFailed)):  # a record that can't be used says that it answers
         raise GuardFailed(
             f"{source.name} can be reached, so {replica.name} does not take its place",
             "two sources would each be taken for the original's",
@@ -194,14 +195,14 @@ def point(context: Context, server: Server, record: WindowRecord | None) -> None
         StepFailed: its db.properties leads neither to the source nor to the replica.
     """
     replica = promoted(context, record) if record is not None else None
-    if replica is None:
+    if record is None or replica is None:
         return
     host, source = context.host(server), context.configuration.original.database.source
     led = False
     for path in FILES:
         about = host.run(["sh", "-c", LOOK, "sh", path]).stdout.split()
         if about:
-            led |= _point_file(context, host, path, about, source, replica)
+            led |= _point_file(context, host, path, about, source, replica, kept_as(record))
     if not led:
         raise StepFailed(
             f"{DB_PROPERTIES} on {server.name} leads neither to {source.name} nor to {replica.name}",
@@ -210,7 +211,12 @@ def point(context: Context, server: Server, record: WindowRecord | None) -> None
         )
 
 
-def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server) -> bool:
+def kept_as(record: WindowRecord) -> str:
+    """What a file as this window found it is called behind its own name: what an earlier window kept is no longer what was found."""
+    return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', str(record.opened))[:20]}"
+
+
+def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
     text = properties.decode(host.read(path) or b"")
     values = properties.parse(text)
     changed: dict[str, str] = {}
@@ -224,11 +230,11 @@ def _point_file(context: Context, host: Host, path: str, about: list[str], sourc
     if not changed:
         return led
     # A value may hold a password where it is a whole URI: only the file that is kept has it.
-    store(context).remember(f"{PROMOTED}/{host.name}", **{path: {"keys": sorted(changed), "found": path + FOUND}})
+    store(context).remember(f"{PROMOTED}/{host.name}", **{path: {"keys": sorted(changed), "found": path + kept}})
     context.intend("point at the promoted replica", server=host.name, file=path, keys=sorted(changed))
-    host.run(["sh", "-c", KEEP, "sh", path, FOUND], cancellable=False)
+    host.run(["sh", "-c", KEEP, "sh", path, kept], cancellable=False)
     host.write(path, properties.encode(properties.replace(text, changed)), mode=int(about[0], 8), owner=about[1])
-    context.progress(f"{host.name}: {', '.join(sorted(changed))} in {path} lead to {replica.name}; what was there: {path}{FOUND}")
+    context.progress(f"{host.name}: {', '.join(sorted(changed))} in {path} lead to {replica.name}; what was there: {path}{kept}")
     return True
 
 

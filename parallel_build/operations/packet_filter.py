@@ -34,6 +34,23 @@ NFT_USERS = """  chain users {{
 {accept}{open}    tcp dport {{ {ports} }} reject with tcp reset
   }}
 """
+# Rules of the server's own in nft: what one chain accepts another still drops, and nobody has named the service's port there. iptables' own chain is
+# left to iptables. In a chain that can't be changed (firewalld may own its tables) answers would be lost without a word, so none are given then.
+OWN_NFT = f"""
+own_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
+  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}' | while read -r f t c; do
+    case "$f $t $c" in "ip filter INPUT"|"ip6 filter INPUT") command -v iptables >/dev/null && continue;; esac
+    case "$(nft list chain "$f" "$t" "$c" 2>/dev/null)" in *"policy drop"*|*" drop"*|*reject*|*jump*|*goto*|*queue*) echo "$f $t $c";; esac
+  done; }}
+own_open() {{ own_chains | while read -r f t c; do
+    nft list chain "$f" "$t" "$c" | grep -q '"{TABLE}"' ||
+      nft insert rule "$f" "$t" "$c" tcp dport {users_out_service.PORT} ct status dnat accept comment '"{TABLE}"' || exit 1
+  done; }}
+own_close() {{ own_chains | while read -r f t c; do
+    nft -a list chain "$f" "$t" "$c" | sed -n 's/.*comment "{TABLE}" # handle \\([0-9]*\\)$/\\1/p' | while read -r h; do
+      nft delete rule "$f" "$t" "$c" handle "$h"; done
+  done; }}
+"""
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
     iif lo accept
@@ -83,12 +100,13 @@ while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{{which}}' 2>/dev/null)
 """
 # Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
 LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} )")
-OPEN = f"""
+OPEN = f"""{OWN_NFT}
 if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
   nft flush table inet {TABLE}
 {LET_ANSWERS_END}
   nft delete table inet {TABLE} 2>/dev/null || true
 fi
+if command -v nft >/dev/null; then own_close 2>/dev/null || true; fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
@@ -143,7 +161,9 @@ class Barrier:
         # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
         nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
-            nft = f"if ! {{ {nft.strip()}\n}} 2>/dev/null; then\n{NFT.format(table=TABLE, chains=users).strip()}\nfi\n{OWN_RULES}"
+            both = nft.strip().replace("<<RULES\n", "<<RULES && own_open\n", 1)
+            refused = f"own_close 2>/dev/null || true\n{NFT.format(table=TABLE, chains=users).strip()}"
+            nft = f"{OWN_NFT}if ! {{ {both}\n}} 2>/dev/null; then\n{refused}\nfi\n{OWN_RULES}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
@@ -196,7 +216,7 @@ def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
     lasting_barrier.keep(host, rules)
     if not reason and host.script(SENT_ON).stdout.strip() != "answered":
         users_out_service.stop(host)
-        reason = "its kernel can't send connections to another port"
+        reason = "its kernel can't send connections to another port, or its own rules can't be opened for the answers"
     return reason
 
 

@@ -15,7 +15,7 @@ from parallel_build.remote.sql import session
 def words(configuration: StackConfiguration) -> str:
     """For a plan."""
     return (
-        f"make every table, view, routine, trigger and event of {', '.join(schemas(configuration))} once, empty, in a second database server "
+        f"make every table, view, routine, trigger and event of {', '.join(schemas(configuration))} once, empty; by a second database server "
         f"process on {configuration.new.database.source.name} (no network, own folder in /var/tmp, gone afterwards); only what has changed since the "
         "last time"
     )

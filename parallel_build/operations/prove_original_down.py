@@ -94,9 +94,9 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
         raise StepFailed(
             f"the original is not down: {'; '.join(found)}",
             f"{rule}; it was started or unmasked after this window stopped it",
-            "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions), then the same "
-            "command again (before the first start the databases are then "
-            f"copied again, with what was written since); or go back: python -m parallel_build back {context.site.stack}",
+            "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions); then the same "
+            "command again; before the first start it copies the databases again, with what was written since; "
+            f"or go back: python -m parallel_build back {context.site.stack}",
         )
 
 

@@ -26,7 +26,15 @@ def both(context: Context) -> WindowStore:
     configuration = context.configuration
     first, second = (context.host(pair.source) for pair in (configuration.original.database, configuration.new.database))
     notes = context.connections.ready.setdefault(READY, HostNotes())
-    return window.on_both(first, second, context.site, partial(proved_down, context), notes)
+    found = window.on_both(first, second, context.site, partial(proved_down, context), notes)
+    if found.copies:
+        found.copies.tell = partial(_passed_over, context)
+    return found
+
+
+def _passed_over(context: Context, text: str) -> None:
+    context.progress(text)
+    context.run.record("copy passed over", text=text)
 
 
 def looked_at(site: Site, connections: Connections) -> WindowStore:

@@ -120,10 +120,45 @@ def admit_on_new(context: Context) -> None:
     elif access.method == "cidr":
         user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
     else:
-        for machine in context.configuration.new.management:
-            packet_filter.open_again(context.host(machine))
+        shut = _open_new(context)
         at_once(partial(tell_where, context), context.configuration.original.management)
+        prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
+        return
     prove_user_access.users_are_in(context, serving(context), must=True)
+
+
+def _open_new(context: Context) -> set[str]:
+    """Open on every new server; one that has been proved good is enough, the others are said, and opened when they are started.
+
+    Returns:
+        names of those that are still closed.
+    Raises:
+        ParallelBuildError: none of those that serve can be opened.
+    """
+    shut: dict[str, ParallelBuildError] = {}
+
+    def open_(server: Server) -> None:
+        try:
+            packet_filter.open_again(context.host(server))
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            shut[server.name] = error
+
+    at_once(open_, context.configuration.new.management)
+    good = serving(context)
+    if all(server.name in shut for server in good):
+        raise shut[good[0].name]
+    for name, error in sorted(shut.items()):
+        context.progress(f"users are not let in on {name} yet: {error}")
+        context.run.record("users kept out", step=context.step, server=name, error=str(error))
+    return set(shut)
+
+
+def open_started(context: Context, servers: Sequence[Server]) -> None:
+    """Let users in on new servers that were started after the others; nothing happens where they are in."""
+    if context.configuration.window.user_access.method == "firewall":
+        at_once(lambda server: packet_filter.open_again(context.host(server)), servers)
 
 
 def serving(context: Context) -> list[Server]:

@@ -9,10 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
-from parallel_build.records.host_copy import HOLDERS, Both, Copy, HostNotes, check_worse, conflict, foreign, holders, missing, rank
+from parallel_build.records.host_copy import (
+    HOLDERS,
+    Both,
+    Copy,
+    HostNotes,
+    at,
+    check_worse,
+    conflict,
+    foreign,
+    holders,
+    missing,
+    rank,
+    surely_lower,
+)
 from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
@@ -37,10 +51,12 @@ class RecordCopies:
 
     Attributes:
         doubting: the second is asked also where the first says that no window is open: it may have been put back from a backup.
+        tell: what an operator reads of copies that are passed over.
     """
 
     def __init__(self, first: RecordFile, second: RecordFile, proof: Proof | None = None, notes: HostNotes | None = None) -> None:
         self.first, self.second, self.proof, self.doubting = first, second, proof, True
+        self.tell: Callable[[str], None] = lambda text: None
         self.notes = HostNotes() if notes is None else notes
         self.host, self.folder, self.path = first.host, first.folder, first.path
 
@@ -96,7 +112,9 @@ class RecordCopies:
         right = both.right
         for copy in both.copies:
             needed = copy.file is self.first or (right is not None and right.open and copy.known_by(right.document))
-            if isinstance(copy.problem, GuardFailed):
+            if copy.problem is not None and copy.unusable:
+                if returning and right is not None and self._passes_over(copy, right, copy.problem):
+                    continue
                 raise self._with_remedy(copy.problem, copy)
             if copy.problem is not None and needed:
                 self._prove(copy, copy.problem, returning)
@@ -106,7 +124,9 @@ class RecordCopies:
             self._same_machines(both, right)
         for copy in both.copies:
             if right.open and copy.known_by(right.document) and copy.problem is None and not copy.there:
-                raise missing(copy, right)
+                lost = missing(copy, right)
+                if not (returning and self._passes_over(copy, right, lost)):
+                    raise lost
             if copy is not right and copy.open and copy.rank == right.rank and copy.text.digest != right.text.digest:
                 raise conflict(copy, right)
 
@@ -129,11 +149,15 @@ class RecordCopies:
         written = False
         for file in files:
             copy, returning = by_file.get(file) or self._joining(file), bool(document.get("returning"))
+            if copy.unusable:  # `settle` has passed it over: it is made good by this write, and kept beside it
+                copy, keep_it = replace(copy, text=copy.file.raw(), problem=None), True
+            else:
+                keep_it = keep
             if copy.problem is not None:
                 self._prove(copy, copy.problem, returning)
                 continue
             try:
-                if not self._write(copy, text, document, keep=keep, later=written and file is self.second and file.host.name in known):
+                if not self._write(copy, text, document, keep=keep_it, later=written and file is self.second and file.host.name in known):
                     return False
             except UNWRITTEN as error:
                 if not written:
@@ -170,7 +194,8 @@ class RecordCopies:
     def hosts(self, both: Both | None = None) -> list[Host]:
         """Those of the two that answer, and have a copy or have to have one."""
         both = both or self.look()
-        return [copy.file.host for copy in both.copies if copy.problem is None and (copy.file is self.first or copy.there)]
+        answer = [copy for copy in both.copies if copy.problem is None or copy.unusable]
+        return [copy.file.host for copy in answer if copy.file is self.first or copy.there or copy.unusable]
 
     def restore(self, name: str) -> str:
         """Put the other host's copy on a host whose own was lost or can't be used; where there is one copy, keep it for the machine that it is on now.
@@ -222,11 +247,12 @@ class RecordCopies:
     def _ask(self, file: RecordFile) -> Copy:
         if error := self.notes.why_silent(file.host.name):
             return Copy(file, problem=error)
+        machine = ""
         try:
-            text = file.read()
             machine = self.notes.machine(file.host)
+            text = file.read()
         except GuardFailed as error:
-            return Copy(file, problem=error)
+            return Copy(file, machine=machine, problem=error)
         except (ConnectionFailed, CommandFailed) as error:
             return Copy(file, problem=error)
         if text.raw is None:
@@ -238,6 +264,18 @@ class RecordCopies:
         if not isinstance(document, dict) or not document:
             return Copy(file, machine=machine, problem=file.unusable("it is no JSON object"))
         return Copy(file, text, document, machine)
+
+    def _passes_over(self, copy: Copy, right: Copy, error: ParallelBuildError) -> bool:
+        """Whether a rollback goes on without a copy that is lost: the other one is the higher, by what this host had before."""
+        if not surely_lower(copy, right):
+            return False
+        if copy.name not in self.notes.passed:
+            self.notes.passed.add(copy.name)
+            self.tell(
+                f"{error.fact}. {right.name} has the higher copy of the window's record ({at(right)}), by the text before it on {copy.name}: "
+                f"the rollback continues with that, and writes it on {copy.name} again; what can't be used is kept there"
+            )
+        return True
 
     def _prove(self, copy: Copy, error: ParallelBuildError, returning: bool) -> None:
         if self.notes.is_down(copy.name):
@@ -270,19 +308,19 @@ class RecordCopies:
             if known and copy.machine and known != copy.machine:
                 raise GuardFailed(
                     f"{copy.name} is another machine than the one that the window's record was kept on: machine-id {copy.machine}, was {known}",
-                    "it was created again or cloned, so what it has of the record may be old, and what ran on the former one may still run",
+                    "it was created again or cloned: its copy of the record may be old, and what ran on the former machine may still run",
                     f"see what both copies say: parallel-build recover {right.document.get('stack')}; if {copy.name} takes the former one's place: "
                     f"parallel-build recover {right.document.get('stack')} --restore-record {copy.name}",
                 )
         if not both.copies[0].known_by(right.document) and right is not both.copies[0]:
             raise foreign(right)
 
-    def _with_remedy(self, error: GuardFailed, copy: Copy) -> GuardFailed:
+    def _with_remedy(self, error: ParallelBuildError, copy: Copy) -> GuardFailed:
         """Where the other host's copy can be read, it is the last good one."""
         other = self.second if copy.file is self.first else self.first
         good = self._ask(other)
         if not good.there:
-            return error
+            return GuardFailed(error.fact, error.cause, error.remedy)
         return GuardFailed(
             error.fact,
             error.cause,

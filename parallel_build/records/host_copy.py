@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from parallel_build.errors import GuardFailed, ParallelBuildError
-from parallel_build.records.record_file import RecordFile, Text
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
+from parallel_build.records.record_file import Held, RecordFile, Text
 from parallel_build.remote.host import Host
 
 ASKED_AGAIN = 60.0  # seconds after which a host that was proved down, or was silent, is asked again
@@ -24,12 +25,14 @@ class HostNotes:
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
         proved: those of them that were proved down.
         two: both hosts had to have a copy at the last look: they are asked at the same time.
+        passed: hosts whose lost copy was passed over, which is said once.
     """
 
     machines: dict[str, str] = field(default_factory=dict)
     silent: dict[str, tuple[float, ParallelBuildError]] = field(default_factory=dict)
     proved: set[str] = field(default_factory=set)
     two: bool = False
+    passed: set[str] = field(default_factory=set)
 
     def machine(self, host: Host) -> str:
         """A host's machine-id."""
@@ -106,6 +109,11 @@ class Copy:
         """Of two copies the higher is right."""
         return rank(self.document)
 
+    @property
+    def unusable(self) -> bool:
+        """Its host answers, and what it has is torn, empty or something else."""
+        return isinstance(self.problem, GuardFailed) and not isinstance(self.problem, Held)
+
     def known_by(self, right: Mapping[str, Any]) -> bool:
         """Whether a record says that this host has a copy."""
         return self.name in holders(right)
@@ -145,6 +153,23 @@ class Both(Text):
         """Hosts that can be asked and have a lower copy of the same window's record, or of an earlier one's."""
         right = self.right
         return [each for each in self.copies if right and each.there and each.rank < right.rank]
+
+
+def surely_lower(copy: Copy, right: Copy) -> bool:
+    """Whether the text before shows that a lost copy knew no more than the other: each write, of which one was lost at most, leaves that next to it."""
+    try:
+        before = copy.file.before()
+    except (ConnectionFailed, CommandFailed):
+        return False
+    if before.raw is None:
+        return False
+    if not before.raw.strip():  # the lost one was its first
+        return True
+    try:
+        document = json.loads(before.raw)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and bool(document) and rank(document) < right.rank
 
 
 def machine_id(host: Host) -> str:
@@ -197,12 +222,13 @@ def check_worse(place: Copy, source: Copy) -> None:
         return
     stack = place.document.get("stack")
     raise GuardFailed(
-        f"{place.name} has a sound copy of the window's record, and it is the higher one: {_at(place)}; {source.name} has {_at(source)}",
+        f"{place.name} has a sound copy of the window's record, and it is the higher one: {at(place)}; {source.name} has {at(source)}",
         f"what it knows more than {source.name} would be lost: which servers were started or stopped",
         f"to bring {source.name} up to date instead: parallel-build recover {stack} --restore-record {source.name}",
     )
 
 
-def _at(copy: Copy) -> str:
+def at(copy: Copy) -> str:
+    """How far a copy is, for people."""
     number, token, revision = copy.rank
     return f"window {number}, run {token}, revision {revision}"

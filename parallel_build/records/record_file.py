@@ -97,6 +97,15 @@ class RecordFile:
         line = raw.partition(b"\n")
         return Text(line[0] + line[1])
 
+    def before(self) -> Text:
+        """What it said before its last write; blank where that was its first."""
+        found = Text(None)
+        for name in (f"{self.name}.1", f"{self.name}.old"):
+            found = RecordFile(self.host, self.folder, name, self.limit).raw()
+            if found.raw is not None:
+                break
+        return found
+
     def write(self, seen: Text, text: str, *, keep: bool = False) -> bool:
         """Replace the text if it still is what was seen.
 

@@ -45,8 +45,7 @@ class Decrypter:
         raw, _, proof = rest.partition(":")
         if version != VERSION or not proof:
             raise self._unreadable("encryptionsalt")
-        derived = PBKDF2HMAC(SHA256(), KEY_BYTES, self._bytes(raw, "encryptionsalt"), ROUNDS)
-        self._cipher = AESGCM(derived.derive(passphrase.reveal().encode()))
+        self._cipher = AESGCM(derived_key(self._bytes(raw, "encryptionsalt"), passphrase))
         if self.open(proof, "encryptionsalt").reveal() != PROOF:
             raise self._wrong()
 
@@ -87,6 +86,11 @@ class Decrypter:
             "its secrets can't be decrypted with it",
             f"set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the stack's own; {UNCHANGED}",
         )
+
+
+def derived_key(salt: bytes, passphrase: Secret) -> bytes:
+    """The key that a stack's values are sealed with; a fifth of a second of work."""
+    return PBKDF2HMAC(SHA256(), KEY_BYTES, salt, ROUNDS).derive(passphrase.reveal().encode())
 
 
 def passphrase(where: str) -> Secret:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 
 
+@functools.cache
 def load_all() -> None:
     """Import every step module, so that each registers its step; a second call does nothing."""
     for module in pkgutil.iter_modules(__path__):

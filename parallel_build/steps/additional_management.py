@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import prove_user_access, users_in
+from parallel_build.operations import prove_user_access, user_firewall, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.ensure_serving import ensure_running
@@ -50,6 +50,7 @@ class AdditionalManagement(SwitchedStep):
             context.note(started=sorted(started))
         usage = start_usage(context)
         if started and users_in.are_in(context):
+            user_firewall.open_started(context, context.configuration.new.management[1:])
             prove_user_access.users_are_in(context, context.configuration.new.management, must=False)
         return {"started": started, "usage": usage}
 

@@ -48,7 +48,7 @@ class DatabaseSeed(FoundationStep):
         )
         return [
             f"on {old.name} ({old.address}), not in its binary log: CREATE USER '{account.COPY_USER}'@'{new.address}' to read {names} while rows "
-            f"are copied or compared, then DROP USER; CREATE USER '{channel.USER}'@'{new.address}'; GRANT REPLICATION SLAVE; "
+            f"are copied or compared; then DROP USER; CREATE USER '{channel.USER}'@'{new.address}' with REPLICATION SLAVE; "
             "both with random passwords, over TLS where the original offers it",
             f"copy {names} from {old.name} straight to {new.name} ({new.address}) at one binary log position, {speed}; "
             "whoever changes a definition there meanwhile waits for less than a second; events disabled on the copy",

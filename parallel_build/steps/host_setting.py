@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import reimport
+from parallel_build.operations.carried_settings import label
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, only_new_side, store
 from parallel_build.operations.host_setting import write
@@ -36,6 +37,10 @@ class HostSetting(SwitchedStep):
             f"on {name}: UPDATE cloud.configuration SET value = '{configuration.host_setting}{rest}' WHERE name = 'host'",
             f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
             f"on {name}: UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down' (a row left Up stops the first start)",
+            *(
+                f"on {name}: {label(each)} = '{each.value}' (new.carry.settings); the original's own is not changed"
+                for each in configuration.new.carry.settings
+            ),
             *(
                 [
                     f"on {name}: {SETTING} of each zone = the lowest release of its routers, put back as found after the last wave. RISK "

@@ -29,7 +29,7 @@ class OriginalDatabase(SwitchedStep):
             f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
             *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
-            "log, else its counters), while nobody can write (FLUSH TABLES WITH READ LOCK, until it is stopped); and at its log's files once it is down",
+            "log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it is stopped; then look at its log's files",
             *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
             f"prove: port {port} closed, units masked",
         ]

@@ -9,10 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from lab.files import Lab
 from lab.stack import STACK, environment
@@ -73,13 +70,6 @@ class Stand:
 
 def certificate(days: int) -> str:
     """A certificate that ends in so many days (negative: has ended), as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "planted")])
     now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=400)).not_valid_after(now + timedelta(days=days))
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    return made.public_bytes(serialization.Encoding.PEM).decode()
+    made = trustme.CA().issue_cert(common_name="planted", not_before=now - timedelta(days=400), not_after=now + timedelta(days=days))
+    return made.cert_chain_pems[0].bytes().decode()

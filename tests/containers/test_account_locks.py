@@ -24,6 +24,7 @@ from parallel_build.records.touched import START
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
+from parallel_build.secret import Secret
 from tests.containers.database_stand import roots, sql, stand
 from tests.fast.memory_records import Records
 from tests.fast.sites import site
@@ -133,6 +134,22 @@ def test_who_may_write_is_kept_out_and_comes_back_as_it_was(server: Host, locks:
     assert [user for user in sorted(WRITERS) if refused(server, user)] == ["left2"]
     assert account_locks.put_back(server, found, timeout=20) == [] or not locks
     assert position(server) == at, "nothing of it is in the binary log"
+
+
+def test_the_tools_own_account_and_root_of_the_machine_are_spared_whoever_asks(server: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a password the tool logs in as somebody else than root, who still comes through the socket."""
+    sql(server, f"CREATE USER tool@localhost IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO tool@localhost WITH GRANT OPTION")
+    monkeypatch.setattr(server, "database", dataclasses.replace(server.database, user="tool", password=Secret(PASSWORD)))
+    found = account_locks.look(server, SCHEMAS, timeout=20)
+    assert {each.name.user for each in found} >= WRITERS and not {"root", "tool"} & {each.name.user for each in found}
+    account_locks.close(server, found, timeout=20, cancel=CancelToken())
+    try:
+        assert sql(server, "SELECT 1").split() == ["1"], "root through the socket"
+        assert refused(server, "admin")
+    finally:
+        account_locks.put_back(server, found, timeout=20)
+        sql(server, "DROP USER tool@localhost")
+    assert not refused(server, "admin")
 
 
 def test_an_account_that_was_dropped_meanwhile_keeps_the_others_from_nothing(server: Host) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
+import pickle
 from typing import Any
 
-from parallel_build.configuration import load, load_secrets
+from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
 from parallel_build.resolved_stack import Site
 
 VALUES: dict[str, Any] = {
@@ -64,6 +66,14 @@ def values(**changes: Any) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _usual() -> tuple[bytes, Secrets]:
+    """Checked once, since most tests want no other; each unpacks a configuration of its own."""
+    return pickle.dumps(load(values(), "test"), pickle.HIGHEST_PROTOCOL), load_secrets(SECRETS, "test")
+
+
 def site(**changes: Any) -> Site:
     """The site, with sections changed as `values` does."""
-    return Site("test", load(values(**changes), "test"), load_secrets(SECRETS, "test"), {"newms1": "ssh-ed25519 AAAA"})
+    packed, secrets = _usual()
+    configuration: StackConfiguration = load(values(**changes), "test") if changes else pickle.loads(packed)  # noqa: S301 - packed here
+    return Site("test", configuration, secrets, {"newms1": "ssh-ed25519 AAAA"})

@@ -83,13 +83,15 @@ def close(host: Host, locks: Sequence[AccountLock], *, timeout: float, cancel: C
     """
     with session(host, timeout=timeout) as database:
         _quietly(database)
+        own = writers.asking(database)
+        locks = [each for each in locks if each.name not in own]  # on record from a run that logged in with another
         for each in locks:
             if each.restore:
                 hash_ = "*" + secrets.token_hex(20).upper()
                 database.execute("ALTER USER %s@%s IDENTIFIED VIA mysql_native_password USING %s", [each.name.user, each.name.host, hash_])
             elif not _is_locked(database, each.name):
                 database.execute("ALTER USER %s@%s ACCOUNT LOCK", [each.name.user, each.name.host])
-        return _end_sessions(database, {each.name.user for each in locks}, timeout, cancel)
+        return _end_sessions(database, {each.name for each in locks}, timeout, cancel)
 
 
 def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[str]:
@@ -98,11 +100,10 @@ def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[
     Where a server can't lock, that is an account with its own password again; a third password can't be told from ours, its sessions can.
     """
     with session(host, timeout=timeout) as database:
+        own = writers.asking(database)
+        locks = [each for each in locks if each.name not in own]
         found = [f"{each.name} is not locked" for each in locks if _is_open(database, each)]
-        return [
-            *found,
-            *(f"a session of {user} from {place}" for _, user, place in _sessions(database, {each.name.user for each in locks})),
-        ]
+        return [*found, *(f"a session of {user} from {place}" for _, user, place in _sessions(database, {each.name for each in locks}))]
 
 
 def put_back(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[Account]:
@@ -184,30 +185,34 @@ def _is_locked(database: Session, name: Account) -> bool:
     return database.value(newest(family).account_locked, [name.user, name.host]) in LOCKED
 
 
-def _sessions(database: Session, users: Collection[str]) -> list[tuple[int, str, str]]:
-    """Open sessions of these users; those of the account that asks come through the socket and are ours."""
+def _sessions(database: Session, accounts: Collection[Account]) -> list[tuple[int, str, str]]:
+    """Open sessions of these accounts' users; not those of the account that asks, which come through the socket, nor of others that stay open there."""
     own = str(database.value("SELECT CURRENT_USER()")).rpartition("@")[0]
+    local = {str(row["u"]) for row in database.rows("SELECT User AS u FROM mysql.user WHERE Host = 'localhost'")}
+    users = {account.user for account in accounts}
+    spared = {own, *(user for user in local if Account(user, "localhost") not in accounts)}
     rows = database.rows(
         f"SELECT ID AS i, USER AS u, HOST AS h FROM {processes.table(database)} WHERE ID <> CONNECTION_ID() AND USER IS NOT NULL"
     )
     found = [(int(row["i"]), str(row["u"]), str(row["h"] or "localhost")) for row in rows]
-    return [(number, user, place) for number, user, place in found if user in users and not (user == own and place == "localhost")]
+    return [(number, user, place) for number, user, place in found if user in users and not (user in spared and place == "localhost")]
 
 
-def _end_sessions(database: Session, users: Collection[str], timeout: float, cancel: CancelToken) -> int:
+def _end_sessions(database: Session, accounts: Collection[Account], timeout: float, cancel: CancelToken) -> int:
     ended: set[int] = set()
     quiet = 0
 
     def silent() -> bool:
         nonlocal quiet
-        found = _sessions(database, users)
+        found = _sessions(database, accounts)
         for number in {number for number, _, _ in found} - ended:
             ended.add(number)
             _kill(database, number)
         quiet = 0 if found else quiet + 1
         return quiet >= QUIET
 
-    wait_for(f"the sessions of {', '.join(sorted(users))} to end", silent, timeout=timeout, cancel=cancel, interval=LOOK)
+    users = ", ".join(sorted({account.user for account in accounts}))
+    wait_for(f"the sessions of {users} to end", silent, timeout=timeout, cancel=cancel, interval=LOOK)
     return len(ended)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from parallel_build.database.server import socket_login
 from parallel_build.database.server.state import Account
 from parallel_build.remote.sql import Refused, Row, Session
 
@@ -65,21 +66,30 @@ class Granted:
 
 
 def find(database: Session, schemas: Sequence[str], also: Collection[str] = ()) -> list[Account]:
-    """The accounts that may write to one of these databases; never the one that asks, nor the servers' own.
+    """The accounts that may write to one of these databases; never the one that asks, the servers' own, nor what only root of the machine can use.
 
     Args:
         also: users that are among them whatever their grants say: all accounts of these names.
     """
-    granted, own = _read(database, schemas), str(database.value("SELECT CURRENT_USER()"))
+    granted, own = _read(database, schemas), asking(database)
     names = sorted((str(row["u"]), str(row["h"])) for row in database.rows("SELECT User AS u, Host AS h FROM mysql.user"))
-    return [
+    found = [
         Account(user, host)
         for user, host in names
         if user not in SERVERS_OWN
-        and f"{user}@{host}" != own
+        and Account(user, host) not in own
         and (host or not user)  # MariaDB's roles have no host
         and (user in also or granted.writes(grantee(user, host)))
     ]
+    # Whoever is root there can open the database's files as well, and is the last who can let this program in again.
+    return [account for account in found if account.user in also or not socket_login.machines_own(database, account)]
+
+
+def asking(database: Session) -> set[Account]:
+    """The account that asks, and the one that it logged in with where it stands for another: locked, neither could undo anything."""
+    own = {Account.parse(str(database.value("SELECT CURRENT_USER()")))}
+    user, _, host = str(database.value("SELECT @@proxy_user") or "").rpartition("@")
+    return own | ({Account(user.strip("'"), host.strip("'"))} if host else set())
 
 
 def matches(pattern: str, schema: str) -> bool:

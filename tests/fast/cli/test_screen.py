@@ -124,6 +124,7 @@ def test_the_schema_knows_every_key_and_the_example_fits_it(capsys: pytest.Captu
     assert {key.partition(":")[2] for key in example} <= {key.partition(":")[2] for key in config["properties"]}
 
 
+@pytest.mark.processes
 def test_the_shell_completes_commands() -> None:
     script = subprocess.run(
         [sys.executable, "-m", "parallel_build", "completion", "bash"], capture_output=True, text=True, check=True, env=dict(os.environ)

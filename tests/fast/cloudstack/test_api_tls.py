@@ -86,7 +86,7 @@ def start(authority: Authority) -> Iterator[Start]:
         def begin(keystore: Path | None, **changes: Any) -> Endpoint:
             server = Server(("127.0.0.1", 0), Answers)
             server.tls = connectors.Connectors(None, 8443, keystore, PASSWORD).context() if keystore else None
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.server_close)
@@ -210,13 +210,15 @@ def test_a_signed_call_is_not_sent_on_to_where_nobody_looked(authority: Authorit
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("configured", [True, False], ids=["another authority", "this machine's"])
 def test_no_variable_of_the_environment_widens_what_is_trusted(
-    authority: Authority, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    authority: Authority, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, configured: bool
 ) -> None:
     (tmp_path / "other").mkdir()
     monkeypatch.setenv(name, str(authority.file))
     where = start(authority.keystore("127.0.0.1"))
-    assert "no authority that is trusted" in refused(replace(where, ca_file=Authority(tmp_path / "other").file)).fact
+    file = Authority(tmp_path / "other", "of another name").file if configured else None
+    assert "no authority that is trusted" in refused(replace(where, ca_file=file)).fact
 
 
 def test_a_file_that_is_gone_when_it_is_needed_is_named(authority: Authority, start: Start, tmp_path: Path) -> None:

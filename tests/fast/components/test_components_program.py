@@ -104,7 +104,17 @@ def settings(**changes: Any) -> Settings:
 
 
 def run(what: Settings) -> tuple[list[Declared], dict[str, Any]]:
-    """Run the program; returns what it declared and its outputs."""
+    """What the program declares, and its outputs; it is run once for the same settings."""
+    known = what.configuration.model_dump_json()
+    if known not in _RUN:
+        _RUN[known] = _declared(what)
+    return _RUN[known]
+
+
+_RUN: dict[str, tuple[list[Declared], dict[str, Any]]] = {}
+
+
+def _declared(what: Settings) -> tuple[list[Declared], dict[str, Any]]:
     recorder = Recorder()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -34,7 +34,7 @@ def test_a_vendors_build_moves_as_itself_and_survives_the_state() -> None:
 @pytest.mark.parametrize(("changes", "words"), [
     ({**MOVE, "templates": VALUES["templates"]}, "templates: a move to 4.20.3.0 takes none"),
     ({**MOVE, "new": {"version": "4.20.3.0-acme1"}}, "new.version: 4.20.3.0-acme1 and original.version 4.20.3.0 are different builds of one version"),
-    ({**MOVE, "original": {"version": "4.20.3.0-acme1"}}, "neither an upgrade nor a move; name the build that runs"),
+    ({**MOVE, "original": {"version": "4.20.3.0-acme1"}}, "neither an upgrade nor a move. To move the cloud, name the build that runs"),
     ({**MOVE, "original": {"version": "4.20.3.0-acme1"}, "new": {"version": "4.20.3.0-acme2"}}, "are different builds"),
     ({**MOVE, "new": {"version": "4.20.2.0"}}, "new.version: 4.20.2.0 is not later than original.version 4.20.3.0"),
     ({**MOVE, "rehearsal": {"enabled": True, "machine": {"name": "rehearsal", "address": "10.91.0.51"}}}, "rehearsal.enabled: a move has no schema upgrade"),

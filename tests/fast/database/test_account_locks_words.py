@@ -83,7 +83,7 @@ def test_where_a_server_can_not_lock_an_account_with_its_own_password_is_open(
             raise shown
         return {"CREATE USER for cloud@%": shown}
 
-    database = SimpleNamespace(row=row)
+    database = SimpleNamespace(row=row, value=lambda statement: None if "proxy" in statement else "root@localhost")
     monkeypatch.setattr(account_locks, "session", lambda *_, **__: contextlib.nullcontext(database))
     monkeypatch.setattr(account_locks, "_sessions", lambda *_: [])
     host: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -95,8 +96,16 @@ def test_a_running_value_counts(name: str, expected: str, running: str | None, g
 SERVERS = [Server(name="newdb1", address="10.91.0.31"), Server(name="newdb2", address="10.91.0.32")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_keys() -> Iterator[None]:
+    """What is looked at here is what a certificate says, not how long its key is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(certificates, "KEY_BITS", 1024)
+        yield
+
+
 @pytest.fixture(scope="module")
-def issued() -> dict[str, certificates.Certificates]:
+def issued(_short_keys: None) -> dict[str, certificates.Certificates]:
     """Certificates of both servers."""
     return certificates.issue(SERVERS)
 

@@ -98,6 +98,16 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "has not applied everything of olddb2 (applying No)",
     ),
+    "carried_state_is_there": (
+        replace(GOOD_OLD, not_carried=["new.carry.files.0: there is no /etc/x.jks on oldms1"]),
+        GOOD_NEW,
+        "there is no /etc/x.jks on oldms1",
+    ),
+    "carried_state_is_current": (
+        GOOD_OLD,
+        replace(GOOD_NEW, carried_otherwise=["/etc/x.jks on newms1"]),
+        "not as on oldms1: /etc/x.jks on newms1",
+    ),
     "database_serves_nobody_else": (
         replace(GOOD_OLD, uses={"olddb1": DatabaseUse(schemas=("billing",))}),
         GOOD_NEW,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import socket
+import sys
 from typing import Any
 
 import pytest
@@ -17,48 +19,42 @@ PATH = "DC0/vm/cloudstack/newms1"
 NOTE = "stack prod, machine newms1."
 
 
+class Gone(Exception):
+    """vCenter has no object of that id."""
+
+
+class Machine:
+    """A machine as pyvmomi has it."""
+
+    def __init__(self, center: Center, reference: str) -> None:
+        self._center, self._moId = center, reference
+
+    def PowerOff(self) -> None:
+        path, _, note = self._center.machines[self._moId]
+        self._center.machines[self._moId] = (path, "poweredOff", note)
+
+
 class Center:
     """A vCenter with machines: reference -> (path, state, notes)."""
 
+    gone = Gone
+
     def __init__(self, uuid: str = "center-1", **machines: tuple[str, str, str]) -> None:
-        self.uuid, self.machines, self.calls = uuid, machines, list[str]()
-        self.headers: dict[str, str] = {}
-        self._answer = b""
+        self.uuid, self.machines = uuid, machines
 
-    def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
-        text = body.decode()
-        call = re.search(r"<Body><(\w+)", text)
-        assert call
-        self.calls.append(call[1])
-        self._answer = f"<Envelope><Body>{self._words(call[1], text)}</Body></Envelope>".encode()
+    def instance(self) -> str:
+        return self.uuid
 
-    def _words(self, call: str, text: str) -> str:
-        if call == "RetrieveServiceContent":
-            return f"<r><returnval><about><name>v</name><instanceUuid>{self.uuid}</instanceUuid></about></returnval></r>"
-        if call == "FindByInventoryPath":
-            found = [each for each, (path, _, _) in self.machines.items() if f"<inventoryPath>{path}<" in text]
-            return f"<r>{''.join(f'<returnval>{each}</returnval>' for each in found)}</r>"
-        reference = re.search(r">(vm\d+)<", text)
-        if call in ("RetrieveProperties", "PowerOffVM_Task") and (reference is None or reference[1] not in self.machines):
-            return "<Fault><faultstring>already deleted</faultstring><detail><ManagedObjectNotFoundFault/></detail></Fault>"
-        assert reference or call in ("Login", "Logout")
-        if call == "PowerOffVM_Task" and reference:
-            path, _, note = self.machines[reference[1]]
-            self.machines[reference[1]] = (path, "poweredOff", note)
-        if call == "RetrieveProperties" and reference:
-            _, state, note = self.machines[reference[1]]
-            values = {"runtime.powerState": state, "config.annotation": note}
-            return "<r>" + "".join(f"<propSet><name>{name}</name><val>{value}</val></propSet>" for name, value in values.items()) + "</r>"
-        return "<r/>"
+    def find(self, path: str) -> Machine | None:
+        return next((Machine(self, each) for each, (there, _, _) in self.machines.items() if there == path), None)
 
-    def getresponse(self) -> Center:
-        return self
+    def machine(self, reference: str) -> Machine:
+        return Machine(self, reference)
 
-    def read(self) -> bytes:
-        return self._answer
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def look(self, machine: Machine) -> tuple[str, str]:
+        if machine._moId not in self.machines:
+            raise Gone
+        return self.machines[machine._moId][1:]
 
 
 @pytest.fixture
@@ -76,9 +72,9 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
         allow_unverified_tls=True,
     )
 
-    def run(center: Center, known: Known | None = None) -> str:
-        monkeypatch.setattr("http.client.HTTPSConnection", lambda *_, **__: center)
-        if known is None and center.calls == ["identify"]:
+    def run(center: Center, known: Known | None = None, *, identify: bool = False) -> str:
+        monkeypatch.setattr(vcenter, "_session", lambda *_: contextlib.nullcontext(center))
+        if identify:
             return " ".join(vcenter.identify(settings, Secret("p"), "cloudstack", "newms1"))
         return vcenter.power_off(settings, Secret("p"), "cloudstack", "newms1", "prod", known)
 
@@ -86,13 +82,9 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_machine_is_noted_by_its_id_and_its_vcenters(ask: Any) -> None:
-    center = Center(vm7=(PATH, "poweredOn", NOTE))
-    center.calls = ["identify"]
-    assert ask(center) == "center-1 vm7"
-    gone = Center()
-    gone.calls = ["identify"]
+    assert ask(Center(vm7=(PATH, "poweredOn", NOTE)), identify=True) == "center-1 vm7"
     with pytest.raises(MachineFailed, match="there is no machine"):
-        ask(gone)
+        ask(Center(), identify=True)
 
 
 def test_it_is_powered_off_by_its_id_wherever_it_was_moved_to(ask: Any) -> None:
@@ -114,3 +106,22 @@ def test_without_its_id_the_stacks_note_counts(ask: Any) -> None:
     assert ask(Center(vm7=(PATH, "poweredOff", NOTE))) == f"{PATH} is powered off in vCenter"
     with pytest.raises(MachineFailed, match="does not say that it is newms1 of stack prod"):
         ask(Center(vm7=(PATH, "poweredOff", "stack test, machine newms1.")))
+
+
+def test_without_the_sdk_the_command_that_installs_it_is_named(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyVmomi", None)
+    with pytest.raises(MachineFailed, match=r"pyvmomi is not installed.*cloudstack-parallel-build\[vsphere\]"):
+        ask(Center(vm7=(PATH, "poweredOn", NOTE)))
+
+
+def test_a_vcenter_that_does_not_answer_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = VspherePlatform(
+        server="127.0.0.1:1", user="u", datacenter="DC0", cluster="c", datastore="d", network="n", template="t", folder="cloudstack"
+    )
+    with pytest.raises(MachineFailed, match=r"vCenter 127\.0\.0\.1:1 can't be asked for newms1"):
+        vcenter.power_off(settings, Secret("p"), "cloudstack", "newms1", "prod")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(vcenter, "SECONDS", 0.2)
+        there = settings.model_copy(update={"server": f"127.0.0.1:{silent.getsockname()[1]}"})
+        with pytest.raises(MachineFailed, match=r"can't be asked for newms1.*timed out"):
+            vcenter.power_off(there, Secret("p"), "cloudstack", "newms1", "prod")

@@ -46,6 +46,7 @@ from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.window import with_earlier
+from tests.fast.quick_time import hurry
 from tests.fast.sites import SECRETS, site
 
 
@@ -414,8 +415,7 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
 ) -> None:
     database = Heartbeats(rows, beating)
     monkeypatch.setattr(original_management, "session", lambda host: contextlib.nullcontext(database))
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
-    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
+    hurry(monkeypatch, original_management)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     cloud = Cloud(tmp_path)
     if refused:
@@ -455,8 +455,7 @@ def test_a_first_start_on_a_server_that_lost_its_power_may_have_touched_the_sche
 def test_a_server_that_is_reported_to_be_off_and_writes_its_row_is_not_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud(tmp_path)
     lost = cloud.context.configuration.original.management[1:]
-    monkeypatch.setattr(original_management, "BEATS_WITHIN", 0.2)
-    monkeypatch.setattr(original_management, "LOOK_AGAIN", 0.02)
+    hurry(monkeypatch, original_management)
     monkeypatch.setattr(original_management, "original_database", lambda context: None)
     rows = {"10.91.0.11": "Up", "10.91.0.12": "Up"}
     for beating in ([], ["10.91.0.12"]):

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from parallel_build.database.server import account_locks
-from parallel_build.errors import ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, RollbackIncomplete, StepFailed
 from parallel_build.machines import power
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import (
     after_rollback,
     fence_new_database,
+    fence_new_side,
     hosts_back,
     known_servers,
     left_guests,
     new_objects,
     new_routers,
     served,
+    start_gate,
 )
 from parallel_build.operations.known_servers import touch
 from parallel_build.records.touched import START
@@ -102,7 +105,7 @@ def test_sql_that_hangs_never_ends_it_and_never_keeps_it_longer_than_its_limit(w
     hang_and_not_stop(world)
     started = time.monotonic()
     close(world)
-    assert time.monotonic() - started < 2.5, "three limits of 0.3 s, shortened for this test"
+    assert time.monotonic() - started < 2.5, "it hangs for longer than that, and its limit passes at once in this test"
 
 
 @pytest.mark.parametrize("error", [ValueError("no packet"), KeyError("u"), UnicodeDecodeError("utf-8", b"x", 0, 1, "ill"), OSError("gone")])
@@ -206,13 +209,79 @@ def test_what_could_not_be_lifted_is_lifted_by_whoever_works_there_next(world: W
     assert world.closing.accounts == FOUND and given_up == ["mark"]
 
 
-@pytest.mark.parametrize("state", ["open", "another's"])
-def test_nothing_of_a_window_that_continues_is_lifted_by_others(world: World, state: str) -> None:
+def test_nothing_of_a_window_that_continues_is_lifted_by_others(world: World) -> None:
     close(world)
-    if state == "another's":
-        world.record.closed, world.record.identity = "now", "another"
     after_rollback.clear(world.context)
     assert world.closed
+
+
+@pytest.mark.parametrize("address", ["10.91.0.31", "10.91.0.39"])
+def test_what_another_state_has_closed_and_left_is_lifted_only_on_this_very_server(
+    world: World, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(served, "give_up", lambda context: None)
+    close(world)
+    world.record.closed, world.record.identity = "now", "another"
+    world.record.servers["newdb1"] = replace(world.record.servers["newdb1"], address=address)
+    after_rollback.clear(world.context)
+    assert world.closed is (address != "10.91.0.31")
+    if not world.closed:
+        assert world.closing.accounts == FOUND
+
+
+@pytest.mark.parametrize(
+    ("ill", "how"), [(nothing, "accounts locked"), (hang, "stopped and masked"), (hang_and_not_stop, "killed and masked")]
+)
+def test_one_that_was_closed_and_is_lost_then_stays_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch, ill: Callable[[World], None], how: str
+) -> None:
+    monkeypatch.setattr(power, "cut", refuse)
+    ill(world)
+    close(world)
+    world.lost.add("newdb1")
+    assert close(world) == {"newdb1": how}
+    assert any("newdb1 can't be reached any more; it was closed before in this rollback" in line for line in world.reported)
+
+
+def test_one_whose_opening_had_begun_does_not_count_as_closed_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "cut", refuse)
+    close(world)
+    with ending_at(world, 2):  # the record, one account
+        lift(world)
+    world.lost.add("newdb1")
+    with pytest.raises(RollbackIncomplete, match="newdb1"):
+        close(world)
+
+
+def test_another_login_than_that_of_the_fence_is_named(world: World) -> None:
+    close(world)
+    assert world.record.facts["DatabaseFence"]["newdb1"]["by"] == "root"
+    known = values()["new"]
+    database = {**known["database"], "admin": {"user": "dba"}}
+    world.site = world.context.site = site(new={**known, "platform": "existing", "database": database})
+    world.lost.add("newdb1")
+    (left,) = lift(world)
+    assert "It was closed by the account of root, and dba is asked now: set new.database.admin to root again" in left
+
+
+@pytest.mark.parametrize(("fails", "left"), [(1, False), (2, True)])
+def test_a_gate_that_can_not_be_shut_keeps_nobody_from_stopping_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch, fails: int, left: bool
+) -> None:
+    asked: list[str] = []
+
+    def shut(host: Any, record: Any) -> None:
+        asked.append(host.name)
+        if len(asked) <= fails:
+            raise CommandFailed(f"{host.name}: /run is full", "", "")
+
+    monkeypatch.setattr(start_gate, "shut", shut)
+    monkeypatch.setattr(fence_new_side, "Services", window_world.Units)
+    machine = world.site.configuration.new.management[0]
+    world.units["newms1", "cloudstack-management"] = {"active": True, "masked": False}
+    failed = fence_new_side._fence(world.context, machine, world.record)
+    assert world.down("newms1"), "stopped and masked all the same"
+    assert asked == ["newms1", "newms1"] and (failed is not None) is left
 
 
 def test_who_waits_no_longer_is_reported(world: World) -> None:

@@ -12,6 +12,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.endpoint import ApiUnavailable
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import fence_new_side, hosts_back, hypervisor_commands, original_management
+from tests.fast.quick_time import hurry
 from tests.fast.sites import site
 
 AGENT = "0 0 10.91.0.21:51234 10.91.0.42:8250\n"
@@ -55,6 +56,7 @@ def at(monkeypatch: pytest.MonkeyPatch, hosts: Hosts, facts: dict[str, Any], ori
     monkeypatch.setattr(hosts_back, "session", lambda host: contextlib.nullcontext(original or Original()))
     monkeypatch.setattr(hosts_back, "original_database", lambda context: None)
     monkeypatch.setattr(hypervisor_commands, "set_addresses", lambda context, host, value: hosts.given.update({host.name: value}))
+    hurry(monkeypatch, hosts_back)
     window = {"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"]}, "hostsTimeout": "2s"}
     configuration = site(window=window).configuration
     return SimpleNamespace(

@@ -233,8 +233,30 @@ def test_a_management_server_is_pointed_at_it_and_what_was_there_is_kept(
     for _ in range(2):
         original_replica.point(stage.context, server, stage.records.record)
         assert file.read_text() == wanted
-        assert Path(f"{file}{FOUND}").read_text() == text
-    assert stage.records.mine().facts[f"{PROMOTED}/oldms1"][str(file)]["found"] == f"{file}{FOUND}"
+        assert Path(f"{file}{FOUND}-then").read_text() == text
+    assert stage.records.mine().facts[f"{PROMOTED}/oldms1"][str(file)]["found"] == f"{file}{FOUND}-then"
+
+
+def test_what_an_earlier_window_kept_is_not_taken_for_what_this_one_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = Stage(monkeypatch, stopped())
+    file = tmp_path / "db.properties"
+    file.write_text("db.cloud.host=10.91.0.13\ndb.cloud.maxActive=500\n")
+    file.chmod(0o640)
+    Path(f"{file}{FOUND}").write_text("of an earlier version of this tool\n")
+    Path(f"{file}{FOUND}-earlier").write_text("db.cloud.host=10.91.0.13\n")
+    Path(f"{file}{FOUND}-then.part").write_text("db.clo")
+    monkeypatch.setattr(original_replica, "FILES", (str(file),))
+    stage.hosts["oldms1"] = Management(tmp_path)
+    original_replica.choose(stage.context)
+    original_replica.point(stage.context, HERE.configuration.original.management[0], stage.records.record)
+    assert Path(f"{file}{FOUND}-then").read_text() == "db.cloud.host=10.91.0.13\ndb.cloud.maxActive=500\n"
+
+
+def test_a_record_that_can_not_be_used_does_not_make_its_host_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, stopped())
+    monkeypatch.setattr(type(stage.records), "original_problem", lambda self: GuardFailed("window.json is torn", "", ""))
+    with pytest.raises(GuardFailed, match="olddb1 can be reached, so olddb2 does not take its place"):
+        original_replica.choose(stage.context)
 
 
 def test_one_that_uses_another_server_is_not_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_build.operations.packet_filter import OPEN, Barrier
+from parallel_build.operations.packet_filter import OPEN, SENT_ON, Barrier
 
 BARRIER = Barrier(["192.0.2.0/24", "198.51.100.7", "2001:db8::/64", "2001:db8:1::7"], [80, 443, 8080], [80, 8080])
 
@@ -91,6 +91,59 @@ def test_answers_pass_iptables_rules_next_to_nft(tmp_path: Path, own: str, opene
     assert (f"iptables -w -I {ACCEPT}" in given, f"ip6tables -w -I {ACCEPT}" in given) == (opened, opened)
     (tmp_path / "log").unlink()
     assert f"iptables -w -D {ACCEPT.replace('INPUT 1', 'INPUT')}" in run_with_stand_ins(tmp_path, OPEN, ipv6=True)
+
+
+NAMESPACES = ["unshare", "-rnm"]
+HAS_NAMESPACES = (
+    shutil.which("nft") and subprocess.run([*NAMESPACES, "nft", "list", "ruleset"], capture_output=True, check=False).returncode == 0
+)
+# A server with rules of its own, and a user's machine, each in a network of its own that nothing else is in.
+SERVER = """
+set -eu
+unshare -n sleep 60 & there=$!
+trap 'kill $there' EXIT
+while [ "$(readlink /proc/$there/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+ip link add here type veth peer name there netns $there
+ip addr add 10.9.0.1/24 dev here; ip link set here up; ip link set lo up
+nsenter -n -t $there sh -c 'ip addr add 10.9.0.2/24 dev there; ip link set there up'
+nft -f - <<RULES
+table inet filter {
+ chain input { type filter hook input priority 0; policy drop;
+  ct state established,related accept
+  tcp dport { 22, 8080 } accept
+ }
+ chain forward { type filter hook forward priority 0; policy drop;
+ }
+}
+table ip other {
+ chain in { type filter hook input priority 20; policy accept;
+ }
+}
+RULES
+before=$(nft list ruleset)
+python3 -m http.server 18503 --bind 0.0.0.0 --directory /proc/sys/kernel/random >/dev/null 2>&1 & web=$!
+trap 'kill $there $web' EXIT
+for n in $(seq 100); do ss -Hltn | grep -q 18503 && break; sleep 0.05; done
+ask() { nsenter -n -t $there curl -s -o /dev/null -m 3 -w '%{http_code}\\n' http://10.9.0.1:8080/uuid || echo "none ($?)"; }
+"""
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
+def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_path: Path) -> None:
+    rules = BARRIER.rules(answered=True)
+    text = f'{SERVER}\n{rules}\nask\n{rules}\nnft list ruleset | grep -c \'dport 18503\'\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split("\n"), done.returncode) == (["200", "1", "as it was", ""], 0), done.stderr
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
+def test_where_its_own_rules_can_not_be_opened_users_are_refused_at_once(tmp_path: Path) -> None:
+    tool = tmp_path / "nft"
+    tool.write_text(f'#!/bin/sh\ncase "$*" in "insert rule"*) exit 1;; esac\nexec {shutil.which("nft")} "$@"\n')
+    tool.chmod(0o755)
+    text = f"{SERVER}\nPATH={tmp_path}:$PATH\n{BARRIER.rules(answered=True)}\nask\n{SENT_ON}\n"
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == ["000", "none (7)", "refused"], done.stderr
 
 
 def test_the_redirection_comes_before_the_refusal(tmp_path: Path) -> None:

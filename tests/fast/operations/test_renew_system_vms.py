@@ -15,11 +15,17 @@ from parallel_build.errors import StepFailed, TimedOut
 from parallel_build.operations import later_zones, prove_appliances, renew_system_vms
 from parallel_build.operations.renew_system_vms import await_kinds, expected, renew
 from parallel_build.steps import system_vms as step
+from tests.fast.quick_time import hurry
 from tests.fast.router_cloud import Items
 from tests.fast.sites import site
 
 KINDS = ("secondarystoragevm", "consoleproxy")
 ZONES: dict[str, dict[str, str]] = {"z1": {}, "z2": {}, "off": {"allocationstate": "Disabled"}, "edge": {"type": "Edge"}}
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
 
 
 class Zones:
@@ -88,7 +94,7 @@ def of_zones(cloud: Zones, *names: str) -> Items:
 
 def test_all_requests_go_out_before_the_first_successor_comes() -> None:
     cloud: Any = Zones(wait_for=4)
-    renewed = renew(context(), cloud, of_zones(cloud, "z1", "z2"), timeout=20)
+    renewed = renew(context(), cloud, of_zones(cloud, "z1", "z2"), timeout=5000)
     assert len(renewed) == 4 and cloud.templates("z1") == cloud.templates("z2") == {"new"}
     assert cloud.templates("off") == {"old"}
 

@@ -187,8 +187,6 @@ def switched_cloud(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Cloud:
     monkeypatch.setattr(start_gate, "shut", lambda host, record: Units(host).state(MANAGEMENT) and None)
     monkeypatch.setattr(switched, "claim", lambda context: None)
     monkeypatch.setattr(new_strangers, "session", lambda host, **_: contextlib.nullcontext(made.rows))
-    monkeypatch.setattr(new_strangers, "BEATS_WITHIN", 0.2)
-    monkeypatch.setattr(new_strangers, "LOOK_AGAIN", 0.02)
     monkeypatch.setattr(original_numbers, "move_past", lambda context: None)
     for module, names in (
         (hypervisor_commands, ("undo",)),

@@ -109,7 +109,7 @@ def start() -> Iterator[Start]:
                     """Say nothing."""
 
             server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.server_close)

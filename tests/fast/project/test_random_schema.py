@@ -8,6 +8,8 @@ import pytest
 
 from tests.containers.random_schema import draw_case
 
+pytestmark = pytest.mark.processes
+
 
 def test_a_number_of_a_seed_is_always_the_same_case(tmp_path: Path) -> None:
     first, again, other = draw_case(3, 7, tmp_path / "a"), draw_case(3, 7, tmp_path / "b"), draw_case(4, 7, tmp_path / "c")

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.containers.secret_search import PIECE, Sampler, held, is_core, needles, search, unexpected
+from tests.containers import secret_search
+from tests.containers.secret_search import Sampler, held, is_core, needles, search, unexpected
 
+PIECE = 1 << 16  # less than the search reads at once, so that packing costs less
 SECRET = 'sec<ret>"4711/ü&x'
 WANTED = needles({"planted": SECRET})
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}
@@ -30,7 +32,8 @@ def test_it_is_found_packed(packer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_it_is_found_in_what_was_cut_off(packer: str, tmp_path: Path) -> None:
+def test_it_is_found_in_what_was_cut_off(packer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_search, "PIECE", PIECE)
     whole = PACKERS[packer](SECRET.encode() + os.urandom(4 * PIECE))
     (tmp_path / "cut").write_bytes(whole[: len(whole) * 3 // 4])
     assert held(tmp_path / "cut", WANTED) == {"planted"}
@@ -39,7 +42,8 @@ def test_it_is_found_in_what_was_cut_off(packer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["sec&lt;ret&gt;&quot;4711/ü&amp;x", "sec%3Cret%3E%224711%2F%C3%BC%26x", 'sec<ret>\\"4711/\\u00fc&x'])
-def test_it_is_found_quoted_and_across_pieces(form: str, tmp_path: Path) -> None:
+def test_it_is_found_quoted_and_across_pieces(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_search, "PIECE", PIECE)
     (tmp_path / "file").write_bytes(b"x" * (PIECE - 5) + form.encode() + b"y")
     assert held(tmp_path / "file", WANTED) == {"planted"}
 

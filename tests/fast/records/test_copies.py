@@ -21,6 +21,7 @@ from tests.fast.local_host import LocalHost
 from tests.fast.sites import site
 
 HERE = site()
+MORE = pytest.mark.processes
 
 
 class Machine(LocalHost):
@@ -234,13 +235,13 @@ def test_an_original_that_can_not_be_brought_up_to_date_is_reported(kept: Cloud)
         kept.store().level()
 
 
-@pytest.mark.parametrize("raw", [b"", b"\n" * 100, b'{"identity": "x", "fac', b"[]\n"])
+@pytest.mark.parametrize("raw", [b'{"identity": "x", "fac', *(pytest.param(raw, marks=MORE) for raw in (b"", b"\n" * 100, b"[]\n"))])
 @pytest.mark.parametrize("torn", ["olddb1", "newdb1"])
 def test_a_copy_that_says_nothing_is_an_error_and_restored_from_the_other(kept: Cloud, torn: str, raw: bytes) -> None:
     kept.store().remember("FirstManagement", began=1.0)
     host = kept.old if torn == "olddb1" else kept.new
     kept.path(host).write_bytes(raw)
-    acts: tuple[Callable[[], Any], ...] = (lambda: kept.store().read(), lambda: kept.store().mark_returning())
+    acts: tuple[Callable[[], Any], ...] = (lambda: kept.store().read(), lambda: kept.store().remember("FirstManagement", good=True))
     for act in acts:
         with pytest.raises(GuardFailed, match=rf"can't be used.*parallel-build recover test --restore-record {torn}"):
             act()
@@ -250,6 +251,64 @@ def test_a_copy_that_says_nothing_is_an_error_and_restored_from_the_other(kept: 
     assert kept.text(kept.old) == kept.text(kept.new)
     assert kept.store().facts("FirstManagement") == {"began": 1.0}
     kept.store().remember("FirstManagement", good=True)
+
+
+def told(store: WindowStore) -> list[str]:
+    """What it says of copies that it passes over."""
+    lines: list[str] = []
+    assert store.copies is not None
+    store.copies.tell = lines.append
+    return lines
+
+
+@pytest.mark.parametrize("raw", [b"", b'{"identity": "x", "fac', None])
+@pytest.mark.parametrize("torn", ["olddb1", "newdb1"])
+def test_a_rollback_goes_on_with_the_copy_that_is_whole(kept: Cloud, torn: str, raw: bytes | None) -> None:
+    kept.store().remember("FirstManagement", began=1.0)
+    host, other = (kept.old, kept.new) if torn == "olddb1" else (kept.new, kept.old)
+    if raw is None:
+        kept.path(host).unlink()
+    else:
+        kept.path(host).write_bytes(raw)
+    store = kept.store()
+    lines = told(store)
+    record = store.mark_returning()
+    assert record.facts["FirstManagement"] == {"began": 1.0} and record.holders.keys() == {"olddb1", "newdb1"}
+    assert len(lines) == 1 and f"{other.name} has the higher copy" in lines[0] and torn in lines[0]
+    assert kept.text(kept.old) == kept.text(kept.new), "and the torn one is good again"
+    beside = [path for path in host.folder.glob("window*-1*.json") if raw and path.read_bytes() == raw]
+    assert len(beside) == (1 if raw else 0) or raw == b"", "what was found is kept"
+    store.remember("Window", more=True)
+    assert len(lines) == 1
+    assert kept.asked == [], "nothing was powered off for it"
+
+
+@pytest.mark.parametrize("torn", ["olddb1", "newdb1"])
+def test_a_rollback_does_not_rest_on_a_copy_that_may_know_less_than_the_torn_one(kept: Cloud, torn: str) -> None:
+    lost, alone = (kept.new, kept.old) if torn == "olddb1" else (kept.old, kept.new)
+    lost.lost = True
+    kept.down.add(lost.name)
+    kept.store().remember("FirstManagement", began=1.0)
+    lost.lost = False
+    kept.path(alone).write_bytes(b'{"facts": {"First')
+    with pytest.raises(GuardFailed, match=f"--restore-record {torn}"):
+        kept.store().mark_returning()
+
+
+@pytest.mark.parametrize("before", [b"", b'{"facts": ', None])
+def test_without_the_text_before_nobody_can_tell(kept: Cloud, before: bytes | None) -> None:
+    kept.store().remember("FirstManagement", began=1.0)
+    kept.path(kept.new).write_bytes(b"{")
+    earlier = kept.path(kept.new).with_name(SECOND + ".1")
+    if before is None:
+        earlier.unlink()
+    else:
+        earlier.write_bytes(before)
+    if before == b"":
+        kept.store().mark_returning()  # room that was set aside: the torn one was the first
+    else:
+        with pytest.raises(GuardFailed, match="--restore-record newdb1"):
+            kept.store().mark_returning()
 
 
 @pytest.mark.parametrize("stale", ["olddb1", "newdb1"])

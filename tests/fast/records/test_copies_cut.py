@@ -19,6 +19,7 @@ from parallel_build.remote.host import Host
 from tests.fast.sites import site
 from tests.fast.ssh_server import SshServer
 
+pytestmark = pytest.mark.processes
 HERE = site()
 STEPS = 3
 

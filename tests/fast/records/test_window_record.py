@@ -54,6 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.processes
 def test_facts_of_steps_that_run_at_once_are_all_kept(folder: Path) -> None:
     def write(writer: int) -> None:
         for number in range(6):

@@ -13,10 +13,13 @@ from parallel_build.remote.families import DEBIAN, parse
 from parallel_build.remote.package_shell import SHELL
 
 HERE = Path("/etc/os-release")
-pytestmark = pytest.mark.skipif(
-    not (HERE.exists() and parse(HERE.read_text()).family is DEBIAN and shutil.which("dpkg-query")),
-    reason="this machine is not of the Debian family",
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not (HERE.exists() and parse(HERE.read_text()).family is DEBIAN and shutil.which("dpkg-query")),
+        reason="this machine is not of the Debian family",
+    ),
+]
 
 
 def _run(text: str, given: str = "") -> list[str]:

@@ -39,9 +39,17 @@ def no_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-@functools.lru_cache
+derived_once = functools.cache(secrets.derived_key)
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passphrase's key is derived once, in a million rounds."""
+    monkeypatch.setattr(secrets, "derived_key", derived_once)
+
+
 def cipher() -> AESGCM:
-    """The stack's cipher; its derivation takes a million rounds."""
+    """The stack's cipher."""
     return secrets.Decrypter(SALT, Secret(PASSPHRASE), "test")._cipher
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from parallel_build.components.cutover import ORDER
 from parallel_build.configuration import Phase
-from parallel_build.errors import StepFailed
-from parallel_build.operations import original_numbers, user_firewall, users_in, users_out
+from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.operations import original_numbers, packet_filter, prove_user_access, user_firewall, users_in, users_out
 from parallel_build.records.states import start_of
 from parallel_build.records.window import WindowRecord
-from parallel_build.steps import acceptance, hypervisors, routers, system_vms
+from parallel_build.steps import acceptance, additional_management, hypervisors, routers, system_vms
 from tests.fast.memory_records import Records
 from tests.fast.sites import site
 
@@ -28,6 +28,7 @@ class Window:
         self.reported: list[str] = []
         self.context: Any = SimpleNamespace(
             site=self.site,
+            step="Test",
             configuration=self.site.configuration,
             progress=self.reported.append,
             intend=lambda *_, **__: None,
@@ -128,3 +129,46 @@ def test_only_servers_that_are_good_are_asked_for_users(monkeypatch: pytest.Monk
     assert [server.name for server in user_firewall.serving(window.context)] == ["newms1"]
     window.record.facts[start_of("newms2", first=False)] = {"good": {"seconds": 1}}
     assert [server.name for server in user_firewall.serving(window.context)] == ["newms1", "newms2"]
+
+
+@pytest.mark.parametrize("good", [False, True], ids=["not started yet", "started before"])
+def test_a_dead_further_server_keeps_nobody_out_who_comes_by_the_first(monkeypatch: pytest.MonkeyPatch, good: bool) -> None:
+    admit = user_firewall.admit_on_new
+    window = Window(monkeypatch)
+    if good:
+        window.record.facts[start_of("newms2", first=False)] = {"good": {"x": 1}}
+    window.context.host = lambda server: server.name
+    window.context.run = SimpleNamespace(record=lambda *_, **__: None)
+    opened: list[str] = []
+    dead = {"newms2"}
+
+    def open_again(name: str) -> None:
+        if name in dead:
+            raise ConnectionFailed(f"{name} can't be reached over SSH", "", "")
+        opened.append(name)
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(packet_filter, "open_again", open_again)
+    monkeypatch.setattr(user_firewall, "tell_where", lambda context, server: None)
+    monkeypatch.setattr(prove_user_access, "users_are_in", lambda context, servers, *, must: asked.append([each.name for each in servers]))
+    admit(window.context)
+    assert opened == ["newms1"] and asked == [["newms1"]]
+    assert any("users are not let in on newms2 yet" in line for line in window.reported)
+    dead.add("newms1")
+    with pytest.raises(ConnectionFailed, match="newms1"):
+        admit(window.context)
+
+
+def test_a_further_server_is_opened_when_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Window(monkeypatch, {"UsersIn": {"at": "then"}})
+    opened: list[str] = []
+    monkeypatch.setattr(packet_filter, "open_again", opened.append)
+    window.context.host = lambda server: server.name
+    monkeypatch.setattr(additional_management, "store", lambda _: Records(window.record, window.site))
+    monkeypatch.setattr(additional_management, "ensure_running", lambda _: None)
+    monkeypatch.setattr(additional_management, "present_fingerprint", lambda _: "x")
+    monkeypatch.setattr(additional_management, "start_usage", lambda _: {})
+    monkeypatch.setattr(additional_management, "ManagementStart", lambda *_, **__: SimpleNamespace(run=lambda fingerprint: {}))
+    monkeypatch.setattr(prove_user_access, "users_are_in", lambda *_, **__: [])
+    additional_management.AdditionalManagement().apply(window.context)
+    assert opened == ["newms2"]

@@ -1,0 +1,111 @@
+"""Settings of the original that name a path or an old server: listed, and changed in the copy where `new.carry.settings` says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parallel_build.configuration.carry import CarriedSetting
+from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.health import queries, scoped
+from parallel_build.health.scoped import SCOPES, Setting, local_path, mentions
+from parallel_build.operations.context import Context
+from parallel_build.remote.sql import Refused, Session
+
+GLOBAL = "cloud.configuration WHERE name = %s"
+SEALED = "SELECT COUNT(*) FROM cloud.configuration WHERE name = %s AND category IN ('Hidden', 'Secure')"
+
+
+def label(each: CarriedSetting) -> str:
+    """Its name, and whose value it is."""
+    return Setting(each.name, each.value, each.of or "").label
+
+
+def missing(database: Session, wanted: list[CarriedSetting]) -> list[str]:
+    """Those that can't be changed, by key and in words."""
+    found = []
+    for place, each in enumerate(wanted):
+        if database.value(SEALED, [each.name]):
+            found.append(
+                f"new.carry.settings.{place}: {each.name} is sealed with the cloud's key; change it by the API once the new side serves"
+            )
+        elif not _there(database, each):
+            found.append(f"new.carry.settings.{place}: the original has no value of {label(each)}")
+    return found
+
+
+def write(context: Context, database: Session) -> list[str]:
+    """Change them in the copy; what is changed already stays.
+
+    Raises:
+        StepFailed: one is not there.
+    """
+    wanted = context.configuration.new.carry.settings
+    if problems := missing(database, wanted):
+        raise StepFailed(
+            "; ".join(problems), "the copy has the original's settings", "correct new.carry.settings, then run the same command again"
+        )
+    for each in wanted:
+        context.intend(f"change {label(each)} in the copy")
+        database.execute(*_update(each))
+    return [label(each) for each in wanted]
+
+
+def check(database: Session, wanted: list[CarriedSetting]) -> None:
+    """Raises GuardFailed where one of them is not on the original."""
+    if problems := missing(database, wanted):
+        raise GuardFailed(
+            "; ".join(problems), "only a value that is there is changed in the copy", "correct new.carry.settings; nothing has been changed"
+        )
+
+
+def naming(context: Context, database: Session) -> list[str]:
+    """Settings whose value is a path or names one of the original's management servers, and which are changed in the copy."""
+    names = {word for server in context.configuration.original.management for word in (server.name, server.address)}
+    names |= {str(row["name"]) for row in database.rows("SELECT name FROM cloud.mshost WHERE removed IS NULL")} - {"localhost"}
+    changed = {(each.name, each.of or "") for each in context.configuration.new.carry.settings}
+    return [
+        f"{setting}{' -> changed in the copy' if (setting.name, setting.where) in changed else ''}"
+        for setting in _settings(database)
+        if setting.name != "host" and setting.value and (local_path(setting) or any(mentions(setting.value, name) for name in names))
+    ]
+
+
+def _settings(database: Session) -> list[Setting]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name in ("settings", *scoped.QUERIES):
+        try:
+            rows[name] = database.rows(queries.QUERIES[name], ())
+        except Refused as error:
+            if not error.unknown:
+                raise
+            rows[name] = []  # a version without that table has no such settings
+    return list(scoped.everywhere(lambda name: rows.get(name, []), ()))
+
+
+def _of(each: CarriedSetting) -> tuple[str, str]:
+    """The scope and the owner in `domain ROOT/sales`."""
+    scope = next(name for name in SCOPES if (each.of or "").startswith(f"{name} "))
+    return scope, (each.of or "").removeprefix(f"{scope} ")
+
+
+def _there(database: Session, each: CarriedSetting) -> bool:
+    if each.of is None:
+        return bool(database.value(f"SELECT COUNT(*) FROM {GLOBAL}", [each.name]))
+    scope, owner = _of(each)
+    return bool(database.value(f"SELECT COUNT(*) FROM {_joined(scope)} WHERE {_condition(scope)}", [owner, each.name]))
+
+
+def _update(each: CarriedSetting) -> tuple[str, list[str]]:
+    if each.of is None:
+        return "UPDATE cloud.configuration SET value = %s WHERE name = %s", [each.value, each.name]
+    scope, owner = _of(each)
+    return f"UPDATE {_joined(scope)} SET d.value = %s WHERE {_condition(scope)}", [each.value, owner, each.name]
+
+
+def _joined(scope: str) -> str:
+    found = SCOPES[scope]
+    return f"cloud.`{found.details}` d JOIN cloud.`{found.owners}` o ON o.id = d.`{found.column}`"
+
+
+def _condition(scope: str) -> str:
+    return f"o.removed IS NULL AND o.`{SCOPES[scope].name}` = %s AND d.name = %s"
