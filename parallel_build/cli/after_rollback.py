@@ -41,7 +41,9 @@ def run(given: argparse.Namespace) -> int:
             replay_record.may_replay(context, created)
         cloud = replay_record.guarded(context, Cloud.original(context.site), created)
         log = replay_record.ReplayLog(context, created)
-        replay = Replay(cloud, created.found.objects, log, context.cancel, context.progress)
+        # With --json standard output is the document's alone.
+        say = (lambda text: context.run.log(NAME, text)) if given.json else context.progress
+        replay = Replay(cloud, created.found.objects, log, context.cancel, say)
         secrets = report.SecretFile(context.run.path, created.opened)
         lines = replay.run(secrets) if given.replay else replay.plan()
         document = report.document(lines, created.found.unknown)

@@ -143,7 +143,9 @@ class VsphereSnapshots:
     def _one(self, machine: Any, point: str) -> Any:
         found = [each.snapshot for each in _tree(machine) if each.name == point]
         if len(found) != 1:
-            raise MachineFailed(f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there")
+            raise MachineFailed(
+                f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there"
+            )
         return found[0]
 
 

@@ -33,8 +33,7 @@ def keep(context: Context) -> None:
         found, unknown = Found(), error.reason
     try:
         if CreatedFiles(original_database(context)).keep(CreatedRecord.of_window(record, found, unknown)) and found.objects:
-            kinds = {kind: len(some) for kind, some in created.by_kind(found.objects).items()}
-            words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+            words = ", ".join(f"{kind}: {len(some)}" for kind, some in created.by_kind(found.objects).items())
             context.progress(f"users created on the new side: {words}. See parallel-build after-rollback {context.site.stack}")
     except Cancelled:
         raise

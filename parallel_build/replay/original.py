@@ -116,6 +116,10 @@ class Original:
             raise NotReplayed(f"its owner {each.owner} is not there")
         return {"account": each.account, "domainid": self.domain(each.domain)}
 
+    def scope(self, each: Created) -> dict[str, str]:
+        """Whose objects are listed: CloudStack lists a project's only for that project."""
+        return {"projectid": self.ref(each.project)} if each.project else {"listall": "true"}
+
     def owned(self, each: Created, command: str, **parameters: Any) -> list[Item]:
         """Items of a list that belong to an object's owner."""
         owner = self.owner(each)

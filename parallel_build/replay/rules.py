@@ -11,6 +11,7 @@ from parallel_build.replay.recipe import Call, Recipe
 from parallel_build.workload.choices import Item
 
 ICMP = "icmp"
+PORTED = ("tcp", "udp", "sctp")  # all other protocols have no ports
 EGRESS = "egress"
 
 
@@ -22,7 +23,7 @@ def _ports(each: Created, first: str = "startport", last: str = "endport") -> di
             (each.text("icmpType"), each.text("icmpCode")) if "icmpType" in each.details else (each.text("start"), each.text("end"))
         )
         return given(protocol=protocol, icmptype=kind, icmpcode=code)
-    return given(protocol=protocol, **{first: each.text("start"), last: each.text("end")})
+    return given(protocol=protocol, **({first: each.text("start"), last: each.text("end")} if protocol in PORTED else {}))
 
 
 def _says(item: Item, wanted: dict[str, Any], names: dict[str, str] | None = None) -> bool:
@@ -43,7 +44,7 @@ def find_group_rule(original: Original, each: Created) -> Item | None:
     """By what it lets in or out."""
     group = original.ref(each.text("group"))
     member = "egressrule" if each.text("type") == EGRESS else "ingressrule"
-    for found in original.items("listSecurityGroups", id=group, listall="true"):
+    for found in original.items("listSecurityGroups", id=group, **original.scope(each)):
         for item in found.get(member) or []:
             same = (str(item.get("cidr") or "") == each.text("cidr") and str(item.get("securitygroupname") or "") == each.text("allowedGroup")
                     and str(item.get("account") or each.text("allowedAccount")) == each.text("allowedAccount"))  # fmt: skip
@@ -68,9 +69,9 @@ def _out(each: Created) -> bool:
 def find_firewall(original: Original, each: Created) -> Item | None:
     """By what it lets in or out, from where."""
     if _out(each):
-        items = original.items("listEgressFirewallRules", networkid=original.ref(each.text("network")), listall="true")
+        items = original.items("listEgressFirewallRules", networkid=original.ref(each.text("network")), **original.scope(each))
     else:
-        items = original.items("listFirewallRules", ipaddressid=original.ref(each.text("address")), listall="true")
+        items = original.items("listFirewallRules", ipaddressid=original.ref(each.text("address")), **original.scope(each))
     for item in items:
         if _says(item, _ports(each)) and _cidrs(item.get("cidrlist")) == set(_list(each, "cidrs")):
             return item
@@ -89,20 +90,21 @@ def make_firewall(original: Original, each: Created) -> Call:
 def find_forwarding(original: Original, each: Created) -> Item | None:
     """By its public ports."""
     public = _ports(each, "publicport", "publicendport")
-    items = original.items("listPortForwardingRules", ipaddressid=original.ref(each.text("address")), listall="true")
+    items = original.items("listPortForwardingRules", ipaddressid=original.ref(each.text("address")), **original.scope(each))
     return next((item for item in items if _says(item, public)), None)
 
 
 def make_forwarding(original: Original, each: Created) -> Call:
     """To a VM that is there; the firewall's rule is an object of its own."""
-    to = {"privateport": each.text("toStart"), "privateendport": each.text("toEnd"), "virtualmachineid": original.ref(each.text("vm"))}
+    to = given(privateport=each.text("toStart"), privateendport=each.text("toEnd"), vmguestip=each.text("toAddress"))
+    to["virtualmachineid"] = original.ref(each.text("vm"))
     where = {"ipaddressid": original.ref(each.text("address")), "networkid": original.ref(each.text("network"))}
     return Call("createPortForwardingRule", {**where, **_ports(each, "publicport", "publicendport"), **to, "openfirewall": "false"})
 
 
 def find_balancer(original: Original, each: Created) -> Item | None:
     """By its name at its address."""
-    items = original.items("listLoadBalancerRules", publicipid=original.ref(each.text("address")), listall="true")
+    items = original.items("listLoadBalancerRules", publicipid=original.ref(each.text("address")), **original.scope(each))
     return next((item for item in items if item.get("name") == each.name), None)
 
 
@@ -131,7 +133,7 @@ def finish_balancer(original: Original, each: Created, identity: str) -> list[Ca
 
 def find_acl_rule(original: Original, each: Created) -> Item | None:
     """By its number: an ACL has each once."""
-    items = original.items("listNetworkACLs", aclid=original.ref(each.text("acl")), listall="true")
+    items = original.items("listNetworkACLs", aclid=original.ref(each.text("acl")), **original.scope(each))
     found = next((item for item in items if str(item.get("number")) == each.text("number")), None)
     if found is not None and not _says(found, {**_ports(each), "action": each.text("action"), "traffictype": each.text("traffic")}):
         raise NotReplayed(f"the ACL has a different rule of number {each.text('number')} by now")
@@ -149,7 +151,7 @@ def make_acl_rule(original: Original, each: Created) -> Call:
 def find_tag(original: Original, each: Created) -> Item | None:
     """By its key on its object."""
     resource = original.ref(each.text("resource"))
-    for item in original.items("listTags", resourcetype=each.text("type"), key=each.name, listall="true"):
+    for item in original.items("listTags", resourcetype=each.text("type"), key=each.name, **original.scope(each)):
         if item.get("resourceid") == resource and item.get("key") == each.name:
             if str(item.get("value")) != each.text("value"):
                 raise NotReplayed(f"its object has that tag with the value {item.get('value')} by now")

@@ -192,7 +192,7 @@ class Replay:
         asked = {"networkid": "associatednetworkid", "vpcid": "vpcid"}
         call = things.make_other_address(self._original, each)
         place = {name: call.parameters[given] for given, name in asked.items() if given in call.parameters}
-        return self._cloud.list("listPublicIpAddresses", **place, listall="true")
+        return self._cloud.list("listPublicIpAddresses", **place, **self._original.scope(each))
 
     def _call(self, command: str, parameters: Mapping[str, Any]) -> Item:
         return self._cloud.job(command, timeout=LIMIT, cancel=self._cancel, **parameters)

@@ -53,7 +53,7 @@ def make_affinity(original: Original, each: Created) -> Call:
 
 def find_acl_list(original: Original, each: Created) -> Item | None:
     """By name within its VPC."""
-    lists = original.items("listNetworkACLLists", vpcid=original.ref(each.text("vpc")), listall="true")
+    lists = original.items("listNetworkACLLists", vpcid=original.ref(each.text("vpc")), **original.scope(each))
     return next((item for item in lists if item.get("name") == each.name), None)
 
 
@@ -102,7 +102,8 @@ def find_address(original: Original, each: Created) -> Item | None:
     place = _place(original, each)
     asked = {"associatednetworkid" if name == "networkid" else name: identity for name, identity in place.items()}
     return next(
-        (item for item in original.items("listPublicIpAddresses", **asked, listall="true") if item.get("ipaddress") == each.name), None
+        (item for item in original.items("listPublicIpAddresses", **asked, **original.scope(each)) if item.get("ipaddress") == each.name),
+        None,
     )
 
 
