@@ -151,7 +151,8 @@ class VsphereSnapshots:
 
 def _tree(machine: Any) -> list[Any]:
     """Every snapshot of a machine, with what was taken after it."""
-    left, found = list(machine.snapshot.rootSnapshotList) if machine.snapshot else [], []
+    info = getattr(machine, "snapshot", None)  # pyvmomi has no attribute where vCenter has no value
+    left, found = list(info.rootSnapshotList) if info else [], []
     while left:
         each = left.pop(0)
         found.append(each)

@@ -58,6 +58,22 @@ def run(namespace: Namespace, generated: Mapping[str, Path], action: str, folder
     return found
 
 
+def wanted_template(database: DatabaseServer) -> None:
+    """Have the system VM template that the new version asks for."""
+    database.execute(
+        "INSERT INTO cloud.vm_template (unique_name, name, uuid, public, featured, type, hvm, bits, format, created, account_id, guest_os_id, "
+        f"hypervisor_type, arch) VALUES ('new', 'systemvm-kvm-4.22.0-x86_64', UUID(), 0, 0, 'USER', 1, 64, 'QCOW2', UTC_TIMESTAMP(), 2, 15, 'KVM', 'x86_64')"
+    )
+
+
+def keep(database: DatabaseServer) -> None:
+    """Have the original's tables under a name of their own."""
+    database.execute("DROP DATABASE IF EXISTS kept")
+    database.execute("CREATE DATABASE kept")
+    for table in sorted({kind.table for kind in created_kinds.KINDS}):
+        database.execute(f"CREATE TABLE kept.`{table}` AS SELECT * FROM cloud.`{table}`")
+
+
 def serve(database: DatabaseServer, host: Host, version: str) -> ManagementHost:
     server = host(version)
     server.settings(job_seconds=0.02)
@@ -79,7 +95,9 @@ def shown(objects: Sequence[Created]) -> list[tuple[str, str, str, dict[str, Any
 def test_what_users_created_is_listed_and_created_again_once(
     database: DatabaseServer, generated: Mapping[str, Path], host: Host, namespace: Namespace, tmp_path: Path
 ) -> None:
-    database.load({**generated, "kept": generated["cloud"]})
+    database.load(generated)
+    wanted_template(database)
+    keep(database)
     highest = highest_ids(database)  # type: ignore[arg-type]
     new = serve(database, host, "4.22.1.0")
     run(namespace, generated, "create", tmp_path)

@@ -33,7 +33,8 @@ def test_a_built_in_profile_and_a_file_are_the_same_as_numbers(tmp_path: Path) -
     found: list[Any] = []
 
     def program() -> None:
-        for number, profile in enumerate(["medium", tmp_path / "mine.yaml", {"accounts": 7, "remoteAccess": 1}]):
+        profiles: list[Any] = ["medium", tmp_path / "mine.yaml", {"accounts": 7, "remoteAccess": 1}]
+        for number, profile in enumerate(profiles):
             found.append(c.Workload(f"load{number}", c.WorkloadArgs(c.Cloud(f"c{number}", args()), profile)).profile)
 
     run(program)

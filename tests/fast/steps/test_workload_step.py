@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack import api
 from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations import context_helpers, workload_window
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.window import WindowRecord
-from parallel_build.steps import workload
 from parallel_build.steps.workload import Workload
 from parallel_build.workload import kept
 from tests.fast.memory_records import Records
@@ -31,7 +31,7 @@ class World:
         self.records = Records(None, where)
         self.context = Context(where, None, RunFolder(folder, "test", []), CancelToken(), lambda text: None, "Workload")  # type: ignore[arg-type]
         self.step = Workload({"profile": PROFILE, "zone": ""})
-        monkeypatch.setattr(workload.Cloud, "original", lambda site: self.cloud)
+        monkeypatch.setattr(api.Cloud, "original", lambda site: self.cloud)
         for module in (workload_window, context_helpers):
             monkeypatch.setattr(module, "store", lambda context: self.records)
 
