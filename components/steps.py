@@ -182,6 +182,18 @@ class SystemVmTemplate(StepResource):
     STEP = "SystemVmTemplate"
 
 
+class AgentPackages(StepResource):
+    """`cutover:index:AgentPackages`: the new agents' packages on the KVM hosts, nothing installed. Parameters: hosts and packages."""
+
+    STEP = "AgentPackages"
+
+
+class Agents(StepResource):
+    """`cutover:index:Agents`: agents of KVM hosts on the target's version, next to the transfer and the first start. Parameters: hosts."""
+
+    STEP = "Agents"
+
+
 class AgentAddresses(StepResource):
     """`cutover:index:AgentAddresses`: agents know the old and the new management servers."""
 
@@ -240,6 +252,12 @@ class OriginalDatabase(StepResource):
     """`cutover:index:OriginalDatabase`: the original's database servers down and fenced."""
 
     STEP = "OriginalDatabase"
+
+
+class DumpFile(StepResource):
+    """`cutover:index:DumpFile`: a cold copy of the stopped original's data folder, next to the steps that follow. Parameters: server, folder, readBack."""
+
+    STEP = "DumpFile"
 
 
 class Drain(StepResource):

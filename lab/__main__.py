@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import sessions
 from lab.machines import REHEARSAL, Machine, everything
-from lab.packages import PackagingError
+from lab.packages import NEW, NEWEST, PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
@@ -330,6 +330,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
+    parser.add_argument(
+        "--agents", action="store_const", const=True, help="bring agents to the new version by the wave of `agents.upgrade`"
+    )
+    parser.add_argument("--target", choices=(NEW, NEWEST), help="version of the new servers (default: 4.22.1.0)")
     parser.add_argument("--move", action="store_const", const=True, help="to new servers of the same version, without an upgrade")
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")
     parser.add_argument("--disks", action="store_true", default=None, help="containers have a disk of their own, which may become full")

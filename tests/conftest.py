@@ -51,7 +51,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Give the plain run a process for each processor; every other run is as it is asked for."""
     if hasattr(config, "workerinput") or not plain(config):
         return
-    config.option.only_fast = True  # its processes are told so too
+    config.option.only_fast = True  # its processes get it too
     looked_into = config.option.usepdb or config.option.capture == "no"
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not looked_into:
         processors = len(os.sched_getaffinity(0))

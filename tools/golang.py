@@ -75,7 +75,7 @@ def _build_arguments(program: Program) -> list[str]:
 
 def _build(program: Program, go: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(prefix="mended-") as spare:
+    with tempfile.TemporaryDirectory(prefix="repaired-") as spare:
         source = _mended(program, go, Path(spare)) if program.mends else HERE / program.name
         _compile(program, go, folder, source)
     if program is PYTHON_HOST:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -31,6 +31,9 @@ TOGETHER = 0.1
 """Seconds: what is shown in so short a time is one piece."""
 MOVES = re.compile(r"\x1b\[\d*[AFHJ]|\x1b\[\d+;\d+[Hf]|\x1b\[\?1049[hl]|\x1bc")
 """What moves the cursor up or clears the screen: a picture is drawn of what was shown after the last of these."""
+UP = re.compile(r"\r?\x1b\[(\d+)A")
+TICKS = re.compile(r"\(\d+s\)|\.+| +|\x1b\[[\d;]*m")
+"""What a line that only waits changes: seconds, dots and what they leave room for."""
 OTHER = re.compile(r"\x1b\[[?>=]?[\d;]*[a-ln-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>()][0B]?")
 """What is no colour: erasing to the end of a line, titles, modes."""
 
@@ -139,6 +142,40 @@ def joined(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(found)
 
 
+def thinned(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The same on the screen with less: of what is drawn over what stands there only the lines that are different, and nothing where only clocks tick."""
+    screen, found = list[str](), list[Piece]()
+    for when, text in _frames(pieces):
+        up = UP.match(text)
+        lines = text[up.end() if up else 0 :].split("\r\n")
+        lines, rest = lines[:-1], lines[-1]
+        there = screen[-int(up.group(1)) :] if up else []
+        if up and len(there) == len(lines) and not rest and [*map(_at_rest, there)] == [*map(_at_rest, lines)]:
+            continue
+        drawn = ["" if old == new else new for old, new in zip(there, lines, strict=False)] + lines[len(there) :]
+        del screen[len(screen) - len(there) :]
+        screen += [*lines, *there[len(lines) :]]
+        found.append((when, (up.group() if up else "") + "".join(f"{line}\r\n" for line in drawn) + rest))
+    return tuple(found)
+
+
+def _frames(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """The output parted where something is drawn over what stands there; each frame ends where a line does."""
+    when, text = 0.0, ""
+    for at, more in pieces:
+        for part in UP.sub(lambda up: f"\0{up.group()}", more).split("\0"):
+            if text and (text.endswith("\n") or UP.match(part)):
+                yield when, text
+                text = ""
+            when, text = (when if text else at), text + part
+    if text:
+        yield when, text
+
+
+def _at_rest(line: str) -> str:
+    return TICKS.sub("", line)
+
+
 def squeezed(pieces: Sequence[Piece], longest: float) -> tuple[Piece, ...]:
     """The same with no pause longer than `longest` seconds."""
     waits = [when - before for before, when in pairwise([0.0, *(when for when, _ in pieces)])]
@@ -149,7 +186,8 @@ def renamed(pieces: Sequence[Piece], names: Mapping[str, str]) -> tuple[Piece, .
     """The same with other names for what belongs to this machine alone, also where one is shown in two pieces."""
     if not names:
         return tuple(pieces)
-    pattern = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
+    # Whole words only: a machine that is called vm is no reason to rename kvm1.
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})(?!\w)")
     ends = list(accumulate(len(text) for _, text in pieces))
     parts: list[list[str]] = [[] for _ in pieces]
     whole, at, piece = "".join(text for _, text in pieces), 0, 0
@@ -185,7 +223,7 @@ def picture(recording: Recording, lines: int | None = None) -> str:
     shown = OTHER.sub("", MOVES.split(recording.text)[-1]).replace("\r\n", "\n")
     rows = [row.rsplit("\r", 1)[-1] for row in shown.rstrip().split("\n")][-(lines or recording.height) :]
     console = Console(record=True, width=recording.width, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115 - the process's own
-    console.print(Text.from_ansi("\n".join(rows)), soft_wrap=False, no_wrap=True, overflow="crop", highlight=False)
+    console.print(Text.from_ansi("\n".join([*rows, ""])), soft_wrap=False, no_wrap=True, overflow="crop", highlight=False)
     label = recording.title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return console.export_svg(title=recording.title, code_format=PICTURE.replace("{label}", label), unique_id="recording")
 
@@ -207,7 +245,7 @@ def main(words: list[str] | None = None) -> int:
     if command:
         title = given.title or " ".join(command)
         found, code = run(command, width=given.width, height=given.height, title=title)
-        pieces = squeezed(joined(renamed(found.pieces, _own_names())), given.longest)
+        pieces = squeezed(thinned(joined(renamed(found.pieces, _own_names()))), given.longest)
         Recording(found.width, found.height, found.began, found.title, pieces).save(given.file)
     if given.still:
         given.still.write_text(picture(Recording.load(given.file), given.lines))

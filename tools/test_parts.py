@@ -52,9 +52,10 @@ LINTERS = (
     ("mypy",),
     ("tools.import_contract",),
     ("codespell_lib",),
+    ("tools.prose",),
     ("mkdocs", "build", "--strict", "--quiet"),
 )
-"""Each a Python module with its arguments. The words of the project are checked by tests/fast/project/test_words.py, in part `fast`."""
+"""Each a Python module with its arguments."""
 
 # The longest first, so that no long one is left over at the end. The files of one part share a lab.
 PARTS = (
@@ -76,6 +77,11 @@ PARTS = (
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
+    _containers("move", "move_path"),
+    _containers("shapes", "all_in_one"),
+    _containers("newest", "newest_release"),
+    _containers("agents", "agents_path"),
+    _containers("two-way", "two_way"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),

@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "workload",
     "points",
     "rehearse",
+    "forecast",
     "switch",
     "back",
     "after_rollback",

@@ -17,7 +17,8 @@ from parallel_build.cli import report_numbers
 from parallel_build.secret import Secret, mask
 
 PAUSE = 1800.0  # seconds without anything begun: what comes after is another run
-WIDTH, LEFT, ROW, BAR = 1100, 240, 24, 16  # of the drawing, in its own units
+WIDTH, ROW, BAR, RIGHT = 1100, 24, 16, 100  # of the drawing, in its own units
+LETTER, LONGEST = 7.7, 48  # width of a letter at most, and letters of a name that are shown
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 DONE, OPEN = "done", "never ended"
 OPERATIONS = ("begin", "intent", "end")
@@ -169,29 +170,36 @@ def outages(evidence: Mapping[str, Any]) -> list[str]:
 def drawing(group: Sequence[Operation]) -> str:
     """A run's timeline as SVG: a row an operation, a bar as long as it took, a mark where something was about to be changed."""
     start, total = group[0].began, max(1.0, _end(group) - group[0].began)
-    scale = (WIDTH - LEFT - 70) / total
+    names = [_name(operation) for operation in group]
+    left = 16 + LETTER * max(map(len, names))
+    scale = (WIDTH - left - RIGHT) / total
     height = ROW * len(group) + 30
     out = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline">']
     tick = next((step for step in TICKS if total / step <= 10), TICKS[-1])
     for count in range(int(total // tick) + 1):
-        x = LEFT + count * tick * scale
+        x = left + count * tick * scale
         out.append(f'<line x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height - 20}" class="grid"/>')
         out.append(f'<text x="{x:.1f}" y="{height - 5}" class="tick">{_span(count * tick)}</text>')
     for row, operation in enumerate(group):
         y = row * ROW + 4
-        x, long = LEFT + (operation.began - start) * scale, max(2.0, ((operation.ended or _end(group)) - operation.began) * scale)
-        name = operation.step + ("" if operation.verb == "apply" else f" ({operation.verb})")
+        x, long = left + (operation.began - start) * scale, max(2.0, ((operation.ended or _end(group)) - operation.began) * scale)
         took = _span(operation.ended - operation.began) if operation.ended is not None else OPEN
         kind = CLASSES.get(operation.outcome, "failed") + (" undo" if operation.verb != "apply" else "")
-        out.append(f'<text x="{LEFT - 8}" y="{y + 12}" class="name">{_text(name)}</text>')
+        out.append(f'<text x="{left - 8}" y="{y + 12}" class="name">{_text(names[row])}</text>')
         out.append(
             f'<rect x="{x:.1f}" y="{y}" width="{long:.1f}" height="{BAR}" rx="2" class="{kind}"><title>{_text(operation.outcome)}</title></rect>'
         )
         for when, action in operation.intents:
-            at = LEFT + (when - start) * scale
+            at = left + (when - start) * scale
             out.append(f'<line x1="{at:.1f}" y1="{y}" x2="{at:.1f}" y2="{y + BAR}" class="intent"><title>{_text(action)}</title></line>')
         out.append(f'<text x="{x + long + 5:.1f}" y="{y + 12}" class="took">{took}</text>')
     return "".join([*out, "</svg>"])
+
+
+def _name(operation: Operation) -> str:
+    """A step's name; of a long one its beginning and its end."""
+    name = operation.step + ("" if operation.verb == "apply" else f" ({operation.verb})")
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 1]}…{name[-LONGEST // 2 :]}"
 
 
 def table(group: Sequence[Operation]) -> list[list[str]]:
@@ -237,7 +245,7 @@ STYLE = """
   --done: #35a37e; --undo: #5b93d0; --failed: #d9604f; --open: #c79a1c } }
 body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 }
 main { max-width: 1100px; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
-th, td { overflow-wrap: break-word } td:last-child { overflow-wrap: anywhere }
+th, td { overflow-wrap: break-word } td:last-child { overflow-wrap: anywhere } .date { white-space: nowrap }
 h1 { margin-bottom: 0 } h3 { font-size: 1.05rem } summary { cursor: pointer } summary h3 { display: inline } details { margin: .6rem 0 }
 .figures th { white-space: nowrap; width: 1%; padding-right: 1.5rem }
 .wide { overflow-x: auto } .wide table { min-width: 42rem }

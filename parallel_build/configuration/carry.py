@@ -56,7 +56,7 @@ class CarriedFile(Model):
 
     Attributes:
         path: on the original's server.
-        to: where it goes on the new servers; None for the same place.
+        to: its place on the new servers; None for the same place.
     """
 
     path: ServerPath

@@ -229,7 +229,7 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
 
 
 def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no cluster manager on the original's servers can start or stop a unit that the window stops, or move an address that the stack names, unless
+    """Rule: no cluster manager on the original's servers can start or stop the window's units or move the stack's addresses, unless
     original.frontend declares it.
     """
     named = _named_addresses(site)

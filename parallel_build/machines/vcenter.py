@@ -150,7 +150,7 @@ class _Center:
         return self.content.searchIndex.FindByInventoryPath(path)
 
     def machine(self, reference: str) -> Any:
-        """The machine of an id; only what is asked of it tells whether it is there."""
+        """The machine of an id; only asking it shows whether it is there."""
         return self._kind(reference, self._stub)
 
     def look(self, machine: Any) -> tuple[str, str]:

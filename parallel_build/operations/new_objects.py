@@ -9,7 +9,7 @@ from parallel_build.cloudstack.created_kinds import TABLES
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, store
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 # Kind -> (table, name column, condition): rows that stand for something outside the database or that a user would miss.
@@ -63,7 +63,7 @@ def since(database: Session, ids: dict[str, int]) -> Created:
     return Created(items)
 
 
-def since_window(context: Context, host: Host) -> Created:
+def since_window(context: Context, host: Access) -> Created:
     """What the new side created since this stack's window opened; never fails, says why where it is not known."""
     ids = store(context).facts("Window").get("highest_ids")
     if not ids:

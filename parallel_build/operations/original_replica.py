@@ -25,9 +25,10 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import PROMOTED, promoted, schemas, store
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
+from parallel_build.remote.whole_files import KEEP
 
 STEP = "OriginalDatabase"
 CATCH_UP = 30  # seconds within which a replica gets what the source has written; nobody writes any more
@@ -35,8 +36,6 @@ FILES = (DB_PROPERTIES, management_node.USAGE_PROPERTIES)
 FOUND = ".found-by-parallel-build"
 # $1: the file. A link (usage's is one to management's, as a rule) is not a second file.
 LOOK = 'if [ -f "$1" ] && [ ! -L "$1" ]; then stat -c "%a %U:%G" "$1"; fi'
-# Under a name of its own in each window; a copy that was cut off has another name, and is made again.
-KEEP = '[ -e "$1$2" ] || { cp -p "$1" "$1$2.part" && sync "$1$2.part" && mv "$1$2.part" "$1$2"; }'
 
 
 def note(context: Context, server: Server) -> None:
@@ -166,7 +165,7 @@ def take_over(context: Context, server: Server) -> None:
                 raise StepFailed(
                     f"{server.name} stands at {now_at}, and stood at {names or noted.get('has')} when it was stopped",
                     "somebody has started it, or changed its replication, since",
-                    "find out what it has; it is not promoted as it is",
+                    "compare it with the original's last position by hand; it is not promoted as it is",
                 )
             found = {name: str(database.value(f"SELECT @@GLOBAL.{name}")) for name in dialect.read_only}
             status = [
@@ -216,7 +215,7 @@ def kept_as(record: WindowRecord) -> str:
     return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', str(record.opened))[:20]}"
 
 
-def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
+def _point_file(context: Context, host: Access, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
     text = properties.decode(host.read(path) or b"")
     values = properties.parse(text)
     changed: dict[str, str] = {}
@@ -232,7 +231,7 @@ def _point_file(context: Context, host: Host, path: str, about: list[str], sourc
     # A value may hold a password where it is a whole URI: only the file that is kept has it.
     store(context).remember(f"{PROMOTED}/{host.name}", **{path: {"keys": sorted(changed), "found": path + kept}})
     context.intend("point at the promoted replica", server=host.name, file=path, keys=sorted(changed))
-    host.run(["sh", "-c", KEEP, "sh", path, kept], cancellable=False)
+    host.run(["sh", "-c", KEEP, "sh", path, path + kept], cancellable=False)
     host.write(path, properties.encode(properties.replace(text, changed)), mode=int(about[0], 8), owner=about[1])
     context.progress(f"{host.name}: {', '.join(sorted(changed))} in {path} lead to {replica.name}; what was there: {path}{kept}")
     return True

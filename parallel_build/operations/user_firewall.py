@@ -97,7 +97,7 @@ def let_users_in(context: Context) -> list[str]:
             except (Cancelled, Fenced):
                 raise
             except ParallelBuildError as error:
-                context.progress(f"users in on {server.name}: {error}")
+                context.progress(f"users are not let in on {server.name} yet: {error}")
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
                 if server in originals:
                     kept[server.name] = error
@@ -128,7 +128,7 @@ def admit_on_new(context: Context) -> None:
 
 
 def _open_new(context: Context) -> set[str]:
-    """Open on every new server; one that has been proved good is enough, the others are said, and opened when they are started.
+    """Open on every new server; one that has been proved good is enough, the others are reported, and opened when they are started.
 
     Returns:
         names of those that are still closed.

@@ -10,7 +10,7 @@ from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
 from parallel_build.records.record_file import Held, RecordFile, Text
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 ASKED_AGAIN = 60.0  # seconds after which a host that was proved down, or was silent, is asked again
 HOLDERS = "holders"
@@ -25,7 +25,7 @@ class HostNotes:
         silent: hosts that were proved down a moment ago, or that nobody needs -> when, and why they could not be asked.
         proved: those of them that were proved down.
         two: both hosts had to have a copy at the last look: they are asked at the same time.
-        passed: hosts whose lost copy was passed over, which is said once.
+        passed: hosts whose lost copy was passed over, which is reported once.
     """
 
     machines: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class HostNotes:
     two: bool = False
     passed: set[str] = field(default_factory=set)
 
-    def machine(self, host: Host) -> str:
+    def machine(self, host: Access) -> str:
         """A host's machine-id."""
         if host.name not in self.machines:
             self.machines[host.name] = machine_id(host)
@@ -172,7 +172,7 @@ def surely_lower(copy: Copy, right: Copy) -> bool:
     return isinstance(document, dict) and bool(document) and rank(document) < right.rank
 
 
-def machine_id(host: Host) -> str:
+def machine_id(host: Access) -> str:
     """What tells a host from one that was created again under its name; empty where it has none."""
     return (host.read("/etc/machine-id") or b"").decode(errors="replace").strip()
 

@@ -62,7 +62,10 @@ class Window(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Converge."""
         names = [machine.name for machine in configuration.new.management]
-        kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
+        texts = "logs, journals and the state"
+        kept = {
+            "failed": f"{texts} (and, where its upgrade has failed, a dump)", "logs": texts, "dump": "logs, journals, the state and a dump",
+        }.get(configuration.window.forensics)  # fmt: skip
         return [
             f"whatever steps had run: {', '.join(names)} fenced, their database closed; original MySQL, then management and usage "
             "enabled, started, answering; users in",
@@ -133,9 +136,7 @@ class Window(SwitchedStep):
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
-            context.progress(
-                "removing the system VMs of the new side from KVM hosts; its routers run on until their networks are restarted"
-            )
+            context.progress("removing the system VMs of the new side from KVM hosts; its routers stay until their networks are restarted")
             outcome["removed"] = serve_original.tidy_hypervisors(context, keep=kept)
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced, users in meanwhile")
@@ -151,8 +152,8 @@ class Window(SwitchedStep):
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
-                f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
-                "what was lost in the window is not back yet",
+                f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
+                "these are still down, or could not be put back",
                 "bring it back and run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):

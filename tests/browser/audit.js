@@ -53,6 +53,12 @@
     kind: each.getAttribute("class"),
     contrast: drawn(each, getComputedStyle(each).fill),
   }));
+  const cut = [...document.querySelectorAll("svg text")]
+    .filter((each) => {
+      const [text, frame] = [each, each.ownerSVGElement].map((one) => one.getBoundingClientRect());
+      return text.width && (text.left < frame.left - 0.5 || text.right > frame.right + 0.5);
+    })
+    .map((each) => each.textContent);
   const wide = [...document.body.querySelectorAll("*")]
     .filter((each) => each.getBoundingClientRect().right > innerWidth + 0.5 && !(each instanceof SVGElement) && !scrolls(each.parentElement))
     .map((each) => `${each.tagName} ${each.textContent.trim().slice(0, 40)}`);
@@ -60,5 +66,5 @@
     .filter((each) => each.scrollWidth > each.clientWidth + 1 && scrolls(each) && each.tabIndex < 0)
     .filter((each) => ["auto", "scroll"].includes(getComputedStyle(each).overflowX))
     .map((each) => each.tagName);
-  return { overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth, wide, silent, texts, bars };
+  return { overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth, wide, cut, silent, texts, bars };
 })();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from parallel_build.cli import report
 from parallel_build.records.run_folder import RunFolder
-from parallel_build.resolved_stack import Site
 from tests.browser.chromium import PROGRAM, Chromium, Page
 from tests.fast.cli.test_report import EVIDENCE, JOURNAL, entry
 from tests.fast.sites import site
@@ -36,6 +35,18 @@ MORE = [
 ]
 
 
+LAB_RUN = json.loads((Path(__file__).parent / "lab_run.json").read_text())
+"""A whole switch of the embedded lab, as its run folder had it."""
+
+
+def fill_from_lab(folder: RunFolder) -> None:
+    """The lab's run."""
+    (folder.path / "journal.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in LAB_RUN["journal"]))
+    for name, found in LAB_RUN["evidence"].items():
+        (folder.path / f"evidence/{name}.json").write_text(json.dumps(found))
+    (folder.path / "run.log").write_text("\n".join(LAB_RUN["log"]))
+
+
 def fill(folder: RunFolder) -> None:
     """A run that went forward, failed, and went back, with long words and a log."""
     (folder.path / "journal.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in [*JOURNAL, *MORE]))
@@ -49,19 +60,38 @@ def fill(folder: RunFolder) -> None:
 
 
 @pytest.fixture(scope="module")
-def where(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A stack with a run folder."""
-    return site(runs=str(tmp_path_factory.mktemp("runs")))
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """One for all."""
+    with Chromium(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+def opened(browser: Chromium, filled: Callable[[RunFolder], None], runs: Path) -> Page:
+    """The page of a run, written by the command."""
+    where = site(runs=str(runs))
+    folder = RunFolder(where.configuration.runs, where.stack, where.hidden())
+    filled(folder)
+    report.write(where, folder, folder.path / "report.html")
+    return browser.open(folder.path / "report.html")
 
 
 @pytest.fixture(scope="module")
-def page(where: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Its page, written by the command and opened, all of it unfolded."""
-    folder = RunFolder(where.configuration.runs, where.stack, where.hidden())
-    fill(folder)
-    report.write(where, folder, folder.path / "report.html")
-    with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser.open(folder.path / "report.html")
+def page(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of a run that has all that a page can have."""
+    return opened(browser, fill, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def lab_page(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of the lab's run."""
+    return opened(browser, fill_from_lab, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(params=["page", "lab_page"])
+def either(request: pytest.FixtureRequest) -> Page:
+    """Each of the two."""
+    found: Page = request.getfixturevalue(request.param)
+    return found
 
 
 def unfold(page: Page, *, everything: bool) -> None:
@@ -71,12 +101,13 @@ def unfold(page: Page, *, everything: bool) -> None:
 
 @pytest.mark.parametrize("everything", [False, True], ids=["folded", "unfolded"])
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_it_can_be_read_on_every_screen(page: Page, width: int, scheme: str, everything: bool) -> None:
-    page.look(width=width, scheme=scheme)
-    unfold(page, everything=everything)
-    found: dict[str, Any] = page.run(AUDIT)
+def test_it_can_be_read_on_every_screen(either: Page, width: int, scheme: str, everything: bool) -> None:
+    either.look(width=width, scheme=scheme)
+    unfold(either, everything=everything)
+    found: dict[str, Any] = either.run(AUDIT)
     assert len(found["texts"]) > 50 and len(found["bars"]) > 3
     assert found["overflow"] <= 0 and found["wide"] == [], "nothing stands out sideways"
+    assert found["cut"] == [], "no text of the drawing is cut off"
     assert found["silent"] == [], "what scrolls can be reached by the keyboard"
     faint = [each for each in found["texts"] if each["contrast"] < (3.0 if each["large"] else 4.5)]
     assert faint == [], "WCAG 1.4.3, level AA"
@@ -144,19 +175,34 @@ def test_a_screen_reader_reads_the_numbers_of_a_change_board(page: Page) -> None
     assert any(row[:1] == ["me@here"] and row[1].startswith("did Window, FirstManagement") for row in cells if len(row) > 1)
 
 
-def test_nothing_is_asked_of_a_network_and_nothing_is_wrong(page: Page, where: Site) -> None:
-    asked = [each["request"]["url"] for each in page.reported("Network.requestWillBeSent")]
-    assert asked and set(asked) == {(where.configuration.runs / where.stack / "report.html").as_uri()}
-    assert page.reported("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown") == []
+def test_a_screen_reader_reads_the_numbers_of_the_labs_run(lab_page: Page) -> None:
+    text = lab_page.tree().text
+    for words in (
+        "for 1 min 53 s, by the user probe's clock; then the new side served them",
+        "1 min 15 s; then the new side served",
+        "336 tables, 225,592 rows",
+        "4.21.0.0, 4.22.0.0, 4.22.1.0",
+        "Cloudstack Release 4.22.0",
+        "3 whose routers the new side renewed are restarted by the original",
+        "operator@workstation",
+    ):
+        assert words in text, words
 
 
-def test_an_open_page_shows_what_a_run_does_meanwhile(page: Page, where: Site, tmp_path: Path) -> None:
+def test_nothing_is_asked_of_a_network_and_nothing_is_wrong(either: Page) -> None:
+    asked = {each["request"]["url"] for each in either.reported("Network.requestWillBeSent")}
+    assert asked == {either.run("location.href")} and all(each.startswith("file:") for each in asked)
+    assert either.reported("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown") == []
+
+
+def test_an_open_page_shows_what_a_run_does_meanwhile(browser: Chromium, tmp_path: Path) -> None:
+    where = site(runs=str(tmp_path))
     folder, target = RunFolder(where.configuration.runs, where.stack, where.hidden()), tmp_path / "followed.html"
     report.write(where, folder, target, refresh=1)
-    followed = page.browser.open(target)
+    followed = browser.open(target)
     assert "StillToCome" not in followed.tree().text
-    since = len(page.browser.events)
+    since = len(browser.events)
     folder.record("begin", step="StillToCome", operation="apply")
     report.write(where, folder, target)
-    page.browser.await_event("Page.loadEventFired", followed.session, since)
+    browser.await_event("Page.loadEventFired", followed.session, since)
     assert "StillToCome" in followed.tree().text

@@ -87,7 +87,7 @@ IN_DATABASE = [
     Plant("management_servers_beat", WARNS, "ghost (10.91.0.98), last seen",
           f"INSERT INTO cloud.mshost (msid, runid, name, state, version, service_ip, service_port, last_update, removed) "
           f"VALUES (998, 1, 'ghost', 'Up', '4.20.3.0', '10.91.0.98', 9090, {HOUR}, NULL); "
-          # The other servers look at it in vain and call it Down within seconds: sooner than a busy computer has read it.
+          # The other servers look at it without success and call it Down within seconds: sooner than a busy computer has read it.
           "CREATE TRIGGER cloud.planted_up BEFORE UPDATE ON cloud.mshost FOR EACH ROW SET NEW.state = IF(NEW.msid = 998, 'Up', NEW.state)",
           "DROP TRIGGER cloud.planted_up; " + GONE.format(998)),
     Plant("database_serves_nobody_else", BLOCKS, "schema planted_billing", "CREATE DATABASE planted_billing", "DROP DATABASE planted_billing"),

@@ -10,7 +10,7 @@ from typing import Any
 from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
 from parallel_build.remote import transactions
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.packages import Packages as Handled
 from parallel_build.remote.packages import packages_of
@@ -27,7 +27,7 @@ class PackageUndo:
         evidence: what differs in the end, for the evidence.
     """
 
-    host: Host
+    host: Access
     named: set[str]
     intend: Callable[..., None]
     progress: Callable[[str], None]
@@ -78,12 +78,14 @@ class PackageUndo:
             return
         text = r"""
         file=$1/accounts names=$2; shift 2
-        for package; do
+        { [ ! -e "$file" ] || cat "$file"; for package; do
           { scripts_of "$package"; files_of "$package" | grep '/sysusers.d/' | xargs -r cat -- 2>/dev/null || true; } >"$file.words"
           for name in $names; do
             if grep -qw -- "$name" "$file.words"; then echo "$name"; fi
           done
-        done | sort -u >>"$file"
+        done; } | sort -u >"$file.new"
+        sync "$file.new"
+        mv "$file.new" "$file"
         rm -f "$file.words"
         """
         self.host.script(SHELL + text, [FOLDER, " ".join(candidates), *added], timeout=300)

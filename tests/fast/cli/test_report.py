@@ -91,6 +91,14 @@ def test_drawing_is_well_formed_and_to_scale() -> None:
     assert len([line for line in root.findall("line") if line.get("class") == "intent"]) == 1
 
 
+def test_a_long_name_is_shortened_in_the_drawing_and_whole_in_the_table() -> None:
+    long = "SystemVmTemplate-" + "-".join(f"part{number}" for number in range(20))
+    text = report_page.page("prod", "", [entry(0, "begin", long, operation="apply")], {}, "", [])
+    root = ElementTree.fromstring(report_page.drawing(report_page.operations([entry(0, "begin", long, operation="apply")])))  # noqa: S314
+    shown = next(each.text or "" for each in root.findall("text") if each.get("class") == "name")
+    assert "…" in shown and len(shown) <= report_page.LONGEST and f"<td>{long}</td>" in text
+
+
 def test_page_escapes_and_masks() -> None:
     text = report_page.page("prod", "a to b", JOURNAL, {"Window": {"note": "s3cr3t&key"}}, "log s3cr3t&key", [Secret("s3cr3t&key")])
     assert "s3cr3t" not in text

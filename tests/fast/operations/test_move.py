@@ -21,6 +21,7 @@ from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.host_setting import HostSetting
 from parallel_build.versions import CloudStackVersion
 from tests.fast.memory_records import Records
+from tests.fast.quick_time import hurry
 from tests.fast.sites import site
 from tests.fast.window_world import Copy, World, arrange, ending_at
 
@@ -84,21 +85,25 @@ def test_a_version_that_changes_in_a_move_is_found(monkeypatch: pytest.MonkeyPat
 class Database:
     """What a management server that just came up shows."""
 
-    def __init__(self, said: str) -> None:
-        self.said = said
+    def __init__(self, reported: str) -> None:
+        self.reported = reported
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         return [{"version": "4.20.3.0", "step": "Complete"}]
 
     def row(self, *_: Any) -> dict[str, Any]:
-        return {"state": "Up", "version": self.said, "age": 1}
+        return {"state": "Up", "version": self.reported, "age": 1}
 
 
-def watch(said: str, wanted: str, **expected: Any) -> StartWatch:
+def watch(reported: str, wanted: str, **expected: Any) -> StartWatch:
     found: Any = StartWatch.__new__(StartWatch)
     services = SimpleNamespace(state=lambda _: SimpleNamespace(active=True), listening=lambda _: {8250})
-    found.server, found.services, found.database = SimpleNamespace(name="newms1", address="10.91.0.41"), services, lambda: Database(said)
-    found.cloud = SimpleNamespace(call=lambda _: {"capability": {"cloudstackversion": said}})
+    found.server, found.services, found.database = (
+        SimpleNamespace(name="newms1", address="10.91.0.41"),
+        services,
+        lambda: Database(reported),
+    )
+    found.cloud = SimpleNamespace(call=lambda _: {"capability": {"cloudstackversion": reported}})
     found.expect = Expectation(CloudStackVersion(wanted), upgrade=False, **expected)
     found.reading = SimpleNamespace(views_done=False, failed_modules=[], unneeded=True, planned=None, steps=[], views_seconds=None)
     return found  # type: ignore[no-any-return]
@@ -169,7 +174,8 @@ class Run:
         self.site, self.cloud = site(**MOVE), cloud
         self.record = WindowRecord("test", self.site.identity, opened="then", facts={})
         self.records = Records(self.record, self.site)
-        self.told: list[str] = []
+        self.lines: list[str] = []
+        hurry(monkeypatch)
         for module in (move, system_vms, routers):
             monkeypatch.setattr(module, "store", lambda _: self.records)
         monkeypatch.setattr(move, "new_database", lambda _: None)
@@ -183,7 +189,7 @@ class Run:
         monkeypatch.setattr(system_vms, "Cloud", SimpleNamespace(new=lambda _: cloud))
         monkeypatch.setattr(renew_system_vms, "hosts_away", lambda _: list)
         self.context: Any = SimpleNamespace(
-            site=self.site, configuration=self.site.configuration, cancel=CancelToken(), progress=self.told.append, intend=lambda *_, **__: None,
+            site=self.site, configuration=self.site.configuration, cancel=CancelToken(), progress=self.lines.append, intend=lambda *_, **__: None,
             note=lambda **_: None, done={}, pending="",
         )  # fmt: skip
 
@@ -197,7 +203,7 @@ def test_those_that_are_connected_to_a_new_server_are_left_alone(monkeypatch: py
         and evidence["without an agent"] == ["v-4-VM"]
     )
     assert "renewed" not in run.record.facts["SystemVms"], "a rollback then renews none on the original"
-    assert any("left alone" in text and "s-5-VM" in text for text in run.told)
+    assert any("left alone" in text and "s-5-VM" in text for text in run.lines)
     assert system_vms.SystemVms().verify(run.context) == evidence
 
 
@@ -250,6 +256,7 @@ def test_retiring_asks_for_no_renewed_router(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_in_a_rollback_a_system_vm_that_runs_gets_time_to_connect_to_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
     looks: list[int] = []
 
     def renewable(_: Any) -> tuple[list[dict[str, Any]], list[str]]:

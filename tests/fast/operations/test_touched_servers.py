@@ -512,7 +512,7 @@ def test_the_first_server_of_the_original_that_answers_lets_users_in_and_the_oth
         cloud.users.append(bad)
     else:
         with pytest.raises(
-            RollbackIncomplete, match=rf"the original serves, users are in, and this is missing: .*management server {bad}: "
+            RollbackIncomplete, match=rf"rolled back: the original is in service and users are in, except: .*management server {bad}: "
         ):
             undo(cloud)
         assert cloud.world.record.closed is None
@@ -526,7 +526,7 @@ def test_usage_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) -> N
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: usage server on oldms1: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: usage server on oldms1: "):
             undo(cloud)
     assert cloud.serving == (["oldms1", "oldms2"], [])
     assert {"oldms1", "oldms2"} <= set(cloud.users)
@@ -547,7 +547,7 @@ def test_a_barrier_that_stays_on_one_server_keeps_nobody_out_of_the_other(cloud:
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: users on oldms1: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: users on oldms1: "):
             undo(cloud)
     assert "oldms2" in cloud.users
     cloud.does_not_open.add("oldms2")
@@ -561,7 +561,7 @@ def test_a_replica_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) 
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: replica olddb2: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: replica olddb2: "):
             undo(cloud)
     assert "oldms1" in cloud.users
 

@@ -11,6 +11,7 @@ import pytest
 
 from parallel_build import components
 from parallel_build.project import CODE
+from tools.recording import Recording
 
 README = (CODE / "README.md").read_text()
 FIRST_SCREEN = [
@@ -19,6 +20,7 @@ FIRST_SCREEN = [
     "Previewing update (lab):",
     "    scripts/lab demo ",
     "    scripts/test ",
+    "](docs/start/demo.svg)](docs/start/demo.cast)",
     "from parallel_build.components import *",
     "| shelf | pages |",
     "## What it runs on",
@@ -60,3 +62,21 @@ def test_a_picture_can_be_read_out_and_loads_nothing(picture: Path) -> None:
     root = ElementTree.fromstring(text)  # noqa: S314 - our own picture
     assert root.find("{http://www.w3.org/2000/svg}title") is not None
     assert re.findall(r"(?:href|src)=|url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", text) == []
+
+
+def test_the_recording_is_of_the_demo_and_small() -> None:
+    file = CODE / "docs/start/demo.cast"
+    found = Recording.load(file)
+    assert file.stat().st_size < 300_000 and found.title.startswith("scripts/lab demo")
+    assert "pulumi up: switched" in found.text and "What to try next" in found.text
+    assert re.findall(r"/(?:root|home|work)/", found.text) == [], "nothing of the machine that it was made on"
+    still = "".join(ElementTree.fromstring((CODE / "docs/start/demo.svg").read_text()).itertext())  # noqa: S314 - our own picture
+    assert "together" in still and "serving: new" in still.replace("\xa0", " ")
+    assert f"in {found.pieces[-1][0]:.0f} seconds" in README
+
+
+@pytest.mark.parametrize("file", sorted((CODE / "stacks").glob("*")), ids=lambda path: path.name)
+def test_a_stack_file_names_the_schema_for_editors(file: Path) -> None:
+    if ".yaml" in file.suffixes:
+        assert file.read_text().startswith("# yaml-language-server: $schema=stack.schema.json\n")
+    assert "parallel-build schema > stacks/stack.schema.json" in README

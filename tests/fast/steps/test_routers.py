@@ -270,7 +270,7 @@ def test_a_record_of_waves_is_read_leniently() -> None:
     ("facts", "steps", "part"),
     [
         ({"Acceptance": {"accepted": True}}, ["Acceptance"], False),  # switched by the earlier version
-        ({"FirstManagement": {"good": {}}}, ["Acceptance"], True),  # cut off in it: this version goes on
+        ({"FirstManagement": {"good": {}}}, ["Acceptance"], True),  # cut off in it: this version continues
         ({"Acceptance": {"accepted": True}, "UsersIn": {"point": "accepted", "at": "then"}}, ["Acceptance"], True),
         ({}, ["Acceptance", "Routers"], True),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools import recording
-from tools.recording import Recording, joined, picture, renamed, squeezed
+from tools.recording import Recording, joined, picture, renamed, squeezed, thinned
 
 SHOW = """
 import os, shutil, sys, time
@@ -22,7 +22,11 @@ sys.exit(3)
 """
 
 
-def test_a_command_is_recorded_in_a_terminal_of_its_own(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_command_is_recorded_in_a_terminal_of_its_own(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal
+        monkeypatch.delenv(name, raising=False)
     file = tmp_path / "a.cast"
     words = [str(file), "--width", "90", "--height", "20", "--title", "A test", "--longest", "0.2", "--", sys.executable, "-c", SHOW]
     assert recording.main(words) == 3, "the command's exit code"
@@ -51,10 +55,36 @@ def test_pauses_are_cut_and_what_comes_together_is_one_piece() -> None:
 def test_names_of_this_machine_are_replaced_wherever_a_piece_ends(cut: int) -> None:
     text = "on big-host in /root/x"
     found = renamed(
-        [(0.0, text[:cut]), (1.0, text[cut:]), (2.0, "/root again")], {"big-host": "workstation", "/root": "~", "/root/x": "here"}
+        [(0.0, text[:cut]), (1.0, text[cut:]), (2.0, ", /root again")], {"big-host": "workstation", "/root": "~", "/root/x": "here"}
     )
-    assert "".join(part for _, part in found) == "on workstation in here~ again"
+    assert "".join(part for _, part in found) == "on workstation in here, ~ again"
     assert [when for when, _ in found] == [0.0, 1.0, 2.0]
+
+
+def test_a_short_name_is_replaced_as_a_word_alone() -> None:
+    ((_, text),) = renamed([(0.0, "root@vm: kvm1, systemvm-1, vm")], {"vm": "workstation"})
+    assert text == "root@workstation: kvm1, systemvm-1, workstation"
+
+
+TABLE = "Type\x1b[K\r\na  creating (1s).\x1b[K\r\nb\x1b[K\r\n"
+
+
+def test_what_is_drawn_again_is_kept_where_it_differs() -> None:
+    up = "\r\x1b[3A"
+    tick = TABLE.replace("(1s).", "(2s)..")
+    done = "Type\x1b[K\r\na  created\x1b[K\r\nb\x1b[K\r\nc\x1b[K\r\n"
+    found = thinned([(0.0, TABLE), (1.0, up + tick + up + tick), (2.0, up + done), (3.0, "end\r\n")])
+    assert found == ((0.0, TABLE), (2.0, f"{up}\r\na  created\x1b[K\r\n\r\nc\x1b[K\r\n"), (3.0, "end\r\n"))
+
+
+def test_a_frame_that_comes_in_two_pieces_is_one() -> None:
+    first, second = TABLE[:12], TABLE[12:]
+    assert thinned([(0.0, first), (0.5, second), (1.0, "\r\x1b[3A" + first), (1.5, second)]) == ((0.0, TABLE),)
+
+
+def test_plain_lines_are_left_as_they_are() -> None:
+    pieces = [(0.0, "one\r\ntw"), (1.0, "o\r\n"), (2.0, "\x1b[?25lthree")]
+    assert "".join(text for _, text in thinned(pieces)) == "one\r\ntwo\r\n\x1b[?25lthree"
 
 
 def test_this_machines_own_names_do_not_reach_a_recording(tmp_path: Path) -> None:

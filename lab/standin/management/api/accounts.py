@@ -45,6 +45,13 @@ def _account(call: Call, row: Row) -> Response:
     )
 
 
+def _api_key(call: Call, row: Row) -> str | None:
+    if not call.server.keypairs:
+        return str(row["api_key"]) if row["api_key"] else None
+    pair = call.cloud.row("SELECT api_key FROM api_keypair WHERE removed IS NULL AND user_id = %s ORDER BY id DESC LIMIT 1", row["id"])
+    return str(pair["api_key"]) if pair else None
+
+
 def _user(call: Call, row: Row) -> Response:
     account = call.look_up("account", row["account_id"])
     domain = call.look_up("domain", account.get("domain_id"))
@@ -62,7 +69,7 @@ def _user(call: Call, row: Row) -> Response:
             "accounttype": account.get("type"),
             "domainid": domain.get("uuid"),
             "domain": domain.get("name"),
-            "apikey": row["api_key"],
+            "apikey": _api_key(call, row),
             "iscallerchilddomain": False,
             "isdefault": bool(row["default"]),
             "usersource": "native",
@@ -290,7 +297,17 @@ def register_user_keys(call: Call) -> Response:
     if not call.caller.is_admin and row["id"] != call.caller.user_id:
         raise ApiError(531, f"Caller does not have permission to operate with provided resource User {row['uuid']}")
     keys = [base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=") for _ in range(2)]
-    call.cloud.update("user", row["id"], api_key=keys[0], secret_key=call.server.encrypt(keys[1]))
+    sealed = call.server.encrypt(keys[1])
+    if call.server.keypairs:
+        account = call.look_up("account", row["account_id"])
+        call.cloud.execute("UPDATE api_keypair SET removed = %s WHERE removed IS NULL AND user_id = %s", utcnow(), row["id"])
+        call.cloud.execute(
+            "INSERT INTO api_keypair (uuid, name, user_id, account_id, domain_id, api_key, secret_key, created) "
+            "VALUES (UUID(), 'Active key pair', %s, %s, %s, %s, %s, %s)",
+            row["id"], account["id"], account["domain_id"], keys[0], sealed, utcnow(),
+        )  # fmt: skip
+    else:
+        call.cloud.update("user", row["id"], api_key=keys[0], secret_key=sealed)
     account_event(call, "REGISTER.USER.KEY", "registering user keys", row["id"])
     return {"userkeys": {"apikey": keys[0], "secretkey": keys[1]}}
 
