@@ -16,8 +16,8 @@ from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.records.record_file import RecordFile
 from parallel_build.records.run_folder import now, operator
 from parallel_build.records.window_record import WindowRecord
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
 
 NAME = "created.json"
 BEGUN, MADE, DONE, FAILED = "begun", "made", "done", "failed"
@@ -104,7 +104,7 @@ class CreatedFiles:
         host: session to the original's source.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Access) -> None:
         self.host, self._file = host, RecordFile(host, FOLDER, NAME)
 
     def read(self) -> CreatedRecord | None:

@@ -62,7 +62,7 @@ def wanted_template(database: DatabaseServer) -> None:
     """Have the system VM template that the new version asks for."""
     database.execute(
         "INSERT INTO cloud.vm_template (unique_name, name, uuid, public, featured, type, hvm, bits, format, created, account_id, guest_os_id, "
-        f"hypervisor_type, arch) VALUES ('new', 'systemvm-kvm-4.22.0-x86_64', UUID(), 0, 0, 'USER', 1, 64, 'QCOW2', UTC_TIMESTAMP(), 2, 15, 'KVM', 'x86_64')"
+        "hypervisor_type, arch) VALUES ('new', 'systemvm-kvm-4.22.0-x86_64', UUID(), 0, 0, 'USER', 1, 64, 'QCOW2', UTC_TIMESTAMP(), 2, 15, 'KVM', 'x86_64')"
     )
 
 

@@ -37,7 +37,7 @@ class Operator:
         self.run_folder = RunFolder(folder / "runs", "test", [])
         self.records = Records(WindowRecord("test", self.site.identity, opened="then", closed="now", number=3), self.site)
         monkeypatch.setattr(created_record, "FOLDER", str(folder))
-        CreatedFiles(self.host).keep(CreatedRecord(3, self.site.identity, "then", Found(OBJECTS, {"webhooks": "no such table"})))  # type: ignore[arg-type]
+        CreatedFiles(self.host).keep(CreatedRecord(3, self.site.identity, "then", Found(OBJECTS, {"webhooks": "no such table"})))
         monkeypatch.setattr(after_rollback, "read_stack", lambda stack, config_file: self.site)
         monkeypatch.setattr(after_rollback, "with_recorded_keys", lambda site: site)
         monkeypatch.setattr(after_rollback, "undoing", self.undoing)
