@@ -262,12 +262,6 @@ def disable_account(call: Call) -> Response:
     return _switch(call, "account", "locked" if call.flag("lock") else "disabled", "account", _account)
 
 
-@command("enableAccount", admin=True)
-def enable_account(call: Call) -> Response:
-    """Enable an account."""
-    return _switch(call, "account", "enabled", "account", _account)
-
-
 @command("listRoles", admin=True)
 def list_roles(call: Call) -> Response:
     """Return the roles."""

@@ -235,17 +235,6 @@ def list_balancers(call: Call) -> Response:
     return call.page([item for item in items if domain in ("", item["domainid"])], "loadbalancerrule")
 
 
-@command("listLoadBalancerRuleInstances")
-def list_balanced(call: Call) -> Response:
-    """Return the VMs of a rule."""
-    row = call.find("firewall_rules", "id")
-    vms = call.cloud.rows(
-        "SELECT v.uuid, v.name FROM load_balancer_vm_map m JOIN vm_instance v ON v.id = m.instance_id WHERE m.load_balancer_id = %s",
-        row["id"],
-    )
-    return call.page([{"id": vm["uuid"], "name": vm["name"]} for vm in vms], "loadbalancerruleinstance")
-
-
 def _balancer(call: Call, row: Row) -> Response:
     of, where = _found(call, "load_balancing_rules", row["id"]), _where(call, row)
     return present(
