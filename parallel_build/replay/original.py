@@ -136,7 +136,8 @@ class Original:
 
 def _is_one(each: Created) -> bool:
     """Whether others may stand on it: it is no change of something, and no tag."""
-    return (not BY_NAME[each.kind].updated or each.kind == ADDRESSES) and each.kind != TAGS
+    kind = BY_NAME.get(each.kind)
+    return kind is not None and (not kind.updated or each.kind == ADDRESSES) and each.kind != TAGS
 
 
 def segments(path: str) -> tuple[str, ...]:
