@@ -70,6 +70,7 @@ PARTS = (
     _containers("steps", "built_steps", "prepared_steps"),
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
     _containers("window", "window_safety"),
+    _containers("points", "points", timeout=1800),
     _containers("lost", "lost_for_good", timeout=1800),
     _containers("mysql", "mysql_path"),
     _containers("replicate", "replicate_path"),
