@@ -14,6 +14,7 @@ import secrets
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
+from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
 from parallel_build.remote.access import Access
@@ -24,6 +25,17 @@ from parallel_build.versions import CloudStackVersion
 USAGE_FOLDER = "/etc/cloudstack/usage"
 SHIPPED = DB_PROPERTIES + ".shipped"
 DATABASES_DONE = "successfully initialized database"
+REPOSITORY = "system.vm.templates.download.repository"
+MARK = "# for the first start alone, by cloudstack-parallel-build: no system VM template is downloaded"
+# $1 the file, $2 the line before ours, $3 ours. Replaced whole, with owner and mode as they are.
+OPEN_REPOSITORY = (
+    'grep -qxF "$2" "$1" || exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
+    'awk -v m="$2" \'$0 == m {getline; next} {print}\' "$1" >"$t" && sync "$t" && mv -f "$t" "$1"'
+)
+CLOSE_REPOSITORY = (
+    'grep -qxF "$2" "$1" && exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
+    '{ [ -z "$(tail -c 1 "$1")" ] || echo; echo "$2"; echo "$3"; } >>"$t" && sync "$t" && mv -f "$t" "$1"'
+)
 DOWNLOADS_SINCE = CloudStackVersion("4.23.0.0")
 DOWNLOADS_FROM = "--systemvm-templates-repository"
 NOWHERE = "http://127.0.0.1:9/"  # the server's own discard port, where nobody listens: refused at once
@@ -125,6 +137,18 @@ def setup_management(host: Access) -> None:
         )
 
 
+def keep_from_downloading(host: Access, version: CloudStackVersion) -> None:
+    """Have the first start register the templates that are there and download none: since 4.23 a schema upgrade fetches a template that has no file."""
+    if version >= DOWNLOADS_SINCE:
+        host.script(CLOSE_REPOSITORY, [SERVER_PROPERTIES, MARK, f"{REPOSITORY}={NOWHERE}"], cancellable=False)
+
+
+def let_download(host: Access, version: CloudStackVersion) -> None:
+    """Take that back once the schema is upgraded: the server reads it when it starts next."""
+    if version >= DOWNLOADS_SINCE:
+        host.script(OPEN_REPOSITORY, [SERVER_PROPERTIES, MARK], cancellable=False)
+
+
 def no_download(version: CloudStackVersion) -> str:
     """What a plan shows about the templates that the target's set-up would download."""
     return f" {DOWNLOADS_FROM} {NOWHERE} (so that no system VM template is downloaded)" if version >= DOWNLOADS_SINCE else ""
@@ -141,6 +165,7 @@ def link_usage(host: Access) -> None:
 def undo_setup(host: Access) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
     host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], cancellable=False)
+    host.script(f'[ -e "$1" ] || exit 0\n{OPEN_REPOSITORY}', [SERVER_PROPERTIES, MARK], cancellable=False)
 
 
 def _words(text: str) -> str:

@@ -17,6 +17,7 @@ from parallel_build.facts.carried import OPTIONS_FILE, STORE, Found, FoundFile
 from parallel_build.operations.context import Context
 from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
+from parallel_build.remote.whole_files import KEEP
 
 SHEET = f"{FOLDER}/carried.json"
 KEPT = f"{FOLDER}/carried"  # what the packages had brought
@@ -32,9 +33,9 @@ printf '%s\n' "$2" | keytool -importcert -noprompt -alias "$1" -keystore "$store
 """
 )
 FORGET = STORE + r'[ -z "$store" ] || keytool -delete -alias "$1" -keystore "$store" -storepass changeit </dev/null >/dev/null 2>&1 || true'
-KEEP = 'mkdir -p -m 700 "$3"; [ ! -e "$1" ] || [ -e "$2" ] || cp -p "$1" "$2"'
+KEEP_PACKAGED = f'mkdir -p -m 700 "$3"; [ ! -e "$1" ] || {{ {KEEP}; }}'
 FOLDERS = 'd=$1; while [ ! -d "$d" ]; do echo "$d"; d=$(dirname "$d"); done'
-PUT_BACK = 'if [ -e "$2" ]; then cp -p "$2" "$1.new.$$" && mv -f "$1.new.$$" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
+PUT_BACK = 'if [ -e "$2" ]; then t=$1.new.$$; cp -p "$2" "$t" && sync "$t" && mv -f "$t" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
 LABEL = 'command -v restorecon >/dev/null && restorecon "$@" || true'
 
 
@@ -119,7 +120,7 @@ def _note(context: Context, host: Access, sheet: dict[str, Any], path: str) -> N
     if path in sheet["files"]:
         return
     folders = host.script(FOLDERS, [posixpath.dirname(path)]).stdout.split("\n")
-    host.script(KEEP, [path, _kept(path), KEPT], cancellable=False)
+    host.script(KEEP_PACKAGED, [path, _kept(path), KEPT], cancellable=False)
     sheet["files"][path] = {"found": host.read(path, lines=1) is not None}
     sheet["folders"] = sorted({*sheet["folders"], *filter(None, folders)})
     context.intend(f"{host.name}: carry {path}")

@@ -39,7 +39,8 @@ df -P -B1 "$p" | tail -n 1 | awk '{print $4}'; stat -Lc %d "$p"; cat /etc/machin
 """
 PACK = '{ tar -C / -cf - "$@" || echo parallel-build: tar has failed >&2; } | gzip -1'
 KEEP = 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.part"; sync "$1.part"; sha256sum "$1.part" | cut -d" " -f1'
-# $1 file, $2 data folder as it was, $3 schemas (a list in SQL), then options of the server. A server of its own in a folder of its own, without a network.
+# $1 file, $2 data folder as it was, $3 schemas (a list in SQL), then options of the server. A server of its own in a folder of its own, without a network;
+# as root, since nobody else may enter that folder.
 READ_BACK = r"""
 file=$1 data=$2 schemas=$3; shift 3
 server=$(command -v mariadbd || command -v mysqld || ls /usr/sbin/mariadbd /usr/sbin/mysqld 2>/dev/null | head -n 1)
@@ -48,9 +49,8 @@ work=$(mktemp -d "$(dirname "$file")/readback.XXXXXX")
 stop() { if [ -s "$work/pid" ]; then kill "$(cat "$work/pid")" 2>/dev/null || true; wait 2>/dev/null || true; fi; rm -rf "$work"; }
 trap stop EXIT
 gzip -dc "$file" | tar -C "$work" -xf -
-chown -R mysql: "$work"; chmod 755 "$work"
 "$server" --no-defaults "$@" --datadir="$work$data" --socket="$work/s" --pid-file="$work/pid" --skip-networking --skip-grant-tables --skip-slave-start \
-  --skip-log-bin --user=mysql --log-error="$work/err" </dev/null >/dev/null 2>&1 &
+  --skip-log-bin --user=root --log-error="$work/err" </dev/null >/dev/null 2>&1 &
 for _ in $(seq 300); do
   if "$client" --no-defaults -S "$work/s" -e 'SELECT 1' >/dev/null 2>&1; then break; fi
   if ! kill -0 $! 2>/dev/null; then tail -n 5 "$work/err" >&2; exit 1; fi

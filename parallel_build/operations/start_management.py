@@ -207,6 +207,8 @@ class ManagementStart:
         )
         context.progress(f"{self.machine.name}: cloudstack-setup-management --no-start")
         setup.setup_management(self.host)
+        if self.upgrade:
+            setup.keep_from_downloading(self.host, configuration.new.version)
 
     def _start(self) -> LogFollower:
         prove_original_down.prove(self.context)
@@ -247,6 +249,8 @@ class ManagementStart:
             self.context.note(failed=str(error), touched=error.touched)
             raise
         evidence = as_evidence(proof)
+        if self.upgrade:
+            setup.let_download(self.host, self.context.configuration.new.version)
         # Enabled only now: a server whose start was not proved must not come back by a reboot.
         start_gate.release(self.context, self.host, MANAGEMENT, enable=True)
         self.records.note(start_change(self.record, good=evidence, failed=None) | ({FORENSICS: {"failed": None}} if self.upgrade else {}))

@@ -10,7 +10,7 @@ from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import first_start
 from parallel_build.records.rehearsal_times import compared_in_words, passed_here, side_by_side
@@ -37,6 +37,7 @@ class FirstManagement(SwitchedStep):
             f"on {first.name}: cloudstack-setup-management --no-start{no_download(configuration.new.version)}",
             f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
             *_what_is_proved(configuration),
+            f"mark {' and '.join(schemas(configuration))} on {database.source.name} as worked on by users: from then on nothing drops or overwrites them",
             "a start that failed past the database lock, or was cut off: the copy is imported again before the next",
         ]
 

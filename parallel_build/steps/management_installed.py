@@ -9,7 +9,7 @@ import pymysql
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.java import fault as java_fault
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE, Services, in_words
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
@@ -22,6 +22,7 @@ from parallel_build.steps.foundation import FoundationStep
 
 UNITS = (MANAGEMENT, USAGE)
 DATABASE_PORT = 3306
+LINKED = ("key", "db.properties")  # of the usage server, to the management server's
 
 
 @step
@@ -45,14 +46,14 @@ class ManagementInstalled(FoundationStep):
             repository = [f"{on}: take packages from {packages.repository}, and read its list"]
         names = ", ".join(f"{name} {configuration.new.version}" for name in self._names(configuration))
         ports = ", ".join(str(port) for port in configuration.new.api.served.every_port)
-        links = [f"{on}: {USAGE_FOLDER}/key -> ../management/key"] if self._usage(configuration) else []
+        links = [f"{on}: {USAGE_FOLDER}/{name} -> ../management/{name}" for name in LINKED] if self._usage(configuration) else []
         return [
             f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
             *repository,
             f"{on}: keep cloudstack packages at {configuration.new.version}",
             f"{on}: install {names} by apt or dnf, whichever the server has, without recommended packages",
             *links,
-            f"{on}: systemctl stop, disable and mask {' '.join(UNITS)}",
+            f"{on}: systemctl {in_words(FENCE)} {' '.join(UNITS)}",
             f"prove: package versions, units masked, ports {ports} closed, db.properties as shipped, Java there where the packages need it, "
             "no MySQL here that lets cloud/cloud in",
         ]
@@ -172,7 +173,7 @@ class ManagementInstalled(FoundationStep):
         for unit in UNITS:
             state = services.state(unit)
             if state.known and (state.active or not state.masked):
-                context.intend(f"{host.name}: stop, disable and mask {unit}")
+                context.intend(f"{host.name}: {in_words(FENCE)} {unit}")
                 services.stop_and_fence(unit)
             # A package enables its unit behind the mask; without this it would start by itself once it is unmasked.
             if enabled_links(host, unit):
@@ -181,7 +182,7 @@ class ManagementInstalled(FoundationStep):
 
     def _links(self, context: Context, host: Access) -> None:
         """On Debian the usage package links the key only if it exists when it is installed; here it comes later."""
-        for name in ("key", "db.properties"):
+        for name in LINKED:
             link = f"{USAGE_FOLDER}/{name}"
             if not host.run(["sh", "-c", 'test -L "$1" || test -e "$1"', "sh", link], ok=(0, 1)).ok:
                 context.intend(f"{host.name}: link {link} -> ../management/{name}")

@@ -70,6 +70,7 @@ class ReplicationPair(FoundationStep):
             f"on {source.name}: CREATE USER '{facts.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; GRANT REPLICATION SLAVE",
             f"on {replica.name}: replicate from {source.address}:{database.port} over TLS, the source's certificate verified, by GTID",
             f"on {replica.name}: read only, for administrators too where the server can",
+            f"on {source.name}: CREATE DATABASE {bookkeeping.NAME}, for this tool's own notes",
             f"prove: both threads run, no error, no lag; a row written to {bookkeeping.NAME}.heartbeat on {source.name} is on {replica.name}",
         ]
 

@@ -38,6 +38,7 @@ def test_switch_to_4_23_with_what_is_carried_and_back() -> None:
         log = lab.shell("newms1", "grep ^DEBUG:root:download: /var/log/cloudstack/management/setupManagement.log || true")
         assert "http://127.0.0.1:9/" in log and "http://download" not in log, "nothing was asked of anybody else"
         assert lab.shell("newms1", "ls /usr/share/cloudstack-management/templates/systemvm").split() == ["metadata.ini"]
+        assert lab.shell("newms1", "grep -c parallel-build /etc/cloudstack/management/server.properties || true").strip() == "0"
         assert lab.sql("newdb1", "SELECT COUNT(*) > 0 FROM cloud.api_keypair WHERE removed IS NULL") == "1"
         tell("back")
         lab.run("back")

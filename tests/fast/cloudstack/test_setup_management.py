@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from lab.standin import sql
 from lab.standin.setup import templates
 from parallel_build.cloudstack import setup
+from parallel_build.cloudstack.properties import parse
 from parallel_build.configuration import load
 from parallel_build.errors import StepFailed
 from parallel_build.remote.openssh import Result
 from parallel_build.steps.additional_management import AdditionalManagement
 from parallel_build.steps.first_management import FirstManagement
+from parallel_build.versions import CloudStackVersion
+from tests.fast.local_host import LocalHost
 from tests.fast.sites import values
 
 GOOD = "Configure CloudStack Management Server ...[OK]\nCloudStack Management Server setup is Done!\n"
@@ -91,3 +95,23 @@ def test_the_stand_in_moves_keys_only_where_both_are_set() -> None:
     assert statements.index(move) < next(place for place, each in enumerate(statements) if "DROP COLUMN `api_key`" in each)
     assert "`api_key`" not in next(view for view in sql.views("4.23.0.0") if view.name == "cloud.user_view").statements[-1]
     assert "`api_key`" in next(view for view in sql.views("4.22.1.0") if view.name == "cloud.user_view").statements[-1]
+
+
+@pytest.mark.parametrize("text", ["http.port=8080\n", "a=1\n\nsystem.vm.templates.download.repository=http://mine/\n", "no end of line"])
+def test_the_first_start_is_kept_from_downloading_and_the_file_is_as_it_was_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = tmp_path / "server.properties"
+    file.write_text(text)
+    file.chmod(0o640)
+    monkeypatch.setattr(setup, "SERVER_PROPERTIES", str(file))
+    host, newest = LocalHost(), CloudStackVersion("4.23.0.0")
+    setup.keep_from_downloading(host, CloudStackVersion("4.22.1.0"))
+    assert file.read_text() == text
+    for _ in range(2):
+        setup.keep_from_downloading(host, newest)
+    assert parse(file.read_text())["system.vm.templates.download.repository"] == "http://127.0.0.1:9/"
+    assert file.read_text().count(setup.MARK) == 1 and file.stat().st_mode & 0o777 == 0o640
+    for _ in range(2):
+        setup.let_download(host, newest)
+    assert file.read_text() == text.rstrip("\n") + "\n" and file.stat().st_mode & 0o777 == 0o640

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -12,16 +13,19 @@ from parallel_build.cloudstack import services, templates
 from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE
 from parallel_build.configuration import Template
 from parallel_build.operations import original_management, original_numbers, users_in
+from parallel_build.project import PROJECT
 from parallel_build.steps import acceptance as acceptance_step
+from parallel_build.steps import load_all
 from parallel_build.steps import original_management as original_management_step
 from parallel_build.steps.acceptance import Acceptance
 from parallel_build.steps.additional_management import AdditionalManagement
-from parallel_build.steps.base import Step
+from parallel_build.steps.base import REGISTRY, Step
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.host_setting import HostSetting
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
 from parallel_build.steps.system_vm_template import SystemVmTemplate
+from tests.change_review import configuration
 from tests.fast.operations.test_touched_servers import Cloud, cloud, running
 from tests.fast.sites import VALUES, site
 from tests.fast.window_world import DATABASE, Table, World, arrange
@@ -158,3 +162,44 @@ def test_the_words_of_a_plan_are_the_actions_of_the_services() -> None:
     assert services.in_words(FENCE) == "disable, mask and stop"
     assert services.in_words(("unmask", "start")) == "unmask and start" and services.in_words(("start",)) == "start"
     assert all(f"systemctl {action} " in services.COMMANDS[action] for action in FENCE)
+
+
+RUN = json.loads((PROJECT / "tests/browser/lab_run.json").read_text())["journal"]
+INTENTS = {(str(each["step"]), str(each["action"])) for each in RUN if each["kind"] == "intent"}
+SHOWN_AS = {
+    "extend host": "updateConfiguration name=host", "register template": "registerTemplate ", "open the window": "lock the cloud for this stack",
+    "users out": "refuse TCP", "drain the original": "wait until no job runs", "stop the original's management": "stop cloudstack-management",
+    "import into the new source": "copy cloud, cloud_usage", "stop the original's databases": "stop the database server",
+    "write host": "WHERE name = 'host'", "hypervisor step": "cloudstack-agent=4.22.1.0",
+    "cloudstack-setup-databases, cloudstack-setup-management": "cloudstack-setup-databases", "start": "unmask, start",
+    "mark the new databases as switched to": "worked on by users",
+    "renew system VMs": "destroySystemVm", "users in on the new side": "users in on the new side",
+}  # fmt: skip
+"""What the journal calls an action, and the plan."""
+SHOWN_BY = {
+    "apt-get install": "install",
+    "systemctl restart": "restart",
+    "write /etc/apt/preferences.d": "keep cloudstack packages",
+    "write /etc/apt": "take packages",
+}
+
+
+NAMES = re.compile(r"/[a-z][\w./-]+|CREATE DATABASE \w+|CREATE USER|GRANT [A-Z]+|REPLICATION SLAVE|'\w+'@'[\w.]+'")
+"""What a journal's line and a plan's have in common: paths, statements, accounts."""
+
+
+@pytest.mark.parametrize(("name", "action"), sorted(INTENTS))
+def test_what_the_lab_did_is_in_its_plans(name: str, action: str) -> None:
+    """The journal of a whole switch of the lab, action by action."""
+    load_all()
+    kind, _, parameter = name.partition("-")
+    given = VALUES["templates"][0] if kind == "SystemVmTemplate" else {"name": parameter}
+    plan = REGISTRY[kind](given).plan(configuration())
+    server, _, what = action.rpartition(": ")
+    lines = [line for line in plan if re.search(rf"\b{server}\b", line)] if server else plan
+    words = [shown for start, shown in SHOWN_BY.items() if what.startswith(start)]
+    words += [] if what.startswith("write /etc/apt") else NAMES.findall(what)
+    words += [] if server else [SHOWN_AS[what]]
+    for word in words:
+        assert any(word in line for line in lines), (word, lines)
+    assert words or server

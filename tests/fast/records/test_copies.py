@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,27 @@ def test_from_then_on_every_write_is_on_both(kept: Cloud) -> None:
     assert kept.text(kept.old)["revision"] == revision, "nothing happens the second time"
     kept.store().close()
     assert kept.text(kept.old)["closed"] and kept.text(kept.old) == kept.text(kept.new)
+
+
+def test_steps_that_run_side_by_side_never_leave_the_two_copies_apart(cloud: Cloud) -> None:
+    """One is about to write on the original's host; before it has, another gives the new source its copy, and comes to the original's host after it."""
+    noted = threading.Event()
+    keeping = threading.Thread(target=lambda: cloud.store().keep_copy())
+
+    def before_the_note() -> None:
+        cloud.old.before_write = lambda: noted.wait(5)
+        keeping.start()
+        end = time.monotonic() + 1  # long enough for a step that does not wait for its turn
+        while not cloud.path(cloud.new).exists() and time.monotonic() < end:
+            time.sleep(0.02)
+
+    cloud.old.before_write = before_the_note
+    cloud.store().remember("Agents", done=["kvm1"])
+    noted.set()
+    keeping.join()
+    found = cloud.store().read()
+    assert found is not None and found.facts["Agents"] == {"done": ["kvm1"]} and set(found.holders) == {"olddb1", "newdb1"}
+    assert cloud.text(cloud.old) == cloud.text(cloud.new)
 
 
 @pytest.mark.parametrize("lost", ["olddb1", "newdb1"])
