@@ -18,7 +18,7 @@ from tests.containers.database_stand import NETWORK, roots, sql, stand
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.sites import site
 
-pytestmark = [pytest.mark.containers, pytest.mark.databases, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.databases, pytest.mark.timeout(600)]
 CLOUD = (
     "CREATE DATABASE cloud; CREATE TABLE cloud.configuration (name VARCHAR(64) PRIMARY KEY, value TEXT); "
     "INSERT INTO cloud.configuration VALUES ('host', 'x')"
