@@ -182,6 +182,7 @@ def _open_database(context: Context, created: Created) -> None:
 
     def before_accounts() -> None:
         look()
+        forensics.collect_once(context)
         transfer.empty(context)
 
     for words in fence_new_database.lift(context, record, before_accounts):
