@@ -74,7 +74,7 @@ class Original:
         return uuid in self._created
 
     def users_of(self, account: Created) -> list[Created]:
-        """The users that an account was created with, the first first."""
+        """The users that an account was created with, in the order of their creation."""
         return [each for each in self._objects if each.kind == USERS and (each.domain, each.account) == (account.domain, account.name)]
 
     def domain(self, path: str) -> str:
