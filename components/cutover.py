@@ -108,8 +108,9 @@ class Cutover(Component):
         of_cloud("Cutover", name, "args.preparation", preparation, self.cloud)
         super().__init__(name, opts)
         self.steps = []
+        self.cloud.declared.window_declared.append(self)
         if self.cloud.declared.reached(Phase.SWITCHED):
-            self._declare(preparation.done)
+            self._declare([*preparation.done, *self.cloud.declared.before_window])
         if self.cloud.declared.reached(Phase.RETIRED):
             opts = self.options("retirement", [*preparation.done, *self.steps])
             Retirement(self.child("retirement"), self.cloud.declared, opts=opts)

@@ -170,6 +170,12 @@ class Parity(StepResource):
     STEP = "Parity"
 
 
+class Workload(StepResource):
+    """`cutover:index:Workload`: a workload for tests of the upgrade, on the original. Parameters: `profile`, `zone`."""
+
+    STEP = "Workload"
+
+
 class SystemVmTemplate(StepResource):
     """`cutover:index:SystemVmTemplate`: a template, on the original and ready in every zone. Parameters: the template's section."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from parallel_build.cloudstack.created_kinds import TABLES
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, store
@@ -42,9 +43,12 @@ class Created:
 
 def highest_ids(database: Session) -> dict[str, int]:
     """The highest id of each kind's table; a later row has a higher one."""
+    there = {
+        str(row["name"]) for row in database.rows("SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud'")
+    }
     return {
         table: int(database.value(f"SELECT COALESCE(MAX(id), 0) FROM cloud.`{table}`"))
-        for table in sorted({table for table, _, _ in KINDS.values()})
+        for table in sorted({table for table, _, _ in KINDS.values()} | (there & set(TABLES)))
     }
 
 

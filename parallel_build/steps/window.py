@@ -14,6 +14,7 @@ from parallel_build.machines import made_guest
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import (
     after_rollback,
+    created_objects,
     fence_new_database,
     forensics,
     left_guests,
@@ -71,7 +72,7 @@ class Window(SwitchedStep):
             "remove system VMs that the new side made from KVM hosts, renew the original's where they are gone, users in meanwhile",
             "restart the networks whose routers the new side had renewed, a canary first, then in waves; its router of a network goes right before that",
             "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
-            "list what users created since the window opened, for tidying",
+            "list what users created since the window opened, on record for `parallel-build after-rollback`",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
@@ -143,6 +144,7 @@ class Window(SwitchedStep):
             outcome["removed routers"] = serve_original.tidy_hypervisors(context, keep=routers.kept)
         outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
+        created_objects.keep(context)
         if not kept_out:  # else its database stays closed to it, until it is down
             _open_database(context, created)
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
@@ -180,6 +182,7 @@ def _open_database(context: Context, created: Created) -> None:
 
     def before_accounts() -> None:
         look()
+        forensics.collect_once(context)
         transfer.empty(context)
 
     for words in fence_new_database.lift(context, record, before_accounts):
@@ -192,6 +195,7 @@ def _look_again(context: Context, record: WindowRecord) -> None:
     context.progress(created.in_words())
     found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
     context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
+    created_objects.keep(context)
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

@@ -33,6 +33,7 @@ from parallel_build.machines import power
 from parallel_build.operations import (
     confirmed_down,
     context_helpers,
+    created_objects,
     fence_new_side,
     forensics,
     hosts_back,
@@ -190,6 +191,7 @@ def switched_cloud(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Cloud:
     for module, names in (
         (hypervisor_commands, ("undo",)),
         (left_guests, ("look",)),
+        (created_objects, ("keep",)),
         (serve_original, ("redirect_agents",)),
         (served, ("give_up",)),
         (forensics, ("collect_once",)),

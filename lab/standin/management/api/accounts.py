@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import uuid
+from collections.abc import Callable
 
 from ...shared.database import Row, utcnow
 from .. import alerts, passwords
@@ -120,9 +121,15 @@ def list_users(call: Call) -> Response:
 
 def _insert_user(call: Call, account_id: int) -> Row:
     name = call.required("username")
+    if call.cloud.value(
+        "SELECT u.id FROM user u JOIN account a ON a.id = u.account_id JOIN account own ON own.domain_id = a.domain_id WHERE own.id = %s "
+        "AND u.username = %s AND u.removed IS NULL",
+        account_id, name,
+    ):  # fmt: skip
+        raise ApiError(PARAM_ERROR, f"The user {name} already exists in the domain")
     user_id = call.cloud.insert(
         "user",
-        uuid=str(uuid.uuid4()),
+        uuid=call.text("userid") or str(uuid.uuid4()),
         username=name,
         password=passwords.hashed(call.required("password")),
         account_id=account_id,
@@ -156,14 +163,14 @@ def create_account(call: Call) -> Response:
         account_id = call.cloud.insert(
             "account",
             account_name=name,
-            uuid=str(uuid.uuid4()),
+            uuid=call.text("accountid") or str(uuid.uuid4()),
             type=kind,
             role_id=role["id"] if role else (1 if kind == 1 else USER_ROLE),
             domain_id=domain["id"],
             state="enabled",
             created=utcnow(),
             cleanup_needed=0,
-            network_domain=f"cs{secrets.token_hex(2)}cloud.internal",
+            network_domain=call.text("networkdomain") or f"cs{secrets.token_hex(2)}cloud.internal",
             default=0,
         )
         _insert_user(call, account_id)
@@ -220,6 +227,61 @@ def delete_user(call: Call) -> Response:
     call.cloud.update("user", row["id"], removed=utcnow())
     account_event(call, "USER.DELETE", f"deleting user {row['username']}", row["id"])
     return success()
+
+
+def _switch(call: Call, table: str, state: str, name: str, shown: Callable[[Call, Row], Response]) -> Response:
+    row = call.find(table, "id")
+
+    def work() -> Response:
+        call.cloud.update(table, row["id"], state=state)
+        account_event(call, f"{name.upper()}.{'ENABLE' if state == 'enabled' else 'DISABLE'}", f"setting {name} to {state}", row["id"])
+        return {name: shown(call, {**row, "state": state})}
+
+    if state == "enabled":
+        return work()
+    return {
+        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, name.title(), row["id"], work)
+    }
+
+
+@command("disableUser", admin=True)
+def disable_user(call: Call) -> Response:
+    """Let a user log in no more."""
+    return _switch(call, "user", "disabled", "user", _user)
+
+
+@command("enableUser", admin=True)
+def enable_user(call: Call) -> Response:
+    """Let a user log in again."""
+    return _switch(call, "user", "enabled", "user", _user)
+
+
+@command("disableAccount", admin=True)
+def disable_account(call: Call) -> Response:
+    """Disable or lock an account."""
+    return _switch(call, "account", "locked" if call.flag("lock") else "disabled", "account", _account)
+
+
+@command("listRoles", admin=True)
+def list_roles(call: Call) -> Response:
+    """Return the roles."""
+    rows = call.cloud.rows("SELECT * FROM roles WHERE removed IS NULL ORDER BY id") if call.cloud.has("roles") else []
+    return call.page(
+        [
+            present(
+                {
+                    "id": row["uuid"],
+                    "name": row["name"],
+                    "type": row["role_type"],
+                    "description": row["description"],
+                    "isdefault": bool(row["is_default"]),
+                }
+            )
+            for row in rows
+            if call.text("id") in ("", row["uuid"])
+        ],
+        "role",
+    )
 
 
 @command("registerUserKeys")
