@@ -41,7 +41,7 @@ class State:
         Raises:
             GuardFailed: one of them is of another kind than it can be.
         """
-        kinds = _kinds(cls)
+        kinds = _kinds(cls)  # type: ignore[arg-type]  # every class can be hashed, which mypy does not know of Self
         found = {each.name: known[each.name] for each in fields(cls) if known.get(each.name) is not None}  # type: ignore[arg-type]  # subclasses are dataclasses
         for name, value in found.items():
             if not _fits(value, kinds[name]):
