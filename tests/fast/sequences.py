@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError
 from parallel_build.operations import rollback_window, serve_original, transfer
 from parallel_build.operations.context import Context
@@ -38,6 +39,7 @@ NEW_SIDE, OLD_SIDE, HOLDERS = ("newms1", "newms2", "newdb1"), ("oldms1", "oldms2
 FORWARD = (HostSetting, FirstManagement, AdditionalManagement)
 COMMANDS = ("back", "undo", "forward", "reopen")
 Move = tuple[str, Any]
+CONFIGURED: dict[tuple[str, ...], StackConfiguration] = {}  # by who was taken out and who is confirmed down
 
 
 class Operator:
@@ -162,6 +164,13 @@ class Operator:
                 state["active"] = True
 
     def _configure(self) -> None:
+        key = (*sorted(self.dropped), "/", *self.confirmed)
+        if key not in CONFIGURED:
+            self._load()
+            CONFIGURED[key] = self.world.site.configuration
+        self.world.site = self.world.context.site = dataclasses.replace(self.world.site, configuration=CONFIGURED[key])
+
+    def _load(self) -> None:
         known = values()
         management = [each for each in known["new"]["management"] if each["name"] not in self.dropped]
         original = [each for each in known["original"]["management"] if each["name"] not in self.dropped]

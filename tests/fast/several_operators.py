@@ -6,7 +6,9 @@ process's command from within an action. So a sequence takes milliseconds and is
 
 from __future__ import annotations
 
+import functools
 import json
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -281,6 +283,27 @@ def release(context: Context, host: Machine, unit: str, *, enable: bool) -> None
     world.units[host.name, unit].update(masked=False, **({"enabled": True} if enable else {}))
 
 
+@functools.lru_cache(maxsize=64)
+def _pickled(raw: bytes | str) -> bytes:
+    return pickle.dumps(READ(raw))
+
+
+def _from_json(raw: bytes | str) -> WindowRecord:
+    """The record of a text, a new one each time: most texts are read often."""
+    found: WindowRecord = pickle.loads(_pickled(raw))  # noqa: S301  # made a line above
+    return found
+
+
+READ = WindowRecord.from_json
+
+
+class Json:
+    """`json` for those who only look at what a text says."""
+
+    dumps = staticmethod(json.dumps)
+    loads = staticmethod(functools.lru_cache(maxsize=64)(json.loads))
+
+
 def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the steps work on a Shared world, behind `window_world.arrange` and what a test arranges besides."""
     for name, module in list(sys.modules.items()):
@@ -292,6 +315,8 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         if hasattr(module, "store") and not name.startswith("parallel_build.records"):
             monkeypatch.setattr(module, "store", store)
     monkeypatch.setattr(record_hosts, "both", store)
+    monkeypatch.setattr(WindowRecord, "from_json", staticmethod(_from_json))
+    monkeypatch.setattr("parallel_build.records.copies.json", Json)
     monkeypatch.setattr(open_ports, "answers", lambda context, server, ports: False)
     monkeypatch.setattr(fence_new_database, "within", within)
     monkeypatch.setattr(new_strangers, "threading", type("Threading", (), {"Thread": Thread}))
