@@ -56,7 +56,6 @@ class Operator:
         self.find_nothing: set[str] = set()  # servers that were off when their database was emptied
         self.dropped: set[str] = set()
         self.confirmed: list[str] = []
-        self.slept: str | None = None
         self.windows = 1
         self.world.serving = True
         self.world.site = self.world.context.site = dataclasses.replace(self.world.site, known_as=(self.world.record.identity,))
@@ -233,7 +232,7 @@ class Operator:
         self._forward()
 
     def _run(self, kind: str, how: str, at: int, other: str) -> None:
-        world, self.slept = self.world, None
+        world, slept = self.world, list[str]()
         if kind in ("back", "undo") and world.record.closed and how == "ends":
             return
         numbered: list[int | None] = []
@@ -243,13 +242,15 @@ class Operator:
             claims = world.claims
             ended = world.runs(self.command(other))
             # What it could not reach, and what it refused, is left to whoever wakes up.
-            if ended and world.claims > claims and not world.lost:
-                self.slept = world.snapshot()
+            # Of two rollbacks both go the same way, and `back` does not do all of it.
+            same_way = kind in ("back", "undo") and other == "back"
+            if ended and world.claims > claims and not world.lost and not same_way:
+                slept.append(world.snapshot())
 
         cut, sleeps = (at if how == name else -1 for name in ("dies", "sleeps"))
         world.runs(self.command(kind), cut=cut, sleeps=sleeps, other=meanwhile)
-        if self.slept is not None and numbered[0] is not None:
-            assert world.snapshot() == self.slept, f"{kind} has woken up after another operator's {other}, and changed something"
+        if slept and numbered[0] is not None:
+            assert world.snapshot() == slept[0], f"{kind} has woken up after another operator's {other}, and changed something"
         if how == "ends" and kind in ("back", "undo"):
             self._one_is_enough(kind)
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, TimedOut
 from parallel_build.operations import fence_new_database, new_strangers, open_ports, record_hosts, start_gate
 from parallel_build.operations.context import Context
@@ -26,7 +27,7 @@ from parallel_build.records.host_copy import HostNotes
 from parallel_build.records.record_file import Text
 from parallel_build.records.window import WindowRecord, WindowStore, going_back
 from parallel_build.remote.clock import HostClock
-from tests.fast.window_world import MANAGEMENT, Cut, Machine, Units, World
+from tests.fast.window_world import Cut, Machine, Units, World
 
 PACKAGES = ("parallel_build.operations", "parallel_build.steps", "parallel_build.records")
 
