@@ -56,7 +56,7 @@ class Operator:
         self.find_nothing: set[str] = set()  # servers that were off when their database was emptied
         self.dropped: set[str] = set()
         self.confirmed: list[str] = []
-        self.windows = 1
+        self.windows, self.tore = 1, set[str]()
         self.world.serving = True
         self.world.site = self.world.context.site = dataclasses.replace(self.world.site, known_as=(self.world.record.identity,))
         self.found = {(server, unit): Found() for server, units in OLD.items() for unit in units}
@@ -94,10 +94,11 @@ class Operator:
             "SQL hangs": lambda: None,
             "SQL answers": lambda: None,
             "tear": lambda: dice.choice(HOLDERS),
+            "the other holder answers": lambda: None,
             "another state": lambda: dice.choice(("back", "undo", "forward")),
             **dict.fromkeys(COMMANDS, lambda: self._how(dice)),
         }
-        names = [*kinds, *("back", "undo") * 3, "forward", "reopen"]
+        names = [*kinds, *("back", "undo") * 3, "forward", "reopen", "the other holder answers"]
         for _ in range(dice.randint(2, LONGEST)):
             kind = dice.choice(names)
             yield kind, kinds[kind]()
@@ -136,7 +137,11 @@ class Operator:
         elif kind in ("SQL hangs", "SQL answers"):
             world.closing.hangs = kind == "SQL hangs"
         elif kind == "tear" and not any(self._torn(host) for host in HOLDERS):
+            self.tore.add(what)
             world.tear(what)
+        elif kind == "the other holder answers" and "newdb1" not in world.powered_off:
+            silent = "newdb1" if "newdb1" not in world.lost else "olddb1"
+            world.lost = world.lost - {*HOLDERS} | {silent}
         self._configure()
         if kind in COMMANDS:
             self._run(kind, *what)
@@ -260,9 +265,8 @@ class Operator:
         able = [name for name in OLD_SIDE if name not in world.lost and (name, MANAGEMENT) not in self.cloud.does_not_start]
         well = not ({"olddb1", "newdb1"} & world.lost) and not any(self._torn(host) for host in HOLDERS)
         if well and able and not self._over():
-            assert self.cloud.serving[0], f"{kind} came to its end, and {able} could serve"
-        if well and able and self._over() and not world.lost:
-            assert self.cloud.serving[0]
+            users = self.windows > 1 or set(self.cloud.users) & {*OLD_SIDE}
+            assert self.cloud.serving[0] and users, f"after {kind} nobody is served by the original, and {able} could"
 
     def _of_another_state(self, kind: str) -> None:
         """A command with a state that did not open the window: refused before anything is changed."""
@@ -295,7 +299,9 @@ class Operator:
                 assert old == ["oldms1", "oldms2"], f"after {move}: the window is closed, and of the original {old} serve"
             writing = [name for name in writing if name not in self.named]
         assert not (old and writing and not self.world.closed), f"after {move}: {old} and {writing} may both write"
-        assert self.world.wrong == [], f"after {move}"
+        assert self.world.wrong == [], f"after {move}: {self.world.wrong}"
+        torn = [host for host in HOLDERS if self._torn(host) and host not in self.tore]
+        assert torn == [], f"after {move}: half of a write of the record is on {torn}"
 
     def _told_to_stay_off(self, name: str) -> bool:
         return any(line.startswith(f"KEEP {name} ") for line in self.world.reported)

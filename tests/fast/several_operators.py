@@ -48,6 +48,7 @@ class Shared(World):
     """A world that several processes work on.
 
     Attributes:
+        returned: numbers of windows whose rollback has begun.
         gates: servers whose gate is shut, with the window that it is shut for.
         files, before: the record on each of its hosts, and the text before it.
         seen: highest run's number by server.
@@ -69,6 +70,7 @@ class Shared(World):
         self.files: dict[str, bytes] = {}
         self.before: dict[str, bytes] = {}
         self.gates: set[tuple[str, str]] = set()
+        self.returned: set[int] = set()
         super().__init__(**changes)
 
     other: Callable[[], Any]
@@ -169,6 +171,10 @@ class MemoryFile:
             raise
         if self.raw().digest != seen.digest:
             return False
+        number, returning = (json.loads(text).get(name) for name in ("number", "returning"))
+        if number in self.world.returned and not returning:
+            self.world.wrong.append("what is written of the window does not know any more that a rollback has begun")
+        self.world.returned |= {number} if returning else set()
         if seen.raw is not None:
             self.world.before[self.host.name] = seen.raw
         self.world.files[self.host.name] = text.encode() + b"\n"
