@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import NewMachine, StackConfiguration
-from parallel_build.operations import fence_new_database, known_servers, left_guests, original_management, transfer
+from parallel_build.operations import fence_new_database, known_servers, original_management, rollback_window, transfer
 from parallel_build.operations import fence_new_side as fence_new_side_module
 from parallel_build.records import host_copy
 from parallel_build.records.touched import Found
 from parallel_build.records.window import WindowStore
+from parallel_build.steps import switched
 from tests.fast.operations.test_touched_servers import Cloud
 from tests.fast.sequences import arranged, sequence
 from tests.fast.several_operators import Shared
@@ -66,9 +67,12 @@ FIRST = original_management.Servers.first
 
 
 def emptied_first(context: Any) -> None:
-    """The new databases are emptied before anything else of the rollback."""
+    """The new databases are emptied as soon as a rollback begins."""
+    MARK(context)
     transfer.empty(context)
 
+
+MARK = rollback_window.mark_rollback
 
 MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     "1: another identity is not refused": [(WindowStore, "check_owner", lambda self, record: None)],
@@ -84,7 +88,7 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     "7: a rollback needs every server of the original": [(original_management.Servers, "first", all_of_them)],
     "8: a write that is cut off leaves half a file": [(Shared, "whole", False)],
     "9: what is usual is put back, not what was": [(known_servers, "as_found", lambda *_: Found())],
-    "10: what users work on is emptied at once": [(left_guests, "look", emptied_first)],
+    "10: what users work on is emptied at once": [(switched, "mark_rollback", emptied_first)],
 }
 
 
