@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from parallel_build.components.own import OwnMachine
     from parallel_build.components.preparation import Preparation, PreparationArgs
     from parallel_build.components.rehearsal import RehearsalServer, RehearsalServerArgs
+    from parallel_build.components.workload import Workload, WorkloadArgs
 
 MODULES = {
     "ArgumentsRefused": "arguments",
@@ -39,6 +40,8 @@ MODULES = {
     "RehearsalServerArgs": "rehearsal",
     "ReplicatedDatabase": "database",
     "ReplicatedDatabaseArgs": "database",
+    "Workload": "workload",
+    "WorkloadArgs": "workload",
 }
 
 __all__ = [
@@ -58,6 +61,8 @@ __all__ = [
     "RehearsalServerArgs",
     "ReplicatedDatabase",
     "ReplicatedDatabaseArgs",
+    "Workload",
+    "WorkloadArgs",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from parallel_build.components.preparation import Preparation
 from parallel_build.components.steps import (
     Acceptance,
     AdditionalManagement,
+    Agents,
     DatabaseTransfer,
     Drain,
+    DumpFile,
     FirstManagement,
     HostSetting,
     Hypervisors,
@@ -33,6 +35,8 @@ from parallel_build.components.steps import (
 )
 from parallel_build.configuration import Phase
 from parallel_build.records.rehearsal_times import rehearsed
+from parallel_build.steps.agent_packages import parameters as agents
+from parallel_build.steps.dump_file import parameters as dump_file
 
 # The order of an upgrade by parallel build. A name is part of a resource's identity: changing one undoes the step and does it again.
 ORDER: tuple[tuple[str, type[StepResource]], ...] = (
@@ -52,6 +56,10 @@ ORDER: tuple[tuple[str, type[StepResource]], ...] = (
     ("routers", Routers),
 )
 
+
+# Where `agents.upgrade` is configured: behind this step of the chain, next to those that follow, ended before Hypervisors.
+AGENTS, AGENTS_AFTER = "agents", OriginalManagement
+DUMP_FILE = "dump-file"
 
 LEFT = ("left", "failed", "not renewed")
 """How the evidence of a step names what an operator has to see to afterwards."""
@@ -73,7 +81,8 @@ class CutoverArgs:
 class Cutover(Component):
     """`cutover:components:Cutover`. Before the cloud's phase is `switched` it has no children.
 
-    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step. In phase `retired` also `Retirement`, after everything.
+    Children: the steps of `ORDER`, a chain; with `window.stopBefore` those before that step. Next to them `Agents` (`agents.upgrade`), which ends before
+    `Hypervisors`, and `DumpFile` (`window.dumpFile`), which nothing waits for. In phase `retired` also `Retirement`, after everything.
 
     Attributes:
         cloud: the cloud.
@@ -99,8 +108,9 @@ class Cutover(Component):
         of_cloud("Cutover", name, "args.preparation", preparation, self.cloud)
         super().__init__(name, opts)
         self.steps = []
+        self.cloud.declared.window_declared.append(self)
         if self.cloud.declared.reached(Phase.SWITCHED):
-            self._declare(preparation.done)
+            self._declare([*preparation.done, *self.cloud.declared.before_window])
         if self.cloud.declared.reached(Phase.RETIRED):
             opts = self.options("retirement", [*preparation.done, *self.steps])
             Retirement(self.child("retirement"), self.cloud.declared, opts=opts)
@@ -114,13 +124,32 @@ class Cutover(Component):
         return [pulumi.Alias(name=label, parent=pulumi.ROOT_STACK_RESOURCE)] if found and label == "retirement" else found
 
     def _declare(self, prepared: Sequence[pulumi.Resource]) -> None:
-        stack = self.cloud.declared
+        stack, chain = self.cloud.declared, list[StepResource]()
+        wave: list[StepResource] = []
         for label, step in ORDER:
             if stack.configuration.window.stop_before == step.STEP:
                 break  # A hold point: this step and all after it are not declared yet.
-            before = [self.steps[-1]] if self.steps else list(prepared)
-            took = rehearsed(stack.configuration, stack.name, step.STEP)
-            self.steps.append(step(self.child(label), stack, rehearsed=took, opts=self.options(label, before)))
+            before = [chain[-1]] if chain else list(prepared)
+            chain.append(self._step(label, step, [*before, *wave] if step is Hypervisors else before))
+            if step is AGENTS_AFTER:
+                if stack.configuration.window.stop_before == Agents.STEP:
+                    break
+                if stack.configuration.agents.upgrade is not None:
+                    wave = [self._step(AGENTS, Agents, [chain[-1]], agents(stack.configuration))]
+            if step is OriginalDatabase:
+                if stack.configuration.window.stop_before == DumpFile.STEP:
+                    break
+                if stack.configuration.window.dump_file is not None:  # nothing waits for it
+                    self._step(DUMP_FILE, DumpFile, [chain[-1]], dump_file(stack.configuration))
+
+    def _step(
+        self, label: str, step: type[StepResource], before: Sequence[pulumi.Resource], parameters: Mapping[str, Any] | None = None
+    ) -> StepResource:
+        stack = self.cloud.declared
+        took = rehearsed(stack.configuration, stack.name, step.STEP)
+        made = step(self.child(label), stack, rehearsed=took, parameters=parameters, opts=self.options(label, before))
+        self.steps.append(made)
+        return made
 
 
 def left_to_tidy(steps: Sequence[StepResource]) -> pulumi.Output[dict[str, Any]]:

@@ -30,6 +30,8 @@ class Stack:
         late_secrets: the same by name.
         machines: what `build_machine` has made so far, by name: a machine with two roles is declared once.
         works_on: what installs something on a machine, by its name, so that two never do at the same time.
+        before_window: what else must be there before the window opens, and goes only after it is closed.
+        window_declared: the `Cutover` of this cloud, once it was declared.
     """
 
     settings: Settings
@@ -42,6 +44,8 @@ class Stack:
     late_secrets: pulumi.Output[dict[str, str]] | None = None
     machines: dict[str, Any] = field(default_factory=dict)
     works_on: dict[str, list[pulumi.Resource]] = field(default_factory=dict)
+    before_window: list[pulumi.Resource] = field(default_factory=list)
+    window_declared: list[pulumi.Resource] = field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from parallel_build.components.management import ManagementServers
 from parallel_build.components.rehearsal import RehearsalServer, RehearsalServerArgs
 from parallel_build.components.steps import (
     AgentAddresses,
+    AgentPackages,
     CarriedState,
     DatabaseSeed,
     HealthCheck,
@@ -29,6 +30,7 @@ from parallel_build.components.steps import (
 )
 from parallel_build.configuration import Phase
 from parallel_build.records.left_outside import left_by_health
+from parallel_build.steps.agent_packages import parameters as agents
 from parallel_build.steps.rehearsal import parameters
 
 
@@ -51,9 +53,9 @@ class Preparation(Component):
     """`cutover:components:Preparation`. Before the cloud's phase is `prepared` it has no children.
 
     Children: `HealthCheck`, and `Parity` where the configuration names what to compare with; after them, side by side, a `SystemVmTemplate` for each of
-    `templates`, `AgentAddresses`, `CarriedState` (where `new.carry` says anything) and `DatabaseSeed` (method `replicate`); then, where
-    `rehearsal.enabled`, `Rehearsal` on a `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at last `Ready`, which asks
-    every guard of the window.
+    `templates`, `AgentPackages` (`agents.upgrade`), `AgentAddresses`, `CarriedState` (where `new.carry` says anything) and `DatabaseSeed` (method
+    `replicate`); then, where `rehearsal.enabled`, `Rehearsal` on a `RehearsalServer` of its own (a stack that is retired has nothing left to rehearse); at
+    last `Ready`, which asks every guard of the window.
 
     Attributes:
         cloud: the cloud.
@@ -100,6 +102,8 @@ class Preparation(Component):
             step(SystemVmTemplate, f"template-{template.name}", ready, parameters=template.model_dump(mode="json", by_alias=True))
             for template in configuration.templates
         ]
+        if configuration.agents.upgrade is not None:
+            work.append(step(AgentPackages, "agent-packages", ready, parameters=agents(configuration)))
         work.append(step(AgentAddresses, "agent-addresses", ready))
         carry = configuration.new.carry
         if carry.anything or carry.settings:

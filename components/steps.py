@@ -170,10 +170,28 @@ class Parity(StepResource):
     STEP = "Parity"
 
 
+class Workload(StepResource):
+    """`cutover:index:Workload`: a workload for tests of the upgrade, on the original. Parameters: `profile`, `zone`."""
+
+    STEP = "Workload"
+
+
 class SystemVmTemplate(StepResource):
     """`cutover:index:SystemVmTemplate`: a template, on the original and ready in every zone. Parameters: the template's section."""
 
     STEP = "SystemVmTemplate"
+
+
+class AgentPackages(StepResource):
+    """`cutover:index:AgentPackages`: the new agents' packages on the KVM hosts, nothing installed. Parameters: hosts and packages."""
+
+    STEP = "AgentPackages"
+
+
+class Agents(StepResource):
+    """`cutover:index:Agents`: agents of KVM hosts on the target's version, next to the transfer and the first start. Parameters: hosts."""
+
+    STEP = "Agents"
 
 
 class AgentAddresses(StepResource):
@@ -234,6 +252,12 @@ class OriginalDatabase(StepResource):
     """`cutover:index:OriginalDatabase`: the original's database servers down and fenced."""
 
     STEP = "OriginalDatabase"
+
+
+class DumpFile(StepResource):
+    """`cutover:index:DumpFile`: a cold copy of the stopped original's data folder, next to the steps that follow. Parameters: server, folder, readBack."""
+
+    STEP = "DumpFile"
 
 
 class Drain(StepResource):

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import bringup, checksums, faults, network, stack, status, takedown, verification
+from lab import bringup, checksums, faults, network, points, stack, status, takedown, verification
 from lab.database import ORIGINS
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import sessions
 from lab.machines import REHEARSAL, Machine, everything
-from lab.packages import PackagingError
+from lab.packages import NEW, NEWEST, PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
 from parallel_build.errors import ParallelBuildError
@@ -108,6 +108,36 @@ def _destroy(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _down(lab: Lab, arguments: argparse.Namespace) -> int:
     takedown.down(lab)
+    return 0
+
+
+def _snapshot(lab: Lab, arguments: argparse.Namespace) -> int:
+    times, options = Times(), lab.options()
+    with _alone(lab):
+        _inside(lab)
+        with times.stage("the machines are switched off and copied"):
+            point = points.take(lab, arguments.point, stack.phase(lab))
+        times.stages += bringup.up(lab, options, {}).stages
+    print(points.words([point]))
+    say(times.summary())
+    return 0
+
+
+def _restore(lab: Lab, arguments: argparse.Namespace) -> int:
+    times = Times()
+    with _alone(lab):
+        with times.stage(f"the lab is put back to {arguments.point}"):
+            points.restore(lab, arguments.point)
+        times.stages += bringup.up(lab, lab.options(), {}).stages
+    say(f"lab {lab.name} is as it was at {arguments.point}, phase {stack.phase(lab)}\n{times.summary()}")
+    return 0
+
+
+def _points(lab: Lab, arguments: argparse.Namespace) -> int:
+    if arguments.remove:
+        with _alone(lab):
+            points.remove(lab, arguments.remove)
+    print(points.words(points.points(lab)))
     return 0
 
 
@@ -240,6 +270,14 @@ def _parser() -> argparse.ArgumentParser:
     command("retire", _retire, "end the rollback window: phase retired")
     sub = command("destroy", _destroy, "pulumi destroy: roll everything back, the original stays")
     sub.add_argument("--all", action="store_true", help="then take the whole lab down")
+    sub = command(
+        "snapshot", _snapshot, "take a rollback point: every machine, its databases, and the stack's state; machines are off meanwhile"
+    )
+    sub.add_argument("point")
+    sub = command("restore", _restore, "put everything back to a rollback point, as often as wanted")
+    sub.add_argument("point")
+    sub = command("points", _points, "list the rollback points")
+    sub.add_argument("--remove", metavar="POINT", help="remove this one first")
     command("down", _down, "take the whole lab down, the original too, whatever state it is in")
     sub = command("status", _status, "which side serves, versions, agents, system VMs, replication")
     sub.add_argument("--json", action="store_true", help="as JSON")
@@ -292,6 +330,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"
     )
+    parser.add_argument(
+        "--agents", action="store_const", const=True, help="bring agents to the new version by the wave of `agents.upgrade`"
+    )
+    parser.add_argument("--target", choices=(NEW, NEWEST), help="version of the new servers (default: 4.22.1.0)")
     parser.add_argument("--move", action="store_const", const=True, help="to new servers of the same version, without an upgrade")
     parser.add_argument("--seed", type=int, help="seed of the generated database (default: 1)")
     parser.add_argument("--disks", action="store_true", default=None, help="containers have a disk of their own, which may become full")

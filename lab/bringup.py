@@ -69,7 +69,7 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
         network.up(lab)
         if options.rehearsal:
             network.isolate(lab, REHEARSAL)
-        versions = {version: repository.repository(version) for version in (packages.OLD, packages.NEW)}
+        versions = {version: repository.repository(version) for version in (packages.OLD, packages.NEW, options.target)}
         fileserver.start(lab, versions)
     namespace.enter(lab.namespace)
     if options.hosts == "libvirt":

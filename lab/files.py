@@ -49,6 +49,8 @@ class Options:
         disks: whether each container has a disk of its own, which may become full.
         database: server family of the original's databases: `mariadb` or `mysql`.
         new_database: of the new servers'; None is the original's.
+        agents: the stack brings agents to the new version by its own wave, instead of by commands.
+        target: the version that the stack upgrades to.
         move: the stack moves the cloud to new servers of the same version, instead of upgrading it.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
         one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
@@ -66,7 +68,9 @@ class Options:
     disks: bool = False
     database: Family = "mariadb"
     new_database: Family | None = None
+    agents: bool = False
     move: bool = False
+    target: str = "4.22.1.0"
     original: Origin = "created"
     one_server: Literal["original", "both"] | None = None
 

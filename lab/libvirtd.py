@@ -25,6 +25,7 @@ CONFIGURATION = {
     "qemu.conf": 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\ncgroup_controllers = []\n',
     "virtlogd.conf": "",
 }
+SHUTDOWN = 300.0  # seconds that a guest may take to switch itself off: emulated ones are slow
 # Called by libvirtd with a guest's name and what has become of it [libvirt.org/hooks.html]. An emulated guest is one process, and the kernel shares the
 # processors out among sessions: next to the dozens of a lab's containers it would get two hundredths of one.
 HOOK = """\
@@ -111,6 +112,27 @@ def power_on(lab: Lab) -> None:
     for name, runs in domains(lab).items():
         if not runs:
             _virsh(lab, "start", name)
+
+
+def power_off(lab: Lab, kind: str) -> None:
+    """Switch guests off as their own `poweroff` would, those whose name has this in it, and wait.
+
+    Raises:
+        LabError: one is still on.
+    """
+    wanted = {name for name, runs in domains(lab).items() if runs and kind in name}
+    for name in wanted:
+        _virsh(lab, "shutdown", name)
+
+    def off() -> bool:
+        return not any(runs for name, runs in domains(lab).items() if name in wanted)
+
+    until(
+        f"the end of {', '.join(sorted(wanted)) or 'no guest'}",
+        off,
+        timeout=SHUTDOWN,
+        remedy="see `virsh console` of the guest that is left",
+    )
 
 
 def stop(lab: Lab) -> None:

@@ -25,8 +25,9 @@ from pathlib import Path
 
 OLD = "4.20.3.0"
 NEW = "4.22.1.0"
+NEWEST = "4.23.0.0"
 #: Release of the system VM template that each version wants.
-TEMPLATES = {OLD: "4.20.2", NEW: "4.22.0"}
+TEMPLATES = {OLD: "4.20.2", NEW: "4.22.0", NEWEST: "4.22.0"}
 
 SOURCES = Path(__file__).with_name("standin")
 PACKAGES = ("common", "management", "usage", "agent")
@@ -82,7 +83,7 @@ class Repository:
 
 
 def build(cache: Path) -> Repository:
-    """Build the packages of both versions, or find them in the cache.
+    """Build the packages of all versions, or find them in the cache.
 
     Args:
         cache: the project's cache folder; packages/ in it is used.

@@ -98,6 +98,13 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     config[steps] = [each for each in config.get(steps, []) if names.issuperset(each["hosts"])]
     if not there:
         config[f"{PROJECT_NAME}:templates"] = []
+    if options.agents:
+        config[steps] = []
+        section("agents")["upgrade"] = {"canary": 1, "atOnce": 4}
+    if options.target != NEW:
+        new["version"] = options.target
+        new["packages"]["repository"] = new["packages"]["repository"].replace(NEW, options.target)
+        config[steps] = json.loads(json.dumps(config[steps]).replace(NEW, options.target))
     if options.move:
         new["version"] = original["version"]
         new["packages"]["repository"] = new["packages"]["repository"].replace(NEW, OLD)

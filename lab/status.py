@@ -14,6 +14,7 @@ from lab.files import Lab
 from lab.hosts import Sessions, in_parallel
 from lab.machines import KVM_HOSTS, Machine
 from lab.original import cloud
+from lab.packages import NEW, OLD
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.database.server.dialects import identify
@@ -67,6 +68,8 @@ class Status:
     agents: list[Agent]
     system_vms: list[dict[str, Any]]
     replication: dict[str, dict[str, Any] | None]
+    target: str = NEW
+    one_server: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -93,6 +96,8 @@ def read(lab: Lab, opened: Sessions) -> Status:
             "original": _replication(opened, machines.OLD_REPLICA, there),
             "new": _replication(opened, machines.NEW_REPLICA, there),
         },
+        target=OLD if options.move else options.target,
+        one_server=options.one_server,
     )
 
 

@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import Sessions
 from lab.machines import NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, Machine
-from lab.packages import NEW, OLD, TEMPLATES
+from lab.packages import OLD, TEMPLATES
 from lab.progress import until
 from lab.status import Management, Status
 from parallel_build.cloudstack.systemvms import same_release
@@ -59,12 +59,13 @@ def switched(found: Status, opened: Sessions) -> None:
     Raises:
         LabError: names everything that does not hold, at once.
     """
-    problems = [*_side(found, "new", found.new, NEW), *_agents(found, NEW_MANAGEMENT, NEW)]
+    new = found.target
+    problems = [*_side(found, "new", found.new, new), *_agents(found, NEW_MANAGEMENT, new)]
     problems += [f"{vm['kind']} {vm['name']} is to be renewed" for vm in found.system_vms if vm["requires_upgrade"]]
-    problems += _system_vms(found, TEMPLATES[NEW])
+    problems += _system_vms(found, TEMPLATES[new])
     if problems:
         raise _wrong("switched lab", problems)
-    if opened.lab.options().one_server != "both":
+    if found.one_server != "both":
         row_travels(opened)
 
 
@@ -85,7 +86,7 @@ def original(found: Status, opened: Sessions) -> None:
         problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")
     problems += _system_vms(found, TEMPLATES[OLD])
     pair = found.replication["original"]
-    if not opened.lab.options().one_server and (not pair or not (pair["receiving"] and pair["applying"])):
+    if not found.one_server and (not pair or not (pair["receiving"] and pair["applying"])):
         problems.append(f"the original's replica does not follow: {pair}")
     if opened[OLD_SOURCE].run(["grep", "-q", '"closed": null', f"{FOLDER}/window.json"], timeout=30, ok=None).ok:
         problems.append("the window is still open")

@@ -15,6 +15,7 @@ IGNORED_SECTIONS = ("phase", "runs", "platforms", "acceptance", "health", "parit
 IGNORED_KEYS = {
     "ssh": ("identityFile", "publicKeyFile", "configFile", "knownHosts", "connectTimeout"),
     "original": ("frontend",),
+    "agents": ("upgrade",),  # the hosts are a parameter of the steps, and the limits count from then on
     "new": ("carry",),  # its step has it among its parameters
     "transfer": ("threads", "bytesPerSecond", "renew", "compareEverythingAfter"),
 }

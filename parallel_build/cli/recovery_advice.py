@@ -20,6 +20,7 @@ ORDER = (
     "first-management", "hypervisors", "system-vms", "acceptance", "additional-management", "routers",
 )  # fmt: skip
 ROUTERS = "routers"  # of them the last
+ALONGSIDE = ("agents", "dump-file")  # next to them, where they are configured
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,11 @@ def _state(found: Situation) -> Iterator[str]:
     if state.problem:
         yield f"The stack's state: {state.problem}."
         return
-    done = [name for name in ORDER if state.steps.get(name) == DONE]
+    shown = (*ORDER, *ALONGSIDE)
+    done = [name for name in shown if state.steps.get(name) == DONE]
     if done:
         yield f"In the state, done: {', '.join(done)}."
-    for name in ORDER:
+    for name in shown:
         status = state.steps.get(name, DONE)
         if status != DONE:
             yield f"In the state, half done: {name}: {status}"

@@ -17,8 +17,9 @@ from parallel_build.operations.packet_filter import CLOSED
 from parallel_build.records.host_copy import Both, Copy
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
@@ -302,7 +303,7 @@ def _database(connections: Connections, server: Server) -> Database:
     return Database(server.name, unit=unit, answers=True, versions=_versions(host))
 
 
-def _versions(host: Host) -> list[str]:
+def _versions(host: Access) -> list[str]:
     try:
         with session(host) as database:
             if not database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud' AND TABLE_NAME = 'version'"):

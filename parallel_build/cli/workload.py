@@ -9,8 +9,8 @@ from pathlib import Path
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DIFFERENT, DONE
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.errors import ConfigurationError, GuardFailed
-from parallel_build.operations import record_hosts
+from parallel_build.errors import ConfigurationError
+from parallel_build.operations import record_hosts, workload_window
 from parallel_build.parity import load as load_facts
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.host import Connections
@@ -77,12 +77,7 @@ def _refuse_open_window(reading: Reading, action: str) -> None:
         record = record_hosts.looked_at(reading.site, connections).look()
     finally:
         connections.close()
-    if record is not None and not record.closed:
-        raise GuardFailed(
-            f"a window is open since {record.opened}: `workload {action}` is refused",
-            "a rollback would bring back what is removed now, and lose what is made now",
-            "end the window first; `status` works at any time",
-        )
+    workload_window.refuse_open(record, action)
 
 
 def _status(workload: Workload, profile: Profile) -> int:

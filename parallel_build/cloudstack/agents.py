@@ -16,7 +16,7 @@ from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.configuration.values import is_address
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 AGENT_FILE = "/etc/cloudstack/agent/agent.properties"
 SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
@@ -94,12 +94,12 @@ def listed(text: str) -> list[str]:
     return addresses(properties.parse(text).get(SETTING, ""))
 
 
-def learnt(host: Host) -> list[str]:
+def learnt(host: Access) -> list[str]:
     """The addresses that a hypervisor's agent has written down; empty where there is no agent."""
     return addresses((properties.read(host, AGENT_FILE) or {}).get(SETTING, ""))
 
 
-def learnt_by_system_vm(hypervisor: Host, vm: Item) -> list[str] | None:
+def learnt_by_system_vm(hypervisor: Access, vm: Item) -> list[str] | None:
     """The addresses that a system VM's agent has written down, read through its KVM host; None when it can't be read."""
     address = vm.get("linklocalip") or vm.get("privateip")
     if not address:

@@ -9,7 +9,7 @@ from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt, unwrap
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
@@ -30,7 +30,7 @@ class DatabaseKey:
     encryptor: Encryptor
 
 
-def read_original(host: Host) -> DatabaseKey:
+def read_original(host: Access) -> DatabaseKey:
     """Recover the database key from an original management server's own files.
 
     Raises:
@@ -71,7 +71,7 @@ def _first_line(content: bytes) -> str:
     return re.split(r"[\r\n]", content.decode(errors="replace"), maxsplit=1)[0]
 
 
-def database_key(site: Site, host: Host) -> DatabaseKey:
+def database_key(site: Site, host: Access) -> DatabaseKey:
     """The stack's `databaseKey` where it is set, else the one the original has; the encryptor is the original's."""
     configured = site.secrets.database_key
     if configured is None:

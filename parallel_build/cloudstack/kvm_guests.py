@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
 
@@ -15,7 +15,7 @@ def kvm_hosts(hypervisors: Sequence[Hypervisor]) -> list[Hypervisor]:
     return [each for each in hypervisors if each.kind == "kvm"]
 
 
-def listed(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Host], *, running: bool) -> dict[str, set[str] | None]:
+def listed(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Access], *, running: bool) -> dict[str, set[str] | None]:
     """Names of the guests of each KVM host, by the host's name; None where one can't be asked.
 
     Args:

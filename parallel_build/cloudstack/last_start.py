@@ -10,7 +10,7 @@ from parallel_build.cloudstack.log import MANAGEMENT_LOG, StartReading
 from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.cloudstack.start_causes import Cause
 from parallel_build.errors import ParallelBuildError
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 BEGIN = "Initializing server daemon"
 MOST = 20000  # lines of one start; a failed one has hundreds
@@ -20,7 +20,7 @@ n=$(grep -n "$2" "$1" | tail -n 1 | cut -d: -f1)
 """
 
 
-def why(host: Host, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
+def why(host: Access, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
     """How its unit stands, to follow the unit's name, and the cause; the remedy is that of a new server's start."""
     try:
         ended = None if Services(host).state(MANAGEMENT).active else unit_end.read(host, MANAGEMENT)
@@ -32,7 +32,7 @@ def why(host: Host, path: str = MANAGEMENT_LOG) -> tuple[str, Cause]:
     return ended.words if ended else "runs and does not serve", start_causes.find(reading, path=path) or start_causes.unknown(reading, "")
 
 
-def read(host: Host, path: str = MANAGEMENT_LOG) -> StartReading:
+def read(host: Access, path: str = MANAGEMENT_LOG) -> StartReading:
     """What the log has of the last start."""
     packed = host.script(READ, [path, BEGIN, str(MOST)], ok=None).stdout
     reading = StartReading()

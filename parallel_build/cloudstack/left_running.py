@@ -12,7 +12,7 @@ from typing import Any
 
 from parallel_build.cloudstack.kvm_guests import listed
 from parallel_build.configuration import Hypervisor
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
 
 LEFT = "LeftRunning"  # under this name the window's record has them
@@ -88,7 +88,7 @@ def made_since(database: Session, highest: int) -> list[Guest]:
     return [Guest.of(row) for row in rows]
 
 
-def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Host], guests: Sequence[Guest]) -> list[Guest]:
+def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hypervisor], Access], guests: Sequence[Guest]) -> list[Guest]:
     """Those that their own KVM host, asked now, does not deny, or that a second host has: it may have been moved there. One whose host can't be asked is
     not gone.
     """

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from parallel_build.remote.access import Access
 from parallel_build.remote.full_disks import says_so
-from parallel_build.remote.host import Host
 
 MANAGEMENT_LOG = "/var/log/cloudstack/management/management-server.log"
 LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (\w+)\s+\[([^\]]*)\] \(([^:)]*).*?\(logid:[^)]*\) (.*)$")
@@ -47,12 +47,12 @@ class LogFollower:
         mark: where to begin; `LogFollower.now` takes the end of the log.
     """
 
-    def __init__(self, host: Host, mark: Mark, path: str = MANAGEMENT_LOG) -> None:
+    def __init__(self, host: Access, mark: Mark, path: str = MANAGEMENT_LOG) -> None:
         self.host, self.mark, self.path = host, mark, path
         self._rest = b""
 
     @classmethod
-    def now(cls, host: Host, path: str = MANAGEMENT_LOG) -> LogFollower:
+    def now(cls, host: Access, path: str = MANAGEMENT_LOG) -> LogFollower:
         """Begin at the log's end."""
         text = host.run(["sh", "-c", 'stat -c "%i %s" "$1" 2>/dev/null || echo 0 0', "sh", path]).stdout
         inode, size = (int(part) for part in text.split())

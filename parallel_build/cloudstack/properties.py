@@ -11,7 +11,7 @@ import re
 import javaproperties
 
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 DB_PROPERTIES = "/etc/cloudstack/management/db.properties"
 KEY_FILE = "/etc/cloudstack/management/key"
@@ -38,7 +38,7 @@ def parse(text: str) -> dict[str, str]:
     return dict(_pairs(text))
 
 
-def read(host: Host, path: str) -> dict[str, str] | None:
+def read(host: Access, path: str) -> dict[str, str] | None:
     """A server's file; None where there is none.
 
     Raises:

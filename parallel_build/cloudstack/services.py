@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.units import properties
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
@@ -49,6 +50,15 @@ COMMANDS = {
 }
 
 
+FENCE = ("disable", "mask", "stop")
+"""What keeps a unit down for good. Masked before it is stopped: with the mask in place nothing can start it between the stop and our look."""
+
+
+def in_words(actions: Sequence[str]) -> str:
+    """Actions as a plan has them: `disable, mask and stop`."""
+    return " and ".join(filter(None, [", ".join(actions[:-1]), actions[-1]]))
+
+
 class Services:
     """The units of one host.
 
@@ -56,7 +66,7 @@ class Services:
         host: the server.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Access) -> None:
         self.host = host
 
     def state(self, unit: str) -> UnitState:
@@ -83,8 +93,7 @@ class Services:
         if before.fenced and not before.enabled:
             return False
         if before.known:
-            # Masked before it is stopped: with the mask in place nothing can start it between the stop and our look.
-            self._do(("disable", "mask", "stop"), unit, timeout + 120)
+            self._do(FENCE, unit, timeout + 120)
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(

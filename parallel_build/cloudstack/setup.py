@@ -14,15 +14,31 @@ import secrets
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.keys import DatabaseKey
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
+from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.whole_files import COPY, KEEP
 from parallel_build.secret import Secret
+from parallel_build.versions import CloudStackVersion
 
 USAGE_FOLDER = "/etc/cloudstack/usage"
 SHIPPED = DB_PROPERTIES + ".shipped"
 DATABASES_DONE = "successfully initialized database"
+REPOSITORY = "system.vm.templates.download.repository"
+MARK = "# for the first start alone, by cloudstack-parallel-build: no system VM template is downloaded"
+# $1 the file, $2 the line before ours, $3 ours. Replaced whole, with owner and mode as they are.
+OPEN_REPOSITORY = (
+    'grep -qxF "$2" "$1" || exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
+    'awk -v m="$2" \'$0 == m {getline; next} {print}\' "$1" >"$t" && sync "$t" && mv -f "$t" "$1"'
+)
+CLOSE_REPOSITORY = (
+    'grep -qxF "$2" "$1" && exit 0; t=$1.new.$$; cp -p "$1" "$t"; '
+    '{ [ -z "$(tail -c 1 "$1")" ] || echo; echo "$2"; echo "$3"; } >>"$t" && sync "$t" && mv -f "$t" "$1"'
+)
+DOWNLOADS_SINCE = CloudStackVersion("4.23.0.0")
+DOWNLOADS_FROM = "--systemvm-templates-repository"
+NOWHERE = "http://127.0.0.1:9/"  # the server's own discard port, where nobody listens: refused at once
 MANAGEMENT_DONE = "CloudStack Management Server setup is Done!"
 LOGIN = (
     "c=$(command -v mariadb || command -v mysql) || exit 45; "
@@ -31,7 +47,7 @@ LOGIN = (
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def prove_login(host: Host, database: Server, port: int, password: Secret) -> None:
+def prove_login(host: Access, database: Server, port: int, password: Secret) -> None:
     """Log in as the management server will, from the management server itself.
 
     Raises:
@@ -54,7 +70,7 @@ def prove_login(host: Host, database: Server, port: int, password: Secret) -> No
 
 
 def setup_databases(
-    host: Host, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
+    host: Access, server: Server, database: Server, port: int, *, password: Secret, management_key: Secret, key: DatabaseKey
 ) -> None:
     """Run cloudstack-setup-databases (never --deploy-as) and put the true secrets into its files.
 
@@ -102,11 +118,18 @@ def setup_databases(
     host.write(DB_PROPERTIES, encode(replace(text, sealed)), mode=0o640, owner="root:cloud")
 
 
-def setup_management(host: Host) -> None:
-    """Run cloudstack-setup-management --no-start; its exit code is 0 whatever happens, so its words are read."""
-    done = host.run(["cloudstack-setup-management", "--no-start"], timeout=300, ok=None, cancellable=False)
+def setup_management(host: Access) -> None:
+    """Run cloudstack-setup-management --no-start; its exit code is 0 whatever happens, so its words are read.
+
+    Since 4.23 it ends with downloading system VM templates, gigabytes while users wait, and from a rehearsal's network nothing can be reached: it is
+    given a place where there are none. What it then reports comes after the set-up, and is none of it.
+    """
+    known = host.run(["cloudstack-setup-management", "--help"], timeout=60, ok=None)
+    elsewhere = [DOWNLOADS_FROM, NOWHERE] if DOWNLOADS_FROM in known.stdout else []
+    done = host.run(["cloudstack-setup-management", "--no-start", *elsewhere], timeout=300, ok=None, cancellable=False)
     text = COLOURS.sub("", done.stdout + done.stderr)
-    if done.code != 0 or MANAGEMENT_DONE not in text or "[Failed]" in text:
+    before = COLOURS.sub("", done.stdout).partition(MANAGEMENT_DONE)[0] + (done.stderr if not elsewhere else "")
+    if done.code != 0 or MANAGEMENT_DONE not in text or "[Failed]" in before:
         raise StepFailed(
             f"cloudstack-setup-management failed on {host.name}",
             _words(text),
@@ -114,7 +137,24 @@ def setup_management(host: Host) -> None:
         )
 
 
-def link_usage(host: Host) -> None:
+def keep_from_downloading(host: Access, version: CloudStackVersion) -> None:
+    """Have the first start register the templates that are there and download none: since 4.23 a schema upgrade fetches a template that has no file."""
+    if version >= DOWNLOADS_SINCE:
+        host.script(CLOSE_REPOSITORY, [SERVER_PROPERTIES, MARK, f"{REPOSITORY}={NOWHERE}"], cancellable=False)
+
+
+def let_download(host: Access, version: CloudStackVersion) -> None:
+    """Take that back once the schema is upgraded: the server reads it when it starts next."""
+    if version >= DOWNLOADS_SINCE:
+        host.script(OPEN_REPOSITORY, [SERVER_PROPERTIES, MARK], cancellable=False)
+
+
+def no_download(version: CloudStackVersion) -> str:
+    """What a plan shows about the templates that the target's set-up would download."""
+    return f" {DOWNLOADS_FROM} {NOWHERE} (so that no system VM template is downloaded)" if version >= DOWNLOADS_SINCE else ""
+
+
+def link_usage(host: Access) -> None:
     """Give the usage server the management server's db.properties and key.
 
     The Debian package links each only where it is there at installation, before any set-up [debian/cloudstack-usage.postinst].
@@ -122,9 +162,10 @@ def link_usage(host: Host) -> None:
     host.script('cd "$1"; ln -sfn ../management/db.properties db.properties; ln -sfn ../management/key key', [USAGE_FOLDER])
 
 
-def undo_setup(host: Host) -> None:
+def undo_setup(host: Access) -> None:
     """Put the shipped db.properties back and take the key away: the server is never-set-up again."""
     host.script('if [ -e "$2" ]; then mv -f "$2" "$1"; rm -f "$3"; fi', [DB_PROPERTIES, SHIPPED, KEY_FILE], cancellable=False)
+    host.script(f'[ -e "$1" ] || exit 0\n{OPEN_REPOSITORY}', [SERVER_PROPERTIES, MARK], cancellable=False)
 
 
 def _words(text: str) -> str:

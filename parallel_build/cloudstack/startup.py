@@ -20,8 +20,8 @@ from parallel_build.cloudstack.services import MANAGEMENT, Services
 from parallel_build.cloudstack.unit_end import UnitEnd
 from parallel_build.configuration import AGENTS, Server
 from parallel_build.errors import ParallelBuildError, StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.full_disks import full, says_so
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session
 from parallel_build.versions import CloudStackVersion, is_version
 
@@ -98,7 +98,7 @@ class StartWatch:
     def __init__(
         self,
         server: Server,
-        host: Host,
+        host: Access,
         database: Callable[[], Session],
         cloud: Cloud,
         expect: Expectation,

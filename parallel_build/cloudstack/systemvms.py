@@ -17,7 +17,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, Progress
 from parallel_build.cloudstack.states import GONE
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import Row, Session
 from parallel_build.versions import CloudStackVersion
@@ -174,8 +174,8 @@ def prove(
     release: str,
     code: CloudStackVersion,
     recorded_of: Mapping[str, str],
-    hypervisor: Host | None,
-    read: Callable[[dict[str, Any], Host | None], str | None] | None = None,
+    hypervisor: Access | None,
+    read: Callable[[dict[str, Any], Access | None], str | None] | None = None,
 ) -> Proof:
     """Ask the API, the database and the appliance itself for the version of a system VM or router.
 
@@ -206,7 +206,7 @@ def prove(
     return Proof(name, reported or None, recorded or None, appliance, tuple(problems))
 
 
-def appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None:
+def appliance_release(vm: dict[str, Any], hypervisor: Access | None) -> str | None:
     """The release that an appliance itself says, read through its KVM host; None where the stack may not log in there."""
     address = vm.get("linklocalip")
     if hypervisor is None or not address:
@@ -218,7 +218,7 @@ def appliance_release(vm: dict[str, Any], hypervisor: Host | None) -> str | None
     return found.stdout.strip()
 
 
-def read_on_system_vm(hypervisor: Host, address: str, path: str) -> Result:
+def read_on_system_vm(hypervisor: Access, address: str, path: str) -> Result:
     """Read a file of a system VM through its KVM host.
 
     Raises:

@@ -134,7 +134,11 @@ def register(cloud: Cloud, template: Template, needed: dict[str, str], *, everyw
     reply = cloud.call("registerTemplate", **parameters)
     items = reply.get("template") or []
     if not items:
-        raise StepFailed(f"{cloud.url} registered {template.name} without naming it", str(reply)[:200], "see listTemplates there")
+        raise StepFailed(
+            f"{cloud.url} registered {template.name} without naming it",
+            str(reply)[:200],
+            "look for it with listTemplates there; where it is listed, run `pulumi up` again",
+        )
     return str(items[0]["id"])
 
 

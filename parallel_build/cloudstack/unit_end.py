@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 EXITED, KILLED, DUMPED = 1, 2, 3
 CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")
@@ -120,7 +120,7 @@ class UnitEnd:
         return None
 
 
-def read(host: Host, unit: str) -> UnitEnd:
+def read(host: Access, unit: str) -> UnitEnd:
     """Ask systemd, and the kernel's log."""
     shown = host.run(["sh", "-s", "--", unit], input=READ, ok=None).stdout
     values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)

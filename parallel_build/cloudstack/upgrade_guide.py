@@ -36,12 +36,14 @@ def unconfigured(configuration: StackConfiguration) -> list[str]:
     if not hosts:
         return [f"KVM hosts, where there are any: not configured; {agent_words(version)}. original.hypervisors lists none"]
     stepped = {name for each in configuration.hypervisor_steps for name in each.hosts}
+    if configuration.agents.upgrade is not None:
+        stepped |= {host.name for host in configuration.upgraded_agents} | set(configuration.agents.upgrade.later)
     left = [host for host in hosts if host.name not in stepped]
     lines = []
     for kind in dict.fromkeys(host.kind for host in left):
         names = _names([host for host in left if host.kind == kind])
         if kind in WITH_AGENT:
-            lines.append(f"{names}: NOT CONFIGURED in hypervisorSteps; {agent_words(version)}")
+            lines.append(f"{names}: NOT CONFIGURED in agents.upgrade or hypervisorSteps; {agent_words(version)}")
         else:
             lines.append(f"{names}: nothing configured; {NOTHING_ASKED.get(kind, f'see what the guide asks of {kind} hosts')}")
     return lines

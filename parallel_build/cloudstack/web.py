@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from parallel_build.cloudstack import properties
 from parallel_build.configuration import API_PORTS
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 SERVER_PROPERTIES = "/etc/cloudstack/management/server.properties"
 ACCOUNT = "cloud"  # the service's
@@ -59,18 +59,18 @@ def listeners(values: dict[str, str]) -> WebServer:
     )
 
 
-def read(host: Host) -> WebServer:
+def read(host: Access) -> WebServer:
     """Read a server's file; defaults where there is none, as on a server before 4.11. The keystore is not looked at."""
     return listeners(properties.read(host, SERVER_PROPERTIES) or {})
 
 
-def read_with_keystore(host: Host) -> WebServer:
+def read_with_keystore(host: Access) -> WebServer:
     """The same, and whether the service can read its keystore where it needs one."""
     found = read(host)
     return found if found.https is None else replace(found, keystore_problem=_keystore_problem(host, found.keystore))
 
 
-def _keystore_problem(host: Host, path: str) -> str:
+def _keystore_problem(host: Access, path: str) -> str:
     if not path:
         return "https.keystore names no file"
     if not host.run(["test", "-e", path], ok=(0, 1)).ok:

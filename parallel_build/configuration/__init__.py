@@ -6,6 +6,7 @@ The keys are written in camelCase in `stacks/Pulumi.<stack>.yaml`; every section
 
 from __future__ import annotations
 
+from parallel_build.configuration.agents import AgentUpgrade
 from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
 from parallel_build.configuration.loading import describe, known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
@@ -15,13 +16,15 @@ from parallel_build.configuration.secrets import Secrets
 from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement, Server, Ssh
 from parallel_build.configuration.stack import StackConfiguration
 from parallel_build.configuration.values import HOST_NAME, Phase
-from parallel_build.configuration.window import HypervisorCommand, SwitchedStepName, UserProbe
+from parallel_build.configuration.window import DumpFile, HypervisorCommand, SwitchedStepName, UserProbe
 
 __all__ = [
     "AGENTS",
     "API_PORTS",
     "HOST_NAME",
     "PEERS",
+    "AgentUpgrade",
+    "DumpFile",
     "Hours",
     "Housekeeping",
     "Hypervisor",

@@ -1,4 +1,4 @@
-"""What is done while the original serves: templates, transfer, agents, health, parity, rehearsal."""
+"""What is done while the original serves: templates, transfer, health, parity, rehearsal."""
 
 from __future__ import annotations
 
@@ -82,19 +82,6 @@ class Transfer(Model):
     bytes_per_second: int | None = Field(default=20_000_000, ge=65536)
     compare_everything_after: Duration = timedelta(days=7)
     renew: str = ""
-
-
-class Agents(Model):
-    """How indirect agents (KVM, LXC) find the new servers.
-
-    Attributes:
-        method: `setting` changes `host` through the API (4.11.1 and later), `file` writes agent.properties on each host in the window,
-            `none` where an address or a load balancer is reused.
-        timeout: time limit until every agent has learnt the addresses.
-    """
-
-    method: Literal["setting", "file", "none"] = "setting"
-    timeout: Duration = timedelta(minutes=15)
 
 
 class Health(Model):

@@ -11,13 +11,15 @@ from pydantic import (
 )
 
 from parallel_build.configuration import shared_machines
+from parallel_build.configuration.agents import Agents
 from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
-from parallel_build.configuration.preparation import Agents, Health, Parity, Rehearsal, Template, Transfer
+from parallel_build.configuration.preparation import Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.routers import Routers
 from parallel_build.configuration.servers import (
     DatabaseAdmin,
+    Hypervisor,
     New,
     NewMachine,
     Original,
@@ -33,6 +35,12 @@ from parallel_build.configuration.values import (
 from parallel_build.configuration.window import Acceptance, HypervisorCommand, Window
 from parallel_build.versions import CloudStackVersion
 
+WITH_AGENT = ("kvm", "lxc")  # hosts with an agent that dials the management servers
+DATA_FOLDERS = (
+    "/var/lib/mysql",
+    "/var/lib/mariadb",
+    "/var/lib/mysql-files",
+)  # where database servers keep their data, unless configured otherwise
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
 
@@ -120,6 +128,16 @@ class StackConfiguration(Model):
         return self.new.version.same_build(self.original.version)
 
     @property
+    def upgraded_agents(self) -> list[Hypervisor]:
+        """Hosts of the agents' wave, in the order of the list; none where it is not configured."""
+        wanted = self.agents.upgrade
+        if wanted is None:
+            return []
+        named = None if wanted.hosts == "all" else set(wanted.hosts)
+        with_agent = [host for host in self.original.hypervisors if host.kind in WITH_AGENT]
+        return [host for host in with_agent if (named is None or host.name in named) and host.name not in wanted.later]
+
+    @property
     def carried_from(self) -> OriginalManagement:
         """The original's management server that `new.carry` takes from."""
         managers = self.original.management
@@ -162,6 +180,8 @@ class StackConfiguration(Model):
             if name in never_off:
                 yield f"window.confirmedDown: {name} is not one of new.management, original.management, original.usage and the database servers of either side"
         yield from self._version_problems()
+        yield from self._agent_problems()
+        yield from self._dump_file_problems()
         old, new, method = self.original.database.engine, self.new.database.engine, self.transfer.method
         if refused := families_refuse(old, new, method):
             why, instead = refused
@@ -216,6 +236,50 @@ class StackConfiguration(Model):
             yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
         if self.routers.until_renewed != "first":
             yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+
+    def _agent_problems(self) -> Iterator[str]:
+        """The agents' wave names hosts that are there and have an agent, and its canary is a trial."""
+        wanted = self.agents.upgrade
+        if wanted is None:
+            return
+        if self.move:
+            yield "agents.upgrade: a move leaves agents at the version that they have; leave it out, or set new.version to a later version"
+        kinds = {host.name: host.kind for host in self.original.hypervisors}
+        for key, names in (("hosts", [] if wanted.hosts == "all" else wanted.hosts), ("later", wanted.later)):
+            for name in names:
+                if name not in kinds:
+                    yield f"agents.upgrade.{key}: {name} is not one of original.hypervisors; add it there, or correct the name"
+                elif kinds[name] not in WITH_AGENT:
+                    yield f"agents.upgrade.{key}: {name} is a host of {kinds[name]}, which has no agent of CloudStack's; leave it out"
+        wave = len(self.upgraded_agents)
+        if not wave:
+            yield "agents.upgrade: no host is left for it; list KVM hosts in original.hypervisors, or leave agents.upgrade out"
+        elif wanted.canary > wave:
+            yield (
+                f"agents.upgrade.canary: {wanted.canary} hosts are more than the wave, {wave}, so the canary would be no trial; make it smaller"
+            )
+
+    def _dump_file_problems(self) -> Iterator[str]:
+        """The cold copy needs an original that is down, and a place of its own."""
+        wanted, pair = self.window.dump_file, self.original.database
+        if wanted is None:
+            return
+        if pair.others:
+            yield (
+                "window.dumpFile: original.database.others has the database server keep running, so its files are never at rest; "
+                "leave dumpFile out, and take a dump of your own"
+            )
+        servers = [*self.original_servers(), *self.new_machines()]
+        known = {server.name: server.address for server in servers}
+        if known.get(wanted.server.name, wanted.server.address) != wanted.server.address:
+            yield f"window.dumpFile.server: {wanted.server.name} has the address {known[wanted.server.name]} in this stack; name it alike, or rename it"
+        of_original = {server.address for server in (pair.source, pair.replica) if server}
+        inside = any(f"{wanted.folder}/".startswith(f"{folder}/") for folder in DATA_FOLDERS)
+        if wanted.server.address in of_original and inside:
+            yield (
+                f"window.dumpFile.folder: {wanted.folder} is in the data folder of {wanted.server.address}, on the data volume that it is to be a copy of; "
+                "name a folder on a different host or volume"
+            )
 
     def _order_problems(self) -> Iterator[str]:
         """When users are let in must fit what has to be good before that."""

@@ -19,6 +19,7 @@ from parallel_build.configuration.servers import (
 from parallel_build.configuration.values import (
     Duration,
     Model,
+    ServerPath,
 )
 
 
@@ -92,8 +93,10 @@ SwitchedStepName = Literal[
     "UserAccess",
     "Drain",
     "OriginalManagement",
+    "Agents",
     "DatabaseTransfer",
     "OriginalDatabase",
+    "DumpFile",
     "HostSetting",
     "HypervisorSteps",
     "FirstManagement",
@@ -103,6 +106,20 @@ SwitchedStepName = Literal[
     "AdditionalManagement",
     "Routers",
 ]
+
+
+class DumpFile(Model):
+    """A cold copy of the stopped original's data folder: one compressed file with its checksum.
+
+    Attributes:
+        server: where it goes; a server that the stack names already is named with the same name and address.
+        folder: there; on a volume that is not the original's data volume.
+        read_back: start a throw-away database server on it there, and have its rows counted.
+    """
+
+    server: Server
+    folder: ServerPath
+    read_back: bool = False
 
 
 class Window(Model):
@@ -123,7 +140,9 @@ class Window(Model):
         drain_then: what follows when they have not ended by then: users in again (`back`), or what still runs is cut off and listed (`cut`).
         old_addresses: what the original's addresses tell users after the switch: where the cloud is now (`moved`), or nothing (`closed`).
         stop_before: a hold point: this step and those after it are not declared; None for the whole switch.
-        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state, a dump as well, or nothing.
+        dump_file: where a cold copy of the original's data folder is kept, taken once the original is down; None for none.
+        forensics: what is kept of the new side, in the run's folder, when it is left again: its logs and state (`logs`), a dump as well where its upgrade has
+            failed (`failed`), or always (`dump`), or nothing.
         confirmed_down: management and database servers of either side that the operator has switched off himself, where nothing
             else can prove that they are down; also such a server that this window has touched and that is not configured any more.
         adopt: identity of a window that another state opened, to continue or roll it back with this one; `recover --adopt` sets it.
@@ -144,7 +163,8 @@ class Window(Model):
     drain_then: Literal["back", "cut"] = "back"
     old_addresses: Literal["moved", "closed"] = "moved"
     stop_before: SwitchedStepName | None = None
-    forensics: Literal["logs", "dump", "none"] = "logs"
+    dump_file: DumpFile | None = None
+    forensics: Literal["failed", "logs", "dump", "none"] = "failed"
     confirmed_down: list[str] = Field(default_factory=list)
     adopt: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     confirmed_removed: list[str] = Field(default_factory=list)

@@ -16,9 +16,9 @@ from parallel_build.database.server.dialects import identify
 from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files, rehearsal_option_file
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.families import placed
-from parallel_build.remote.host import Host
 from parallel_build.remote.packages import packages_of, without_command
 from parallel_build.remote.sql import session
 
@@ -46,7 +46,7 @@ class NewServer:
     """
 
     machine: NewMachine
-    host: Host
+    host: Access
     configuration: StackConfiguration
     intend: Tell
     cancel: CancelToken

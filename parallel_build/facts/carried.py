@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.carry import NEVER, UI_FILES, CarriedFile, Carry
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.access import Access
+from parallel_build.remote.host import Connections
 
 OPTIONS_FILE = "/etc/default/cloudstack-management"
 MOST, LARGEST = 500, 64 << 20  # files, bytes: a few keystores and scripts, not a data store
@@ -88,7 +89,7 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def look(configuration: StackConfiguration, host: Host) -> Found:
+def look(configuration: StackConfiguration, host: Access) -> Found:
     """Look at the original's server for everything that is to be carried."""
     carry = configuration.new.carry
     files, problems = _files(host, carry)
@@ -126,13 +127,13 @@ def differing(configuration: StackConfiguration, connections: Connections) -> li
     return wrong
 
 
-def digests(host: Host, paths: Iterable[str]) -> dict[str, str]:
+def digests(host: Access, paths: Iterable[str]) -> dict[str, str]:
     """SHA-256 of those files that are there."""
     shown = host.script('for p; do [ -f "$p" ] && sha256sum <"$p" | sed "s|-\\$|$p|"; done; true', list(paths), timeout=LIMIT).stdout
     return {path: digest for digest, _, path in (line.partition("  ") for line in shown.splitlines())}
 
 
-def _files(host: Host, carry: Carry) -> tuple[list[FoundFile], list[str]]:
+def _files(host: Access, carry: Carry) -> tuple[list[FoundFile], list[str]]:
     wanted, problems = {each.path: each for each in carry.all_files}, list[str]()
     extra = [path for path in UI_FILES if path not in wanted] if carry.ui_configuration else []
     if not wanted and not extra:
@@ -194,7 +195,7 @@ def with_options(text: str, options: Iterable[str], beginnings: Iterable[str]) -
     return text[: last.start()] + last["name"] + value + text[last.end() :]
 
 
-def _certificates(host: Host, aliases: list[str]) -> dict[str, str]:
+def _certificates(host: Access, aliases: list[str]) -> dict[str, str]:
     if not aliases:
         return {}
     shown = host.script(CERTIFICATES, aliases, timeout=LIMIT).stdout

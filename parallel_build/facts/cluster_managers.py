@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
 from parallel_build.cloudstack.services import DATABASE_UNITS, MANAGEMENT, USAGE
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 # kind -> its units, and where its configuration is. Corosync alone does nothing to a service: Pacemaker does.
 MANAGERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -87,7 +87,7 @@ class _Found:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read(host: Host) -> list[ClusterManager]:
+def read(host: Access) -> list[ClusterManager]:
     """Those that run, or start at boot."""
     words: list[str] = []
     for kind, (units, paths) in MANAGERS.items():

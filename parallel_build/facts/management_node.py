@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 DEFAULT_PORT = 3306
 USAGE_PROPERTIES = "/etc/cloudstack/usage/db.properties"
@@ -62,17 +62,17 @@ class ManagementNode:
     users: frozenset[str] = field(default_factory=frozenset)
 
 
-def read(host: Host) -> ManagementNode:
+def read(host: Access) -> ManagementNode:
     """Read it; changes nothing."""
     return _read(host, DB_PROPERTIES, MANAGEMENT)
 
 
-def read_usage(host: Host) -> ManagementNode:
+def read_usage(host: Access) -> ManagementNode:
     """The same of a host of usage's own, which has a db.properties in usage's folder."""
     return _read(host, USAGE_PROPERTIES, USAGE)
 
 
-def _read(host: Host, path: str, unit: str) -> ManagementNode:
+def _read(host: Access, path: str, unit: str) -> ManagementNode:
     names, cards, machine = who(host)
     values = properties.read(host, path)
     units = {each: Services(host).state(each).active for each in {unit, USAGE}}
@@ -87,7 +87,7 @@ def _read(host: Host, path: str, unit: str) -> ManagementNode:
     )
 
 
-def who(host: Host) -> tuple[frozenset[str], frozenset[int], str]:
+def who(host: Access) -> tuple[frozenset[str], frozenset[int], str]:
     """A server's own names, its interfaces' addresses as numbers, and its machine id."""
     names, _, rest = host.script(WHO).stdout.partition("=\n")
     cards, _, machine = rest.partition("=\n")
@@ -134,11 +134,11 @@ def _port(text: str, default: int) -> int:
     return int(text) if text.strip().isdigit() else default
 
 
-def _resolved(host: Host, target: DatabaseTarget) -> DatabaseTarget:
+def _resolved(host: Access, target: DatabaseTarget) -> DatabaseTarget:
     return DatabaseTarget(target.key, target.host, target.port, tuple(addresses_of(host, target.host)) if target.host else ())
 
 
-def addresses_of(host: Host, name: str) -> list[str]:
+def addresses_of(host: Access, name: str) -> list[str]:
     """What a name stands for on a server; an address stands for itself."""
     shown = host.run(["getent", "ahosts", name], ok=None).stdout
     return sorted({name, *(line.split()[0] for line in shown.splitlines() if line.strip())})

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.configuration.values import is_address
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 # Ports that CloudStack uses towards each kind of host [CloudStack 4.22 firewall tables; KVM also libvirt's own and the agent's SSH].
@@ -30,6 +30,7 @@ STORAGE_PORTS = {"NetworkFilesystem": (111, 2049), "Iscsi": (3260,), "IscsiLUN":
 SCHEME_PORTS = {"nfs": 2049, "http": 80, "https": 443, "cifs": 445, "smb": 445}
 MAIL_SETTINGS = {"alert.smtp.host": "alert.smtp.port", "project.smtp.host": "project.smtp.port"}
 MAIL_PORTS = (25, 465, 587)
+API_OF_STORAGE = "(^|[._])(mvip|url|gateway)$|gw[._]url$"
 DEFAULT_PORTS = (22, 80, 443, 8250)  # tried where only an address is given
 # How what is listed begins, before its name.
 KINDS = (
@@ -61,7 +62,7 @@ class Target:
         return next((kind for kind in KINDS if self.what.startswith(kind)), self.what)
 
 
-def targets(configuration: StackConfiguration, database: Session, resolver: Host) -> list[Target]:
+def targets(configuration: StackConfiguration, database: Session, resolver: Access) -> list[Target]:
     """Everything, each address and port once; names also as the addresses that a server of the original resolves them to.
 
     Args:
@@ -146,13 +147,7 @@ def server_of(url: str) -> tuple[str, str, int]:
 
 
 def _services(database: Session) -> Iterator[Target]:
-    settings = {
-        str(row["name"]): str(row["value"] or "")
-        for row in database.rows(
-            "SELECT name, value FROM cloud.configuration WHERE name IN "
-            "('alert.smtp.host', 'alert.smtp.port', 'project.smtp.host', 'project.smtp.port', 'host')"
-        )
-    }
+    settings = _settings(database)
     for name, port in MAIL_SETTINGS.items():
         if host := settings.get(name, "").strip():
             ports = {*MAIL_PORTS, *([int(settings[port])] if settings.get(port, "").isdigit() else [])}
@@ -160,10 +155,61 @@ def _services(database: Session) -> Iterator[Target]:
     for address in settings.get("host", "").replace("@static", "").split(","):
         if address.strip():
             yield Target("management address in `host`", address.strip(), AGENTS)
+    yield from _ldap(database)
+    yield from vcenters(database)
+
+
+def _settings(database: Session) -> dict[str, str]:
+    return {
+        str(row["name"]): str(row["value"] or "")
+        for row in database.rows(
+            "SELECT name, value FROM cloud.configuration WHERE name IN "
+            "('alert.smtp.host', 'alert.smtp.port', 'project.smtp.host', 'project.smtp.port', 'host')"
+        )
+    }
+
+
+def _mail(settings: Mapping[str, str]) -> Iterator[Target]:
+    """Each mail server at the port that is set."""
+    for name, port in MAIL_SETTINGS.items():
+        if host := settings.get(name, "").strip():
+            yield Target(f"mail server of {name}", host, _port(settings.get(port, ""), MAIL_PORTS[0]))
+
+
+def _ldap(database: Session) -> Iterator[Target]:
     if _has(database, "ldap_configuration"):
         for row in database.rows("SELECT hostname AS a, port FROM cloud.ldap_configuration"):
             yield Target("LDAP server", str(row["a"]), _port(row["port"], 389))
-    yield from vcenters(database)
+
+
+def used_by_management(database: Session) -> list[Target]:
+    """What management servers themselves talk to, besides databases and hosts: vCenters, storage that they command or mount, LDAP, mail."""
+    return sorted(
+        {*vcenters(database), *secondary_storage(database), *_managed_storage(database), *_ldap(database), *_mail(_settings(database))}
+    )
+
+
+def _managed_storage(database: Session) -> Iterator[Target]:
+    """Primary storage that the management servers command by its own API [CloudStack: SolidFire, PowerFlex, Linstor, StorPool, FlashArray, Primera]."""
+    if not _has(database, "storage_pool"):
+        return
+    pools = database.rows(
+        "SELECT id, name, pool_type AS kind, host_address AS a, port FROM cloud.storage_pool WHERE removed IS NULL "
+        "AND (managed = 1 OR COALESCE(storage_provider_name, 'DefaultPrimary') <> 'DefaultPrimary')"
+    )
+    for row in pools:
+        for place in str(row["a"] or "").split(","):
+            scheme, address, port = server_of(place.strip())
+            if address and address != "localhost":
+                usual = STORAGE_PORTS.get(str(row["kind"]), (SCHEME_PORTS.get(scheme, 443),))[0]
+                yield Target(f"primary storage {row['name']}", address, port or _port(row["port"], usual))
+        # Where its API is, when the pool's own address is that of its data [details such as mVip, url, powerflex.gw.url].
+        for detail in database.rows(
+            f"SELECT value AS v FROM cloud.storage_pool_details WHERE pool_id = {int(row['id'])} AND name REGEXP '{API_OF_STORAGE}'"
+        ):
+            scheme, address, port = server_of(str(detail["v"] or ""))
+            if is_address(address) or "." in address:
+                yield Target(f"primary storage {row['name']}", address, port or SCHEME_PORTS.get(scheme, 443))
 
 
 def vcenters(database: Session) -> Iterator[Target]:
@@ -178,7 +224,7 @@ def _has(database: Session, table: str) -> bool:
     return bool(there) and bool(database.value(f"SELECT COUNT(*) FROM cloud.{quote(table)}"))
 
 
-def resolve(host: Host, names: Iterable[str]) -> dict[str, list[str]]:
+def resolve(host: Access, names: Iterable[str]) -> dict[str, list[str]]:
     """The addresses that a server's own name service gives for names; names without one are left out."""
     names = list(names)
     if not names:

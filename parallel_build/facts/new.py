@@ -16,12 +16,13 @@ from parallel_build.database.replicate.pair_status import ReplicaStatus
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.state import sessions_of
 from parallel_build.facts import carried, seed
-from parallel_build.facts.network_targets import Target, secondary_storage, vcenters
+from parallel_build.facts.network_targets import Target, used_by_management
 from parallel_build.facts.original import own_addresses
 from parallel_build.facts.seed import SeedFacts
+from parallel_build.remote.access import Access
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import together
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
@@ -120,11 +121,11 @@ def source(site: Site, connections: Connections) -> NewFacts:
 
 
 def _used(site: Site, connections: Connections) -> list[Target]:
-    """The vCenters and the secondary storage that the original's first management server reaches: not every network lets one, nor needs every cloud it."""
+    """What management servers talk to and the original's first one reaches: not every network lets one, nor needs every cloud it."""
     original = site.configuration.original
     asker = connections.host(original.management[0])
     with session(connections.host(original.database.source)) as database:
-        return [target for target in (*vcenters(database), *secondary_storage(database)) if _reaches(asker, target.address, target.port)]
+        return [target for target in used_by_management(database) if _reaches(asker, target.address, target.port)]
 
 
 def _source(site: Site, connections: Connections, schemas: list[str], facts: NewFacts) -> None:
@@ -162,7 +163,7 @@ def _machine(connections: Connections, machine: NewMachine, facts: NewFacts) -> 
     facts.addresses[machine.name] = own_addresses(host)
 
 
-def _management(site: Site, host: Host, machine: NewMachine, used: list[Target]) -> ManagementFacts:
+def _management(site: Site, host: Access, machine: NewMachine, used: list[Target]) -> ManagementFacts:
     services = Services(host)
     values = properties.read(host, DB_PROPERTIES) or {}
     database = site.configuration.new.database
@@ -192,6 +193,6 @@ def _replica_fault(site: Site, found: ReplicaStatus | None) -> str:
     return found.fault() or ""
 
 
-def _reaches(host: Host, address: str, port: int) -> bool:
+def _reaches(host: Access, address: str, port: int) -> bool:
     probe = 'timeout 5 bash -c "</dev/tcp/$1/$2" 2>/dev/null || nc -z -w 5 "$1" "$2"'
     return host.run(["sh", "-c", probe, "sh", address, str(port)], ok=None).ok

@@ -19,15 +19,16 @@ from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import carried, cluster_managers, database_users, management_node
+from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
+from parallel_build.remote.access import Access
 from parallel_build.remote.clock import Clock, read_clock
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import together
 from parallel_build.remote.sql import Session, session
 from parallel_build.resolved_stack import Site
@@ -169,7 +170,11 @@ def _database(site: Site, connections: Connections) -> Facts:
 
 
 def _carried(site: Site, connections: Connections) -> Facts:
-    return {"not_carried": carried.problems(site.configuration, connections)}
+    found, wanted = carried.problems(site.configuration, connections), site.configuration.new.carry.settings
+    if wanted:
+        with session(connections.host(site.configuration.original.database.source)) as database:
+            found += carried_settings.missing(database, wanted)
+    return {"not_carried": found}
 
 
 def _beating(site: Site, connections: Connections) -> Facts:
@@ -225,7 +230,7 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     return found
 
 
-def _own_api(site: Site, host: Host, server: Server) -> str:
+def _own_api(site: Site, host: Access, server: Server) -> str:
     """What is wrong with a management server's API where the window and the rollback ask it: at its own address."""
     try:
         Cloud.original(site, server).call("listCapabilities")
@@ -234,7 +239,7 @@ def _own_api(site: Site, host: Host, server: Server) -> str:
     return ""
 
 
-def own_addresses(host: Host) -> list[str]:
+def own_addresses(host: Access) -> list[str]:
     """The IP addresses that a server itself has."""
     shown = host.run(["ip", "-o", "addr", "show"]).stdout
     return [line.split()[3].split("/")[0] for line in shown.splitlines() if len(line.split()) > 3]

@@ -53,7 +53,7 @@ def replica_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"{replica.name} does not follow {site.configuration.new.database.source.name}",
             fresh.replica_fault,
-            "run `pulumi up` in phase built and see step ReplicationPair",
+            f"remove the cause on {replica.name} (SHOW REPLICA STATUS or SHOW SLAVE STATUS there), then START REPLICA or START SLAVE",
         )
 
 
@@ -80,7 +80,7 @@ def target_is_installed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
         raise GuardFailed(
             f"{MANAGEMENT} {wanted} is not installed everywhere: {', '.join(other)}",
             "packages were changed since phase built",
-            "run `pulumi up` in phase built and see step ManagementInstalled",
+            f"install exactly {wanted} there again (apt-get install --allow-downgrades, or dnf downgrade)",
         )
 
 
@@ -129,7 +129,7 @@ def _files_can_be_written(old: OriginalFacts, strangers: list[str], listed: list
     if strangers:
         raise GuardFailed(
             f"hosts with an agent that the stack does not know: {', '.join(strangers)}",
-            "agents.method file writes the new addresses on original.hypervisors, and nobody would tell these",
+            "agents.method file writes the new addresses on original.hypervisors, and nobody would give them to these",
             "add them to original.hypervisors, or take them out of the cloud",
         )
     if without:

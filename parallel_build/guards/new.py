@@ -22,7 +22,7 @@ def services_are_fenced(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 raise GuardFailed(
                     f"{unit.name} on {server.name} is {'running' if unit.active else 'not masked'}",
                     "a new server must not start before its database is there",
-                    f"run `pulumi up` in phase built, or there: systemctl mask --now {unit.name}",
+                    f"run there: systemctl mask --now {unit.name}",
                 )
         if server.open_ports:
             raise GuardFailed(
@@ -42,7 +42,9 @@ def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 f"{schema} on {site.configuration.new.database.source.name} "
                 + ("does not exist" if tables < 0 else f"holds {tables} tables"),
                 "a copy is never imported over something else",
-                "run `pulumi up` in phase built; drop what is there only if you know what it is",
+                "drop what is in it only if you know what it is"
+                if tables > 0
+                else f"CREATE DATABASE {schema} there, with the character set and collation that it has on the original",
             )
 
 
@@ -86,12 +88,12 @@ def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) ->
 
 
 def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: new management servers reach the new database, the hypervisors, and the vCenters and secondary storage that the original's reach."""
+    """Rule: new management servers reach the new database, the hypervisors, and the vCenters, storage, LDAP and mail servers that the original's reach."""
     for server in fresh.management:
         if server.unreachable:
             raise GuardFailed(
                 f"{server.name} can't reach {', '.join(server.unreachable)}",
-                "it will have to once it serves",
+                "a management server that is active must reach all of them",
                 "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
             )
 
@@ -114,7 +116,8 @@ def definers_exist(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"views or routines are defined by accounts that the new source lacks: {', '.join(missing)}",
             "what an account defines runs with its rights, and fails without it (ERROR 1449)",
-            "run `pulumi up` in phase built: step CloudDatabases makes them; an account of your own is yours to make",
+            "make each there as on the original, with the same rights, and lock it where nobody logs in with it: "
+            "CREATE USER ... ACCOUNT LOCK; GRANT ...",
         )
 
 
@@ -144,7 +147,7 @@ def carried_state_is_current(site: Site, old: OriginalFacts, fresh: NewFacts) ->
         raise GuardFailed(
             f"not as on {site.configuration.carried_from.name}: {', '.join(fresh.carried_otherwise)}",
             "they were changed on the original since they were carried, or on the new server",
-            "set new.carry.renew to another text, such as today's date, then run `pulumi up` in phase prepared",
+            'run `pulumi config set --path new.carry.renew "$(date)"`, then `pulumi up` in phase prepared',
         )
 
 

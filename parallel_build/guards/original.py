@@ -135,7 +135,7 @@ def system_vms_run(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         raise GuardFailed(
             f"not Running: {', '.join(missing)}",
             "without it no template is downloaded, no console opened; an upgrade does not fix it",
-            "see the original's alerts; destroy it, and CloudStack makes another",
+            "see the original's alerts; where one is broken, destroy it: CloudStack makes a new one",
         )
 
 
@@ -150,7 +150,7 @@ def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
             raise GuardFailed(
                 f"template {template.name} is {'not Ready in ' + ', '.join(waiting) if found else 'not registered'}",
                 "the schema upgrade looks it up by this name",
-                "run `pulumi up` in phase prepared and see step SystemVmTemplate",
+                "run `pulumi up` in phase prepared: step SystemVmTemplate registers it, or says what is wrong",
             )
 
 

@@ -27,8 +27,8 @@ def rows_are_logged_whole(site: Site, old: OriginalFacts, fresh: NewFacts) -> No
         raise GuardFailed(
             f"the original has binlog_row_image={seed.row_image}",
             "rows changed since the comparison are found by their keys in the log",
-            "SET GLOBAL binlog_row_image = FULL there, restart its management servers' connections, then set transfer.renew to another text "
-            "and run `pulumi up` in phase prepared; or use transfer.method dump",
+            "SET GLOBAL binlog_row_image = FULL there; open sessions keep the old value, so restart the original's management servers one after "
+            'the other; then `pulumi config set --path transfer.renew "$(date)"` and `pulumi up` in phase prepared; or use transfer.method dump',
         )
 
 

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from parallel_build.cloudstack.encryption import Encryptor, WrongKey, decrypt
 from parallel_build.cloudstack.endpoint import Endpoint
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
 
@@ -60,7 +60,7 @@ def of_database(opened: Session, key: Secret | None, encryptor: Encryptor = Encr
     return found
 
 
-def of_agent(host: Host) -> list[Certificate]:
+def of_agent(host: Access) -> list[Certificate]:
     """A KVM agent's certificate; none where CloudStack's authority gave it none."""
     raw = host.read(AGENT_CERTIFICATE)
     return [Certificate(f"agent on {host.name}", expiry(raw.decode(errors="replace")), renewed=True)] if raw else []

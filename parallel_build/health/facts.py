@@ -26,7 +26,8 @@ from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.servers import ServerFacts
 from parallel_build.health.target_scripts import GuestOsInsert
 from parallel_build.records.rehearsal import RehearsalRecord, outdated
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.access import Access
+from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.resolved_stack import Site
@@ -201,7 +202,7 @@ def _files(
     """What the management servers of both sides have outside the database, with the paths that settings name looked for on each."""
     salt = secrets.token_hex(16)
     paths = sorted({path for each in settings if (path := local_path(each))})
-    old = site.configuration.original.management
+    old = [*site.configuration.original.management, *site.configuration.original.usage]
     with Workers(AT_ONCE) as pool:
         each = [
             pool.submit(_guarded, problems, lambda server=server: server_files.read(connections.host(server), salt, paths))
@@ -255,7 +256,7 @@ def _scripts(site: Site, connections: Connections) -> list[GuestOsInsert] | None
     return _on_new_server(site, connections, lambda host: target_scripts.read(host, *versions))
 
 
-def _on_new_server(site: Site, connections: Connections, read: Callable[[Host], T | None]) -> T | None:
+def _on_new_server(site: Site, connections: Connections, read: Callable[[Access], T | None]) -> T | None:
     """From the first new server that has the target's packages; they are there from phase `built` on."""
     for machine in site.configuration.new.management:
         try:

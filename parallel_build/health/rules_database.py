@@ -134,7 +134,7 @@ def replica_follows(facts: HealthFacts) -> Iterator[RuleFinding]:
         yield RuleFinding(
             f"the replica {replica.name} can't be asked: {facts.replica_problem}",
             "nobody knows whether it has what the source has",
-            "see its database server, or take it out of original.database",
+            f"look at the database server on {replica.name}, or take it out of original.database",
         )
     elif facts.replica is None:
         yield RuleFinding(
@@ -150,5 +150,7 @@ def replica_follows(facts: HealthFacts) -> Iterator[RuleFinding]:
         )
     elif (facts.replica.lag or 0) > BEHIND:
         yield RuleFinding(
-            f"{replica.name} is {facts.replica.lag} s behind its source", "it can't keep up, or caught up only just now", "see its load"
+            f"{replica.name} is {facts.replica.lag} s behind its source",
+            "it can't keep up, or caught up only just now",
+            f"look at the load of {replica.name} (SHOW PROCESSLIST, its disk)",
         )

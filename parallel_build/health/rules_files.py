@@ -70,7 +70,7 @@ def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
             if missing:
                 yield RuleFinding(
                     f"{file} on {name} has keys that the new servers do not have: {listed(missing)}",
-                    "what they set is the package's default after the switch",
+                    "after the switch the package's defaults apply in their place",
                     f"add those that are still needed to {path} on the new servers",
                 )
             if other:
@@ -101,7 +101,8 @@ def time_zones_agree(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The new servers have the original's time zone."""
     originals, target = _against(facts)
     zone, offset = target.timezone
-    usage = {server.name for server in facts.site.configuration.original.management if server.usage}
+    original = facts.site.configuration.original
+    usage = {server.name for server in (*original.usage, *(each for each in original.management if each.usage))}
     for name, files in originals.items():
         if files.timezone[0] and zone and not same_zone(files.timezone[0], zone):
             yield RuleFinding(

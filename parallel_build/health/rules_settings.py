@@ -39,7 +39,7 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[RuleFinding]:
     if bad and agents:
         yield RuleFinding(
             f"the setting host is {facts.setting(SETTING) or 'empty'}",
-            "system VMs that are made again would dial themselves, and agents lose their server",
+            "new system VMs would connect to themselves, and agents lose their management server",
             "updateConfiguration name=host value=[the management servers' addresses]",
         )
 

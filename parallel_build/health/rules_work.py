@@ -48,7 +48,9 @@ def few_jobs_fail(facts: HealthFacts) -> Iterator[RuleFinding]:
     failed = [f"{_command(row)} {row['times']} times" for row in facts.rows("jobs_failed")]
     if failed:
         yield RuleFinding(
-            f"jobs failed in the last day: {listed(failed)}", "what fails before an upgrade fails after it", "see their results"
+            f"jobs failed in the last day: {listed(failed)}",
+            "what fails before an upgrade fails after it",
+            "look at what each of them ended with: queryAsyncJobResult, or the management server's log",
         )
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from parallel_build.cloudstack.setting_scopes import SCOPES
 from parallel_build.health.file_places import MANAGEMENT_FOLDER
 
 Row = dict[str, Any]
-HELD_BACK = "passw|secret|key|token|credential"
 IN_CONFIGURATION = ("saml2.idp.metadata.url",)
 # A full name, alone or in a URL.
 HOST_NAME = re.compile(
@@ -21,34 +21,6 @@ HOST_NAME = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Where a setting can have a value of its own: the table of details, its column, and the table and column that name the owner."""
-
-    details: str
-    column: str
-    owners: str
-    name: str = "name"
-
-    @property
-    def statement(self) -> str:
-        """Asks for owner, name and value of every setting there. Names are compared as bytes: the tables' collations may differ."""
-        return (
-            f"SELECT o.`{self.name}` AS owner, d.name, d.value FROM cloud.`{self.details}` d JOIN cloud.`{self.owners}` o ON o.id = d.`{self.column}` "
-            f"WHERE o.removed IS NULL AND d.name NOT REGEXP '{HELD_BACK}' AND CAST(d.name AS BINARY) NOT IN "
-            "(SELECT CAST(c.name AS BINARY) FROM cloud.configuration c WHERE c.category IN ('Hidden', 'Secure'))"
-        )
-
-
-# [CloudStack ConfigKey.Scope and its DAOs]
-SCOPES = {
-    "domain": Scope("domain_details", "domain_id", "domain", "path"),
-    "account": Scope("account_details", "account_id", "account", "account_name"),
-    "zone": Scope("data_center_details", "dc_id", "data_center"),
-    "cluster": Scope("cluster_details", "cluster_id", "cluster"),
-    "primary storage": Scope("storage_pool_details", "pool_id", "storage_pool"),
-    "secondary storage": Scope("image_store_details", "store_id", "image_store"),
-}
 QUERIES = {f"settings of a {scope}": found.statement for scope, found in SCOPES.items()}
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parallel_build.health.file_places import PLACES, PROPERTIES, counts
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 LIMIT = 180.0  # seconds: the package manager reads some hundred megabytes
 MOST = 5000  # files looked at in all places
@@ -111,7 +111,7 @@ class ServerFiles:
         return dict(sorted({**found, **{path: how for path, how in self.changed.items() if counts(path)}}.items()))
 
 
-def read(host: Host, salt: str, paths: Sequence[str] = ()) -> ServerFiles:
+def read(host: Access, salt: str, paths: Sequence[str] = ()) -> ServerFiles:
     """Ask a server.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 # Where CloudStack and database servers write. Those that are not there are left out; two on one file system count once.
 PLACES = ("/", "/tmp", "/var/log", "/var/lib/mysql", "/var/lib/cloudstack", "/var/cloudstack/management")  # noqa: S108 - looked at only
@@ -43,7 +43,7 @@ class ServerFacts:
     names: tuple[str, ...] = ()
 
 
-def read(host: Host) -> ServerFacts:
+def read(host: Access) -> ServerFacts:
     """Ask a server, with one command."""
     shown = host.script(READ, PLACES).stdout
     disks, _, rest = shown.partition("units\n")

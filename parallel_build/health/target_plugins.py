@@ -9,7 +9,7 @@ import json
 
 from parallel_build.health.target_scripts import LIBRARY
 from parallel_build.health.target_settings import WITNESS
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 VMWARE = "META-INF/cloudstack/vmware-compute/"
 # Prints true or false; null where the program is not there.
@@ -25,7 +25,7 @@ print(json.dumps(any(name.startswith(sys.argv[3]) for name in names) if sys.argv
 """
 
 
-def knows_vmware(host: Host) -> bool | None:
+def knows_vmware(host: Access) -> bool | None:
     """Whether the plug-in is there; None where the target's program is not on that server.
 
     Args:

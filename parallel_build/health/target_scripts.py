@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.versions import CloudStackVersion
 
 LIBRARY = "/usr/share/cloudstack-management/lib"
@@ -60,7 +60,7 @@ class GuestOsInsert:
     ignored: bool
 
 
-def read(host: Host, old: CloudStackVersion, new: CloudStackVersion) -> list[GuestOsInsert] | None:
+def read(host: Access, old: CloudStackVersion, new: CloudStackVersion) -> list[GuestOsInsert] | None:
     """Inserts of the steps from `old` to `new`; None when no upgrade script is found there."""
     shown = host.run(["python3", "-", LIBRARY], input=READER, ok=(0, 1, 127))
     if not shown.ok or not shown.stdout.strip():

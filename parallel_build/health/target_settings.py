@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 
 from parallel_build.health.target_scripts import LIBRARY
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 # Whoever has this class has the whole program: its hundreds of settings are named there.
 WITNESS = "com/cloud/configuration/Config.class"
@@ -38,7 +38,7 @@ print(json.dumps(sorted(wanted.values()) if there else None))
 LIMIT = 120.0  # seconds: some ten thousand classes are unpacked
 
 
-def unknown(host: Host, names: Collection[str]) -> frozenset[str] | None:
+def unknown(host: Access, names: Collection[str]) -> frozenset[str] | None:
     """Those of the names that the target does not know; None where its program is not on that server.
 
     Args:

@@ -99,6 +99,21 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
         return f"PowerOffVM_Task of {path}"
 
 
+@contextmanager
+def opened(settings: VspherePlatform, password: Secret, folder: str, machine: str) -> Iterator[Any]:
+    """A machine in vCenter, as pyvmomi has it.
+
+    Raises:
+        MachineFailed: vCenter can't be asked, refuses, or has no such machine.
+    """
+    path = _path(settings, folder, machine)
+    with _asked(settings, machine), _session(settings, password) as center:
+        found = center.find(path)
+        if found is None:
+            raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", "look for it in vCenter")
+        yield found
+
+
 def _path(settings: VspherePlatform, folder: str, machine: str) -> str:
     return "/".join(part for part in (settings.datacenter, "vm", folder.strip("/"), machine) if part)
 

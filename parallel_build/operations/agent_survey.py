@@ -133,12 +133,14 @@ def _known(context: Context, hypervisor: Hypervisor) -> list[str] | str:
 def survey_evidence(context: Context, value: str, survey: Survey) -> Outputs:
     """Tell what could not be proved, and give the survey as plain values; `value` is the setting that was to be learnt."""
     if survey.unproved:
-        context.progress(f"can't be proved on {', '.join(survey.unproved)}: not in original.hypervisors")
+        context.progress(f"whether {', '.join(survey.unproved)} have learnt the new addresses can't be seen: not in original.hypervisors")
     if survey.system_vms_unproved:
-        context.progress(f"can't be proved on system VMs {', '.join(survey.system_vms_unproved)}: not readable through their host")
+        context.progress(
+            f"whether system VMs {', '.join(survey.system_vms_unproved)} have learnt the new addresses can't be seen: not readable through their host"
+        )
     if survey.system_vms_behind:
         context.progress(
-            f"system VMs {', '.join(survey.system_vms_behind)} have not learnt it (4.20.0 does not tell them); the window replaces them"
+            f"system VMs {', '.join(survey.system_vms_behind)} have not learnt the new addresses (4.20.0 does not send them); the window replaces them"
         )
     return {
         "method": "setting",

@@ -6,31 +6,11 @@ from typing import Any
 
 from parallel_build.configuration.carry import CarriedSetting
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.facts.carried_settings import label, missing, update
 from parallel_build.health import queries, scoped
-from parallel_build.health.scoped import SCOPES, Setting, local_path, mentions
+from parallel_build.health.scoped import Setting, local_path, mentions
 from parallel_build.operations.context import Context
 from parallel_build.remote.sql import Refused, Session
-
-GLOBAL = "cloud.configuration WHERE name = %s"
-SEALED = "SELECT COUNT(*) FROM cloud.configuration WHERE name = %s AND category IN ('Hidden', 'Secure')"
-
-
-def label(each: CarriedSetting) -> str:
-    """Its name, and whose value it is."""
-    return Setting(each.name, each.value, each.of or "").label
-
-
-def missing(database: Session, wanted: list[CarriedSetting]) -> list[str]:
-    """Those that can't be changed, by key and in words."""
-    found = []
-    for place, each in enumerate(wanted):
-        if database.value(SEALED, [each.name]):
-            found.append(
-                f"new.carry.settings.{place}: {each.name} is sealed with the cloud's key; change it by the API once the new side serves"
-            )
-        elif not _there(database, each):
-            found.append(f"new.carry.settings.{place}: the original has no value of {label(each)}")
-    return found
 
 
 def write(context: Context, database: Session) -> list[str]:
@@ -46,7 +26,7 @@ def write(context: Context, database: Session) -> list[str]:
         )
     for each in wanted:
         context.intend(f"change {label(each)} in the copy")
-        database.execute(*_update(each))
+        database.execute(*update(each))
     return [label(each) for each in wanted]
 
 
@@ -80,32 +60,3 @@ def _settings(database: Session) -> list[Setting]:
                 raise
             rows[name] = []  # a version without that table has no such settings
     return list(scoped.everywhere(lambda name: rows.get(name, []), ()))
-
-
-def _of(each: CarriedSetting) -> tuple[str, str]:
-    """The scope and the owner in `domain ROOT/sales`."""
-    scope = next(name for name in SCOPES if (each.of or "").startswith(f"{name} "))
-    return scope, (each.of or "").removeprefix(f"{scope} ")
-
-
-def _there(database: Session, each: CarriedSetting) -> bool:
-    if each.of is None:
-        return bool(database.value(f"SELECT COUNT(*) FROM {GLOBAL}", [each.name]))
-    scope, owner = _of(each)
-    return bool(database.value(f"SELECT COUNT(*) FROM {_joined(scope)} WHERE {_condition(scope)}", [owner, each.name]))
-
-
-def _update(each: CarriedSetting) -> tuple[str, list[str]]:
-    if each.of is None:
-        return "UPDATE cloud.configuration SET value = %s WHERE name = %s", [each.value, each.name]
-    scope, owner = _of(each)
-    return f"UPDATE {_joined(scope)} SET d.value = %s WHERE {_condition(scope)}", [each.value, owner, each.name]
-
-
-def _joined(scope: str) -> str:
-    found = SCOPES[scope]
-    return f"cloud.`{found.details}` d JOIN cloud.`{found.owners}` o ON o.id = d.`{found.column}`"
-
-
-def _condition(scope: str) -> str:
-    return f"o.removed IS NULL AND o.`{SCOPES[scope].name}` = %s AND d.name = %s"

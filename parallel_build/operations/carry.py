@@ -15,8 +15,9 @@ from parallel_build.errors import RollbackIncomplete, StepFailed
 from parallel_build.facts import carried
 from parallel_build.facts.carried import OPTIONS_FILE, STORE, Found, FoundFile
 from parallel_build.operations.context import Context
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
+from parallel_build.remote.whole_files import KEEP
 
 SHEET = f"{FOLDER}/carried.json"
 KEPT = f"{FOLDER}/carried"  # what the packages had brought
@@ -32,13 +33,13 @@ printf '%s\n' "$2" | keytool -importcert -noprompt -alias "$1" -keystore "$store
 """
 )
 FORGET = STORE + r'[ -z "$store" ] || keytool -delete -alias "$1" -keystore "$store" -storepass changeit </dev/null >/dev/null 2>&1 || true'
-KEEP = 'mkdir -p -m 700 "$3"; [ ! -e "$1" ] || [ -e "$2" ] || cp -p "$1" "$2"'
+KEEP_PACKAGED = f'mkdir -p -m 700 "$3"; [ ! -e "$1" ] || {{ {KEEP}; }}'
 FOLDERS = 'd=$1; while [ ! -d "$d" ]; do echo "$d"; d=$(dirname "$d"); done'
-PUT_BACK = 'if [ -e "$2" ]; then cp -p "$2" "$1.new.$$" && mv -f "$1.new.$$" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
+PUT_BACK = 'if [ -e "$2" ]; then t=$1.new.$$; cp -p "$2" "$t" && sync "$t" && mv -f "$t" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
 LABEL = 'command -v restorecon >/dev/null && restorecon "$@" || true'
 
 
-def put(context: Context, host: Host, source: Host, found: Found) -> list[str]:
+def put(context: Context, host: Access, source: Access, found: Found) -> list[str]:
     """Have one new server as the original's: files, options, certificates. What is as it is to be is left alone.
 
     Returns:
@@ -64,7 +65,7 @@ def put(context: Context, host: Host, source: Host, found: Found) -> list[str]:
     return changed
 
 
-def take_away(context: Context, host: Host) -> list[str]:
+def take_away(context: Context, host: Access) -> list[str]:
     """Leave the server as its packages brought it; nothing happens where nothing was carried.
 
     Raises:
@@ -90,7 +91,7 @@ def take_away(context: Context, host: Host) -> list[str]:
     return paths
 
 
-def _read(host: Host) -> dict[str, Any]:
+def _read(host: Access) -> dict[str, Any]:
     raw = host.read(SHEET)
     if raw is None:
         return {"files": {}, "folders": [], "aliases": []}
@@ -105,7 +106,7 @@ def _read(host: Host) -> dict[str, Any]:
         ) from None
 
 
-def _write(host: Host, sheet: Mapping[str, Any]) -> None:
+def _write(host: Access, sheet: Mapping[str, Any]) -> None:
     host.script('mkdir -p -m 700 "$1"', [FOLDER], cancellable=False)
     host.write(SHEET, json.dumps(sheet, indent=1, sort_keys=True), mode=0o600)
 
@@ -114,19 +115,19 @@ def _kept(path: str) -> str:
     return f"{KEPT}/{hashlib.sha256(path.encode()).hexdigest()[:32]}"
 
 
-def _note(context: Context, host: Host, sheet: dict[str, Any], path: str) -> None:
+def _note(context: Context, host: Access, sheet: dict[str, Any], path: str) -> None:
     """On record, with what is there now kept, before the file is replaced."""
     if path in sheet["files"]:
         return
     folders = host.script(FOLDERS, [posixpath.dirname(path)]).stdout.split("\n")
-    host.script(KEEP, [path, _kept(path), KEPT], cancellable=False)
+    host.script(KEEP_PACKAGED, [path, _kept(path), KEPT], cancellable=False)
     sheet["files"][path] = {"found": host.read(path, lines=1) is not None}
     sheet["folders"] = sorted({*sheet["folders"], *filter(None, folders)})
     context.intend(f"{host.name}: carry {path}")
     _write(host, sheet)
 
 
-def _bring(context: Context, host: Host, source: Host, sheet: dict[str, Any], file: FoundFile) -> None:
+def _bring(context: Context, host: Access, source: Access, sheet: dict[str, Any], file: FoundFile) -> None:
     content = source.read(file.path)
     if content is None or hashlib.sha256(content).hexdigest() != file.digest:
         raise StepFailed(
@@ -140,18 +141,20 @@ def _bring(context: Context, host: Host, source: Host, sheet: dict[str, Any], fi
     host.script(LABEL, [file.target])
 
 
-def _owner(host: Host, file: FoundFile) -> tuple[str, int]:
+def _owner(host: Access, file: FoundFile) -> tuple[str, int]:
     """Who owns it there; where the original's owner is unknown, root with user cloud's group may read it."""
     known = host.run(["sh", "-c", 'getent passwd "$1" >/dev/null && getent group "$2" >/dev/null', "sh", file.user, file.group], ok=None).ok
     return (f"{file.user}:{file.group}", file.mode) if known else ("root:cloud", file.mode & 0o750 | 0o040)
 
 
-def _options(context: Context, host: Host, sheet: dict[str, Any], found: Found) -> bool:
+def _options(context: Context, host: Access, sheet: dict[str, Any], found: Found) -> bool:
     now = (host.read(OPTIONS_FILE) or b"").decode(errors="surrogateescape")
     text = carried.with_options(now, found.options, context.configuration.new.carry.jvm_options)
     if text is None:
         raise StepFailed(
-            f"{OPTIONS_FILE} on {host.name} has no JAVA_OPTS", "the package's file is not there, or of another form", "see that file"
+            f"{OPTIONS_FILE} on {host.name} has no JAVA_OPTS",
+            "the package's file is not there, or of another form",
+            f"look at {OPTIONS_FILE} on {host.name}; `dpkg --verify cloudstack-management` or `rpm -V cloudstack-management` shows what was changed",
         )
     if text == now:
         return False
@@ -161,7 +164,7 @@ def _options(context: Context, host: Host, sheet: dict[str, Any], found: Found) 
     return True
 
 
-def _trust(context: Context, host: Host, sheet: dict[str, Any], alias: str, pem: str) -> bool:
+def _trust(context: Context, host: Access, sheet: dict[str, Any], alias: str, pem: str) -> bool:
     state = host.script(IMPORT, [alias, pem, "look"]).stdout.strip()
     if state == "same":
         return False
@@ -179,21 +182,21 @@ def _trust(context: Context, host: Host, sheet: dict[str, Any], alias: str, pem:
     return True
 
 
-def _put_back(context: Context, host: Host, sheet: dict[str, Any], path: str) -> None:
+def _put_back(context: Context, host: Access, sheet: dict[str, Any], path: str) -> None:
     context.intend(f"{host.name}: {path} as its package brought it" if sheet["files"][path]["found"] else f"{host.name}: remove {path}")
     host.script(PUT_BACK, [path, _kept(path)], cancellable=False)
     del sheet["files"][path]
     _write(host, sheet)
 
 
-def _forget(context: Context, host: Host, sheet: dict[str, Any], alias: str) -> None:
+def _forget(context: Context, host: Access, sheet: dict[str, Any], alias: str) -> None:
     context.intend(f"{host.name}: trust certificate {alias} no more")
     host.script(FORGET, [alias], cancellable=False)
     sheet["aliases"] = [each for each in sheet["aliases"] if each != alias]
     _write(host, sheet)
 
 
-def _prove(host: Host, found: Found) -> None:
+def _prove(host: Access, found: Found) -> None:
     there = carried.digests(host, [file.target for file in found.files])
     wrong = [file.target for file in found.files if there.get(file.target) != file.digest]
     if wrong:

@@ -64,7 +64,7 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
     """Wait until the new replica has everything that the new source has written so far, as long as it makes progress.
 
     Raises:
-        StepFailed: it does not follow, or has not got on for STANDSTILL seconds.
+        StepFailed: it does not follow, or has made no progress for STANDSTILL seconds.
     """
     position = tier.source_position(source)
     words = identify(replica).dialect.pair
@@ -80,14 +80,15 @@ def await_tier(context: Context, source: Session, replica: Session) -> None:
             raise StepFailed(
                 f"{replica.host.name} does not follow {source.host.name}",
                 fault,
-                "see step ReplicationPair: `pulumi up` in phase built sets it up again",
+                f"remove the cause on {replica.host.name} (SHOW REPLICA STATUS or SHOW SLAVE STATUS there), then START REPLICA or START SLAVE; "
+                "then run the same command again",
             )
         has = tier.replica_position(replica)
         if has != before:
             before, moved = has, time.monotonic()
         if time.monotonic() - moved > STANDSTILL:
             raise StepFailed(
-                f"{replica.host.name} has not got on for {STANDSTILL:.0f} s",
+                f"{replica.host.name} has made no progress for {STANDSTILL:.0f} s",
                 f"it is at {has}, {source.host.name} at {position}",
                 f"see what {replica.host.name} is busy with (SHOW PROCESSLIST there, its disk), then run the same command again",
             )

@@ -10,7 +10,8 @@ from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.run_number import Claims
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.access import Access
+from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 
 Outputs = dict[str, Any]
@@ -52,7 +53,7 @@ class Context:
         """The stack's configuration."""
         return self.site.configuration
 
-    def host(self, server: Server) -> Host:
+    def host(self, server: Server) -> Access:
         """The session to a server."""
         return self.connections.host(server)
 

@@ -12,7 +12,7 @@ from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fe
 from parallel_build.operations import record_hosts
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.records.window import WindowRecord, WindowStore
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 PROMOTED = "Promoted"  # under this name the record says which server has taken the place of the original's source
@@ -24,7 +24,7 @@ def store(context: Context) -> WindowStore:
     return record_hosts.both(context)
 
 
-def original_database(context: Context) -> Host:
+def original_database(context: Context) -> Access:
     """The host of the original's source, or of the replica that a rollback has promoted in its place."""
     return context.host(original_source(context))
 
@@ -52,7 +52,7 @@ def promoted(context: Context, record: WindowRecord | None = None) -> Server | N
     return replica if replica is not None and replica.name == name else touched.server() if touched else None
 
 
-def new_database(context: Context) -> Host:
+def new_database(context: Context) -> Access:
     """The host of the new source."""
     return context.host(context.configuration.new.database.source)
 
@@ -73,7 +73,7 @@ def units_of(server: Server) -> list[str]:
 class OpenSession:
     """A session that is opened when first used and opened again when it was lost."""
 
-    def __init__(self, host: Host, stack: contextlib.ExitStack) -> None:
+    def __init__(self, host: Access, stack: contextlib.ExitStack) -> None:
         self._host, self._stack = host, stack
         self._session: Session | None = None
 
@@ -152,6 +152,6 @@ def prove_or_tell(context: Context, prove: Callable[[], Outputs]) -> Outputs:
     except Cancelled:
         raise
     except ParallelBuildError as error:
-        context.progress(f"not proved, a window is open: {error}")
+        context.progress(f"warning, not an error while a window is open: {error}")
         context.run.record("not proved", step=context.step, error=str(error))
         return {"notProved": str(error)}

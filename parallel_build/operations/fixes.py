@@ -17,8 +17,8 @@ from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database
 from parallel_build.records.rehearsal import RehearsalStore, checksums, difference
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import logged_in
-from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import pinned
 from parallel_build.remote.sql import session
 
@@ -63,7 +63,7 @@ def replay(context: Context) -> dict[str, Any]:
     return {"housekeeping": cleaned, "fixes": fixed} if cleaned or fixed else {}
 
 
-def clean(context: Context, host: Host) -> dict[str, Any]:
+def clean(context: Context, host: Access) -> dict[str, Any]:
     """Housekeeping on a copy; empty where none is configured."""
     wanted = context.configuration.rehearsal.housekeeping
     if not housekeeping.words(wanted):
@@ -74,13 +74,13 @@ def clean(context: Context, host: Host) -> dict[str, Any]:
     return {"rows": done.rows, "seconds": done.seconds}
 
 
-def run_fixes(context: Context, host: Host) -> list[dict[str, Any]]:
+def run_fixes(context: Context, host: Access) -> list[dict[str, Any]]:
     """Run every fix on a copy, in the order of their names, each through the server's own client, which stops at its first error."""
     return [_run(context, host, fix) for fix in read_fixes(context.configuration.rehearsal.fixes)]
 
 
 @contextlib.contextmanager
-def client(host: Host) -> Iterator[list[str]]:
+def client(host: Access) -> Iterator[list[str]]:
     """The words of the server's own client program, logged in as its administrator; they serve for the time of the block.
 
     Raises:
@@ -94,7 +94,7 @@ def client(host: Host) -> Iterator[list[str]]:
         yield [tools.client, f"--defaults-file={login}", settings, "--default-character-set=utf8mb4", "--batch"]
 
 
-def _run(context: Context, host: Host, fix: Fix) -> dict[str, Any]:
+def _run(context: Context, host: Access, fix: Fix) -> dict[str, Any]:
     context.intend(f"fix {fix.name}", server=host.name, checksum=fix.checksum, reason=fix.reason)
     context.progress(f"{host.name}: fix {fix.name} ({fix.reason})")
     began = time.monotonic()

@@ -24,9 +24,9 @@ from parallel_build.errors import Cancelled, ParallelBuildError
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.states import FIRST_START, StartState
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 from parallel_build.secret import Secret, mask
@@ -47,6 +47,8 @@ UNITS = (MANAGEMENT, USAGE, "mariadb", "mysql", "mysqld")
 DATABASES = ("cloud", "cloud_usage", "cloudbridge")
 DUMP_LIMIT = 20 * 2**30  # bytes of the compressed dump
 DUMP_SECONDS = 4 * 3600.0
+SMALL = 2**30  # bytes of databases whose dump is a matter of seconds
+COMPRESSED, SPARE = 3, 2**30  # a dump needs a third of the data, and some room is left for others
 
 # Ends of files only: the end shows why it failed. Compressed on the way; base64 because sessions carry text.
 _TEXT = 'test -e "$1" || exit 44; tail -c "$2" "$1" | gzip -1 | base64 -w 0'
@@ -64,16 +66,18 @@ done
 """
 
 
-def collect_once(context: Context) -> None:
+def collect_once(context: Context, *, waiting: bool = False) -> None:
     """Keep it once in a window, and only of a new side whose management server was started: before that there is nothing to investigate.
 
-    Asked by every undo after which something would be gone; the window's record says what has been kept.
+    Asked by every undo after which something would be gone, and before the copy is imported again; the window's record says what has been kept.
+    Args:
+        waiting: users wait for it: a dump that nobody has asked for is only taken of small databases.
     """
     try:
         records = store(context)
         if not StartState.of(records.facts(FIRST_START)).began or records.facts(FORENSICS).get("kept"):
             return
-        folder = collect(context)
+        folder = collect(context, waiting=True) if waiting else collect(context)
         if folder is not None:
             records.remember(FORENSICS, kept=str(folder))
     except Cancelled:
@@ -82,9 +86,11 @@ def collect_once(context: Context) -> None:
         _missed(context, "the new side", error)
 
 
-def collect(context: Context) -> Path | None:
+def collect(context: Context, *, waiting: bool = False) -> Path | None:
     """Keep what the configuration's `window.forensics` asks of the new side.
 
+    Args:
+        waiting: users wait for it.
     Returns:
         the folder, or None where nothing is to be kept.
     Raises:
@@ -112,13 +118,13 @@ def collect(context: Context) -> Path | None:
     with Workers(8) as pool:
         for future in [pool.submit(keeper) for keeper in keepers]:
             future.result()
-    if wanted == "dump":
-        _dump(context, folder, source)
+    if wanted == "dump" or (wanted == "failed" and _failed_upgrade(context)):
+        _dump_where_it_fits(context, folder, source, limit=SMALL if waiting and wanted == "failed" else None)
     context.run.record("forensics", step=context.step, folder=str(folder), files=sorted(path.name for path in folder.iterdir()))
     return folder
 
 
-def _texts(context: Context, folder: Path, host: Host) -> None:
+def _texts(context: Context, folder: Path, host: Access) -> None:
     """The ends of a server's logs, and its units' journal."""
     for path in LOGS:
         _text(context, folder / f"{host.name}-{Path(path).name}.gz", host, [_TEXT, "sh", path])
@@ -126,7 +132,7 @@ def _texts(context: Context, folder: Path, host: Host) -> None:
         _text(context, folder / f"{host.name}-{unit}.journal.gz", host, [_JOURNAL, "sh", unit])
 
 
-def _text(context: Context, target: Path, host: Host, command: list[str]) -> None:
+def _text(context: Context, target: Path, host: Access, command: list[str]) -> None:
     script, *words = command
     try:
         found = host.run(["sh", "-c", script, *words, str(TEXT_LIMIT)], timeout=TEXT_SECONDS, ok=(0, 44))
@@ -145,7 +151,7 @@ def write(target: Path, text: str, secrets: list[Secret]) -> None:
         file.write(gzip.compress(mask(text, secrets).encode(), 3))
 
 
-def _state(context: Context, folder: Path, source: Host) -> None:
+def _state(context: Context, folder: Path, source: Access) -> None:
     """The schema's version rows, the management servers' rows, and every table's size, of the new source."""
     try:
         if find_socket(source) is None:
@@ -173,7 +179,42 @@ def _state(context: Context, folder: Path, source: Host) -> None:
         _missed(context, f"{source.name}-state.json", error)
 
 
-def _dump(context: Context, folder: Path, source: Host) -> None:
+def _failed_upgrade(context: Context) -> bool:
+    """Whether the last upgrade of the copy has failed, or was never proved good."""
+    return bool(store(context).facts(FORENSICS).get("failed"))
+
+
+def _dump_where_it_fits(context: Context, folder: Path, source: Access, limit: int | None) -> None:
+    """A dump, where the run's folder has room for it.
+
+    Args:
+        limit: bytes of the databases from which on it is not taken; None for no such limit.
+    """
+    target = f"{source.name}.sql.gz"
+    try:
+        with session(source) as database:
+            found = database.value(
+                "SELECT CAST(COALESCE(SUM(DATA_LENGTH), 0) AS SIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN %s", [DATABASES]
+            )
+        size, free = int(str(found or 0)), os.statvfs(folder)
+    except Cancelled:
+        raise
+    except (ParallelBuildError, OSError) as error:
+        _missed(context, target, error)
+        return
+    if limit is not None and size > limit:
+        _missed(
+            context,
+            target,
+            OSError(f"the databases have {size:,} bytes, and users would wait for it; window.forensics: dump has it taken all the same"),
+        )
+    elif free.f_bavail * free.f_frsize < size // COMPRESSED + SPARE:
+        _missed(context, target, OSError(f"{folder} has no room for a dump of {size:,} bytes"))
+    else:
+        _dump(context, folder, source)
+
+
+def _dump(context: Context, folder: Path, source: Access) -> None:
     """A dump of the new databases, to the run's folder: its machine may go next."""
     context.progress(f"dumping the databases of {source.name} for the investigation")
     target, part = folder / f"{source.name}.sql.gz", folder / f"{source.name}.sql.gz.part"
@@ -188,10 +229,10 @@ def _dump(context: Context, folder: Path, source: Host) -> None:
         _fetch(context, source, login, target, part)
 
 
-def _fetch(context: Context, source: Host, login: str, target: Path, part: Path) -> None:
+def _fetch(context: Context, source: Access, login: str, target: Path, part: Path) -> None:
     """Have it written to `part`, which becomes `target` when it is whole."""
     argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), login, *DATABASES]
-    command = ["ssh", *source.options(), source.destination, source.command_line(argv, DUMP_SECONDS)]
+    command = source.piped(argv, DUMP_SECONDS)
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, start_new_session=True)

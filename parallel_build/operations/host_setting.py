@@ -5,10 +5,14 @@ from __future__ import annotations
 from parallel_build.cloudstack import agents
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import carried_settings, close_cut_work, router_minimum
+from parallel_build.operations import carried_settings, close_cut_work, ha_hold, router_minimum
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, store
 from parallel_build.remote.sql import session
+
+HOST = "UPDATE cloud.configuration SET value = %s WHERE name = 'host'"
+NO_ROW_UP = "UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'"
+"""What is executed here, and shown by the step's plan."""
 
 
 def write(context: Context) -> Outputs:
@@ -22,18 +26,20 @@ def write(context: Context) -> Outputs:
             records.remember("HostSetting", previous=str(now))
         wanted = value_for(context.configuration, str(now))
         context.intend("write host", value=wanted)
-        database.execute("UPDATE cloud.configuration SET value = %s WHERE name = 'host'", [wanted])
+        database.execute(HOST, [wanted])
         closed = close_cut_work.close(context, database)
-        stale = database.execute("UPDATE cloud.mshost SET state = 'Down' WHERE state <> 'Down'")
+        stale = database.execute(NO_ROW_UP)
         written = database.value("SELECT value FROM cloud.configuration WHERE name = 'host'")
         up = database.value("SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'")
         lowered = router_minimum.lower(context, database)
+        if context.configuration.agents.upgrade is not None and ha_hold.AGENTS in records.mine().steps:
+            ha_hold.hold(context, database, "new")
         carried = carried_settings.write(context, database)
     if written != wanted or up:
         raise StepFailed(
             f"`host` is {written} and {up} mshost rows are Up on {new_database(context).name}",
             "somebody else writes to the copy",
-            "see who is connected to it",
+            "find out who is connected to it (SHOW PROCESSLIST on the new source) and stop it, then run the same command again",
         )
     evidence = {"host": wanted, "previous": records.facts("HostSetting").get("previous"), "stale mshost rows": stale, "closed": closed}
     evidence |= {"carried settings": carried} if carried else {}

@@ -20,7 +20,7 @@ from parallel_build.cloudstack.services import MANAGEMENT
 from parallel_build.configuration import API_PORTS
 from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.facts.network_targets import Target
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 TABLE = "cloudstack_parallel_build_rehearsal"
 FOLDER = "/etc/cloudstack-parallel-build"
@@ -143,7 +143,7 @@ def rules(viewer: str | None, allowed: Sequence[str], *, marked: bool = False) -
     )
 
 
-def hold(host: Host, allowed: Sequence[str], ssh_port: int | None = None) -> None:
+def hold(host: Access, allowed: Sequence[str], ssh_port: int | None = None) -> None:
     """Raise the firewall, for good: it is up again before the network after a reboot, and CloudStack's unit needs it.
 
     Args:
@@ -167,7 +167,7 @@ def hold(host: Host, allowed: Sequence[str], ssh_port: int | None = None) -> Non
         )
 
 
-def held(host: Host) -> bool:
+def held(host: Access) -> bool:
     """Whether the firewall is in force, drops what nobody asked for, and comes back with a reboot."""
     shown = host.run(["nft", "list", "table", "inet", TABLE], timeout=30, ok=None)
     enabled = host.run(["systemctl", "is-enabled", "--quiet", UNIT], timeout=30, ok=None).ok
@@ -175,7 +175,7 @@ def held(host: Host) -> bool:
     return shown.ok and enabled and bool(drops) and f"0x{MARK:08x}" not in shown.stdout
 
 
-def there(host: Host) -> bool:
+def there(host: Access) -> bool:
     """Whether the firewall, or its unit that raises it at boot, is there; a server without nft has none."""
     return host.script(
         f"if [ -e {UNIT_FILE} ]; then exit 0; fi; command -v nft >/dev/null || exit 1; nft list table inet {TABLE} >/dev/null 2>&1",
@@ -184,7 +184,7 @@ def there(host: Host) -> bool:
     ).ok
 
 
-def release(host: Host) -> None:
+def release(host: Access) -> None:
     """Take the firewall away for good; nothing happens where there is none."""
     host.script(
         f"systemctl disable --now --quiet {UNIT} 2>/dev/null || true; rm -f {UNIT_FILE} {NEEDED_BY} {RULES}; "
@@ -195,7 +195,7 @@ def release(host: Host) -> None:
 
 
 def prove(
-    host: Host,
+    host: Access,
     targets: Sequence[Target],
     allowed: Sequence[str],
     *,
@@ -213,13 +213,15 @@ def prove(
         GuardFailed: something was reached, or a tunnel is open; CloudStack must not start there.
     """
     if not held(host):
-        raise GuardFailed(f"{host.name}: the firewall is not in force", "nothing keeps CloudStack on it from the cloud", "run this again")
+        raise GuardFailed(
+            f"{host.name}: the firewall is not in force", "nothing keeps CloudStack on it from the cloud", "run the same command again"
+        )
     open_tunnels = tunnels(host)
     if open_tunnels:
         raise GuardFailed(
             f"{host.name}: sshd there listens on {', '.join(open_tunnels)}",
             "a tunnel leads out past every firewall",
-            "end the SSH session that opened it, then run this again",
+            "end the SSH session that opened it, then run the same command again",
         )
     progress(f"{host.name}: trying to reach {len(targets)} addresses of the cloud from inside")
     reached = _reached(host, targets, mark=0)
@@ -242,7 +244,7 @@ def prove(
     return found
 
 
-def tunnels(host: Host) -> list[str]:
+def tunnels(host: Access) -> list[str]:
     """Addresses that sshd listens on besides its own ports: remote forwardings that are open."""
     text = host.run(["ss", "-Hltnp"], timeout=30).stdout
     found = []
@@ -253,7 +255,7 @@ def tunnels(host: Host) -> list[str]:
     return sorted(found)
 
 
-def _past_the_firewall(host: Host, targets: Sequence[Target], allowed: Sequence[str]) -> list[Target]:
+def _past_the_firewall(host: Access, targets: Sequence[Target], allowed: Sequence[str]) -> list[Target]:
     """What the network lets through, seen with packets that the firewall passes for this moment."""
     text = rules(_viewer(host), allowed, marked=True)
     try:
@@ -263,7 +265,7 @@ def _past_the_firewall(host: Host, targets: Sequence[Target], allowed: Sequence[
         host.run(["nft", "-f", RULES], timeout=30, cancellable=False)
 
 
-def _reached(host: Host, targets: Sequence[Target], mark: int) -> list[Target]:
+def _reached(host: Access, targets: Sequence[Target], mark: int) -> list[Target]:
     work = {
         "mark": mark,
         "patience": PATIENCE,
@@ -276,7 +278,7 @@ def _reached(host: Host, targets: Sequence[Target], mark: int) -> list[Target]:
     return [target for target, open_ in zip(targets, found, strict=True) if open_]
 
 
-def _open(host: Host, reached: Sequence[Target], cause: str, more: str = "") -> GuardFailed:
+def _open(host: Access, reached: Sequence[Target], cause: str, more: str = "") -> GuardFailed:
     remedy = "close the way there, then run this again; CloudStack has not been started"
     return GuardFailed(f"{host.name} reached {_some(reached)}", cause, f"{remedy} ({more})" if more else remedy)
 
@@ -289,7 +291,7 @@ def _some(reached: Sequence[Target]) -> str:
     return ", ".join(map(str, shown)) + (f" and {len(reached) - len(shown)} more" if len(reached) > len(shown) else "")
 
 
-def _viewer(host: Host) -> str | None:
+def _viewer(host: Access) -> str | None:
     """The address from which this machine's SSH connection comes; None where sudo has taken it away."""
     words = host.run(["sh", "-c", 'echo "$SSH_CONNECTION"'], timeout=30).stdout.split()
     return words[0] if words else None

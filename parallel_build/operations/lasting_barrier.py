@@ -7,8 +7,8 @@ original that is rebooted before it is stopped. The unit comes after services th
 from __future__ import annotations
 
 from parallel_build.errors import StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
 
 UNIT = "cloudstack-parallel-build-users-out.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
@@ -37,7 +37,7 @@ systemctl daemon-reload
 """
 
 
-def keep(host: Host, rules: str) -> None:
+def keep(host: Access, rules: str) -> None:
     """Have the rules put back at every boot until `forget`; the same rules again are no change.
 
     Args:
@@ -61,11 +61,11 @@ def keep(host: Host, rules: str) -> None:
         )
 
 
-def forget(host: Host) -> None:
+def forget(host: Access) -> None:
     """Take the unit away; needs no room on the disk. Nothing happens where there is none."""
     host.script(REMOVE, cancellable=False)
 
 
-def kept(host: Host) -> bool:
+def kept(host: Access) -> bool:
     """Whether the barrier comes back at a boot."""
     return host.run(["systemctl", "is-enabled", UNIT], ok=None).stdout.strip() == "enabled"

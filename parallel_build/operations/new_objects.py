@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from parallel_build.cloudstack.created_kinds import TABLES
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, store
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 # Kind -> (table, name column, condition): rows that stand for something outside the database or that a user would miss.
@@ -42,9 +43,12 @@ class Created:
 
 def highest_ids(database: Session) -> dict[str, int]:
     """The highest id of each kind's table; a later row has a higher one."""
+    there = {
+        str(row["name"]) for row in database.rows("SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'cloud'")
+    }
     return {
         table: int(database.value(f"SELECT COALESCE(MAX(id), 0) FROM cloud.`{table}`"))
-        for table in sorted({table for table, _, _ in KINDS.values()})
+        for table in sorted({table for table, _, _ in KINDS.values()} | (there & set(TABLES)))
     }
 
 
@@ -59,7 +63,7 @@ def since(database: Session, ids: dict[str, int]) -> Created:
     return Created(items)
 
 
-def since_window(context: Context, host: Host) -> Created:
+def since_window(context: Context, host: Access) -> Created:
     """What the new side created since this stack's window opened; never fails, says why where it is not known."""
     ids = store(context).facts("Window").get("highest_ids")
     if not ids:

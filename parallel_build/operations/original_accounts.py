@@ -11,7 +11,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
 from parallel_build.records.seed import SeedRecord
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import session
 
 
@@ -38,14 +38,14 @@ def unneeded(context: Context) -> list[str]:
     return [account.COPY_USER] if seed.facts() and not seed.taken else [account.COPY_USER, channel.USER]
 
 
-def down_for_good(host: Host) -> bool:
+def down_for_good(host: Access) -> bool:
     """Whether the original's database server is stopped and masked, as a window leaves it."""
     services = Services(host)
     states = [services.state(unit) for unit in DATABASE_UNITS]
     return any(state.masked for state in states) and not any(state.active for state in states)
 
 
-def _left(context: Context, host: Host, users: Sequence[str], error: Exception) -> list[str]:
+def _left(context: Context, host: Access, users: Sequence[str], error: Exception) -> list[str]:
     try:
         left = [user for user in account_notes.noted(host) if user in users]
     except (ConnectionFailed, CommandFailed):

@@ -25,8 +25,8 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import PROMOTED, promoted, schemas, store
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.remote.whole_files import KEEP
 
@@ -165,7 +165,7 @@ def take_over(context: Context, server: Server) -> None:
                 raise StepFailed(
                     f"{server.name} stands at {now_at}, and stood at {names or noted.get('has')} when it was stopped",
                     "somebody has started it, or changed its replication, since",
-                    "find out what it has; it is not promoted as it is",
+                    "compare it with the original's last position by hand; it is not promoted as it is",
                 )
             found = {name: str(database.value(f"SELECT @@GLOBAL.{name}")) for name in dialect.read_only}
             status = [
@@ -215,7 +215,7 @@ def kept_as(record: WindowRecord) -> str:
     return f"{FOUND}-{re.sub(r'[^0-9A-Za-z]', '', str(record.opened))[:20]}"
 
 
-def _point_file(context: Context, host: Host, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
+def _point_file(context: Context, host: Access, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
     text = properties.decode(host.read(path) or b"")
     values = properties.parse(text)
     changed: dict[str, str] = {}

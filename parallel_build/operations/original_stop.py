@@ -41,7 +41,7 @@ def stop_unmoved(context: Context, stop: Callable[[], None], start: Callable[[],
         noted = _noted(context)
         if noted is None:
             context.progress(
-                "the record is of an older version and does not say where the original was when it was compared: not asked whether it has moved"
+                "the window's record is of an older version, without the original's position at the comparison: whether it was written to since is not checked"
             )
             return stop()
         moved, who = _look_and_stop(context, noted, stop)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from parallel_build.errors import StepFailed
 from parallel_build.operations import lasting_barrier, users_out_service
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 TABLE = "cloudstack_parallel_build"
 CHAIN = "CSPB-USERS"
@@ -191,7 +191,7 @@ class Barrier:
         return f"( {ports} ) and not ( {allowed} )"
 
 
-def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
+def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
     """Put the barrier up on a server, now and at every boot; proved by looking.
 
     Args:
@@ -220,7 +220,7 @@ def close(host: Host, barrier: Barrier, text: str = NOTICE) -> str:
     return reason
 
 
-def open_again(host: Host) -> None:
+def open_again(host: Access) -> None:
     """Take the barrier away; nothing happens where there is none.
 
     What would bring it back goes first: a server that dies in between comes up open, as was asked for.
@@ -238,6 +238,6 @@ def open_again(host: Host) -> None:
     users_out_service.stop(host)
 
 
-def closed(host: Host) -> bool:
+def closed(host: Access) -> bool:
     """Whether the barrier is up on a server."""
     return host.script(CLOSED).stdout.strip() == "closed"

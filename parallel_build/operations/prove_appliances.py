@@ -7,7 +7,7 @@ from typing import Any
 
 from parallel_build.cloudstack import systemvms
 from parallel_build.operations.context import Context
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
 
@@ -19,7 +19,7 @@ def proofs(context: Context, vms: Sequence[dict[str, Any]], release: str, databa
             zip((vm["id"] for vm in vms), pool.map(systemvms.appliance_release, vms, hosts), strict=True)
         )
 
-    def read(vm: dict[str, Any], _: Host | None) -> str | None:
+    def read(vm: dict[str, Any], _: Access | None) -> str | None:
         return releases[vm["id"]]
 
     code = context.configuration.new.version
@@ -27,7 +27,7 @@ def proofs(context: Context, vms: Sequence[dict[str, Any]], release: str, databa
     return [systemvms.prove(vm, release, code, recorded, host, read) for vm, host in zip(vms, hosts, strict=True)]
 
 
-def hypervisor_of(context: Context, vm: dict[str, Any]) -> Host | None:
+def hypervisor_of(context: Context, vm: dict[str, Any]) -> Access | None:
     """Session to the KVM host that runs an appliance, where the stack may log in there."""
     for hypervisor in context.configuration.original.hypervisors:
         if hypervisor.kind == "kvm" and vm.get("hostname") == hypervisor.name:

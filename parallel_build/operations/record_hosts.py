@@ -15,7 +15,8 @@ from parallel_build.operations.context import Context
 from parallel_build.records import window
 from parallel_build.records.host_copy import HostNotes
 from parallel_build.records.window import WindowStore
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.access import Access
+from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
 
 READY = "record hosts"
@@ -46,7 +47,7 @@ def looked_at(site: Site, connections: Connections) -> WindowStore:
     return found
 
 
-def proved_down(context: Context, host: Host, error: ParallelBuildError, returning: bool) -> None:
+def proved_down(context: Context, host: Access, error: ParallelBuildError, returning: bool) -> None:
     """Whether a host of the record that can't be asked is down: by its platform, or by the operator's word while it does not answer.
 
     Args:

@@ -175,6 +175,7 @@ class RehearsalRun:
         )
         self.context.progress(f"{self.machine.name}: cloudstack-setup-management --no-start")
         setup.setup_management(self.host)
+        setup.keep_from_downloading(self.host, self.configuration.new.version)
 
     def _start(self) -> None:
         context, follower = self.context, LogFollower.now(self.host)

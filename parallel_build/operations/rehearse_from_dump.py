@@ -11,7 +11,7 @@ from parallel_build.errors import StepFailed
 from parallel_build.operations import fixes
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
 # Accounts that CloudStack's own set-up makes, and a dump's views and procedures run as.
@@ -19,7 +19,7 @@ USUAL_DEFINERS = (definers.Account(USER, "localhost"), definers.Account(USER, "%
 LISTED = 5  # names in one sentence
 
 
-def read(context: Context, host: Host, schemas: Sequence[str]) -> None:
+def read(context: Context, host: Access, schemas: Sequence[str]) -> None:
     """Read the configured dump files into the server's empty databases.
 
     Args:
@@ -51,7 +51,7 @@ def _same_version(context: Context, copy: Session) -> None:
     if found != wanted:
         raise StepFailed(
             f"the dump {context.configuration.rehearsal.dump['cloud']} is {found}, the original is {wanted}",
-            "another way would be rehearsed than the window takes",
+            "a different upgrade would be rehearsed than the window's",
             "make a dump of the original as it is now, or take rehearsal.dump out to copy it",
         )
 

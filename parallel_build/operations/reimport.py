@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parallel_build.errors import StepFailed
-from parallel_build.operations import original_database, prove_original_down
+from parallel_build.operations import forensics, original_database, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.start_management import first_start
@@ -47,6 +47,7 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
             f"go back: python -m parallel_build back {context.site.stack}; or repair the first new management server by hand",
         )
     context.intend("import the copy again", why=why)
+    forensics.collect_once(context, waiting=True)
     start = first_start(context)
     start.forget(unusable=why)
     start.stop()

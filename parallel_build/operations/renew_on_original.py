@@ -71,7 +71,7 @@ def renew_on_original(context: Context, routers: NewRouters) -> dict[str, Any]:
     if outcome.stopped:
         raise RollbackIncomplete(
             f"the original serves and users are in, but its networks are not all restarted: {outcome.why}",
-            "the others keep the new side's routers, which run on",
+            "the others keep the new side's routers, which still run",
             "see the original's alerts and its management server's log; then run the same command again, which resumes there",
         )
     return result

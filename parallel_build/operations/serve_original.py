@@ -9,7 +9,9 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
+    agent_wave,
     drain,
+    ha_hold,
     hosts_back,
     hypervisor_commands,
     known_servers,
@@ -56,6 +58,7 @@ def serve_at_once(context: Context) -> None:
         original_locks.unlock(context)
         hypervisors = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
+        ha_hold.hold_on_original(context)
         with original_management.Servers(context) as servers:
             servers.first()
             for words in drain.allow_jobs(context):
@@ -76,6 +79,7 @@ def serve_from_original(context: Context) -> list[str]:
     original_database.start(context)
     locked = original_locks.unlock(context)
     original_numbers.move_past(context)
+    ha_hold.hold_on_original(context)
     with original_management.Servers(context) as servers:
         servers.first()
         missing = locked + drain.allow_jobs(context)
@@ -84,8 +88,10 @@ def serve_from_original(context: Context) -> list[str]:
         redirect_agents(context)
         missing += original_database.start_replica(context)
         hypervisor_commands.undo(context)
+        missing += agent_wave.undo(context)
         missing += servers.rest()
-    return missing + hypervisor_commands.left(context) + hosts_back.missing(context)
+    away = hosts_back.missing(context)
+    return missing + hypervisor_commands.left(context) + away + agent_wave.let_ha_go(context, away)
 
 
 def redirect_agents(context: Context) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.records.window import WindowRecord, going_back
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
 
 SHUT = 45
 VOLATILE = "/run/cloudstack-parallel-build"
@@ -27,12 +27,12 @@ systemctl unmask "$4"
 """
 
 
-def shut(host: Host, record: WindowRecord) -> None:
+def shut(host: Access, record: WindowRecord) -> None:
     """Shut a new server's gate for this window; another window's is open. What was released before is the caller's to mask and stop after this."""
     host.run(["sh", "-c", _SHUT, "sh", VOLATILE, FOLDER, _window(record)], cancellable=False)
 
 
-def release(context: Context, host: Host, unit: str, *, enable: bool) -> None:
+def release(context: Context, host: Access, unit: str, *, enable: bool) -> None:
     """Unmask a unit on a new server, and enable it where wanted; nothing is started.
 
     Raises:

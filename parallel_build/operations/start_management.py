@@ -30,6 +30,7 @@ from parallel_build.remote.clock import read_host_clock
 from parallel_build.remote.sql import session
 from parallel_build.versions import CloudStackVersion
 
+NOT_GOOD = "its upgrade has begun, and was never proved good"
 UNUSABLE = "a start on it has begun, and may have changed its schema"
 
 
@@ -206,6 +207,8 @@ class ManagementStart:
         )
         context.progress(f"{self.machine.name}: cloudstack-setup-management --no-start")
         setup.setup_management(self.host)
+        if self.upgrade:
+            setup.keep_from_downloading(self.host, configuration.new.version)
 
     def _start(self) -> LogFollower:
         prove_original_down.prove(self.context)
@@ -214,7 +217,10 @@ class ManagementStart:
         mark = [follower.mark.inode, follower.mark.offset]
         boot = read_host_clock(self.host).boot
         facts: dict[str, dict[str, Any]] = {
-            FORENSICS: {"kept": None},  # what was kept of an earlier start says nothing of this one
+            FORENSICS: {
+                "kept": None,
+                **({"failed": NOT_GOOD} if self.upgrade else {}),
+            },  # what was kept of an earlier start says nothing of this one
             **start_change(self.record, mark=mark, good=None, touched=None, failed=None, boot=boot, began=time.time()),
         }
         if self.upgrade:
@@ -237,13 +243,17 @@ class ManagementStart:
             facts = start_change(self.record, touched=error.touched, failed=str(error))
             if self.upgrade and not error.touched:
                 facts |= copy_change(spoilt=None)
+            if self.upgrade:
+                facts |= {FORENSICS: {"failed": str(error) if error.touched else None}}
             self.records.note(facts)
             self.context.note(failed=str(error), touched=error.touched)
             raise
         evidence = as_evidence(proof)
+        if self.upgrade:
+            setup.let_download(self.host, self.context.configuration.new.version)
         # Enabled only now: a server whose start was not proved must not come back by a reboot.
         start_gate.release(self.context, self.host, MANAGEMENT, enable=True)
-        self.records.note(start_change(self.record, good=evidence, failed=None))
+        self.records.note(start_change(self.record, good=evidence, failed=None) | ({FORENSICS: {"failed": None}} if self.upgrade else {}))
         return evidence
 
     def _watch(self, database: OpenSession, follower: LogFollower, *, upgrade: bool, fingerprint: str | None = None) -> StartWatch:

@@ -27,7 +27,7 @@ from parallel_build.operations.context_helpers import new_database, original_dat
 from parallel_build.operations.database_key import fetch_key
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState, copy_change
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
@@ -87,7 +87,7 @@ def _caught_up(context: Context, record: SeedRecord) -> tuple[promotion.Takeover
         try:
             return ready, *_catch_up(context, ready)
         except (ConnectionFailed, StepFailed) as error:
-            context.progress(f"what was made ready for the takeover does not serve: {error.fact}")
+            context.progress(f"the sessions opened for the takeover can't be used any more, opening new ones: {error.fact}")
             _end(ready)
     context.progress("opening sessions for the takeover")
     ready = _open(context, record)
@@ -122,7 +122,7 @@ def _open(context: Context, record: SeedRecord) -> promotion.Takeover:
     return ready.__enter__()
 
 
-def _replica(context: Context) -> Host | None:
+def _replica(context: Context) -> Access | None:
     replica = context.configuration.new.database.replica
     return context.host(replica) if replica else None
 

@@ -97,7 +97,7 @@ def let_users_in(context: Context) -> list[str]:
             except (Cancelled, Fenced):
                 raise
             except ParallelBuildError as error:
-                context.progress(f"users in on {server.name}: {error}")
+                context.progress(f"users are not let in on {server.name} yet: {error}")
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
                 if server in originals:
                     kept[server.name] = error

@@ -11,7 +11,7 @@ import json
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import users_out_answer
 from parallel_build.errors import TimedOut
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 PORT = 18503
 UNIT = "cloudstack-parallel-build-answer.service"
@@ -51,7 +51,7 @@ PROBE
 """
 
 
-def start(host: Host, text: str, *, moved: str = "") -> str:
+def start(host: Access, text: str, *, moved: str = "") -> str:
     """Have the service answer; the same again is no change.
 
     Args:
@@ -78,7 +78,7 @@ def start(host: Host, text: str, *, moved: str = "") -> str:
     return ""
 
 
-def say(host: Host, text: str, *, moved: str = "") -> None:
+def say(host: Access, text: str, *, moved: str = "") -> None:
     """What users read from now on."""
     content = json.dumps({"port": PORT, "retry": RETRY, "text": text, "moved": moved})
     if host.read(SETTINGS) != content.encode():
@@ -86,16 +86,16 @@ def say(host: Host, text: str, *, moved: str = "") -> None:
         host.write(SETTINGS, content, mode=0o644)
 
 
-def there(host: Host) -> bool:
+def there(host: Access) -> bool:
     """Whether the service was set up on the server."""
     return host.read(SETTINGS) is not None
 
 
-def answers(host: Host) -> bool:
+def answers(host: Access) -> bool:
     """Whether the service answers on the server itself."""
     return host.script(ASK, ok=None).stdout.strip() == "503"
 
 
-def stop(host: Host) -> None:
+def stop(host: Access) -> None:
     """End the service and take everything of it away; calls that have begun are answered first. Nothing happens where there is none."""
     host.script(REMOVE, cancellable=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 PACKAGES = (
     "cloudstack-|libvirt-daemon$|libvirt-daemon-system$|qemu-kvm$|qemu-system-x86$|mariadb-server$|mysql-server$|mysql-community-server$"
@@ -29,7 +29,7 @@ true
 VERSION_IN_NAME = re.compile(r"-\d[\w.+-]*(?=\.jar$)")
 
 
-def read(host: Host) -> dict[str, Any]:
+def read(host: Access) -> dict[str, Any]:
     """Ask a server, with one command; a thing that is not there is an empty text or list."""
     pairs = [line.partition("=")[::2] for line in host.script(READ, [PACKAGES.replace("$", "")]).stdout.splitlines()]
     found: dict[str, Any] = {key: value.strip() for key, value in pairs if key not in ("package", "library")}

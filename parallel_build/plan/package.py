@@ -22,7 +22,7 @@ import zstandard
 
 from parallel_build.errors import ConfigurationError
 from parallel_build.health.target_scripts import LIBRARY
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.versions import CloudStackVersion
 
 METADATA = "/usr/share/cloudstack-management/templates/systemvm/metadata.ini"
@@ -85,7 +85,7 @@ class TargetPackage:
     scripts: dict[str, str] = field(default_factory=dict)
 
 
-def from_server(host: Host) -> TargetPackage | None:
+def from_server(host: Access) -> TargetPackage | None:
     """What is installed on a new management server; None where the package is not."""
     shown = host.run(["python3", "-", LIBRARY, METADATA, SCRIPT.pattern], input=READER, timeout=LIMIT, ok=(0, 1, 127))
     found: dict[str, Any] = json.loads(shown.stdout) if shown.ok and shown.stdout.strip() else {}

@@ -21,7 +21,9 @@ def write(plan: Plan, stack_file: Path) -> str:
     """
     if plan.templates is None:
         raise GuardFailed(
-            "no templates are written", "the clusters could not be read: " + "; ".join(plan.problems), "see why, then run it again"
+            "no templates are written",
+            "the clusters could not be read: " + "; ".join(plan.problems),
+            "make them readable, then run the same command again",
         )
     if lacking := [f"{each.hypervisor} {each.arch}: {each.problem()}" for each in plan.templates if each.problem()]:
         raise GuardFailed("no templates are written", "; ".join(lacking), "complete them as it says, or list `templates` in the stack file")

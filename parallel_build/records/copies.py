@@ -28,7 +28,7 @@ from parallel_build.records.host_copy import (
     surely_lower,
 )
 from parallel_build.records.record_file import Held, RecordFile, Text
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import Workers
 
 SECOND = "window-copy.json"  # of its own name: what is the new source today is an original, with a record of its own, one day
@@ -36,7 +36,7 @@ LOOK = 10.0  # seconds for a look at the second copy: a new source that hangs mu
 TRIES = 50
 UNWRITTEN = (ConnectionFailed, CommandFailed, Held)  # what keeps a host from being written to, whether it can be read or not
 
-Proof = Callable[[Host, ParallelBuildError, bool], None]
+Proof = Callable[[Access, ParallelBuildError, bool], None]
 """Raises unless a host that can't be asked is proved down. The flag: a rollback is under way, so its power may be cut."""
 
 
@@ -191,7 +191,7 @@ class RecordCopies:
         """Both hosts, as a record names them."""
         return {file.host.name: {"machine": self.notes.machine(file.host)} for file in (self.first, self.second)}
 
-    def hosts(self, both: Both | None = None) -> list[Host]:
+    def hosts(self, both: Both | None = None) -> list[Access]:
         """Those of the two that answer, and have a copy or have to have one."""
         both = both or self.look()
         answer = [copy for copy in both.copies if copy.problem is None or copy.unusable]
@@ -329,6 +329,6 @@ class RecordCopies:
         )
 
 
-def of_hosts(first: Host, second: Host, folder: str, proof: Proof | None = None, notes: HostNotes | None = None) -> RecordCopies:
+def of_hosts(first: Access, second: Access, folder: str, proof: Proof | None = None, notes: HostNotes | None = None) -> RecordCopies:
     """The record of a stack with these two sources."""
     return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND, LOOK), proof, notes)

@@ -11,7 +11,7 @@ from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
 from parallel_build.records.record_file import Held, RecordFile, Text
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 ASKED_AGAIN = 60.0  # seconds after which a host that was proved down, or was silent, is asked again
 HOLDERS = "holders"
@@ -35,7 +35,7 @@ class HostNotes:
     two: bool = False
     passed: set[str] = field(default_factory=set)
 
-    def machine(self, host: Host) -> str:
+    def machine(self, host: Access) -> str:
         """A host's machine-id."""
         if host.name not in self.machines:
             self.machines[host.name] = machine_id(host)
@@ -173,7 +173,7 @@ def surely_lower(copy: Copy, right: Copy) -> bool:
     return isinstance(document, dict) and bool(document) and rank(document) < right.rank
 
 
-def machine_id(host: Host) -> str:
+def machine_id(host: Access) -> str:
     """What tells a host from one that was created again under its name; empty where it has none."""
     return (host.read("/etc/machine-id") or b"").decode(errors="replace").strip()
 

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
 Facts = dict[str, Any]
@@ -26,7 +26,7 @@ class PreparedRecord:
         key: name of the sheet.
     """
 
-    def __init__(self, host: Host, site: Site, key: str) -> None:
+    def __init__(self, host: Access, site: Site, key: str) -> None:
         self.host, self.site, self.key = host, site, key
 
     @property

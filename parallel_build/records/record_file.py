@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 ROOM = 131072  # bytes that are set aside for the text; 1,500 hosts and networks need some 80,000
 LOCK_WAIT = 20  # seconds for another operator's write, which takes a moment
@@ -69,7 +69,7 @@ class RecordFile:
         limit: seconds that a look at it may take, where others than those of a short command are meant.
     """
 
-    def __init__(self, host: Host, folder: str, name: str = "window.json", limit: float | None = None) -> None:
+    def __init__(self, host: Access, folder: str, name: str = "window.json", limit: float | None = None) -> None:
         self.host, self.folder, self.name, self.limit = host, folder, name, limit
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.records.prepared import PreparedRecord
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.resolved_stack import Site
 
 FILE = "rehearsal.json"
@@ -140,7 +140,7 @@ class RehearsalStore:
         site: the stack.
     """
 
-    def __init__(self, host: Host, site: Site) -> None:
+    def __init__(self, host: Access, site: Site) -> None:
         self.sheet = PreparedRecord(host, site, SHEET)
         self.local = site.configuration.runs / site.stack / FILE
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced, GuardFailed, StepFailed
 from parallel_build.records.run_folder import operator
 from parallel_build.records.window import WindowStore
+from parallel_build.remote.access import Access
 from parallel_build.remote.frame import FOLDER, VOLATILE
-from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import SHORT_COMMAND
 from parallel_build.resolved_stack import Site
 
@@ -43,7 +43,7 @@ class Claims:
     taken: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, host: Host, site: Site, records: WindowStore | None = None) -> int:
+    def take(self, host: Access, site: Site, records: WindowStore | None = None) -> int:
         """This run's number on a cloud, the next one the first time.
 
         Args:
@@ -60,7 +60,7 @@ class Claims:
             return self.taken[key]
 
 
-def _agreed(hosts: Sequence[Host], known: int) -> int:
+def _agreed(hosts: Sequence[Access], known: int) -> int:
     """The next number, the same on all hosts of the record: none of them gives it to another run, should it be the one that is left.
 
     A second host that answers and can't give one counts as one that is silent: the first write proves it down, or does not count.
@@ -81,7 +81,7 @@ def _agreed(hosts: Sequence[Host], known: int) -> int:
     return number
 
 
-def _next(host: Host, known: int, limit: float = SHORT_COMMAND) -> int:
+def _next(host: Access, known: int, limit: float = SHORT_COMMAND) -> int:
     words = ["sh", "-c", TAKE, "sh", FOLDER, VOLATILE, str(known), operator()]
     done = host.run(words, timeout=limit, ok=(0, LOCKED), cancellable=False)
     if done.code == LOCKED:

@@ -14,7 +14,7 @@ from parallel_build.database.replicate.baseline import Baseline
 from parallel_build.database.replicate.channel import Position
 from parallel_build.records.prepared import PreparedRecord
 from parallel_build.records.run_folder import now
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.resolved_stack import Site
 
 KEY = "database-seed"
@@ -29,7 +29,7 @@ class SeedRecord:
         site: the stack.
     """
 
-    def __init__(self, original: Host, site: Site) -> None:
+    def __init__(self, original: Access, site: Site) -> None:
         self._sheet = PreparedRecord(original, site, KEY)
 
     def facts(self) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.run_folder import now, operator
 from parallel_build.records.touched import TouchedServer
 from parallel_build.records.window_record import BACK, FIRST_STEPS, NAMES_SERVERS, VERSION, WindowRecord, going_back
+from parallel_build.remote.access import Access
 from parallel_build.remote.clock import HostClock, read_host_clock
 from parallel_build.remote.frame import FOLDER
-from parallel_build.remote.host import Host
 from parallel_build.resolved_stack import Site
 
 __all__ = ["BACK", "FIRST_STEPS", "NAMES_SERVERS", "PLACE", "VERSION", "WindowRecord", "WindowStore", "going_back", "on_both"]
@@ -37,7 +37,7 @@ class WindowStore:
         copies: both copies; without them only the original's is known.
     """
 
-    def __init__(self, host: Host, site: Site, copies: RecordCopies | None = None) -> None:
+    def __init__(self, host: Access, site: Site, copies: RecordCopies | None = None) -> None:
         self.host, self.site = host, site
         self.file: RecordFile | RecordCopies = copies or RecordFile(host, FOLDER)
 
@@ -90,11 +90,11 @@ class WindowStore:
         self.copies.notes.forget(self.host.name)
         return self.copies.look().copies[0].problem
 
-    def hosts(self) -> list[Host]:
+    def hosts(self) -> list[Access]:
         """Those that have the record and answer."""
         return self.copies.hosts() if self.copies else [self.host]
 
-    def standing(self) -> tuple[WindowRecord | None, list[Host]]:
+    def standing(self) -> tuple[WindowRecord | None, list[Access]]:
         """The record, only to be looked at, and the hosts that have it and answer."""
         copies = self.copies
         if copies is None:
@@ -102,7 +102,7 @@ class WindowStore:
         both = copies.look()
         return self._record(both), copies.hosts(both)
 
-    def clock(self, read: Callable[[Host], HostClock] | None = None) -> HostClock:
+    def clock(self, read: Callable[[Access], HostClock] | None = None) -> HostClock:
         """The clocks of the original's database host; where it is gone, those of the host that has the record now."""
         ask = read or read_host_clock
         try:
@@ -331,11 +331,11 @@ class WindowStore:
         return GuardFailed(
             f"{self.path} on {self.host.name} changes all the time",
             "others are at work on this window, or open windows there",
-            "ask who, then run it again",
+            "ask who it is, then run the same command again",
         )
 
 
-def on_both(first: Host, second: Host, site: Site, proof: Proof | None = None, notes: HostNotes | None = None) -> WindowStore:
+def on_both(first: Access, second: Access, site: Site, proof: Proof | None = None, notes: HostNotes | None = None) -> WindowStore:
     """The record on the original's source and the new one.
 
     Args:

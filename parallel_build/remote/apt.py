@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from parallel_build.cancel import clearing_up
 from parallel_build.errors import CommandFailed, ConfigurationError, StepFailed
 from parallel_build.remote import transactions
+from parallel_build.remote.access import Access
 from parallel_build.remote.available import Available
-from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
 UPDATE_TIMEOUT, INSTALL_TIMEOUT = 600.0, 1800.0
@@ -34,7 +34,7 @@ class Apt:
     program = "apt-get"
     sources = SOURCES
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Access) -> None:
         self.host = host
 
     def installed(self, package: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class Clock:
     uncertain: float
 
 
-def read_clock(host: Host) -> Clock:
+def read_clock(host: Access) -> Clock:
     """Read a server's clock; the quickest of three questions counts, half its round trip is the uncertainty."""
     return min((_ask_clock(host) for _ in range(3)), key=lambda read: read.uncertain)
 
 
-def _ask_clock(host: Host) -> Clock:
+def _ask_clock(host: Access) -> Clock:
     began = time.time()
     text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
     half = (time.time() - began) / 2
@@ -47,7 +47,7 @@ class HostClock:
         return max(0.0, self.uptime - earlier.uptime if self.boot == earlier.boot else self.time - earlier.time)
 
 
-def read_host_clock(host: Host) -> HostClock:
+def read_host_clock(host: Access) -> HostClock:
     """Ask a host for its clocks."""
     words = host.script("cat /proc/sys/kernel/random/boot_id; cut -d' ' -f1 /proc/uptime; date +%s.%N").stdout.split()
     return HostClock(words[0], float(words[1]), float(words[2]))

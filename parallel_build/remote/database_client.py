@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from parallel_build.cancel import clearing_up
 from parallel_build.errors import ConnectionFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 
 
-def login_words(host: Host, socket: str, path: str) -> list[str]:
+def login_words(host: Access, socket: str, path: str) -> list[str]:
     """The client's first words. A password goes into `path` there, since words show in the process list.
 
     Args:
@@ -28,7 +28,7 @@ def login_words(host: Host, socket: str, path: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def logged_in(host: Host, purpose: str) -> Iterator[str]:
+def logged_in(host: Access, purpose: str) -> Iterator[str]:
     """An option file on the server with which its client programs log in, for the time of the block.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parallel_build.errors import ConnectionFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_login import DatabaseLogin
-from parallel_build.remote.host import Host
 
 USUAL = ("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108 - where servers put it
 PROGRAMS = "mysqld mariadbd mysqld-debug"
@@ -49,7 +49,7 @@ class Found:
     path: str
 
 
-def find_socket(host: Host, login: DatabaseLogin | None = None) -> str | None:
+def find_socket(host: Access, login: DatabaseLogin | None = None) -> str | None:
     """The database server's socket on `host`, or None when none listens (the server is down).
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parallel_build.configuration.database_combinations import Family as Engine
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 RELEASE_FILES = ("/etc/os-release", "/usr/lib/os-release")
 
@@ -68,7 +68,7 @@ def parse(text: str) -> System:
     return System(family, values.get("PRETTY_NAME") or values.get("ID") or "an unknown system", values.get("VERSION_ID", ""))
 
 
-def system_of(host: Host) -> System:
+def system_of(host: Access) -> System:
     """What a server says that it runs."""
     for path in RELEASE_FILES:
         if content := host.read(path):
@@ -76,7 +76,7 @@ def system_of(host: Host) -> System:
     return System(None, "an unknown system", "")
 
 
-def family_of(host: Host) -> SystemFamily:
+def family_of(host: Access) -> SystemFamily:
     """A server's family.
 
     Raises:
@@ -92,7 +92,7 @@ def family_of(host: Host) -> SystemFamily:
     return system.family
 
 
-def placed(host: Host, path: str) -> str:
+def placed(host: Access, path: str) -> str:
     """Where an option file of ours lies on a server: configurations name the Debian family's folder."""
     for engine, folder in DEBIAN.option_folder.items():
         if path.startswith(f"{folder}/"):

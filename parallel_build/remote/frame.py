@@ -66,6 +66,15 @@ code=$?
 [ "$token" = - ] || grep -lx "$0" "$memory"/running/"$token"-* 2>/dev/null | xargs -r rm -f
 printf '\\n%s\\n' "$0"; end "$code"
 """
+NUMBERS = tuple(f"{FOLDER}/{name}" for name in ("token", "token.next", "token.lock", "number.lock"))
+"""Files in which a server keeps the numbers of runs (`records.run_number`); whatever carries a number makes them again."""
+# $1: the folder, $2: that in memory, the rest: NUMBERS. Until the server's next start it still knows which run came last.
+FORGET_NUMBERS = """
+umask 077; mkdir -p -m 700 "$2"
+last=$(cat "$1/token" "$1/token.next" "$2/token" "$2/token.next" 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1)
+[ -z "$last" ] || printf '%-127s\\n' "$last" 1<>"$2/token"
+folder=$1; shift 2; rm -f "$@"; [ ! -d "$folder" ] || rmdir --ignore-fail-on-non-empty "$folder"
+"""
 # $1: process id of the command, $2: seconds until nobody waits any more. timeout(1) hands the signal on to what it runs.
 END = """
 kill -TERM "$1" 2>/dev/null || exit 0

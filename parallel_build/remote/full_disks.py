@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parallel_build.errors import CommandFailed, ConnectionFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 LITTLE = 1024  # KiB: less than a log's next lines and a program's temporary files take
 NO_SPACE = ("No space left on device", "Errcode: 28", "error 28")  # ENOSPC in the words of libc, Java and the database servers
@@ -18,7 +18,7 @@ done
 """
 
 
-def full(host: Host, paths: tuple[str, ...] = MANAGEMENT_PATHS) -> list[str]:
+def full(host: Access, paths: tuple[str, ...] = MANAGEMENT_PATHS) -> list[str]:
     """The full file systems that these paths are on, in words; empty where there is none, or the server can't be asked."""
     try:
         shown = host.script(_ASK, paths).stdout

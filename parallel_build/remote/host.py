@@ -5,7 +5,6 @@ The OpenSSH client is used rather than a library so that the operator's own `~/.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import shlex
 import subprocess
@@ -18,28 +17,23 @@ from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.configuration import Server, Ssh
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced
+from parallel_build.errors import CommandFailed, ConnectionFailed, Fenced
+from parallel_build.remote.access import Access, AccountUnfit
 from parallel_build.remote.bridge import FIND, INTERPRETERS, Bridge, no_interpreter, program
-from parallel_build.remote.database_login import DatabaseLogin, login_of
+from parallel_build.remote.database_login import login_of
 from parallel_build.remote.frame import END, VOLATILE, Answer, Frame
 from parallel_build.remote.openssh import OVERDUE, SHORT_COMMAND, SSH_FAILED, TIMED_OUT, Client, Result
 from parallel_build.remote.private_folder import PrivateFolder
-from parallel_build.remote.whole_files import REPLACE_FILE
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret, mask
 
 BRIDGE_SECONDS = 86400.0  # a session with a database may be as long as the copy of a large one
-READ_FILE = 'test -e "$1" || exit 44; if [ $# = 2 ]; then head -n "$2" "$1" | base64; else base64 "$1"; fi'
 ENDING = 15  # seconds that a cancelled command is given to end on the server
 NO_CORE_FILE = ("sh", "-c", 'ulimit -c 0; exec "$@"', "sh")  # what systemd starts meanwhile is no child of it
 
 
-class AccountUnfit(ConnectionFailed):
-    """The server was reached, and the account that logs in may not run commands there as root."""
-
-
-class Host:
-    """One server over SSH. Thread safe: each call is a session of its own over the shared connection.
+class Host(Access):
+    """Access over SSH. Thread safe: each call is a session of its own over the shared connection.
 
     Args:
         server: the server.
@@ -48,10 +42,6 @@ class Host:
         host_key: the server's public key, when the stack knows it.
         cancel: looked at while a command runs.
         secrets: masked in everything that leaves this class as an error.
-
-    Attributes:
-        token: number of the run that this session belongs to: where a later run has given a command, its own are refused. None only looks.
-        database: how sessions with the database server there are opened.
     """
 
     def __init__(
@@ -63,17 +53,11 @@ class Host:
         cancel: CancelToken,
         secrets: Sequence[Secret] = (),
     ) -> None:
-        self.server, self.ssh, self.folder, self.cancel = server, ssh, folder, cancel
-        self._secrets = list(secrets)
-        self.token: int | None = None
-        self.database = DatabaseLogin()
+        super().__init__(server, cancel)
+        self.ssh, self.folder = ssh, folder
+        self._secrets += secrets
         self._client = Client(server, ssh, folder, host_key, cancel)
         self.user = self._client.user
-
-    @property
-    def name(self) -> str:
-        """The server's name in the stack."""
-        return self.server.name
 
     def options(self) -> list[str]:
         """OpenSSH options for this server, without the destination."""
@@ -84,9 +68,9 @@ class Host:
         """What ssh connects to."""
         return self._client.destination
 
-    def command_line(self, argv: Sequence[str], timeout: float) -> str:
-        """A command for a pipe of the caller's own: quoted words, a time limit held on the server too, no core file of what is given secrets, sudo."""
-        return self._login_line([*NO_CORE_FILE, *self._limited(argv, timeout)])
+    def piped(self, argv: Sequence[str], timeout: float) -> list[str]:
+        """`ssh` with a command: quoted words, a time limit held on the server too, no core file of what is given secrets, sudo."""
+        return ["ssh", *self.options(), self.destination, self._login_line([*NO_CORE_FILE, *self._limited(argv, timeout)])]
 
     @staticmethod
     def _limited(argv: Sequence[str], timeout: float) -> list[str]:
@@ -105,20 +89,7 @@ class Host:
         ok: Sequence[int] | None = (0,),
         cancellable: bool = True,
     ) -> Result:
-        """Run a command as root and wait for its end.
-
-        Args:
-            argv: the words, quoted for the remote shell here; never put a secret among them.
-            timeout: seconds, by default those of a short command; on the server timeout(1) ends the command, here ssh is ended a little later.
-            input: handed to standard input; the place for secrets.
-            ok: exit codes that are no error; None accepts any.
-            cancellable: end the command when the engine cancels; False for short commands that must not be torn.
-        Raises:
-            CommandFailed: exit code not in `ok`, or out of time.
-            ConnectionFailed: ssh itself failed, or the connection was lost before the exit code came.
-            Fenced: a later run has taken over.
-            Cancelled: the engine asked to stop.
-        """
+        """Run a command as root and wait for its end: on the server timeout(1) ends one that takes too long, here ssh is ended a little later."""
         frame, started = Frame(self._bytes(input), self.token), time.monotonic()
         command = self._login_line(frame.words(self._limited(argv, timeout)))
         for attempt in (1, 2):
@@ -196,85 +167,9 @@ class Host:
         line = self._login_line(ending.words(["sh", "-c", END, "sh", str(answer.process), str(ENDING)]))
         self._client.attempt(line, b"", ENDING + 5, cancellable=False)
 
-    def script(
-        self,
-        text: str,
-        args: Sequence[str] = (),
-        *,
-        timeout: float = SHORT_COMMAND,
-        ok: Sequence[int] | None = (0,),
-        cancellable: bool = True,
-    ) -> Result:
-        """Run a POSIX shell script (`set -eu` first), handed over on standard input so that it shows in no process list.
-
-        Args:
-            args: become `$1`, `$2`, ...
-        """
-        return self.run(
-            ["sh", "-s", "--", *args],
-            input="set -eu\n" + text,
-            timeout=timeout,
-            ok=ok,
-            cancellable=cancellable,
-        )
-
-    def read(self, path: str, *, timeout: float = SHORT_COMMAND, lines: int | None = None) -> bytes | None:
-        """Return a file's content, or None where there is no such file.
-
-        Args:
-            lines: only so many lines of it.
-        """
-        words = ["sh", "-c", READ_FILE, "sh", path, *([] if lines is None else [str(lines)])]
-        result = self.run(words, timeout=timeout, ok=(0, 44))
-        if result.code == 44:
-            return None
-        return base64.b64decode("".join(result.stdout.split()), validate=True)
-
-    def write(
-        self,
-        path: str,
-        content: bytes | str | Secret,
-        *,
-        mode: int = 0o600,
-        owner: str = "root:root",
-        timeout: float = SHORT_COMMAND,
-    ) -> None:
-        """Replace a file whole: written next to it, synced, then renamed; nobody ever sees half of it."""
-        self.run(
-            ["sh", "-c", REPLACE_FILE, "sh", path, f"{mode:o}", owner],
-            input=content,
-            timeout=timeout,
-            cancellable=False,
-        )
-
-    def login(self) -> DatabaseLogin:
-        """How to log in to the database server there; its option file is read each time, since a password may be changed while a run lasts.
-
-        Raises:
-            ConnectionFailed: the option file is of no use.
-        """
-        if self.database.option_file is None:
-            return self.database
-        found = self.database.resolved(self.name, self.read(self.database.option_file))
-        if found.password:
-            self._secrets.append(found.password)
-        return found
-
-    def reachable(self, timeout: float = 5) -> bool:
-        """Whether a command can be run there at all, right now."""
-        try:
-            self.run(["true"], timeout=timeout)
-        except (ConnectionFailed, CommandFailed):
-            return False
-        return True
-
     @contextlib.contextmanager
     def forward(self, remote: str) -> Iterator[Path]:
-        """Forward a unix socket (`/run/mysqld/mysqld.sock`) or `host:port` of the server to a local unix socket.
-
-        A socket is opened as root, as a database's socket authentication wants it: by the server's own sshd session where that is root's, else by
-        a program that sudo starts there.
-        """
+        """A socket is opened by the server's own sshd session where that is root's, else by a program that sudo starts there."""
         folder = Path(tempfile.mkdtemp(prefix="f-", dir=self.folder))
         local = folder / "s"
         self.run(["true"])
@@ -303,17 +198,16 @@ class Host:
         interpreter = found.stdout.strip()
 
         def start(words: list[str]) -> subprocess.Popen[bytes]:
-            command = ["ssh", *self.options(), self.destination, self.command_line(words, BRIDGE_SECONDS)]
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            return subprocess.Popen(
+                self.piped(words, BRIDGE_SECONDS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
 
         return Bridge(local, start, lambda mark: program(interpreter, mark, path))
 
     @contextlib.contextmanager
     def offer(self, local: Path) -> Iterator[int]:
-        """Let the server's own programs reach a unix socket of this machine: a port on the server's loopback address, for the time of the block.
+        """The server opens no connection of its own for it: what it sends goes through the SSH connection that was opened from here.
 
-        The server opens no connection of its own for it: what it sends goes through the SSH connection that was opened from here.
-        Yields: the port.
         Raises:
             ConnectionFailed: the server's sshd forwards nothing (AllowTcpForwarding).
         """
@@ -383,7 +277,7 @@ class Connections:
             return self._hosts[server.name]
 
     def carry(self, token: int) -> None:
-        """Let every command from now on carry a token: see `Host.token`."""
+        """Let every command from now on carry a token: see `Access.token`."""
         with self._lock:
             self.token = token
             for host in self._hosts.values():
@@ -398,6 +292,3 @@ class Connections:
                 host.close()
             self._hosts.clear()
         self._folder.close()
-
-
-__all__ = ["SHORT_COMMAND", "Cancelled", "Connections", "Host", "Result"]

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import Server, Ssh
-from parallel_build.errors import ConnectionFailed
+from parallel_build.errors import ConnectionFailed, TimedOut
 
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)  # what coreutils' timeout(1) exits with after TERM and after KILL
 OVERDUE = -1  # no exit code of a program: ssh itself did not end in time
 GRACE = 10.0
+ENDS = 5.0  # seconds for a shared connection to end
 ONE_WRITE = 32768  # fits into a pipe at once
 SHORT_COMMAND = 180.0
 """Seconds that a command of milliseconds may take: a server that starts a dozen others, or an emulated one, makes it wait for minutes."""
@@ -158,9 +159,13 @@ class Client:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def close(self) -> None:
-        """End the shared connection, if there is one."""
-        if self._control.exists():
-            self.control("exit")
+        """End the shared connection, if there is one, and wait until its socket is gone: the folder may be removed next."""
+        if self._control.exists() and self.control("exit").ok:
+            with contextlib.suppress(TimedOut):
+                wait_for(
+                    f"the connection to {self.server.name} to end", lambda: not self._control.exists(), timeout=ENDS, cancel=CancelToken(),
+                    interval=0.02,
+                )  # fmt: skip
 
     def drop_stale(self, result: Result) -> bool:
         """Where a command failed because the shared connection's server was restarted: end what is left of it; whether that was so."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from parallel_build.errors import StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.apt import Apt
 from parallel_build.remote.available import Available
 from parallel_build.remote.dnf import Dnf
 from parallel_build.remote.families import DEBIAN, family_of
-from parallel_build.remote.host import Host
 from parallel_build.versions import CloudStackVersion
 
 THERE = 'for command; do command -v "$command" >/dev/null || exit 1; done'
@@ -79,7 +79,7 @@ class Packages(Protocol):
         """
 
 
-def packages_of(host: Host) -> Packages:
+def packages_of(host: Access) -> Packages:
     """The packages of a server.
 
     Raises:
@@ -136,7 +136,7 @@ def choose(package: str, host: str, found: Sequence[Available], release: CloudSt
     )
 
 
-def without_command(host: Host, commands: Mapping[str, str]) -> list[str]:
+def without_command(host: Access, commands: Mapping[str, str]) -> list[str]:
     """The packages whose command is not there: where it is there, nobody asks how it came.
 
     Args:

@@ -12,9 +12,9 @@ from pymysql.cursors import Cursor, DictCursor
 
 from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.remote import session_token
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.session_settings import parse_greeting, pinned
 
 # Numbers that say that there is no session any more, not that the server refused a statement. 0 is PyMySQL's for a session that it has lost; the others
@@ -58,7 +58,7 @@ class Session:
         reopen: opens another session of the same kind; None for a session that is not opened again.
     """
 
-    def __init__(self, host: Host, connection: Connection, reopen: Callable[[], Connection] | None = None) -> None:
+    def __init__(self, host: Access, connection: Connection, reopen: Callable[[], Connection] | None = None) -> None:
         self.host, self.connection, self._reopen = host, connection, reopen
         self._plain = True
 
@@ -180,7 +180,7 @@ def quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _pin(host: Host, connection: Connection, settings: Mapping[str, str] | None, writing: bool, user: str) -> None:
+def _pin(host: Access, connection: Connection, settings: Mapping[str, str] | None, writing: bool, user: str) -> None:
     """Pin the session's settings; one that this server says it does not have changes nothing there."""
     family, version = parse_greeting(str(connection.get_server_info()))  # type: ignore[no-untyped-call]
     absent: set[str] = set()
@@ -228,7 +228,7 @@ class _Plain:
 
 @contextlib.contextmanager
 def session(
-    host: Host,
+    host: Access,
     schema: str | None = None,
     *,
     timeout: float = 3600,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 FOUND = "/var/lib/parallel-build-found"
 MARK = "CloudstackParallelBuild=yes"  # an option that apt does not know and writes into its history with the command
@@ -50,28 +50,28 @@ for file in $(ls -tr /var/log/apt/history.log* 2>/dev/null); do zcat -f "$file";
 """
 
 
-def begin(host: Host) -> None:
+def begin(host: Access) -> None:
     """Before packages are installed."""
     host.script(_BEGIN, [FOUND], timeout=LIST_TIMEOUT)
 
 
-def end(host: Host) -> None:
+def end(host: Access) -> None:
     """After it, also where it failed or was interrupted, and once more before an undo."""
     host.script(_END, [FOUND], timeout=LIST_TIMEOUT, cancellable=False)
 
 
-def appeared(host: Host) -> list[str]:
+def appeared(host: Access) -> list[str]:
     """Every path that appeared while packages were installed by us."""
     return [path for path in (host.read(f"{FOUND}/appeared") or b"").decode(errors="surrogateescape").split("\0") if path]
 
 
-def appeared_accounts(host: Host) -> set[str] | None:
+def appeared_accounts(host: Access) -> set[str] | None:
     """Users and groups that appeared while packages were installed by us; None where nobody noted any."""
     content = host.read(f"{FOUND}/appeared.accounts")
     return None if content is None else set(content.decode(errors="replace").split())
 
 
-def installers(host: Host) -> dict[str, bool]:
+def installers(host: Access) -> dict[str, bool]:
     """Package -> whether our transaction installed it last; of what history does not name nothing is known."""
     return parse_history(host.script(_HISTORY, timeout=LIST_TIMEOUT).stdout)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 
-def properties(host: Host, unit: str, names: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, str]:
+def properties(host: Access, unit: str, names: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, str]:
     """Properties of a unit.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
 from parallel_build.operations import original_numbers, users_in
@@ -37,7 +38,7 @@ class Acceptance(SwitchedStep):
         names = ", ".join(machine.name for machine in configuration.new.management)
         return [
             f"users out on the new side (method {configuration.window.user_access.method})",
-            f"on {names}, at the same time: systemctl disable, mask and stop usage and management",
+            f"on {names}, at the same time: systemctl {in_words(FENCE)} usage and management",
         ]
 
     def apply(self, context: Context) -> Outputs:

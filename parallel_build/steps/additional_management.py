@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE, Services, in_words
+from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import prove_user_access, user_firewall, users_in
 from parallel_build.operations.context import Context, Outputs
@@ -24,9 +25,9 @@ class AdditionalManagement(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The same commands on each further server."""
-        lines = []
+        lines, more = [], no_download(configuration.new.version)
         for machine in configuration.new.management[1:]:
-            lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start")
+            lines.append(f"on {machine.name} ({machine.address}): cloudstack-setup-databases, cloudstack-setup-management --no-start{more}")
             lines.append(f"on {machine.name}: unmask, start and prove {MANAGEMENT}; no schema upgrade may be left for it")
         usage = configuration.usage_server
         if usage is None:
@@ -36,8 +37,8 @@ class AdditionalManagement(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence them."""
-        lines = [f"on {usage.name}: disable, mask and stop {USAGE}"] if (usage := configuration.usage_server) else []
-        return lines + [f"on {machine.name}: disable, mask and stop {MANAGEMENT}" for machine in configuration.new.management[1:]]
+        lines = [f"on {usage.name}: {in_words(FENCE)} {USAGE}"] if (usage := configuration.usage_server) else []
+        return lines + [f"on {machine.name}: {in_words(FENCE)} usage and management" for machine in configuration.new.management[1:]]
 
     def apply(self, context: Context) -> Outputs:
         """One server after the other: each must be good before the next starts."""

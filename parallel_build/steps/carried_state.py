@@ -9,6 +9,7 @@ from parallel_build.configuration import Phase, Server, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, RollbackIncomplete
 from parallel_build.facts import carried
 from parallel_build.facts.carried import OPTIONS_FILE
+from parallel_build.facts.carried_settings import label
 from parallel_build.health import server_files
 from parallel_build.operations import carried_settings, carry
 from parallel_build.operations.context import Context, Outputs
@@ -30,6 +31,7 @@ class CarriedState(FoundationStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Each thing, from where and to where."""
         wanted, source = configuration.new.carry, configuration.carried_from
+        originals = (*configuration.original.management, *configuration.original.usage)
         names = " and ".join(machine.name for machine in configuration.new.management)
         lines = [
             f"from {source.name} ({source.address}) to {names}: {each.path}"
@@ -43,12 +45,11 @@ class CarriedState(FoundationStep):
                 f"on {names}: options of {source.name} that begin with {', '.join(wanted.jvm_options)} into JAVA_OPTS of {OPTIONS_FILE}"
             )
         lines += [f"on {names}: trust certificate {alias} of Java's trust store on {source.name}" for alias in wanted.trust_store]
-        lines += [f"in the copy, by step HostSetting: {carried_settings.label(each)} = {each.value}" for each in wanted.settings]
+        lines += [f"in the copy, by step HostSetting: {label(each)} = {each.value}" for each in wanted.settings]
         return [
             *(lines or ["nothing is carried (new.carry)"]),
             f"prove: each file is as on {source.name}; db.properties and the key are never carried",
-            f"list what is left on {', '.join(server.name for server in configuration.original.management)}: files of no package, and settings that name a "
-            "path or an old server",
+            f"list what is left on {', '.join(server.name for server in originals)}: files of no package, and settings that name a path or an old server",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -60,6 +61,9 @@ class CarriedState(FoundationStep):
 
     def apply(self, context: Context) -> Outputs:
         """Look at everything before the first change, then put it on each server."""
+        if window_open(context):
+            context.pending = "a window is open: nothing is carried now; the next `pulumi up` in phase prepared does it"
+            return {"carried": {}, "left": {}, "settings": []}
         configuration = context.configuration
         source = context.host(configuration.carried_from)
         found = carried.look(configuration, source)
@@ -71,7 +75,9 @@ class CarriedState(FoundationStep):
         brought = {}
         for machine in configuration.new.management:
             changed = carry.put(context, context.host(machine), source, found)
-            brought[machine.name] = sorted({*(file.target for file in found.files), *found.options, *found.certificates})
+            # Of options their beginnings: a value may be a password.
+            named = {*(file.target for file in found.files), *configuration.new.carry.jvm_options, *found.certificates}
+            brought[machine.name] = sorted(named)
             context.progress(f"{machine.name}: {', '.join(changed) if changed else 'everything that is carried is there'}")
         left = self._left(context)
         for name, files in left.items():
@@ -81,10 +87,7 @@ class CarriedState(FoundationStep):
         return {"carried": brought, "left": left, "settings": settings}
 
     def verify(self, context: Context) -> Outputs:
-        """As `apply`; under an open window nothing is touched."""
-        if window_open(context):
-            context.progress("a window is open: what was carried is left as it is")
-            return {"carried": {}, "left": {}, "settings": []}
+        """As `apply`; under an open window nothing is touched, and what was carried is left as it is."""
         return self.apply(context)
 
     def revert(self, context: Context) -> None:
@@ -117,7 +120,8 @@ class CarriedState(FoundationStep):
     @staticmethod
     def _left(context: Context) -> dict[str, list[str]]:
         """Files of the original's servers that no package brought and that no new server has."""
-        salt, servers = secrets.token_hex(16), context.configuration.original.management
+        original = context.configuration.original
+        salt, servers = secrets.token_hex(16), [*original.management, *original.usage]
         first = server_files.read(context.host(context.configuration.new.management[0]), salt)
         with Workers(len(servers)) as pool:
             found = pool.map(partial(_own, context, salt), servers)

@@ -245,7 +245,11 @@ class CloudDatabases(FoundationStep):
                 if name.user not in ADMINISTRATORS and account(server, name, engine) is None:
                     faults.append(f"{server.host.name}: {name}, which objects run as, is missing")
         if faults:
-            raise StepFailed("the new databases' accounts are not as they are to be", "; ".join(faults), "run `pulumi up` again")
+            raise StepFailed(
+                "the accounts on the new database servers are not what this stack makes",
+                "; ".join(faults),
+                "run `pulumi up` again: it makes them again",
+            )
         locked = sorted(str(name) for name in accounts_of(source, USER) - logins)
         defaults = {name: found.collation for name in names_of(configuration) if (found := charset(source, name))}
         context.progress(

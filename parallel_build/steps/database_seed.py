@@ -19,7 +19,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import never_serving, new_database, original_database, schemas, store, tolerated
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.states import COPY, CopyState
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
@@ -109,7 +109,7 @@ class DatabaseSeed(FoundationStep):
         if not (ours and record.taken):
             with tolerated(context, f"the channel on {new.name}"):
                 if channel.end(new):
-                    context.progress(f"{new.name} does not follow {old.name} any more")
+                    context.progress(f"the seed is undone: {new.name} no longer follows {old.name}")
             with tolerated(context, f"emptying the databases on {new.name}"):
                 self._empty(context, new)
         if original_accounts.down_for_good(old):
@@ -131,7 +131,7 @@ class DatabaseSeed(FoundationStep):
         record.forget()
 
     @staticmethod
-    def _empty(context: Context, new: Host) -> None:
+    def _empty(context: Context, new: Access) -> None:
         """Unless users have worked on them."""
         served.give_up(context)
         with session(new) as database:
@@ -197,7 +197,7 @@ class DatabaseSeed(FoundationStep):
         return report
 
     @staticmethod
-    def _follows(target: Host) -> bool:
+    def _follows(target: Access) -> bool:
         with session(target) as new:
             found = channel.steady(new, identify(new))
         return found is not None and found.receiving and found.applying and not found.error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, in_words
+from parallel_build.cloudstack.setup import no_download
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import deadline, host_setting, move, reimport, served, users_in
 from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import store
+from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.start_management import first_start
 from parallel_build.records.rehearsal_times import compared_in_words, passed_here, side_by_side
@@ -33,16 +34,17 @@ class FirstManagement(SwitchedStep):
             f"on {first.name}: log in to {at} as user cloud, and decrypt configuration.init with the old database key",
             f"on {first.name}: cloudstack-setup-databases cloud:[secret]@{at} -e file -m [secret] -k [secret] "
             f"-g [the original's] -i {first.address} (never --deploy-as)",
-            f"on {first.name}: cloudstack-setup-management --no-start",
+            f"on {first.name}: cloudstack-setup-management --no-start{no_download(configuration.new.version)}",
             f"on {first.name}: systemctl unmask, start {MANAGEMENT}; enable it once the start is proved",
             *_what_is_proved(configuration),
+            f"mark {' and '.join(schemas(configuration))} on {database.source.name} as worked on by users: from then on nothing drops or overwrites them",
             "a start that failed past the database lock, or was cut off: the copy is imported again before the next",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Fence."""
         first = configuration.new.management[0]
-        return [f"on {first.name}: systemctl disable, mask and stop {MANAGEMENT}; db.properties as shipped"]
+        return [f"on {first.name}: systemctl {in_words(FENCE)} usage and management; db.properties as shipped"]
 
     def before_apply(self, context: Context) -> None:
         """Raises DeadlinePassed unless its start is under way already: that is followed on, however late. GuardFailed as every step of the window."""

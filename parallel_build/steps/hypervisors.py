@@ -11,11 +11,13 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.operations import users_in
+from parallel_build.operations import agent_wave, ha_hold, users_in
+from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
-from parallel_build.remote.host import Host
+from parallel_build.operations.prove_agents_reach import REACHES
+from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -65,22 +67,28 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
         StepFailed: some are not, after window.hostsTimeout.
     """
     up: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
+    failed = agent_wave.Wave.of(store(context).facts(agent_wave.STEP)).failed
     expected = dict(sorted(up.items(), key=lambda item: item[1]))  # in the order in which an operator looks for them
     cloud = Cloud.new(context.site)
     missing: list[str] = []
 
     def all_up() -> list[dict[str, Any]] | None:
         hosts = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
+        left_out = agent_wave.not_awaited(context.configuration, failed, hosts.values())
+        awaited = {identity: name for identity, name in expected.items() if identity not in left_out}
         missing[:] = [
             f"{name} ({hosts[identity]['state'] if identity in hosts else 'unknown here'})"
-            for identity, name in expected.items()
+            for identity, name in awaited.items()
             if identity not in hosts or hosts[identity].get("state") != "Up"
         ]
-        context.progress(f"hosts Up: {len(expected) - len(missing)} of {len(expected)}")
-        return None if missing else [hosts[identity] for identity in expected]
+        without = (
+            f", {len(expected) - len(awaited)} not awaited since their agent could not be renewed" if len(awaited) < len(expected) else ""
+        )
+        context.progress(f"hosts Up: {len(awaited) - len(missing)} of {len(awaited)}{without}")
+        return None if missing else [hosts[identity] for identity in awaited]
 
     try:
-        return wait_for(
+        found = wait_for(
             "every host to be Up",
             all_up,
             timeout=context.configuration.window.hosts_timeout.total_seconds(),
@@ -95,6 +103,17 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
             + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed",
         ) from None
+    _settle_agents(context, cloud)
+    return found
+
+
+def _settle_agents(context: Context, cloud: Cloud) -> None:
+    """After the agents' wave, by the record: no new VMs on hosts with an old agent, and high availability as it was found."""
+    records = store(context)
+    if records.facts(agent_wave.STEP) or records.facts(ha_hold.STEP).get("new"):
+        agent_wave.set_aside(context, asked(context, cloud))
+        ha_hold.put_back(context, "new")
+        records.remember(Hypervisors.type, passed=True)
 
 
 def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dict[str, tuple[str, str]]:
@@ -120,10 +139,7 @@ def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dic
     return causes
 
 
-REACHES = 'for a; do timeout 3 bash -c "</dev/tcp/$a/8250" 2>/dev/null && echo "$a"; done; true'
-
-
-def stranded(host: Host, new: list[str]) -> tuple[str, str]:
+def stranded(host: Access, new: list[str]) -> tuple[str, str]:
     """Why the agent of a host has not come over to `new` addresses, seen on the host itself: cause and remedy."""
     active = Services(host).state(AGENT).active
     listed = agents.learnt(host)

@@ -7,7 +7,7 @@ from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed, TimedOut
 from parallel_build.machines.provisioning import DONE, LOG, UNIT
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
 
@@ -66,7 +66,7 @@ class MachineReady(FoundationStep):
         return next(machine for machine in configuration.built_machines() if machine.name == name)
 
     @staticmethod
-    def _wait_for_login(context: Context, host: Host) -> None:
+    def _wait_for_login(context: Context, host: Access) -> None:
         last: list[ConnectionFailed | CommandFailed] = []
 
         def lets_in() -> bool:
@@ -91,7 +91,7 @@ class MachineReady(FoundationStep):
             raise StepFailed(error.fact, why.cause, why.remedy) from None
 
     @staticmethod
-    def _wait_for_first_boot(context: Context, host: Host) -> None:
+    def _wait_for_first_boot(context: Context, host: Access) -> None:
         def ended() -> bool:
             try:
                 boot = host.script(FIRST_BOOT, timeout=COMMAND_LIMIT).stdout.strip()

@@ -9,19 +9,20 @@ import pymysql
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.java import fault as java_fault
 from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
+from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE, Services, in_words
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
 
 UNITS = (MANAGEMENT, USAGE)
 DATABASE_PORT = 3306
+LINKED = ("key", "db.properties")  # of the usage server, to the management server's
 
 
 @step
@@ -45,14 +46,14 @@ class ManagementInstalled(FoundationStep):
             repository = [f"{on}: take packages from {packages.repository}, and read its list"]
         names = ", ".join(f"{name} {configuration.new.version}" for name in self._names(configuration))
         ports = ", ".join(str(port) for port in configuration.new.api.served.every_port)
-        links = [f"{on}: {USAGE_FOLDER}/key -> ../management/key"] if self._usage(configuration) else []
+        links = [f"{on}: {USAGE_FOLDER}/{name} -> ../management/{name}" for name in LINKED] if self._usage(configuration) else []
         return [
             f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
             *repository,
             f"{on}: keep cloudstack packages at {configuration.new.version}",
             f"{on}: install {names} by apt or dnf, whichever the server has, without recommended packages",
             *links,
-            f"{on}: systemctl stop, disable and mask {' '.join(UNITS)}",
+            f"{on}: systemctl {in_words(FENCE)} {' '.join(UNITS)}",
             f"prove: package versions, units masked, ports {ports} closed, db.properties as shipped, Java there where the packages need it, "
             "no MySQL here that lets cloud/cloud in",
         ]
@@ -116,7 +117,7 @@ class ManagementInstalled(FoundationStep):
         packages = configuration.new.packages
         return [*packages.names, *(packages.usage_names if self._usage(configuration) else [])]
 
-    def _mask(self, context: Context, host: Host) -> None:
+    def _mask(self, context: Context, host: Access) -> None:
         """Before the packages: their installation starts units that are not masked."""
         services = Services(host)
         for unit in UNITS:
@@ -127,7 +128,7 @@ class ManagementInstalled(FoundationStep):
                 context.intend(f"{host.name}: systemctl mask {unit}")
                 host.run(["systemctl", "mask", unit], cancellable=False)
 
-    def _repository(self, context: Context, host: Host) -> None:
+    def _repository(self, context: Context, host: Access) -> None:
         packages, own = packages_of(host), context.configuration.new.packages
         files = packages.hold_files(context.configuration.new.version)
         if own.repository:
@@ -143,7 +144,7 @@ class ManagementInstalled(FoundationStep):
         if changed:
             context.progress(f"{host.name}: {', '.join(changed)} written")
 
-    def _install(self, context: Context, host: Host) -> None:
+    def _install(self, context: Context, host: Access) -> None:
         packages, configuration = packages_of(host), context.configuration
         missing = [*faults(packages, self._names(configuration), configuration.new.version)]
         if not missing:
@@ -167,27 +168,27 @@ class ManagementInstalled(FoundationStep):
         context.progress(f"{host.name}: installing {' '.join(exact)}")
         packages.install(exact)
 
-    def _fence(self, context: Context, host: Host) -> None:
+    def _fence(self, context: Context, host: Access) -> None:
         services = Services(host)
         for unit in UNITS:
             state = services.state(unit)
             if state.known and (state.active or not state.masked):
-                context.intend(f"{host.name}: stop, disable and mask {unit}")
+                context.intend(f"{host.name}: {in_words(FENCE)} {unit}")
                 services.stop_and_fence(unit)
             # A package enables its unit behind the mask; without this it would start by itself once it is unmasked.
             if enabled_links(host, unit):
                 context.intend(f"{host.name}: systemctl disable {unit}")
                 host.run(["sh", "-c", REMOVE_LINKS, "sh", unit], cancellable=False)
 
-    def _links(self, context: Context, host: Host) -> None:
+    def _links(self, context: Context, host: Access) -> None:
         """On Debian the usage package links the key only if it exists when it is installed; here it comes later."""
-        for name in ("key", "db.properties"):
+        for name in LINKED:
             link = f"{USAGE_FOLDER}/{name}"
             if not host.run(["sh", "-c", 'test -L "$1" || test -e "$1"', "sh", link], ok=(0, 1)).ok:
                 context.intend(f"{host.name}: link {link} -> ../management/{name}")
                 host.run(["ln", "-sfn", f"../management/{name}", link], cancellable=False)
 
-    def _proof(self, context: Context, host: Host, *, fenced: bool) -> Outputs:
+    def _proof(self, context: Context, host: Access, *, fenced: bool) -> Outputs:
         packages, services, configuration = packages_of(host), Services(host), context.configuration
         versions = {name: packages.installed(name) for name in self._names(configuration)}
         faults = [
@@ -215,7 +216,7 @@ class ManagementInstalled(FoundationStep):
             faults.append(f"{wrong}: install that one and make it the default (`update-alternatives --config java`)")
         if faults:
             raise StepFailed(
-                f"{host.name} is not as a new management server has to be",
+                f"{host.name} is not a clean management server",
                 "; ".join(faults),
                 "give the stack a machine that was never a management server, or correct this, then run `pulumi up` again",
             )
@@ -225,7 +226,7 @@ class ManagementInstalled(FoundationStep):
         return {"packages": versions, "masked": fenced, "java": java}
 
     @staticmethod
-    def _never_set_up(host: Host) -> None:
+    def _never_set_up(host: Access) -> None:
         """Rule: packages and services of a server that somebody has set up are not touched."""
         if set_up(host):
             raise StepFailed(
@@ -235,7 +236,7 @@ class ManagementInstalled(FoundationStep):
             )
 
     @staticmethod
-    def _java(host: Host, packages: Packages) -> str:
+    def _java(host: Access, packages: Packages) -> str:
         if not re.search(r"\b(jre|java|openjdk)", packages.dependencies("cloudstack-management")):
             return "not needed"
         found = host.run(["sh", "-c", "java -version 2>&1"], ok=None)
@@ -250,19 +251,19 @@ REMOVE_LINKS = (
 )
 
 
-def enabled_links(host: Host, unit: str) -> list[str]:
+def enabled_links(host: Access, unit: str) -> list[str]:
     """The links by which a unit would start at boot."""
     return host.run(["sh", "-c", LINKS, "sh", unit]).stdout.split()
 
 
-def set_up(host: Host) -> bool:
+def set_up(host: Access) -> bool:
     """Whether cloudstack-setup-databases has been here: a key file, or an encrypted value in db.properties."""
     values = properties.read(host, DB_PROPERTIES) or {}
     encrypted = any(value.startswith("ENC(") for value in values.values())
     return encrypted or host.run(["test", "-s", KEY_FILE], ok=(0, 1)).ok
 
 
-def lets_cloud_in(host: Host, services: Services) -> bool:
+def lets_cloud_in(host: Access, services: Services) -> bool:
     """Whether a database server on the host accepts user cloud with password cloud [CloudStack 4.22 TransactionLegacy.initDataSource]."""
     if DATABASE_PORT not in services.listening([DATABASE_PORT]):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import StackConfiguration
 from parallel_build.operations import prove_original_down
 from parallel_build.operations.context import Context, Outputs
@@ -30,7 +31,7 @@ class OriginalDatabase(SwitchedStep):
             *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
             "log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it is stopped; then look at its log's files",
-            *(f"on {s.name} ({s.address}): systemctl disable, mask and stop the database server" for s in servers(configuration)),
+            *(f"on {s.name} ({s.address}): systemctl {in_words(FENCE)} the database server" for s in servers(configuration)),
             f"prove: port {port} closed, units masked",
         ]
 

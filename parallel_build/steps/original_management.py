@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import deadline, fence_new_database, original_locks, original_numbers, prove_original_down
+from parallel_build.operations import deadline, fence_new_database, ha_hold, original_locks, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
@@ -25,7 +26,7 @@ class OriginalManagement(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Stop, disable, mask, prove."""
         lines = [
-            f"on {server.name} ({server.address}): systemctl disable, mask and stop {unit}"
+            f"on {server.name} ({server.address}): systemctl {in_words(FENCE)} {unit}"
             for server in (*configuration.original.usage, *configuration.original.management)
             for unit in units_of(server)
         ]
@@ -84,6 +85,7 @@ class OriginalManagement(SwitchedStep):
         fence_new_side(context)
         original_locks.unlock(context)
         original_numbers.move_past(context)
+        ha_hold.hold_on_original(context)
         with Servers(context) as servers:
             servers.first()
             if context.configuration.window.stop_before:  # users stay out, and Window's undo does not come

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.operations import new_firewalls, prove_makeable, prove_users_can_be_out
+from parallel_build.operations import dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, window_open
@@ -26,6 +26,7 @@ class Ready(Step):
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
             prove_makeable.words(configuration),
+            prove_agents_reach.words(configuration),
             AT_REST,
         ]
 
@@ -41,8 +42,10 @@ class Ready(Step):
     def _definitions(context: Context) -> Outputs:
         if window_open(context):
             return {}
+        dump_file.prove_room(context)
         warned = [*prove_users_can_be_out.prove_users_can_be_out(context), *new_firewalls.warn_of_closed_ports(context)]
-        return {"made": prove_makeable.prove_makeable(context), **({"warned": warned} if warned else {})}
+        reached = prove_agents_reach.prove(context)
+        return {"reached": reached, "made": prove_makeable.prove_makeable(context), **({"warned": warned} if warned else {})}
 
     def revert(self, context: Context) -> None:
         """Nothing was done."""

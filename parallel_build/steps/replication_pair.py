@@ -70,6 +70,7 @@ class ReplicationPair(FoundationStep):
             f"on {source.name}: CREATE USER '{facts.USER}'@'{replica.address}' IDENTIFIED BY [secret] REQUIRE SSL; GRANT REPLICATION SLAVE",
             f"on {replica.name}: replicate from {source.address}:{database.port} over TLS, the source's certificate verified, by GTID",
             f"on {replica.name}: read only, for administrators too where the server can",
+            f"on {source.name}: CREATE DATABASE {bookkeeping.NAME}, for this tool's own notes",
             f"prove: both threads run, no error, no lag; a row written to {bookkeeping.NAME}.heartbeat on {source.name} is on {replica.name}",
         ]
 
@@ -135,7 +136,11 @@ class ReplicationPair(FoundationStep):
             found = facts.status(on_replica)
             fault = "it has no source" if found is None else found.fault()
             if fault:
-                raise StepFailed(f"{replica.host.name} does not replicate from {source.host.name}", fault, "see its status")
+                raise StepFailed(
+                    f"{replica.host.name} does not replicate from {source.host.name}",
+                    fault,
+                    f"run `pulumi up` again; `{identify(on_replica).dialect.replica_status}` there shows its state",
+                )
             return self._proof(context, on_source, on_replica) | {"servers": names}
 
     def revert(self, context: Context) -> None:
@@ -276,7 +281,9 @@ class ReplicationPair(FoundationStep):
             )
         if not facts.read_only(replica):
             raise StepFailed(
-                f"{replica.host.name} is not read only", "a write there would part it from its source", "run `pulumi up` again"
+                f"{replica.host.name} is not read only",
+                "a write there would make it differ from its source, and break the replication",
+                "run `pulumi up` again",
             )
         context.progress(f"a row written on {source.host.name} was on {replica.host.name} after {seconds * 1000:.0f} ms")
         return {

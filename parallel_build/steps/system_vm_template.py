@@ -34,10 +34,11 @@ class SystemVmTemplate(FoundationStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Register, wait, prove."""
         template = self.template
+        zones, system = f"[every zone with {template.hypervisor} clusters]", f"[{template.os_type}]"
+        asked = templates.registration(template, zones, system, configuration.original.version)
         return [
-            f"on {configuration.original.api.url}: registerTemplate name={template.name} url={template.url} "
-            f"hypervisor={template.hypervisor} format={template.format} ostype={template.os_type} checksum={template.checksum or 'none'}, "
-            f"not public, not featured, not routing, in every zone with {template.hypervisor} clusters; nothing where it is there already",
+            f"on {configuration.original.api.url}: registerTemplate {' '.join(f'{key}={value}' for key, value in asked.items())}; "
+            "nothing where it is there already",
             "copyTemplate to zones that have the cluster but not the template",
             f"wait until it is Ready with '{templates.COMPLETE}' in each of these zones; a failed download is deleted and tried again, "
             f"{templates.TRIES} times in all",

@@ -14,6 +14,7 @@ from parallel_build.machines import made_guest
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import (
     after_rollback,
+    created_objects,
     fence_new_database,
     forensics,
     left_guests,
@@ -61,14 +62,17 @@ class Window(SwitchedStep):
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Converge."""
         names = [machine.name for machine in configuration.new.management]
-        kept = {"logs": "logs, journals and the state", "dump": "logs, journals, the state and a dump"}.get(configuration.window.forensics)
+        texts = "logs, journals and the state"
+        kept = {
+            "failed": f"{texts} (and, where its upgrade has failed, a dump)", "logs": texts, "dump": "logs, journals, the state and a dump",
+        }.get(configuration.window.forensics)  # fmt: skip
         return [
             f"whatever steps had run: {', '.join(names)} fenced, their database closed; original MySQL, then management and usage "
             "enabled, started, answering; users in",
             "remove system VMs that the new side made from KVM hosts, renew the original's where they are gone, users in meanwhile",
             "restart the networks whose routers the new side had renewed, a canary first, then in waves; its router of a network goes right before that",
             "report the new side's system VMs and routers that run on where a hypervisor can't be asked, with the commands that remove them",
-            "list what users created since the window opened, for tidying",
+            "list what users created since the window opened, on record for `parallel-build after-rollback`",
             *([f"keep {kept} of the new side in the run's folder, forensics/, where it had been started"] if kept else []),
             f"open {configuration.new.database.source.name} again: its accounts and its database server as they were found",
             f"empty {', '.join(schemas(configuration))} on {configuration.new.database.source.name} where this window has filled them",
@@ -132,9 +136,7 @@ class Window(SwitchedStep):
         context.progress(created.in_words())
         kept = routers.names if began else set[str]()
         if began or left_guests.noted(context):
-            context.progress(
-                "removing the system VMs of the new side from KVM hosts; its routers run on until their networks are restarted"
-            )
+            context.progress("removing the system VMs of the new side from KVM hosts; its routers stay until their networks are restarted")
             outcome["removed"] = serve_original.tidy_hypervisors(context, keep=kept)
         if began:
             context.progress("renewing the system VMs and routers that the new side had replaced, users in meanwhile")
@@ -142,6 +144,7 @@ class Window(SwitchedStep):
             outcome["removed routers"] = serve_original.tidy_hypervisors(context, keep=routers.kept)
         outcome["left running"] = [guest.document() for guest in left_guests.report(context)]
         context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), outcome))
+        created_objects.keep(context)
         if not kept_out:  # else its database stays closed to it, until it is down
             _open_database(context, created)
         # Only now: the original serves, and neither what an investigation needs nor the size of a database has kept users waiting.
@@ -149,8 +152,8 @@ class Window(SwitchedStep):
         transfer.empty(context)
         if missing:
             raise RollbackIncomplete(
-                f"the original serves, users are in, and this is missing: {'; '.join(missing)}",
-                "what was lost in the window is not back yet",
+                f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
+                "these are still down, or could not be put back",
                 "bring it back and run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):
@@ -179,6 +182,7 @@ def _open_database(context: Context, created: Created) -> None:
 
     def before_accounts() -> None:
         look()
+        forensics.collect_once(context)
         transfer.empty(context)
 
     for words in fence_new_database.lift(context, record, before_accounts):
@@ -191,6 +195,7 @@ def _look_again(context: Context, record: WindowRecord) -> None:
     context.progress(created.in_words())
     found = {"opened": record.opened, "created": created.items, "unknown": created.unknown}
     context.run.keep("tidying", with_earlier(context.run.evidence("tidying"), found) | {"unknown": created.unknown})
+    created_objects.keep(context)
 
 
 def _guests(context: Context) -> dict[str, dict[str, str]]:

@@ -84,7 +84,9 @@ def choose(cloud: Calls, profile: Profile, zone: str = "") -> Choices:
     for wanted, offered, name, what in ((profile.networks, plain, profile.network_offering, "network offering for isolated networks"),):
         if wanted and not offered:
             raise GuardFailed(
-                f"{cloud.url} has no {what} {name}".rstrip(), "the profile wants some", "name another in the profile, or none of these"
+                f"{cloud.url} has no {what} {name}".rstrip(),
+                "the profile asks for such networks",
+                "name one that exists in the profile, or take these networks out of it",
             )
     found = Choices(
         str(here["id"]), str(service.get("id", "")), str(disk.get("id", "")), _id(plain), _id(vpcs), _id(tiers),
@@ -100,8 +102,8 @@ def _offering(cloud: Calls, command: str, name: str, what: str, *, needed: bool)
     if not found:
         raise GuardFailed(
             f"{cloud.url} has no offering {name} for {what}".replace("  ", " "),
-            "the profile wants some",
-            "name another in the profile, or make one",
+            "the profile needs one",
+            "name one that exists in the profile, or make it in the cloud",
         )
     return found[0]
 

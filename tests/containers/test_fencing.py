@@ -109,7 +109,7 @@ def test_the_side_that_was_left_stays_down_over_reboots_and_the_one_that_serves_
     namespace.inside(place.namespace, lambda: container.kill(place.original, "oldms2"))
     failed = lab.run("back", check=False)
     assert failed.returncode != 0
-    assert "the original serves, users are in, and this is missing" in failed.stdout
+    assert "rolled back: the original is in service and users are in, except" in failed.stdout
     assert "oldms2" in failed.stdout
     found = lab.status()
     assert (found["serving"], found["original"][0]["users"]) == ("original", True)

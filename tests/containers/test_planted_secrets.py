@@ -186,8 +186,8 @@ def test_planted_secrets_are_nowhere_but_where_they_must_be(lab: LabRunner) -> N
     assert not [path for path in lab.folder.glob("core*") if path.is_file() and is_core(path)]
     wanted = looking.wanted()
     assert sampler.looks > 100
-    # On servers none is allowed; here, in the words that ssh carries there, the one byte of `core_files`.
-    assert {soft for _, soft in sampler.limits} == {"0", "1"}, sampler.limits
+    # On servers none is allowed; here, where ssh carries the words there, the one byte of `core_files`.
+    assert "0" in {soft for _, soft in sampler.limits} <= {"0", "1"}, sampler.limits
     assert not sampler.arguments(wanted)
     assert not [each for each in sampler.environments(wanted) if not PROGRAM.search(each[1])]
     assert unexpected(looking.places, ALLOWED) == []

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,10 @@ class DatabaseServer:
         with self._cursor() as cursor:
             return int(cursor.execute(sql))
 
-    def rows(self, sql: str) -> list[Row]:
+    def rows(self, sql: str, values: Sequence[Any] | None = None) -> list[Row]:
         """Return the rows of a query."""
         with self._cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute(sql, values)
             return list(cursor.fetchall())
 
     def value(self, sql: str) -> Any:

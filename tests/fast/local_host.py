@@ -9,10 +9,12 @@ from pathlib import Path
 
 from parallel_build.errors import CommandFailed
 from parallel_build.remote.openssh import Result
+from parallel_build.secret import Secret
+from tests.fast.asked_host import AskedHost
 
 
-class LocalHost:
-    """Enough of `connection.Host` for what works with files and commands.
+class LocalHost(AskedHost):
+    """Access to this machine, as whoever runs the tests.
 
     Args:
         name: as the stack names the server.
@@ -20,8 +22,7 @@ class LocalHost:
     """
 
     def __init__(self, name: str = "olddb1", programs: Path | None = None) -> None:
-        self.name = name
-        self.token: int | None = None
+        super().__init__(name)
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"} if programs else dict(os.environ)
 
     def run(
@@ -29,19 +30,20 @@ class LocalHost:
         argv: Sequence[str],
         *,
         timeout: float = 30,
-        input: str | None = None,
+        input: bytes | str | Secret | None = None,
         ok: Sequence[int] | None = (0,),
         cancellable: bool = True,
     ) -> Result:
-        done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=timeout, check=False, env=self._environment)
+        """Run it here."""
+        given = input.reveal() if isinstance(input, Secret) else input
+        text = given.decode() if isinstance(given, bytes) else given
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False, env=self._environment)
         if ok is not None and done.returncode not in ok:
             raise CommandFailed(f"{self.name}: {argv[0]} ended with exit code {done.returncode}", done.stderr, "")
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def script(self, text: str, args: Sequence[str] = (), *, ok: Sequence[int] | None = (0,), cancellable: bool = True) -> Result:
-        return self.run(["sh", "-s", "--", *args], input="set -eu\n" + text, ok=ok)
-
-    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
+    def read(self, path: str, *, timeout: float = 30, lines: int | None = None) -> bytes | None:
+        """Read without a command, since there is no server between."""
         try:
             return Path(path).read_bytes()
         except FileNotFoundError:

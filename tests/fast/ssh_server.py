@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -9,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from parallel_build.cancel import CancelToken
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import Server, Ssh
 from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 CUTTING = """
-import os, subprocess, sys, threading
+import fcntl, os, subprocess, sys, threading
+running = open(sys.argv[1] + ".running", "a")
+fcntl.flock(running, fcntl.LOCK_SH)
 limit, argv = int(open(sys.argv[1]).read() or -1), sys.argv[2:]
 server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 def back():
@@ -41,6 +45,14 @@ while data := sys.stdin.buffer.read1(65536):
 server.stdin.close()
 server.wait()
 """
+
+
+def _alone(running: IO[str]) -> bool:
+    try:
+        fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class SshServer:
@@ -70,7 +82,9 @@ class SshServer:
         self.configure("")
 
     def close(self) -> None:
-        """Remove what was made outside of its folder."""
+        """Wait for the end of every connection, which writes into its folder, and remove what was made outside of it."""
+        with (self.folder / "cut.running").open("a") as running:
+            wait_for("the connections to end", lambda: _alone(running), timeout=30, cancel=CancelToken(), interval=0.02)
         for private in self.made:
             shutil.rmtree(private, ignore_errors=True)
 

@@ -90,11 +90,6 @@ class Routers:
             resource_type="DomainRouter",
         )
 
-    def reboot(self, router: Row) -> None:
-        """Stop a router and start it again, with the volume it has; raises CommandFailed or StartRefused."""
-        self._machines.stop(router["id"])
-        self._machines.start(router["id"], new=False)
-
     def refuses(self, vm_id: int) -> str:
         """Why a router of a VM's networks takes no command; empty where all do.
 

@@ -68,6 +68,11 @@ class ManagementServer:
         """Tell whether this is a 4.21 or later, with the fields that came with it."""
         return self.version >= Version("4.21.0.0")
 
+    @property
+    def keypairs(self) -> bool:
+        """Whether API keys are in a table of their own: since 4.23."""
+        return self.version >= Version("4.23.0.0")
+
     def decrypt(self, value: str | None) -> str | None:
         """Decrypt a value of the database; one that can't be decrypted is returned as it is."""
         if value is None or self.encryptor is None:

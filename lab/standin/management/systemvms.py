@@ -101,11 +101,6 @@ class SystemVms:
         )
         self._failed.clear()
 
-    def reboot(self, vm: Row) -> None:
-        """Stop a system VM and start it again; raises CommandFailed or StartRefused."""
-        self.machines.stop(vm["id"])
-        self.machines.start(vm["id"], new=False)
-
     def _scan(self, kind: Kind) -> None:
         while not self._server.stopping.wait(self._server.settings.scan_seconds):
             logs.new_context()

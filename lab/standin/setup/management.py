@@ -14,7 +14,10 @@ import time
 from pathlib import Path
 
 from ..shared import paths
+from ..shared.release import Version, code_version
+from . import templates
 
+TEMPLATES_SINCE = Version("4.23.0.0")
 LOG = paths.MANAGEMENT_LOG / "setupManagement.log"
 SERVICE = "cloudstack-management"
 PID_FILE = "/var/run/cloudstack-management.pid"
@@ -86,7 +89,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--https", action="store_true", help="Enable HTTPS connection of the management server")
     parser.add_argument("--tomcat7", action="store_true", help="Deprecated")
     parser.add_argument("--no-start", action="store_true", help="Do not start the management server")
+    if downloads := code_version() >= TEMPLATES_SINCE:
+        parser.add_argument("--systemvm-templates", default="", help="System VM templates to download, or all; kvm-x86_64 always is")
+        parser.add_argument("--systemvm-templates-repository", default="", help="Where they are downloaded from")
     options = parser.parse_args(arguments)
+    if downloads and not templates.wanted(options.systemvm_templates):
+        return 1
     print("Starting to configure CloudStack Management Server:")
     if options.tomcat7:
         print("The --tomcat7 option is deprecated, CloudStack now uses embedded Jetty server.")
@@ -107,6 +115,8 @@ def main(arguments: list[str]) -> int:
         return 0
     print("[OK]")
     print("CloudStack Management Server setup is Done!")
+    if downloads:
+        templates.download(options.systemvm_templates, options.systemvm_templates_repository, log)
     print(
         "Please ensure ports 8080, 8250, 8443, and 9090 are opened and not firewalled for the management server "
         "and not in use by other processes on this host."

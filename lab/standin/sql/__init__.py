@@ -13,7 +13,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _TABLE = re.compile(r"(?:FROM|JOIN)\s+`cloud`\.`(\w+)`")
 _CONDITION = re.compile(r"^-- if `cloud`\.`(\w+)`$", re.MULTILINE)
-_FOLDERS = ("4.20", "4.21")
+_FOLDERS = ("4.20", "4.21", "4.23")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from parallel_build.database.compare.session_pool import Moved, Side, open_side
 from parallel_build.database.copy import statements
 from parallel_build.database.schema import definitions
 from parallel_build.errors import ComparisonFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 SHOWN = 10  # differences named in an error
@@ -79,8 +79,8 @@ class Comparison:
 
 
 def compare(
-    source: Host,
-    target: Host,
+    source: Access,
+    target: Access,
     schemas: Sequence[str],
     *,
     threads: int,

@@ -12,7 +12,7 @@ from typing import Any
 from parallel_build.database.compare import fingerprint
 from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server.dialects import DatabaseServer, identify
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Session, session
 
@@ -70,7 +70,7 @@ class Side:
 
 
 @contextlib.contextmanager
-def open_side(host: Host, threads: int) -> Iterator[Side]:
+def open_side(host: Access, threads: int) -> Iterator[Side]:
     """Sessions to one server, opened side by side."""
     with contextlib.ExitStack() as stack:
         side = Side(open_sessions(host, threads, stack))
@@ -78,7 +78,7 @@ def open_side(host: Host, threads: int) -> Iterator[Side]:
         yield side
 
 
-def open_sessions(host: Host, count: int, stack: contextlib.ExitStack) -> list[Session]:
+def open_sessions(host: Access, count: int, stack: contextlib.ExitStack) -> list[Session]:
     """Sessions to one server that end with `stack`."""
     lock = threading.Lock()
 

@@ -25,7 +25,7 @@ from parallel_build.database.schema.definitions import Table
 from parallel_build.database.server import processes, snapshot, waiting
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import ParallelBuildError, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Refused, Session, session
 
 SPARE = 16
@@ -148,7 +148,7 @@ class SnapshotSide(Side):
 
 
 @contextlib.contextmanager
-def open_snapshot(host: Host, threads: int, schemas: Sequence[str], cancel: CancelToken) -> Iterator[tuple[SnapshotSide, snapshot.Taken]]:
+def open_snapshot(host: Access, threads: int, schemas: Sequence[str], cancel: CancelToken) -> Iterator[tuple[SnapshotSide, snapshot.Taken]]:
     """Sessions to one server, all in one snapshot, watched for the time of the block.
 
     Raises:

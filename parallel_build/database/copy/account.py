@@ -16,7 +16,7 @@ from parallel_build.database.copy import account_notes
 from parallel_build.database.server import certificates, processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Row, Session, quote, session
 from parallel_build.secret import Secret
 
@@ -25,7 +25,7 @@ FLUSH_TABLES_SINCE = (8, 0, 23)  # MySQL's privilege of that name
 
 
 @dataclass(frozen=True)
-class Access:
+class CopyAccount:
     """How the new server reaches the original.
 
     Attributes:
@@ -49,7 +49,7 @@ class Access:
     verified: bool = False
 
 
-def own_address(host: Host, peer: str) -> str:
+def own_address(host: Access, peer: str) -> str:
     """The address with which `host` appears at `peer`."""
     result = host.run(["ip", "-o", "route", "get", peer])
     words = result.stdout.split()
@@ -65,7 +65,7 @@ def offers_tls(opened: Session, server: DatabaseServer) -> bool:
     return bool(opened.value(server.dialect.require_tls))
 
 
-def authority(host: Host, opened: Session) -> bytes | None:
+def authority(host: Access, opened: Session) -> bytes | None:
     """The CA certificate that the server names, or None."""
     row = opened.row("SELECT @@GLOBAL.ssl_ca AS ca, @@GLOBAL.datadir AS datadir") or {}
     path = str(row.get("ca") or "")
@@ -74,7 +74,7 @@ def authority(host: Host, opened: Session) -> bytes | None:
     return host.read(_absolute(path, row))
 
 
-def names_its_address(host: Host, opened: Session, ca: bytes | None) -> bool:
+def names_its_address(host: Access, opened: Session, ca: bytes | None) -> bool:
     """Whether the server's certificate is of that authority and bears the address that the stack has for it."""
     row = opened.row("SELECT @@GLOBAL.ssl_cert AS certificate, @@GLOBAL.datadir AS datadir") or {}
     path = str(row.get("certificate") or "")
@@ -101,8 +101,8 @@ def read_grants(server: DatabaseServer, schemas: Sequence[str], account: str) ->
 
 @contextlib.contextmanager
 def temporary(
-    source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False
-) -> Iterator[Access]:
+    source: Access, target: Access, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False
+) -> Iterator[CopyAccount]:
     """The account, for the time of the block; arguments as for `make`."""
     made = make(source, target, schemas, replication=replication, through_here=through_here)
     try:
@@ -116,7 +116,7 @@ def temporary(
             revoke(opened)
 
 
-def make(source: Host, target: Host, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False) -> Access:
+def make(source: Access, target: Access, schemas: Sequence[str], *, replication: bool = False, through_here: bool = False) -> CopyAccount:
     """Make the account; leftovers of an interrupted copy go first. Who makes it has to `revoke` it.
 
     Args:
@@ -150,7 +150,7 @@ def make(source: Host, target: Host, schemas: Sequence[str], *, replication: boo
         port = int(opened.value("SELECT @@GLOBAL.port"))
         certificate = authority(source, opened) if tls else None
         verified = tls and not through_here and names_its_address(source, opened, certificate)
-    return Access(source.server.address, port, COPY_USER, address, password, tls, certificate, verified)
+    return CopyAccount(source.server.address, port, COPY_USER, address, password, tls, certificate, verified)
 
 
 def revoke(opened: Session, user: str = COPY_USER) -> int:
@@ -167,7 +167,7 @@ def revoke(opened: Session, user: str = COPY_USER) -> int:
     return len(found)
 
 
-def client_options(access: Access, family: str, authority_path: str) -> str:
+def client_options(access: CopyAccount, family: str, authority_path: str) -> str:
     """The `[client]` file with which the client program of `family` on the new server reaches the original."""
     lines = [
         "[client]",
@@ -196,7 +196,7 @@ def client_options(access: Access, family: str, authority_path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bound(opened: Session, source: Host) -> str | None:
+def _bound(opened: Session, source: Access) -> str | None:
     """The addresses that the server takes TCP connections at, as bind_address has them; None where it takes none.
 
     MariaDB has no such variable before 10.3: its listening socket says it then.
@@ -212,7 +212,7 @@ def _bound(opened: Session, source: Host) -> str | None:
     return ",".join("*" if each in ("0.0.0.0", "*", "::") else each for each in addresses) or None  # noqa: S104 - compared, not bound
 
 
-def _own_side(opened: Session, source: Host) -> str:
+def _own_side(opened: Session, source: Access) -> str:
     """The address at which the server is reached from its own host.
 
     Raises:
@@ -229,11 +229,12 @@ def _own_side(opened: Session, source: Host) -> str:
     return "127.0.0.1" if bind in ("*", "0.0.0.0", "::", "localhost") else bind  # noqa: S104 - compared, not bound
 
 
-def _check_network(opened: Session, source: Host) -> None:
+def _check_network(opened: Session, source: Access) -> None:
     bound = _bound(opened, source)
     if bound is None or bound in ("127.0.0.1", "::1", "localhost"):
         raise StepFailed(
             f"{source.name}: the database server takes no connections over the network ({f'bind_address {bound}' if bound else 'skip_networking'})",
             "the new database server copies straight from it",
-            f"set bind_address on {source.name} to its own address and restart it before the window (management servers wait meanwhile)",
+            f"set bind_address on {source.name} to its own address and restart it in a maintenance hour before the window: a management "
+            "server ends itself when it loses its database, so start those again",
         )

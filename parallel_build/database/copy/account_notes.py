@@ -5,7 +5,7 @@ A database server that is down can't be asked which accounts it has; its host ca
 
 from __future__ import annotations
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 FOLDER = "/var/lib/cloudstack-parallel-build/accounts"  # next to the window's record
 
@@ -14,22 +14,22 @@ _FORGET = '[ -e "$1/$2" ] || exit 0; rm -f "$1/$2"; sync "$1"; rmdir --ignore-fa
 _LIST = '[ -d "$1" ] || exit 0; ls "$1"'
 
 
-def note(host: Host, user: str) -> None:
+def note(host: Access, user: str) -> None:
     """Note an account that is about to be made. Idempotent."""
     host.script(_NOTE, [FOLDER, user], cancellable=False)
 
 
-def forget(host: Host, user: str) -> None:
+def forget(host: Access, user: str) -> None:
     """The database server has no such account any more; nothing happens where none was noted."""
     host.script(_FORGET, [FOLDER, user], cancellable=False)
 
 
-def noted(host: Host) -> list[str]:
+def noted(host: Access) -> list[str]:
     """Accounts that may still be there."""
     return host.script(_LIST, [FOLDER], cancellable=False).stdout.split()
 
 
-def advice(host: Host, users: list[str]) -> str:
+def advice(host: Access, users: list[str]) -> str:
     """What an operator has to know of accounts that could not be dropped."""
     commands = "; ".join(f"DROP USER {user}@HOST" for user in users)
     return (

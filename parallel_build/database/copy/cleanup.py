@@ -11,8 +11,8 @@ from typing import Any
 from parallel_build.database.copy import bulk_load_settings
 from parallel_build.database.server import processes
 from parallel_build.errors import StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
 UNIT = "cutover-copy"
@@ -63,19 +63,19 @@ class Record:
     server: str = ""
 
 
-def read_record(target: Host) -> Record | None:
+def read_record(target: Access) -> Record | None:
     """The record of the last copy, or None."""
     content = target.read(RECORD)
     return Record(**json.loads(content)) if content else None
 
 
-def write_record(target: Host, record: Record) -> None:
+def write_record(target: Access, record: Record) -> None:
     """Keep the record, synced to disk."""
     target.run(["mkdir", "-p", "-m", "700", RECORD.rpartition("/")[0]], cancellable=False)
     target.write(RECORD, json.dumps(asdict(record)))
 
 
-def settle(target: Host) -> Record | None:
+def settle(target: Access) -> Record | None:
     """End whatever an interrupted copy left: its unit, its pipes, its sessions, its secrets; put changed settings back.
 
     What it wrote into the databases stays, see `copy.empty`. Idempotent.
@@ -117,7 +117,7 @@ def end_sessions(opened: Session) -> None:
     )
 
 
-def followed(target: Host) -> None:
+def followed(target: Access) -> None:
     """A finished copy is followed, or given up: it can't be resumed from its own position any more."""
     record = read_record(target)
     if record and (record.report or record.layers):
@@ -125,7 +125,7 @@ def followed(target: Host) -> None:
         write_record(target, record)
 
 
-def forget(target: Host, schemas: Sequence[str]) -> None:
+def forget(target: Access, schemas: Sequence[str]) -> None:
     """Drop the record once nothing of the copied databases is left."""
     record = read_record(target)
     if record and not set(record.schemas) - set(schemas):

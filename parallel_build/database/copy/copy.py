@@ -25,15 +25,15 @@ from parallel_build.database.schema import definitions as schema
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
 from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import login_words
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import Refused, Session, session
 
 Layers = list[dict[str, Any]]
 # Source, target, schemas, tables that earlier snapshots left whole, progress: those of them that a replication can bring to a later position.
-Usable = Callable[[Host, Host, Sequence[str], Layers, Callable[[str], None], Sequence[schema.Schema]], Layers]
+Usable = Callable[[Access, Access, Sequence[str], Layers, Callable[[str], None], Sequence[schema.Schema]], Layers]
 
 READINGS = 3  # of definitions, on an original whose tables come and go
 FLUSH_TIMEOUT = 1800  # seconds that a slow disk may take for what the system still holds in memory at the end
@@ -92,8 +92,8 @@ class CopyReport:
 class _Call:
     """What `copy` was asked for."""
 
-    source: Host
-    target: Host
+    source: Access
+    target: Access
     schemas: Sequence[str]
     threads: int
     cancel: CancelToken
@@ -113,8 +113,8 @@ class _Call:
 
 
 def copy(
-    source: Host,
-    target: Host,
+    source: Access,
+    target: Access,
     schemas: Sequence[str],
     *,
     threads: int,
@@ -302,7 +302,7 @@ def _complete(call: _Call, order: detached.CopyManifest, status: dict[str, Any],
     return report
 
 
-def unfollowed(target: Host) -> CopyReport | None:
+def unfollowed(target: Access) -> CopyReport | None:
     """The report of a finished copy that nothing follows yet, or None."""
     record = cleanup.read_record(target)
     if not (record and record.finished and record.report):
@@ -312,7 +312,7 @@ def unfollowed(target: Host) -> CopyReport | None:
 
 
 def _make_tables(
-    target: Host,
+    target: Access,
     old: DatabaseServer,
     new: DatabaseServer,
     definitions: Sequence[schema.Schema],
@@ -335,14 +335,14 @@ def _make_tables(
     return notes
 
 
-def _on_disk(target: Host, folders: Sequence[str]) -> None:
+def _on_disk(target: Access, folders: Sequence[str]) -> None:
     """What was written while flushing was off is on the disk: the engine's logs first, then every file of the folders' file systems."""
     with session(target) as opened:
         opened.execute("FLUSH LOCAL ENGINE LOGS")
     target.run(["sync", "--file-system", *folders], timeout=FLUSH_TIMEOUT)
 
 
-def empty(target: Host, schemas: Sequence[str]) -> None:
+def empty(target: Access, schemas: Sequence[str]) -> None:
     """Leave the databases empty, each with its default character set, and nothing of an interrupted copy. Idempotent.
 
     Raises:
@@ -355,7 +355,7 @@ def empty(target: Host, schemas: Sequence[str]) -> None:
     cleanup.forget(target, schemas)
 
 
-def finished(target: Host) -> bool:
+def finished(target: Access) -> bool:
     """Whether the last copy to this server came to its end."""
     record = cleanup.read_record(target)
     return bool(record and record.finished)
@@ -371,7 +371,7 @@ def _logging(opened: Session, log: bool) -> Iterator[None]:
 
 def _prove_makeable(
     source: Session,
-    target: Host,
+    target: Access,
     old: DatabaseServer,
     definitions: Sequence[schema.Schema],
     cancel: CancelToken,
@@ -385,7 +385,7 @@ def _prove_makeable(
     makeable.prove(source, target, definitions, cancel=cancel, progress=progress)
 
 
-def _pipe_folder(opened: Session, target: Host) -> str:
+def _pipe_folder(opened: Session, target: Access) -> str:
     """Where the database server may read files from: its secure_file_priv, else the folder of its socket."""
     allowed = opened.value("SELECT @@GLOBAL.secure_file_priv")
     if allowed:
@@ -399,12 +399,12 @@ def _pipe_folder(opened: Session, target: Host) -> str:
     return _socket(target).rpartition("/")[0]
 
 
-def _server_account(target: Host) -> str:
+def _server_account(target: Access) -> str:
     """The account the database server runs as: the owner of its socket."""
     return target.run(["stat", "-c", "%U", _socket(target)]).stdout.strip()
 
 
-def _socket(target: Host) -> str:
+def _socket(target: Access) -> str:
     found = find_socket(target)
     if found is None:
         raise ConnectionFailed(

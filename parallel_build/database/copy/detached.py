@@ -24,8 +24,8 @@ from parallel_build.database.copy.progress import size
 from parallel_build.database.schema.definitions import Code, Schema, existing, split_create
 from parallel_build.durations import duration
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 
 UNWATCHED = 24 * 3600  # seconds that a seed's copy continues with nobody watching
@@ -69,14 +69,14 @@ class CopyManifest:
         return [Schema(name, "", "", (), tuple(Code(**code) for code in codes)) for name, codes in self.codes.items()]
 
 
-def identity(source: Host, opened: Session) -> str:
+def identity(source: Access, opened: Session) -> str:
     """Which original this is: a different server at the same address has a different one."""
     row = opened.row("SELECT @@GLOBAL.server_id AS i, @@GLOBAL.datadir AS d, @@GLOBAL.log_bin_basename AS b") or {}
     uuid = opened.row("SHOW GLOBAL VARIABLES LIKE 'server_uuid'") or {}
     return " ".join([source.server.address, *(str(value) for value in [*row.values(), *list(uuid.values())[1:]])])
 
 
-def process(target: Host) -> str:
+def process(target: Access) -> str:
     """Which run of the database server this is: its socket is created again at each start. Empty when it is down."""
     socket = find_socket(target)
     return target.run(["stat", "-c", "%i %Z", socket]).stdout.strip() if socket else ""
@@ -87,7 +87,7 @@ def text(order: CopyManifest) -> str:
     return json.dumps(asdict(order))
 
 
-def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> CopyManifest | None:
+def find(source: Access, target: Access, schemas: Sequence[str], limit: int | None, progress: Callable[[str], None]) -> CopyManifest | None:
     """The order of a copy of that original that runs by itself, or came to its end so; None where there is none. Its limit is set to `limit`."""
     order = _order(target)
     record = cleanup.read_record(target)
@@ -101,22 +101,22 @@ def find(source: Host, target: Host, schemas: Sequence[str], limit: int | None, 
     target.write(f"{RUN_FOLDER}/limit", str(limit or 0))
     status = _status(target)
     if status.get("state") == "partial":
-        progress(f"the copy that continued by itself has left {len(status['left'])} table(s) for another snapshot")
+        progress(f"the copy that ran by itself has left {len(status['left'])} table(s) for another snapshot")
         return None
     if not (status.get("state") == "done" or run_worker.runs(target)):
-        progress(f"the copy that went on by itself has stopped: {status.get('error') or 'its program ended without a word'}")
+        progress(f"the copy that ran by itself has stopped: {status.get('error') or 'its program ended without a word'}")
         return None
     done = "is there, nobody watched its end" if status.get("state") == "done" else "is still running, resuming it"
     progress(f"the copy of {source.name} on {target.name} {done}: {size(status.get('bytes', 0))}, {status.get('rows', 0):,} rows so far")
     return order
 
 
-def _order(target: Host) -> CopyManifest | None:
+def _order(target: Access) -> CopyManifest | None:
     content = target.read(f"{RUN_FOLDER}/order.json")
     return CopyManifest(**json.loads(content)) if content else None
 
 
-def _status(target: Host) -> dict[str, Any]:
+def _status(target: Access) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(target.read(f"{RUN_FOLDER}/status.json") or b"{}")
     return found
 
@@ -131,7 +131,7 @@ class Watch:
         started: its worker runs already; to be set once it does.
     """
 
-    def __init__(self, source: Host, target: Host, *, lasts: bool, progress: Callable[[str], None], started: bool = False) -> None:
+    def __init__(self, source: Access, target: Access, *, lasts: bool, progress: Callable[[str], None], started: bool = False) -> None:
         self.source, self.target, self.lasts, self.progress, self.started = source, target, lasts, progress, started
 
     def __enter__(self) -> Watch:
@@ -155,7 +155,7 @@ class Watch:
                 cleanup.settle(self.target)
 
 
-def keep(target: Host) -> None:
+def keep(target: Access) -> None:
     """Note which tables of a copy are whole and for which position, before what is known of it is cleared. Idempotent."""
     record, order = cleanup.read_record(target), _order(target)
     if record is None or record.finished or order is None:
@@ -172,7 +172,7 @@ def keep(target: Host) -> None:
     cleanup.write_record(target, record)
 
 
-def kept_layers(target: Host, origin: str) -> list[dict[str, Any]]:
+def kept_layers(target: Access, origin: str) -> list[dict[str, Any]]:
     """What earlier snapshots brought: tables by position, oldest first, each with the digest of its definition then.
 
     Nothing, where the new server's database was restarted since: what it wrote last was in memory only, and its tables, its binary log and its own
@@ -184,7 +184,7 @@ def kept_layers(target: Host, origin: str) -> list[dict[str, Any]]:
     return record.layers
 
 
-def decide(target: Host, layers: list[dict[str, Any]]) -> None:
+def decide(target: Access, layers: list[dict[str, Any]]) -> None:
     """Note what is kept, before the rest is dropped: what is gone must not be taken for kept later."""
     record = cleanup.read_record(target)
     if record and not record.finished and record.layers != layers:

@@ -8,7 +8,7 @@ from parallel_build.database.copy import cleanup
 from parallel_build.database.schema import definitions
 from parallel_build.database.server import bookkeeping
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 
@@ -33,7 +33,7 @@ def _objects_in(opened: Session, name: str) -> int:
     return int(tables) + int(routines) + int(events)
 
 
-def make(target: Host, opened: Session, names: Sequence[str], kept: Sequence[str]) -> None:
+def make(target: Access, opened: Session, names: Sequence[str], kept: Sequence[str]) -> None:
     """The databases are empty afterwards but for the tables that are kept; only what an unfinished copy of ours wrote is dropped."""
     bookkeeping.check_unused(opened)
     record = cleanup.read_record(target)

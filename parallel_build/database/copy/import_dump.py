@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parallel_build.cancel import CancelToken
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 UNPACK = {".gz": ["gzip", "-dc"], ".xz": ["xz", "-dc"], ".zst": ["zstd", "-dc"], ".bz2": ["bzip2", "-dc"], ".sql": ["cat"]}
 # MariaDB's dump programs begin with a word to their own client, which others take for a wrong command.
@@ -18,7 +18,7 @@ WITHOUT_SANDBOX = ["sed", "-e", r"1{/^\/\*M\{0,1\}!999999.*enable the sandbox mo
 LIMIT = 24 * 3600.0  # seconds for one file
 
 
-def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: CancelToken, progress: Callable[[str], None]) -> None:
+def load(host: Access, client: list[str], schema: str, path: Path, *, cancel: CancelToken, progress: Callable[[str], None]) -> None:
     """Read one dump into a database.
 
     Args:
@@ -42,7 +42,7 @@ def load(host: Host, client: list[str], schema: str, path: Path, *, cancel: Canc
         unpacking = subprocess.Popen(UNPACK[path.suffix], stdin=packed, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         plain = subprocess.Popen(WITHOUT_SANDBOX, stdin=unpacking.stdout, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
         importing = subprocess.Popen(
-            ["ssh", *host.options(), host.destination, host.command_line([*client, schema], LIMIT)],
+            host.piped([*client, schema], LIMIT),
             stdin=plain.stdout,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

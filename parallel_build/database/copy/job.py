@@ -68,7 +68,7 @@ class Job:
     folders: Sequence[str]
     unwatched: int
     processes: str
-    way_in: account.Access
+    way_in: account.CopyAccount
     schemas: Sequence[definitions.Schema]
     watched: bool
     spare: int

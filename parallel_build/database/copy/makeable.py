@@ -21,7 +21,7 @@ from parallel_build.database.schema.translate import QUOTED, names_database
 from parallel_build.database.server import judge
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Refused, Session, session
 
 OWN_SCHEMAS = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
@@ -68,7 +68,7 @@ class TrialReport:
 
 
 def prove(
-    source: Session, target: Host, definitions: Sequence[Schema], *, cancel: CancelToken, progress: Callable[[str], None]
+    source: Session, target: Access, definitions: Sequence[Schema], *, cancel: CancelToken, progress: Callable[[str], None]
 ) -> TrialReport:
     """Everything of the original can be made on the new server. Costs nothing where it was all judged before.
 
@@ -154,7 +154,7 @@ def _bare(statement: str) -> str:
 def _tried(
     old: DatabaseServer,
     new: DatabaseServer,
-    target: Host,
+    target: Access,
     definitions: Sequence[Schema],
     known: Known,
     cancel: CancelToken,

@@ -8,7 +8,7 @@ from parallel_build.database.copy import statements
 from parallel_build.database.schema.definitions import Schema, Table
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
 # Engines whose rows are not on the original's server, and what information_schema shows for a table that it can't open.
@@ -18,7 +18,7 @@ LAST_TIME = "838:59:59"
 SHOWN = 10  # names in one message
 
 
-def check(source: Host, old: DatabaseServer, new: DatabaseServer, definitions: Sequence[Schema]) -> None:
+def check(source: Access, old: DatabaseServer, new: DatabaseServer, definitions: Sequence[Schema]) -> None:
     """Rule: every type, engine, value and packet is one that a copy brings over whole.
 
     Raises:
@@ -33,7 +33,7 @@ def check(source: Host, old: DatabaseServer, new: DatabaseServer, definitions: S
             _times(opened, tables)
 
 
-def _types(source: Host, tables: Sequence[Table]) -> None:
+def _types(source: Access, tables: Sequence[Table]) -> None:
     """Rule: every column's type is one that is brought over."""
     odd = [text for table in tables for text in statements.unsupported(table)]
     if odd:
@@ -44,7 +44,7 @@ def _types(source: Host, tables: Sequence[Table]) -> None:
         )
 
 
-def _engines(source: Host, tables: Sequence[Table]) -> None:
+def _engines(source: Access, tables: Sequence[Table]) -> None:
     """Rule: every table's rows are on the original itself, and it can read them."""
     odd = [f"{table.schema}.{table.name} ({table.engine})" for table in tables if table.engine.upper() in ELSEWHERE]
     if odd:

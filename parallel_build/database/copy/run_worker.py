@@ -15,11 +15,11 @@ import pymysql
 
 import parallel_build
 from parallel_build.cancel import CancelToken
-from parallel_build.database.copy.account import Access, client_options
+from parallel_build.database.copy.account import CopyAccount, client_options
 from parallel_build.database.copy.cleanup import RUN_FOLDER, UNIT
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.session_settings import pinned
 
 ABANDONED = 60  # seconds without a watcher after which the worker ends itself
@@ -65,7 +65,7 @@ class Tools:
     client: str
 
 
-def find_tools(target: Host, server: DatabaseServer) -> Tools:
+def find_tools(target: Access, server: DatabaseServer) -> Tools:
     """Find what the worker needs.
 
     Raises:
@@ -84,7 +84,7 @@ def find_tools(target: Host, server: DatabaseServer) -> Tools:
     return Tools(found["Python 3"], found["client program"])
 
 
-def processors(target: Host) -> int:
+def processors(target: Access) -> int:
     """How many of its processors the new server's programs may use."""
     return int(target.run(["nproc"]).stdout)
 
@@ -147,7 +147,7 @@ def archive() -> bytes:
 
 
 def start(
-    target: Host, tools: Tools, server: DatabaseServer, access: Access, job: dict[str, Any], fifos: str, owner: str, order: str
+    target: Access, tools: Tools, server: DatabaseServer, access: CopyAccount, job: dict[str, Any], fifos: str, owner: str, order: str
 ) -> None:
     """Push the worker with its job and secrets, and start its unit.
 
@@ -166,13 +166,13 @@ def start(
     target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
 
 
-def runs(target: Host) -> bool:
+def runs(target: Access) -> bool:
     """Whether a worker is at work there."""
     state = target.run(["systemctl", "is-active", UNIT], ok=None).stdout.strip()
     return state in ("active", "activating", "deactivating")
 
 
-def follow(target: Host, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], longest: float = LOOKS) -> dict[str, Any]:
+def follow(target: Access, cancel: CancelToken, tell: Callable[[dict[str, Any]], None], longest: float = LOOKS) -> dict[str, Any]:
     """Watch the worker until it is done.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from parallel_build.database.copy.progress import size
 from parallel_build.database.schema.definitions import Schema
 from parallel_build.errors import GuardFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
 
 GROWTH = 1.15  # freshly loaded tables differ a little in size from grown ones, mostly downwards
@@ -26,7 +26,7 @@ def needed(definitions: Sequence[Schema], *, log: bool) -> tuple[int, int]:
     return round((data + keys) * GROWTH) + sorting + ROOM, (data if log else 0)
 
 
-def check(target: Host, opened: Session, definitions: Sequence[Schema], *, log: bool) -> list[str]:
+def check(target: Access, opened: Session, definitions: Sequence[Schema], *, log: bool) -> list[str]:
     """Rule: the new server's disks hold the copy. Returns the folders to watch meanwhile.
 
     Raises:

@@ -22,7 +22,7 @@ from parallel_build.database.replicate.definition_changes import changed_table
 from parallel_build.database.schema.definitions import Schema
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import CommandFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 Layers = list[dict[str, Any]]
@@ -30,7 +30,7 @@ AGAIN = "run the same command again: it seeds again"
 
 
 def usable(
-    source: Host, target: Host, schemas: Sequence[str], layers: Layers, progress: Callable[[str], None],
+    source: Access, target: Access, schemas: Sequence[str], layers: Layers, progress: Callable[[str], None],
     definitions: Sequence[Schema] | None = None,
 ) -> Layers:  # fmt: skip
     """The layers, where the original's log still has all since the oldest of them and nothing but changes of rows; else none.
@@ -90,14 +90,14 @@ def briefly(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more tables" if len(names) > 5 else "")
 
 
-def pending(target: Host) -> Layers:
+def pending(target: Access) -> Layers:
     """The layers of a finished copy that are not at its position yet."""
     record = cleanup.read_record(target)
     return record.layers if record and record.finished else []
 
 
 def join(
-    source: Host, target: Host, schemas: Sequence[str], layers: Layers, position: Position, *, cancel: CancelToken, progress: Callable[[str], None],
+    source: Access, target: Access, schemas: Sequence[str], layers: Layers, position: Position, *, cancel: CancelToken, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Bring the layers to `position`, where the other tables stand, and have the channel continue with everything. Resumes wherever an earlier call stopped.
 

@@ -22,7 +22,7 @@ from parallel_build.database.replicate.channel import CHANNEL, Position, log_pos
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
 KEYS_AT_ONCE = 1000  # keys in one condition
@@ -49,8 +49,8 @@ class Baseline:
 
 
 def compare_at_position(
-    source: Host,
-    target: Host,
+    source: Access,
+    target: Access,
     schemas: Sequence[str],
     *,
     threads: int,
@@ -94,8 +94,8 @@ def compare_at_position(
 class _Work:
     """What `compare_at_position` was asked for."""
 
-    source: Host
-    target: Host
+    source: Access
+    target: Access
     schemas: list[str]
     threads: int
     cancel: CancelToken
@@ -191,7 +191,7 @@ def leave_out_what_promoting_sets(comparison: Comparison) -> None:
 
 
 def compare_tiers(
-    source: Host, replica: Host, schemas: Sequence[str], *, threads: int, cancel: CancelToken, progress: Callable[[str], None],
+    source: Access, replica: Access, schemas: Sequence[str], *, threads: int, cancel: CancelToken, progress: Callable[[str], None],
     caught_up: Callable[[], None],
 ) -> Comparison:  # fmt: skip
     """Compare the new source, which stands still meanwhile, with its own replica. It follows the original again afterwards.
@@ -217,7 +217,7 @@ def _standing(new: Session, server: DatabaseServer) -> Iterator[None]:
 
 
 def _changed_ranges(
-    source: Host, target: Host, left: Side, right: Side, schemas: Sequence[str], since: Position, progress: Callable[[str], None]
+    source: Access, target: Access, left: Side, right: Side, schemas: Sequence[str], since: Position, progress: Callable[[str], None]
 ) -> tuple[list[Range] | None, int | None]:
     """The rows that the original has changed since a position, and how often; None where everything is in question."""
     tables = [table for name in schemas for table in left.ask(partial(definitions.read_tables, schema=name, create=False)).result()]
@@ -282,7 +282,7 @@ def stands_at(new: Session, server: DatabaseServer, position: Position) -> bool:
         raise StepFailed(
             f"{server.name} does not follow the original",
             found.error if found else "there is no channel",
-            "undo DatabaseSeed and run it again",
+            "run `pulumi up` in phase prepared: step DatabaseSeed repairs it, or seeds again",
         )
     if found.applying and found.applied == position:
         new.execute(named(server, applier(server, server.dialect.stop_replica)))

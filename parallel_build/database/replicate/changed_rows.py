@@ -19,7 +19,7 @@ from parallel_build.database.schema.definitions import INTEGER_TYPES, Table
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, require
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 FOLDER = "/run/cutover-changes"
@@ -48,7 +48,7 @@ Name = tuple[str, str]  # schema and table
 Key = tuple[int, ...]
 
 
-def clear(target: Host) -> None:
+def clear(target: Access) -> None:
     """End what a reader left on the new source, and remove its folder, in which a password may be. Idempotent."""
     target.run(["sh", "-s", "--", FOLDER], input="set -eu\n" + CLEAR, timeout=60, cancellable=False)
 
@@ -132,7 +132,7 @@ class LogReader:
     """
 
     def __init__(
-        self, source: Host, target: Host, server: DatabaseServer, way_in: account.Access, tables: Sequence[Table] | None,
+        self, source: Access, target: Access, server: DatabaseServer, way_in: account.CopyAccount, tables: Sequence[Table] | None,
         schemas: Sequence[str],
     ) -> None:  # fmt: skip
         self._source, self._target, self._way_in, self._server = source, target, way_in, server
@@ -193,7 +193,7 @@ class LogReader:
         )
 
 
-def log_program(target: Host, server: DatabaseServer) -> str:
+def log_program(target: Access, server: DatabaseServer) -> str:
     """The new source's program that reads binary logs.
 
     Raises:
@@ -202,7 +202,11 @@ def log_program(target: Host, server: DatabaseServer) -> str:
     names = ("mariadb-binlog", "mysqlbinlog") if server.family == "mariadb" else ("mysqlbinlog",)
     result = target.run(["sh", "-c", 'for n; do command -v "$n" && exit 0; done; exit 1', "sh", *names], ok=(0, 1))
     if not result.ok:
-        raise StepFailed(f"{target.name} has no {names[0]}", "it reads the original's binary log", "install the server's own packages")
+        raise StepFailed(
+            f"{target.name} has no {names[0]}",
+            "the original's binary log is read with it",
+            f"install the database server's own packages on {target.name}",
+        )
     return result.stdout.strip()
 
 

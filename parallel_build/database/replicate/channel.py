@@ -21,8 +21,8 @@ from parallel_build.database.copy import account_notes
 from parallel_build.database.replicate import foreign, log_proof
 from parallel_build.database.server.dialects import DatabaseServer, identify, require
 from parallel_build.errors import GuardFailed, StepFailed
+from parallel_build.remote.access import Access
 from parallel_build.remote.families import placed
-from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, quote, session
 from parallel_build.secret import Secret
 
@@ -183,7 +183,7 @@ def option_file(server: DatabaseServer, patterns: Sequence[str], *, waiting: boo
     return "\n".join([words, "[mysqld]", *values, *lines, ""])
 
 
-def begin(source: Host, target: Host, schemas: Sequence[str], position: Position, *, waiting: bool = False) -> None:
+def begin(source: Access, target: Access, schemas: Sequence[str], position: Position, *, waiting: bool = False) -> None:
     """Make the account on the original and the channel on the new source, filtered, and start it at `position`.
 
     Args:
@@ -242,7 +242,7 @@ def begin(source: Host, target: Host, schemas: Sequence[str], position: Position
             foreign.watch(target, own)
 
 
-def narrow(target: Host, new: Session, server: DatabaseServer, patterns: Sequence[str], *, waiting: bool) -> None:
+def narrow(target: Access, new: Session, server: DatabaseServer, patterns: Sequence[str], *, waiting: bool) -> None:
     """Stop the channel and give it another filter; whoever asks for it starts it."""
     new.execute(named(server, server.dialect.stop_replica))
     target.write(placed(target, FILTER_FILE[server.family]), option_file(server, patterns, waiting=waiting), mode=0o644)
@@ -328,7 +328,7 @@ def wait_applied(
             raise StepFailed(
                 f"{server.name} does not follow the original to {position}",
                 words or "its applier does not run",
-                f"look at {server.dialect.replica_status} on {server.name}; undo DatabaseSeed and run it again if the data is in doubt",
+                f"look at {server.dialect.replica_status} on {server.name}; `pulumi up` in phase prepared repairs the seed, or seeds again",
             )
         if arrived is not None and int(arrived) >= 0:
             return found
@@ -344,7 +344,7 @@ def wait_applied(
             progress(f"waiting for {server.name} to apply the original's log: at {found.applied}, to {position}, {found.lag} s behind")
 
 
-def end(target: Host, opened: Session | None = None) -> bool:
+def end(target: Access, opened: Session | None = None) -> bool:
     """Stop the channel and forget it, its filter and its account; the new source can be written to again. Whether there was one.
 
     Args:

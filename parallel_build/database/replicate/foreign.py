@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from parallel_build.database.copy import run_worker
 from parallel_build.database.replicate import log_archive
 from parallel_build.database.server.dialects import DatabaseServer
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import login_words
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 
 UNIT = "cutover-channel"
 FOLDER = f"/run/{UNIT}"
@@ -28,13 +28,13 @@ exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --proper
 """
 
 
-def watch(target: Host, server: DatabaseServer) -> None:
+def watch(target: Access, server: DatabaseServer) -> None:
     """Have the channel looked after from now on, by what `prepare` has put in place. Done already means nothing happens."""
     python = run_worker.find_tools(target, server).python
     target.script(START, [UNIT, python, f"{FOLDER}/watch.pyz", f"{FOLDER}/job.json"], cancellable=False)
 
 
-def revive(target: Host, server: DatabaseServer, channel: str, schemas: Sequence[str]) -> str:
+def revive(target: Access, server: DatabaseServer, channel: str, schemas: Sequence[str]) -> str:
     """Pass over the statement that the channel's applier has stopped at, where it is proved to be about other databases alone.
 
     Returns:
@@ -45,7 +45,7 @@ def revive(target: Host, server: DatabaseServer, channel: str, schemas: Sequence
     return found.stdout.strip() if found.ok else ""
 
 
-def prepare(target: Host, server: DatabaseServer, channel: str, schemas: Sequence[str], *, fold: bool) -> str:
+def prepare(target: Access, server: DatabaseServer, channel: str, schemas: Sequence[str], *, fold: bool) -> str:
     """Put the program and its job in place where they are not; the Python that runs it.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from parallel_build.database.replicate import log_events, log_reader
 from parallel_build.database.replicate.channel import Position
 from parallel_build.database.server.dialects import identify, require
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 TAIL = 16 << 20  # bytes of a log's end that are looked at here; more than a stop ever takes
@@ -94,7 +94,7 @@ def hold(opened: Session, seconds: int) -> bool:
     return True
 
 
-def after_stop(host: Host, end: End, schemas: Sequence[str], *, fold: bool) -> str:
+def after_stop(host: Access, end: End, schemas: Sequence[str], *, fold: bool) -> str:
     """What of CloudStack's the log's files hold behind `end`, now that the server is down; in words, empty for nothing.
 
     Args:

@@ -103,7 +103,7 @@ def gaps(found: LogFacts, name: str, schemas: Sequence[str]) -> list[Gap]:
         ]
     result = []
     if found.format not in ("ROW", ""):
-        remedy = f"set binlog_format = ROW on {name} and restart its management servers' connections, {dump}"
+        remedy = f"set binlog_format = ROW on {name} and restart the management servers one after the other, since open sessions keep the old value, {dump}"
         result.append(Gap(f"{name}: binlog_format is {found.format}", "replication needs row events to copy the exact rows", remedy))
     if found.image not in ("FULL", ""):
         cause = "what changed since the comparison is found by the full rows in the binary log"

@@ -21,7 +21,7 @@ from parallel_build.database.replicate.channel import Position, log_position, re
 from parallel_build.database.schema import counters, definitions
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import ConnectionFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
 
@@ -44,15 +44,15 @@ class Takeover:
 
     def __init__(
         self,
-        source: Host,
-        target: Host,
+        source: Access,
+        target: Access,
         schemas: Sequence[str],
         baseline: Position,
         *,
         threads: int,
         cancel: CancelToken,
         progress: Callable[[str], None],
-        replica: Host | None = None,
+        replica: Access | None = None,
     ) -> None:
         self.source, self.target, self.replica, self.schemas, self.baseline = source, target, replica, list(schemas), baseline
         self._revoked = False
@@ -194,7 +194,7 @@ class Takeover:
         self.seconds[what] = round(time.monotonic() - started, 3)
 
 
-def promote(old: Session, new: Session, target: Host, schemas: Sequence[str]) -> dict[str, Any]:
+def promote(old: Session, new: Session, target: Access, schemas: Sequence[str]) -> dict[str, Any]:
     """End the channel on the new source, with counters and events as the original has them; what is done already stays.
 
     Returns:

@@ -27,15 +27,15 @@ from parallel_build.database.schema import definitions
 from parallel_build.database.server import bookkeeping
 from parallel_build.database.server.dialects import identify, supported
 from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import quote, session
 
 __all__ = ["Baseline", "Takeover", "compare_at_position", "compare_tiers", "follows", "remove", "seed", "traces"]
 
 
 def seed(
-    source: Host,
-    target: Host,
+    source: Access,
+    target: Access,
     schemas: Sequence[str],
     *,
     threads: int,
@@ -115,7 +115,7 @@ def seed(
 
 
 def _begin(
-    source: Host, target: Host, names: Sequence[str], position: Position, cancel: CancelToken, progress: Callable[[str], None]
+    source: Access, target: Access, names: Sequence[str], position: Position, cancel: CancelToken, progress: Callable[[str], None]
 ) -> bool:
     """Let the new source follow from a copy's position on; False where its tables, of several snapshots, can't be brought to one."""
     with session(target) as new:
@@ -135,7 +135,7 @@ def _begin(
     return True
 
 
-def _received_again(source: Host, target: Host, names: Sequence[str], position: Position, cancel: CancelToken) -> bool:
+def _received_again(source: Access, target: Access, names: Sequence[str], position: Position, cancel: CancelToken) -> bool:
     """Begin the channel again where it stopped; whether it follows. An original that can't be reached is an error: no seed would repair that."""
     channel.end(target)
     channel.begin(source, target, names, position)
@@ -154,7 +154,7 @@ def _received_again(source: Host, target: Host, names: Sequence[str], position: 
     return True
 
 
-def follows(target: Host) -> Status | None:
+def follows(target: Access) -> Status | None:
     """The channel's status while both its threads run.
 
     Raises:
@@ -171,7 +171,7 @@ def follows(target: Host) -> Status | None:
     return found if found and found.receiving and found.applying else None
 
 
-def remove(source: Host, target: Host) -> None:
+def remove(source: Access, target: Access) -> None:
     """Undo: the channel on the new source and the accounts on the original are gone afterwards. The copied rows stay, see `copy.empty`.
 
     Idempotent; a database server that is down is left out, its part is named.
@@ -198,13 +198,13 @@ def remove(source: Host, target: Host) -> None:
         )
 
 
-def _revoke_all(source: Host) -> None:
+def _revoke_all(source: Access) -> None:
     with session(source) as old:
         account.revoke(old, channel.USER)
         account.revoke(old, account.COPY_USER)
 
 
-def traces(source: Host, target: Host) -> list[str]:
+def traces(source: Access, target: Access) -> list[str]:
     """What of a seed is still there, in words; empty once it is undone or promoted."""
     found = []
     with session(source) as old, session(target) as new:
@@ -216,7 +216,7 @@ def traces(source: Host, target: Host) -> list[str]:
     return found
 
 
-def _check_transactional(source: Host, names: Sequence[str]) -> None:
+def _check_transactional(source: Access, names: Sequence[str]) -> None:
     """Rule: tables that a snapshot does not cover are empty (CloudStack's MEMORY tables are, while nothing holds a lock in them)."""
     with session(source) as old:
         odd = old.rows(

@@ -8,14 +8,14 @@ import json
 from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.schema.prints import Known
 from parallel_build.database.server import judge
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
 
 FILE = "/var/lib/cutover-copy/meanings.json"
 MOST = 20000  # prints kept: what changes all the time is then judged again once
 
 
-def known(opened: Session, host: Host, original: Family) -> Known:
+def known(opened: Session, host: Access, original: Family) -> Known:
     """What was judged on this server, by the program and settings that it has now, of an original of that family.
 
     Args:
@@ -25,7 +25,7 @@ def known(opened: Session, host: Host, original: Family) -> Known:
     return Known.read(json.loads(content) if content else None).for_server(f"{original} {identity(opened)}")
 
 
-def keep(host: Host, found: Known) -> None:
+def keep(host: Access, found: Known) -> None:
     """Keep it; nothing is written where it is there already."""
     if len(found.stable) > MOST:
         found = Known(found.server)
@@ -36,7 +36,7 @@ def keep(host: Host, found: Known) -> None:
     host.write(FILE, content)
 
 
-def forget(host: Host) -> None:
+def forget(host: Access) -> None:
     """Remove it. Idempotent."""
     host.run(["rm", "-f", FILE], cancellable=False)
 

@@ -18,7 +18,7 @@ from parallel_build.database.server.dialects import newest, parse_version
 from parallel_build.database.server.state import Account
 from parallel_build.errors import ConnectionFailed
 from parallel_build.remote import session_token
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Refused, Session, session
 
 LOCKS_SINCE = {"mysql": (5, 7, 6), "mariadb": (10, 4, 2)}
@@ -55,7 +55,7 @@ class AccountLock:
         return cls(Account(str(kept["user"]), str(kept["host"])), bool(kept.get("locked")), str(kept.get("restore") or ""))
 
 
-def look(host: Host, schemas: Sequence[str], also: Collection[str] = (), *, timeout: float) -> list[AccountLock]:
+def look(host: Access, schemas: Sequence[str], also: Collection[str] = (), *, timeout: float) -> list[AccountLock]:
     """The accounts that may write to these databases, as they are now. Changes nothing.
 
     Args:
@@ -72,7 +72,7 @@ def can_lock(database: Session) -> bool:
     return version >= LOCKS_SINCE[family]
 
 
-def close(host: Host, locks: Sequence[AccountLock], *, timeout: float, cancel: CancelToken) -> int:
+def close(host: Access, locks: Sequence[AccountLock], *, timeout: float, cancel: CancelToken) -> int:
     """Lock these accounts and end their sessions; return how many sessions were ended. Proved: afterwards none is open.
 
     Args:
@@ -94,7 +94,7 @@ def close(host: Host, locks: Sequence[AccountLock], *, timeout: float, cancel: C
         return _end_sessions(database, {each.name for each in locks}, timeout, cancel)
 
 
-def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[str]:
+def closed(host: Access, locks: Sequence[AccountLock], *, timeout: float) -> list[str]:
     """What is not as `close` left it, in words: accounts that let somebody in again, and sessions.
 
     Where a server can't lock, that is an account with its own password again; a third password can't be told from ours, its sessions can.
@@ -106,7 +106,7 @@ def closed(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[
         return [*found, *(f"a session of {user} from {place}" for _, user, place in _sessions(database, {each.name for each in locks}))]
 
 
-def put_back(host: Host, locks: Sequence[AccountLock], *, timeout: float) -> list[Account]:
+def put_back(host: Access, locks: Sequence[AccountLock], *, timeout: float) -> list[Account]:
     """Every account as it was found; return those that were changed. One that was dropped meanwhile stays dropped."""
     changed = []
     with session(host, timeout=timeout) as database:
@@ -141,7 +141,7 @@ def _give_back(database: Session, each: AccountLock) -> None:
         raise ConnectionFailed(fact, QUOTED.sub("[secret]", error.cause), where) from None
 
 
-def receivers(host: Host) -> list[str]:
+def receivers(host: Access) -> list[str]:
     """The servers that receive what is locked here through the binary log, because this account may not leave it; mostly none."""
     with session(host, timeout=60) as database:
         if _quietly(database):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from parallel_build.cancel import CancelToken
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import StepFailed
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 UNIT = "cutover-judge"
@@ -116,7 +116,7 @@ class Program:
 
 
 @contextlib.contextmanager
-def judge(host: Host, cancel: CancelToken) -> Iterator[Session]:
+def judge(host: Access, cancel: CancelToken) -> Iterator[Session]:
     """A session to a judge next to `host`'s database server; both are gone afterwards.
 
     Raises:
@@ -142,7 +142,7 @@ def settings(opened: Session) -> dict[str, str]:
     return {name: found[name] for name in (*MEANING, "log_bin") if name in found}
 
 
-def _program(host: Host) -> Program:
+def _program(host: Access) -> Program:
     with session(host) as opened:
         server = identify(opened)
         values = settings(opened)
@@ -159,7 +159,7 @@ def _options(server: DatabaseServer, values: dict[str, str]) -> tuple[str, ...]:
     return (*same, *log, *LIGHT, *FAMILY[server.family])
 
 
-def _await(host: Host, unit: str, socket: str, cancel: CancelToken) -> None:
+def _await(host: Access, unit: str, socket: str, cancel: CancelToken) -> None:
     """Until its socket is there.
 
     Raises:

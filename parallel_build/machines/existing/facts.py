@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parallel_build.errors import CommandFailed
+from parallel_build.remote.access import Access, AccountUnfit
 from parallel_build.remote.clock import read_clock
-from parallel_build.remote.host import AccountUnfit, Host
 from parallel_build.remote.package_shell import SHELL
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
@@ -106,7 +106,7 @@ class ServerFacts:
     clock: float = 0.0
 
 
-def gather(host: Host) -> ServerFacts:
+def gather(host: Access) -> ServerFacts:
     """Ask the server.
 
     Raises:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import CommandFailed, RollbackIncomplete
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
 
 ROOT = "/var/log/cloudstack-parallel-build"
 LOGS = ("/var/log/cloudstack", "/var/log/mysql", "/var/log/mariadb")
@@ -43,7 +43,7 @@ echo "$present"
 """
 
 
-def keep(host: Host, stack: str, *, source: bool, intend: Callable[..., None], progress: Callable[[str], None]) -> None:
+def keep(host: Access, stack: str, *, source: bool, intend: Callable[..., None], progress: Callable[[str], None]) -> None:
     """Keep logs, and a dump where the databases have tables: those of a stack that was never switched to have been dropped before.
 
     Args:
@@ -88,5 +88,5 @@ def keep(host: Host, stack: str, *, source: bool, intend: Callable[..., None], p
         progress(f"{host.name}: {', '.join(logs)} kept in {folder}")
 
 
-def _has_databases(host: Host) -> bool:
+def _has_databases(host: Access) -> bool:
     return host.run(["test", "-d", "/var/lib/mysql/cloud"], ok=(0, 1)).ok

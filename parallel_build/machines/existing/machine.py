@@ -20,7 +20,7 @@ from parallel_build.machines.existing.hosts_file import with_names
 from parallel_build.machines.existing.manifest import Manifest, Record
 from parallel_build.machines.provisioning import TIME_PACKAGE
 from parallel_build.records.run_folder import now
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 
 HOSTS = "/etc/hosts"
 FENCED = (MANAGEMENT, USAGE)
@@ -41,7 +41,7 @@ class ExistingServer:
         intend: called before a change; progress: called after it.
     """
 
-    host: Host
+    host: Access
     wanted: rules.Wanted
     configuration: StackConfiguration
     stack: str

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.transactions import FOUND
 
@@ -159,7 +159,7 @@ class Manifest:
         host: session to it.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Access) -> None:
         self.host = host
 
     def record(self) -> Record | None:

@@ -10,7 +10,7 @@ from typing import Any
 from parallel_build.errors import CommandFailed, RollbackIncomplete
 from parallel_build.machines.existing.manifest import FOLDER, Manifest, Packages, summary
 from parallel_build.remote import transactions
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.packages import Packages as Handled
 from parallel_build.remote.packages import packages_of
@@ -27,7 +27,7 @@ class PackageUndo:
         evidence: what differs in the end, for the evidence.
     """
 
-    host: Host
+    host: Access
     named: set[str]
     intend: Callable[..., None]
     progress: Callable[[str], None]

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from parallel_build.machines.existing.manifest import FOLDER
 from parallel_build.remote import transactions
-from parallel_build.remote.host import Host
+from parallel_build.remote.access import Access
 from parallel_build.remote.package_shell import SHELL
 
 NOTE = f"{FOLDER}/written"
@@ -68,14 +68,14 @@ def _named(path: str, new: Collection[str], words: Collection[str]) -> bool:
     return any(PurePosixPath(each).name in words for each in (tops[0], tops[-1]))
 
 
-def _owned(host: Host, paths: Sequence[str]) -> set[str]:
+def _owned(host: Access, paths: Sequence[str]) -> set[str]:
     """Which paths a package owns: under the name that it has, or the one without /usr that an older package gives it."""
     asked = "".join(f"{path}\0" for path in (*paths, *(path.removeprefix("/usr") for path in paths)))
     answers = set(host.run(["sh", "-c", _OWNED], input=asked, timeout=_TIMEOUT).stdout.splitlines())
     return {path for path in paths if path in answers or path.removeprefix("/usr") in answers}
 
 
-def note(host: Host, packages: Iterable[str], found: Collection[str]) -> None:
+def note(host: Access, packages: Iterable[str], found: Collection[str]) -> None:
     """Note them while the scripts are there to be read; an earlier note stays."""
     appeared = transactions.appeared(host)
     names = sorted({name.split(":")[0] for name in packages})
@@ -89,7 +89,7 @@ def note(host: Host, packages: Iterable[str], found: Collection[str]) -> None:
         host.write(NOTE, "\0".join(known).encode(errors="surrogateescape"))
 
 
-def remove(host: Host, found: Collection[str]) -> list[str]:
+def remove(host: Access, found: Collection[str]) -> list[str]:
     """Remove the noted files that no package owns by now, and their folders where they are empty; return what was removed."""
     noted = [path for path in (host.read(NOTE) or b"").decode(errors="surrogateescape").split("\0") if path and path not in found]
     if not noted:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.errors import StepFailed
 from parallel_build.machines.provisioning import TIME_LIMIT, TIME_NEAR, TIME_PACKAGE, TIME_SOURCES, TIME_UNIT
+from parallel_build.remote.access import Access
 from parallel_build.remote.families import EL, family_of
-from parallel_build.remote.host import Host
 from parallel_build.remote.packages import packages_of
 
 SERVICES = ("chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd", "systemd-timesyncd")
@@ -27,7 +27,7 @@ def wanted(configuration: StackConfiguration, machine: NewMachine) -> tuple[str,
     return () if alone else tuple(configuration.new.network.time_servers)
 
 
-def provide(host: Host, servers: Sequence[str], intend: Callable[..., None]) -> list[str]:
+def provide(host: Access, servers: Sequence[str], intend: Callable[..., None]) -> list[str]:
     """Have the clock follow the servers where nothing keeps it; return what had to be done.
 
     Raises:

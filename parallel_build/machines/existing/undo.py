@@ -19,9 +19,10 @@ from parallel_build.machines.existing.hosts_file import without_names
 from parallel_build.machines.existing.manifest import COPIED, EDITED, FOLDER, LINKED, Manifest, Paths, Record
 from parallel_build.machines.existing.packages import PackageUndo
 from parallel_build.machines.provisioning import TIME_SOURCES
-from parallel_build.remote import transactions
+from parallel_build.remote import frame, transactions
+from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
-from parallel_build.remote.host import Host
+from parallel_build.remote.frame import FORGET_NUMBERS
 from parallel_build.remote.sql import session
 
 DATA_FOLDER = "/var/lib/mysql"
@@ -50,6 +51,9 @@ OURS = (
 DATABASE_OURS = ("/etc/mysql", "/etc/my.cnf", "/var/lib/mysql", "/etc/systemd/system/mariadb", "/etc/systemd/system/mysql")
 # Made for a file of ours; stays when somebody else has put something into it.
 SHARED_FOLDERS = ("/etc/apt/keyrings", "/etc/chrony")
+# Every command of ours makes them again, so they go with the last one.
+WITH_THE_LAST = (frame.FOLDER, *frame.NUMBERS)
+LAST = f"rm -rf {FOLDER} {FOLDER}.new"
 # What a running system writes by itself.
 LOGS = ("/var/log/",)
 ITS_OWN = (
@@ -74,7 +78,7 @@ class Leaving:
         evidence: what is left and why, for the evidence.
     """
 
-    host: Host
+    host: Access
     named: list[str]
     files: list[str]
     source: bool
@@ -116,7 +120,7 @@ class Leaving:
             self._copies()
         self._paths_proved(ours, paths)
         self.intend(f"{self.host.name}: rm -r {FOLDER}")
-        self.host.run(["rm", "-rf", FOLDER, f"{FOLDER}.new"], timeout=600, cancellable=False)
+        self.host.script(FORGET_NUMBERS + LAST, [frame.FOLDER, frame.VOLATILE, *frame.NUMBERS], timeout=600, cancellable=False)
 
     def _not_serving(self) -> None:
         """Rule: nothing is taken away from under users: no CloudStack service runs here, no management server uses the database, or has been switched to it."""
@@ -185,7 +189,11 @@ class Leaving:
     def _folders(self, ours: tuple[str, ...], paths: Paths) -> None:
         """Remove what is new in this project's own places: files first, then folders from the deepest up, where they are empty."""
         now = self.manifest.paths_now()
-        new = {path: entry for path, entry in now.items() if path not in paths and path.startswith((*ours, *SHARED_FOLDERS))}
+        new = {
+            path: entry
+            for path, entry in now.items()
+            if path not in paths and path not in WITH_THE_LAST and path.startswith((*ours, *SHARED_FOLDERS))
+        }
         folders = [path for path, entry in new.items() if entry.kind == "d"]
         files = [path for path in new if path not in folders and path.startswith(ours)]
         if not new:
@@ -248,7 +256,7 @@ class Leaving:
     def _paths_proved(self, ours: tuple[str, ...], paths: Paths) -> None:
         """Compare all paths; what is ours and left is a failure, what is somebody else's is reported."""
         now = self.manifest.paths_now()
-        new = sorted(path for path in now if path not in paths and not path.startswith((*LOGS, *ITS_OWN)))
+        new = sorted(path for path in now if path not in paths and path not in WITH_THE_LAST and not path.startswith((*LOGS, *ITS_OWN)))
         gone = sorted(path for path in paths if path not in now and not path.startswith((*LOGS, *ITS_OWN)))
         changed = sorted(
             path for path in now if path in paths and not now[path].same(paths[path]) and not path.startswith((*LOGS, *ITS_OWN))

@@ -14,7 +14,8 @@ from parallel_build.cloudstack.log import LogFollower, Mark, StartReading
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
 from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.remote import full_disks
-from parallel_build.remote.host import Result
+from parallel_build.remote.openssh import Result
+from tests.fast.asked_host import AskedHost
 from tests.fast.sites import site
 
 DF = """#!/bin/sh
@@ -24,18 +25,17 @@ grep "^$2 $3 " {folder}/rows | cut -d' ' -f3-
 """
 
 
-class Here:
+class Here(AskedHost):
     """A server that is this machine, whose df says what a test wants."""
 
-    name = "newms1"
-
     def __init__(self, folder: Path, rows: Sequence[str]) -> None:
+        super().__init__("newms1")
         self.folder = folder
         (folder / "rows").write_text("".join(f"{row}\n" for row in rows))
         (folder / "df").write_text(DF.format(folder=folder))
         (folder / "df").chmod(0o755)
 
-    def script(self, text: str, args: Sequence[str]) -> Result:
+    def script(self, text: str, args: Sequence[str] = (), **_: Any) -> Result:
         environment = {"PATH": f"{self.folder}:/usr/bin:/bin"}
         done = subprocess.run(["sh", "-s", "--", *args], input=text, text=True, capture_output=True, env=environment, check=True)
         return Result(0, done.stdout, done.stderr)
@@ -53,26 +53,22 @@ class Here:
     ids=["room", "no room", "no inodes", "no inodes by design"],
 )
 def test_room_and_inodes_both_count(tmp_path: Path, rows: list[str], found: list[str]) -> None:
-    assert full_disks.full(Here(tmp_path, rows), ("/", "/surely/not/there")) == found  # type: ignore[arg-type]
+    assert full_disks.full(Here(tmp_path, rows), ("/", "/surely/not/there")) == found
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("gone", "", ""), CommandFailed("no", "", "")])
 def test_a_server_that_can_not_be_asked_is_not_accused(error: Exception) -> None:
-    class Gone:
-        name = "newms1"
-
-        def script(self, text: str, args: Sequence[str]) -> Result:
+    class Gone(AskedHost):
+        def script(self, text: str, args: Sequence[str] = (), **_: Any) -> Result:
             raise error
 
-    assert full_disks.full(Gone()) == []  # type: ignore[arg-type]
+    assert full_disks.full(Gone()) == []
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, full: list[str], journal: str = "") -> StartWatch:
     """A watch over a start that has ended; these disks are full, and its unit's journal has these lines."""
 
-    class Machine:
-        name = "newms1"
-
+    class Machine(AskedHost):
         def run(self, argv: Sequence[str], **_: Any) -> Result:
             return Result(0, journal, "")
 
@@ -81,7 +77,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, full: list[str], journal: str = "") -
 
     monkeypatch.setattr(startup, "full", lambda host, paths=(): list(full))
     here = site()
-    host: Any = Machine()
+    host = Machine("newms1")
     found = StartWatch(
         here.configuration.new.management[0],
         host,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,6 @@ from parallel_build.configuration import Hypervisor
 from parallel_build.errors import StepFailed
 from parallel_build.operations import hypervisor_commands
 from parallel_build.operations.context import Context
-from parallel_build.remote.host import Host
 from parallel_build.secret import Secret
 from tests.fast.files_host import Files
 
@@ -70,8 +70,8 @@ def test_what_java_gives_up_is_reported_with_server_and_file() -> None:
     files = Files("oldms1")
     files.files[DB_PROPERTIES] = b"ok=1\nk=\\u12"
     with pytest.raises(StepFailed, match=rf"oldms1: {DB_PROPERTIES}: \\u12 is no character"):
-        read(cast(Host, files), DB_PROPERTIES)
-    assert read(cast(Host, Files("oldms1")), DB_PROPERTIES) is None
+        read(files, DB_PROPERTIES)
+    assert read(Files("oldms1"), DB_PROPERTIES) is None
 
 
 def test_a_value_is_written_into_any_file_and_every_other_line_stays() -> None:
@@ -96,7 +96,7 @@ def test_the_key_is_found_in_any_notation() -> None:
         DB_PROPERTIES: f"db.cloud.encryptor.version : V2\ndb.cloud.encrypt.secret ENC({sealed})\n".encode(),
         KEY_FILE: b"management key",
     }
-    found = keys.read_original(cast(Host, files))
+    found = keys.read_original(files)
     assert (found.secret.reveal(), found.encryptor) == ("database key", Encryptor.V2)
 
 
@@ -105,7 +105,7 @@ def test_the_key_file_is_read_as_cloudstack_reads_it(content: bytes) -> None:
     files = Files("oldms1")
     sealed = encrypt(Secret("database key"), Secret("management key"), Encryptor.V2)
     files.files = {DB_PROPERTIES: f"db.cloud.encryptor.version=V2\ndb.cloud.encrypt.secret=ENC({sealed})\n".encode(), KEY_FILE: content}
-    assert keys.read_original(cast(Host, files)).secret.reveal() == "database key"
+    assert keys.read_original(files).secret.reveal() == "database key"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_an_agents_file_keeps_its_other_lines(monkeypatch: pytest.MonkeyPatch) -
         def write(self, path: str, content: Any, **_: Any) -> None:
             self.files[path] = content
 
-        def run(self, argv: list[str], **_: Any) -> Any:
+        def run(self, argv: Sequence[str], **_: Any) -> Any:
             return type("R", (), {"stdout": "640 root:root"})()
 
     kvm = Kvm("kvm1")

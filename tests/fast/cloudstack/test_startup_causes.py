@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from parallel_build.cloudstack import java, start_causes, unit_end
 from parallel_build.cloudstack.log import StartReading
 from parallel_build.cloudstack.start_causes import CAUSES
 from parallel_build.cloudstack.unit_end import UnitEnd
-from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
 from parallel_build.versions import CloudStackVersion
+from tests.fast.asked_host import AskedHost
 
 #: What a real CloudStack logged; not part of this repository.
 TRANSCRIPTS = Path(__file__).parents[4] / "shared/data/transcripts"
@@ -229,11 +230,11 @@ def test_the_kernels_words_are_found_by_the_process(tmp_path: Path, kernel: str)
     for each in tmp_path.iterdir():
         each.chmod(0o755)
 
-    class Here:
-        def run(self, argv: list[str], *, input: str, **_: Any) -> Result:
+    class Here(AskedHost):
+        def run(self, argv: Sequence[str], *, input: Any = None, **_: Any) -> Result:
             done = subprocess.run(argv, input=input, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
             return Result(done.returncode, done.stdout, done.stderr)
 
-    assert unit_end.read(cast(Host, Here()), "x") == UnitEnd("signal", 2, 9, kernel)
+    assert unit_end.read(Here(), "x") == UnitEnd("signal", 2, 9, kernel)
     (tmp_path / "journalctl").write_text("#!/bin/sh\necho 'Killed process 47110 (other)'\n")
-    assert unit_end.read(cast(Host, Here()), "x") == UnitEnd("signal", 2, 9)
+    assert unit_end.read(Here(), "x") == UnitEnd("signal", 2, 9)

@@ -213,6 +213,40 @@ def test_the_window_is_a_chain_in_order() -> None:
     assert everything - before(declared, "window") - set(names) == set()
 
 
+def test_the_agents_wave_runs_next_to_the_chain_from_the_original_down_to_the_hosts() -> None:
+    declared, _ = run(settings(phase="switched", agents={"upgrade": {}}))
+    (wave,), (packages,) = of_kind(declared, "Agents"), of_kind(declared, "AgentPackages")
+    names = [name for name, _ in ORDER]
+    assert [other for other in wave.dependencies if other in names] == ["original-management"]
+    assert wave.inputs["parameters"] == packages.inputs["parameters"] and wave.inputs["parameters"]["hosts"] == ["kvm1", "kvm2"]
+    assert packages.name in before(declared, "ready")
+    for name, waits in (("database-transfer", False), ("first-management", False), ("hypervisors", True), ("system-vms", True)):
+        assert (wave.name in before(declared, name)) is waits, name
+    assert not of_kind(run(settings(phase="switched"))[0], "Agents")
+
+
+@pytest.mark.parametrize(("held", "there"), [("Agents", False), ("DatabaseTransfer", True), ("Drain", False), ("Hypervisors", True)])
+def test_a_hold_point_and_the_agents_wave(held: str, there: bool) -> None:
+    access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
+    declared, _ = run(settings(phase="switched", agents={"upgrade": {}}, window={"stopBefore": held, "userAccess": access}))
+    assert bool(of_kind(declared, "Agents")) is there
+    assert not (held == "Agents" and of_kind(declared, "DatabaseTransfer"))
+
+
+def test_nothing_of_the_window_waits_for_the_cold_copy() -> None:
+    place = {"server": {"name": "backup1", "address": "10.91.0.60"}, "folder": "/srv/dumps"}
+    access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
+    window = {"dumpFile": place, "userAccess": access}
+    declared, _ = run(settings(phase="retired", window=window))
+    (copy,) = of_kind(declared, "DumpFile")
+    names = [name for name, _ in ORDER]
+    assert [other for other in copy.dependencies if other in names] == ["original-database"]
+    assert [each.name for each in declared if copy.name in each.dependencies] == [of_kind(declared, "Retirement")[0].name]
+    assert copy.inputs["parameters"] == {"server": "backup1", "folder": "/srv/dumps", "readBack": False}
+    held, _ = run(settings(phase="switched", window={**window, "stopBefore": "DumpFile"}))
+    assert not of_kind(held, "DumpFile") and of_kind(held, "OriginalDatabase") and not of_kind(held, "HostSetting")
+
+
 def test_a_hold_point_ends_the_chain_before_it() -> None:
     access = {"method": "firewall", "administrators": ["10.91.0.1/32"]}
     declared, _ = run(settings(phase="switched", window={"stopBefore": "DatabaseTransfer", "userAccess": access}))

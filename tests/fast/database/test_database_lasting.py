@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import cast
 
 import pytest
 
@@ -15,7 +14,6 @@ from parallel_build.database.schema.definitions import Schema, Table
 from parallel_build.database.server.dialect_table import DIALECTS
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import Cancelled, ConnectionFailed, ParallelBuildError, StepFailed
-from parallel_build.remote.host import Host
 from tests.fast.files_host import Files
 
 LARGE = 200 << 20
@@ -28,8 +26,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Files:
     return found
 
 
-def host(server: Files) -> Host:
-    return cast(Host, server)
+def host(server: Files) -> Files:
+    return server
 
 
 def table(name: str, *lines: str, engine: str = "InnoDB", size: int = LARGE, counter: int = 7) -> Table:

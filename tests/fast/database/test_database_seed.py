@@ -25,7 +25,7 @@ from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.seed import SeedRecord
 from parallel_build.records.window import WindowRecord, WindowStore
-from parallel_build.remote.host import Connections, Host
+from parallel_build.remote.host import Connections
 from parallel_build.steps import database_seed
 from parallel_build.steps.database_seed import DatabaseSeed
 from parallel_build.steps.database_transfer import DatabaseTransfer
@@ -53,13 +53,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Files:
     for module in (database_seed, compare_seed, takeover):
         monkeypatch.setattr(module, "original_database", lambda _: found)
         if hasattr(module, "store"):
-            monkeypatch.setattr(module, "store", lambda context: WindowStore(cast(Host, found), context.site))
+            monkeypatch.setattr(module, "store", lambda context: WindowStore(found, context.site))
     return found
 
 
 @pytest.fixture
 def record(server: Files) -> SeedRecord:
-    return SeedRecord(cast(Host, server), SITE)
+    return SeedRecord(server, SITE)
 
 
 def known(record: SeedRecord) -> tuple[Position | None, Position | None, bool, bool]:
@@ -79,7 +79,7 @@ def verdict(*differences: Difference) -> Comparison:
 def window(server: Files, **changes: Any) -> None:
     """A window of this stack on the original's host."""
     found = WindowRecord(**{"stack": "test", "identity": SITE.identity, "opened": "2026-06-01T12:00:00+00:00", **changes})
-    server.files[WindowStore(cast(Host, server), SITE).path] = json.dumps(found.__dict__).encode()
+    server.files[WindowStore(server, SITE).path] = json.dumps(found.__dict__).encode()
 
 
 def test_a_finished_copy_is_known_until_something_follows_it(record: SeedRecord) -> None:

@@ -76,7 +76,7 @@ def test_only_what_runs_or_starts_at_boot_is_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setitem(cluster_managers.MANAGERS, "keepalived", (("keepalived",), (f"{tmp_path}/*.conf",)))
     monkeypatch.setitem(cluster_managers.MANAGERS, "monit", (("monit",), (f"{tmp_path}/none",)))
-    found = cluster_managers.read(LocalHost())  # type: ignore[arg-type]
+    found = cluster_managers.read(LocalHost())
     assert found == [ClusterManager("keepalived", addresses=("10.91.0.5",)), ClusterManager("monit", unknown="none of its files was found")]
 
 

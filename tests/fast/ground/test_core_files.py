@@ -116,7 +116,7 @@ def test_the_command_line_and_its_ssh_leave_none(tmp_path: Path) -> None:
 def test_a_command_on_a_server_leaves_none(tmp_path: Path) -> None:
     own = site()
     host = Host(own.configuration.original.management[0], own.configuration.ssh, tmp_path, None, CancelToken())
-    line = host.command_line(["sh", "-c", 'ulimit -c; ulimit -Hc; echo "$1"', "sh", "two  words"], 10)
+    *_, line = host.piped(["sh", "-c", 'ulimit -c; ulimit -Hc; echo "$1"', "sh", "two  words"], 10)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, preexec_fn=unlimited)
     assert done.stdout.splitlines() == ["0", "0", "two  words"]
     assert "--property=LimitCORE=0" in run_worker.START, "systemd starts the copy's program, not the session"

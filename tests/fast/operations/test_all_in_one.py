@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import random
 from typing import Any
 
 import pytest
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import load
-from parallel_build.errors import RollbackIncomplete, StepFailed
-from parallel_build.operations import known_servers, open_ports, original_management, prove_original_down
+from parallel_build.errors import ParallelBuildError, RollbackIncomplete, StepFailed
+from parallel_build.operations import (
+    fence_new_database,
+    known_servers,
+    open_ports,
+    original_management,
+    prove_original_down,
+)
 from parallel_build.operations.start_management import ManagementStart
 from parallel_build.operations.start_usage import start_usage
 from parallel_build.records.touched import DATABASE as DATABASE_ROLE
 from parallel_build.records.touched import MANAGEMENT as MANAGEMENT_ROLE
-from parallel_build.records.touched import START, TouchedServer
+from parallel_build.records.touched import START, STOP, Found, TouchedServer
 from parallel_build.steps import original_management as original_management_step
 from parallel_build.steps.original_database import OriginalDatabase
 from parallel_build.steps.original_management import OriginalManagement
@@ -194,3 +202,126 @@ def test_whether_a_machine_answers_is_not_asked_of_itself(one: Cloud, monkeypatc
     assert not open_ports.answers(one.world.context, original.management[0], [8080])
     assert not open_ports.answers(one.world.context, original.database.source, [3306])
     assert set(asked) == {"new-1"}
+
+
+class Operator:
+    """Faults, words of the operator and rollbacks on a cloud of one machine a side, and what must be true after each."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud, self.world = cloud, cloud.world
+        self.confirmed = False
+        for server in (*cloud.world.site.configuration.original.management, *cloud.world.site.configuration.original.database.servers):
+            units = {unit: Found() for unit in self.world.old[server.name]}
+            self.world.record.servers[server.name] = known_servers.touch(cloud.world.context, server, STOP, units=units)
+
+    def make(self, move: tuple[str, int]) -> None:
+        """One move."""
+        kind, cut = move
+        world, new = self.world, "new-1"
+        if kind in ("cut off new", "mend new"):
+            if kind == "cut off new":
+                world.lost.add(new)
+            elif new not in world.powered_off:
+                world.lost.discard(new)
+        elif kind in ("cut off old", "mend old"):
+            (world.lost.update if kind == "cut off old" else world.lost.difference_update)({"cs-1", "cs-1-db"})
+        elif kind == "power off":
+            world.powered_off.add(new)
+            world.lost.add(new)
+            for (name, _), state in world.units.items():
+                state["active"] = state["active"] and name != new
+            world.closing.sessions.clear()
+        elif kind == "power on" and new in world.powered_off and not self.confirmed and not self._must_stay_off():
+            self._power_on()
+        elif kind == "confirm":
+            self.confirmed = new in world.powered_off
+        elif kind == "take back":
+            self.confirmed = False
+        elif kind in ("start fails", "start works"):
+            (self.cloud.does_not_start.add if kind == "start fails" else self.cloud.does_not_start.discard)(("cs-1", MANAGEMENT))
+        elif kind in ("SQL hangs", "SQL answers"):
+            world.closing.hangs = kind == "SQL hangs"
+        confirm(self.cloud, *(["new-1"] if self.confirmed else []), **SHAPES["one to one"])
+        if kind in ("back", "undo") and not world.record.closed:
+            world.cut = world.done + cut if cut >= 0 else -1
+            with contextlib.suppress(ParallelBuildError, Cut):
+                (back if kind == "back" else undo)(self.cloud)
+            world.cut = -1
+        self.check(move)
+
+    def _must_stay_off(self) -> bool:
+        kept = {
+            **self.world.record.facts.get("CutOff", {}).get("servers", {}),
+            **self.world.record.facts.get("SwitchedOff", {}).get("servers", {}),
+        }
+        return "new-1" in kept or any(line.startswith("KEEP new-1 ") for line in self.world.reported)
+
+    def _power_on(self) -> None:
+        self.world.powered_off.discard("new-1")
+        self.world.lost.discard("new-1")
+        for (name, _), state in self.world.units.items():
+            if name == "new-1" and not state["masked"]:
+                state["active"] = True
+
+    def check(self, move: tuple[str, int]) -> None:
+        """Never two sides that can write; a closed window has the original serving."""
+        old, new = self.cloud.serving
+        writing = [name for name in new if name not in self.world.powered_off]
+        assert not (old and writing and not self.world.closed), f"after {move}: {old} and {writing} may both write"
+        assert self.world.wrong == [], f"after {move}"
+        assert not self.world.record.closed or old == ["cs-1"], f"after {move}"
+
+    def way_out(self) -> None:
+        """Everything but what must stay off is repaired: then one rollback ends it."""
+        off = "new-1" in self.world.powered_off and self._must_stay_off()
+        if not off and "new-1" in self.world.powered_off:
+            self._power_on()
+        self.world.lost = {"new-1"} if off else set()
+        self.confirmed = off
+        self.cloud.does_not_start.clear()
+        self.world.closing.hangs = False
+        confirm(self.cloud, *(["new-1"] if off else []), **SHAPES["one to one"])
+        if not self.world.record.closed:
+            undo(self.cloud)
+        self.check(("the way out", -1))
+        assert self.cloud.serving[0] == ["cs-1"] and self.world.record.closed and self.world.units["cs-1-db", DATABASE]["active"]
+
+
+KINDS = (
+    "cut off new", "mend new", "cut off old", "mend old", "power off", "power on", "confirm", "take back", "start fails", "start works", "SQL hangs",
+    "SQL answers", "back", "undo", "back", "undo",
+)  # fmt: skip
+
+
+def sequences(one: Cloud, number: int) -> None:
+    """Draw and make that many."""
+    for seed in range(number):
+        dice = random.Random(seed)
+        one.__init__(**SHAPES["one to one"])  # type: ignore[misc]
+        operator = Operator(one)
+        moves = [(dice.choice(KINDS), dice.choice((-1, -1, dice.randrange(30)))) for _ in range(dice.randint(2, 9))]
+        try:
+            for move in moves:
+                operator.make(move)
+            operator.way_out()
+        except (AssertionError, ParallelBuildError) as error:
+            raise AssertionError(f"seed {seed}: {moves}: {error}") from error
+
+
+def test_random_sequences_on_one_machine_a_side(one: Cloud) -> None:
+    sequences(one, 60)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "without"),
+    [
+        (fence_new_database, "fence", lambda context: {}),
+        (known_servers, "ever_started", lambda *_: False),
+    ],
+)
+def test_a_program_without_one_of_the_rules_is_caught(
+    one: Cloud, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, without: Any
+) -> None:
+    monkeypatch.setattr(module, name, without)
+    with pytest.raises(AssertionError, match=r"seed \d+"):
+        sequences(one, 400)

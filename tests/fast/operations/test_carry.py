@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from parallel_build.operations.context import Context
 from parallel_build.provider.relevance import relevant
 from parallel_build.records.left_outside import left_by_health
 from parallel_build.remote.openssh import Result
+from parallel_build.secret import Secret
+from parallel_build.steps import carried_state
 from parallel_build.steps.carried_state import CarriedState
 from parallel_build.steps.host_setting import HostSetting
 from tests.fast.local_host import LocalHost
@@ -60,10 +63,11 @@ class Server(LocalHost):
         found = LocalHost.run(self, ["sh", "-s", "--", *(self._here(each) for each in args)], input="set -eu\n" + text, ok=ok)
         return Result(found.code, found.stdout.replace(str(self.root), ""), found.stderr)
 
-    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
+    def read(self, path: str, **_: Any) -> bytes | None:
         return super().read(self._here(path))
 
-    def write(self, path: str, content: bytes | str, *, mode: int = 0o600, owner: str = "") -> None:
+    def write(self, path: str, content: bytes | str | Secret, *, mode: int = 0o600, owner: str = "", timeout: float = 30) -> None:
+        assert not isinstance(content, Secret)
         self.writes.append(path)
         here = Path(self._here(path))
         here.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -154,9 +158,9 @@ def of(**carry_: Any) -> StackConfiguration:
 
 
 def put(configuration: StackConfiguration, old: Server, new: Server) -> list[str]:
-    found = carried.look(configuration, old)  # type: ignore[arg-type]
+    found = carried.look(configuration, old)
     assert found.problems == ()
-    return carry.put(context(configuration), new, old, found)  # type: ignore[arg-type]
+    return carry.put(context(configuration), new, old, found)
 
 
 def test_everything_that_is_named_is_put_there_and_taken_away_without_a_trace(old: Server, new: Server) -> None:
@@ -171,7 +175,7 @@ def test_everything_that_is_named_is_put_there_and_taken_away_without_a_trace(ol
     assert (new.root / "java/lib/security/cacerts.d/corp ca").read_text().strip() == PEM
     assert "certificate corp ca" in changed and len(changed) == 6
     assert not any(path.endswith(("db.properties", "/key")) for path in there)
-    gone = carry.take_away(context(configuration), new)  # type: ignore[arg-type]
+    gone = carry.take_away(context(configuration), new)
     assert len(gone) == 5 and new.tree() == {**before, "/var/lib/cloudstack-parallel-build/": ("", 0)}, "the tool's own folder, empty"
     assert not (new.root / "java/lib/security/cacerts.d/corp ca").exists()
     assert "keystore" not in "".join(path.read_text() for path in new.root.rglob("*") if path.is_file() and "etc" in path.parts)
@@ -192,7 +196,7 @@ def test_what_is_not_wanted_any_more_goes_and_what_changed_is_brought_again(old:
     assert set(new.tree()) - {"/var/lib/x"} >= {"/etc/cloudstack/management/config.json", "/etc/default/cloudstack-management"}
     assert "/etc/cloudstack/management/corp-ldap.jks" not in new.tree()
     assert new.tree()["/etc/default/cloudstack-management"][0].startswith('# package\nJAVA_OPTS="-Xmx2G')
-    carry.take_away(context(of()), new)  # type: ignore[arg-type]
+    carry.take_away(context(of()), new)
     assert new.tree()["/etc/cloudstack/management/config.json"][0] == '{"package": 1}'
 
 
@@ -213,7 +217,7 @@ def test_an_undo_after_any_cut_leaves_nothing(old: Server, new: Server, cut: int
         put(configuration, old, new)
     monkeypatch.setattr(Server, "write", plain)
     put(configuration, old, new)
-    carry.take_away(context(configuration), new)  # type: ignore[arg-type]
+    carry.take_away(context(configuration), new)
     left = {path for path in new.tree() if path not in before and not path.startswith("/var/lib/cloudstack-parallel-build")}
     assert left == set()
 
@@ -238,7 +242,7 @@ def test_what_is_not_there_or_leads_to_the_key_is_refused_before_anything_is_cha
 ) -> None:
     (old.root / "etc/linked").mkdir()
     (old.root / "etc/linked/x").symlink_to(old.root / "etc/cloudstack/management/key")
-    found = carried.look(of(**wanted), old)  # type: ignore[arg-type]
+    found = carried.look(of(**wanted), old)
     assert words in "; ".join(found.problems)
 
 
@@ -350,6 +354,31 @@ def test_settings_that_name_a_path_or_an_old_server_are_listed_and_only_those_as
     assert carried_settings.write(made, database) == ["ldap.truststore of domain ROOT/sales"]  # type: ignore[arg-type]
     assert database.settings == {**SETTINGS, ("ROOT/sales", "ldap.truststore"): "/etc/new.jks"}
     assert carried_settings.write(made, database) == ["ldap.truststore of domain ROOT/sales"]  # type: ignore[arg-type]
+
+
+def test_under_an_open_window_nothing_is_carried_and_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried_state, "window_open", lambda context: True)
+    made = context(of(**CARRY))
+    for act in (CarriedState().apply, CarriedState().verify):
+        made.pending = ""
+        assert act(made) == {"carried": {}, "left": {}, "settings": []}
+        assert "nothing is carried now" in made.pending
+
+
+def test_no_value_of_an_option_is_in_the_evidence(old: Server, new: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    old.put("/etc/default/cloudstack-management", 'JAVA_OPTS="-Djavax.net.ssl.trustStorePassword=planted"\n')
+    configuration = of(jvmOptions=["-Djavax.net.ssl"])
+    made = context(configuration)
+    made.connections = type("Both", (), {"host": lambda self, server: old if server.name == "oldms1" else new})()
+    monkeypatch.setattr(carried_state, "window_open", lambda context: False)
+    monkeypatch.setattr(carried_state, "session", lambda host: contextlib.nullcontext(Database({})))
+    monkeypatch.setattr(carried_state, "original_database", lambda context: old)
+    monkeypatch.setattr(CarriedState, "_left", staticmethod(lambda context: {}))
+    told: list[str] = []
+    made.tell = told.append
+    found = CarriedState().apply(made)
+    assert found["carried"]["newms1"] == ["-Djavax.net.ssl"]
+    assert "planted" not in str(found) + str(told) and "planted" in new.tree()["/etc/default/cloudstack-management"][0]
 
 
 def test_a_setting_that_is_not_there_or_is_sealed_is_refused() -> None:

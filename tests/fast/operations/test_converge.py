@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from parallel_build.operations import (
     transfer,
 )
 from parallel_build.operations.context import Context
+from parallel_build.operations.new_objects import Created
 from parallel_build.operations.start_management import ManagementStart, first_start
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.touched import TouchedServer
@@ -42,6 +43,7 @@ from parallel_build.records.window import WindowRecord
 from parallel_build.remote.clock import HostClock
 from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.steps import database_transfer, hypervisor_steps
+from parallel_build.steps import window as window_step
 from parallel_build.steps.database_transfer import DatabaseTransfer
 from parallel_build.steps.hypervisor_steps import HypervisorSteps
 from parallel_build.steps.original_management import OriginalManagement
@@ -376,6 +378,27 @@ def test_nothing_is_kept_of_a_side_that_never_started_and_once_of_one_that_did(t
     forensics.collect_once(cloud.context)
     forensics.collect_once(cloud.context)
     assert len(calls) == 1
+
+
+def test_what_an_investigation_needs_is_kept_before_a_closed_database_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud, done = Cloud(tmp_path), list[str]()
+
+    def lift(context: Context, record: WindowRecord, before_accounts: Callable[[], None]) -> list[str]:
+        before_accounts()
+        done.append("opened")
+        return []
+
+    def collect(context: Context) -> Path:
+        done.append("kept")
+        return tmp_path
+
+    monkeypatch.setattr(fence_new_database, "lift", lift)
+    monkeypatch.setattr(forensics, "collect", collect)
+    monkeypatch.setattr(transfer, "empty", lambda context: done.append("emptied"))
+    monkeypatch.setattr(window_step, "store", lambda context: Store(cloud))
+    monkeypatch.setattr(forensics, "store", lambda context: Store(cloud))
+    window_step._open_database(cloud.context, Created())
+    assert done == ["kept", "emptied", "opened"]
 
 
 def test_a_failure_to_keep_is_reported_and_stops_nothing(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def store(context: Context) -> WindowStore:
     first, second = MemoryFile(world, "olddb1", "window.json"), MemoryFile(world, "newdb1", SECOND)
     notes = world.ready.setdefault("record hosts", HostNotes())
     copies = RecordCopies(first, second, partial(record_hosts.proved_down, context), notes)  # type: ignore[arg-type]
-    return Store(first.host, context.site, copies)  # type: ignore[arg-type]
+    return Store(first.host, context.site, copies)
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.host_setting import HostSetting
 from parallel_build.versions import CloudStackVersion
 from tests.fast.memory_records import Records
+from tests.fast.quick_time import hurry
 from tests.fast.sites import site
 from tests.fast.window_world import Copy, World, arrange, ending_at
 
@@ -174,6 +175,7 @@ class Run:
         self.record = WindowRecord("test", self.site.identity, opened="then", facts={})
         self.records = Records(self.record, self.site)
         self.lines: list[str] = []
+        hurry(monkeypatch)
         for module in (move, system_vms, routers):
             monkeypatch.setattr(module, "store", lambda _: self.records)
         monkeypatch.setattr(move, "new_database", lambda _: None)
@@ -254,6 +256,7 @@ def test_retiring_asks_for_no_renewed_router(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_in_a_rollback_a_system_vm_that_runs_gets_time_to_connect_to_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
     looks: list[int] = []
 
     def renewable(_: Any) -> tuple[list[dict[str, Any]], list[str]]:

@@ -21,22 +21,22 @@ from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.openssh import Result
 from parallel_build.steps import database_seed
 from parallel_build.steps.database_seed import DatabaseSeed
+from tests.fast.asked_host import AskedHost
 from tests.fast.sites import site
 
 
-class Original:
+class Original(AskedHost):
     """The original's database host: accounts, notes of them, and a server that is up, down or out of reach."""
 
-    name = "olddb1"
-
     def __init__(self) -> None:
+        super().__init__("olddb1")
         self.accounts = [(access.COPY_USER, "10.91.0.31"), (channel.USER, "10.91.0.31"), ("cloud", "%")]
         self.notes = {access.COPY_USER, channel.USER}
-        self.up = self.reachable = True
+        self.up = self.answers = True
         self.masked = False
 
     def script(self, text: str, args: Sequence[str] = (), **_: Any) -> Result:
-        if not self.reachable:
+        if not self.answers:
             raise ConnectionFailed("olddb1 can't be reached over SSH", "", "")
         if text == account_notes._LIST:
             return Result(0, "\n".join(sorted(self.notes)), "")
@@ -69,7 +69,7 @@ def original(monkeypatch: pytest.MonkeyPatch) -> Original:
 
     @contextlib.contextmanager
     def session(host: Original, **_: Any) -> Iterator[Original]:
-        if not made.up or not made.reachable:
+        if not made.up or not made.answers:
             raise ConnectionFailed("olddb1: no database server listens there", "", "")
         yield made
 
@@ -106,7 +106,7 @@ def test_on_a_server_that_is_down_what_may_be_left_is_listed_with_the_commands(o
     assert where.done["accountsLeft"] == {"olddb1": [access.COPY_USER]}
     original.notes.clear()
     assert original_accounts.drop(where, [access.COPY_USER]) == [] and len(reported) == 1, "none was noted: there is nothing to tell"
-    original.reachable = False
+    original.answers = False
     assert original_accounts.drop(where, [access.COPY_USER]) == [access.COPY_USER], "silence is not absence"
 
 

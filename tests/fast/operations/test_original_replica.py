@@ -17,6 +17,7 @@ from parallel_build.operations.context_helpers import PROMOTED
 from parallel_build.operations.original_replica import FOUND, lacking
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
+from parallel_build.secret import Secret
 from tests.fast.local_host import LocalHost
 from tests.fast.memory_records import Records
 from tests.fast.sites import site
@@ -200,8 +201,8 @@ class Management(LocalHost):
             return Result(0, "10.91.0.13 STREAM\n" if argv[2] == "cloud-db.example" else "", "")
         return super().run(argv, **options)
 
-    def write(self, path: str, content: bytes, *, mode: int, owner: str) -> None:
-        assert (mode, owner.count(":")) == (0o640, 1)
+    def write(self, path: str, content: bytes | str | Secret, *, mode: int = 0o600, owner: str = "", timeout: float = 30) -> None:
+        assert (mode, owner.count(":")) == (0o640, 1) and isinstance(content, bytes)
         Path(path).write_bytes(content)
 
 

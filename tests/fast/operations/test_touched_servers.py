@@ -33,6 +33,7 @@ from parallel_build.machines import power
 from parallel_build.operations import (
     confirmed_down,
     context_helpers,
+    created_objects,
     fence_new_side,
     forensics,
     hosts_back,
@@ -190,6 +191,7 @@ def switched_cloud(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Cloud:
     for module, names in (
         (hypervisor_commands, ("undo",)),
         (left_guests, ("look",)),
+        (created_objects, ("keep",)),
         (serve_original, ("redirect_agents",)),
         (served, ("give_up",)),
         (forensics, ("collect_once",)),
@@ -510,7 +512,7 @@ def test_the_first_server_of_the_original_that_answers_lets_users_in_and_the_oth
         cloud.users.append(bad)
     else:
         with pytest.raises(
-            RollbackIncomplete, match=rf"the original serves, users are in, and this is missing: .*management server {bad}: "
+            RollbackIncomplete, match=rf"rolled back: the original is in service and users are in, except: .*management server {bad}: "
         ):
             undo(cloud)
         assert cloud.world.record.closed is None
@@ -524,7 +526,7 @@ def test_usage_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) -> N
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: usage server on oldms1: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: usage server on oldms1: "):
             undo(cloud)
     assert cloud.serving == (["oldms1", "oldms2"], [])
     assert {"oldms1", "oldms2"} <= set(cloud.users)
@@ -545,7 +547,7 @@ def test_a_barrier_that_stays_on_one_server_keeps_nobody_out_of_the_other(cloud:
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: users on oldms1: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: users on oldms1: "):
             undo(cloud)
     assert "oldms2" in cloud.users
     cloud.does_not_open.add("oldms2")
@@ -559,7 +561,7 @@ def test_a_replica_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) 
     if way is back:
         back(cloud)
     else:
-        with pytest.raises(RollbackIncomplete, match="this is missing: replica olddb2: "):
+        with pytest.raises(RollbackIncomplete, match="users are in, except: replica olddb2: "):
             undo(cloud)
     assert "oldms1" in cloud.users
 

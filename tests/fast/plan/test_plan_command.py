@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +25,9 @@ from parallel_build.plan.facts import Plan
 from parallel_build.plan.faults import CATALOGUE, Answer, Verdict
 from parallel_build.plan.package import METADATA, TargetPackage
 from parallel_build.plan.templates import planned
-from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
 from parallel_build.versions import CloudStackVersion
+from tests.fast.asked_host import AskedHost
 from tests.fast.plan.test_plan import INI, NEW, OLD, SCRIPT
 from tests.fast.sites import site
 
@@ -82,25 +84,24 @@ def test_templates_are_written_on_request(stack: dict[str, Any], tmp_path: Path,
     assert "1 templates written" in capsys.readouterr().out and json.loads(written.read_text())["version"] == "4.22.1.0"
 
 
-class Local:
+class Local(AskedHost):
     """A server whose files are in a folder, with a package manager that prints what it is given."""
 
-    name = "newms1"
-
     def __init__(self, root: Path, version: str) -> None:
+        super().__init__("newms1")
         self.root = root
         tools = root / "bin"
         tools.mkdir()
         (tools / "dpkg-query").write_text(f"#!/bin/sh\n{f'printf %s {version}' if version else 'exit 1'}\n")
         (tools / "dpkg-query").chmod(0o755)
 
-    def run(self, words: list[str], *, input: str = "", timeout: float = 60, ok: tuple[int, ...] = (0,)) -> SimpleNamespace:
-        inside = [str(self.root / word.lstrip("/")) if word.startswith("/") else word for word in words[1:]]
+    def run(self, argv: Sequence[str], *, input: Any = "", **_: Any) -> Result:
+        inside = [str(self.root / word.lstrip("/")) if word.startswith("/") else word for word in argv[1:]]
         done = subprocess.run(
             [sys.executable, *inside], input=input, capture_output=True, text=True, check=True,
             env={"PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"},
         )  # fmt: skip
-        return SimpleNamespace(ok=True, stdout=done.stdout)
+        return Result(0, done.stdout, "")
 
 
 def test_a_new_servers_package_is_read_in_place(tmp_path: Path) -> None:
@@ -115,14 +116,14 @@ def test_a_new_servers_package_is_read_in_place(tmp_path: Path) -> None:
     metadata = tmp_path / METADATA.lstrip("/")
     metadata.parent.mkdir(parents=True)
     metadata.write_text(INI)
-    found = package.from_server(cast(Host, host))
+    found = package.from_server(host)
     assert found is not None and found.version == NEW and found.metadata == INI
     assert found.scripts["schema-42010to42100"].count(SCRIPT) == 2, "of two archives neither hides the other"
     assert set(found.scripts) == {"schema-42010to42100", "schema-42010to42100-cleanup"}
 
 
 def test_a_server_without_the_package_has_none(tmp_path: Path) -> None:
-    assert package.from_server(cast(Host, Local(tmp_path, ""))) is None
+    assert package.from_server(Local(tmp_path, "")) is None
 
 
 @pytest.mark.parametrize("action", ["create", "remove"])

@@ -61,9 +61,3 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), name
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target.read_text()), f"{name}#{anchor}"
-
-
-def test_what_if_has_its_questions_with_a_command_each() -> None:
-    parts = re.split(r"^## ", (CODE / "docs/operate/what-if.md").read_text(), flags=re.MULTILINE)[1:]
-    assert [part.split(".")[0] for part in parts] == [str(number) for number in range(1, 23)]
-    assert all(re.search(r"^    (parallel-build|pulumi) ", part, re.MULTILINE) or "](#" in part for part in parts)

@@ -36,3 +36,21 @@ def test_decisions_have_one_file_each_with_a_number_of_their_own() -> None:
         assert f"* [{title[2:]}]({page.name})" in index, page.name
         numbers.append(int(number[1]))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("shelf", SHELVES)
+def test_every_page_leads_to_the_glossary(shelf: str) -> None:
+    pages = [page for page in (DOCS / shelf).glob("*.md") if page.name != "glossary.md"]
+    assert [page.name for page in pages if "glossary.md)" not in page.read_text()] == []
+
+
+def test_every_term_has_a_meaning_and_leads_to_its_page() -> None:
+    rows = [
+        line
+        for line in (DOCS / "reference/glossary.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| term")
+    ]
+    assert len(rows) > 50
+    assert [row for row in rows if not re.fullmatch(r"\| [^|]+ \| [^|]+ \| \[[^|]+\]\([^|]+\) \|", row)] == []
+    terms = [row.split("|")[1].strip() for row in rows]
+    assert len(terms) == len(set(terms))

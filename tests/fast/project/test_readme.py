@@ -73,3 +73,10 @@ def test_the_recording_is_of_the_demo_and_small() -> None:
     still = "".join(ElementTree.fromstring((CODE / "docs/start/demo.svg").read_text()).itertext())  # noqa: S314 - our own picture
     assert "together" in still and "serving: new" in still.replace("\xa0", " ")
     assert f"in {found.pieces[-1][0]:.0f} seconds" in README
+
+
+@pytest.mark.parametrize("file", sorted((CODE / "stacks").glob("*")), ids=lambda path: path.name)
+def test_a_stack_file_names_the_schema_for_editors(file: Path) -> None:
+    if ".yaml" in file.suffixes:
+        assert file.read_text().startswith("# yaml-language-server: $schema=stack.schema.json\n")
+    assert "parallel-build schema > stacks/stack.schema.json" in README

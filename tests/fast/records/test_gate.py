@@ -49,7 +49,7 @@ def release(
     answers = iter([record, known or record])
     monkeypatch.setattr(start_gate, "store", lambda context: type("Records", (), {"mine": lambda self: next(answers)})())
     context: Any = None
-    start_gate.release(context, server, "cloudstack-management", enable=enable)  # type: ignore[arg-type]
+    start_gate.release(context, server, "cloudstack-management", enable=enable)
 
 
 def test_an_open_gate_lets_a_start_through(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_a_step_that_looked_before_the_rollback_and_comes_after_it_is_refused(
 ) -> None:
     if damage == "disk full":
         server.lasting.write_text("a file where the folder should be: nothing can be written there")
-    start_gate.shut(server, LEFT)  # type: ignore[arg-type]
+    start_gate.shut(server, LEFT)
     if damage == "rebooted":
         (server.volatile / "gate").unlink()
     with pytest.raises(GuardFailed, match="a rollback has begun now"):
@@ -80,6 +80,6 @@ def test_a_step_that_looked_before_the_rollback_and_comes_after_it_is_refused(
 
 
 def test_the_next_window_finds_the_gate_open(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    start_gate.shut(server, LEFT)  # type: ignore[arg-type]
+    start_gate.shut(server, LEFT)
     release(monkeypatch, server, LATER)
     assert server.asked() == ["unmask cloudstack-management"]

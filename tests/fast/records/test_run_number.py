@@ -8,7 +8,6 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +30,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(run_number, "FOLDER", str(tmp_path / "lib"))
     monkeypatch.setattr(run_number, "VOLATILE", str(tmp_path / "run"))
     found: Any = LocalHost()
-    found.server = SimpleNamespace(address="192.0.2.1")
     return found
 
 

@@ -40,7 +40,7 @@ class Store(WindowStore):
     """The real one, on a folder of this machine."""
 
     def __init__(self, folder: Path, between: Callable[[], Any] | None = None, token: int | None = None) -> None:
-        super().__init__(LocalHost(), HERE)  # type: ignore[arg-type]
+        super().__init__(LocalHost(), HERE)
         self.file = File(self.host, str(folder))
         self.file.between, self.host.token = between, token
 

@@ -214,16 +214,16 @@ class _Found(LocalHost):
 def test_the_socket_is_found_from_the_running_server(server: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     path, port = server
     monkeypatch.setattr(database_socket, "USUAL", ())
-    assert find_socket(cast(Any, _Found(DatabaseLogin(port=port)))) == str(path)
+    assert find_socket(_Found(DatabaseLogin(port=port))) == str(path)
 
 
 def test_a_configured_socket_is_taken_as_it_is_and_a_missing_one_is_no_server(tmp_path: Path) -> None:
     there = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(there))
-        assert find_socket(cast(Any, _Found(DatabaseLogin(socket=str(there))))) == str(there)
+        assert find_socket(_Found(DatabaseLogin(socket=str(there)))) == str(there)
     there.unlink()
-    assert find_socket(cast(Any, _Found(DatabaseLogin(socket=str(there))))) is None
+    assert find_socket(_Found(DatabaseLogin(socket=str(there)))) is None
 
 
 def _server(text: tuple[int, int, int], family: Any) -> DatabaseServer:

@@ -8,7 +8,7 @@ import subprocess
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,9 @@ from parallel_build.machines.existing.manifest import Manifest, Record
 from parallel_build.machines.existing.packages import PackageUndo
 from parallel_build.remote import dnf
 from parallel_build.remote.dnf import Dnf
-from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Result
 from parallel_build.remote.packages import choose, faults, packages_of
+from parallel_build.secret import Secret
 from parallel_build.versions import CloudStackVersion
 from tests.fast.local_host import LocalHost
 
@@ -62,25 +62,19 @@ class ElHost(LocalHost):
         self, argv: Sequence[str], *, timeout: float = 120, input: Any = None, ok: Sequence[int] | None = (0,), cancellable: bool = True
     ) -> Result:
         words = ["nsenter", "-t", str(self.process.pid), "-m", "chroot", str(self.root), *argv]
-        done = subprocess.run(words, input=input, capture_output=True, text=True, timeout=timeout, check=False, cwd="/")
+        given = input.reveal() if isinstance(input, Secret) else input
+        given = given.decode() if isinstance(given, bytes) else given
+        done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=timeout, check=False, cwd="/")
         if ok is not None and done.returncode not in ok:
             raise CommandFailed(f"{self.name}: {argv[0]} ended with exit code {done.returncode}", done.stderr or done.stdout, "")
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def script(
-        self, text: str, args: Sequence[str] = (), *, timeout: float = 120, ok: Sequence[int] | None = (0,), cancellable: bool = True
-    ) -> Result:
-        return self.run(["sh", "-s", "--", *args], input="set -eu\n" + text, ok=ok)
-
-    def read(self, path: str, *, lines: int | None = None) -> bytes | None:
+    def read(self, path: str, **_: Any) -> bytes | None:
         shown = self.run(["sh", "-c", 'test -e "$1" || exit 44; cat "$1"', "sh", path], ok=(0, 44))
         return None if shown.code == 44 else shown.stdout.encode()
 
-    def write(self, path: str, content: str | bytes, *, mode: int = 0o600, owner: str = "") -> None:
-        self.run(
-            ["sh", "-c", 'mkdir -p "$(dirname "$1")"; cat >"$1"', "sh", path],
-            input=content.decode() if isinstance(content, bytes) else content,
-        )
+    def write(self, path: str, content: bytes | str | Secret, **_: Any) -> None:
+        self.run(["sh", "-c", 'mkdir -p "$(dirname "$1")"; cat >"$1"', "sh", path], input=content)
 
     def close(self) -> None:
         self.process.kill()
@@ -175,7 +169,7 @@ def el(built: tuple[Builder, str, str], tmp_path: Path) -> Iterator[ElHost]:
 
 
 def _sources(el: ElHost, key: str | None, repository: str = "file:///mnt/repository") -> Dnf:
-    handled = packages_of(cast(Host, el))
+    handled = packages_of(el)
     assert isinstance(handled, Dnf)
     for path, text in handled.source_files(repository, key, RELEASE).items():
         el.write(path, text)
@@ -310,7 +304,7 @@ def test_an_existing_server_is_left_as_it_was_found(el: ElHost, built: tuple[Bui
     builder.rpm("cloudstack-shape", "4.22.1.0-1", requires="cloudstack-common = 4.22.1.0-1", scripts=TRACES)
     builder.sign()
     builder.publish()
-    host, printed = cast(Host, el), list[str]()
+    host, printed = el, list[str]()
     manifest = Manifest(host)
     el.write("/etc/yum.repos.d/theirs.repo", "[theirs]\nname=theirs\nbaseurl=file:///mnt/repository\ngpgcheck=0\n")
     el.run(["dnf", "-q", "-y", "install", "cloudstack-ui", "shape-base"])

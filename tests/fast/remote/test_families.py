@@ -8,17 +8,17 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.remote.families import DEBIAN, EL, SystemFamily, family_of, parse, placed
+from tests.fast.asked_host import AskedHost
 
 
-class Server:
+class Server(AskedHost):
     """A server with an os-release."""
 
-    name = "newdb1"
-
     def __init__(self, text: str | None) -> None:
+        super().__init__("newdb1")
         self.text = text
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, **_: Any) -> bytes | None:
         return self.text.encode() if self.text is not None and path.startswith("/usr/lib") else None
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.remote.apt import Apt
-from parallel_build.remote.host import Host
 from parallel_build.remote.packages import Packages, faults, packages_of
 from parallel_build.versions import CloudStackVersion
 from tests.fast.local_host import LocalHost
@@ -45,7 +43,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalHost:
 
 
 def packages(host: LocalHost) -> Packages:
-    return packages_of(cast(Host, host))
+    return packages_of(host)
 
 
 def test_a_server_of_the_debian_family_is_handled_by_apt(host: LocalHost) -> None:

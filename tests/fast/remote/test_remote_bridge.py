@@ -60,8 +60,10 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(params=["quiet", "noisy"])
 def host(folder: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
-    server = SshServer(folder, NOISY if request.param == "noisy" else "")
-    with contextlib.closing(server.host()) as opened:
+    with (
+        contextlib.closing(SshServer(folder, NOISY if request.param == "noisy" else "")) as server,
+        contextlib.closing(server.host()) as opened,
+    ):
         yield opened
 
 

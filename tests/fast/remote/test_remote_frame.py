@@ -226,3 +226,18 @@ def test_many_commands_at_once_raise_the_token_once(server: SshServer, tmp_path:
         old.run(["true"])
         assert all(done.ok for done in pool.map(lambda _: new.run(["sleep", "0.1"]), range(6)))
         assert (tmp_path / "lib/token").read_text().split() == ["2"]
+
+
+def test_a_server_that_is_left_keeps_no_number_on_its_disk(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens(monkeypatch, tmp_path)
+    folder, memory = tmp_path / "lib", tmp_path / "run"
+    names = [str(folder / Path(name).name) for name in frame_module.NUMBERS]
+    with contextlib.closing(carrying(server, 7)) as old, contextlib.closing(carrying(server, 8)) as new:
+        new.run(["true"])
+        (folder / "somebodys").touch()
+        for left in (["somebodys"], None):  # a folder with somebody's file in it stays
+            new.script(frame_module.FORGET_NUMBERS, [str(folder), str(memory), *names])
+            assert (sorted(path.name for path in folder.iterdir()) if folder.exists() else None) == left
+            (folder / "somebodys").unlink(missing_ok=True)
+        with pytest.raises(Fenced, match="run 8 has taken over"):
+            old.run(["true"])

@@ -1,6 +1,6 @@
 """Every way in which this tool writes a file on a server, ended at every 64th byte of what is sent and before every program that it runs there.
 
-The shell is a real one. Afterwards the file says what it said before, or what it was to say; the same command again ends well, and takes nothing
+The shell is a real one. Afterwards the file holds what it held before, or what it was to hold; the same command again ends well, and takes nothing
 that was left over for the file. The connection may end (nothing has begun then), the disk may be full, the server may lose its power.
 """
 

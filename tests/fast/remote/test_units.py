@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import StepFailed
 from parallel_build.project import CODE
-from parallel_build.remote.host import Host
 from parallel_build.remote.units import properties
 from tests.fast.local_host import LocalHost
 
@@ -38,10 +36,10 @@ esac; done
 """
 
 
-def host(folder: Path, systemctl: str = OLD) -> Host:
+def host(folder: Path, systemctl: str = OLD) -> LocalHost:
     (folder / "systemctl").write_text(systemctl)
     (folder / "systemctl").chmod(0o755)
-    return cast(Host, LocalHost(programs=folder))
+    return LocalHost(programs=folder)
 
 
 def test_an_old_systemd_names_the_unit_behind_an_alias(tmp_path: Path) -> None:

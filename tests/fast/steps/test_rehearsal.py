@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +24,13 @@ from parallel_build.provider.relevance import relevant
 from parallel_build.records.rehearsal import RehearsalRecord, checksums, outdated
 from parallel_build.records.rehearsal_times import NOT_REHEARSED, compared_in_words, in_words, rehearsed, side_by_side
 from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import Session
 from parallel_build.resolved_stack import Site
 from parallel_build.steps.ready import Ready
 from parallel_build.steps.rehearsal import Rehearsal, parameters
 from parallel_build.steps.window import Window
+from tests.fast.asked_host import AskedHost
 from tests.fast.cloudstack.test_log import UPGRADE, line, read
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.sites import site, values
@@ -296,24 +299,16 @@ class FakeDatabase:
         return len(self.tables.get(name, []))
 
 
-class FakeHost:
+class FakeHost(AskedHost):
     """A server that resolves one name."""
 
-    name = "olddb1"
-
-    def run(self, argv: list[str], **_: Any) -> Any:
-        class Answer:
-            stdout = "storage.example.com 10.91.0.61\n"
-
-        return Answer()
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        return Result(0, "storage.example.com 10.91.0.61\n", "")
 
 
 def test_what_must_be_out_of_reach_comes_from_configuration_and_database(tmp_path: Path) -> None:
     configuration = rehearsing(tmp_path, mustNotReach=["192.0.2.9:636", "192.0.2.10"]).configuration
-    found = {
-        (target.address, target.port): target.what
-        for target in targets(configuration, cast(Session, FakeDatabase()), cast(Host, FakeHost()))
-    }
+    found = {(target.address, target.port): target.what for target in targets(configuration, cast(Session, FakeDatabase()), FakeHost())}
     for expected in (
         ("10.91.0.11", 8250), ("10.91.0.13", 3306), ("10.91.0.14", 3306), ("10.91.0.21", 16509), ("10.91.0.27", 22), ("10.92.0.27", 16514),
         ("storage.example.com", 2049), ("10.91.0.61", 2049), ("10.91.0.60", 2049), ("10.91.0.70", 2525), ("10.91.0.70", 25),

@@ -71,6 +71,7 @@ def test_every_mark_is_run_by_a_part_and_left_out_by_default() -> None:
         ("tests/fast/x.py::test_a", set(), None),
         ("tests/fast/x.py::test_a", {"processes", "parametrize"}, None),
         ("tests/containers/x.py::test_a", {"databases"}, None),
+        ("parallel_build/acceptance/lines/x.py::test_a", set(), None),
         ("tests/fast/x.py::test_a", {"engine", "processes"}, "is in two parts: engine, processes"),
         ("tests/containers/x.py::test_a", {"timeout"}, "is in no part: mark it"),
         ("tests/containers/x.py::test_a", {"engine"}, "is in no part: engine is run in"),

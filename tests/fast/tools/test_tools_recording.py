@@ -22,7 +22,11 @@ sys.exit(3)
 """
 
 
-def test_a_command_is_recorded_in_a_terminal_of_its_own(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_command_is_recorded_in_a_terminal_of_its_own(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal
+        monkeypatch.delenv(name, raising=False)
     file = tmp_path / "a.cast"
     words = [str(file), "--width", "90", "--height", "20", "--title", "A test", "--longest", "0.2", "--", sys.executable, "-c", SHOW]
     assert recording.main(words) == 3, "the command's exit code"

@@ -135,6 +135,7 @@ class Cloud:
                 account=given["account"],
             )
         if command == "createAccount":
+            made["name"] = given["account"]
             self._add("listUsers", username=given["username"], account=given["account"], domainid=given["domainid"])
         return made
 

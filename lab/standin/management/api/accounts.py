@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import uuid
+from collections.abc import Callable
 
 from ...shared.database import Row, utcnow
 from .. import alerts, passwords
@@ -44,6 +45,13 @@ def _account(call: Call, row: Row) -> Response:
     )
 
 
+def _api_key(call: Call, row: Row) -> str | None:
+    if not call.server.keypairs:
+        return str(row["api_key"]) if row["api_key"] else None
+    pair = call.cloud.row("SELECT api_key FROM api_keypair WHERE removed IS NULL AND user_id = %s ORDER BY id DESC LIMIT 1", row["id"])
+    return str(pair["api_key"]) if pair else None
+
+
 def _user(call: Call, row: Row) -> Response:
     account = call.look_up("account", row["account_id"])
     domain = call.look_up("domain", account.get("domain_id"))
@@ -61,7 +69,7 @@ def _user(call: Call, row: Row) -> Response:
             "accounttype": account.get("type"),
             "domainid": domain.get("uuid"),
             "domain": domain.get("name"),
-            "apikey": row["api_key"],
+            "apikey": _api_key(call, row),
             "iscallerchilddomain": False,
             "isdefault": bool(row["default"]),
             "usersource": "native",
@@ -113,9 +121,15 @@ def list_users(call: Call) -> Response:
 
 def _insert_user(call: Call, account_id: int) -> Row:
     name = call.required("username")
+    if call.cloud.value(
+        "SELECT u.id FROM user u JOIN account a ON a.id = u.account_id JOIN account own ON own.domain_id = a.domain_id WHERE own.id = %s "
+        "AND u.username = %s AND u.removed IS NULL",
+        account_id, name,
+    ):  # fmt: skip
+        raise ApiError(PARAM_ERROR, f"The user {name} already exists in the domain")
     user_id = call.cloud.insert(
         "user",
-        uuid=str(uuid.uuid4()),
+        uuid=call.text("userid") or str(uuid.uuid4()),
         username=name,
         password=passwords.hashed(call.required("password")),
         account_id=account_id,
@@ -149,14 +163,14 @@ def create_account(call: Call) -> Response:
         account_id = call.cloud.insert(
             "account",
             account_name=name,
-            uuid=str(uuid.uuid4()),
+            uuid=call.text("accountid") or str(uuid.uuid4()),
             type=kind,
             role_id=role["id"] if role else (1 if kind == 1 else USER_ROLE),
             domain_id=domain["id"],
             state="enabled",
             created=utcnow(),
             cleanup_needed=0,
-            network_domain=f"cs{secrets.token_hex(2)}cloud.internal",
+            network_domain=call.text("networkdomain") or f"cs{secrets.token_hex(2)}cloud.internal",
             default=0,
         )
         _insert_user(call, account_id)
@@ -215,6 +229,61 @@ def delete_user(call: Call) -> Response:
     return success()
 
 
+def _switch(call: Call, table: str, state: str, name: str, shown: Callable[[Call, Row], Response]) -> Response:
+    row = call.find(table, "id")
+
+    def work() -> Response:
+        call.cloud.update(table, row["id"], state=state)
+        account_event(call, f"{name.upper()}.{'ENABLE' if state == 'enabled' else 'DISABLE'}", f"setting {name} to {state}", row["id"])
+        return {name: shown(call, {**row, "state": state})}
+
+    if state == "enabled":
+        return work()
+    return {
+        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, name.title(), row["id"], work)
+    }
+
+
+@command("disableUser", admin=True)
+def disable_user(call: Call) -> Response:
+    """Let a user log in no more."""
+    return _switch(call, "user", "disabled", "user", _user)
+
+
+@command("enableUser", admin=True)
+def enable_user(call: Call) -> Response:
+    """Let a user log in again."""
+    return _switch(call, "user", "enabled", "user", _user)
+
+
+@command("disableAccount", admin=True)
+def disable_account(call: Call) -> Response:
+    """Disable or lock an account."""
+    return _switch(call, "account", "locked" if call.flag("lock") else "disabled", "account", _account)
+
+
+@command("listRoles", admin=True)
+def list_roles(call: Call) -> Response:
+    """Return the roles."""
+    rows = call.cloud.rows("SELECT * FROM roles WHERE removed IS NULL ORDER BY id") if call.cloud.has("roles") else []
+    return call.page(
+        [
+            present(
+                {
+                    "id": row["uuid"],
+                    "name": row["name"],
+                    "type": row["role_type"],
+                    "description": row["description"],
+                    "isdefault": bool(row["is_default"]),
+                }
+            )
+            for row in rows
+            if call.text("id") in ("", row["uuid"])
+        ],
+        "role",
+    )
+
+
 @command("registerUserKeys")
 def register_user_keys(call: Call) -> Response:
     """Give a user new API keys."""
@@ -222,7 +291,17 @@ def register_user_keys(call: Call) -> Response:
     if not call.caller.is_admin and row["id"] != call.caller.user_id:
         raise ApiError(531, f"Caller does not have permission to operate with provided resource User {row['uuid']}")
     keys = [base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=") for _ in range(2)]
-    call.cloud.update("user", row["id"], api_key=keys[0], secret_key=call.server.encrypt(keys[1]))
+    sealed = call.server.encrypt(keys[1])
+    if call.server.keypairs:
+        account = call.look_up("account", row["account_id"])
+        call.cloud.execute("UPDATE api_keypair SET removed = %s WHERE removed IS NULL AND user_id = %s", utcnow(), row["id"])
+        call.cloud.execute(
+            "INSERT INTO api_keypair (uuid, name, user_id, account_id, domain_id, api_key, secret_key, created) "
+            "VALUES (UUID(), 'Active key pair', %s, %s, %s, %s, %s, %s)",
+            row["id"], account["id"], account["domain_id"], keys[0], sealed, utcnow(),
+        )  # fmt: skip
+    else:
+        call.cloud.update("user", row["id"], api_key=keys[0], secret_key=sealed)
     account_event(call, "REGISTER.USER.KEY", "registering user keys", row["id"])
     return {"userkeys": {"apikey": keys[0], "secretkey": keys[1]}}
 

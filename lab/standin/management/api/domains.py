@@ -63,7 +63,7 @@ def create_domain(call: Call) -> Response:
         "domain",
         parent=parent["id"],
         name=name,
-        uuid=str(uuid.uuid4()),
+        uuid=call.text("domainid") or str(uuid.uuid4()),
         owner=call.caller.account_id,
         path=f"{parent['path']}{name}/",
         level=parent["level"] + 1,

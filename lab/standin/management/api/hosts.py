@@ -132,6 +132,16 @@ def _figures(call: Call, row: Row) -> Response:
     }
 
 
+@command("updateHost", admin=True)
+def update_host(call: Call) -> Response:
+    """Have a host take new VMs, or none."""
+    row = call.find("host", "id")
+    wanted = {"enable": "Enabled", "disable": "Disabled"}.get(call.text("allocationstate").lower())
+    if wanted is not None:
+        call.cloud.update("host", row["id"], resource_state=wanted)
+    return {"host": _host(call, {**row, "resource_state": wanted or row["resource_state"]})}
+
+
 @command("reconnectHost", admin=True)
 def reconnect_host(call: Call) -> Response:
     """Have a host's agent reconnect."""

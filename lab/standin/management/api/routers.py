@@ -151,25 +151,3 @@ def destroy_router(call: Call) -> Response:
     """Destroy a router; its network has none until it is restarted."""
     row = _find(call)
     return _submit(call, row, lambda: call.system_vms.routers.destroy(row), "Failed to destroy the router")
-
-
-@command("rebootRouter", admin=True)
-def reboot_router(call: Call) -> Response:
-    """Stop and start a router."""
-    row = _find(call)
-    return _submit(call, row, lambda: call.system_vms.routers.reboot(row), "Failed to reboot the router")
-
-
-@command("stopRouter", admin=True)
-def stop_router(call: Call) -> Response:
-    """Stop a router."""
-    row = _find(call)
-    forced = call.flag("forced")
-    return _submit(call, row, lambda: call.system_vms.machines.stop(row["id"], forced=forced), "Failed to stop the router")
-
-
-@command("startRouter", admin=True)
-def start_router(call: Call) -> Response:
-    """Start a router."""
-    row = _find(call)
-    return _submit(call, row, lambda: call.system_vms.machines.start(row["id"], new=False), "Failed to start the router")

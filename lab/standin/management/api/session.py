@@ -113,11 +113,20 @@ class Sessions:
         if parameters.get("signatureversion") == "3" and not _in_time(parameters.get("expires", "")):
             log.debug("Request expired -- ignoring ...signature [%s]", given)
             return None
-        user = self._server.cloud.row(USER_QUERY + "u.api_key = %s", key)
-        if user is None or not user["secret_key"]:
+        user, sealed = self._by_key(key)
+        if user is None or not sealed:
             return None
-        secret = self._server.decrypt(user["secret_key"]) or ""
+        secret = self._server.decrypt(sealed) or ""
         return user if hmac.compare_digest(signature(parameters, secret), given) else None
+
+    def _by_key(self, key: str) -> tuple[Row | None, str]:
+        """The user of an API key, and the secret key as it is stored."""
+        cloud = self._server.cloud
+        if not self._server.keypairs:
+            user = cloud.row(USER_QUERY + "u.api_key = %s", key)
+            return user, user["secret_key"] if user else ""
+        pair = cloud.row("SELECT user_id, secret_key FROM api_keypair WHERE removed IS NULL AND api_key = %s", key)
+        return (cloud.row(USER_QUERY + "u.id = %s", pair["user_id"]), pair["secret_key"]) if pair else (None, "")
 
     def _check_origin(self, user: Row, address: str) -> None:
         if configuration.value(self._server, "api.source.cidr.checks.enabled", "true").lower() != "true":

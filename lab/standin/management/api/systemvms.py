@@ -97,25 +97,3 @@ def destroy_system_vm(call: Call) -> Response:
     """Destroy a system VM; a new one takes its place."""
     row = _find(call)
     return _submit(call, row, lambda: call.system_vms.destroy(row), "Fail to destroy system vm")
-
-
-@command("stopSystemVm", admin=True)
-def stop_system_vm(call: Call) -> Response:
-    """Stop a system VM; it is started again by itself."""
-    row = _find(call)
-    forced = call.flag("forced")
-    return _submit(call, row, lambda: call.system_vms.machines.stop(row["id"], forced=forced), "Fail to stop system vm")
-
-
-@command("startSystemVm", admin=True)
-def start_system_vm(call: Call) -> Response:
-    """Start a system VM."""
-    row = _find(call)
-    return _submit(call, row, lambda: call.system_vms.machines.start(row["id"], new=False), "Fail to start system vm")
-
-
-@command("rebootSystemVm", admin=True)
-def reboot_system_vm(call: Call) -> Response:
-    """Stop and start a system VM."""
-    row = _find(call)
-    return _submit(call, row, lambda: call.system_vms.reboot(row), "Fail to reboot system vm")

@@ -1,14 +1,18 @@
-"""Tags of VMs, networks, volumes and snapshots."""
+"""Tags of VMs, networks, disks, addresses, rules and groups."""
 
 from __future__ import annotations
 
 import uuid
 
 from ...shared.database import Row
+from ..jobs import JobFailed
 from .common import domain_path, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success
 
-TABLES = {"UserVm": "vm_instance", "Network": "networks", "Volume": "volumes", "Snapshot": "snapshots"}
+TABLES = {
+    "UserVm": "vm_instance", "Network": "networks", "Volume": "volumes", "Snapshot": "snapshots", "SecurityGroup": "security_group",
+    "PublicIpAddress": "user_ip_address", "FirewallRule": "firewall_rules", "PortForwardingRule": "firewall_rules", "LoadBalancer": "firewall_rules",
+}  # fmt: skip
 
 
 def _tagged(call: Call) -> tuple[str, list[Row]]:
@@ -18,7 +22,8 @@ def _tagged(call: Call) -> tuple[str, list[Row]]:
         raise ApiError(PARAM_ERROR, f"Invalid resource type: {call.text('resourcetype')}")
     rows = []
     for identity in call.listed("resourceids"):
-        row = call.cloud.row(f"SELECT * FROM `{TABLES[kind]}` WHERE uuid = %s AND removed IS NULL", identity)
+        living = " AND removed IS NULL" if "removed" in call.cloud.columns(TABLES[kind]) else ""
+        row = call.cloud.row(f"SELECT * FROM `{TABLES[kind]}` WHERE uuid = %s{living}", identity)
         if row is None:
             raise ApiError(PARAM_ERROR, f"Unable to find resource by id {identity} and type {kind}")
         rows.append(row)
@@ -43,6 +48,8 @@ def create_tags(call: Call) -> Response:
     def work() -> Response:
         for row in rows:
             for key, value in tags.items():
+                if call.cloud.value("SELECT id FROM resource_tags WHERE resource_uuid = %s AND `key` = %s", row["uuid"], key):
+                    raise JobFailed(f"tag {key} already on {row['uuid']} with type {kind}")
                 call.cloud.insert(
                     "resource_tags", uuid=str(uuid.uuid4()), key=key, value=value, resource_id=row["id"], resource_uuid=row["uuid"],
                     resource_type=kind, domain_id=row["domain_id"], account_id=row["account_id"],

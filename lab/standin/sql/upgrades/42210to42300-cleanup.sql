@@ -1,0 +1,1 @@
+-- Nothing is left to tidy up once the tables are those of CloudStack 4.23.0.0.
