@@ -76,7 +76,7 @@ class Shared(World):
     other: Callable[[], Any]
 
     def host(self, server: Any) -> Machine:
-        return Machine(self, server.name, self.acting.token)
+        return machine(self, server.name)
 
     def keep(self) -> None:
         """Put the record on both hosts as it is, from the beginning."""
@@ -139,11 +139,18 @@ class Shared(World):
         return True
 
 
+def machine(world: Shared, name: str) -> Machine:
+    """A server, as the process whose turn it is has it."""
+    found = Machine(world, name)
+    found.token = world.acting.token
+    return found
+
+
 class MemoryFile:
     """The record's file on a machine of the world: compared and written under that host's lock, as one action."""
 
     def __init__(self, world: Shared, host: str, name: str) -> None:
-        self.world, self.host, self.name = world, Machine(world, host, world.acting.token), name
+        self.world, self.host, self.name = world, machine(world, host), name
         self.folder, self.path = "/var/lib", f"/var/lib/{name}"
 
     def raw(self) -> Text:
@@ -198,7 +205,7 @@ def store(context: Context) -> WindowStore:
     first, second = MemoryFile(world, world.old_source, "window.json"), MemoryFile(world, world.source, SECOND)
     copies = RecordCopies(first, second, partial(record_hosts.proved_down, context), world.acting.notes)  # type: ignore[arg-type]
     copies.tell = context.progress
-    return Store(first.host, context.site, copies)  # type: ignore[arg-type]
+    return Store(first.host, context.site, copies)
 
 
 def claim(context: Context) -> None:
