@@ -80,10 +80,9 @@ def _compared(evidence: Mapping[str, Any]) -> str:
     if rows is None:
         return UNKNOWN if "DatabaseTransfer" in evidence else "nothing yet"
     tables = f"{result['tables']} tables, " if "tables" in result else ""
-    left = result.get("not comparable") or []
-    return f"{tables}{rows:,} rows, and every object of the databases: all the same" + (
-        f"; not comparable: {'; '.join(left)}" if left else ""
-    )
+    left, objects = result.get("not comparable") or [], result.get("compared objects")
+    counted = f"and {objects:,} objects (tables, views, routines, triggers, events)" if objects else "and every object of the databases"
+    return f"{tables}{rows:,} rows, {counted}: all the same" + (f"; not comparable: {'; '.join(left)}" if left else "")
 
 
 def _versions(evidence: Mapping[str, Any], configured: str) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ BLOCK = 1 << 20
 SPARE = 1 << 30  # bytes of room left for others
 USUAL = original_database.USUAL
 
+RESOLVE = 'for f; do readlink -f "$f"; done'
 # $1 to $n: folders. Bytes of all they hold, and what tells their file systems apart.
 SIZE = 'for f; do du -sxb "$f" | cut -f1; stat -Lc %d "$f"; done'
 # $1 folder, which need not be there yet: free bytes, file system, this machine.
@@ -49,8 +50,8 @@ work=$(mktemp -d "$(dirname "$file")/readback.XXXXXX")
 stop() { if [ -s "$work/pid" ]; then kill "$(cat "$work/pid")" 2>/dev/null || true; wait 2>/dev/null || true; fi; rm -rf "$work"; }
 trap stop EXIT
 gzip -dc "$file" | tar -C "$work" -xf -
-"$server" --no-defaults "$@" --datadir="$work$data" --socket="$work/s" --pid-file="$work/pid" --skip-networking --skip-grant-tables --skip-slave-start \
-  --skip-log-bin --user=root --log-error="$work/err" </dev/null >/dev/null 2>&1 &
+"$server" --no-defaults "$@" --datadir="$work$data" --socket="$work/s" --pid-file="$work/pid" --skip-networking --skip-grant-tables --loose-skip-slave-start \
+  --loose-skip-replica-start --skip-log-bin --user=root --log-error="$work/err" </dev/null >/dev/null 2>&1 &
 for _ in $(seq 300); do
   if "$client" --no-defaults -S "$work/s" -e 'SELECT 1' >/dev/null 2>&1; then break; fi
   if ! kill -0 $! 2>/dev/null; then tail -n 5 "$work/err" >&2; exit 1; fi
@@ -108,7 +109,13 @@ def prove_room(context: Context) -> None:
         return
     with session(original_host(context)) as database:
         folder = str(database.value("SELECT @@datadir"))
-    _room(context, wanted, [folder])
+    _room(context, wanted, _resolved(original_host(context), [folder]))
+
+
+def _resolved(source: Access, folders: list[str]) -> list[str]:
+    """Where folders really are, each once, none within another: a data folder may be a link to a volume of its own."""
+    found = list(dict.fromkeys(source.script(RESOLVE, folders).stdout.splitlines()))
+    return [each for each in found if not any(each != other and each.startswith(other.rstrip("/") + "/") for other in found)]
 
 
 def _room(context: Context, wanted: DumpFile, folders: list[str]) -> None:
@@ -141,8 +148,7 @@ def take(context: Context, wanted: DumpFile) -> Note:
     opened = str(store(context).mine().opened)
     note = _present(context, wanted, opened)
     if note is None:
-        folders = list(dict.fromkeys([str(known.get("folder") or USUAL), *(str(each) for each in known.get("folders", []))]))
-        folders = [each for each in folders if not any(each != other and each.startswith(other.rstrip("/") + "/") for other in folders)]
+        folders = _resolved(original_host(context), [str(known.get("folder") or USUAL), *(str(each) for each in known.get("folders", []))])
         _room(context, wanted, folders)
         note = _copy(context, wanted, folders, opened, known)
     if wanted.read_back and note.rows is None:

@@ -145,7 +145,7 @@ def _take(context: Context, record: SeedRecord, ready: promotion.Takeover, last:
         "compared rows": verdict.rows,
         "not comparable": verdict.not_comparable,
         "meaning": meant,
-    }
+    } | ({"compared objects": verdict.objects} if verdict.objects else {})  # its rows alone were compared then, the definitions before
     context.intend("take over", position=str(last), target=ready.target.name)
     # On record before it is done: from here on the copy is the new side's, and an undo has to empty it.
     with ready.timed("noted"), Workers(2) as pool:

@@ -65,7 +65,7 @@ def transfer(context: Context, unusable: str | None = None) -> dict[str, Any]:
         before = log_end.read(old, names)
     comparison = compare.compare(source, target, names, threads=threads, cancel=context.cancel, progress=context.progress)
     comparison.raise_if_different()
-    context.progress(f"{comparison.rows:,} rows and every object compared, all the same ({comparison.seconds:.1f} s)")
+    context.progress(f"{comparison.rows:,} rows and {comparison.objects:,} objects compared, all the same ({comparison.seconds:.1f} s)")
     for words in comparison.not_comparable:
         context.progress(f"not comparable: {words}")
     with session(source) as old, session(target) as new:
@@ -80,6 +80,7 @@ def transfer(context: Context, unusable: str | None = None) -> dict[str, Any]:
         "definers": list(report.definers),
         "adapted": list(report.adapted),
         "compared rows": comparison.rows,
+        "compared objects": comparison.objects,
         "compared in seconds": round(comparison.seconds, 1),
         "not comparable": comparison.not_comparable,
         "meaning": meant,

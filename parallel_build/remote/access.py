@@ -31,7 +31,7 @@ class Access(ABC):
     """Access to one server, as root: a command (`run`, `script`), a file (`read`, `write`), a socket (`forward`, `offer`).
 
     A session with its database is opened by `parallel_build.remote.sql.session`, which asks for `login` and `forward`.
-    An answer holds what the command itself has said: what a login shell, a banner or ssh prints is never a part of it.
+    An answer holds what the command itself has printed: what a login shell, a banner or ssh prints is never a part of it.
 
     Args:
         server: the server.

@@ -50,6 +50,9 @@ def test_prepared_has_the_files_and_nothing_installed(lab: LabRunner) -> None:
     for host in ("kvm1", "kvm2"):
         files = lab.shell(host, f"ls {FOLDER}/new {FOLDER}/old")
         assert f"cloudstack-agent_{NEW}_all.deb" in files and f"cloudstack-agent_{OLD}_all.deb" in files, files
+    page = lab.run("tool", "forecast", "lab").stdout
+    tell(page)
+    assert "2 hosts in 2 rounds (1 as a canary, then 4 at a time); no figure" in page and "networks with a running router" in page
     sources = lab.shell("kvm1", SOURCES)
     again = lab.run("pulumi", "up", "--yes", "--skip-preview", "--expect-no-changes")
     assert "unchanged" in again.stdout and lab.shell("kvm1", SOURCES) == sources

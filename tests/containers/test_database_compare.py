@@ -96,6 +96,7 @@ def test_equal_databases_are_the_same(pair: tuple[Host, Host]) -> None:
     verdict = _compare(pair)
     assert verdict.same, [str(found) for found in verdict.differences]
     assert verdict.rows == 23
+    assert verdict.objects > verdict.tables > 0, "views and programs count as well"
     assert not verdict.not_comparable
 
 

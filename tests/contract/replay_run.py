@@ -152,10 +152,10 @@ def main(url: str, action: str, folder: str) -> None:
         create(cloud)
         return
     objects = [Created.of(each) for each in json.loads((place / "objects.json").read_text())]
-    said: list[str] = []
-    replay = Replay(cloud, objects, FileLog(place / "log.json"), CancelToken(), said.append)
+    printed: list[str] = []
+    replay = Replay(cloud, objects, FileLog(place / "log.json"), CancelToken(), printed.append)
     lines = replay.run(report.SecretFile(place, "then")) if action == "replay" else replay.plan()
-    print(json.dumps({"said": said, "text": report.text(lines, {}), **report.document(lines, {})}))
+    print(json.dumps({"said": printed, "text": report.text(lines, {}), **report.document(lines, {})}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A server that a test answers for: what `Access` says of files and scripts is really done, in words of the test's own `run`."""
+"""A server that a test answers for: what `Access` does with files and scripts is really done, in words of the test's own `run`."""
 
 from __future__ import annotations
 

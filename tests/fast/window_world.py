@@ -579,6 +579,7 @@ class _Report:
     definers: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     not_comparable: tuple[str, ...] = ()
+    objects = 1
 
     def raise_if_different(self) -> None:
         """They are the same."""

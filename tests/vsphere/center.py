@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from pyVim.task import WaitForTask
 from pyVmomi import SoapStubAdapter, VmomiSupport, vim
 
 
@@ -35,8 +34,8 @@ class VCenter:
         """Power a machine off and delete it."""
         machine = self._at(path)
         assert machine is not None, f"{path} is not in the simulator"
-        WaitForTask(machine.PowerOff())
-        WaitForTask(machine.Destroy())
+        machine.PowerOff()
+        machine.Destroy()
 
     def children(self, path: str) -> list[str]:
         """The references of what is in a folder."""

@@ -39,6 +39,7 @@ class Comparison:
         bytes: the first server's size of what was read, by its statistics.
         seconds: how long it took.
         unread: tables whose rows could not be read in the snapshot, as (schema, table): they are not compared.
+        objects: databases, tables, views, routines, triggers and events whose definitions were compared.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Comparison:
     bytes: int = 0
     seconds: float = 0.0
     unread: set[tuple[str, str]] = field(default_factory=set)
+    objects: int = 0
 
     @property
     def same(self) -> bool:
@@ -61,6 +63,7 @@ class Comparison:
         self.differences += other.differences
         self.not_comparable += other.not_comparable
         self.unread |= other.unread
+        self.objects = max(self.objects, other.objects)  # each looks at all of them
         self.tables, self.rows, self.bytes = self.tables + other.tables, self.rows + other.rows, self.bytes + other.bytes
         self.seconds = round(self.seconds + other.seconds, 3)
 
@@ -119,6 +122,7 @@ def compare_sides(
     found = compare_definitions(left, right, schemas, cancel=cancel, progress=progress)
     verdict.differences += found.differences
     verdict.not_comparable += found.notes
+    verdict.objects = found.objects
     common = [table for table in found.tables if _comparable(table, verdict)]
     if tables is not None:
         common = [table for table in common if (table.schema, table.name) in tables]

@@ -44,11 +44,13 @@ class Definitions:
         differences: all findings.
         tables: the original's tables that the copy has with the same columns: their rows can be compared.
         notes: what could not be compared, or is another on purpose, in words.
+        objects: how many were compared: databases, tables, views, routines, triggers and events.
     """
 
     differences: list[Difference] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    objects: int = 0
 
 
 def compare_definitions(
@@ -65,6 +67,7 @@ def compare_definitions(
     found.differences += _running(mine, other)
     found.differences += _counted(left, right, [one.name for one in ours if one.name in {each.name for each in theirs}])
     common = [key for key in mine if key in other]
+    found.objects = len(common)
     found.differences += _collations([(mine[key].made, other[key].made) for key in common], Translation(left.server, right.server))
     found.differences += _judged(left, right, ours, [(mine[key], other[key]) for key in common], cancel, progress)
     for key in common:

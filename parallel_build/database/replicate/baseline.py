@@ -176,6 +176,7 @@ def combined(first: Baseline, later: Baseline) -> Baseline:
     whole = Comparison(
         one.source, one.target, kept + other.differences, list(dict.fromkeys(one.not_comparable + other.not_comparable)),
         one.tables + other.tables, one.rows + other.rows, one.bytes + other.bytes, round(one.seconds + other.seconds, 3), other.unread,
+        max(one.objects, other.objects),
     )  # fmt: skip
     waited = max(first.waited_seconds, later.waited_seconds)
     return Baseline(whole, first.position, max(first.locked_seconds, later.locked_seconds), first.changed, waited)

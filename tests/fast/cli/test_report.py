@@ -153,6 +153,12 @@ def test_what_a_change_board_asks_for_stands_at_the_top() -> None:
     assert head.count("4.22.0<") == 2 and "not on record" in head, "the appliance itself was not asked"
 
 
+def test_objects_are_counted_where_the_comparison_did() -> None:
+    transfer = done(at(3), at(4), **{"tables": 310, "compared rows": 12, "compared objects": 1402})
+    figures = dict(report_numbers.numbers([], {"DatabaseTransfer": transfer}, "a to b").figures)
+    assert figures["Compared"] == "310 tables, 12 rows, and 1,402 objects (tables, views, routines, triggers, events): all the same"
+
+
 def test_users_that_were_let_in_by_the_undo_came_back_to_the_original() -> None:
     undone = {**EVIDENCE, "UserAccess.undo": done(at(6), at(7))}
     del undone["Acceptance"]

@@ -119,6 +119,16 @@ def test_the_file_is_whole_has_its_checksum_and_holds_the_folder(monkeypatch: py
     assert step.DumpFile().verify(run.context) == note
 
 
+def test_a_data_folder_that_is_a_link_is_copied_and_not_the_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = Run(monkeypatch, tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(run.data)
+    run.record.facts["OriginalDatabase"] |= {"folder": f"{link}/", "folders": []}
+    note = run.up()
+    listed = subprocess.run(["tar", "-tzf", note["file"]], capture_output=True, text=True, check=True).stdout.split()
+    assert f"{run.data}/ibdata1"[1:] in listed and note["folder"] == str(run.data)
+
+
 @pytest.mark.parametrize("broken", ["tar", "sha256sum"])
 def test_what_is_not_whole_is_no_file_and_is_taken_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str) -> None:
     run = Run(monkeypatch, tmp_path)

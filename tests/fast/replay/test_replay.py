@@ -232,7 +232,7 @@ def test_cut_off_at_every_moment_it_is_resumed_to_the_same_end(tmp_path: Path, w
         return
 
 
-def test_an_address_that_somebody_has_is_replaced_and_shown_old_beside_new(tmp_path: Path) -> None:
+def test_an_address_that_somebody_has_is_replaced_and_shown_old_next_to_new(tmp_path: Path) -> None:
     cloud = Cloud("203.0.113.7")
     line = next(line for line in replay(cloud, Log(), tmp_path) if line.each.kind == "public addresses")
     assert (line.verdict, line.old, line.new) == (REPLAYED, "203.0.113.7", "203.0.113.100")
