@@ -14,7 +14,7 @@ import pytest
 from parallel_build.configuration import NewMachine, StackConfiguration
 from parallel_build.operations import fence_new_database, known_servers, original_management, rollback_window, transfer
 from parallel_build.operations import fence_new_side as fence_new_side_module
-from parallel_build.records import host_copy
+from parallel_build.records import copies, host_copy
 from parallel_build.records.touched import Found
 from parallel_build.records.window import WindowStore
 from parallel_build.steps import switched
@@ -58,9 +58,12 @@ def all_of_them(servers: Any) -> None:
         raise next(iter(servers.missing.values()))
 
 
-def lowest(both: Any) -> Any:
-    """The copy that knows least."""
-    return min((each for each in both.copies if each.there), key=lambda each: each.rank, default=None)
+def one_copy(both: copies.RecordCopies) -> host_copy.Both:
+    """Only the original's source is asked."""
+    found = both._ask(both.first)
+    if found.problem is not None:
+        raise found.problem
+    return host_copy.Both(found.text.raw, (found,))
 
 
 FIRST = original_management.Servers.first
@@ -84,7 +87,7 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     "4: no fence at the database": [(fence_new_database, "fence", lambda context: {})],
     "5: silence proves that a server is down": [(fence_new_side_module, "_down", lambda *_: True)],
     "5: what was started is forgotten": [(known_servers, "ever_started", lambda *_: False)],
-    "6: of two copies the lower is right": [(host_copy.Both, "right", property(lowest))],
+    "6: there is one copy of the record": [(copies.RecordCopies, "look", one_copy)],
     "7: a rollback needs every server of the original": [(original_management.Servers, "first", all_of_them)],
     "8: a write that is cut off leaves half a file": [(Shared, "whole", False)],
     "9: what is usual is put back, not what was": [(known_servers, "as_found", lambda *_: Found())],
