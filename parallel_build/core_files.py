@@ -1,4 +1,4 @@
-"""No core files: what a process holds in its memory - passwords, keys - must not come to lie on a disk because the process crashed."""
+"""No core files: what a process holds in its memory - passwords, keys - must never reach a disk in a core dump."""
 
 from __future__ import annotations
 

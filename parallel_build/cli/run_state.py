@@ -61,7 +61,7 @@ class Management:
 
     @property
     def silent(self) -> bool:
-        """It can't be asked, does not answer, and nothing proves that it is down: it may be cut off from here alone, and serve."""
+        """It can't be asked, does not answer, and nothing proves it down: it may be cut off from here alone, and serve."""
         return bool(self.problem) and not self.answers and not self.proved_down
 
     @property

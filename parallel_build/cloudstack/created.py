@@ -160,8 +160,8 @@ def _plain(value: Any) -> Any:
 
 
 def by_kind(objects: Iterable[Created]) -> dict[str, list[Created]]:
-    """Objects by the name of their kind, in the order of `KINDS`."""
-    found: dict[str, list[Created]] = {}
+    """Objects by the name of their kind, in the order of `KINDS`; kinds of a different version come last."""
+    found: dict[str, list[Created]] = {kind.name: [] for kind in KINDS}
     for each in objects:
         found.setdefault(each.kind, []).append(each)
-    return {kind.name: found[kind.name] for kind in KINDS if kind.name in found}
+    return {kind: some for kind, some in found.items() if some}

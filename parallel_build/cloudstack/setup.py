@@ -1,4 +1,4 @@
-"""Setting a management server up: CloudStack's own two commands, with their traps seen through.
+"""Setting a management server up: CloudStack's own two commands, working around their known pitfalls.
 
 `cloudstack-setup-databases` contacts nothing without --deploy-as, so its exit code 0 proves nothing;
 `cloudstack-setup-management` exits 0 also when it fails; and both the database key and the password would stand in the

@@ -41,7 +41,7 @@ def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
             raise GuardFailed(
                 f"{schema} on {site.configuration.new.database.source.name} "
                 + ("does not exist" if tables < 0 else f"holds {tables} tables"),
-                "a copy is never imported over something else",
+                "the databases were made in phase built and must be there, empty: a copy is never imported over something else",
                 "drop what is in it only if you know what it is"
                 if tables > 0
                 else f"CREATE DATABASE {schema} there, with the character set and collation that it has on the original",

@@ -182,6 +182,8 @@ def _until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     while not condition():
         if time.monotonic() > end:
             raise MachineFailed(
-                f"timed out after {seconds:.0f} s waiting for {what}", "it may hang", "look at it, then run the same command again"
+                f"timed out after {seconds:.0f} s waiting for {what}",
+                "it takes longer than usual, or hangs",
+                f"look at {what} there, then run the same command again",
             )
         time.sleep(INTERVAL)

@@ -32,7 +32,7 @@ def fence_new_side(context: Context, *, insist: bool = True) -> None:
     Args:
         insist: False only reports one that can't be fenced: it is asked for again before the original's management starts.
     Raises:
-        RollbackIncomplete: one can't be fenced, and nothing proves that it is down; or one that nobody knows is at work on the new database.
+        RollbackIncomplete: one can't be fenced, and it may still be running; or one that nobody knows is at work on the new database.
     """
     record = store(context).read()
     machines = known_servers.new_management(context.configuration, record)
@@ -200,7 +200,7 @@ def _refused(
             f"power it off by hand, then {again}",
         )
     return RollbackIncomplete(
-        f"{machine.name} ({machine.address}) can't be reached, and nothing proves that it is down",
+        f"{machine.name} ({machine.address}) can't be reached, and it may still be running",
         f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors; {why.reason}",
         "restore the connection to it; or power it off for good and confirm it: "
         f"{command(context.configuration, context.site.stack, machine.name)}; then {again}",

@@ -209,7 +209,7 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
     host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
     if not closed(host):
         raise StepFailed(
-            f"{host.name}: the packet filter does not hold users out",
+            f"{host.name}: the firewall rules do not block users",
             "neither nft nor iptables took the rules",
             "install nftables there, or keep users out another way (window.userAccess.method cidr or command)",
         )

@@ -28,7 +28,7 @@ def prove(context: Context) -> None:
     """Rule: before a new server starts, the original's management, usage and database units are down and masked.
 
     Raises:
-        StepFailed: some are not, or a server can't be reached and nothing proves that it is down.
+        StepFailed: some are not, or a server can't be reached and it may still be running.
     """
     configuration, record = context.configuration, store(context).read()
     if unknown := known_servers.without_address(configuration, record):
@@ -47,7 +47,7 @@ def prove_management(context: Context) -> None:
     """Rule: the original's database is only started alone while its management and usage units are down and masked.
 
     Raises:
-        StepFailed: one is not, or a server can't be reached and nothing proves that it is down.
+        StepFailed: one is not, or a server can't be reached and it may still be running.
     """
     questions: list[Callable[[], list[str]]] = [
         partial(_cloudstack, context, server) for server in _with_units(context, store(context).read())
@@ -77,7 +77,7 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
         )
     if name not in context.configuration.confirmed_down:
         raise StepFailed(
-            f"{name} ({server.address}) of the original can't be reached, and nothing proves that it is down",
+            f"{name} ({server.address}) of the original can't be reached, and it may still be running",
             f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
             "restore the connection to it; or power it off for good and confirm it: "
             f"{command(context.configuration, context.site.stack, name)}; then run the same command again; or go back: "

@@ -83,7 +83,7 @@ def proved_down(context: Context, host: Access, error: ParallelBuildError, retur
         context.run.record("confirmed down", server=server.name, error=str(error))
         return
     raise ConnectionFailed(
-        f"{server.name} ({server.address}) can't be asked for its copy of the window's record, and nothing proves that it is down",
+        f"{server.name} ({server.address}) can't be asked for its copy of the window's record, and it may still be running",
         f"{error.reason}. The other copy alone may be looked at (parallel-build recover {context.site.stack}), but not acted on: "
         f"{server.name} may know more{why}",
         "restore the connection to it; or, where it is gone for good or powered off, confirm it: "

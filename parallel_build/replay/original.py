@@ -74,7 +74,7 @@ class Original:
         return uuid in self._created
 
     def users_of(self, account: Created) -> list[Created]:
-        """The users that an account was created with, the first first."""
+        """The users that an account was created with, in the order of their creation."""
         return [each for each in self._objects if each.kind == USERS and (each.domain, each.account) == (account.domain, account.name)]
 
     def domain(self, path: str) -> str:
@@ -136,7 +136,8 @@ class Original:
 
 def _is_one(each: Created) -> bool:
     """Whether others may stand on it: it is no change of something, and no tag."""
-    return (not BY_NAME[each.kind].updated or each.kind == ADDRESSES) and each.kind != TAGS
+    kind = BY_NAME.get(each.kind)
+    return kind is not None and (not kind.updated or each.kind == ADDRESSES) and each.kind != TAGS
 
 
 def segments(path: str) -> tuple[str, ...]:

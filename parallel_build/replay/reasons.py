@@ -8,6 +8,7 @@ from parallel_build.cloudstack.created import Created
 from parallel_build.cloudstack.created_kinds import DISKS, VMS
 from parallel_build.cloudstack.left_running import ELSEWHERE, REMOVE
 
+UNKNOWN = "a different version of this project has listed it, and this one does not know the kind"
 BY_HAND = "create it again by hand"
 REASONS: Mapping[str, str] = {
     VMS: "it is on its hypervisor alone, with disks of the new side: deploy it again, or import its disks, before you remove it there",

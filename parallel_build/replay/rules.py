@@ -80,11 +80,11 @@ def find_firewall(original: Original, each: Created) -> Item | None:
 
 def make_firewall(original: Original, each: Created) -> Call:
     """On its address, or for what leaves its network."""
-    arguments = {**_ports(each), **given(cidrlist=",".join(_list(each, "cidrs")))}
+    terms = {**_ports(each), **given(cidrlist=",".join(_list(each, "cidrs")))}
     if _out(each):
         to = given(destcidrlist=",".join(_list(each, "toCidrs")))
-        return Call("createEgressFirewallRule", {"networkid": original.ref(each.text("network")), **arguments, **to})
-    return Call("createFirewallRule", {"ipaddressid": original.ref(each.text("address")), **arguments})
+        return Call("createEgressFirewallRule", {"networkid": original.ref(each.text("network")), **terms, **to})
+    return Call("createFirewallRule", {"ipaddressid": original.ref(each.text("address")), **terms})
 
 
 def find_forwarding(original: Original, each: Created) -> Item | None:
@@ -113,11 +113,11 @@ def make_balancer(original: Original, each: Created) -> Call:
     if each.text("scheme") not in ("", "Public"):
         raise NotReplayed("it balances within a network, by VMs of its own")
     where = {"publicipid": original.ref(each.text("address")), "networkid": original.ref(each.text("network"))}
-    arguments = given(
+    terms = given(
         name=each.name, description=each.text("description"), algorithm=each.text("algorithm"), publicport=each.text("start"),
         privateport=each.text("toStart"), protocol=each.text("lbProtocol"), cidrlist=each.text("cidrList"),
     )  # fmt: skip
-    return Call("createLoadBalancerRule", {**where, **arguments, "openfirewall": "false"})
+    return Call("createLoadBalancerRule", {**where, **terms, "openfirewall": "false"})
 
 
 def finish_balancer(original: Original, each: Created, identity: str) -> list[Call]:
@@ -142,10 +142,10 @@ def find_acl_rule(original: Original, each: Created) -> Item | None:
 
 def make_acl_rule(original: Original, each: Created) -> Call:
     """In a list that is there."""
-    arguments = given(
+    terms = given(
         number=each.text("number"), action=each.text("action"), traffictype=each.text("traffic"), cidrlist=",".join(_list(each, "cidrs"))
     )
-    return Call("createNetworkACL", {"aclid": original.ref(each.text("acl")), **_ports(each), **arguments})
+    return Call("createNetworkACL", {"aclid": original.ref(each.text("acl")), **_ports(each), **terms})
 
 
 def find_tag(original: Original, each: Created) -> Item | None:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from parallel_build.cancel import CancelToken
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
-from parallel_build.cloudstack.created import Created
+from parallel_build.cloudstack.created import Created, by_kind
 from parallel_build.cloudstack.created_kinds import ACCOUNTS, ADDRESSES, API_KEYS, VMS
 from parallel_build.records.created import BEGUN, DONE, FAILED, MADE, Entry
 from parallel_build.replay import people, rules, things
 from parallel_build.replay.original import PLANNED, NotReplayed, Original
-from parallel_build.replay.reasons import REASONS, remove
+from parallel_build.replay.reasons import REASONS, UNKNOWN, remove
 from parallel_build.replay.recipe import Call, Recipe
 from parallel_build.workload.choices import Calls, Item
 
@@ -68,13 +68,14 @@ class Replay:
 
     Args:
         cloud: the original's API, with a root administrator's keys.
-        objects: what users created on the new side, in the order of their kinds.
+        objects: what users created on the new side, in any order of kinds.
         say: gets a line for each object that is created.
     """
 
     def __init__(self, cloud: Calls, objects: Sequence[Created], log: Log, cancel: CancelToken, say: Callable[[str], None]) -> None:
-        self._cloud, self._objects, self._log, self._cancel, self._say = cloud, objects, log, cancel, say
-        self._original = Original(cloud, objects)
+        self._cloud, self._log, self._cancel, self._say = cloud, log, cancel, say
+        self._objects = [each for some in by_kind(objects).values() for each in some]  # what a second look found is behind all others
+        self._original = Original(cloud, self._objects)
 
     def plan(self) -> list[Line]:
         """What a replay would do. Calls nothing but lists."""
@@ -88,7 +89,7 @@ class Replay:
         recipe, entry = RECIPES.get(each.kind), self._log.entry(each.key)
         if recipe is None:
             self._original.missing(each, "")
-            return Line(each, NOT, why=REASONS[each.kind], remove=remove(each, self._names() if each.kind == VMS else {}))
+            return Line(each, NOT, why=REASONS.get(each.kind, UNKNOWN), remove=remove(each, self._names() if each.kind == VMS else {}))
         try:
             line = self._judged(recipe, each, entry)
             if secrets is not None and (line.verdict == TO_REPLAY or self._unfinished(entry)):

@@ -105,7 +105,9 @@ class CarriedState(FoundationStep):
                 if stays:
                     unreached.append(f"{machine.name}: {error.reason}")
                 else:
-                    context.progress(f"what was carried to {machine.name} goes with its machine: {error}")
+                    context.progress(
+                        f"what was carried to {machine.name} stays until its machine is removed, since it can't be reached: {error}"
+                    )
             else:
                 context.progress(
                     f"{machine.name}: {len(gone)} carried files taken away" if gone else f"{machine.name}: nothing was carried"

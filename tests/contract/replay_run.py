@@ -155,7 +155,7 @@ def main(url: str, action: str, folder: str) -> None:
     printed: list[str] = []
     replay = Replay(cloud, objects, FileLog(place / "log.json"), CancelToken(), printed.append)
     lines = replay.run(report.SecretFile(place, "then")) if action == "replay" else replay.plan()
-    print(json.dumps({"said": printed, "text": report.text(lines, {}), **report.document(lines, {})}))
+    print(json.dumps({"printed": printed, "text": report.text(lines, {}), **report.document(lines, {})}))
 
 
 if __name__ == "__main__":

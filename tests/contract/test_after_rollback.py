@@ -148,10 +148,10 @@ def test_what_users_created_is_listed_and_created_again_once(
 
     rows = fingerprint(database)
     second = run(namespace, generated, "replay", tmp_path)
-    assert second["said"] == [] and fingerprint(database) == rows, "the second run changes nothing"
+    assert second["printed"] == [] and fingerprint(database) == rows, "the second run changes nothing"
     (tmp_path / "log.json").unlink()
     third = run(namespace, generated, "replay", tmp_path)
-    assert third["said"] == [] and fingerprint(database) == rows, "what is there by anybody's hand is left as it is"
+    assert third["printed"] == [] and fingerprint(database) == rows, "what is there by anybody's hand is left as it is"
 
 
 def verdicts_root(kinds: Mapping[str, list[str]]) -> str:

@@ -150,6 +150,7 @@ def changes(before: str, after: str) -> list[str]:
 def test_setup_management_prints_the_real_lines(
     data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("STANDIN_VERSION", "4.22.1.0")
     recorded = (data / "transcripts/setup-management-422.txt").read_text()
     monkeypatch.setattr(management, "LOG", Path("/var/log/cloudstack/management/setupManagement.log"))
     monkeypatch.setattr(management, "log", lambda _text: None)

@@ -1,4 +1,4 @@
-"""The command: a plan unless it is asked otherwise, the run's number before the first write, and no secret on standard output."""
+"""The command: a plan unless it is asked for more, the run's number before the first write, and no secret on standard output."""
 
 from __future__ import annotations
 

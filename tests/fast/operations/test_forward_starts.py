@@ -119,7 +119,7 @@ def test_silence_of_an_original_server_proves_nothing(start: Callable[[World], N
     world = World()
     world.lost.add(lost)
     with pytest.raises(
-        StepFailed, match=rf"{lost} \(.*\) of the original can't be reached, and nothing proves.*confirmedDown\[0\]' {lost}"
+        StepFailed, match=rf"{lost} \(.*\) of the original can't be reached, and it may still be running.*confirmedDown\[0\]' {lost}"
     ):
         start(world)
     assert nothing_started(world)
@@ -149,7 +149,7 @@ def test_the_operators_word_counts_for_it_while_it_is_silent(
 def test_the_source_counts_as_down_by_the_operators_word_alone() -> None:
     world = World()
     world.lost.add("olddb1")
-    with pytest.raises(StepFailed, match=r"olddb1 .* nothing proves that it is down"):
+    with pytest.raises(StepFailed, match=r"olddb1 .* it may still be running"):
         prove_original_down.prove(world.context)
     confirmed = World(window={"confirmedDown": ["olddb1"]})
     confirmed.lost.add("olddb1")
@@ -170,7 +170,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_an_original_server_that_is_lost_while_the_window_goes_forward(stopping: World) -> None:
     stopping.lost.add("oldms2")
-    with pytest.raises(StepFailed, match="nothing proves that it is down"):
+    with pytest.raises(StepFailed, match="it may still be running"):
         OriginalManagement().apply(stopping.context)
     stopping.context = replace(stopping.context, site=site(window={"confirmedDown": ["oldms2"]}))
     found = OriginalManagement().apply(stopping.context)
@@ -178,7 +178,7 @@ def test_an_original_server_that_is_lost_while_the_window_goes_forward(stopping:
     assert stopping.down("oldms1")
     assert "oldms1/cloudstack-usage" in stopping.record.facts["OriginalManagement"]["enabled"]
     stopping.lost.add("olddb2")
-    with pytest.raises(StepFailed, match=r"olddb2 .* nothing proves that it is down"):
+    with pytest.raises(StepFailed, match=r"olddb2 .* it may still be running"):
         OriginalDatabase().apply(stopping.context)
     stopping.context = replace(stopping.context, site=site(window={"confirmedDown": ["olddb2", "oldms2"]}))
     OriginalDatabase().apply(stopping.context)
@@ -199,7 +199,7 @@ def test_users_are_put_out_of_what_is_left_of_the_original(stopping: World, monk
     monkeypatch.setattr(prove_user_access, "administrators_would_stay", lambda context, allowed: None)
     monkeypatch.setattr(prove_user_access, "users_are_out", lambda context: [])
     stopping.lost.add("oldms2")
-    with pytest.raises(StepFailed, match=r"oldms2 .* nothing proves that it is down"):
+    with pytest.raises(StepFailed, match=r"oldms2 .* it may still be running"):
         UserAccess().apply(stopping.context)
     stopping.context = replace(stopping.context, site=site(window={"confirmedDown": ["oldms2"]}))
     closed.clear()

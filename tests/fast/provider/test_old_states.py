@@ -1,6 +1,7 @@
 """States of the tree before children were named after their components (ce36dad), continued and undone by this one.
 
-`states/` holds a state and its stack file for each phase and a hold point, as that tree's program wrote them with a provider that does nothing.
+`states/` holds a state and its stack file for each phase and a hold point, as that tree's program wrote them with a provider that does nothing;
+and one of 81fc6cf for each platform, whose plugin did nothing either.
 """
 
 from __future__ import annotations
@@ -17,18 +18,15 @@ import pytest
 import yaml
 
 from parallel_build.project import CODE
+from tools import pins
 
 STATES = Path(__file__).parent / "states"
 STACK, PREFIX = "old", "cloudstack-parallel-build"
-PROJECT = {
-    "name": PREFIX,
-    "runtime": "python",
-    "stackConfigDir": "stacks",
-    "plugins": {"providers": [{"name": "cutover", "path": "./plugin"}]},
-}
+PROJECT = {"name": PREFIX, "runtime": "python", "stackConfigDir": "stacks"}
 PLUGIN = """#!/bin/sh
-PYTHONPATH={root} exec {python} -P -m tests.fast.provider_idle_process "$@"
+PYTHONPATH={root} exec {python} -P -m {module} "$@"
 """
+VERSIONS = {"libvirt": pins.LIBVIRT_PLUGIN, "vsphere": pins.VSPHERE_PLUGIN}
 PROGRAM = "from parallel_build.components.program import main\nmain()\n"
 
 pytestmark = [
@@ -38,19 +36,33 @@ pytestmark = [
 ]
 
 
+def write_plugins(folder: Path, *, idle: tuple[str, ...]) -> list[dict[str, str]]:
+    """Write programs that the engine starts as plugins; returns what Pulumi.yaml has of them.
+
+    Args:
+        idle: which of them do nothing; the project's own is the real one where it is not named.
+    """
+    modules = {name: f"tests.fast.provider_idle_plugin {VERSIONS[name]}" for name in idle if name in VERSIONS}
+    modules["cutover"] = "tests.fast.provider_idle_process" if "cutover" in idle else "parallel_build.provider.server"
+    for name, module in modules.items():
+        plugin = folder / f"plugin-{name}/pulumi-resource-{name}"
+        plugin.parent.mkdir()
+        plugin.write_text(PLUGIN.format(root=CODE, python=sys.executable, module=module))
+        plugin.chmod(0o755)
+    return [{"name": name, "path": f"./plugin-{name}"} for name in modules]
+
+
 class Continued:
     """A stack whose state an earlier tree wrote."""
 
     def __init__(self, folder: Path, label: str, program: str = PROGRAM) -> None:
         self.folder, self.file = folder, folder / f"stacks/Pulumi.{STACK}.yaml"
-        for name in ("state", "stacks", "plugin"):
+        for name in ("state", "stacks"):
             (folder / name).mkdir()
-        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(PROJECT))
+        plugins = write_plugins(folder, idle=("cutover", *VERSIONS))
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**PROJECT, "plugins": {"providers": plugins}}))
         (folder / "__main__.py").write_text(program)
         (folder / "id.pub").write_text("ssh-ed25519 AAAA operator\n")
-        plugin = folder / "plugin/pulumi-resource-cutover"
-        plugin.write_text(PLUGIN.format(root=CODE, python=sys.executable))
-        plugin.chmod(0o755)
         self.pulumi("stack", "init", STACK)
         shutil.copy(STATES / f"{label}.yaml", self.file)
         self.pulumi("stack", "import", "--stack", STACK, "--file", str(STATES / f"{label}.json"))
@@ -86,10 +98,10 @@ class Continued:
         document["config"][f"{PREFIX}:phase"] = phase
         self.file.write_text(yaml.safe_dump(document))
 
-    def resources(self) -> list[dict[str, Any]]:
-        """The provider's resources in the state."""
+    def resources(self, package: str = "cutover:index:") -> list[dict[str, Any]]:
+        """A provider's resources in the state; this project's own unless another is named."""
         found = json.loads(self.pulumi("stack", "export", "--stack", STACK))["deployment"].get("resources") or []
-        return [each for each in found if str(each["type"]).startswith("cutover:index:")]
+        return [each for each in found if str(each["type"]).startswith(package)]
 
 
 def kind(urn: str) -> str:
@@ -137,3 +149,27 @@ def test_everything_is_undone_without_an_up_before(tmp_path: Path) -> None:
     stack = Continued(tmp_path, "switched")
     stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK)
     assert stack.resources() == []
+
+
+MACHINES = {"libvirt": "libvirt:index/domain:Domain", "vsphere": "vsphere:index/virtualMachine:VirtualMachine"}
+
+
+@pytest.mark.parametrize("platform", MACHINES)
+def test_what_a_platform_made_is_found_again_and_goes_with_its_stack(platform: str, tmp_path: Path) -> None:
+    """States of 81fc6cf, in phase switched."""
+    stack = Continued(tmp_path, f"{platform}-switched")
+    made = {each["urn"].rpartition("::")[2]: each["id"] for each in stack.resources(f"{platform}:")}
+    assert sum(each["type"] == MACHINES[platform] for each in stack.resources(f"{platform}:")) == 5
+    shown = json.loads(stack.pulumi("preview", "--json", "--stack", STACK))
+    assert not shown["changeSummary"].keys() & {"delete", "replace", "create-replacement", "delete-replaced"}
+    changed = {each["urn"]: each["op"] for each in shown["steps"] if kind(each["urn"]).startswith(f"{platform}:") and each["op"] != "same"}
+    assert changed == {}, "nothing of a machine is asked for that is not there"
+    stack.up()
+    now = {each["id"] for each in stack.resources(f"{platform}:")}
+    assert now == set(made.values())
+    stack.go_to("prepared")
+    stack.up()
+    assert "Window" not in {each["type"].rpartition(":")[2] for each in stack.resources()}
+    assert {each["id"] for each in stack.resources(f"{platform}:")} == now, "going back from the switch keeps them"
+    stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK)
+    assert stack.resources() == stack.resources(f"{platform}:") == []

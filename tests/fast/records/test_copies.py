@@ -62,7 +62,7 @@ class Cloud:
     def prove(self, host: Any, error: ParallelBuildError, returning: bool) -> None:
         self.asked.append((host.name, returning))
         if host.name not in self.down:
-            raise ConnectionFailed(f"{host.name}: nothing proves that it is down", "", "")
+            raise ConnectionFailed(f"{host.name}: it may still be running", "", "")
 
     def store(self, token: int | None = None, looking: bool = False) -> WindowStore:
         """As a process of its own would have it."""
@@ -148,7 +148,7 @@ def test_one_copy_alone_is_looked_at_and_not_acted_on(kept: Cloud, lost: str) ->
         lambda: kept.store().remember("FirstManagement", began=2.0),
         lambda: kept.store().mark_returning(),
     ):
-        with pytest.raises(ConnectionFailed, match=f"{lost}: nothing proves that it is down"):
+        with pytest.raises(ConnectionFailed, match=f"{lost}: it may still be running"):
             act()
     assert kept.text(other) == before, "nothing was written"
     assert kept.asked[-1] == (lost, True), "in a rollback the platform may cut its power"
@@ -186,7 +186,7 @@ def test_a_write_that_ended_between_the_two_hosts_is_found(kept: Cloud) -> None:
 
 def test_a_new_source_that_dies_in_the_middle_of_a_write_is_proved_down_or_the_write_does_not_count(kept: Cloud) -> None:
     kept.new.before_write = lambda: setattr(kept.new, "lost", True)
-    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+    with pytest.raises(ConnectionFailed, match="newdb1: it may still be running"):
         kept.store().remember("FirstManagement", began=1.0)
     kept.new.lost = False
     kept.down.add("newdb1")
@@ -237,7 +237,7 @@ def test_a_new_source_that_is_read_and_can_not_be_written_holds_no_rollback_up(k
         raise error
 
     kept.new.before_write = refuse
-    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+    with pytest.raises(ConnectionFailed, match="newdb1: it may still be running"):
         kept.store().remember("FirstManagement", began=1.0)
     kept.store().level()
     kept.down.add("newdb1")
@@ -483,7 +483,7 @@ def test_a_host_that_nobody_needed_a_moment_ago_is_not_taken_for_one_that_is_dow
     other.open()
     other.keep_copy()
     cloud.new.lost = True
-    with pytest.raises(ConnectionFailed, match="newdb1: nothing proves that it is down"):
+    with pytest.raises(ConnectionFailed, match="newdb1: it may still be running"):
         early.read()
     cloud.down.add("newdb1")
     assert early.read() is not None and early.read() is not None

@@ -45,7 +45,7 @@ class Hosts:
         first, second = RecordFile(old, str(self.folder / "olddb1/record")), RecordFile(new, str(self.folder / "newdb1/record"), SECOND)
 
         def never(host: Any, error: ParallelBuildError, returning: bool) -> None:
-            raise ConnectionFailed(f"{host.name}: nothing proves that it is down", "", "")
+            raise ConnectionFailed(f"{host.name}: it may still be running", "", "")
 
         return WindowStore(old, HERE, RecordCopies(first, second, never, HostNotes()))
 

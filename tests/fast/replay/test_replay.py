@@ -36,6 +36,9 @@ OBJECTS = [
     Created("public addresses", "p-1", "203.0.113.7", **ANN, details={"network": "n-1", "sourceNat": 0}),
     Created("firewall rules", "f-1", "tcp 80-80", **ANN, details={"protocol": "tcp", "start": 80, "end": 80, "address": "p-1", "traffic": "Ingress",
                                                                   "cidrs": ["10.0.0.0/8"]}),
+    Created("network ACL lists", "l-1", "tight", **ANN, details={"vpc": "vpc-1", "vpcName": "old", "description": "Tight"}),
+    Created("network ACL rules", "r-1", "Ingress 1 tcp 22-22", **ANN, details={"acl": "l-1", "number": 1, "action": "Allow", "traffic": "Ingress",
+            "protocol": "tcp", "start": 22, "end": 22, "cidrs": ["10.0.0.0/8", "192.0.2.0/24"]}),
     Created("tags", "t-1", "stage", **ANN, details={"value": "test", "resource": "n-1", "type": "Network"}),
     Created("tags", "t-2", "short", **ANN, details={"value": "x", "resource": "v-1", "type": "UserVm"}),
     Created("virtual machines", "v-1", "fresh", **ANN, details={"native": "i-9-9-VM", "hypervisor": "VMware", "host": "esx1", "state": "Running"}),
@@ -44,8 +47,9 @@ OBJECTS = [
 LISTS = {
     "createDomain": "listDomains", "createAccount": "listAccounts", "createUser": "listUsers", "registerSSHKeyPair": "listSSHKeyPairs",
     "createNetwork": "listNetworks", "associateIpAddress": "listPublicIpAddresses", "createFirewallRule": "listFirewallRules", "createTags": "listTags",
+    "createNetworkACLList": "listNetworkACLLists", "createNetworkACL": "listNetworkACLs",
 }  # fmt: skip
-FILTERS = {"associatednetworkid": "networkid", "ipaddressid": "ipaddressid"}
+FILTERS = {"associatednetworkid": "networkid", "ipaddressid": "ipaddressid", "vpcid": "vpcid", "aclid": "aclid"}
 
 
 class Cloud:
@@ -134,7 +138,7 @@ class Cloud:
 
     def state(self) -> str:
         """Everything that is there, without what the cloud chooses."""
-        left_out = ("id", "password", "apikey", "networkid", "ipaddressid", "resourceid", "resourceids", "ipaddress", "tags")
+        left_out = ("id", "aclid", "password", "apikey", "networkid", "ipaddressid", "resourceid", "resourceids", "ipaddress", "tags")
         return json.dumps(
             {
                 name: [{key: of for key, of in item.items() if key not in left_out} for item in items]
@@ -185,15 +189,25 @@ def test_everything_is_created_with_its_owner_and_state(tmp_path: Path) -> None:
     commands = [command for command, _ in cloud.calls]
     assert commands == [
         "createDomain", "createAccount", "disableAccount", "disableUser", "createUser", "disableUser", "registerUserKeys", "registerSSHKeyPair",
-        "createNetwork", "associateIpAddress", "createFirewallRule", "createTags",
+        "createNetworkACLList", "createNetwork", "associateIpAddress", "createNetworkACL", "createFirewallRule", "createTags",
     ]  # fmt: skip
     given = dict(cloud.calls)
     assert given["createNetwork"]["account"] == "ann" and given["createNetwork"]["netmask"] == "255.255.255.0"
     assert given["createFirewallRule"]["ipaddressid"] == cloud.objects["listPublicIpAddresses"][0]["id"]
     assert given["createTags"]["resourceids"] == cloud.objects["listNetworks"][0]["id"]
+    assert given["createNetworkACL"]["aclid"] == cloud.objects["listNetworkACLLists"][0]["id"]
+    assert given["createNetworkACL"]["cidrlist"] == "10.0.0.0/8,192.0.2.0/24"
     shown = {line.each.key: (line.verdict, line.old, line.new) for line in lines}
     assert shown["API keys u-2"] == (REPLAYED, "old-key-of-bob", "key-7")
     assert shown["API keys u-9"] == (THERE, "new-key-of-zoe", "first-key-of-zoe"), "those of a user from before work again"
+
+
+def test_objects_are_created_in_their_order_and_kinds_of_a_different_version_are_listed(tmp_path: Path) -> None:
+    cloud, odd = Cloud(), Created("cloud islands", "i-1", "atoll", **ANN, details={})
+    lines = Replay(cloud, [odd, *reversed(OBJECTS)], Log(), CancelToken(), lambda _: None).run(report.SecretFile(tmp_path, "then"))
+    assert verdicts([line for line in lines if line.each is not odd]) == verdicts(replay(Cloud(), Log(), tmp_path / "in-order"))
+    assert (lines[-1].each, lines[-1].verdict) == (odd, NOT) and "does not know the kind" in lines[-1].why
+    assert "cloud islands: 1" in report.text(lines, {})
 
 
 def test_a_second_run_changes_nothing_also_where_the_log_is_lost(tmp_path: Path) -> None:
@@ -237,6 +251,14 @@ def test_an_address_that_somebody_has_is_replaced_and_shown_old_next_to_new(tmp_
     line = next(line for line in replay(cloud, Log(), tmp_path) if line.each.kind == "public addresses")
     assert (line.verdict, line.old, line.new) == (REPLAYED, "203.0.113.7", "203.0.113.100")
     assert "new side: 203.0.113.7; original: 203.0.113.100" in report.text([line], {})
+
+
+def test_a_rule_of_that_number_which_says_something_else_stays(tmp_path: Path) -> None:
+    cloud, log = Cloud(), Log()
+    replay(cloud, log, tmp_path)
+    cloud.objects["listNetworkACLs"][0]["startport"] = 443
+    line = next(line for line in replay(cloud, Log(), tmp_path) if line.each.kind == "network ACL rules")
+    assert (line.verdict, line.why) == (NOT, "the ACL has a different rule of number 1 by now")
 
 
 def test_what_the_cloud_refuses_is_listed_and_keeps_nothing_else(tmp_path: Path) -> None:
