@@ -99,19 +99,19 @@ class Trial(Journey):
         if not watching.within(OUTAGE, run.over):
             run.process.send_signal(signal.SIGINT)
         run.end(RUN_LIMIT)
-        refusals = self._way_back(outcome, name)
+        refusals = self._rollback(outcome, name)
         witness.end()
         if refusals and machine is not None:  # what it takes is not there: the way out that was named is to bring it back
             if problems := proofs.nothing_new_runs(self.lab):
                 return problems
             injuries.power_on(self.lab, machine)
             outcome.commands.append(f"{name} is switched on again")
-            if refusals := self._way_back(outcome, name):
+            if refusals := self._rollback(outcome, name):
                 return refusals
             name = ""
         return refusals or proofs.one_side(self.lab, "original", witness.acknowledged, without=name)
 
-    def _way_back(self, outcome: Outcome, lost: str) -> list[str]:
+    def _rollback(self, outcome: Outcome, lost: str) -> list[str]:
         """`back`, with what its messages ask for; what it refuses with at the end, and nothing where the original serves."""
         words, printed = ["back", stack.STACK], ""
         for _ in range(2 * TRIES):
@@ -134,8 +134,8 @@ class Trial(Journey):
         return run.errors() if "Remedy:" in printed else ["a refusal without a remedy", *run.errors()]
 
     def _confirm(self, path: str, name: str) -> bool:
-        """Say that a machine is off, unless that has been said."""
-        if path in (said := stack.config_text(self.lab)) and name in said:
+        """Confirm that a machine is off, unless that is confirmed already."""
+        if path in (text := stack.config_text(self.lab)) and name in text:
             return False
         stack.configure(self.lab, path, name)
         return True
@@ -165,12 +165,12 @@ class Trial(Journey):
             witness.end()
             if problems := proofs.one_side(self.lab, "new", witness.acknowledged):
                 return problems
-        if causes := self._way_back(outcome, ""):
+        if causes := self._rollback(outcome, ""):
             outcome.commands.append("refused")
             if problems := self._refusal(proofs.serving(self.lab) if cell.direction == FORWARD else serving, causes):
                 return problems
             self.lab.stack_file.write_bytes(plain)
-            if causes := self._way_back(outcome, ""):
+            if causes := self._rollback(outcome, ""):
                 return ["refused also without the edit", *causes]
         witness.end()
         if problems := proofs.one_side(self.lab, "original", witness.acknowledged):

@@ -295,7 +295,7 @@ class Operator:
         writing = [name for name in new if name not in self.world.powered_off and name not in self.find_nothing]
         if self._over():
             if not self.closed:
-                self.closed, self.named = True, {name for name in self.world.powered_off if self._told_to_stay_off(name)}
+                self.closed, self.named = True, {name for name in self.world.powered_off if self._named_to_stay_off(name)}
                 assert old == ["oldms1", "oldms2"], f"after {move}: the window is closed, and of the original {old} serve"
             writing = [name for name in writing if name not in self.named]
         assert not (old and writing and not self.world.closed), f"after {move}: {old} and {writing} may both write"
@@ -303,14 +303,14 @@ class Operator:
         torn = [host for host in HOLDERS if self._torn(host) and host not in self.tore]
         assert torn == [], f"after {move}: half of a write of the record is on {torn}"
 
-    def _told_to_stay_off(self, name: str) -> bool:
+    def _named_to_stay_off(self, name: str) -> bool:
         return any(line.startswith(f"KEEP {name} ") for line in self.world.reported)
 
     def _over(self) -> bool:
         return self.world.record.closed is not None
 
     def way_out(self) -> None:
-        """Everything is mended: then one way back ends with the original serving, the new side down, and the window closed."""
+        """Everything is repaired: then one rollback ends with the original serving, the new side down, and the window closed."""
         world = self.world
         off = {server for server in world.powered_off if self._must_stay_off(server)}
         for server in world.powered_off - off:
@@ -381,7 +381,7 @@ def sequence(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
 
 
 def main() -> None:
-    """Run a share of them, and go on where an earlier run of this share ended."""
+    """Run a share of them, and continue where an earlier run of this share ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--number", type=int, default=100_000)
