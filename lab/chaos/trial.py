@@ -135,7 +135,7 @@ class Trial(Journey):
 
     def _confirm(self, path: str, name: str) -> bool:
         """Say that a machine is off, unless that has been said."""
-        if path in (said := stack.config_text(self.lab)) and name in said:
+        if f'"{name}"' in stack.config_text(self.lab):
             return False
         stack.configure(self.lab, path, name)
         return True
