@@ -134,8 +134,8 @@ class Trial(Journey):
         return run.errors() if "Remedy:" in printed else ["a refusal without a remedy", *run.errors()]
 
     def _confirm(self, path: str, name: str) -> bool:
-        """Confirm that a machine is off, unless that is confirmed already."""
-        if path in (text := stack.config_text(self.lab)) and name in text:
+        """Say that a machine is off, unless that has been said."""
+        if f'"{name}"' in stack.config_text(self.lab):
             return False
         stack.configure(self.lab, path, name)
         return True

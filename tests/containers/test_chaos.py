@@ -18,7 +18,7 @@ NUMBER = int(os.environ.get("CUTOVER_CHAOS_CELLS", "18"))
 TURNS = int(os.environ.get("CUTOVER_CHAOS_TURNS", "2"))
 KINDS = int(os.environ.get("CUTOVER_CHAOS_KINDS", "4"))  # lost, edited and asleep, in turn
 SEED = int(os.environ.get("CUTOVER_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
-LIMIT = 3600
+LIMIT = 5400  # a lab of its own is recreated after each loss
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(LIMIT)]
 

@@ -16,13 +16,15 @@ import pytest
 import yaml
 
 from lab import stack
-from lab.chaos import cells, edits, results
+from lab.chaos import cells, edits, results, trial
 from lab.chaos.__main__ import main
 from lab.chaos.cells import BACK, FIRST, FORWARD, LAST, MIDDLE, Cell
 from lab.chaos.dispatch import Dispatch
 from lab.chaos.watching import Growing, Watch, descendants, release
 from lab.errors import LabError
 from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.operations import confirmed_down
+from tests.fast.sites import site
 
 
 def test_the_matrix_has_every_step_fault_and_direction_once() -> None:
@@ -250,6 +252,13 @@ def test_what_nobody_repairs_is_a_journey_of_its_own_and_drawn_of_each_kind() ->
 def test_a_kind_that_is_not_made_there_is_refused(text: str) -> None:
     with pytest.raises(LabError, match="one of its cells"):
         Cell.parse(text)
+
+
+def test_what_a_message_has_an_operator_confirm_is_found_in_it() -> None:
+    found = trial.CONFIRM.search(
+        f"error: it is silent. Remedy: {confirmed_down.command(site().configuration, 'lab', 'newdb1')}; then again"
+    )
+    assert found and found.groups() == ("window.confirmedDown[0]", "newdb1")
 
 
 @pytest.mark.parametrize("edited", [each for each in cells.EDITED if each not in ("edited-password", "edited-key")])
