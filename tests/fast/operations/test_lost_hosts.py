@@ -128,6 +128,7 @@ def confirm(world: Disks, name: str) -> None:
     world.ready.clear()
 
 
+@pytest.mark.processes
 def test_the_original_lost_before_every_action() -> None:
     for action in range(whole()):
         world = Disks("olddb1", action)

@@ -22,6 +22,8 @@ from tests.fast.sites import site
 
 HERE = site()
 
+pytestmark = pytest.mark.processes
+
 
 class File(RecordFile):
     """The real one; something may come between its reading and its writing."""
@@ -54,7 +56,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.processes
 def test_facts_of_steps_that_run_at_once_are_all_kept(folder: Path) -> None:
     def write(writer: int) -> None:
         for number in range(6):
