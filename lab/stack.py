@@ -150,6 +150,21 @@ def configure(lab: Lab, path: str, value: str) -> None:
     _quiet(lab, ["config", "set", "--path", path, value, *_where(lab)])
 
 
+def configure_secret(lab: Lab, name: str, value: str) -> None:
+    """Set a secret of the stack."""
+    _quiet(lab, ["config", "set", "--secret", name, *_where(lab)], given=value)
+
+
+def unset(lab: Lab, path: str) -> None:
+    """Take one value out of the stack's configuration."""
+    _quiet(lab, ["config", "rm", "--path", path, *_where(lab)])
+
+
+def config_text(lab: Lab) -> str:
+    """The stack's configuration as Pulumi prints it, secrets left out."""
+    return _quiet(lab, ["config", "get", "window", *_where(lab)]) if "window" in lab.stack_file.read_text() else ""
+
+
 def cancel(lab: Lab) -> None:
     """`pulumi cancel`: take away the lock that a killed command left."""
     _quiet(lab, ["cancel", "--yes", "--stack", STACK])

@@ -80,12 +80,8 @@ def read(lab: Lab, opened: Sessions) -> Status:
     """Ask everything. The caller must be inside the lab's network."""
     options = lab.options()
     there = power(lab, options.management)
-    sides = {
-        "original": machines.OLD_MANAGEMENT[: options.management],
-        "new": machines.NEW_MANAGEMENT[: options.management],
-    }
-    found = {side: in_parallel(lambda server: _management(lab, opened, server, there), servers) for side, servers in sides.items()}
-    serving = [side for side, servers in found.items() if any(server.version for server in servers)]
+    sides = _sides(options.management)
+    serving, found = sides_now(lab, opened, there)
     api = _serving_api(lab, sides, found)
     return Status(
         lab=lab.name,
@@ -103,6 +99,21 @@ def read(lab: Lab, opened: Sessions) -> Status:
         target=OLD if options.move else options.target,
         one_server=options.one_server,
     )
+
+
+def _sides(management: int) -> dict[str, tuple[Machine, ...]]:
+    return {"original": machines.OLD_MANAGEMENT[:management], "new": machines.NEW_MANAGEMENT[:management]}
+
+
+def sides_now(lab: Lab, opened: Sessions, there: dict[str, str]) -> tuple[list[str], dict[str, list[Management]]]:
+    """The sides that serve, and each side's management servers; also where every database is gone.
+
+    Args:
+        there: power of each machine.
+    """
+    sides = _sides(lab.options().management)
+    found = {side: in_parallel(lambda server: _management(lab, opened, server, there), servers) for side, servers in sides.items()}
+    return [side for side, servers in found.items() if any(server.version for server in servers)], found
 
 
 def power(lab: Lab, management: int) -> dict[str, str]:

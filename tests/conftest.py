@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,8 @@ PART_MARKS = frozenset({"browser", "containers", "databases", "engine", "libvirt
 WHOLE_FILE = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.(\w+)", re.MULTILINE)
 OWN = "tests/"
 FAST = ("tests/fast/", "tests/contract/")
+AGAIN = 20
+"""Failed tests of the plain run that are run again."""
 MOST = 4
 """Processes of the default run: more are busy with imports of their own for longer than they save."""
 
@@ -51,16 +56,51 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Give the plain run a process for each processor; every other run is as it is asked for."""
     if hasattr(config, "workerinput") or not plain(config):
         return
-    config.option.only_fast = True  # its processes get it too
+    config.option.only_fast = True
     looked_into = config.option.usepdb or config.option.capture == "no"
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not looked_into:
         processors = len(os.sched_getaffinity(0))
         config.option.numprocesses = min(MOST, processors) if processors > 1 else 0
+        config.option.dist = "loadfile" if processors > 1 else "no"  # what a file's tests share is made once
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Have a process of the plain run know what it is."""
+    node.workerinput["only_fast"] = _only_fast(node.config)
+
+
+def _only_fast(config: pytest.Config) -> bool:
+    given = getattr(config, "workerinput", None) or vars(config.option)
+    return bool(given.get("only_fast"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """In the plain run, take every assert as it is, and no plugin along for tests that are another part's.
+
+    pytest rewrites a test's asserts so that a failure shows what was compared. For all files, in each process, that takes longer than any test.
+    Those that fail are run again with it.
+    """
+    if _only_fast(config):
+        config.option.timeout_method = "signal"  # no thread for each test
+        sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "AssertionRewritingHook"]
+        config.pluginmanager.unregister(name="hypothesispytest")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Show what the failed tests of the plain run have compared; how it ended stays as it was."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if _only_fast(config) and not hasattr(config, "workerinput") and reporter is not None:
+        failed = [report.nodeid for report in reporter.stats.get("failed", [])]
+        if failed:
+            print(f"\nagain, with what was compared ({min(AGAIN, len(failed))} of {len(failed)} failed tests):", flush=True)
+            subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", *failed[:AGAIN]], cwd=config.rootpath, check=False)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """In the plain run, leave out a file of which every test is another part's: importing it costs more than a fast test."""
-    if not getattr(config.option, "only_fast", False) or collection_path.suffix != ".py":
+    if not _only_fast(config) or collection_path.suffix != ".py":
         return None
     found = WHOLE_FILE.search(collection_path.read_text())
     return True if found is not None and found[1] in PART_MARKS else None

@@ -4,6 +4,8 @@ Every step of the window is hit in its middle by every fault, forward and in the
 instant. After a fault only the documented commands are run: `pulumi cancel` where a lock was left, and the same `pulumi up` again, once power,
 network or disk space are back. Each way ends with a proof: exactly one side serves, nothing acknowledged is lost, the original is as it was.
 A turn (STEP:FAULT:turn, --turns) has its fault on the way there, and then the command `back` instead of the same `pulumi up`.
+Three kinds (--kinds) are nobody's to repair: a machine that is lost for good, a stack file that was edited between two steps, a provider that
+sleeps while another operator rolls back. What the messages say is done, and either one side serves or a refusal has changed nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from lab.chaos import cells, results
 from lab.chaos.cells import Cell
 from lab.chaos.dispatch import ALL_PASSED, SOME_FAILED, Dispatch
 from lab.chaos.journey import Journey, Outcome, sound
+from lab.chaos.trial import Trial
 from lab.chaos.watching import promptly
 from lab.errors import LabError
 from lab.files import Lab
@@ -34,10 +37,10 @@ def main(words: list[str] | None = None) -> int:
     """0 when every cell passed."""
     parser = _parser()
     arguments = parser.parse_args(words)
-    if sum(map(bool, (arguments.all, arguments.cell, arguments.sample or arguments.turns))) != 1:
-        parser.error("say which cells: --all, --cell, or --sample and --turns")
+    if sum(map(bool, (arguments.all, arguments.cell, arguments.sample or arguments.turns or arguments.kinds))) != 1:
+        parser.error("say which cells: --all, --cell, or --sample, --turns and --kinds")
     try:
-        wanted = _wanted(arguments)
+        wanted = cells.shard(_wanted(arguments), arguments.shard)
         if arguments.list:
             print(*(cell.name for cell in wanted), sep="\n")
             return 0
@@ -55,9 +58,11 @@ def main(words: list[str] | None = None) -> int:
 def _wanted(arguments: argparse.Namespace) -> list[Cell]:
     if arguments.cell:
         return [Cell.parse(text) for text in arguments.cell]
-    if arguments.sample or arguments.turns:
-        return [*cells.sample(arguments.sample or 0, arguments.seed), *cells.some_turns(arguments.turns or 0, arguments.seed)]
-    return [*cells.matrix(), *cells.instants()]
+    if arguments.sample or arguments.turns or arguments.kinds:
+        seed = arguments.seed
+        drawn = [*cells.sample(arguments.sample or 0, seed), *cells.some_turns(arguments.turns or 0, seed)]
+        return [*drawn, *cells.some_kinds(arguments.kinds or 0, seed)]
+    return [*cells.matrix(), *cells.instants(), *cells.kinds()]
 
 
 def _journeys(arguments: argparse.Namespace, wanted: list[Cell]) -> int:
@@ -96,7 +101,7 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
             results.append(file, found)
 
     promptly()
-    whole = Journey(lab, wanted, reported).run()
+    whole = (Trial if wanted[0].fault in cells.KINDS else Journey)(lab, wanted, reported).run()
     return BROKEN if not whole else ALL_PASSED if all(passed) else SOME_FAILED
 
 
@@ -105,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", default="chaos", help="the lab's name (default: chaos); made where it is not there, with a disk a machine"
     )
-    parser.add_argument("--all", action="store_true", help="every cell: 182, and 104 at first and last instants")
+    parser.add_argument(
+        "--all", action="store_true", help="every cell: the matrix, first and last instants, and the kinds lost, edited and asleep"
+    )
     parser.add_argument(
         "--cell",
         action="append",
@@ -114,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sample", type=int, metavar="N", help="N cells drawn at random")
     parser.add_argument("--turns", type=int, metavar="N", choices=range(1, 85), help="N turns drawn at random, of 84")
+    parser.add_argument("--kinds", type=int, metavar="N", choices=range(1, 31), help="N of lost, edited and asleep, of each in turn")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="only the Ith of N parts of the cells, such as 2/4")
     parser.add_argument(
         "--transfer", default="dump", choices=("dump", "replicate"), help="how the labs bring the databases over (default: dump)"
     )

@@ -1,9 +1,9 @@
-"""The matrix: steps of the window x faults x directions, and moments within a step."""
+"""The matrix: steps of the window x faults x directions, and moments within a step; and the kinds of faults that nobody repairs or that people make."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -24,6 +24,12 @@ KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK = (
     "disk",
 )
 FAULTS = (KILL_PROVIDER, KILL_CLI, INTERRUPT, POWER, NETWORK, DATABASE, DISK)
+# Nobody brings these back: a machine with its disk, or the operator's machine with the run's folder.
+LOST = tuple(f"lost-{name}" for name in ("olddb1", "olddb2", "oldms2", "newdb1", "newdb2", "newms1", "newms2", "workstation"))
+# What an operator makes of the stack file between two steps.
+EDITED = tuple(f"edited-{what}" for what in ("renamed", "removed", "added", "password", "key", "transfer", "hypervisor-step"))
+ASLEEP = ("asleep",)  # the provider, while another operator rolls the window back, and wakes up afterwards
+KINDS = (*LOST, *EDITED, *ASLEEP)
 FORWARD, BACK, TURN = "forward", "back", "turn"
 DIRECTIONS = (FORWARD, BACK)
 WAYS = (*DIRECTIONS, TURN)  # turn: the fault comes on the way there, and the operator goes back from where it left him
@@ -107,13 +113,16 @@ class Cell:
             LabError: a part is not known; names those that are.
         """
         parts = text.split(":")
-        known = (STEPS, FAULTS, WAYS, MOMENTS)
+        known = (STEPS, (*FAULTS, *KINDS), WAYS, MOMENTS)
         if not 3 <= len(parts) <= 4:
             raise LabError(f"{text!r} is no cell", "", "write STEP:FAULT:DIRECTION or STEP:FAULT:DIRECTION:MOMENT")
         for part, allowed in zip(parts, known, strict=False):
             if part not in allowed:
                 raise LabError(f"{text!r} is no cell", f"{part!r} is not known", f"take one of {', '.join(allowed)}")
-        return cls(*parts)
+        found = cls(*parts)
+        if found.fault in KINDS and found not in kinds():
+            raise LabError(f"{text!r} is no cell", f"{found.fault} is not made there", f"one of its cells: {_one_of(found.fault).name}")
+        return found
 
 
 def matrix() -> list[Cell]:
@@ -135,6 +144,38 @@ def instants() -> list[Cell]:
 def turns() -> list[Cell]:
     """Every step x fault in the middle of the step on the way there, and back from that: 84 cells."""
     return [Cell(step, fault, TURN) for fault in FAULTS for step in STEPS]
+
+
+def kinds() -> list[Cell]:
+    """Every step x loss on the way there, and back from that; x edit, forward with it and back with it; x sleep, on either way."""
+    lost = [Cell(step, fault, TURN) for fault in LOST for step in STEPS]
+    edited = [Cell(step, fault, way) for way in (TURN, FORWARD) for fault in EDITED for step in STEPS]
+    return [*lost, *edited, *(Cell(step, fault, way) for way in (TURN, BACK) for fault in ASLEEP for step in STEPS)]
+
+
+def some_kinds(number: int, seed: int) -> list[Cell]:
+    """So many of them, of each of the three in turn; the same seed draws the same."""
+    draw = random.Random(seed)
+    groups = [[cell for cell in kinds() if cell.fault in faults] for faults in (LOST, EDITED, ASLEEP)]
+    for group in groups:
+        draw.shuffle(group)
+    return [groups[turn % 3].pop() for turn in range(number)]
+
+
+def shard(cells: Sequence[Cell], part: str) -> list[Cell]:
+    """The cells of one of several parts that are run apart: `2/5` is every fifth from the second.
+
+    Raises:
+        LabError: it is no part.
+    """
+    number, _, of = part.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise LabError(f"{part!r} is no part", "", "write I/N, such as 1/4")
+    return list(cells[int(number) - 1 :: int(of)])
+
+
+def _one_of(fault: str) -> Cell:
+    return next(cell for cell in kinds() if cell.fault == fault)
 
 
 def some_turns(number: int, seed: int) -> list[Cell]:
@@ -171,7 +212,7 @@ def journeys(cells: Iterable[Cell]) -> list[list[Cell]]:
     found: list[dict[tuple[str, str], list[Cell]]] = []
     alone: list[list[Cell]] = []
     for cell in cells:
-        if cell.direction == TURN:
+        if cell.direction == TURN or cell.fault in KINDS:
             alone.append([cell])
             continue
         key = (cell.direction, cell.step)

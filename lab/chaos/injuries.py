@@ -75,6 +75,24 @@ def make(cell: Cell, lab: Lab, engine: int, provider: int | None) -> Injury:
     return Injury(f"disk of {host.name} filled", lambda: filler.unlink(missing_ok=True))
 
 
+def kill(pid: int | None) -> None:
+    """End a process of the operator's machine, which is gone."""
+    if pid is not None:
+        _kill(pid, signal.SIGKILL)
+
+
+def power_off(lab: Lab, machine: Machine) -> None:
+    """Switch a machine off, for good."""
+    container.kill(_folder(lab, machine), machine.name)
+
+
+def power_on(lab: Lab, machine: Machine) -> None:
+    """Bring it back after all, with the disk that it had."""
+    if not container.running(_folder(lab, machine), machine.name):
+        container.power_on(_folder(lab, machine), machine.name)
+    _ready(lab, machine)
+
+
 def _kill(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

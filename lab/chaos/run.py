@@ -59,10 +59,14 @@ class Run:
             self.process.kill()
             raise LabError(f"{self.reported} did not end within {seconds:.0f} s", "", f"see {self._log}")
 
-    def errors(self) -> list[str]:
-        """The lines of its output that say what went wrong."""
+    def printed(self) -> str:
+        """Its whole output."""
         with self._log.open("rb") as file:
             file.seek(self._from)
-            lines = file.read().decode(errors="replace").splitlines()
+            return file.read().decode(errors="replace")
+
+    def errors(self) -> list[str]:
+        """The lines of its output that say what went wrong."""
+        lines = self.printed().splitlines()
         found = [line.strip() for line in lines if "error:" in line or "Remedy:" in line or "panic" in line]
         return list(dict.fromkeys(found))[-6:] or lines[-4:]

@@ -35,7 +35,8 @@ printf '%s\n' "$2" | keytool -importcert -noprompt -alias "$1" -keystore "$store
 FORGET = STORE + r'[ -z "$store" ] || keytool -delete -alias "$1" -keystore "$store" -storepass changeit </dev/null >/dev/null 2>&1 || true'
 KEEP_PACKAGED = f'mkdir -p -m 700 "$3"; [ ! -e "$1" ] || {{ {KEEP}; }}'
 FOLDERS = 'd=$1; while [ ! -d "$d" ]; do echo "$d"; d=$(dirname "$d"); done'
-PUT_BACK = 'if [ -e "$2" ]; then t=$1.new.$$; cp -p "$2" "$t" && sync "$t" && mv -f "$t" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
+# Each command for itself: of `a && b` the first that fails ends no script, and what was kept would be removed although it is not back.
+PUT_BACK = 'if [ -e "$2" ]; then t=$1.new.$$; cp -p "$2" "$t"; sync "$t"; mv -f "$t" "$1"; else rm -f "$1"; fi; rm -f "$2" "$1".new.*'
 LABEL = 'command -v restorecon >/dev/null && restorecon "$@" || true'
 
 

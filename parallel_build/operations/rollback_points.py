@@ -51,7 +51,11 @@ class Points:
             MachineFailed, StepFailed: a platform or the hook fails; what was taken stays, and is taken no second time.
         """
         if not NAME.match(point):
-            raise ConfigurationError(f"{point!r} can't be a point's name", "", "use up to 40 lower-case letters, digits and hyphens")
+            raise ConfigurationError(
+                f"{point!r} can't be a point's name",
+                "every platform and hook must be able to keep it",
+                "use up to 40 lower-case letters, digits and hyphens",
+            )
         self._refuse_users(TAKE)
         machines = self._machines()
         there = [name for name, machine in machines.items() if point in machine.names()]

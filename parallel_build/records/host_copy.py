@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError
@@ -104,7 +105,7 @@ class Copy:
         """A window is open by it."""
         return self.there and not self.document.get("closed")
 
-    @property
+    @cached_property
     def rank(self) -> tuple[int, ...]:
         """Of two copies the higher is right."""
         return rank(self.document)

@@ -6,6 +6,7 @@ kind: a record that says something else of it is not taken for one that says not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import UnionType
@@ -24,6 +25,12 @@ def start_of(machine: str, *, first: bool) -> str:
     return FIRST_START if first else f"AdditionalManagement/{machine}"
 
 
+@functools.cache
+def _kinds(state: type) -> dict[str, Any]:
+    """A class's kinds of values, found once: a record is read before every action."""
+    return get_type_hints(state)
+
+
 class State:
     """Reading a state from a record's facts."""
 
@@ -34,7 +41,7 @@ class State:
         Raises:
             GuardFailed: one of them is of another kind than it can be.
         """
-        kinds = get_type_hints(cls)
+        kinds = _kinds(cls)  # type: ignore[arg-type]  # every class can be hashed, which mypy does not know of Self
         found = {each.name: known[each.name] for each in fields(cls) if known.get(each.name) is not None}  # type: ignore[arg-type]  # subclasses are dataclasses
         for name, value in found.items():
             if not _fits(value, kinds[name]):

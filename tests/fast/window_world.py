@@ -158,13 +158,26 @@ class World:
     def host(self, server: Server) -> Machine:
         return Machine(self, server.name)
 
-    def act(self, what: str) -> None:
-        """One action; nothing of it is done where everything ends here."""
+    def act(self, what: str, server: str = "") -> None:
+        """One action; nothing of it is done where everything ends here.
+
+        Args:
+            server: where it is done.
+        """
         if self.done == self.cut:
             self.cut = -1
             raise Cut(what)
         self.done += 1
         self.actions.append(what)
+        if server:
+            self.reach(server)
+
+    def reach(self, server: str) -> None:
+        """A command is given on a server: whether it is taken there. Here it always is."""
+
+    def hang(self) -> None:
+        """What asks a server that hangs waits."""
+        threading.Event().wait(3)
 
     def down(self, server: str) -> bool:
         return self._masked(server, {**self.old, **self.new}[server])
@@ -251,9 +264,9 @@ class Machine(AskedHost):
         if self.name in self.world.lost:
             raise ConnectionFailed(f"{self.name} can't be reached over SSH", "", "")
         unit, closing = self.world.units[self.name, DATABASE], self.world.closing
-        self.world.act(f"mask {DATABASE} on {self.name}")
+        self.world.act(f"mask {DATABASE} on {self.name}", self.name)
         unit.update(masked=True, enabled=False)
-        self.world.act(f"{'kill' if killed else 'stop'} {DATABASE} on {self.name}")
+        self.world.act(f"{'kill' if killed else 'stop'} {DATABASE} on {self.name}", self.name)
         if closing.dies if killed else closing.stops:
             unit["active"] = False
             closing.sessions.clear()
@@ -273,6 +286,7 @@ class Units:
     def _of(self, unit: str) -> dict[str, bool]:
         if self.host.name in self.world.lost:
             raise ConnectionFailed(f"{self.host.name} can't be reached over SSH", "", "")
+        self.world.reach(self.host.name)
         return self.world.units[self.host.name, unit]
 
     def state(self, unit: str) -> UnitState:
@@ -286,28 +300,28 @@ class Units:
     def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
         if (self.host.name, unit) not in self.world.units or self.state(unit).fenced:
             return False
-        self.world.act(f"mask {unit} on {self.host.name}")
+        self.world.act(f"mask {unit} on {self.host.name}", self.host.name)
         self._of(unit).update(masked=True, enabled=False)
-        self.world.act(f"stop {unit} on {self.host.name}")
+        self.world.act(f"stop {unit} on {self.host.name}", self.host.name)
         self._of(unit)["active"] = False
         return True
 
     def start(self, unit: str, timeout: float = 1) -> bool:
         if self.state(unit).active or self.state(unit).masked:
             return False
-        self.world.act(f"start {unit} on {self.host.name}")
+        self.world.act(f"start {unit} on {self.host.name}", self.host.name)
         self.world.starts(self.host.name, unit)
         return True
 
     def bring_up(self, unit: str, *, enable: bool = True, timeout: float = 1) -> bool:
-        self.world.act(f"unmask {unit} on {self.host.name}")
+        self.world.act(f"unmask {unit} on {self.host.name}", self.host.name)
         self._of(unit)["masked"] = False
         if enable:
             self._of(unit)["enabled"] = True
         return self.start(unit)
 
     def release(self, unit: str, *, enable: bool = True) -> bool:
-        self.world.act(f"unmask {unit} on {self.host.name}")
+        self.world.act(f"unmask {unit} on {self.host.name}", self.host.name)
         self._of(unit).update(masked=False, **({"enabled": True} if enable else {}))
         return True
 
@@ -483,11 +497,11 @@ def _closing(monkeypatch: pytest.MonkeyPatch) -> None:
         closing = reach(host)
         for each in locks:
             if not closing.accounts[f"{each.name.user}@{each.name.host}"]:
-                host.world.act(f"lock {each.name}")
+                host.world.act(f"lock {each.name}", host.name)
                 closing.accounts[f"{each.name.user}@{each.name.host}"] = True
         ended = len(closing.sessions)
         if closing.sessions:
-            host.world.act("end sessions")
+            host.world.act("end sessions", host.name)
             closing.sessions.clear()
         return ended
 
@@ -495,7 +509,7 @@ def _closing(monkeypatch: pytest.MonkeyPatch) -> None:
         closing, changed = reach(host), []
         for each in locks:
             if not each.locked and closing.accounts[f"{each.name.user}@{each.name.host}"]:
-                host.world.act(f"unlock {each.name}")
+                host.world.act(f"unlock {each.name}", host.name)
                 closing.accounts[f"{each.name.user}@{each.name.host}"] = False
                 changed.append(each.name)
         return changed

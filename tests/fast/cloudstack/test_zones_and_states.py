@@ -180,12 +180,12 @@ def test_new_servers_are_asked_for_the_vcenters_and_stores_that_the_original_rea
         def rows(self, statement: str, *_: Any) -> list[dict[str, str]]:
             if "vmware_data_center" in statement:
                 return [{"a": "vcenter.example.test"}, {"a": "gone.example.test"}]
-            return [{"name": "s1", "url": "nfs://nas/x"}]
+            return [{"name": "s1", "url": "nfs://nas/x"}] if "image_store" in statement else []
 
     monkeypatch.setattr(new_facts, "session", lambda host: nullcontext(Cloud()))
     monkeypatch.setattr(new_facts, "_reaches", lambda host, address, port: address != "gone.example.test")
     found = new_facts._used(site(), cast(Any, SimpleNamespace(host=lambda server: server)))
-    assert [(target.what, target.address, target.port) for target in found] == [
-        ("vCenter", "vcenter.example.test", 443),
+    assert sorted((target.what, target.address, target.port) for target in found) == [
         ("secondary storage s1", "nas", 2049),
+        ("vCenter", "vcenter.example.test", 443),
     ]

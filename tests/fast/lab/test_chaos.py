@@ -9,17 +9,22 @@ import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
-from lab.chaos import cells, results
+from lab import stack
+from lab.chaos import cells, edits, results, trial
 from lab.chaos.__main__ import main
 from lab.chaos.cells import BACK, FIRST, FORWARD, LAST, MIDDLE, Cell
 from lab.chaos.dispatch import Dispatch
 from lab.chaos.watching import Growing, Watch, descendants, release
 from lab.errors import LabError
 from parallel_build.cancel import CancelToken, wait_for
+from parallel_build.operations import confirmed_down
+from tests.fast.sites import site
 
 
 def test_the_matrix_has_every_step_fault_and_direction_once() -> None:
@@ -218,7 +223,52 @@ def test_descendants_are_found() -> None:
 
 def test_the_list_names_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--all", "--list"]) == 0
-    assert len(set(capsys.readouterr().out.split())) == len(cells.STEPS) * 22
+    assert len(set(capsys.readouterr().out.split())) == len(cells.STEPS) * (22 + 8 + 2 * 7 + 2)
+
+
+def test_the_parts_of_the_matrix_are_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[str] = []
+    for number in range(1, 6):
+        assert main(["--all", "--list", "--shard", f"{number}/5"]) == 0
+        found += capsys.readouterr().out.split()
+    assert main(["--all", "--list"]) == 0
+    assert sorted(found) == sorted(capsys.readouterr().out.split())
+    for wrong in ("0/5", "6/5", "1", "a/b", "1/0"):
+        assert main(["--all", "--list", "--shard", wrong]) == 1
+        assert f"'{wrong}' is no part" in capsys.readouterr().err
+
+
+def test_what_nobody_repairs_is_a_journey_of_its_own_and_drawn_of_each_kind() -> None:
+    found = cells.kinds()
+    assert all(Cell.parse(cell.name) == cell for cell in found)
+    assert cells.journeys([*found[:3], *cells.sample(20, 1)])[1:] == [[cell] for cell in found[:3]]
+    drawn = cells.some_kinds(6, 1)
+    assert drawn == cells.some_kinds(6, 1) != cells.some_kinds(6, 2)
+    assert [cell.fault.partition("-")[0] for cell in drawn] == ["lost", "edited", "asleep"] * 2
+    assert {cell.fault for cell in found} == set(cells.KINDS)
+
+
+@pytest.mark.parametrize("text", ["Window:lost-olddb1:back", "Drain:asleep:forward", "Drain:edited-added:back"])
+def test_a_kind_that_is_not_made_there_is_refused(text: str) -> None:
+    with pytest.raises(LabError, match="one of its cells"):
+        Cell.parse(text)
+
+
+def test_what_a_message_has_an_operator_confirm_is_found_in_it() -> None:
+    found = trial.CONFIRM.search(
+        f"error: it is silent. Remedy: {confirmed_down.command(site().configuration, 'lab', 'newdb1')}; then again"
+    )
+    assert found and found.groups() == ("window.confirmedDown[0]", "newdb1")
+
+
+@pytest.mark.parametrize("edited", [each for each in cells.EDITED if each not in ("edited-password", "edited-key")])
+def test_an_edit_changes_the_labs_stack_file_and_nothing_else(tmp_path: Path, edited: str) -> None:
+    lab: Any = SimpleNamespace(stack_file=tmp_path / "Pulumi.lab.yaml")
+    before = yaml.safe_load(stack.TEMPLATE.read_text())
+    lab.stack_file.write_text(yaml.safe_dump(before))
+    assert edits.make(lab, edited)
+    after = yaml.safe_load(lab.stack_file.read_text())
+    assert [name for name in before["config"] if before["config"][name] != after["config"][name]].__len__() == 1
 
 
 def outcome(cell: str, verdict: str, cause: str = "") -> dict[str, Any]:

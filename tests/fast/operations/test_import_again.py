@@ -115,7 +115,7 @@ def test_cut_off_before_every_action(journey: str, resumed: str, every: int) -> 
         assert_served(world, starts=9)
 
 
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.engine)])
+@pytest.mark.parametrize("every", [19, pytest.param(9, marks=pytest.mark.processes), pytest.param(1, marks=pytest.mark.engine)])
 def test_cut_off_before_any_two_actions(every: int) -> None:
     ways = JOURNEYS["a failed start, a hold point, on"]
     whole = length(ways)

@@ -67,8 +67,8 @@ class Disks(World):
         self.actions.clear()
         self.after = after
 
-    def act(self, what: str) -> None:
-        super().act(what)
+    def act(self, what: str, server: str = "") -> None:
+        super().act(what, server)
         if self.after >= 0 and len(self.actions) == self.after + 1:
             self.lost.add(self.losing)
 
