@@ -19,6 +19,7 @@ from lab import libvirtd, network
 from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import in_parallel
+from lab.machines import KVM_HOSTS
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
 from tools.cache import write_atomically
@@ -27,6 +28,7 @@ FOLDER, ABOUT, CONTENT = "points", "point.json", "content"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 # Last of all those that others write to until their own end.
 ORDER = ("ms", "kvm", "")
+CONNECTED_BEFORE = "var/lib/cloudstack/agent/connected-before"  # `lab.standin.agent.daemon`
 COPY = ["cp", "--archive", "--one-file-system", "--reflink=auto", "--sparse=always"]
 LIMIT = 3600.0  # seconds that a copy may take
 
@@ -144,6 +146,9 @@ def _off(lab: Lab) -> None:
         in_parallel(lambda place: container.power_off(*place), work)
         libvirtd.power_off(lab, kind)
     libvirtd.stop(lab)
+    for host in KVM_HOSTS:
+        # At its first connection an agent boots what the database has as running there: system VMs and routers come back with their hosts.
+        (lab.original / host.name / "root" / CONNECTED_BEFORE).unlink(missing_ok=True)
 
 
 def _copy(parts: Iterable[Path], to: Path) -> None:

@@ -134,7 +134,7 @@ class Trial(Journey):
         return run.errors() if "Remedy:" in printed else ["a refusal without a remedy", *run.errors()]
 
     def _confirm(self, path: str, name: str) -> bool:
-        """Say that a machine is off, unless that has been said."""
+        """Confirm that a machine is off, unless that is confirmed already."""
         if f'"{name}"' in stack.config_text(self.lab):
             return False
         stack.configure(self.lab, path, name)

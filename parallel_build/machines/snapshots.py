@@ -105,43 +105,43 @@ class VsphereSnapshots:
 
     def names(self) -> list[str]:
         """All of its tree."""
-        with self._opened() as machine:
-            return [str(each.name) for each in _tree(machine)]
+        with self._opened() as (center, machine):
+            return [str(each.name) for each in _tree(center, machine)]
 
     def off(self) -> None:
         """By VMware Tools; where those do not run vCenter refuses, and so does this."""
-        with self._opened() as machine:
-            if machine.runtime.powerState == vcenter.OFF:
+        with self._opened() as (center, machine):
+            if center.look(machine)[0] == vcenter.OFF:
                 return
             machine.ShutdownGuest()
-            _until(lambda: bool(machine.runtime.powerState == vcenter.OFF), OFF_SECONDS, f"{self._machine} to switch itself off")
+            _until(lambda: center.look(machine)[0] == vcenter.OFF, OFF_SECONDS, f"{self._machine} to switch itself off")
 
     def on(self) -> None:
         """By PowerOnVM_Task."""
-        with self._opened() as machine:
-            if machine.runtime.powerState == vcenter.OFF:
-                _done(machine.PowerOn())
+        with self._opened() as (center, machine):
+            if center.look(machine)[0] == vcenter.OFF:
+                _done(center, machine.PowerOn())
 
     def take(self, point: str) -> None:
         """Without memory: the machine is off."""
-        with self._opened() as machine:
-            _done(machine.CreateSnapshot(point, "parallel-build", memory=False, quiesce=False))
+        with self._opened() as (center, machine):
+            _done(center, machine.CreateSnapshot(point, "parallel-build", memory=False, quiesce=False))
 
     def restore(self, point: str) -> None:
         """To the snapshot's state: off."""
-        with self._opened() as machine:
-            _done(self._one(machine, point).Revert())
+        with self._opened() as (center, machine):
+            _done(center, self._one(center, machine, point).Revert())
 
     def remove(self, point: str) -> None:
         """Those taken after it stay."""
-        with self._opened() as machine:
-            _done(self._one(machine, point).Remove(removeChildren=False))
+        with self._opened() as (center, machine):
+            _done(center, self._one(center, machine, point).Remove(removeChildren=False))
 
-    def _opened(self) -> AbstractContextManager[Any]:
+    def _opened(self) -> AbstractContextManager[tuple[vcenter.Center, Any]]:
         return vcenter.opened(self._settings, self._password, self._folder, self._machine)
 
-    def _one(self, machine: Any, point: str) -> Any:
-        found = [each.snapshot for each in _tree(machine) if each.name == point]
+    def _one(self, center: vcenter.Center, machine: Any, point: str) -> Any:
+        found = [each.snapshot for each in _tree(center, machine) if each.name == point]
         if len(found) != 1:
             raise MachineFailed(
                 f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there"
@@ -149,9 +149,9 @@ class VsphereSnapshots:
         return found[0]
 
 
-def _tree(machine: Any) -> list[Any]:
+def _tree(center: vcenter.Center, machine: Any) -> list[Any]:
     """Every snapshot of a machine, with what was taken after it."""
-    info = getattr(machine, "snapshot", None)  # pyvmomi has no attribute where vCenter has no value
+    info = center.values(machine, "snapshot").get("snapshot")
     left, found = list(info.rootSnapshotList) if info else [], []
     while left:
         each = left.pop(0)
@@ -160,7 +160,7 @@ def _tree(machine: Any) -> list[Any]:
     return found
 
 
-def _done(task: Any) -> None:
+def _done(center: vcenter.Center, task: Any) -> None:
     """Wait until a task of vCenter's has ended.
 
     Raises:
@@ -168,9 +168,10 @@ def _done(task: Any) -> None:
     """
 
     def ended() -> bool:
-        state = str(task.info.state)
+        found = center.values(task, "info.state", "info.error")
+        state = str(found.get("info.state", ""))
         if state == "error":
-            words = getattr(task.info.error, "msg", None) or getattr(task.info.error, "localizedMessage", None)
+            words = getattr(found.get("info.error"), "localizedMessage", None) or getattr(found.get("info.error"), "msg", None)
             raise MachineFailed("vCenter could not carry it out", str(words or "it gives no reason"), "see the task in vCenter")
         return state == "success"
 

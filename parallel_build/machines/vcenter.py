@@ -25,6 +25,7 @@ INTERVAL = 0.5
 API = "vim25/6.7"  # spoken to every vCenter from 6.7 on; asking each for its newest has no time limit in pyvmomi
 OFF = "poweredOff"
 REMEDY = "power it off in vCenter yourself"
+LOOK = "look at it in vCenter, then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,18 @@ def power_off(settings: VspherePlatform, password: Secret, folder: str, machine:
 
 
 @contextmanager
-def opened(settings: VspherePlatform, password: Secret, folder: str, machine: str) -> Iterator[Any]:
-    """A machine in vCenter, as pyvmomi has it.
+def opened(settings: VspherePlatform, password: Secret, folder: str, machine: str) -> Iterator[tuple[Center, Any]]:
+    """A session, and a machine in vCenter as pyvmomi has it.
 
     Raises:
         MachineFailed: vCenter can't be asked, refuses, or has no such machine.
     """
     path = _path(settings, folder, machine)
-    with _asked(settings, machine), _session(settings, password) as center:
+    with _asked(settings, machine, LOOK), _session(settings, password) as center:
         found = center.find(path)
         if found is None:
-            raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", "look for it in vCenter")
-        yield found
+            raise MachineFailed(f"there is no machine {path} in vCenter", "it was never made there, or was moved", LOOK)
+        yield center, found
 
 
 def _path(settings: VspherePlatform, folder: str, machine: str) -> str:
@@ -119,17 +120,17 @@ def _path(settings: VspherePlatform, folder: str, machine: str) -> str:
 
 
 @contextmanager
-def _asked(settings: VspherePlatform, machine: str) -> Iterator[None]:
+def _asked(settings: VspherePlatform, machine: str, remedy: str = REMEDY) -> Iterator[None]:
     vmodl = _sdk().vmodl
     try:
         yield
     except vmodl.MethodFault as error:
-        raise MachineFailed(f"vCenter {settings.server} refuses what is asked for {machine}", str(error.msg), REMEDY) from None
+        raise MachineFailed(f"vCenter {settings.server} refuses what is asked for {machine}", str(error.msg), remedy) from None
     except (OSError, http.client.HTTPException) as error:
-        raise MachineFailed(f"vCenter {settings.server} can't be asked for {machine}", str(error), REMEDY) from None
+        raise MachineFailed(f"vCenter {settings.server} can't be asked for {machine}", str(error), remedy) from None
 
 
-class _Center:
+class Center:
     """A session with vCenter, over pyvmomi's connection."""
 
     def __init__(self, stub: Any) -> None:
@@ -155,17 +156,19 @@ class _Center:
 
     def look(self, machine: Any) -> tuple[str, str]:
         """A machine's power state and its notes; "" for what vCenter does not say."""
-        collector = _sdk().vmodl.query.PropertyCollector
-        properties = collector.PropertySpec(type=self._kind, pathSet=["runtime.powerState", "config.annotation"])
-        spec = collector.FilterSpec(propSet=[properties], objectSet=[collector.ObjectSpec(obj=machine)])
-        found = {
-            each.name: str(each.val) for content in self.content.propertyCollector.RetrieveContents([spec]) for each in content.propSet
-        }
+        found = {name: str(value) for name, value in self.values(machine, "runtime.powerState", "config.annotation").items()}
         return found.get("runtime.powerState", ""), found.get("config.annotation", "")
+
+    def values(self, thing: Any, *names: str) -> dict[str, Any]:
+        """Properties of a managed object by their paths; those that vCenter does not say are left out."""
+        collector = _sdk().vmodl.query.PropertyCollector
+        properties = collector.PropertySpec(type=type(thing), pathSet=list(names))
+        spec = collector.FilterSpec(propSet=[properties], objectSet=[collector.ObjectSpec(obj=thing)])
+        return {each.name: each.val for content in self.content.propertyCollector.RetrieveContents([spec]) for each in content.propSet}
 
 
 @contextmanager
-def _session(settings: VspherePlatform, password: Secret) -> Iterator[_Center]:
+def _session(settings: VspherePlatform, password: Secret) -> Iterator[Center]:
     context = ssl.create_default_context()
     if settings.allow_unverified_tls:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -179,7 +182,7 @@ def _session(settings: VspherePlatform, password: Secret) -> Iterator[_Center]:
         httpConnectionTimeout=SECONDS,
     )
     try:
-        center = _Center(stub)
+        center = Center(stub)
         try:
             center.content.sessionManager.Login(settings.user, password.reveal(), None)
         except sdk.vmodl.MethodFault as error:

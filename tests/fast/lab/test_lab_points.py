@@ -11,6 +11,8 @@ import pytest
 from lab import libvirtd, network, points
 from lab.errors import LabError
 from lab.files import Lab, Options
+from lab.standin.agent import daemon
+from lab.standin.shared import paths
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
 
@@ -62,6 +64,15 @@ def test_a_restore_leaves_exactly_what_the_point_has_as_often_as_wanted(lab: Lab
         points.restore(lab, "before")
         assert content(lab) == before and not (lab.folder / "new/newms9").exists()
         assert points.points(lab) == [point]
+
+
+def test_system_vms_and_routers_come_back_with_their_hosts(lab: Lab, off: list[str]) -> None:
+    mark = lab.original / "kvm1/root" / points.CONNECTED_BEFORE
+    mark.parent.mkdir(parents=True)
+    mark.write_text("")
+    points.take(lab, "before", Phase.PREPARED)
+    assert not mark.exists() and paths.AGENT_STATE / "connected-before" == daemon.CONNECTED_BEFORE
+    assert str(daemon.CONNECTED_BEFORE).lstrip("/") == points.CONNECTED_BEFORE
 
 
 def test_names_and_points_that_are_none_are_refused(lab: Lab, off: list[str]) -> None:
