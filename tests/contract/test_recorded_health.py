@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from parallel_build.cloudstack import heartbeats
 from parallel_build.facts import original
 from parallel_build.health import Finding, HealthFacts, examine, queries
 from parallel_build.health.facts import changed
@@ -62,9 +63,15 @@ def cloud(database: DatabaseServer, recorded: Mapping[str, Path], data: Path) ->
     answers = queries.run(opened)
     assert answers.unanswered == {} and answers.problems == []
     read = original._from_database(opened)
+
+    def beat(seconds: float) -> None:
+        """What its management servers write while they run."""
+        database.execute("UPDATE cloud.mshost SET last_update = last_update + INTERVAL 1 SECOND")
+
     old = replace(
         GOOD_OLD,
-        **{name: read[name] for name in ("version", "unfinished", "management", "work", "definers")},
+        **{name: read[name] for name in ("version", "unfinished", "work", "definers")},
+        management=heartbeats.watch(opened, beat),
         accounts=[*read["accounts"], *read["definers"]],
         hosts=api(data, "listHosts-routing", "host"),
         system_vms=api(data, "listSystemVms", "systemvm"),
