@@ -113,7 +113,7 @@ def let_users_in(context: Context) -> list[str]:
 
 def admit_on_new(context: Context) -> None:
     """Let users in on the new side, once it is accepted."""
-    access = context.configuration.window.user_access
+    access, shut = context.configuration.window.user_access, set[str]()
     if access.method == "command":
         may_write(context)
         run_local(access.open, 120)
@@ -122,9 +122,7 @@ def admit_on_new(context: Context) -> None:
     else:
         shut = _open_new(context)
         at_once(partial(tell_where, context), context.configuration.original.management)
-        prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
-        return
-    prove_user_access.users_are_in(context, serving(context), must=True)
+    prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
 
 
 def _open_new(context: Context) -> set[str]:
