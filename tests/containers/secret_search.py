@@ -19,6 +19,8 @@ from typing import IO, Any
 
 import zstandard
 
+from parallel_build.database.copy.cleanup import RUN_FOLDER
+
 PIECE = 1 << 20  # bytes of a file read at once
 PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"\x28\xb5\x2f\xfd": zstandard.open}
 ENDED_EARLY = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
@@ -115,7 +117,7 @@ class Sampler(threading.Thread):
 
     Attributes:
         looks: how often it has looked.
-        passwords: those of option files that a process was started with.
+        passwords: those of option files that a process was started with, and of a copy's.
         limits: (words, soft limit of core files) of these processes.
     """
 
@@ -139,11 +141,17 @@ class Sampler(threading.Thread):
                     command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
                     if (folder / "ns/net").stat().st_ino in others:
                         continue
+                    self._copies_account(folder / "root")
                     self._arguments.add(command)
                     self._environments.add((environment, command[:200]))
                     if option_file := OPTION_FILE.search(command):
                         self._account(folder, command, option_file[1].decode())
             self.over.wait(0.05)
+
+    def _copies_account(self, root: Path) -> None:
+        """A copy's option file is there for all of the copy, the programs that are started with it only for moments."""
+        with contextlib.suppress(OSError):
+            self.passwords.update(PASSWORD.findall((root / RUN_FOLDER[1:] / "source.cnf").read_text()))
 
     def _account(self, process: Path, command: bytes, option_file: str) -> None:
         lines = (process / "limits").read_text().splitlines()
