@@ -28,6 +28,8 @@ ENDED_EARLY = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdErro
 OPTION_FILE = re.compile(rb"--defaults-file=(/run/[^\0]+)")
 PASSWORD = re.compile(r'^password="?([^"\n]+)', re.MULTILINE)
 
+WORKER = f"{RUN_FOLDER}/worker.pyz".encode()
+
 
 def needles(secrets: dict[str, str]) -> dict[bytes, str]:
     """What is searched for: each secret plain, quoted for JSON, HTML and a URL, and in base64 (the middle, whatever stands before it)."""
@@ -118,7 +120,7 @@ class Sampler(threading.Thread):
     Attributes:
         looks: how often it has looked.
         passwords: those of option files that a process was started with, and of a copy's.
-        limits: (words, soft limit of core files) of these processes.
+        limits: (words, soft limit of core files) of these processes, and of a copy's worker, which lasts longer than the programs that it starts.
     """
 
     def __init__(self, lab: str) -> None:
@@ -144,8 +146,11 @@ class Sampler(threading.Thread):
                     self._copies_account(folder / "root")
                     self._arguments.add(command)
                     self._environments.add((environment, command[:200]))
+                    if WORKER in command:
+                        self._limit(folder, command)
                     if option_file := OPTION_FILE.search(command):
-                        self._account(folder, command, option_file[1].decode())
+                        self._limit(folder, command)
+                        self.passwords.update(PASSWORD.findall((folder / "root" / option_file[1].decode()[1:]).read_text()))
             self.over.wait(0.05)
 
     def _copies_account(self, root: Path) -> None:
@@ -153,11 +158,10 @@ class Sampler(threading.Thread):
         with contextlib.suppress(OSError):
             self.passwords.update(PASSWORD.findall((root / RUN_FOLDER[1:] / "source.cnf").read_text()))
 
-    def _account(self, process: Path, command: bytes, option_file: str) -> None:
+    def _limit(self, process: Path, command: bytes) -> None:
         lines = (process / "limits").read_text().splitlines()
         soft = next(line for line in lines if line.startswith("Max core file size")).split()[4]
         self.limits.add((_words(command), soft))
-        self.passwords.update(PASSWORD.findall((process / "root" / option_file[1:]).read_text()))
 
     def arguments(self, wanted: dict[bytes, str]) -> set[tuple[str, str]]:
         """(secret, words) of the processes that had one among their arguments."""
