@@ -154,13 +154,11 @@ class Points:
             done = subprocess.run(words, capture_output=True, text=True, timeout=HOOK_SECONDS, check=False, stdin=subprocess.DEVNULL)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise StepFailed(
-                f"the hook of `points {action}` could not be run",
-                str(error),
-                "correct --hook, then run the same command again; the machines are off until then",
+                f"the hook of `points {action}` could not be run", str(error), "correct --hook; the machines are off"
             ) from None
         if done.returncode != 0:
             raise StepFailed(
                 f"the hook of `points {action}` ended with exit code {done.returncode}",
                 done.stderr.strip()[-300:] or "no output",
-                "correct that, then run the same command again; the machines are off until then",
+                "correct that, then run the same command again; the machines are off",
             )

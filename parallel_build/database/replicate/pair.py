@@ -120,7 +120,7 @@ def await_position(source: Session, replica: Session, *, timeout: float, cancel:
         timeout=timeout,
         cancel=cancel,
         interval=0.05,
-        remedy=f"see `{identify(replica).dialect.replica_status}` on {replica.host.name}, then run the same command again",
+        remedy=f"see the replica's status on {replica.host.name}",
     )
     return position
 
@@ -133,7 +133,7 @@ def _check_threads(replica: Session) -> None:
         raise StepFailed(
             f"{name}: replication stopped",
             found.error if found else "it has no source",
-            f"see `{identify(replica).dialect.replica_status}` on {name}, remove the cause there, then run the same command again",
+            f"see `{identify(replica).dialect.replica_status}` on {name}",
         )
 
 
