@@ -36,6 +36,7 @@ from parallel_build.health import (
 )
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
+from parallel_build.health.pool_ha import Pool
 from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.operations.context import Context
@@ -80,6 +81,9 @@ def facts(**changes: Any) -> HealthFacts:
 
 VMWARE = {
     "hypervisor": "VMware", "name": "systemvm-vmware-4.22.0-x86_64", "url": "http://10.91.0.1/t.ova", "format": "OVA", "osType": "Other Linux (64-bit)",
+}  # fmt: skip
+XEN = {
+    "hypervisor": "XenServer", "name": "systemvm-xenserver-4.22.0-x86_64", "url": "http://10.91.0.1/t.vhd", "format": "VHD", "osType": "Other Linux (64-bit)",
 }  # fmt: skip
 HEALTHY = {"known_faults_of_the_target"}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
@@ -173,6 +177,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         },
         Severity.BLOCKS,
         "no plug-in for VMware (cluster esx)",
+    ),
+    "pools_have_high_availability": (
+        {
+            "site": site(templates=[XEN]),
+            "tables": {"clusters": [{"name": "xen", "hypervisor_type": "XenServer", "arch": "x86_64", "zone": "z"}]},
+            "pools": [Pool("xen1", "lab pool", on=True), Pool("xen2", "other", on=False)],
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, templates=[{"name": XEN["name"], "zonename": "z", "isready": True}]),
+        },
+        Severity.WARNS,
+        "high availability is off in the pool 'other' of xen2",
     ),
     "users_can_be_kept_out": (
         {
