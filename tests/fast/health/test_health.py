@@ -252,6 +252,14 @@ def test_every_architecture_needs_its_template_since_4_20() -> None:
     assert len(found) == 1 and "KVM aarch64" in found[0]
 
 
+def test_a_pool_that_nobody_could_be_asked_about_is_noted_and_not_taken_for_right_or_wrong() -> None:
+    tables = {"clusters": [{"name": "xen", "hypervisor_type": "XenServer", "arch": "x86_64", "zone": "z"}]}
+    noted = [each for each in examine(facts(tables=tables)) if each.rule == "pools_have_high_availability"]
+    assert [each.severity for each in noted] == ["notes"] and "can't be read (cluster xen)" in noted[0].fact
+    asked = facts(tables=tables, pools=[Pool("xen1", "lab pool", on=True)])
+    assert not [each for each in examine(asked) if each.rule == "pools_have_high_availability"]
+
+
 SCRIPT = """INSERT IGNORE INTO `cloud`.`guest_os` (id, uuid, category_id, display_name, created) VALUES
  (277, UUID(), 1, 'It''s (64-bit), a system', now()), (278, UUID(), 2, "Other", utc_timestamp());"""
 
