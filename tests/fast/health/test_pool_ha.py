@@ -37,9 +37,9 @@ def host(tmp_path: Path) -> Host:
     return make
 
 
-@pytest.mark.parametrize(("label", "said", "on"), [("lab pool", "true", True), ("", "false", False)])
-def test_what_xe_prints_is_read(host: Host, label: str, said: str, on: bool) -> None:
-    assert pool_ha.read(host(XE % (label, said))) == Pool("xen1", label, on)
+@pytest.mark.parametrize(("label", "shown", "on"), [("lab pool", "true", True), ("", "false", False)])
+def test_what_xe_prints_is_read(host: Host, label: str, shown: str, on: bool) -> None:
+    assert pool_ha.read(host(XE % (label, shown))) == Pool("xen1", label, on)
 
 
 @pytest.mark.parametrize(
