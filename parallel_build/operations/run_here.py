@@ -21,11 +21,7 @@ def run_here(words: Sequence[str], timeout: float, key: str) -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise StepFailed(
-            f"the command {shlex.join(words)} could not be run", str(error), f"correct {key}, then run the same command again"
-        ) from None
+        raise StepFailed(f"the command {shlex.join(words)} could not be run", str(error), f"correct {key}") from None
     if done.returncode != 0:
         tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise StepFailed(
-            f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), f"correct {key}, then run the same command again"
-        )
+        raise StepFailed(f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), f"correct {key}")
