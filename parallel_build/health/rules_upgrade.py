@@ -152,7 +152,7 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> RuleFin
     return RuleFinding(
         f"{fact}; {fix.name} is to fix it ({fix.reason})",
         f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",
-        "rehearse it: `pulumi up` does, or `python -m parallel_build rehearse`",
+        "rehearse it: `pulumi up` does, or `parallel-build rehearse`",
         Severity.WARNS,
     )
 

@@ -11,6 +11,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
     agent_wave,
     drain,
+    frontends,
     ha_hold,
     hosts_back,
     hypervisor_commands,
@@ -90,6 +91,7 @@ def serve_from_original(context: Context) -> list[str]:
         hypervisor_commands.undo(context)
         missing += agent_wave.undo(context)
         missing += servers.rest()
+    missing += frontends.to_original(context, store(context), frontends.DATABASE)
     away = hosts_back.missing(context)
     return missing + hypervisor_commands.left(context) + away + agent_wave.let_ha_go(context, away)
 
