@@ -202,7 +202,7 @@ def _forward(found: Situation, serving: str) -> str:
         return "refused until the rollback that has begun has finished; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
         left = found.state.steps.get(ROUTERS, DONE) != DONE
-        return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
+        return f"parallel-build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
     words = f"pulumi config set phase switched --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
@@ -221,11 +221,11 @@ def _back(found: Situation, runs: str) -> str:
     if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
         if found.replica_lacks:
             return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
-        return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
+        return f"parallel-build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
-        return f"python -m parallel_build back {found.stack}   (resumes where it stopped)"
+        return f"parallel-build back {found.stack}   (resumes where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
-        return f"python -m parallel_build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
+        return f"parallel-build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"
     return f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}   (the original serves again{lost})"
 
