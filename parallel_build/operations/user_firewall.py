@@ -38,15 +38,21 @@ def user_ports(configuration: StackConfiguration) -> list[int]:
 
 
 def plain_ports(configuration: StackConfiguration) -> list[int]:
-    """Those of `user_ports` on which users speak plain HTTP, so that their calls can be answered; to TLS nobody but the server can answer."""
+    """Those of `user_ports` on which users speak plain HTTP."""
     sides = (configuration.original.served, configuration.new.api.served)
     secure = {443, API_PORTS["https"], *(side.port for side in sides if side.scheme == "https")}
     return [port for port in user_ports(configuration) if port not in secure]
 
 
+def secure_ports(configuration: StackConfiguration) -> list[int]:
+    """The others: users are answered there where the server itself serves TLS, with its own certificate."""
+    plain = plain_ports(configuration)
+    return [port for port in user_ports(configuration) if port not in plain]
+
+
 def barrier(configuration: StackConfiguration) -> Barrier:
     """What is closed, to whom, and where users are answered."""
-    return Barrier(allowed_networks(configuration), user_ports(configuration), plain_ports(configuration))
+    return Barrier(allowed_networks(configuration), user_ports(configuration), plain_ports(configuration), secure_ports(configuration))
 
 
 def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
