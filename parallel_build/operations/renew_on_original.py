@@ -83,14 +83,20 @@ def to_restart(found: Sequence[RouterNetwork], state: WaveState, routers: NewRou
     Where a hypervisor can't be asked the original's database is no witness: it may still have the router Running that the new side has replaced.
     CloudStack sets a router Stopped that its host does not report; whether the new side has replaced it is on record, or in its database. Where neither
     can say, of a window that an earlier version of this project opened, every network counts whose router does not run.
+    A router that the new side was to patch runs on, with scripts that the original does not know: it is replaced.
     """
     chosen = []
     for network in found:
         if network.state not in RESTARTABLE or network.number in state.restored(network.kind):
             continue
+        patched = bool(network.routers) and network.number in state.to_patch(network.kind)
         touched = network.number in state.begun(network.kind) or network.key in routers.of or (routers.unknown and not state.any_begun)
         seen = [routers.runs(router) for router in network.routers if systemvms.running(dict(router))]
-        if False in seen or (touched and network.routers and True not in seen and (not routers.unknown or not seen or state.any_begun)):
+        if (
+            patched
+            or False in seen
+            or (touched and network.routers and True not in seen and (not routers.unknown or not seen or state.any_begun))
+        ):
             chosen.append(network)
     return chosen
 
@@ -107,7 +113,7 @@ class _Orders:
 
     def __init__(self, context: Context, cloud: Cloud, routers: NewRouters, state: WaveState) -> None:
         self.context, self.cloud, self.routers = context, cloud, routers
-        self.records = store(context)
+        self.records, self.state = store(context), state
         self.done: set[Key] = {(kind, number) for kind in (NETWORK, VPC) for number in state.restored(kind)}
         self.tried: dict[str, str] = dict(state.back.get("failed", {}))
         self._written = len(self.done)
@@ -127,7 +133,8 @@ class _Orders:
 
     def restart(self, network: RouterNetwork) -> None:
         self.routers.remove(network.key)
-        if any(self.routers.runs(router, now=True) for router in network.routers):
+        patched = network.number in self.state.to_patch(network.kind)
+        if not patched and any(self.routers.runs(router, now=True) for router in network.routers):
             return  # CloudStack has started it by itself meanwhile
         timeout = self.context.configuration.window.system_vm_timeout.total_seconds()
         self.patience.run(lambda: restart(self.cloud, network, cleanup=True, timeout=timeout, context=self.context))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.cloudstack.router_networks import Key, RouterNetwork, Survey
+from parallel_build.cloudstack.router_networks import Key, Patch, RouterNetwork, Survey
 from parallel_build.durations import duration
 from parallel_build.errors import StepFailed
 from parallel_build.operations import deadline, original_numbers, router_minimum, users_in
@@ -79,7 +79,23 @@ def look(context: Context, cloud: Cloud, database: OpenSession) -> Survey:
     """What there is now."""
     state = WaveState.of(store(context).facts(ROUTERS))
     begun = {(NETWORK, number) for number in state.begun(NETWORK)} | {(VPC, number) for number in state.begun(VPC)}
-    return router_networks.survey(cloud, database(), systemvms.required_release(database()), begun)
+    return router_networks.survey(cloud, database(), systemvms.required_release(database()), begun, _patch(context, state))
+
+
+def _patch(context: Context, state: WaveState) -> Patch | None:
+    """What counts as patched, where that was asked for; nothing does before it is on record which scripts routers had."""
+    if context.configuration.routers.renew != "livePatch" or state.scripts is None:
+        return None
+    return Patch(context.configuration.new.version, frozenset(state.scripts))
+
+
+def _note_scripts(context: Context, found: Survey) -> None:
+    """Before the first router is patched: what the scripts of those are that are to be."""
+    records = store(context)
+    if context.configuration.routers.renew != "livePatch" or WaveState.of(records.facts(ROUTERS)).scripts is not None:
+        return
+    scripts = {str(router.get("scriptsversion") or "") for network in found.old for router in network.routers}
+    records.note(wave_change(scripts=sorted(scripts - {""})), forward=True)
 
 
 def planned(context: Context, found: Survey) -> list[PlannedWave]:
@@ -120,7 +136,8 @@ class _Orders:
         """In one write with those that come next: a network that is on record and was not restarted costs a rollback nothing."""
         if network.number in self.state.begun(network.kind):
             return
-        change = begun_change(self.state, [each.key for each in (network, *following)])
+        both = (network, *following)
+        change = begun_change(self.state, [each.key for each in both], [each.key for each in both if self.restarter.patches(each)])
         self.state = WaveState.of(self.records.note(change, forward=True).facts[ROUTERS])
         self.context.acted = True
 
@@ -158,7 +175,11 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         database = OpenSession(new_database(context), stack)
         release = systemvms.required_release(database())
         found = look(context, cloud, database)
-        restarter = Restarter(context, cloud, OpenSession(new_database(context), stack), release, router_networks.under_way(database()))
+        _note_scripts(context, found)
+        patch = _patch(context, WaveState.of(store(context).facts(ROUTERS)))
+        restarter = Restarter(
+            context, cloud, OpenSession(new_database(context), stack), release, router_networks.under_way(database()), patch
+        )
         orders = _Orders(context, restarter, database, limit)
         plan = planned(context, found)
         if orders.state.stopped:

@@ -113,6 +113,22 @@ def test_two_hundred_renewed_networks_are_restarted_and_none_is_without_a_router
     assert rollback.record.facts["Routers"]["back"]["network"] == "1-200"
 
 
+@pytest.mark.parametrize("kvm", [True, False])
+def test_routers_that_the_new_side_was_to_patch_are_replaced_although_they_run(monkeypatch: pytest.MonkeyPatch, kvm: bool) -> None:
+    """They are the original's own routers, with scripts that it does not know."""
+    cloud = Original(nets(9), release=OLD)
+    rollback = Rollback(monkeypatch, cloud, set(), kvm=kvm)
+    rollback.record.facts = {"Routers": {"networks": "1-9", "patched": {"network": "1-3,8", "vpc": ""}}}
+    before = {net.uuid: set(net.routers) for net in cloud.nets.values()}
+    rollback.run()
+    replaced = {uuid for uuid, own in before.items() if own != set(cloud.nets[uuid].routers)}
+    assert replaced == set(cloud.restarted) and {"network-1", "network-2", "network-3", "network-8"} <= replaced
+    assert not kvm or len(replaced) == 4, "the others' routers run, and are as they were"
+    cloud.restarted.clear()
+    rollback.run()
+    assert not kvm or cloud.restarted == [], "once"
+
+
 def test_what_the_original_has_started_by_itself_is_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Original(nets(3), release=OLD)
     rollback = Rollback(monkeypatch, cloud, {1, 2, 3})
