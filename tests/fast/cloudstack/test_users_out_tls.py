@@ -70,7 +70,7 @@ def answering(python: str = sys.executable, user: int | None = None) -> Iterator
         path.chmod(0o644)
         program = for_old_python(inspect.getsource(users_out_answer)).partition('if __name__ == "__main__":')[0]
         words = [python, "-c", program + START.format(owner=os.getuid(), path=str(path))]
-        with subprocess.Popen(words, **({} if user is None else {"user": user, "group": user, "extra_groups": []})) as child:
+        with subprocess.Popen(words, user=user, group=user, extra_groups=None if user is None else []) as child:
             try:
                 wait_for("the service", lambda: _open(plain), timeout=15, cancel=CancelToken(), interval=0.02)
                 yield child.pid, port, name

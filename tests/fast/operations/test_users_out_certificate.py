@@ -11,7 +11,7 @@ import pytest
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.properties import KEY_FILE
 from parallel_build.cloudstack.web import SERVER_PROPERTIES
-from parallel_build.operations import packet_filter, users_out_certificate, users_out_service
+from parallel_build.operations import lasting_barrier, packet_filter, users_out_certificate, users_out_service
 from parallel_build.operations.packet_filter import OPEN, Barrier
 from parallel_build.remote.openssh import Result
 from parallel_build.secret import Secret
@@ -116,7 +116,7 @@ def test_the_barrier_has_what_is_really_answered(monkeypatch: pytest.MonkeyPatch
     put_up: list[str] = []
     monkeypatch.setattr(users_out_service, "start", lambda *_: "")
     monkeypatch.setattr(users_out_certificate, "give", lambda *_: (answered, reason))
-    monkeypatch.setattr(packet_filter.lasting_barrier, "keep", lambda _, rules: put_up.append(rules))
+    monkeypatch.setattr(lasting_barrier, "keep", lambda _, rules: put_up.append(rules))
     monkeypatch.setattr(packet_filter, "closed", lambda _: True)
     monkeypatch.setattr(Server, "script", lambda *_, **__: Result(0, "answered\n", ""), raising=False)
     assert packet_filter.close(Server(""), BARRIER) == words
