@@ -133,7 +133,7 @@ def pem(kind: str, content: bytes) -> str:
 
 def from_pkcs12(path: str, password: str) -> Pair:
     """What openssl reads from a PKCS#12 keystore; one with old ciphers needs a word more since OpenSSL 3."""
-    said = ""
+    problem = ""
     for more in ([], ["-legacy"]):
         try:
             done = subprocess.run(
@@ -144,8 +144,8 @@ def from_pkcs12(path: str, password: str) -> Pair:
             raise Unusable("the server has no openssl to read it") from None
         if done.returncode == 0:
             return chosen(done.stdout.decode())
-        said = said or done.stderr.decode(errors="replace").strip().splitlines()[0][:200]
-    raise Unusable("openssl can't read it with https.keystore.password: " + said)
+        problem = problem or done.stderr.decode(errors="replace").strip().splitlines()[0][:200]
+    raise Unusable("openssl can't read it with https.keystore.password: " + problem)
 
 
 def chosen(text: str) -> Pair:

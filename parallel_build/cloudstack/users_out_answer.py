@@ -239,7 +239,7 @@ class Certificate:
                         caller.sendall(self.heard(caller).encode())
 
     def heard(self, caller: socket.socket) -> str:
-        """What is said to whoever hands a certificate over: nothing when it is good."""
+        """The reply to whoever hands a certificate over: nothing when it is good."""
         try:
             with caller.makefile("r", encoding="ascii") as file:
                 self.take(json.loads(file.readline(4 * PIPE)))

@@ -76,9 +76,9 @@ def _hand_over(host: Access, keystore: str, password: Secret, port: int) -> None
         done = host.run(["python3", "-c", program], input=Secret(json.dumps(given)), timeout=LIMIT, ok=None)
     except CommandFailed as error:
         raise _Refused(error.fact) from None
-    said = done.stdout.strip() if done.ok else (done.stderr.strip().splitlines() or ["no output"])[-1][:200]
-    if said or not done.ok:
-        raise _Refused(said)
+    problem = done.stdout.strip() if done.ok else (done.stderr.strip().splitlines() or ["no output"])[-1][:200]
+    if problem or not done.ok:
+        raise _Refused(problem)
 
 
 def _listening(host: Access) -> set[int]:

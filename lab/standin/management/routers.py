@@ -128,7 +128,7 @@ class Routers:
                 self._start(router["id"], of_what, new=False)
 
     def _patch(self, router: Row, of_what: str) -> None:
-        """A patch that fails is logged, and the restart goes on."""
+        """A patch that fails is only logged."""
         time.sleep(self._server.settings.restart_seconds)
         cause = "planted fault live_patch_fails" if of_what.split(" ", 1)[1] in self._server.settings.live_patch_fails else ""
         if not cause:

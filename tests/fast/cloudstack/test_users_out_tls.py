@@ -141,6 +141,22 @@ def test_the_service_with_openssl_takes_a_keystore_with_old_ciphers(
         assert requests.get(f"https://localhost:{service[1]}/client/", verify=str(authority.file), timeout=5).status_code == 503
 
 
+@pytest.mark.skipif(shutil.which("keytool") is None, reason="no keytool on this machine")
+@pytest.mark.parametrize("kind", ["JKS", pytest.param("PKCS12", marks=OPENSSL), "JCEKS"])
+def test_a_keystore_that_java_has_made_is_read(tmp_path: Path, kind: str) -> None:
+    path, words = tmp_path / "cloud.jks", ["-storepass", PASSWORD, "-keypass", PASSWORD, "-storetype", kind]
+    subject = ["-alias", "cloud", "-dname", "CN=localhost", "-keyalg", "RSA", "-validity", "2"]
+    subprocess.run(["keytool", "-genkeypair", "-keystore", str(path), *words, *subject], check=True, capture_output=True, timeout=60)
+    if kind == "JCEKS":
+        with pytest.raises(Unusable, match="it is a JCEKS keystore"):
+            keystore_handover.read(str(path), PASSWORD)
+        return
+    certificates, key = keystore_handover.read(str(path), PASSWORD)
+    shown = load_pem_x509_certificates(certificates.encode())
+    found = load_pem_private_key(key.encode(), None)
+    assert len(shown) == 1 and shown[0].public_key() == found.public_key()
+
+
 def test_only_the_service_itself_is_given_the_key(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
     path = as_jks(authority.keystore("localhost"))
     with answering() as service:

@@ -27,14 +27,14 @@ class Server(Files):
 
     Args:
         settings: its server.properties.
-        said: what the program there prints.
+        printed: what the program there prints.
         listening: ports on which programs listen.
     """
 
-    def __init__(self, settings: str, said: str = "", listening: Sequence[int] = (8443, 22), code: int = 0) -> None:
+    def __init__(self, settings: str, printed: str = "", listening: Sequence[int] = (8443, 22), code: int = 0) -> None:
         super().__init__("oldms1")
         self.files[SERVER_PROPERTIES] = settings.encode()
-        self.said, self.listening, self.code = said, listening, code
+        self.printed, self.listening, self.code = printed, listening, code
         self.given: list[dict[str, Any]] = []
         self.arguments: list[str] = []
 
@@ -43,7 +43,7 @@ class Server(Files):
             assert isinstance(input, Secret)
             self.given.append(json.loads(input.reveal()))
             self.arguments += argv
-            return Result(self.code, self.said, "Traceback\nSyntaxError: x\n" if self.code else "")
+            return Result(self.code, self.printed, "Traceback\nSyntaxError: x\n" if self.code else "")
         if "ss -Hltn" in argv[-1]:
             return Result(0, "".join(f"*:{port}\n" for port in self.listening), "")
         return super().run(argv, **more)
@@ -82,7 +82,7 @@ def test_a_server_without_tls_has_nobody_to_answer() -> None:
 
 
 def test_a_program_on_the_server_that_fails_is_a_reason() -> None:
-    assert users_out_certificate.give(Server(HTTPS.format(password="x"), said="/etc/cloud.jks: it is torn"), PORTS) == (
+    assert users_out_certificate.give(Server(HTTPS.format(password="x"), printed="/etc/cloud.jks: it is torn"), PORTS) == (
         [],
         "/etc/cloud.jks: it is torn",
     )
