@@ -29,6 +29,7 @@ from parallel_build.project import PROJECT
 ORDERS = ("first", "accepted")
 OVERHEAD_LIMIT = 5.0  # seconds that users may be out beyond the clouds' own times
 SPREAD_LIMIT = 1.0  # seconds between the sizes
+FIGURES = "figures: "  # a line that begins so is for the process that began this one
 
 Entries = Sequence[Mapping[str, Any]]
 Run = dict[str, Any]
@@ -166,15 +167,17 @@ def _one_size(name: str, size: int, orders: Sequence[str], times: int, calls: in
     with subprocess.Popen([sys.executable, "-m", "bench.outage", *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
-            if line.startswith("{"):
-                entry = json.loads(line)
+            if line.startswith(FIGURES):
+                entry = json.loads(line.removeprefix(FIGURES))
                 yield entry["order"], entry["run"]
+            else:
+                print(line, end="", file=sys.stderr, flush=True)
     if child.returncode:
         raise LabError(f"the measurement with {size} networks ended with exit code {child.returncode}", "see above", "run it again")
 
 
 def main(words: Sequence[str]) -> int:
-    """One size; each run's figures are a line of JSON."""
+    """One size; each run's figures are a line of their own."""
     name, size, orders, times, calls = words
     lab = Lab(name)
     made = ["up", "--hosts", "containers", "--rows", "200", "--networks", size]
@@ -187,7 +190,7 @@ def main(words: Sequence[str]) -> int:
             say(f"{size} networks, users in: {order}, run {number + 1} of {times}")
             found = measure(lab, order, int(calls))
             until("agents on the original", lambda: agents_up(lab), timeout=120)
-            print(json.dumps({"order": order, "run": found}), flush=True)
+            print(FIGURES + json.dumps({"order": order, "run": found}), flush=True)
     return 0
 
 
