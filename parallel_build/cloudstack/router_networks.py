@@ -46,10 +46,12 @@ class Patch:
     Attributes:
         code: version of the management servers.
         scripts: what routers reported as their scripts before any was patched.
+        own: checksum of the management server's own scripts, which a router on an old template must have to be given commands; empty where it is unknown.
     """
 
     code: CloudStackVersion
     scripts: frozenset[str]
+    own: str = ""
 
     def problem(self, router: Mapping[str, Any]) -> str:
         """Why a router is not patched; empty where it is."""
@@ -58,6 +60,8 @@ class Patch:
             return f"its software is {software or 'unknown'}, not {self.code}: CloudStack's log says why the patch failed"
         if not scripts or scripts in self.scripts:
             return "its scripts are those of before: its host's agent is an old one, or CloudStack's log says why the patch failed"
+        if self.own and scripts != self.own:
+            return "its scripts are not those of the management server, so CloudStack refuses it commands: its host's agent package is of another build"
         return ""
 
 

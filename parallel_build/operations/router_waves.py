@@ -86,7 +86,8 @@ def _patch(context: Context, state: WaveState) -> Patch | None:
     """What counts as patched, where that was asked for; nothing does before it is on record which scripts routers had."""
     if context.configuration.routers.renew != "livePatch" or state.scripts is None:
         return None
-    return Patch(context.configuration.new.version, frozenset(state.scripts))
+    version, first = context.configuration.new.version, context.configuration.new.management[0]
+    return Patch(version, frozenset(state.scripts), systemvms.own_scripts(context.host(first), version))
 
 
 def _note_scripts(context: Context, found: Survey) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import router_networks
+from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.operations import deadline, original_numbers, renew_router, router_minimum, router_waves, user_firewall, users_in
 from parallel_build.operations.context import Context
@@ -92,6 +92,7 @@ class RouterCloud:
         self.refused = 0
         self.code: dict[str, tuple[str, str]] = {}  # what a router reports of its software and scripts, by id
         self.not_patched: set[str] = set()  # networks whose patch fails, which is only logged
+        self.own_scripts = ""  # of the management server
         self.old_agents: set[str] = set()  # networks on hosts whose agent has the scripts of before
         self.mixed_up, self.answers_after = 0, 0.0  # questions that two threads asked one session at the same moment
 
@@ -257,6 +258,7 @@ class Run:
         monkeypatch.setattr(router_waves, "OpenSession", lambda *_: _Session(self.cloud))
         monkeypatch.setattr(router_minimum, "session", lambda _: _Opened(self.cloud))
         monkeypatch.setattr(original_numbers, "note", lambda _: None)
+        monkeypatch.setattr(systemvms, "own_scripts", lambda *_: self.cloud.own_scripts)
         monkeypatch.setattr(renew_router, "hosts_away", lambda _: list)
         for limit in ("PROVED_WITHIN", "PATCH_PROVED_WITHIN"):
             monkeypatch.setattr(renew_router, limit, 0.0)

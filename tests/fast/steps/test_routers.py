@@ -109,6 +109,16 @@ def test_a_patch_is_proved_by_what_routers_report_and_never_by_the_call(monkeypa
     assert apply(run)[1] == ""
 
 
+def test_scripts_of_another_build_are_no_patch_since_cloudstack_refuses_such_a_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(2))
+    cloud.own_scripts = "scripts of another build"
+    evidence, _ = apply(patched(monkeypatch, cloud))
+    assert "its scripts are not those of the management server" in evidence["failed"]["net0001"]
+    cloud = RouterCloud(nets(2))
+    cloud.own_scripts = "scripts of 4.22"
+    assert apply(patched(monkeypatch, cloud))[1] == ""
+
+
 def test_a_run_of_patches_that_was_cut_off_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     for cut in range(7):
         cloud = RouterCloud(nets(6))
