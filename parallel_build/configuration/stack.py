@@ -189,6 +189,7 @@ class StackConfiguration(Model):
                 f"transfer.method: {method} does not serve from {old} to {new}, {why}; "
                 f"set it to {instead} (or correct original.database.engine and new.database.engine)"
             )
+        yield from self._seed_problems()
         for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
@@ -211,6 +212,22 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _seed_problems(self) -> Iterator[str]:
+        """Files are brought by MariaDB's own tool, while nobody writes on the original."""
+        if self.transfer.seed != "physical":
+            return
+        old, new = self.original.database.engine, self.new.database.engine
+        if (old, new) != ("mariadb", "mariadb"):
+            yield (
+                f"transfer.seed: physical does not serve from {old} to {new}, since files are brought by mariadb-backup and MySQL's CLONE is not offered; "
+                "set it to auto or logical"
+            )
+        if self.transfer.method == "replicate":
+            yield (
+                "transfer.seed: physical serves with transfer.method dump only, and the seed of replicate copies rows; "
+                "set it to auto or logical, or transfer.method to dump"
+            )
 
     def _version_problems(self) -> Iterator[str]:
         """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
