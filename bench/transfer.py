@@ -46,8 +46,20 @@ NAMES = (ARTICLE, MYDUMPER, DUMP, FILES, REPLICATE, COMPARISON, CHECKSUM)
 # Targets of one run on two cores: `dump` as a share of the article's sequence, from this many bytes on, and seconds of the window with `replicate`.
 DUMP_LIMIT, FILES_LIMIT, LARGE, WINDOW_LIMIT = 0.33, 0.2, 1_400_000_000, 1.0
 # Programs whose memory counts; the servers' own does not.
-PROGRAMS = {"mariadb", "mysql", "mariadb-dump", "mysqldump", "python3", "mydumper", "myloader", "scp", "ssh", "mariadb-binlog",
-    "mariadb-backup", "mbstream"}
+PROGRAMS = {
+    "mariadb",
+    "mysql",
+    "mariadb-dump",
+    "mysqldump",
+    "python3",
+    "mydumper",
+    "myloader",
+    "scp",
+    "ssh",
+    "mariadb-binlog",
+    "mariadb-backup",
+    "mbstream",
+}
 SEARCH = 5  # seconds from one search for these to the next
 WINDOWS = 5  # how often the window's reading and comparing is repeated on one seed; the middle one counts, with one promotion
 SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}

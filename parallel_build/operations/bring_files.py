@@ -26,9 +26,7 @@ def words(configuration: StackConfiguration) -> list[str]:
         return []
     old, servers = configuration.original.database.source.name, configuration.new.database.servers
     names = " and ".join(server.name for server in servers)
-    way = (
-        f"mariadb-backup on {old}, streamed through this machine to {names}, prepared there; each table's file imported, outside of the binary log"
-    )
+    way = f"mariadb-backup on {old}, streamed through this machine to {names}, prepared there; each table's file imported, outside of the binary log"
     if configuration.transfer.seed == "physical":
         return [f"instead of copying rows, bring files: {way}"]
     return [f"instead of copying rows, where {old} and {names} have the tool and there is 1 GiB or more, bring files: {way}"]
@@ -39,7 +37,9 @@ def proof(configuration: StackConfiguration) -> list[str]:
     if configuration.transfer.seed != "physical":
         return []
     names = ", ".join(server.name for server in (configuration.original.database.source, *configuration.new.database.servers))
-    return [f"prove that files can be brought: mariadb-backup, series, page size, encryption and room of {names}, and the original's tables"]
+    return [
+        f"prove that files can be brought: mariadb-backup, series, page size, encryption and room of {names}, and the original's tables"
+    ]
 
 
 def _both_mariadb(configuration: StackConfiguration) -> bool:
@@ -133,7 +133,12 @@ def prove_replicas(context: Context, names: Sequence[str]) -> int:
     rows = 0
     for replica in replicas(context):
         found = compare.compare(
-            new_database(context), replica, names, threads=context.configuration.transfer.threads, cancel=context.cancel, progress=context.progress
+            new_database(context),
+            replica,
+            names,
+            threads=context.configuration.transfer.threads,
+            cancel=context.cancel,
+            progress=context.progress,
         )
         found.raise_if_different()
         context.progress(f"{replica.name}: {found.rows:,} rows compared with {new_database(context).name}, all the same")

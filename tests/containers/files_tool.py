@@ -21,7 +21,9 @@ from parallel_build.remote.sql import session
 from tests.containers.database_tool import _host, _phase
 
 
-def bring(source: Access, target: Access, replicas: Sequence[Access], schemas: Sequence[str], cancel: CancelToken | None = None) -> FilesReport:
+def bring(
+    source: Access, target: Access, replicas: Sequence[Access], schemas: Sequence[str], cancel: CancelToken | None = None
+) -> FilesReport:
     """From whatever an earlier try left."""
     cancel = cancel or CancelToken()
     undo(source, target, replicas, schemas)

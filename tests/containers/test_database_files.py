@@ -51,7 +51,7 @@ mkdir -p /small && mount -t tmpfs -o size=2g tmpfs /small && cp -a /var/lib/mysq
 mount --bind /small /var/lib/mysql
 systemctl start mariadb
 """
-FILL = 'free=$(df -B1 --output=avail /small | tail -1); fallocate -l $((free - $1)) /small/filler'
+FILL = "free=$(df -B1 --output=avail /small | tail -1); fallocate -l $((free - $1)) /small/filler"
 STATE = (
     "SELECT CONCAT_WS(' ', @@server_id, @@gtid_domain_id, @@datadir, @@log_bin_basename, @@read_only, (SELECT GROUP_CONCAT(User, '@', Host ORDER BY 1) "
     "FROM mysql.user WHERE User <> 'cloud'), (SELECT GROUP_CONCAT(SCHEMA_NAME ORDER BY 1) FROM information_schema.SCHEMATA))"
@@ -101,7 +101,12 @@ def scene() -> Iterator[Scene]:
         pair_settings = {"innodb_autoinc_lock_mode": "2", "gtid_strict_mode": "ON", "log_slave_updates": "ON", "gtid_domain_id": "31"}
         target = made.add("newdb1", root, 31, pair_settings)
         replica = made.add("newdb2", root, 32, pair_settings)
-        load(["ssh", *source.options(), source.destination, "mariadb"], DatabasePlan.for_bytes(BYTES), accounts=Accounts("Lab-Password-1"), timeout=900)
+        load(
+            ["ssh", *source.options(), source.destination, "mariadb"],
+            DatabasePlan.for_bytes(BYTES),
+            accounts=Accounts("Lab-Password-1"),
+            timeout=900,
+        )
         sql(source, FOREIGN)
         target.script(SMALL_DISK, timeout=180)
         made.wait(target)
@@ -175,7 +180,12 @@ def test_tables_whose_files_cannot_be_taken_in_are_known(scene: Scene) -> None:
     try:
         with session(scene.source) as opened:
             found = facts.files(opened, [definitions.read(opened, name) for name in SCHEMAS])
-        assert sorted(text.split()[0] for text in found.unfit) == ["cloud.odd_engine", "cloud.odd_parts", "cloud.odd_system", "cloud.odd_text"]
+        assert sorted(text.split()[0] for text in found.unfit) == [
+            "cloud.odd_engine",
+            "cloud.odd_parts",
+            "cloud.odd_system",
+            "cloud.odd_text",
+        ]
     finally:
         sql(scene.source, "DROP TABLE cloud.odd_engine, cloud.odd_empty, cloud.odd_parts, cloud.odd_text, cloud.odd_system")
 
@@ -268,7 +278,10 @@ def test_killed_at_a_random_moment(scene: Scene, number: int) -> None:
         assert same(scene.source, scene.target, SCHEMAS) == same(scene.target, scene.replica, SCHEMAS), words
     else:
         undo(scene.source, scene.target, [scene.replica], SCHEMAS)
-        assert sql(scene.target, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage')").strip() == "0"
+        assert (
+            sql(scene.target, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('cloud', 'cloud_usage')").strip()
+            == "0"
+        )
     scene.nothing_left()
     scene.follows()
 

@@ -108,7 +108,9 @@ def _filled(opened: Session, tables: Sequence[Table]) -> list[Table]:
     found: set[str] = set()
     for begin in range(0, len(tables), AT_ONCE):
         some = tables[begin : begin + AT_ONCE]
-        words = " UNION ALL ".join(f"SELECT {number} AS n WHERE EXISTS (SELECT 1 FROM {each.full_name})" for number, each in enumerate(some))
+        words = " UNION ALL ".join(
+            f"SELECT {number} AS n WHERE EXISTS (SELECT 1 FROM {each.full_name})" for number, each in enumerate(some)
+        )
         found |= {some[int(row["n"])].name for row in opened.rows(words)}
     return [table for table in tables if table.name in found]
 

@@ -72,7 +72,14 @@ def take_in(
         own = [name.partition(".")[2] for name in tables if name.startswith(f"{schema}.")]
         listed = "".join(f"{name}.{kind}\n" for name in own for kind in ("cfg", "ibd"))
         host.run(["sh", "-c", f"set -eu\n{PLACE}", "sh", staged.folder, staged.data, schema], input=listed, timeout=LONGEST)
-    _each(host, tables, "IMPORT TABLESPACE", threads, cancel, _now_and_then(lambda done: progress(f"{host.name}: {done} of {len(tables)} tables taken in")))
+    _each(
+        host,
+        tables,
+        "IMPORT TABLESPACE",
+        threads,
+        cancel,
+        _now_and_then(lambda done: progress(f"{host.name}: {done} of {len(tables)} tables taken in")),
+    )
     for schema in staged.schemas:
         host.run(["sh", "-c", 'rm -f -- "$1"/*.cfg', "sh", f"{staged.data}/{schema}"])
 

@@ -11,7 +11,9 @@ from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.errors import GuardFailed
 
 KEY = "transfer.seed"
-WORTH = 1 << 30  # bytes from which on `auto` brings files: below it preparing and taking in hundreds of files takes longer than copying the rows
+WORTH = (
+    1 << 30
+)  # bytes from which on `auto` brings files: below it preparing and taking in hundreds of files takes longer than copying the rows
 GROWTH = 1.05  # a running server's files grow, and its log comes along
 ROOM = 256 << 20  # undo and redo logs of the preparation
 SHOWN = 5
@@ -175,7 +177,9 @@ def _tool(side: ServerFacts, *, original: bool) -> Iterator[Obstacle]:
             f"{side.name} has no mariadb-backup",
             "the project installs nothing on the original" if original else "the files are unpacked and prepared by it",
             f"install mariadb-backup {series} on {side.name}"
-            + ("; the package starts nothing and changes no setting" if original else " (`pulumi up` does so with transfer.seed: physical)"),
+            + (
+                "; the package starts nothing and changes no setting" if original else " (`pulumi up` does so with transfer.seed: physical)"
+            ),
         )
     elif side.tool != side.server.version[:2]:
         yield Obstacle(

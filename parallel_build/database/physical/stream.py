@@ -42,7 +42,7 @@ class _Running:
 
     def __init__(self, program: Program, *, reads: bool) -> None:
         self.host = program.host
-        self._words: IO[bytes] = tempfile.TemporaryFile()
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self.process = subprocess.Popen(
             program.host.piped(program.argv, LIMIT),
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
