@@ -13,7 +13,8 @@ from parallel_build.database.physical.judge import Decision, Files
 from parallel_build.database.schema import definitions as schema
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, StepFailed
 from parallel_build.operations.context import Context
-from parallel_build.operations.context_helpers import new_database, original_database, schemas, tolerated
+from parallel_build.operations.context_helpers import new_database, original_database, schemas, store, tolerated
+from parallel_build.records.states import copy_change
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import session
 
@@ -86,13 +87,11 @@ def prove(context: Context) -> dict[str, Any]:
 
 
 def settle(context: Context) -> None:
-    """Clear away what an interrupted try left on the new servers, and on the original a backup that still runs."""
-    if staging.read(new_database(context)) is None:
-        return
+    """Clear away what an interrupted try left on the new servers, and on the original a backup that still runs. Where the record has `files`."""
     with tolerated(context, "a backup that may still run on the original"):
         staging.end_backup(original_database(context))
-    staging.settle(new_database(context), replicas(context), context.cancel)
-    context.progress("what an interrupted try to bring files had left is cleared away")
+    if staging.settle(new_database(context), replicas(context), context.cancel):
+        context.progress("what an interrupted try to bring files had left is cleared away")
 
 
 def bring(context: Context, names: Sequence[str]) -> FilesReport | None:
@@ -108,10 +107,13 @@ def bring(context: Context, names: Sequence[str]) -> FilesReport | None:
         decision, files = decide(context)
         if decision.physical:
             context.progress(f"bringing files: {decision.why}")
-            return copy.copy(
+            store(context).note(copy_change(files=True))
+            report = copy.copy(
                 original_database(context), new_database(context), replicas(context), names, files,
                 threads=context.configuration.transfer.threads, cancel=context.cancel, progress=context.progress,
             )  # fmt: skip
+            store(context).note(copy_change(files=None))
+            return report
         why = decision.why
     except (Cancelled, ConnectionFailed, Fenced):
         raise

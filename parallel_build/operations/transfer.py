@@ -32,9 +32,10 @@ def empty(context: Context) -> None:
         served.give_up(context)
         if replicate:
             channel.end(new_database(context))
-        bring_files.settle(context)
+        if CopyState.of(store(context).facts(COPY)).files:
+            bring_files.settle(context)
         copy.empty(new_database(context), schemas(context.configuration))
-        store(context).note(copy_change(copied=None, compared=None, copying=None, left=None, spoilt=None))
+        store(context).note(copy_change(copied=None, compared=None, copying=None, left=None, files=None, spoilt=None))
 
 
 def brought(context: Context) -> bool:
@@ -88,7 +89,8 @@ def transfer(context: Context, unusable: str | None = None) -> dict[str, Any]:
         seeding.remove(source, target)
     context.intend("import into the new source", schemas=names, target=target.name)
     never_serving(context)
-    bring_files.settle(context)
+    if CopyState.of(records.facts(COPY)).files:
+        bring_files.settle(context)
     copy.empty(target, names)
     copied = bring_files.bring(context, names) or copy.copy(
         source, target, names, threads=threads, cancel=context.cancel, progress=context.progress

@@ -88,7 +88,7 @@ def _each(host: Access, tables: Sequence[str], words: str, threads: int, cancel:
     """One ALTER TABLE for each table, shared among some sessions: whoever is free takes the next."""
     waiting = list(reversed(tables))
 
-    def share(_: int) -> None:
+    def share(number: int) -> None:
         with session(host, timeout=LONGEST) as opened:
             _outside_of_the_log(opened)
             while waiting:
