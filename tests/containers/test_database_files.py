@@ -138,7 +138,7 @@ def test_the_very_rows_arrive_and_nothing_else_changes(scene: Scene) -> None:
     assert same(scene.target, scene.replica, SCHEMAS) == rows
     scene.nothing_left()
     scene.follows()
-    # What users do then goes on where the original was, and reaches the replica.
+    # What users do then continues where the original was, and reaches the replica.
     written = "INSERT INTO cloud.emptied (name) VALUES ('c'); SELECT MAX(id) FROM cloud.emptied"
     assert sql(scene.target, written).strip() == "3"
     scene.follows()

@@ -14,7 +14,7 @@ from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, session
 
 NOT_THERE = 44
-# The tool says of which MariaDB it is. On a new server the files are unpacked too.
+# The tool's version names the MariaDB that it is of. On a new server the files are unpacked too.
 TOOL = f"""
 for need in "$@"; do command -v "$need" >/dev/null || exit {NOT_THERE}; done
 for program in mariadb-backup mariabackup; do

@@ -46,7 +46,7 @@ def test_every_target_gets_all_of_it(tmp_path: Path) -> None:
     ("source", "target", "name", "words"),
     [
         ("echo half; echo 'lost the server' >&2; exit 1", "cat >/dev/null; echo 'stream ended' >&2; exit 1", "olddb1", "lost the server"),
-        ("echo whole", "cat >/dev/null", "olddb1", "without a word"),  # it never said that all was well
+        ("echo whole", "cat >/dev/null", "olddb1", "without a word"),  # it never printed that all was well
         (f"echo whole; echo '{DONE}' >&2", "cat >/dev/null; echo 'No space left on device' >&2; exit 1", "newdb1", "No space left"),
         (f"yes; echo '{DONE}' >&2", "head -c 10 >/dev/null; echo 'No space left on device' >&2; exit 1", "newdb1", "No space left"),
     ],
