@@ -31,7 +31,7 @@ from parallel_build.remote.sql import session
 BACKUP = """
 cd "$(dirname "$1")"; echo $$ >pid
 tool=$(command -v mariadb-backup || command -v mariabackup)
-exec "$tool" --defaults-file="$1" --backup --stream=mbstream --databases="$2" --parallel="$3" --target-dir="$PWD"
+exec "$tool" --defaults-file="$1" --backup --stream=mbstream --databases="$2" --parallel="$3" --open-files-limit=65535 --target-dir="$PWD"
 """
 FLUSH_TIMEOUT = 1800
 
