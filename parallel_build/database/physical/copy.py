@@ -17,7 +17,6 @@ from parallel_build.database.copy import empty as room
 from parallel_build.database.physical import files as tablespaces
 from parallel_build.database.physical import staging, stream
 from parallel_build.database.physical.judge import Files
-from parallel_build.database.replicate import pair
 from parallel_build.database.schema import definitions as schema
 from parallel_build.database.schema.translate import Translation
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
@@ -127,7 +126,7 @@ def copy(
     _on_each(servers, lambda host: tablespaces.prepare(host, staged[host.name]))
     clock.part("prepare")
     made = _make_tables(target, old, new, definitions, threads, cancel, progress)
-    _await(target, replicas, cancel)
+    staging.catch_up(target, replicas, cancel)
     largest = _by_size(definitions, files.filled)
     _on_each(
         servers,
@@ -138,7 +137,7 @@ def copy(
     with session(target) as opened:
         progress("making views, routines, triggers and events")
         create.make_codes(opened, old, new, definitions)
-    _await(target, replicas, cancel)
+    staging.catch_up(target, replicas, cancel)
     for host in servers:
         with session(host) as opened:
             opened.execute("FLUSH LOCAL ENGINE LOGS")
@@ -202,12 +201,6 @@ def _by_size(definitions: Sequence[schema.Schema], filled: Sequence[str]) -> lis
             "see who it is, then run the same command again",
         )
     return sorted(filled, key=lambda name: -sizes[name])
-
-
-def _await(target: Access, replicas: Sequence[Access], cancel: CancelToken) -> None:
-    for replica in replicas:
-        with session(target) as ours, session(replica) as opened:
-            pair.await_position(ours, opened, timeout=staging.CATCH_UP, cancel=cancel)
 
 
 def _on_each(servers: Sequence[Access], work: Callable[[Access], None]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import cleanup
-from parallel_build.database.replicate import pair, pair_status
+from parallel_build.database.replicate import pair
 from parallel_build.database.server import bookkeeping
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
@@ -120,11 +120,7 @@ def settle(target: Access, replicas: Sequence[Access], cancel: CancelToken) -> b
     for host, staged in left:
         host.script(END_UNIT, [UNIT, staged.folder], cancellable=False, timeout=120)
     cleanup.settle(target)
-    for replica in replicas:
-        # What the new source's log still has for it needs the tables there.
-        with session(target) as ours, session(replica) as opened:
-            if pair_status.status(opened) is not None:
-                pair.await_position(ours, opened, timeout=CATCH_UP, cancel=cancel)
+    catch_up(target, replicas, cancel)  # what the new source's log still has for it needs the tables there
     for host, staged in left:
         with session(host) as opened:
             bookkeeping.check_unused(opened)
@@ -132,6 +128,19 @@ def settle(target: Access, replicas: Sequence[Access], cancel: CancelToken) -> b
         host.script(CLEAR, [staged.data, *staged.schemas], cancellable=False)
         finish(host, staged)
     return True
+
+
+def catch_up(target: Access, replicas: Sequence[Access], cancel: CancelToken) -> None:
+    """Wait until the replicas have applied the new source's log; one whose source was down for a moment connects again by itself.
+
+    Raises:
+        StepFailed: a replica has stopped.
+        TimedOut: it is not there in time.
+    """
+    for replica in replicas:
+        with session(target) as ours, session(replica) as opened:
+            pair.await_running(opened, timeout=CATCH_UP, cancel=cancel)
+            pair.await_position(ours, opened, timeout=CATCH_UP, cancel=cancel)
 
 
 def drop_tables(opened: Session, schemas: Sequence[str]) -> None:
