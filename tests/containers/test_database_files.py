@@ -113,8 +113,8 @@ def scene() -> Iterator[Scene]:
         sql(target, "CREATE USER follower@'%' IDENTIFIED BY 'Lab-Password-1'; GRANT REPLICATION SLAVE ON *.* TO follower@'%'")
         sql(
             replica,
-            "CHANGE MASTER TO MASTER_HOST='10.93.0.31', MASTER_USER='follower', MASTER_PASSWORD='Lab-Password-1', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=5;"
-            "SET GLOBAL read_only = ON; START SLAVE",
+            "CHANGE MASTER TO MASTER_HOST='10.93.0.31', MASTER_USER='follower', MASTER_PASSWORD='Lab-Password-1', MASTER_USE_GTID=slave_pos, "
+            "MASTER_CONNECT_RETRY=5; SET GLOBAL read_only = ON; START SLAVE",
         )
         yield Scene(made, source, target, replica)
 
