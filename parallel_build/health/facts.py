@@ -194,7 +194,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             *_files(site, connections, everywhere, problems),
             _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
-            pools=[asked for future in pools if (asked := future.result()) is not None],
+            pools=[found_pool for future in pools if (found_pool := future.result()) is not None],
             # A server that is out of reach is reported once: the facts shared with the guards name it as well.
             problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
             fresh=fresh.result(),
