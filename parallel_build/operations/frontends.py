@@ -80,9 +80,13 @@ def to_new(context: Context, records: WindowStore) -> list[str]:
     return left
 
 
-def close_on_new(context: Context, records: WindowStore) -> None:
-    """Close what leads to the new side, before that is left; what fails is shown, since the new side is fenced all the same."""
-    wanted = [each for each in _places(context, records).values() if each.leads == NEW_SIDE]
+def close_on_new(context: Context, records: WindowStore, before: Stands | None = None) -> None:
+    """Close what leads to the new side, before that is left; what fails is shown, since the new side is fenced all the same.
+
+    Args:
+        before: only what stands before that.
+    """
+    wanted = [each for each in _places(context, records).values() if each.leads == NEW_SIDE and before in (None, each.before)]
     for words in _in_words(wanted, _turn(context, records, _there(context, wanted), CLOSED, forward=False)):
         context.progress(f"still leads to the new side: {words}")
 
@@ -97,12 +101,11 @@ def to_original(context: Context, records: WindowStore, before: Stands) -> list[
     wanted = [each for mark, each in _places(context, records).items() if mark in on_record and each.before == before]
     if not wanted:
         return []
-    kept = {mark: replace(each, done=False) if each.before == before else each for mark, each in on_record.items()}
-    _keep(records, kept, forward=False)
+    _keep(records, {each.mark: replace(on_record[each.mark], done=False) for each in wanted}, forward=False)
     there = _there(context, wanted)
     context.intend("lead to the original again", places=[each.mark for each in there])
     failed = _run(context, there, TO_ORIGINAL)
-    _keep(records, {mark: each for mark, each in kept.items() if each.before != before or mark in failed}, forward=False)
+    _keep(records, {each.mark: None for each in wanted if each.mark not in failed}, forward=False)
     left = _in_words(there, failed)
     for words in left:
         context.progress(f"does not lead to the original yet: {words}")
@@ -178,16 +181,16 @@ def _turn(context: Context, records: WindowStore, wanted: Sequence[FrontPlace], 
     if not wanted:
         return {}
     context.intend("turn what stands before the original", leads=leads, places=[each.mark for each in wanted])
-    known = places_of(records.facts(STEP)) | {each.mark: replace(each, leads=leads, done=False) for each in wanted}
+    known = {each.mark: replace(each, leads=leads, done=False) for each in wanted}
     _keep(records, known, forward=forward)  # before it runs: half a command is undone by its reverse as a whole one is
     failed = _run(context, wanted, leads)
-    known |= {each.mark: replace(known[each.mark], done=True) for each in wanted if each.mark not in failed}
-    _keep(records, known, forward=False)
+    _keep(records, {mark: replace(each, done=True) for mark, each in known.items() if mark not in failed}, forward=False)
     return failed
 
 
-def _keep(records: WindowStore, places: Mapping[str, FrontPlace], *, forward: bool) -> None:
-    records.note({STEP: {"places": {mark: each.document() for mark, each in places.items()}}}, forward=forward)
+def _keep(records: WindowStore, places: Mapping[str, FrontPlace | None], *, forward: bool) -> None:
+    """Each place by itself: what stands before users and what stands before the database may be turned at the same time."""
+    records.note({STEP: {mark: each.document() if each else None for mark, each in places.items()}}, forward=forward)
 
 
 def _run(context: Context, places: Sequence[FrontPlace], leads: str) -> Failures:

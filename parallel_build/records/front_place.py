@@ -106,5 +106,5 @@ class FrontPlace:
 
 
 def places_of(facts: Mapping[str, Any]) -> dict[str, FrontPlace]:
-    """Those on record, by their marks."""
-    return {mark: FrontPlace.from_document(document) for mark, document in facts.get("places", {}).items()}
+    """Those on record, by their marks; one that leads to the original again has left None there."""
+    return {mark: FrontPlace.from_document(document) for mark, document in facts.items() if document}

@@ -233,10 +233,10 @@ def test_a_command_of_this_machine_that_is_not_there_names_its_key() -> None:
 def test_the_record_is_read_back_with_fields_of_a_later_version(stand: Stand) -> None:
     stand.after(frontends.close, USERS)
     assert stand.records.record is not None
-    documents = stand.records.record.facts["Frontend"]["places"]
+    documents = stand.records.record.facts["Frontend"]
     next(iter(documents.values()))["later"] = 1
     stand.after(frontends.to_new)
-    assert [document.get("later") for document in stand.records.record.facts["Frontend"]["places"].values()] == [1, None]
+    assert [document.get("later") for document in stand.records.record.facts["Frontend"].values()] == [1, None]
     assert frontends.in_words(stand.records.record) == [
         "haproxy at 10.91.0.60 on front1 leads to the new side", "haproxy at 10.91.0.60 on front2 leads to the new side",
     ]  # fmt: skip
