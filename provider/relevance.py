@@ -82,7 +82,8 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
     old, fresh = newest.configuration.original, newest.configuration.new
     old_pair = stored.configuration.original.database.model_copy(update={"admin": old.database.admin})
     new_pair = stored.configuration.new.database.model_copy(update={"admin": fresh.database.admin})
-    original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair})
+    # So does what turns the machines before the servers; what the window has turned is on record.
+    original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair, "frontend": old.frontend})
     new = stored.configuration.new.model_copy(update={"api": fresh.api, "database": new_pair})
     configuration = stored.configuration.model_copy(
         update={

@@ -104,7 +104,7 @@ class Parity(Model):
     """What this cloud is compared with before the upgrade that was rehearsed there is done here.
 
     Attributes:
-        against: facts of the cloud that was rehearsed on: a file that `python -m parallel_build facts` wrote (relative to the project), or a stack's name.
+        against: facts of the cloud that was rehearsed on: a file that `parallel-build facts` wrote (relative to the project), or a stack's name.
         fail_at: the least rank of a difference that fails the step; `never` only reports.
     """
 

@@ -230,7 +230,8 @@ class NewServer:
             raise StepFailed(
                 f"{self.host.name} would have to be restarted to read its new configuration",
                 f"CloudStack uses it from {', '.join(users)}",
-                "go back to phase prepared first, or restart it yourself at a quiet time and run `pulumi up` again",
+                "go back to phase prepared first (`pulumi config set phase prepared && pulumi up`); or restart it yourself at a quiet time, then run "
+                "`pulumi up` again",
             )
 
     def _await_answer(self) -> None:

@@ -157,7 +157,7 @@ class Window(SwitchedStep):
             raise RollbackIncomplete(
                 f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
                 "these are still down, or could not be put back",
-                "bring it back and run the same command again; the window stays open until then",
+                "bring them back, then run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):
             context.progress(
