@@ -71,7 +71,7 @@ def targets(configuration: StackConfiguration, database: Session, resolver: Acce
     """
     found: dict[tuple[str, int], Target] = {}
     own = {configuration.rehearsal.machine.address} if configuration.rehearsal.machine else set()
-    listed = [*_configured(configuration), *_hosts(database), *_storage(database), *_services(database)]
+    listed = [*_configured(configuration), *_hosts(database), *storage(database), *_services(database)]
     names = sorted({target.address for target in listed if not is_address(target.address)})
     known = resolve(resolver, names)
     listed += [Target(target.what, address, target.port) for target in listed for address in known.get(target.address, ())]
@@ -112,7 +112,8 @@ def _hosts(database: Session) -> Iterator[Target]:
             yield from (Target(what, str(address), port) for port in ports)
 
 
-def _storage(database: Session) -> Iterator[Target]:
+def storage(database: Session) -> Iterator[Target]:
+    """The servers of primary and secondary storage."""
     if _has(database, "storage_pool"):
         for row in database.rows("SELECT name, pool_type AS kind, host_address AS a, port FROM cloud.storage_pool WHERE removed IS NULL"):
             for address in str(row["a"] or "").split(","):

@@ -252,7 +252,7 @@ def _from_database(database: Session) -> dict[str, Any]:
         row["Variable_name"]: str(row["Value"])
         for row in database.rows(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
-            "('version', 'log_bin', 'binlog_format', 'wsrep_on', 'gtid_mode', 'datadir', 'lower_case_table_names')"
+            "('version', 'log_bin', 'binlog_format', 'wsrep_on', 'gtid_mode', 'datadir', 'lower_case_table_names', 'group_replication_group_name')"
         )
     }
     return {
