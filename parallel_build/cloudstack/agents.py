@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cloudstack import properties
+from parallel_build.cloudstack.kvm_guests import named
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.configuration.values import is_address
@@ -23,6 +24,8 @@ SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
 SETTING = "host"
 INDIRECT = ("KVM", "LXC")  # XenServer and VMware hosts are dialled by the management server
 INDIRECT_KINDS = ("kvm", "lxc")  # the same, as the configuration writes them
+# States of a host that its operator has put aside: nobody waits for it.
+ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
 
 Item = dict[str, Any]
 
@@ -163,8 +166,7 @@ def agent_hosts(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> lis
         if item.get("hypervisor") not in INDIRECT:
             continue
         by_address = [each for each in known if each.address == item.get("ipaddress")]
-        by_name = [each for each in known if each.name == str(item.get("name", "")).split(".")[0]]
-        found.append(AgentHost(item, next(iter(by_address + by_name), None)))
+        found.append(AgentHost(item, by_address[0] if by_address else named(known, item.get("name"))))
     return sorted(found, key=lambda each: each.name)
 
 

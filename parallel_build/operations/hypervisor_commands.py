@@ -181,13 +181,36 @@ def _not_undone(context: Context, entry: Applied, host: str, reverse: Sequence[s
     return ""
 
 
+def hosts_on_record(context: Context) -> set[str]:
+    """Names of the hosts on which something is still to be undone."""
+    return {entry.host for entry in applied(context).values()} | set(store(context).facts(STEP).get("addresses", {}))
+
+
+def forget(context: Context, name: str) -> list[str]:
+    """Take a host off the record with what was begun on it; what is then to be done there by hand, in words."""
+    known, facts = applied(context), store(context).facts(STEP)
+    mine = [entry for entry in reversed(known.values()) if entry.host == name]
+    before: dict[str, str] = facts.get("addresses", {})
+    words = [f"`{shlex.join(reverse)}`" for entry in mine if (reverse := _reverse(context, entry))]
+    words += ["the reverse of a command of hypervisorSteps that held a sealed value" for entry in mine if not (entry.command or _reverse(context, entry))]
+    if name in before:
+        words.append(f"{SETTING}={before[name]} in {AGENT_FILE}")
+        store(context).remember(STEP, addresses={other: value for other, value in before.items() if other != name})
+    if mine:
+        _keep(context, {mark: entry for mark, entry in known.items() if entry.host != name}, forward=False)
+    return words
+
+
 def left(context: Context) -> list[str]:
     """What is still to be undone, in words."""
-    facts = store(context).facts(STEP)
+    facts, listed = store(context).facts(STEP), {host.name for host in context.configuration.original.hypervisors}
     return [
         f"hypervisor step on {entry.host}" + (f" ({shlex.join(entry.reverse)})" if entry.reverse else "")
         for entry in applied(context).values()
-    ] + [f"the agent's address on {name}" for name in facts.get("addresses", {})]
+    ] + [
+        f"the agent's address on {name}" + ("" if name in listed else ", which the stack does not name any more: put it back into original.hypervisors")
+        for name in facts.get("addresses", {})
+    ]
 
 
 def write_addresses(context: Context) -> None:
