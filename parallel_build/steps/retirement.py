@@ -177,6 +177,8 @@ def _prove_renewed(context: Context, record: WindowRecord) -> None:
             f"parallel-build routers {context.site.stack} renews them (--retry for failed ones); "
             "or accept those that may stay: routers.accepted in the stack file, by name or id",
         )
+    if standing.closed:
+        context.progress(standing.words(context.site.stack))
     router_minimum.put_back(context)
 
 
