@@ -119,7 +119,7 @@ def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: New
             wrong.append(f"{server.name} has no db.properties")
             continue
         wrong += [
-            f"{target.key} of {server.name} is {target.host or 'empty'}{_stands_for(target)}, port {target.port}"
+            f"{target.place} of {server.name} is {target.host or 'empty'}{_stands_for(target)}, port {target.port}"
             for target in node.targets
             if not _leads(site, old, server, target)
         ]
@@ -248,7 +248,7 @@ def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFac
         raise GuardFailed(
             f"the original's servers are managed by others as well: {'; '.join(found)}",
             "it would start what the window has stopped, next to the new side, or take an address away",
-            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor); then declare it in "
+            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor, puppet agent --disable); then declare it in "
             "original.frontend with its kind and servers",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -215,6 +217,36 @@ def test_the_socket_is_found_from_the_running_server(server: tuple[Path, int], m
     path, port = server
     monkeypatch.setattr(database_socket, "USUAL", ())
     assert find_socket(_Found(DatabaseLogin(port=port))) == str(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "unit"),
+    [
+        ("port\t/s\trh-mariadb105-mariadb\n", "rh-mariadb105-mariadb"),
+        ("port\t/s\tmariadb@cloud\nother\t/t\tmariadb@billing\n", "mariadb@cloud"),
+        ("port\t/s\tmysqld\nport\t/s/mysqlx.sock\tmysqld\n", "mysqld"),
+        ("other\t/t\tmysql@bootstrap\n", "mysql@bootstrap"),
+        ("other\t/s\tmariadb@a\nother\t/t\tmariadb@b\n", ""),
+        ("port\t/s\tssh\n", ""),  # started by hand
+        ("port\t/s\tuser@0\n", ""),
+        ("port\t/s\t\n", ""),
+        ("usual\t/run/mysqld/mysqld.sock\n", ""),
+    ],
+)
+def test_the_unit_is_found_from_the_running_server(lines: str, unit: str) -> None:
+    host: Any = SimpleNamespace(database=DatabaseLogin(port=3306), script=lambda *_: SimpleNamespace(stdout=lines))
+    assert database_socket.unit_of_server(host) == unit
+
+
+def test_a_control_group_names_the_innermost_unit(server: tuple[Path, int]) -> None:
+    """By the script itself: a server that a test has started belongs to nothing that could be stopped for it."""
+    path, port = server
+    shown = LocalHost("olddb1").script(database_socket.LISTENING, [str(port), database_socket.PROGRAMS]).stdout
+    kind, socket_, unit = next(line for line in shown.split("\n") if str(path) in line).split("\t")
+    assert (kind, socket_) == ("port", str(path))
+    group = Path(f"/proc/{os.getpid()}/cgroup").read_text()
+    assert unit == "" or f"/{unit}.service" in group
+    assert database_socket.unit_of_server(_Found(DatabaseLogin(port=port))) == ""
 
 
 def test_a_configured_socket_is_taken_as_it_is_and_a_missing_one_is_no_server(tmp_path: Path) -> None:
