@@ -96,6 +96,4 @@ def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hyperviso
     there = {name: names for name, names in answers.items() if names is not None}
     somewhere = {name for names in there.values() for name in names}
     asked = {guest.host: named(hypervisors, guest.host) for guest in guests}
-    return [
-        guest for guest in guests if (own := asked[guest.host]) is None or own.name not in there or guest.name in somewhere
-    ]
+    return [guest for guest in guests if (own := asked[guest.host]) is None or own.name not in there or guest.name in somewhere]

@@ -248,8 +248,8 @@ def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFac
         raise GuardFailed(
             f"the original's servers are managed by others as well: {'; '.join(found)}",
             "it would start what the window has stopped, next to the new side, or take an address away",
-            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor, puppet agent --disable); then declare it in "
-            "original.frontend with its kind and servers",
+            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor, puppet agent --disable); "
+            "then declare it in original.frontend with its kind and servers",
         )
 
 

@@ -192,7 +192,11 @@ def forget(context: Context, name: str) -> list[str]:
     mine = [entry for entry in reversed(known.values()) if entry.host == name]
     before: dict[str, str] = facts.get("addresses", {})
     words = [f"`{shlex.join(reverse)}`" for entry in mine if (reverse := _reverse(context, entry))]
-    words += ["the reverse of a command of hypervisorSteps that held a sealed value" for entry in mine if not (entry.command or _reverse(context, entry))]
+    words += [
+        "the reverse of a command of hypervisorSteps that held a sealed value"
+        for entry in mine
+        if not (entry.command or _reverse(context, entry))
+    ]
     if name in before:
         words.append(f"{SETTING}={before[name]} in {AGENT_FILE}")
         store(context).remember(STEP, addresses={other: value for other, value in before.items() if other != name})
@@ -208,7 +212,8 @@ def left(context: Context) -> list[str]:
         f"hypervisor step on {entry.host}" + (f" ({shlex.join(entry.reverse)})" if entry.reverse else "")
         for entry in applied(context).values()
     ] + [
-        f"the agent's address on {name}" + ("" if name in listed else ", which the stack does not name any more: put it back into original.hypervisors")
+        f"the agent's address on {name}"
+        + ("" if name in listed else ", which the stack does not name any more: put it back into original.hypervisors")
         for name in facts.get("addresses", {})
     ]
 

@@ -74,7 +74,9 @@ class Result:
         if not self.closed:
             return ""
         found = ", ".join(f"{count} in zone {zone}" for zone, count in self.closed.items())
-        return f". Left alone, since CloudStack makes no routers there: {found}. Once such a zone is enabled: parallel-build routers {stack}"
+        return (
+            f". Left alone, since CloudStack makes no routers there: {found}. Once such a zone is enabled: parallel-build routers {stack}"
+        )
 
     def document(self) -> dict[str, object]:
         """As evidence; names only of what failed or was accepted."""

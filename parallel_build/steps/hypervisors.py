@@ -106,7 +106,11 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             "; ".join(f"{name}: {cause}" for name, (cause, _) in causes.items()),
             "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
             + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed"
-            + ("" if noted.get("hosts_aside") is None else ". One that is dead: updateHost allocationstate=Disable on the new side, then it is not awaited"),
+            + (
+                ""
+                if noted.get("hosts_aside") is None
+                else ". One that is dead: updateHost allocationstate=Disable on the new side, then it is not awaited"
+            ),
         ) from None
     _settle_agents(context, cloud)
     return found

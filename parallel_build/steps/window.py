@@ -102,7 +102,9 @@ class Window(SwitchedStep):
         up = {host["id"]: host["name"] for host in hosts}
         aside = [host["id"] for host in hosts if host.get("resourcestate") in ASIDE]
         waived = context.configuration.rehearsal.waived
-        records.remember(self.type, highest_ids=ids, hosts_up=up, hosts_aside=aside, guards=holding, waived=waived, machines=_guests(context))
+        records.remember(
+            self.type, highest_ids=ids, hosts_up=up, hosts_aside=aside, guards=holding, waived=waived, machines=_guests(context)
+        )
         context.progress(f"{len(holding)} guards hold, the window is open" + (f", unrehearsed: {waived}" if waived else ""))
         return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up, "waived": waived}
 

@@ -100,7 +100,9 @@ def catalog(*services: dict[str, Any]) -> str:
         ({"title": "mariadb"}, set()),
     ],
 )
-def test_puppet_brings_up_what_its_catalog_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: dict[str, Any], units: set[str]) -> None:
+def test_puppet_brings_up_what_its_catalog_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: dict[str, Any], units: set[str]
+) -> None:
     """Its agent unmasks a service before it starts it, so a mask keeps nothing down."""
     (tmp_path / "olddb1.json").write_text(catalog({"title": "sshd", "parameters": {"ensure": "running"}}, service))
     program = tmp_path / "systemctl"

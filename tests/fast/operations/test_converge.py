@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import gzip
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -419,7 +419,13 @@ class Heartbeats:
     def rows(self, statement: str) -> list[dict[str, Any]]:
         self.reads += 1
         return [
-            {"id": number, "name": ip, "service_ip": ip, "state": state, "beat": f"2031-01-01 00:00:0{self.reads if ip in self.beating else 0}"}
+            {
+                "id": number,
+                "name": ip,
+                "service_ip": ip,
+                "state": state,
+                "beat": f"2031-01-01 00:00:0{self.reads if ip in self.beating else 0}",
+            }
             for number, (ip, state) in enumerate(self.states.items())
         ]
 

@@ -22,7 +22,14 @@ UP = {"id-1": "kvm1.example.org", "id-2": "kvm2.example.org"}
 
 def item(number: int, state: str = "Up", resource: str = "Enabled", **more: str) -> dict[str, str]:
     """A host, as listHosts gives it."""
-    return {"id": f"id-{number}", "name": f"kvm{number}.example.org", "state": state, "resourcestate": resource, "hypervisor": "KVM", **more}
+    return {
+        "id": f"id-{number}",
+        "name": f"kvm{number}.example.org",
+        "state": state,
+        "resourcestate": resource,
+        "hypervisor": "KVM",
+        **more,
+    }
 
 
 class Stand:
@@ -69,7 +76,11 @@ def test_a_host_that_died_and_was_put_aside_keeps_no_user_out(monkeypatch: pytes
     ("hosts", "window", "wave"),
     [
         (DEAD, {"hosts_aside": []}, {}),
-        ([item(1), item(2, "Disconnected", "Disabled")], {"hosts_aside": ["id-2"]}, {}),  # disabled all along, and Up when the window opened
+        (
+            [item(1), item(2, "Disconnected", "Disabled")],
+            {"hosts_aside": ["id-2"]},
+            {},
+        ),  # disabled all along, and Up when the window opened
         ([item(1), item(2, "Disconnected", "Disabled")], {}, {}),  # nobody noted how it was
         ([item(1), item(2, "Disconnected", "Disabled")], {"hosts_aside": []}, {"aside": {"kvm2": "id-2"}}),  # by this window itself
         ([item(1)], {"hosts_aside": []}, {}),
@@ -83,7 +94,14 @@ def test_any_other_host_is_awaited(monkeypatch: pytest.MonkeyPatch, hosts: Any, 
     assert ("allocationstate=Disable" in caught.value.remedy) is ("hosts_aside" in window)
 
 
-COMMAND = {"mark": "x", "host": "kvm2", "command": ["install", "agent-4.22"], "reverse": ["install", "agent-4.20"], "timeout": 60.0, "done": True}
+COMMAND = {
+    "mark": "x",
+    "host": "kvm2",
+    "command": ["install", "agent-4.22"],
+    "reverse": ["install", "agent-4.20"],
+    "timeout": 60.0,
+    "done": True,
+}
 
 
 def touched() -> dict[str, Any]:

@@ -63,7 +63,10 @@ def test_the_unit_that_runs_the_database_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str, active: str, running: str, found: str
 ) -> None:
     text = OLD.replace("mysql|mariadb)", f"{usual})").replace("active=active", f"active={active}")
-    text = text.replace("  *) id=$unit; load=not-found", "  rh-*|mariadb@*) id=$unit; load=loaded; active=active; started=1 ;;\n  *) id=$unit; load=not-found")
+    text = text.replace(
+        "  *) id=$unit; load=not-found",
+        "  rh-*|mariadb@*) id=$unit; load=loaded; active=active; started=1 ;;\n  *) id=$unit; load=not-found",
+    )
     monkeypatch.setattr(services_module, "unit_of_server", lambda _: running)
     assert Services(host(tmp_path, text)).database_unit() == found
 
