@@ -178,8 +178,7 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
         if variables.get(GROUP):
             raise GuardFailed(
                 f"the {side} database is a member of a MySQL group (Group Replication)",
-                "GET_LOCK does not work there, another member takes its place once it is stopped, and started again in a rollback it is read only and "
-                "serves nobody",
+                "GET_LOCK does not work there, and another member takes its place once it is stopped; started again in a rollback it is read only",
                 group,
             )
 

@@ -60,7 +60,8 @@ def test_a_host_that_the_cloud_knows_by_its_full_name_is_asked_for_what_runs_the
     assert routers.runs({"name": "r-19-VM", "hostname": "kvm1.example.org"}) is True
     assert routers.runs({"name": "r-19-VM", "hostname": "kvm2.example.org"}) is False
     assert routers.runs({"name": "r-19-VM", "hostname": "esx1.example.org"}) is None
-    assert prove_appliances.hypervisor_of(context, {"hostname": "kvm2.example.org"}) == "kvm2"
+    asked: Any = prove_appliances.hypervisor_of(context, {"hostname": "kvm2.example.org"})
+    assert asked == "kvm2"
     gone = Guest("s-5-VM", "SecondaryStorageVm", "kvm2.example.org", "KVM")
     elsewhere = Guest("r-19-VM", "DomainRouter", "kvm2.example.org", "KVM")
     unknown = Guest("v-6-VM", "ConsoleProxy", "esx1.example.org", "VMware")

@@ -195,9 +195,7 @@ def test_a_usage_server_on_a_management_server_has_a_file_of_its_own(
     """It writes where that leads to, whatever the management server's file says."""
     files = {properties.DB_PROPERTIES: PROPERTIES, management_node.USAGE_PROPERTIES: usage}
     monkeypatch.setattr(management_node, "who", lambda _: (frozenset(), frozenset(), ""))
-    monkeypatch.setattr(
-        management_node.properties, "read", lambda _, path: None if files[path] is None else properties.parse(files[path] or "")
-    )
+    monkeypatch.setattr(properties, "read", lambda _, path: None if files[path] is None else properties.parse(files[path] or ""))
     monkeypatch.setattr(management_node, "addresses_of", lambda _, name: [name])
     states = SimpleNamespace(state=lambda unit: SimpleNamespace(active=runs if unit == USAGE else True))
     monkeypatch.setattr(management_node, "Services", lambda _: states)
