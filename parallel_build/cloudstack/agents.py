@@ -136,6 +136,11 @@ class AgentHost:
         return str(self.item.get("state")) == "Up"
 
     @property
+    def aside(self) -> bool:
+        """Its operator has put it aside."""
+        return self.item.get("resourcestate") in ASIDE
+
+    @property
     def enabled(self) -> bool:
         """VMs may be started on it."""
         return str(self.item.get("resourcestate", "Enabled")) == "Enabled"
@@ -168,6 +173,14 @@ def agent_hosts(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> lis
         by_address = [each for each in known if each.address == item.get("ipaddress")]
         found.append(AgentHost(item, by_address[0] if by_address else named(known, item.get("name"))))
     return sorted(found, key=lambda each: each.name)
+
+
+def put_aside(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> set[str]:
+    """Names in the stack of the hypervisors that the cloud has put aside: in maintenance, disabled, or on their way there."""
+    known, aside = list(hypervisors), [item for item in items if item.get("resourcestate") in ASIDE]
+    addresses = {item.get("ipaddress") for item in aside} - {None, ""}
+    named_ = {found.name for item in aside if (found := named(known, item.get("name"))) is not None}
+    return named_ | {each.name for each in known if each.address in addresses}
 
 
 def hosts_with_agent(configuration: StackConfiguration) -> list[Hypervisor]:

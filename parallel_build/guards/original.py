@@ -110,15 +110,18 @@ def forecast(site: Site, old: OriginalFacts) -> list[str]:
 
 
 def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every enabled host is Up."""
+    """Rule: every enabled host of an enabled zone is Up."""
+    shut = {name for name, why in zones.left_alone(old.zones).items() if why != zones.EDGE}
     down = [
         f"{host['name']} ({host.get('state')})"
         for host in old.hosts
-        if host.get("resourcestate") == "Enabled" and host.get("state") != "Up"
+        if host.get("resourcestate") == "Enabled" and host.get("state") != "Up" and host.get("zonename") not in shut
     ]
     if down:
         raise GuardFailed(
-            f"hosts are not Up: {', '.join(down[:8])}", "an upgrade does not fix them", "bring them up, or put them into maintenance"
+            f"hosts are not Up: {', '.join(down[:8])}",
+            "an upgrade does not fix them",
+            "bring them up, or put them into maintenance; one that is dead: updateHost allocationstate=Disable",
         )
 
 

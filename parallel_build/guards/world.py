@@ -184,7 +184,13 @@ def notices(site: Site, old: OriginalFacts) -> list[str]:
     """What does not keep the window from opening and somebody should know."""
     found = readers(site, old)
     words = "these only read, lose the original's database in the window, and have no account on the new one"
-    return [f"warning: {words}: {', '.join(found)}"] if found else []
+    lines = [f"warning: {words}: {', '.join(found)}"] if found else []
+    if old.away:
+        lines.append(
+            f"warning: {', '.join(sorted(old.away))} can't be reached and is put aside in the cloud: what a hypervisor gets in the window it will lack, "
+            "so see to that before it runs VMs again"
+        )
+    return lines
 
 
 def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], list[str]]:

@@ -176,11 +176,16 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             *_files(site, connections, everywhere, problems),
             _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
-            # A server that is out of reach is reported once: the facts shared with the guards name it as well.
-            problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
+            problems=_problems([*problems, *answers.problems], old.result()),
             fresh=fresh.result(),
             knows_vmware=_on_new_server(site, connections, target_plugins.knows_vmware),
         )
+
+
+def _problems(found: list[str], old: OriginalFacts) -> list[str]:
+    """What is not reported already: the facts shared with the guards name a server that is out of reach as well. One that is put aside is no problem."""
+    away = tuple(f"{name}{mark}" for name in old.away for mark in (" ", ":"))
+    return sorted(words for words in set(found) - set(old.problems) if not (away and words.startswith(away)))
 
 
 def _guarded(problems: list[str], read: Callable[[], T]) -> T | None:

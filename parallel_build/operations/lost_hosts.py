@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from parallel_build.cloudstack.agents import ASIDE
+from parallel_build.cloudstack.agents import ASIDE, put_aside
 from parallel_build.cloudstack.api import ApiNotTrusted, ApiRefused, ApiUnavailable
 from parallel_build.cloudstack.kvm_guests import named
 from parallel_build.operations import agent_wave, hypervisor_commands, original_management
@@ -63,9 +63,7 @@ def _put_aside(context: Context) -> set[str]:
         return set()
     expected: dict[str, str] = store(context).facts(WINDOW).get("hosts_up", {})
     there = {str(host["id"]) for host in listed}
-    names = [str(host["name"]) for host in listed if host.get("state") != "Up" and host.get("resourcestate") in ASIDE]
-    names += [name for identity, name in expected.items() if identity not in there]
     hypervisors = context.configuration.original.hypervisors
-    addresses = {host.get("ipaddress") for host in listed if str(host["name"]) in names} - {None}
-    found = {hypervisor.name for name in names if (hypervisor := named(hypervisors, name)) is not None}
-    return found | {hypervisor.name for hypervisor in hypervisors if hypervisor.address in addresses}
+    removed = [named(hypervisors, name) for identity, name in expected.items() if identity not in there]
+    aside = put_aside((host for host in listed if host.get("state") != "Up"), hypervisors)
+    return aside | {hypervisor.name for hypervisor in removed if hypervisor is not None}
