@@ -118,6 +118,10 @@ class HealthFacts:
         """Every setting's values, global and of a domain, account, zone, cluster or store."""
         return list(scoped.everywhere(self.rows, self.unanswered))
 
+    def addresses(self) -> list[Setting]:
+        """Addresses that are kept outside of settings: of single sign-on, and of templates that hosts download themselves."""
+        return list(scoped.addresses(self.rows, self.unanswered))
+
 
 def gather(site: Site, connections: Connections) -> HealthFacts:
     """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is reported at once.
@@ -156,6 +160,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
         everywhere = list(scoped.everywhere(lambda query: answers.tables.get(query, []), answers.unanswered))
+        kept = list(scoped.addresses(lambda query: answers.tables.get(query, []), answers.unanswered))
         names = {str(row["name"]) for row in settings}
         asked = {*changed(settings), *(each.name for each in everywhere if each.where and each.name in names)}
         return HealthFacts(
@@ -174,7 +179,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
                 lambda host: target_settings.unknown(host, asked),
             ),
             *_files(site, connections, everywhere, problems),
-            _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
+            _guarded(problems, lambda: _resolved(site, connections, [*everywhere, *kept])) or {},
             fixes,
             problems=_problems([*problems, *answers.problems], old.result()),
             fresh=fresh.result(),

@@ -82,6 +82,8 @@ def test_what_is_no_account_is_refused_by_its_key(admin: dict[str, Any]) -> None
         ("[client]\nuser=debian-sys-maint\npassword=x#y # a word\nsocket = /run/s\n", {"user": "debian-sys-maint", "password": "x#y", "socket": "/run/s"}),
         ('[client]\npassword="a\\\\b\\sc\\d"\n', {"password": "a\\b c\\d"}),
         ("# [client]\nuser=nobody\n[Client-Server]\nuser=one\n[mysql]\nuser=two\n!include /etc/x\n", {"user": "two"}),
+        ('[client]\npassword = "a#b c"  # the DBA\'s\nuser=\'dba\' #x\n', {"password": "a#b c", "user": "dba"}),
+        ("[client]\npassword='q\"#z'\n#password=old\n", {"password": 'q"#z'}),
         ("[mysqldump]\nuser=backup\n", {}),
     ],
 )  # fmt: skip
@@ -90,17 +92,18 @@ def test_option_files_are_read_as_the_programs_read_them(text: str, found: dict[
 
 
 @pytest.mark.skipif(not shutil.which("my_print_defaults"), reason="no my_print_defaults here")
-def test_what_we_write_into_an_option_file_a_client_reads_back(tmp_path: Path) -> None:
-    login = DatabaseLogin(user="dba", password=Secret(PASSWORD))
+@pytest.mark.parametrize("password", [PASSWORD, 'a"b#c', "a'b#c", "#", "' #", '" #', "a\\#b", " a b "])
+def test_what_we_write_into_an_option_file_a_client_reads_back(tmp_path: Path, password: str) -> None:
+    login = DatabaseLogin(user="dba", password=Secret(password))
     file = tmp_path / "my.cnf"
     file.write_text(database_client.option_text(login, "/run/s").reveal())
-    assert parse_options(file.read_text()) == {"user": "dba", "password": PASSWORD, "socket": "/run/s"}
+    assert parse_options(file.read_text()) == {"user": "dba", "password": password, "socket": "/run/s"}
     shown = subprocess.run(
         ["my_print_defaults", f"--defaults-file={file}", "--show", "client"], check=False, capture_output=True, text=True
     ).stdout or subprocess.run(
         ["my_print_defaults", f"--defaults-file={file}", "client"], check=True, capture_output=True, text=True
     ).stdout  # fmt: skip
-    assert shown.splitlines() == ["--socket=/run/s", "--user=dba", f"--password={PASSWORD}"]
+    assert shown.splitlines() == ["--socket=/run/s", "--user=dba", f"--password={password}"]
 
 
 class _Written(LocalHost):
