@@ -1,8 +1,9 @@
-"""Trying a failed job again, and only where a host that is still connecting made it fail.
+"""Trying a failed job again, and only where a host that is still connecting, or another job's lock in the database, made it fail.
 
 A management server that has lost its database for a moment is away from its agents: they dial again by themselves [seen on the lab's stand-in], and a
-host may be Up by the API while the server that is asked has no connection to it yet. Nothing else passes by itself: each restart of a network that
-fails for want of capacity leaves another router behind [seen on a real cloud].
+host may be Up by the API while the server that is asked has no connection to it yet. Jobs that are sent side by side may also meet in the database,
+which ends one of them and takes back what it wrote. Nothing else passes by itself: each restart of a network that fails for want of capacity leaves
+another router behind [seen on a real cloud].
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ CONNECTING = re.compile(
     r"agent .*(unavailable|disconnected|not (responding|reachable))|OperationTimedout|Commands \d+ to Host \d+ timed out",
     re.IGNORECASE,
 )
+# What is left of the database's errors 1205 and 1213 in a job's result [MySQL error reference; GenericDaoBase wraps them as "DB Exception on: ..."].
+LOCKED = re.compile(r"Deadlock found|Lock wait timeout exceeded|try restarting transaction|DB Exception on:", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 
@@ -61,7 +64,7 @@ class Patience:
         """Run a job to its success.
 
         Raises:
-            JobFailed: it fails for another reason than a host that connects, or still fails after AGENTS_RETURN seconds; the last failure.
+            JobFailed: it fails for another reason than a host that connects or a lock, or still fails after AGENTS_RETURN seconds; the last failure.
         """
         while True:
             try:
@@ -79,6 +82,9 @@ class Patience:
             return False
         if error.code != INSUFFICIENT_CAPACITY and CONNECTING.search(error.cause):
             self.progress(f"{error.fact}: {error.cause}; again, since a host may just be connecting")
+            return True
+        if LOCKED.search(error.cause):
+            self.progress(f"{error.fact}: {error.cause}; again, since it met another job in the database")
             return True
         missing = self.away()
         if not missing:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack.services import DATABASE_UNITS, Services
 from parallel_build.configuration import NewMachine, StackConfiguration
-from parallel_build.configuration.role_packages import COMMANDS, DATABASE_TOOLS, REHEARSAL_TOOLS
+from parallel_build.configuration.role_packages import COMMANDS, REHEARSAL_TOOLS, database_tools
 from parallel_build.database.copy import cleanup
 from parallel_build.database.replicate import channel
 from parallel_build.database.server.certificates import Certificates
-from parallel_build.database.server.dialects import identify
+from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.database.server.settings import TLS_FOLDER, OptionFile, TlsPaths, option_files, rehearsal_option_file
 from parallel_build.database.server.state import differing, sessions_of
 from parallel_build.errors import ConnectionFailed, StepFailed
@@ -20,13 +20,16 @@ from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.families import placed
 from parallel_build.remote.packages import packages_of, without_command
-from parallel_build.remote.sql import session
+from parallel_build.remote.sql import Session, session
 
 RESTART_TIMEOUT = 300.0
-# The files' and the unit's times are whole seconds; a server that started in the second of a write has read it.
-NEWER = """unit=$1; shift
+# The files' and the unit's times are whole seconds: of a server that started in the second of a write the time does not tell whether it has read it.
+CHANGED = """unit=$1; shift
 started=$(date -d "$(systemctl show "$unit" -p ActiveEnterTimestamp | cut -d= -f2-)" +%s)
-for file; do [ "$(stat -c %Y "$file")" -le "$started" ] || echo "$file"; done
+for file; do
+  written=$(stat -c %Y "$file")
+  if [ "$written" -gt "$started" ]; then echo "after $file"; elif [ "$written" -eq "$started" ]; then echo "same $file"; fi
+done
 """
 
 Tell = Callable[..., None]  # a sentence, and details for the journal
@@ -85,7 +88,7 @@ class NewServer:
         """What `install` would install: a database server of any name counts as one."""
         services = Services(self.host)
         there = any(services.state(unit).known for unit in DATABASE_UNITS)
-        tools = DATABASE_TOOLS if self.paired else REHEARSAL_TOOLS
+        tools = database_tools(self.configuration) if self.paired else REHEARSAL_TOOLS
         return [
             *([] if there else self.configuration.new.database.packages),
             *without_command(self.host, {name: COMMANDS[name] for name in tools}),
@@ -158,15 +161,7 @@ class NewServer:
         """
         with session(self.host) as database:
             server = identify(database)
-            wrong: dict[str, tuple[str, str]] = {}
-            for file in self.files:
-                wrong |= differing(database, file.values)
-            if channel.read_status(database, server) is not None:
-                # As long as it follows the original it has other values for these.
-                wrong = {name: values for name, values in wrong.items() if name not in channel.FOLLOWING}
-            copied = cleanup.read_record(self.host)
-            # As long as a copy that nobody watches runs, too.
-            wrong = {name: values for name, values in wrong.items() if not (copied and name in copied.settings)}
+            wrong = self._not_in_force(database, server)
         if server.family != self.configuration.new.database.engine:
             raise StepFailed(
                 f"{self.host.name} runs {server}",
@@ -203,10 +198,26 @@ class NewServer:
             return "it was not running"
         paths = TlsPaths()
         files = [file.path for file in self.files] + ([paths.ca, paths.certificate, paths.key] if self.paired else [])
-        newer = self.host.script(NEWER, [unit, *files]).stdout.split()
-        if newer:
+        found = [line.split(" ", 1) for line in self.host.script(CHANGED, [unit, *files]).stdout.splitlines()]
+        if newer := [file for when, file in found if when == "after"]:
             return f"{', '.join(newer)} changed since it was started"
+        if found:
+            with session(self.host) as database:
+                if self._not_in_force(database, identify(database)):
+                    return f"{', '.join(file for _, file in found)} changed as it was started"
         return None
+
+    def _not_in_force(self, database: Session, server: DatabaseServer) -> dict[str, tuple[str, str]]:
+        """Configured values that the running server does not have: name -> wanted and running."""
+        wrong: dict[str, tuple[str, str]] = {}
+        for file in self.files:
+            wrong |= differing(database, file.values)
+        if channel.read_status(database, server) is not None:
+            # As long as it follows the original it has other values for these.
+            wrong = {name: values for name, values in wrong.items() if name not in channel.FOLLOWING}
+        copied = cleanup.read_record(self.host)
+        # As long as a copy that nobody watches runs, too.
+        return {name: values for name, values in wrong.items() if not (copied and name in copied.settings)}
 
     def _not_in_use(self) -> None:
         """Rule: a server that a management server works on is not restarted."""
@@ -219,7 +230,8 @@ class NewServer:
             raise StepFailed(
                 f"{self.host.name} would have to be restarted to read its new configuration",
                 f"CloudStack uses it from {', '.join(users)}",
-                "go back to phase prepared first, or restart it yourself at a quiet time and run `pulumi up` again",
+                "go back to phase prepared first (`pulumi config set phase prepared && pulumi up`); or restart it yourself at a quiet time, then run "
+                "`pulumi up` again",
             )
 
     def _await_answer(self) -> None:

@@ -24,7 +24,7 @@ HOST_NAME = re.compile(
 QUERIES = {f"settings of a {scope}": found.statement for scope, found in SCOPES.items()}
 # Addresses that are no settings: where single sign-on sends people back to, and what hosts themselves download when a VM is started.
 ADDRESSES = {
-    "sign-on": "SELECT provider AS owner, 'redirect_uri' AS name, redirect_uri AS value FROM cloud.oauth_provider",
+    "sign-on": "SELECT provider AS owner, 'redirect_uri' AS name, redirect_uri AS value FROM cloud.oauth_provider WHERE removed IS NULL",
     "direct downloads": "SELECT name AS owner, 'template url' AS name, url AS value FROM cloud.vm_template "
     "WHERE removed IS NULL AND direct_download = 1 AND url IS NOT NULL",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -147,7 +147,8 @@ def _look(context: Context, hosts: Sequence[Hypervisor]) -> dict[str, str]:
 
     def problem(hypervisor: Hypervisor) -> str:
         try:
-            return "" if packages_of(context, hypervisor).fetched() else f"its packages do not lie in {FOLDER}: see step AgentPackages"
+            fetched = packages_of(context, hypervisor).fetched()
+            return "" if fetched else f"its packages are not in {FOLDER}, where step AgentPackages puts them in phase prepared"
         except (ConnectionFailed, CommandFailed, StepFailed) as error:
             return error.fact
 
@@ -209,13 +210,19 @@ def _note(context: Context, ended: dict[Hypervisor, Future[None]], failed: dict[
 
 
 def _upgrade(context: Context, hypervisor: Hypervisor, was: str) -> None:
-    """Stop, install, start. Where the installation fails the old agent is started again."""
-    host = context.host(hypervisor)
-    limit = section(context).timeout.total_seconds()
     context.progress(f"{hypervisor.name}: {AGENT} stops, its packages are installed")
-    host.run(["systemctl", "stop", AGENT], timeout=120, cancellable=False)
+    _stopped(context, hypervisor, was, packages_of(context, hypervisor).install)
+
+
+def _stopped(context: Context, hypervisor: Hypervisor, was: str, work: Callable[[float], None]) -> None:
+    """Stop, work on its packages, start. Where the work fails the agent that is there is started again.
+
+    Args:
+        work: is given its time limit in seconds.
+    """
+    context.host(hypervisor).run(["systemctl", "stop", AGENT], timeout=120, cancellable=False)
     try:
-        packages_of(context, hypervisor).install(limit)
+        work(section(context).timeout.total_seconds())
     finally:
         _as_it_was(context, hypervisor, was)
 
@@ -229,9 +236,7 @@ def _as_it_was(context: Context, hypervisor: Hypervisor, was: str) -> None:
         return
     services.bring_up(AGENT, enable=ENABLED in was)
     try:
-        wait_for(
-            f"{AGENT} on {hypervisor.name}", partial(_runs, services), timeout=STARTED, cancel=context.cancel, interval=1
-        )  # fmt: skip
+        wait_for(f"{AGENT} on {hypervisor.name}", partial(_runs, services), timeout=STARTED, cancel=context.cancel, interval=1)
     except StepFailed:
         end = unit_end.read(host, AGENT)
         raise StepFailed(
@@ -324,11 +329,7 @@ def _put_back(context: Context, hypervisor: Hypervisor | None, name: str, was: s
     if hypervisor is None:
         return f"the stack does not name {name} any more: put it back into original.hypervisors"
     try:
-        context.host(hypervisor).run(["systemctl", "stop", AGENT], timeout=120, cancellable=False)
-        try:
-            packages_of(context, hypervisor).put_back(section(context).timeout.total_seconds())
-        finally:
-            _as_it_was(context, hypervisor, was)
+        _stopped(context, hypervisor, was, packages_of(context, hypervisor).put_back)
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
         return error.cause or error.fact
     return ""

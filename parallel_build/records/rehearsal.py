@@ -7,12 +7,12 @@ It is kept on the original's database host next to the window's record, so that 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from parallel_build import private_file
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.records.prepared import PreparedRecord
@@ -164,7 +164,4 @@ class RehearsalStore:
         if not facts:
             return
         self.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.local.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-        temporary.replace(self.local)
+        private_file.replace(self.local, json.dumps(facts, indent=1, sort_keys=True) + "\n")

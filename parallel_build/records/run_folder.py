@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from parallel_build import private_file
 from parallel_build.secret import Secret, mask, masked
 
 
@@ -65,12 +66,7 @@ class RunFolder:
         self._replace(self.path / "evidence" / f"{name}.txt", text)
 
     def _replace(self, path: Path, text: str) -> None:
-        temporary = path.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(mask(text, self._secrets))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        private_file.replace(path, mask(text, self._secrets))
 
     def evidence(self, step: str) -> dict[str, Any] | None:
         """A step's kept evidence, or None."""

@@ -14,7 +14,7 @@ from parallel_build.remote import apt, dnf
 from parallel_build.remote.access import Access
 from parallel_build.remote.available import Available
 from parallel_build.remote.families import DEBIAN, family_of
-from parallel_build.remote.packages import choose
+from parallel_build.remote.packages import Packages, choose
 from parallel_build.versions import CloudStackVersion
 
 FETCH_TIMEOUT = 1800.0
@@ -102,6 +102,17 @@ class _Folder:
         """See the protocol."""
         self.host.run(["rm", "-rf", self.folder], cancellable=False)
 
+    def _present(self, program: Packages, wanted: Sequence[str]) -> dict[str, str]:
+        """Versions that are installed now; the wave brings nothing that is not there."""
+        found = {name: program.installed(name) for name in wanted}
+        if missing := [name for name, version in found.items() if version is None]:
+            raise StepFailed(
+                f"{self.host.name}: {', '.join(missing)} is not installed",
+                "the agents' wave brings installed packages to a new version",
+                "correct original.hypervisors or agents.upgrade.packages",
+            )
+        return {name: str(version) for name, version in found.items()}
+
     def _complete(self, versions: Mapping[str, str]) -> dict[str, str]:
         self.host.write(f"{self.folder}/{COMPLETE}", "".join(f"{name} {version}\n" for name, version in versions.items()), mode=0o644)
         return dict(versions)
@@ -138,7 +149,7 @@ class KeptDebs(_Folder):
 
     def fetch(self, wanted: Sequence[str], release: CloudStackVersion, repository: str | None, key: str | None) -> dict[str, str]:
         """See the protocol."""
-        present = self._present(wanted)
+        present = self._present(apt.Apt(self.host), wanted)
         self.host.script(APT_SOURCES, [self.folder])
         if repository:
             names = {apt.SOURCES: "parts/cloudstack-parallel-build.list", apt.KEYRING: "key.asc"}
@@ -181,16 +192,6 @@ class KeptDebs(_Folder):
             [*quiet, "apt-get", "-q", "-y", *self._options, *kept, "--no-install-recommends", *words], timeout=timeout, cancellable=False
         )
 
-    def _present(self, wanted: Sequence[str]) -> dict[str, str]:
-        found = {name: apt.Apt(self.host).installed(name) for name in wanted}
-        if missing := [name for name, version in found.items() if version is None]:
-            raise StepFailed(
-                f"{self.host.name}: {', '.join(missing)} is not installed",
-                "the agents' wave brings installed packages to a new version",
-                "correct original.hypervisors or agents.upgrade.packages",
-            )
-        return {name: str(version) for name, version in found.items()}
-
     def _available(self, name: str) -> list[Available]:
         shown = self.host.run(["apt-cache", *self._options, "madison", name], timeout=120, ok=(0, 100)).stdout
         parts = [[part.strip() for part in line.split("|")] for line in shown.splitlines()]
@@ -226,13 +227,7 @@ class KeptRpms(_Folder):
 
     def fetch(self, wanted: Sequence[str], release: CloudStackVersion, repository: str | None, key: str | None) -> dict[str, str]:
         """See the protocol."""
-        present = {name: dnf.Dnf(self.host).installed(name) for name in wanted}
-        if missing := [name for name, version in present.items() if version is None]:
-            raise StepFailed(
-                f"{self.host.name}: {', '.join(missing)} is not installed",
-                "the agents' wave brings installed packages to a new version",
-                "correct original.hypervisors or agents.upgrade.packages",
-            )
+        present = self._present(dnf.Dnf(self.host), wanted)
         self.host.script(DNF_SOURCES, [self.folder])
         if repository:
             names = {dnf.SOURCES: "parts/cloudstack-parallel-build.repo", dnf.KEYRING: "key.asc"}
@@ -243,7 +238,7 @@ class KeptRpms(_Folder):
             target = ["--downloadonly", f"--downloaddir={self.folder}/new"]
             self.host.run(["dnf", *self._options, "install", *target, *exact], timeout=FETCH_TIMEOUT)
             keep = DNF_KEEP.replace("OPTIONS", " ".join(f"'{word}'" for word in self._options))
-            self.host.script(keep, [self.folder, *(str(word) for pair in present.items() for word in pair)], timeout=FETCH_TIMEOUT)
+            self.host.script(keep, [self.folder, *(word for pair in present.items() for word in pair)], timeout=FETCH_TIMEOUT)
         except CommandFailed as error:
             raise self._failed(f"{', '.join(wanted)} {release.full} can't be fetched, or the present ones kept", error) from None
         return self._complete(versions)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from parallel_build import private_file
 from parallel_build.cloudstack.created import Created, by_kind
 from parallel_build.cloudstack.created_kinds import VMS
 from parallel_build.errors import ConfigurationError
@@ -65,14 +66,9 @@ class SecretFile:
             ) from None
 
     def _write(self) -> None:
-        temporary = self.path.with_suffix(".new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(json.dumps(self._document, indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            private_file.replace(self.path, json.dumps(self._document, indent=1))
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path} can't be written", os.strerror(error.errno or 0), "make the run folder writable"

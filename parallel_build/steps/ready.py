@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.operations import dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
+from parallel_build.operations import bring_files, dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
 from parallel_build.operations.await_guards import AT_REST, hold
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, window_open
@@ -28,6 +28,7 @@ class Ready(Step):
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
             prove_makeable.words(configuration),
+            *bring_files.proof(configuration),
             prove_agents_reach.words(configuration),
             AT_REST,
         ]
@@ -51,7 +52,9 @@ class Ready(Step):
         dump_file.prove_room(context)
         warned = [*prove_users_can_be_out.prove_users_can_be_out(context), *new_firewalls.warn_of_closed_ports(context)]
         reached = prove_agents_reach.prove(context, away)
-        return {"reached": reached, "made": prove_makeable.prove_makeable(context), **({"warned": warned} if warned else {})}
+        seed = bring_files.prove(context)
+        made = prove_makeable.prove_makeable(context)
+        return {"reached": reached, "made": made, **({"seed": seed} if seed else {}), **({"warned": warned} if warned else {})}
 
     def revert(self, context: Context) -> None:
         """Nothing was done."""

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from parallel_build import private_file
 from parallel_build.errors import ConfigurationError
 from parallel_build.workload.profile import Profile
 from parallel_build.workload.requests import Passwords, password
@@ -27,9 +28,7 @@ def passwords(folder: Path, profile: Profile) -> Passwords:
     text = json.dumps({"profile": profile.digest, "passwords": found}, indent=1)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(text)
+        private_file.replace(path, text)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written", os.strerror(error.errno or 0), "make the run folder writable") from None
     return found

@@ -19,12 +19,16 @@ from typing import IO, Any
 
 import zstandard
 
+from parallel_build.database.copy.cleanup import RUN_FOLDER
+
 PIECE = 1 << 20  # bytes of a file read at once
 PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"\x28\xb5\x2f\xfd": zstandard.open}
 ENDED_EARLY = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 # A client's option file, in which the password of an account that exists for a while may be.
 OPTION_FILE = re.compile(rb"--defaults-file=(/run/[^\0]+)")
 PASSWORD = re.compile(r'^password="?([^"\n]+)', re.MULTILINE)
+
+WORKER = f"{RUN_FOLDER}/worker.pyz".encode()
 
 
 def needles(secrets: dict[str, str]) -> dict[bytes, str]:
@@ -115,8 +119,8 @@ class Sampler(threading.Thread):
 
     Attributes:
         looks: how often it has looked.
-        passwords: those of option files that a process was started with.
-        limits: (words, soft limit of core files) of these processes.
+        passwords: those of option files that a process was started with, and of a copy's.
+        limits: (words, soft limit of core files) of these processes, and of a copy's worker, which lasts longer than the programs that it starts.
     """
 
     def __init__(self, lab: str) -> None:
@@ -139,17 +143,25 @@ class Sampler(threading.Thread):
                     command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
                     if (folder / "ns/net").stat().st_ino in others:
                         continue
+                    self._copies_account(folder / "root")
                     self._arguments.add(command)
                     self._environments.add((environment, command[:200]))
+                    if WORKER in command:
+                        self._limit(folder, command)
                     if option_file := OPTION_FILE.search(command):
-                        self._account(folder, command, option_file[1].decode())
+                        self._limit(folder, command)
+                        self.passwords.update(PASSWORD.findall((folder / "root" / option_file[1].decode()[1:]).read_text()))
             self.over.wait(0.05)
 
-    def _account(self, process: Path, command: bytes, option_file: str) -> None:
+    def _copies_account(self, root: Path) -> None:
+        """A copy's option file is there for all of the copy, the programs that are started with it only for moments."""
+        with contextlib.suppress(OSError):
+            self.passwords.update(PASSWORD.findall((root / RUN_FOLDER[1:] / "source.cnf").read_text()))
+
+    def _limit(self, process: Path, command: bytes) -> None:
         lines = (process / "limits").read_text().splitlines()
         soft = next(line for line in lines if line.startswith("Max core file size")).split()[4]
         self.limits.add((_words(command), soft))
-        self.passwords.update(PASSWORD.findall((process / "root" / option_file[1:]).read_text()))
 
     def arguments(self, wanted: dict[bytes, str]) -> set[tuple[str, str]]:
         """(secret, words) of the processes that had one among their arguments."""

@@ -22,8 +22,11 @@ import pymysql.cursors
 
 from lab.standin.shared.encryption import Encryptor
 from lab.standin.shared.properties import SetupProperties
+from parallel_build.plan.cloud.access import KEY, SECRET
+from parallel_build.project import CODE
 
 NODE = "10.91.0.41"
+URL = f"http://{NODE}:8080/client/api"
 PASSWORD = "contract-password"
 MANAGEMENT_KEY = "contract-management-key"
 DATABASE_KEY = "contract-database-key"
@@ -71,6 +74,22 @@ class Namespace:
     def remove(self) -> None:
         """Delete the namespace."""
         ip("netns", "delete", self.name)
+
+
+def as_administrator(namespace: Namespace, generated: Mapping[str, Path], module: str, *words: str) -> str:
+    """Run a module of the tests inside the namespace with the generated cloud's root administrator's keys; what it prints."""
+    keys = json.loads((generated["cloud"].parent / "secrets.json").read_text())["secrets"]["admin"]
+    done = subprocess.run(
+        namespace.command(sys.executable, "-m", module, URL, *words),
+        cwd=CODE,
+        env={**os.environ, KEY: keys["api_key"], SECRET: keys["secret_key"]},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class DatabaseServer:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,11 @@ import pytest
 from parallel_build.cloudstack import created, created_kinds
 from parallel_build.cloudstack.created import Created
 from parallel_build.operations.new_objects import highest_ids
-from parallel_build.plan.cloud.access import KEY, SECRET
-from parallel_build.project import CODE
 from parallel_build.replay.run import RECIPES
-from tests.contract.harness import NODE, DatabaseServer, ManagementHost, Namespace, wait
+from tests.contract.harness import DatabaseServer, ManagementHost, Namespace, as_administrator, wait
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(400)]
 
-URL = f"http://{NODE}:8080/client/api"
 Host = Callable[[str], ManagementHost]
 # What says the same of an object on both sides; ids of the cloud's own are not the same.
 SAME = ("path", "networkDomain", "role", "type", "firstname", "email", "publicKey", "fingerprint", "description", "protocol", "start", "end", "cidr",
@@ -43,18 +37,7 @@ class Kept:
 
 
 def run(namespace: Namespace, generated: Mapping[str, Path], action: str, folder: Path) -> dict[str, Any]:
-    keys = json.loads((generated["cloud"].parent / "secrets.json").read_text())["secrets"]["admin"]
-    done = subprocess.run(
-        namespace.command(sys.executable, "-m", "tests.contract.replay_run", URL, action, str(folder)),
-        cwd=CODE,
-        env={**os.environ, KEY: keys["api_key"], SECRET: keys["secret_key"]},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout or "{}")
+    found: dict[str, Any] = json.loads(as_administrator(namespace, generated, "tests.contract.replay_run", action, str(folder)) or "{}")
     return found
 
 

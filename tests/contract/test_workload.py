@@ -16,12 +16,11 @@ import pytest
 from parallel_build.plan.cloud.access import KEY, SECRET
 from parallel_build.project import CODE
 from parallel_build.workload.things import ACCOUNTS, USERS, things
-from tests.contract.harness import NODE, DatabaseServer, ManagementHost, Namespace, wait
+from tests.contract.harness import URL, DatabaseServer, ManagementHost, Namespace, as_administrator, wait
 from tests.contract.workload_run import PROFILE
 
 pytestmark = [pytest.mark.databases, pytest.mark.timeout(300)]
 
-URL = f"http://{NODE}:8080/client/api"
 LIVING = {
     "domain": "SELECT COUNT(*) AS n FROM cloud.domain WHERE removed IS NULL",
     "account": "SELECT COUNT(*) AS n FROM cloud.account WHERE removed IS NULL",
@@ -34,18 +33,7 @@ LIVING = {
 
 
 def run(namespace: Namespace, generated: Mapping[str, Path], action: str) -> dict[str, Any]:
-    keys = json.loads((generated["cloud"].parent / "secrets.json").read_text())["secrets"]["admin"]
-    done = subprocess.run(
-        namespace.command(sys.executable, "-m", "tests.contract.workload_run", URL, action),
-        cwd=CODE,
-        env={**os.environ, KEY: keys["api_key"], SECRET: keys["secret_key"]},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(as_administrator(namespace, generated, "tests.contract.workload_run", action))
     return found
 
 

@@ -167,21 +167,27 @@ def add(server: ManagementServer, vm_id: int, kind: str, nics: list[Nic]) -> Non
         }
         nic_id = server.cloud.insert("nics", **values)
         for pool in ("op_dc_ip_address_alloc", "op_dc_link_local_ip_address_alloc"):
-            server.cloud.execute(
-                f"UPDATE `{pool}` SET nic_id = %s WHERE ip_address = %s AND taken IS NOT NULL AND nic_id IS NULL", nic_id, nic.address
-            )
+            for row in server.cloud.rows(
+                f"SELECT id FROM `{pool}` WHERE ip_address = %s AND taken IS NOT NULL AND nic_id IS NULL", nic.address
+            ):
+                server.cloud.update(pool, row["id"], nic_id=nic_id)
         if nic.reserver == ("ControlNetworkGuru" if kind == "DomainRouter" else "PodBasedNetworkGuru"):
             server.cloud.update("vm_instance", vm_id, private_ip_address=nic.address, private_mac_address=mac)
 
 
 def release(server: ManagementServer, vm_id: int) -> None:
-    """Give back all addresses of a VM but those that belong to its networks."""
-    for nic in server.cloud.rows("SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL", vm_id):
+    """Give back all addresses of a VM but those that belong to its networks.
+
+    Rows are looked up first and changed by their ids, as CloudStack's DAOs do: a change by a column without an index would lock the whole pool, and
+    two VMs that are destroyed at once would wait for each other's rows [GenericDaoBase.update].
+    """
+    cloud = server.cloud
+    for nic in cloud.rows("SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL", vm_id):
         for pool in ("op_dc_ip_address_alloc", "op_dc_link_local_ip_address_alloc"):
-            server.cloud.execute(f"UPDATE `{pool}` SET nic_id = NULL, taken = NULL, reservation_id = NULL WHERE nic_id = %s", nic["id"])
-        server.cloud.execute(
-            "UPDATE user_ip_address SET state = 'Free', allocated = NULL, account_id = NULL, domain_id = NULL, "
-            "is_system = 0 WHERE public_ip_address = %s AND is_system = 1 AND source_nat = 0",
-            nic["ip4_address"],
-        )
+            for row in cloud.rows(f"SELECT id FROM `{pool}` WHERE nic_id = %s", nic["id"]):
+                cloud.update(pool, row["id"], nic_id=None, taken=None, reservation_id=None)
+        for row in cloud.rows(
+            "SELECT id FROM user_ip_address WHERE public_ip_address = %s AND is_system = 1 AND source_nat = 0", nic["ip4_address"]
+        ):
+            cloud.update("user_ip_address", row["id"], state="Free", allocated=None, account_id=None, domain_id=None, is_system=0)
     server.cloud.execute("UPDATE nics SET state = 'Deallocating', removed = %s WHERE instance_id = %s AND removed IS NULL", utcnow(), vm_id)

@@ -83,6 +83,28 @@ def test_a_job_that_fails_while_a_host_connects_is_begun_again(monkeypatch: pyte
     assert len(reported) == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "(1213, 'Deadlock found when trying to get lock; try restarting transaction')",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "DB Exception on: com.mysql.cj.jdbc.ClientPreparedStatement: UPDATE nics SET nics.state='Deallocating' WHERE nics.id=12",
+    ],
+)
+def test_a_job_that_was_ended_for_a_lock_in_the_database_is_begun_again(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setattr(patience, "AGAIN", 0.0)
+    reported: list[str] = []
+    answers = [JobFailed("destroySystemVm failed in the cloud", words, "")]
+
+    def job() -> None:
+        if answers:
+            raise answers.pop()
+
+    Patience(CancelToken(), reported.append).run(job)
+    assert len(reported) == 1
+    assert words in reported[0]
+
+
 def test_a_job_that_keeps_failing_is_reported_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "AGAIN", 0.01)
     monkeypatch.setattr(patience, "AGENTS_RETURN", 0.1)

@@ -14,7 +14,8 @@ import yaml
 
 from parallel_build.project import CODE
 from tests.fast.components.test_components_program import Recorder
-from tests.fast.configuration.test_vsphere_inputs import TEMPLATE, Callbacks
+from tests.fast.configuration.test_vsphere_inputs import Callbacks
+from tests.fast.provider_idle_plugin import TEMPLATE
 from tests.fast.sites import SECRETS, values
 
 EXAMPLES = CODE / "examples"

@@ -20,6 +20,7 @@ from parallel_build.configuration import NewMachine, StackConfiguration, load, l
 from parallel_build.errors import ConfigurationError
 from parallel_build.machines.provisioning import Provisioning
 from parallel_build.secret import Secret
+from tests.fast.provider_idle_plugin import TEMPLATE
 from tests.fast.sites import SECRETS
 
 VM = "vsphere:index/virtualMachine:VirtualMachine"
@@ -30,15 +31,6 @@ NEWER = {
     "evcMode", "extraConfigRebootRequired", "memoryReservationLockedToMax", "numCoresPerNumaNode", "nvmeControllerCount", "replaceTrigger",
     "syncTimeWithHostPeriodically", "toolsUpgradePolicy", "vbsEnabled", "videoCards", "vtpm", "vvtdEnabled",
 }  # fmt: skip
-TEMPLATE = {
-    "id": "uuid-of-template",
-    "guestId": "debian12_64Guest",
-    "firmware": "efi",
-    "efiSecureBootEnabled": True,
-    "scsiType": "pvscsi",
-    "networkInterfaceTypes": ["vmxnet3"],
-    "disks": [{"size": 8, "thinProvisioned": True, "eagerlyScrub": False, "label": "Hard disk 1", "unitNumber": 0}],
-}
 
 
 class Center(mocks.Mocks):
@@ -283,7 +275,7 @@ def test_the_example_of_a_stack_can_be_loaded() -> None:
 
 def test_a_template_with_two_disks_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="has 2 disks"):
-        declare({**TEMPLATE, "disks": TEMPLATE["disks"] * 2})  # type: ignore[operator]
+        declare({**TEMPLATE, "disks": TEMPLATE["disks"] * 2})
 
 
 @pytest.mark.parametrize(

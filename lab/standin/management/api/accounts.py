@@ -202,7 +202,7 @@ def delete_account(call: Call) -> Response:
         account_event(call, "ACCOUNT.DELETE", f"deleting account {row['account_name']}", row["id"])
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Account", row["id"], work)}
+    return {"jobid": call.job("Account", row["id"], work)}
 
 
 @command("createUser", admin=True)
@@ -239,9 +239,7 @@ def _switch(call: Call, table: str, state: str, name: str, shown: Callable[[Call
 
     if state == "enabled":
         return work()
-    return {
-        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, name.title(), row["id"], work)
-    }
+    return {"jobid": call.job(name.title(), row["id"], work)}
 
 
 @command("disableUser", admin=True)

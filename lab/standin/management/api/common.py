@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...shared.database import Row
@@ -52,6 +53,11 @@ def visible(call: Call, rows: list[Row]) -> list[Row]:
             continue
         found.append(row)
     return found
+
+
+def named_job(call: Call, name: str, work: Callable[[], object]) -> Response:
+    """Begin a job that works on no object yet; what it returns stands under this name in its result."""
+    return {"jobid": call.job(None, None, lambda: {name: work()})}
 
 
 def template_names(call: Call, template_id: int | None) -> Response:

@@ -13,7 +13,7 @@ from ..server import ManagementServer
 if TYPE_CHECKING:
     from ..agents import AgentManager
     from ..cluster import ClusterManager
-    from ..jobs import Jobs
+    from ..jobs import Jobs, Work
     from ..systemvms import SystemVms
     from ..templates import Templates
 
@@ -133,6 +133,16 @@ class Call:
         if key not in self._names:
             self._names[key] = self.cloud.row(f"SELECT * FROM `{table}` WHERE id = %s", row_id) or {}
         return self._names[key]
+
+    def there(self, table: str, row_id: int) -> Row:
+        """Return a row that there is, as it is now."""
+        row = self.cloud.row(f"SELECT * FROM `{table}` WHERE id = %s", row_id)
+        assert row is not None
+        return row
+
+    def job(self, kind: str | None, instance_id: int | None, work: Work, begin: Callable[[], None] | None = None) -> str:
+        """Enter a job for this call and begin it; returns its UUID. See `Jobs.submit`."""
+        return self.jobs.submit(self.name, self.parameters, self.caller.user_id, self.caller.account_id, kind, instance_id, work, begin)
 
     def page(self, items: list[Response], name: str) -> Response:
         """Return a list's answer: all of it, or the page that is asked for."""

@@ -102,4 +102,4 @@ def delete_domain(call: Call) -> Response:
         account_event(call, "DOMAIN.DELETE", f"deleting domain {row['name']}", row["id"])
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Domain", row["id"], work)}
+    return {"jobid": call.job("Domain", row["id"], work)}

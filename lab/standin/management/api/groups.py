@@ -8,7 +8,7 @@ import hashlib
 import uuid
 
 from ...shared.database import Row
-from .common import new_owner, owner, visible
+from .common import named_job, new_owner, owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present
 
 ICMP = "icmp"
@@ -34,7 +34,7 @@ def register_key_pair(call: Call) -> Response:
         "ssh_keypairs", uuid=str(uuid.uuid4()), account_id=account_id, domain_id=domain_id, keypair_name=name, fingerprint=fingerprint,
         public_key=key,
     )  # fmt: skip
-    return {"keypair": _key_pair(call, _row(call, "ssh_keypairs", identity))}
+    return {"keypair": _key_pair(call, call.there("ssh_keypairs", identity))}
 
 
 @command("listSSHKeyPairs")
@@ -57,7 +57,7 @@ def create_affinity_group(call: Call) -> Response:
         "affinity_group", uuid=str(uuid.uuid4()), name=name, type=call.required("type"), description=call.text("description") or None,
         account_id=account_and_domain[0], domain_id=account_and_domain[1], acl_type="Account",
     )  # fmt: skip
-    return _job(call, "affinitygroup", lambda: _affinity_group(call, _row(call, "affinity_group", identity)))
+    return named_job(call, "affinitygroup", lambda: _affinity_group(call, call.there("affinity_group", identity)))
 
 
 @command("listAffinityGroups")
@@ -76,7 +76,7 @@ def delete_affinity_group(call: Call) -> Response:
         call.cloud.execute("DELETE FROM affinity_group WHERE id = %s", row["id"])
         return {"success": True}
 
-    return _job(call, "null", work)
+    return named_job(call, "null", work)
 
 
 def _affinity_group(call: Call, row: Row) -> Response:
@@ -101,7 +101,7 @@ def create_security_group(call: Call) -> Response:
         "security_group", uuid=str(uuid.uuid4()), name=name, description=call.text("description") or None, account_id=account_and_domain[0],
         domain_id=account_and_domain[1],
     )  # fmt: skip
-    return {"securitygroup": _security_group(call, _row(call, "security_group", identity))}
+    return {"securitygroup": _security_group(call, call.there("security_group", identity))}
 
 
 @command("listSecurityGroups")
@@ -168,7 +168,7 @@ def _authorize(call: Call, kind: str) -> Response:
             )  # fmt: skip
         return _security_group(call, group)
 
-    return _job(call, "securitygroup", work)
+    return named_job(call, "securitygroup", work)
 
 
 @command("authorizeSecurityGroupIngress")
@@ -181,18 +181,3 @@ def authorize_ingress(call: Call) -> Response:
 def authorize_egress(call: Call) -> Response:
     """Let something out."""
     return _authorize(call, "egress")
-
-
-def _row(call: Call, table: str, identity: int) -> Row:
-    row = call.cloud.row(f"SELECT * FROM `{table}` WHERE id = %s", identity)
-    assert row is not None
-    return row
-
-
-def _job(call: Call, name: str, work: object) -> Response:
-    assert callable(work)
-    return {
-        "jobid": call.jobs.submit(
-            call.name, call.parameters, call.caller.user_id, call.caller.account_id, None, None, lambda: {name: work()}
-        )
-    }

@@ -154,4 +154,4 @@ def reconnect_host(call: Call) -> Response:
             raise JobFailed(f"Unable to reconnect host: {failure}") from failure
         return {"host": {"id": row["uuid"], "name": row["name"]}}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Host", row["id"], work)}
+    return {"jobid": call.job("Host", row["id"], work)}

@@ -249,7 +249,7 @@ def delete_network(call: Call) -> Response:
         _event(call, row, "NETWORK.DELETE", "deleting")
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Network", row["id"], work)}
+    return {"jobid": call.job("Network", row["id"], work)}
 
 
 def _event(call: Call, row: Row, kind: str, doing: str) -> None:

@@ -203,4 +203,4 @@ def delete_template(call: Call) -> Response:
         )
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "Template", row["id"], work)}
+    return {"jobid": call.job("Template", row["id"], work)}

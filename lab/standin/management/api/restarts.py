@@ -52,7 +52,7 @@ def _restart(call: Call, row: Row, kind: str) -> Response:
         )
         return {"null": success()}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, row["id"], work)}
+    return {"jobid": call.job(kind, row["id"], work)}
 
 
 @command("restartNetwork")

@@ -141,9 +141,7 @@ def _submit(call: Call, row: Row, act: Callable[[], None], failed: str) -> Respo
         now = call.cloud.row(QUERY + " AND vm.id = %s", row["id"])
         return {"router": router(call, now) if now else {**shown, "state": "Expunging"}}
 
-    return {
-        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "DomainRouter", row["id"], work)
-    }
+    return {"jobid": call.job("DomainRouter", row["id"], work)}
 
 
 @command("destroyRouter", admin=True)

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from ...shared.database import Row, utcnow
-from .common import new_owner, owner, visible
+from .common import named_job, new_owner, owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present
 
 FREE = "SELECT * FROM user_ip_address WHERE state = 'Free' AND removed IS NULL AND source_network_id IN (SELECT id FROM networks WHERE traffic_type = 'Public')"
@@ -26,7 +26,7 @@ def associate_address(call: Call) -> Response:
         "user_ip_address", row["id"], state="Allocated", allocated=utcnow(), account_id=account_id, domain_id=domain_id,
         network_id=network["id"], source_nat=0, one_to_one_nat=0, is_system=0,
     )  # fmt: skip
-    return _job(call, "ipaddress", lambda: _address(call, _found(call, "user_ip_address", row["id"])))
+    return named_job(call, "ipaddress", lambda: _address(call, call.there("user_ip_address", row["id"])))
 
 
 @command("listPublicIpAddresses")
@@ -95,14 +95,14 @@ def create_firewall_rule(call: Call) -> Response:
     """Let something in to an address."""
     address = call.find("user_ip_address", "ipaddressid")
     identity = _open(call, call.look_up("networks", address["network_id"]), address, "Ingress")
-    return _job(call, "firewallrule", lambda: _firewall_rule(call, _found(call, "firewall_rules", identity)))
+    return named_job(call, "firewallrule", lambda: _firewall_rule(call, call.there("firewall_rules", identity)))
 
 
 @command("createEgressFirewallRule")
 def create_egress_rule(call: Call) -> Response:
     """Let something out of a network."""
     identity = _open(call, call.find("networks", "networkid"), None, "Egress")
-    return _job(call, "firewallrule", lambda: _firewall_rule(call, _found(call, "firewall_rules", identity)))
+    return named_job(call, "firewallrule", lambda: _firewall_rule(call, call.there("firewall_rules", identity)))
 
 
 def _listed(call: Call, purpose: str, more: str = "") -> list[Row]:
@@ -167,7 +167,7 @@ def create_forwarding_rule(call: Call) -> Response:
         "port_forwarding_rules", id=identity, instance_id=vm["id"], dest_ip_address=card["ip4_address"] or "", dest_port_start=private[0],
         dest_port_end=private[1],
     )  # fmt: skip
-    return _job(call, "portforwardingrule", lambda: _forwarding_rule(call, _found(call, "firewall_rules", identity)))
+    return named_job(call, "portforwardingrule", lambda: _forwarding_rule(call, call.there("firewall_rules", identity)))
 
 
 @command("listPortForwardingRules")
@@ -177,7 +177,7 @@ def list_forwarding_rules(call: Call) -> Response:
 
 
 def _forwarding_rule(call: Call, row: Row) -> Response:
-    to = _found(call, "port_forwarding_rules", row["id"])
+    to = call.there("port_forwarding_rules", row["id"])
     vm = call.look_up("vm_instance", to["instance_id"])
     return present(
         {
@@ -211,7 +211,7 @@ def create_balancer(call: Call) -> Response:
         default_port_end=private, algorithm=algorithm, scheme="Public", lb_protocol=call.text("protocol") or None,
         cidr_list=call.text("cidrlist") or None,
     )  # fmt: skip
-    return _job(call, "loadbalancer", lambda: _balancer(call, _found(call, "firewall_rules", identity)))
+    return named_job(call, "loadbalancer", lambda: _balancer(call, call.there("firewall_rules", identity)))
 
 
 @command("assignToLoadBalancerRule")
@@ -224,7 +224,7 @@ def assign_to_balancer(call: Call) -> Response:
         raise ApiError(PARAM_ERROR, "VM is already mapped to load balancer")
     for vm in vms:
         call.cloud.insert("load_balancer_vm_map", load_balancer_id=row["id"], instance_id=vm["id"], revoke=0)
-    return _job(call, "null", lambda: {"success": True})
+    return named_job(call, "null", lambda: {"success": True})
 
 
 @command("listLoadBalancerRules")
@@ -236,7 +236,7 @@ def list_balancers(call: Call) -> Response:
 
 
 def _balancer(call: Call, row: Row) -> Response:
-    of, where = _found(call, "load_balancing_rules", row["id"]), _where(call, row)
+    of, where = call.there("load_balancing_rules", row["id"]), _where(call, row)
     return present(
         {
             "id": row["uuid"],
@@ -253,18 +253,3 @@ def _balancer(call: Call, row: Row) -> Response:
             "tags": [],
         }
     )
-
-
-def _found(call: Call, table: str, identity: int) -> Row:
-    row = call.cloud.row(f"SELECT * FROM `{table}` WHERE id = %s", identity)
-    assert row is not None
-    return row
-
-
-def _job(call: Call, name: str, work: object) -> Response:
-    assert callable(work)
-    return {
-        "jobid": call.jobs.submit(
-            call.name, call.parameters, call.caller.user_id, call.caller.account_id, None, None, lambda: {name: work()}
-        )
-    }

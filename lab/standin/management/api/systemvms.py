@@ -89,7 +89,7 @@ def _submit(call: Call, row: Row, act: Callable[[], None], failed: str) -> Respo
             raise JobFailed(f"{failed}: {failure}") from failure
         return {"systemvm": system_vm(call, call.cloud.row("SELECT * FROM vm_instance WHERE id = %s", row["id"]) or row)}
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, "SystemVm", row["id"], work)}
+    return {"jobid": call.job("SystemVm", row["id"], work)}
 
 
 @command("destroySystemVm", admin=True)

@@ -56,7 +56,7 @@ def create_tags(call: Call) -> Response:
                 )  # fmt: skip
         return success()
 
-    return {"jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, kind, rows[0]["id"], work)}
+    return {"jobid": call.job(kind, rows[0]["id"], work)}
 
 
 @command("listTags")

@@ -64,11 +64,7 @@ def _submit(call: Call, row: Row, act: Callable[[Row], None], kind: str, between
 
     return {
         "id": row["uuid"],
-        "jobid": call.jobs.submit(
-            call.name,
-            call.parameters,
-            call.caller.user_id,
-            call.caller.account_id,
+        "jobid": call.job(
             "VirtualMachine",
             row["id"],
             work,

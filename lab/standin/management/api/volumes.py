@@ -114,7 +114,7 @@ def _submit(call: Call, row: Row, kind: str, instance: str, work: Callable[[], R
 
     return {
         "id": row["uuid"],
-        "jobid": call.jobs.submit(call.name, call.parameters, call.caller.user_id, call.caller.account_id, instance, row["id"], run),
+        "jobid": call.job(instance, row["id"], run),
     }
 
 
