@@ -81,9 +81,8 @@ class RouterNetwork:
         zone, domain, account: names; of the domain the path, such as `ROOT/customers`.
         redundant: it has two routers, one of which waits.
         routers: items of listRouters.
-        old: some router that runs is not of the release that was asked for.
-        closed: its zone's state, where CloudStack makes no routers in it.
         old: some router that runs is not of the release that was asked for, nor patched.
+        closed: its zone's state, where CloudStack makes no routers in it.
         tiers: networks of a VPC; 1 of any other.
     """
 
