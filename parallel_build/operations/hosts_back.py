@@ -22,7 +22,7 @@ from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
-CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
+CONNECTED = ["ss", "-tn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
 TAKE_EVERY = 10.0  # seconds
 ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
 
@@ -69,8 +69,9 @@ def _give(context: Context, hypervisor: Hypervisor, addresses: set[str], origina
 
 
 def peers(text: str) -> set[str]:
-    """The other ends of connections, as `ss -Htn` prints them: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
-    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in text.splitlines() if line.split()]
+    """The other ends of connections, as `ss -tn` prints them below its heading: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
+    lines = [line for line in text.splitlines() if line[:1].isdigit()]
+    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in lines]
     return {end.removeprefix("::ffff:") for end in ends}
 
 
