@@ -35,8 +35,9 @@ URL = re.compile(r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za
 PRINTABLE = re.compile(r"^[\x21-\x7e]+$")
 LONGEST_DURATION = timedelta(days=3650)
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
-# cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
-SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
+# CloudStack's own commands get throw-away values, so what a policy for passwords asks for is fine; quotes, $ ` \ ( ) and blanks are asking for trouble
+# wherever somebody types such a password into a shell or an option file later.
+SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=@!%^,:/~*&?#-]{8,128}$")
 # Validation context of a configuration that a state holds, perhaps written on another machine.
 STORED = "stored"
 DURATION = re.compile(r"^(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m(?:in)?)?\s*(?:(\d+)s)?$")

@@ -87,6 +87,13 @@ def test_all_wrong_values_are_named_together() -> None:
         assert key in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["cloudPassword", "replicationPassword", "managementKey"])
+@pytest.mark.parametrize("value", ["P@ssw0rd!", "my#key:1x", "100%/~user", "a^b,c*d&e?f"])
+def test_a_secret_may_have_what_a_policy_for_passwords_asks_for(name: str, value: str) -> None:
+    """CloudStack's own commands never get it."""
+    load_secrets({**SECRETS, name: value}, "test")
+
+
 @pytest.mark.parametrize("value", ["with space", "quote'", "back`tick", "dollar$1234", "short", ""])
 def test_secret_that_a_shell_would_tear_is_refused_without_showing_it(value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
