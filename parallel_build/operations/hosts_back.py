@@ -42,7 +42,8 @@ def take_agents(context: Context) -> list[str]:
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
         context.progress(f"agents can't be taken from {', '.join(servers)}: {error}")
         return [f"agents that may be connected to {', '.join(servers)}: {error.reason}"]
-    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    others = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    originals = [address for address in others if not agents.is_loopback(address)]
     with Workers(AT_ONCE, context.cancel) as pool:
         asked = [pool.submit(_take, context, each, servers, originals) for each in agents.hosts_with_agent(context.configuration)]
         return [words for future in asked if (words := future.result())]
