@@ -47,6 +47,14 @@ def _usual(text: str) -> str:
         return text
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address of a `host` value leads whoever dials it to itself."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower().split(".")[0] == "localhost"
+
+
 def extended(value: str, more: Iterable[str]) -> str:
     """The value with further addresses at its end, those first that are there: agents stay where they are. A `@algorithm` stays too."""
     known = addresses(value)

@@ -166,8 +166,9 @@ class Services:
 
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""
-        text = self.host.run(["ss", "-Hltn"]).stdout
-        found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if len(line.split()) > 3}
+        # iproute2 before 4.10 (Enterprise Linux 7.5, Ubuntu 16.04) can't leave out its heading.
+        text = self.host.run(["ss", "-ltn"]).stdout
+        found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith("LISTEN")}
         return found & set(ports)
 
     def _canonical(self, unit: str) -> str:

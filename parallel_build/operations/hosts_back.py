@@ -22,7 +22,7 @@ from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
-CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
+CONNECTED = ["ss", "-tn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
 TAKE_EVERY = 10.0  # seconds
 ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
 
@@ -42,7 +42,8 @@ def take_agents(context: Context) -> list[str]:
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
         context.progress(f"agents can't be taken from {', '.join(servers)}: {error}")
         return [f"agents that may be connected to {', '.join(servers)}: {error.reason}"]
-    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    others = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    originals = [address for address in others if not agents.is_loopback(address)]
     with Workers(AT_ONCE, context.cancel) as pool:
         asked = [pool.submit(_take, context, each, servers, originals) for each in agents.hosts_with_agent(context.configuration)]
         return [words for future in asked if (words := future.result())]
@@ -69,8 +70,9 @@ def _give(context: Context, hypervisor: Hypervisor, addresses: set[str], origina
 
 
 def peers(text: str) -> set[str]:
-    """The other ends of connections, as `ss -Htn` prints them: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
-    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in text.splitlines() if line.split()]
+    """The other ends of connections, as `ss -tn` prints them below its heading: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
+    lines = [line for line in text.splitlines() if line[:1].isdigit()]
+    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in lines]
     return {end.removeprefix("::ffff:") for end in ends}
 
 
