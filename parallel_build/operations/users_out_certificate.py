@@ -14,6 +14,7 @@ from parallel_build.cloudstack import keystore_handover, properties, web
 from parallel_build.cloudstack.encryption import WrongKey, decrypt, unwrap
 from parallel_build.cloudstack.keys import first_line
 from parallel_build.cloudstack.properties import KEY_FILE
+from parallel_build.cloudstack.services import Services
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.operations import users_out_service
 from parallel_build.remote.access import Access
@@ -43,9 +44,9 @@ def give(host: Access, ports: Sequence[int]) -> tuple[list[int], str]:
         if not served.keystore:
             return [], "https.keystore names no file"
         _hand_over(host, served.keystore, _password(host, values.get(KEY, "")), served.https)
-    except (_Refused, StepFailed) as error:
+        taken = Services(host).listening(list(ports)) - {served.https}
+    except (_Refused, StepFailed, CommandFailed) as error:
         return [], str(error)
-    taken = _listening(host) - {served.https}
     others = [port for port in ports if port in taken]
     return (
         [port for port in ports if port not in taken],
@@ -79,10 +80,3 @@ def _hand_over(host: Access, keystore: str, password: Secret, port: int) -> None
     problem = done.stdout.strip() if done.ok else (done.stderr.strip().splitlines() or ["no output"])[-1][:200]
     if problem or not done.ok:
         raise _Refused(problem)
-
-
-def _listening(host: Access) -> set[int]:
-    """TCP ports on which a program of the server listens."""
-    shown = host.run(["sh", "-c", "ss -Hltn | awk '{print $4}'"], ok=None)
-    ends = (line.rpartition(":")[2] for line in shown.stdout.split())
-    return {int(port) for port in ends if port.isdigit()}

@@ -44,8 +44,8 @@ class Server(Files):
             self.given.append(json.loads(input.reveal()))
             self.arguments += argv
             return Result(self.code, self.printed, "Traceback\nSyntaxError: x\n" if self.code else "")
-        if "ss -Hltn" in argv[-1]:
-            return Result(0, "".join(f"*:{port}\n" for port in self.listening), "")
+        if argv[0] == "ss":
+            return Result(0, "".join(f"LISTEN 0 128 *:{port} *:*\n" for port in self.listening), "")
         return super().run(argv, **more)
 
 
