@@ -25,7 +25,9 @@ IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
 IGNORED_DATABASE_KEYS = ("others",)
 REACHING_DATABASES = ("admin",)  # how a side's database servers are logged in to
 # Keys that a state of an earlier version does not have: as they are by default they are no change.
-BY_DEFAULT: dict[str, dict[str, Any]] = {"original": {"usage": []}, "new": {"allInOne": False, "usage": True}}
+BY_DEFAULT: dict[str, dict[str, Any]] = {
+    "original": {"usage": []}, "new": {"allInOne": False, "usage": True}, "transfer": {"seed": "auto"},
+}  # fmt: skip
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = (
     "original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "originalDatabasePassword", "newDatabasePassword",

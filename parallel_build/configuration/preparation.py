@@ -18,8 +18,8 @@ from parallel_build.configuration.servers import (
 )
 from parallel_build.configuration.values import (
     CHECKSUM,
+    FILE_URL,
     TEMPLATE_NAME,
-    URL,
     Duration,
     LocalPath,
     Model,
@@ -52,8 +52,8 @@ class Template(Model):
     @field_validator("url")
     @classmethod
     def _template_url(cls, value: str) -> str:
-        if not URL.fullmatch(value):
-            raise ValueError("a template's url is http or https, without user, query and fragment")
+        if not FILE_URL.fullmatch(value):
+            raise ValueError("a template's url is http or https, without user and fragment")
         return value
 
     @field_validator("checksum")
@@ -64,11 +64,16 @@ class Template(Model):
         return value
 
 
+Seed = Literal["auto", "physical", "logical"]
+
+
 class Transfer(Model):
     """How the databases are brought over.
 
     Attributes:
         method: `dump` costs time with the data; `replicate` does not.
+        seed: how `dump` brings the rows: `physical` as files, by mariadb-backup, between two MariaDB servers of one series; `logical` as rows; `auto` as
+            files where both sides have the tool and there is enough data, else as rows.
         threads: parallel connections for copying and comparing; a copy uses one more than the new database server has processors, at most.
         bytes_per_second: limit for reading the running original while `replicate` seeds the new source, less while the original is busy; None for
             as fast as both servers allow. 200 GB in under three hours, while the original gives a fraction of one core and 20 MB/s of its disk.
@@ -78,6 +83,7 @@ class Transfer(Model):
     """
 
     method: Literal["dump", "replicate"] = "dump"
+    seed: Seed = "auto"
     threads: int = Field(default=4, ge=1, le=64)
     bytes_per_second: int | None = Field(default=20_000_000, ge=65536)
     compare_everything_after: Duration = timedelta(days=7)

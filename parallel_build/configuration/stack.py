@@ -42,6 +42,11 @@ DATA_FOLDERS = (
 )  # where database servers keep their data, unless configured otherwise
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
+PATCHES, PATCHED = (
+    CloudStackVersion("4.17.0.0"),
+    CloudStackVersion("4.14.0.0"),
+)  # versions that patch routers live, and whose routers can be
+
 
 class StackConfiguration(Model):
     """Everything an operator says about one stack."""
@@ -188,6 +193,7 @@ class StackConfiguration(Model):
                 f"transfer.method: {method} does not serve from {old} to {new}, {why}; "
                 f"set it to {instead} (or correct original.database.engine and new.database.engine)"
             )
+        yield from self._seed_problems()
         for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
@@ -211,6 +217,22 @@ class StackConfiguration(Model):
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
 
+    def _seed_problems(self) -> Iterator[str]:
+        """Files are brought by MariaDB's own tool, while nobody writes on the original."""
+        if self.transfer.seed != "physical":
+            return
+        old, new = self.original.database.engine, self.new.database.engine
+        if (old, new) != ("mariadb", "mariadb"):
+            yield (
+                f"transfer.seed: physical does not serve from {old} to {new}, since files are brought by mariadb-backup and MySQL's CLONE is not offered; "
+                "set it to auto or logical"
+            )
+        if self.transfer.method == "replicate":
+            yield (
+                "transfer.seed: physical serves with transfer.method dump only, and the seed of replicate copies rows; "
+                "set it to auto or logical, or transfer.method to dump"
+            )
+
     def _version_problems(self) -> Iterator[str]:
         """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
         old, new = self.original.version, self.new.version
@@ -222,6 +244,8 @@ class StackConfiguration(Model):
                 "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
                 "build before or after that"
             )
+        if self.routers.renew == "livePatch":
+            yield from self._patch_problems()
         if not self.move:
             return
         if self.templates:
@@ -235,6 +259,16 @@ class StackConfiguration(Model):
             yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
         if self.routers.until_renewed != "first":
             yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+
+    def _patch_problems(self) -> Iterator[str]:
+        """Which versions patch a router that runs, and which routers take it [CloudStack 4.17 release notes, upgrading/upgrade/_sysvm_restart.rst]."""
+        key, remedy = "routers.renew: livePatch", "leave routers.renew out, and networks are restarted with new routers"
+        if self.move:
+            yield f"{key} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+        if self.new.version < PATCHES:
+            yield f"{key} is not known to {self.new.version}, only from {PATCHES} on; {remedy}"
+        if self.original.version < PATCHED:
+            yield f"{key} fails on routers of {self.original.version}, whose system VM template is older than {PATCHED}; {remedy}"
 
     def _agent_problems(self) -> Iterator[str]:
         """The agents' wave names hosts that are there and have an agent, and its canary is a trial."""

@@ -61,6 +61,13 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
             "transfer.method",
             "does not serve from mariadb to mysql, the binary logs of MariaDB and MySQL are not compatible in this direction; set it to dump",
         ),
+        ({"transfer": {"seed": "clone"}}, "transfer.seed", "logical"),
+        ({"transfer": {"seed": "physical", "method": "replicate"}}, "transfer.seed", "serves with transfer.method dump only"),
+        (
+            {"transfer": {"seed": "physical"}, "new": {"database": {**VALUES["new"]["database"], "engine": "mysql"}}},
+            "transfer.seed",
+            "does not serve from mariadb to mysql",
+        ),
         ({"hypervisorSteps": [{"hosts": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
         ({"ssh": {"identityFile": "${NO_SUCH_VARIABLE_SET}/key"}}, "ssh.identityFile", "NO_SUCH_VARIABLE_SET"),
     ],
@@ -78,6 +85,38 @@ def test_all_wrong_values_are_named_together() -> None:
         load(values(phase="x", transfer={"threads": 0}, window={"deadline": "x"}), "test")
     for key in ("phase", "transfer.threads", "window.deadline"):
         assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://store.example.org/b/t.qcow2.bz2?X-Amz-Credential=AK%2F20261130&X-Amz-Signature=0a1b2c&response-content-type=application/x:y",
+        "http://files_of_ours.example.org/t.qcow2",
+        "http://192.0.2.1/t.qcow2?",
+    ],
+)
+def test_a_templates_url_may_be_a_signed_one(url: str) -> None:
+    template = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": url}
+    assert load(values(templates=[template]), "test").templates[0].url == url
+
+
+@pytest.mark.parametrize("tail", ["?a=b#c", "?a=b c", "?a='b'", "?$(id)", "?a;b", '?"'])
+def test_no_other_character_gets_into_a_templates_url(tail: str) -> None:
+    template = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": f"http://192.0.2.1/t.qcow2{tail}"}
+    with pytest.raises(ConfigurationError, match=r"templates\.0\.url"):
+        load(values(templates=[template]), "test")
+
+
+def test_the_apis_host_may_have_an_underscore() -> None:
+    url = "http://cloud_api.example.org:8080/client/api"
+    assert load(values(original={"api": {"url": url}}), "test").original.api.url == url
+
+
+@pytest.mark.parametrize("name", ["cloudPassword", "replicationPassword", "managementKey"])
+@pytest.mark.parametrize("value", ["P@ssw0rd!", "my#key:1x", "100%/~user", "a^b,c*d&e?f"])
+def test_a_secret_may_have_what_a_policy_for_passwords_asks_for(name: str, value: str) -> None:
+    """CloudStack's own commands never get it."""
+    load_secrets({**SECRETS, name: value}, "test")
 
 
 @pytest.mark.parametrize("value", ["with space", "quote'", "back`tick", "dollar$1234", "short", ""])
