@@ -115,6 +115,15 @@ def test_nobody_is_asked_where_rows_are_wanted(world: World, tmp_path: Path) -> 
     assert world.done == [] and world.told == []
 
 
+def test_mysql_has_its_rows_copied_and_nobody_is_asked(world: World, tmp_path: Path) -> None:
+    asked = context(world, tmp_path)
+    database = {**SITE.configuration.new.database.model_dump(by_alias=True, mode="json"), "engine": "mysql"}
+    asked.site = site(new={"database": database})
+    assert bring_files.bring(asked, ["cloud"]) is None
+    assert world.done == []
+    assert world.told == ["copying rows, not files: files are brought from MariaDB to MariaDB only"]
+
+
 @pytest.mark.parametrize(
     "problem", [StepFailed("newdb1: the files could not be prepared", "x", ""), CommandFailed("olddb1: broke", "x", "")]
 )
