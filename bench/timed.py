@@ -99,7 +99,7 @@ def back(lab: Lab, way: str) -> dict[str, Any]:
     if way == "up":
         stack.up(lab)
     elif stack.tool(lab, ["back", stack.STACK]) != 0:
-        raise LabError("`python -m parallel_build back` failed", "see above", "")
+        raise LabError("`parallel-build back` failed", "see above", "")
     seconds = time.monotonic() - began
     watcher.join(30)
     after = os.times()

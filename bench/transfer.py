@@ -30,6 +30,8 @@ from lab.database import Accounts, DatabasePlan, load
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import compare
 from parallel_build.database.copy import copy, makeable
+from parallel_build.database.physical import copy as physical
+from parallel_build.database.physical import facts
 from parallel_build.database.replicate import seed
 from parallel_build.database.schema import definitions
 from parallel_build.remote.host import Host
@@ -37,14 +39,27 @@ from parallel_build.remote.sql import session
 from tests.containers.database_stand import Stand, roots, sql, stand
 
 SCHEMAS = ["cloud", "cloud_usage"]
-ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM = (
-    "article: mysqldump, scp, mysql", "mydumper/myloader", "dump", "replicate (window)", "comparison", "CHECKSUM TABLE",
+ARTICLE, MYDUMPER, DUMP, FILES, REPLICATE, COMPARISON, CHECKSUM = (
+    "article: mysqldump, scp, mysql", "mydumper/myloader", "dump", "dump, seed physical", "replicate (window)", "comparison", "CHECKSUM TABLE",
 )  # fmt: skip
-NAMES = (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON, CHECKSUM)
+NAMES = (ARTICLE, MYDUMPER, DUMP, FILES, REPLICATE, COMPARISON, CHECKSUM)
 # Targets of one run on two cores: `dump` as a share of the article's sequence, from this many bytes on, and seconds of the window with `replicate`.
-DUMP_LIMIT, LARGE, WINDOW_LIMIT = 0.33, 1_400_000_000, 1.0
+DUMP_LIMIT, FILES_LIMIT, LARGE, WINDOW_LIMIT = 0.33, 0.2, 1_400_000_000, 1.0
 # Programs whose memory counts; the servers' own does not.
-PROGRAMS = {"mariadb", "mysql", "mariadb-dump", "mysqldump", "python3", "mydumper", "myloader", "scp", "ssh", "mariadb-binlog"}
+PROGRAMS = {
+    "mariadb",
+    "mysql",
+    "mariadb-dump",
+    "mysqldump",
+    "python3",
+    "mydumper",
+    "myloader",
+    "scp",
+    "ssh",
+    "mariadb-binlog",
+    "mariadb-backup",
+    "mbstream",
+}
 SEARCH = 5  # seconds from one search for these to the next
 WINDOWS = 5  # how often the window's reading and comparing is repeated on one seed; the middle one counts, with one promotion
 SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -198,6 +213,22 @@ class Bench:
             "seconds": round(time.monotonic() - started, 3), "rows": report.rows, "bytes": report.bytes, "compressed": report.compressed,
         }  # fmt: skip
 
+    def files(self) -> dict[str, Any]:
+        """The same with `transfer.seed: physical`: the table files, by mariadb-backup; its parts are printed."""
+        self.empty()
+        started = time.monotonic()
+        with session(self.source) as opened:
+            found = facts.files(opened, [definitions.read(opened, name) for name in SCHEMAS])
+        if found.unfit:
+            raise SystemExit(f"bench/database: files can't be brought: {', '.join(found.unfit)}")
+        report = physical.copy(
+            self.source, self.target, [], SCHEMAS, found, threads=self.threads, cancel=self.cancel, progress=lambda text: None
+        )
+        self.on_disk(self.target)
+        seconds = round(time.monotonic() - started, 3)
+        self.say(f"    {report}; the rest {seconds - sum(report.parts.values()):.1f} s")
+        return {"seconds": seconds, "bytes": report.bytes, **report.parts}
+
     def comparison(self) -> dict[str, Any]:
         """The full comparison of both machines; also the proof of the method before it."""
         verdict = compare.compare(self.source, self.target, SCHEMAS, threads=self.threads, cancel=self.cancel, progress=lambda text: None)
@@ -283,11 +314,12 @@ class Bench:
             ("article", ARTICLE, self.article),
             ("mydumper", MYDUMPER, self.mydumper),
             ("dump", DUMP, self.dump),
+            ("files", FILES, self.files),
             ("replicate", REPLICATE, self.replicate),
         )
         for key, name, work in ways:
             if key in methods:
-                if key == "dump":
+                if key == "dump" or (key == "files" and "dump" not in methods):
                     results["before the window"] = self.prepared()
                 results[name] = self.measure(name, work)
                 self.proved(name, results[name], proofs)
@@ -347,12 +379,14 @@ def missed(runs: Sequence[dict[str, Any]]) -> list[str]:
         # What mydumper and the article's sequence leave is reported, and is theirs.
         found += [
             f"{name} {where} left something else than the original"
-            for name in (DUMP, REPLICATE)
+            for name in (DUMP, FILES, REPLICATE)
             if not run.get(name, {}).get("equal", True)
         ]
         dump, other = run.get(DUMP, {}), run.get(MYDUMPER, {})
         if run["bytes"] >= LARGE and dump.get("ratio", 0) > DUMP_LIMIT:
             found.append(f"{DUMP} {where} took {dump['ratio']:.3f} of the article's sequence, the target is {DUMP_LIMIT}")
+        if run["bytes"] >= LARGE and run.get(FILES, {}).get("ratio", 0) > FILES_LIMIT:
+            found.append(f"{FILES} {where} took {run[FILES]['ratio']:.3f} of the article's sequence, the target is {FILES_LIMIT}")
         if run["bytes"] >= LARGE and dump and other and dump["seconds"] >= other["seconds"]:
             found.append(f"{DUMP} {where} took longer than mydumper/myloader")
         if run.get(REPLICATE, {}).get("seconds", 0) > WINDOW_LIMIT:
@@ -365,7 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/database", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bytes", type=size, default=size("1.5G"), help="size of the original at scale 1 (default 1.5G)")
     parser.add_argument("--scale", default="1", help="multiples of it, one run each, such as 1,4,16 (default 1)")
-    parser.add_argument("--methods", default="article,mydumper,dump,replicate", help="which to measure")
+    parser.add_argument("--methods", default="article,mydumper,dump,files,replicate", help="which to measure")
     parser.add_argument("--threads", type=int, default=4, help="parallel connections (default: 4, as the stack's and mydumper's)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="write the chart (SVG) to this file")
@@ -394,7 +428,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs.sort(key=lambda run: float(run["scale"]))
     print(table(runs))
     if options.chart:
-        names = [name for name in (ARTICLE, MYDUMPER, DUMP, REPLICATE, COMPARISON) if all(name in run for run in runs)]
+        names = [name for name in (ARTICLE, MYDUMPER, DUMP, FILES, REPLICATE, COMPARISON) if all(name in run for run in runs)]
         lines = {name: [(run["bytes"] / 1e9, run[name]["seconds"]) for run in runs] for name in names}
         options.chart.write_text(draw("The database's part of the window", lines, "original, GB", "seconds"))
     problems = missed(runs)

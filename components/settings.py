@@ -77,7 +77,7 @@ def operator_key(ssh: Ssh) -> str:
     if len(key.splitlines()) != 1 or not key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise ConfigurationError(
             f"ssh.publicKeyFile: {path} is not one OpenSSH public key",
-            "its file is one line that begins with ssh-, ecdsa- or sk-",
+            "such a file has one line, which begins with ssh-, ecdsa- or sk-",
             f"name a file such as ~/.ssh/id_ed25519.pub; {REMEDY}",
         )
     return key

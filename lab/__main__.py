@@ -291,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("command", nargs=argparse.REMAINDER)
     sub = command("pulumi", _pulumi, "run a Pulumi command on the lab's stack, inside its network")
     sub.add_argument("words", nargs=argparse.REMAINDER)
-    sub = command("tool", _tool, "run `python -m parallel_build` on the lab's stack (named lab), inside its network")
+    sub = command("tool", _tool, "run `parallel-build` on the lab's stack (named lab), inside its network")
     sub.add_argument("words", nargs=argparse.REMAINDER)
     sub = command("fault", _fault, "set, remove (without VALUE) or show (without KEY) a fault on a machine")
     sub.add_argument("host")

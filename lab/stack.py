@@ -220,7 +220,7 @@ def pulumi(lab: Lab, words: Sequence[str]) -> int:
 
 
 def tool(lab: Lab, words: Sequence[str]) -> int:
-    """Run `python -m parallel_build` with the lab's stack file; its exit code. The caller must be inside the lab's network."""
+    """Run `parallel-build` with the lab's stack file; its exit code. The caller must be inside the lab's network."""
     return subprocess.run(tool_words(lab, words), cwd=PROJECT, env=environment(lab), check=False).returncode
 
 

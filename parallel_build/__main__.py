@@ -1,4 +1,4 @@
-"""`python -m parallel_build`: what can be done without a Pulumi program, from any machine that has the stack file and the keys."""
+"""`parallel-build`: what can be done without a Pulumi program, from any machine that has the stack file and the keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parallel_build.secret import mask, remembered
 
 def parser() -> argparse.ArgumentParser:
     """The command line, as `parallel_build.cli` makes it up."""
-    found = argparse.ArgumentParser(prog="python -m parallel_build", description=__doc__)
+    found = argparse.ArgumentParser(prog="parallel-build", description=__doc__)
     found.add_argument(
         "--config-file", type=Path, metavar="FILE", help="the stack file (default: stacks/Pulumi.STACK.yaml of the checkout)"
     )

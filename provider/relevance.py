@@ -25,7 +25,9 @@ IGNORED_API_KEYS = ("timeout", "caFile", "serverName", "serverNames")
 IGNORED_DATABASE_KEYS = ("others",)
 REACHING_DATABASES = ("admin",)  # how a side's database servers are logged in to
 # Keys that a state of an earlier version does not have: as they are by default they are no change.
-BY_DEFAULT: dict[str, dict[str, Any]] = {"original": {"usage": []}, "new": {"allInOne": False, "usage": True}}
+BY_DEFAULT: dict[str, dict[str, Any]] = {
+    "original": {"usage": []}, "new": {"allInOne": False, "usage": True}, "transfer": {"seed": "auto"},
+}  # fmt: skip
 KEPT_KEYS = {"window": ("userAccess",)}
 IGNORED_SECRETS = (
     "original_api_key", "original_api_secret", "originalApiKey", "originalApiSecret", "originalDatabasePassword", "newDatabasePassword",
@@ -80,7 +82,8 @@ def for_undo(stored: Site, newest: Site | None) -> Site:
     old, fresh = newest.configuration.original, newest.configuration.new
     old_pair = stored.configuration.original.database.model_copy(update={"admin": old.database.admin})
     new_pair = stored.configuration.new.database.model_copy(update={"admin": fresh.database.admin})
-    original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair})
+    # So does what turns the machines before the servers; what the window has turned is on record.
+    original = stored.configuration.original.model_copy(update={"api": old.api, "database": old_pair, "frontend": old.frontend})
     new = stored.configuration.new.model_copy(update={"api": fresh.api, "database": new_pair})
     configuration = stored.configuration.model_copy(
         update={

@@ -74,6 +74,7 @@ PARTS = (
     _containers("lost", "lost_for_good", timeout=1800),
     _containers("mysql", "mysql_path"),
     _containers("replicate", "replicate_path"),
+    _containers("files", "files_path"),
     _containers("https", "https_only"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),

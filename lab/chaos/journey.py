@@ -146,7 +146,7 @@ class Journey:
         say(f"  turn: {'; '.join(problems) or 'as it must be'}")
 
     def _back(self, outcomes: list[Outcome]) -> None:
-        """`python -m parallel_build back`, the same again where it failed; every failure counts against the cell.
+        """`parallel-build back`, the same again where it failed; every failure counts against the cell.
 
         Raises:
             LabError: it does not succeed.

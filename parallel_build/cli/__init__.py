@@ -1,4 +1,4 @@
-"""The commands of `python -m parallel_build`, one module each.
+"""The commands of `parallel-build`, one module each.
 
 A command is a module with `NAME`, `HELP`, `arguments(parser)` and `run(given) -> int`; `given.config_file` is the stack file where it is not
 the checkout's own. Exit codes: 0 holds or done, 1 a guard or step failed, 2 usage or configuration, 3 different.

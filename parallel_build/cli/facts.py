@@ -1,4 +1,4 @@
-"""`python -m parallel_build facts STACK`: what a cloud is made of, for a comparison with another. Reads only."""
+"""`parallel-build facts STACK`: what a cloud is made of, for a comparison with another. Reads only."""
 
 from __future__ import annotations
 

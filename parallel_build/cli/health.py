@@ -1,4 +1,4 @@
-"""`python -m parallel_build health STACK`: is the original fit to be upgraded? While a window is open: where the stack stands instead. Reads only."""
+"""`parallel-build health STACK`: is the original fit to be upgraded? While a window is open: where the stack stands instead. Reads only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m parallel_build parity REHEARSED REAL`: how far a rehearsal on one cloud says something about another. Reads only."""
+"""`parallel-build parity REHEARSED REAL`: how far a rehearsal on one cloud says something about another. Reads only."""
 
 from __future__ import annotations
 

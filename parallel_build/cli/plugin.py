@@ -27,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Install it, or print where it belongs."""
     if given.version is not None and not VERSION.fullmatch(given.version):
-        raise ConfigurationError(f"{given.version!r} is no version", "one is written as 1.2.3", "give it as the engine's message names it")
+        raise ConfigurationError(
+            f"{given.version!r} is not a version", "a version is written like 1.2.3", "give the version that the engine's message names"
+        )
     target = plugin.place(os.environ, given.version)
     if given.action == "where":
         print(target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
-from parallel_build.operations import fence_new_side
+from parallel_build.operations import fence_new_side, frontends
 from parallel_build.records.waves import ROUTERS as STEP
 from parallel_build.records.waves import WaveState
 from parallel_build.records.window import WindowRecord
@@ -87,7 +87,7 @@ def _findings(found: Situation) -> Iterator[str]:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
             yield f"Until the deadline: {duration(found.seconds_left)}."
-        yield from (f"By the record {words}." for words in fence_new_side.in_words(record))
+        yield from (f"By the record {words}." for words in (*fence_new_side.in_words(record), *frontends.in_words(record)))
         yield from (f"The record on {line}." for line in found.copies)
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)
@@ -202,7 +202,7 @@ def _forward(found: Situation, serving: str) -> str:
         return "refused until the rollback that has begun has finished; after that a new window can be opened"
     if serving == "new" and found.record is not None and found.record.switched and _complete(found):
         left = found.state.steps.get(ROUTERS, DONE) != DONE
-        return f"python -m parallel_build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
+        return f"parallel-build routers {found.stack}   (renews the routers that are left, users in meanwhile)" if left else ""
     words = f"pulumi config set phase switched --stack {found.stack} && pulumi up --stack {found.stack}"
     if found.record is not None and not found.record.closed:
         if not found.record.switched and found.seconds_left is not None and found.seconds_left <= 0:
@@ -221,11 +221,11 @@ def _back(found: Situation, runs: str) -> str:
     if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
         if found.replica_lacks:
             return f"only once {found.original_database.name} is back: its replica can't take its place, it lacks what can't be made up: {found.replica_lacks}"
-        return f"python -m parallel_build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
+        return f"parallel-build back {found.stack} --from-replica   (the original's replica takes its source's place, it has everything)"
     if found.record.returning and not (found.state.problem or "window" not in found.state.steps):
-        return f"python -m parallel_build back {found.stack}   (resumes where it stopped)"
+        return f"parallel-build back {found.stack}   (resumes where it stopped)"
     if found.state.problem or "window" not in found.state.steps:
-        return f"python -m parallel_build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
+        return f"parallel-build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"
     return f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}   (the original serves again{lost})"
 

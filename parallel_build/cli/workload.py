@@ -62,7 +62,9 @@ def _profile(given: argparse.Namespace) -> Profile:
     if not given.like:
         return load(given.profile)
     if not 0 < given.share <= 1:
-        raise ConfigurationError("--share is no part of a cloud", "it is above 0 and at most 1", "give it such as 0.1")
+        raise ConfigurationError(
+            "--share is no part of a cloud", f"a share is above 0 and at most 1; {given.share:g} is not", "give one such as --share 0.1"
+        )
     return like(load_facts(given.like), given.share)
 
 

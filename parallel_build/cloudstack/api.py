@@ -149,7 +149,10 @@ class Cloud:
             ) from None
         except requests.RequestException as error:
             raise self.endpoint.explain(error) or ApiUnavailable(
-                f"{self.url} does not answer ({command})", type(error).__name__, "see whether the management server runs", None
+                f"{self.url} does not answer ({command})",
+                type(error).__name__,
+                "see there whether it runs: `systemctl status cloudstack-management`",
+                None,
             ) from None
 
     def list(self, command: str, **parameters: Any) -> list[Reply]:
@@ -227,7 +230,7 @@ class Cloud:
             raise JobFailed(
                 f"{command} failed in the cloud",
                 words,
-                "see the management server's log for this job",
+                "see the management server's log (/var/log/cloudstack/management/management-server.log) for this job",
                 code if isinstance(code, int) else 0,
             )
         return result if isinstance(result, dict) else {"result": result}
@@ -248,7 +251,8 @@ class Cloud:
         return ApiUnavailable(
             f"{self.url} gave no API reply to {command} (HTTP {status})",
             "the web application has failed" if status == 503 else str(error.args[0] if error.args else error),
-            "see the first `Failed to start module` in its management-server.log and what it was caused by; good starts log some ERROR lines too",
+            "see the first `Failed to start module` in its /var/log/cloudstack/management/management-server.log and what it was caused by; good starts "
+            "log some ERROR lines too",
             status,
         )
 

@@ -45,26 +45,37 @@ def read(host: Access, path: str) -> dict[str, str] | None:
         StepFailed: Java can't read it.
     """
     raw = host.read(path)
-    if raw is None:
-        return None
+    return None if raw is None else parse_of(host, path, decode(raw))
+
+
+def parse_of(host: Access, path: str, text: str) -> dict[str, str]:
+    """Every key of a server's file with its value.
+
+    Raises:
+        StepFailed: Java can't read it; the error names server and file.
+    """
     try:
-        return parse(decode(raw))
+        return parse(text)
     except StepFailed as error:
         raise StepFailed(f"{host.name}: {path}: {error.fact}", error.cause, error.remedy) from None
 
 
-def replace(text: str, values: dict[str, str]) -> str:
+def replace(text: str, values: dict[str, str], where: str = "db.properties") -> str:
     """Replace the values of keys that are there, on each of their lines; everything else stays as it is, character by character.
 
+    Args:
+        text: the file's.
+        values: by their keys.
+        where: server and file, for the error.
     Raises:
         StepFailed: one of the keys is not there, so this is not the file it is taken for.
     """
     missing = set(values) - set(parse(text))
     if missing:
         raise StepFailed(
-            f"db.properties has no {', '.join(sorted(missing))}",
+            f"{where} has no {', '.join(sorted(missing))}",
             "it is not the file that cloudstack-setup-databases writes",
-            "see whether the package is whole: `dpkg --verify cloudstack-management`, or `rpm -V cloudstack-management`",
+            "see whether its package is whole there: `dpkg --verify cloudstack-management`, or `rpm -V cloudstack-management`",
         )
     return "".join(
         f"{_escaped_key(element.key)}={escaped(values[element.key])}{_ending(element.source)}"

@@ -13,7 +13,7 @@ import secrets
 
 from parallel_build.cloudstack.encryption import Encryptor, encrypt
 from parallel_build.cloudstack.keys import DatabaseKey
-from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse, replace
+from parallel_build.cloudstack.properties import DB_PROPERTIES, KEY_FILE, decode, encode, parse_of, replace
 from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.configuration import Server
 from parallel_build.errors import StepFailed
@@ -65,7 +65,8 @@ def prove_login(host: Access, database: Server, port: int, password: Secret) -> 
         raise StepFailed(
             f"user cloud can't use the databases on {database.name} ({database.address}:{port}) from {host.name}",
             answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "the table cloud.version is empty",
-            "see step CloudDatabases: user cloud is let in from the management servers' addresses only",
+            f"let {host.name} reach port {port} of {database.name}. User cloud may log in from the management servers' addresses in the stack file only: "
+            "correct them there; the next `pulumi up` makes the account again",
         )
 
 
@@ -98,12 +99,13 @@ def setup_databases(
         )
     raw = host.read(DB_PROPERTIES)
     text = decode(raw or b"")
-    written = parse(text)
+    written = parse_of(host, DB_PROPERTIES, text)
     if written.get("cluster.node.IP") != server.address or written.get("db.cloud.host") != database.address:
         raise StepFailed(
             f"{host.name}: {DB_PROPERTIES} does not have what cloudstack-setup-databases was given",
             f"cluster.node.IP={written.get('cluster.node.IP')}, db.cloud.host={written.get('db.cloud.host')}",
-            "see whether the package's file was changed by hand",
+            f"on {host.name} `dpkg --verify cloudstack-management`, or `rpm -V cloudstack-management`, shows whether {DB_PROPERTIES} was changed by hand: "
+            "take that out, then run the same command again",
         )
     encryptor = key.encryptor or Encryptor.V2
     sealed = {
@@ -115,7 +117,7 @@ def setup_databases(
         }.items()
     }
     host.write(KEY_FILE, management_key, mode=0o640, owner="root:cloud")
-    host.write(DB_PROPERTIES, encode(replace(text, sealed)), mode=0o640, owner="root:cloud")
+    host.write(DB_PROPERTIES, encode(replace(text, sealed, f"{host.name}: {DB_PROPERTIES}")), mode=0o640, owner="root:cloud")
 
 
 def setup_management(host: Access) -> None:
@@ -133,7 +135,8 @@ def setup_management(host: Access) -> None:
         raise StepFailed(
             f"cloudstack-setup-management failed on {host.name}",
             _words(text),
-            "see /var/log/cloudstack/management/setupManagement.log there; it needs `hostname --fqdn` to give a name",
+            f"see /var/log/cloudstack/management/setupManagement.log on {host.name} (`hostname --fqdn` must give a name there); then run the same "
+            "command again",
         )
 
 

@@ -22,7 +22,7 @@ CAUSES = (
     (r"Unable to load db configuration.*(Connection refused|Communications link failure|No route to host|timed out|UnknownHost)",
      "no database server answers where db.properties says", "start the new database server, and let this server reach its port"),
     (r"Unable to load db configuration", "the database is not reachable with what db.properties says",
-     "see whether user cloud may log in from this server"),
+     "see whether this server reaches its port, and from which addresses user cloud may log in (mysql.user there)"),
     (r"higher than management software version", "the database is of a later version than the packages", "install the later packages"),
     (r"Error executing: (.*)", "a statement of the schema upgrade failed",
      f"remove its cause in the rehearsal, record the fix, and run `pulumi up`: {IMPORTED}"),

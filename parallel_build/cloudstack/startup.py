@@ -192,7 +192,7 @@ class StartWatch:
             raise StartFailed(
                 f"{self.server.name} has upgraded the schema from {self.reading.planned[0]} to {self.reading.planned[1]}",
                 "its packages are of a later version than the databases, and this start had nothing to upgrade",
-                "install the packages of new.version there, go back, and begin again",
+                "roll back (parallel-build back STACK), install the packages of new.version there, then switch again",
                 touched=True,
             )
         if not all(signs.values()):

@@ -49,7 +49,8 @@ def required_release(database: Session) -> str:
         raise StepFailed(
             f"{database.host.name}: minreq.sysvmtemplate.version is {value!r}",
             "the schema upgrade has not set it",
-            "see what the first new management server's log reports of system VM templates; set it to the registered one's release, then run `pulumi up`",
+            "see what the first new management server's log reports of system VM templates; set this setting on the new side "
+            "(updateConfiguration) to the release of the template that is registered, such as 4.22.0, then run `pulumi up`",
         )
     return str(value)
 

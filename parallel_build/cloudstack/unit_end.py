@@ -100,7 +100,7 @@ class UnitEnd:
         if self.code == EXITED and self.status in BEFORE_EXEC:
             return (
                 f"{BEFORE_EXEC[self.status]} (exit code {self.status})",
-                "see the journal of the unit there, and whether its package is whole",
+                "see the journal of the unit there, and whether its package is whole (`dpkg --verify` or `rpm -V` with its name)",
             )
         if self.signal in CRASHES:
             return (

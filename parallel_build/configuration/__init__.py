@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from parallel_build.configuration.agents import AgentUpgrade
 from parallel_build.configuration.api import AGENTS, API_PORTS, PEERS, ServedApi, unreadable
+from parallel_build.configuration.frontend import Frontend
 from parallel_build.configuration.loading import describe, known, load, load_secrets
 from parallel_build.configuration.platforms import LibvirtPlatform, VspherePlatform
 from parallel_build.configuration.preparation import Housekeeping, Parity, Template
 from parallel_build.configuration.routers import Hours, Routers, Wave
 from parallel_build.configuration.secrets import Secrets
-from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement, Server, Ssh
+from parallel_build.configuration.server import Server, Ssh
+from parallel_build.configuration.servers import Hypervisor, NewMachine, OriginalManagement
 from parallel_build.configuration.stack import StackConfiguration
 from parallel_build.configuration.values import HOST_NAME, Phase
 from parallel_build.configuration.window import DumpFile, HypervisorCommand, SwitchedStepName, UserProbe
@@ -25,6 +27,7 @@ __all__ = [
     "PEERS",
     "AgentUpgrade",
     "DumpFile",
+    "Frontend",
     "Hours",
     "Housekeeping",
     "Hypervisor",

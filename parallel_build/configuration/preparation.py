@@ -64,11 +64,16 @@ class Template(Model):
         return value
 
 
+Seed = Literal["auto", "physical", "logical"]
+
+
 class Transfer(Model):
     """How the databases are brought over.
 
     Attributes:
         method: `dump` costs time with the data; `replicate` does not.
+        seed: how `dump` brings the rows: `physical` as files, by mariadb-backup, between two MariaDB servers of one series; `logical` as rows; `auto` as
+            files where both sides have the tool and there is enough data, else as rows.
         threads: parallel connections for copying and comparing; a copy uses one more than the new database server has processors, at most.
         bytes_per_second: limit for reading the running original while `replicate` seeds the new source, less while the original is busy; None for
             as fast as both servers allow. 200 GB in under three hours, while the original gives a fraction of one core and 20 MB/s of its disk.
@@ -78,6 +83,7 @@ class Transfer(Model):
     """
 
     method: Literal["dump", "replicate"] = "dump"
+    seed: Seed = "auto"
     threads: int = Field(default=4, ge=1, le=64)
     bytes_per_second: int | None = Field(default=20_000_000, ge=65536)
     compare_everything_after: Duration = timedelta(days=7)
@@ -98,7 +104,7 @@ class Parity(Model):
     """What this cloud is compared with before the upgrade that was rehearsed there is done here.
 
     Attributes:
-        against: facts of the cloud that was rehearsed on: a file that `python -m parallel_build facts` wrote (relative to the project), or a stack's name.
+        against: facts of the cloud that was rehearsed on: a file that `parallel-build facts` wrote (relative to the project), or a stack's name.
         fail_at: the least rank of a difference that fails the step; `never` only reports.
     """
 

@@ -8,7 +8,14 @@ from parallel_build.configuration import StackConfiguration
 DATABASE_TOOLS = ("python3",)
 # Its firewall, and the program that proves it from inside.
 REHEARSAL_TOOLS = ("nftables", "python3")
-COMMANDS = {"nftables": "nft", "python3": "python3"}
+# What takes files in, where `transfer.seed` is physical; both families have a package of that name.
+FILE_TOOLS = ("mariadb-backup",)
+COMMANDS = {"nftables": "nft", "python3": "python3", "mariadb-backup": "mariadb-backup"}
+
+
+def database_tools(configuration: StackConfiguration) -> tuple[str, ...]:
+    """What a new database server has besides its server's packages."""
+    return (*DATABASE_TOOLS, *(FILE_TOOLS if configuration.transfer.seed == "physical" else ()))
 
 
 def of_roles(configuration: StackConfiguration, name: str, *, database: bool, management: bool) -> list[str]:
@@ -19,7 +26,7 @@ def of_roles(configuration: StackConfiguration, name: str, *, database: bool, ma
         database, management: its roles.
     """
     new, rehearsal = configuration.new, configuration.rehearsal.machine
-    names = [*new.database.packages, *DATABASE_TOOLS] if database else []
+    names = [*new.database.packages, *database_tools(configuration)] if database else []
     if management:
         names += [*new.packages.names, *new.packages.usage_names]
     if rehearsal is not None and rehearsal.name == name:

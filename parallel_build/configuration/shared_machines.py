@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parallel_build.configuration.servers import New, NewMachine, Original, Server
+from parallel_build.configuration.server import Server
+from parallel_build.configuration.servers import New, NewMachine, Original
 
 SECOND_COPY = (
     "from the switch on it is the only second copy of the databases: name a second machine of its own; the smallest new side is a "

@@ -10,13 +10,14 @@ from pydantic import (
     model_validator,
 )
 
-from parallel_build.configuration import shared_machines
+from parallel_build.configuration import front_problems, shared_machines
 from parallel_build.configuration.agents import Agents
 from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
 from parallel_build.configuration.platforms import Platforms
 from parallel_build.configuration.preparation import Health, Parity, Rehearsal, Template, Transfer
 from parallel_build.configuration.routers import Routers
+from parallel_build.configuration.server import Server, Ssh
 from parallel_build.configuration.servers import (
     DatabaseAdmin,
     Hypervisor,
@@ -24,8 +25,6 @@ from parallel_build.configuration.servers import (
     NewMachine,
     Original,
     OriginalManagement,
-    Server,
-    Ssh,
 )
 from parallel_build.configuration.values import (
     LocalPath,
@@ -165,7 +164,7 @@ class StackConfiguration(Model):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         yield from self._order_problems()
         yield from self._certificate_problems()
-        yield from self._frontend_problems()
+        yield from front_problems.problems(self.original, list(self.original_servers()), list(self.new_machines()), self.window.user_access)
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:
@@ -189,6 +188,7 @@ class StackConfiguration(Model):
                 f"transfer.method: {method} does not serve from {old} to {new}, {why}; "
                 f"set it to {instead} (or correct original.database.engine and new.database.engine)"
             )
+        yield from self._seed_problems()
         for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
@@ -211,6 +211,22 @@ class StackConfiguration(Model):
             yield "agents.method file: needs original.hypervisors, whose agent.properties it writes"
         if self.agents.method == "setting" and self.original.version < CloudStackVersion("4.11.1.0"):
             yield "agents.method setting: `host` takes a list only since 4.11.1, use method file"
+
+    def _seed_problems(self) -> Iterator[str]:
+        """Files are brought by MariaDB's own tool, while nobody writes on the original."""
+        if self.transfer.seed != "physical":
+            return
+        old, new = self.original.database.engine, self.new.database.engine
+        if (old, new) != ("mariadb", "mariadb"):
+            yield (
+                f"transfer.seed: physical does not serve from {old} to {new}, since files are brought by mariadb-backup and MySQL's CLONE is not offered; "
+                "set it to auto or logical"
+            )
+        if self.transfer.method == "replicate":
+            yield (
+                "transfer.seed: physical serves with transfer.method dump only, and the seed of replicate copies rows; "
+                "set it to auto or logical, or transfer.method to dump"
+            )
 
     def _version_problems(self) -> Iterator[str]:
         """The target is a later version, or exactly the one that runs: then it is a move, and takes nothing that belongs to an upgrade."""
@@ -309,17 +325,3 @@ class StackConfiguration(Model):
         secure = old.scheme == "https" or any(url.startswith("https:") for url in urls)
         yield from useless_keys(old, secure, {server.name for server in self.original.management})
         yield from useless_keys(fresh, fresh.scheme == "https", {machine.name for machine in self.new.management})
-
-    def _frontend_problems(self) -> Iterator[str]:
-        """A cluster's moving address is nobody's own, and what a cluster runs on is one of the original's servers."""
-        names = {server.name for server in self.original_servers()}
-        addresses = {server.address: server.name for server in [*self.original_servers(), *self.new_machines()]}
-        for door in self.original.frontend:
-            for name in door.servers:
-                if name not in names:
-                    yield f"original.frontend: {name} is not one of the original's servers"
-            if door.address in addresses:
-                yield (
-                    f"original.frontend: {door.address} is the address of {addresses[door.address]}; give that server its own address, "
-                    "since this one leads to another server when the cluster moves it"
-                )

@@ -13,9 +13,7 @@ from pydantic import (
 )
 
 from parallel_build.configuration.api import api_url
-from parallel_build.configuration.servers import (
-    Server,
-)
+from parallel_build.configuration.server import Server
 from parallel_build.configuration.values import (
     Duration,
     Model,
@@ -57,14 +55,15 @@ class UserAccess(Model):
     """How users are kept out during the window.
 
     Attributes:
-        method: `firewall` on the original's management servers, `cidr` by `api.allowed.source.cidr.list`, or `command` for a load balancer.
+        method: `firewall` on the original's management servers, `cidr` by `api.allowed.source.cidr.list`, `frontend` by the commands of
+            `original.frontend` alone, or `command` for a load balancer that one command opens for either side.
         administrators: networks that keep access.
         close: command that takes users out (method `command`), run on this machine.
         open: command that lets them in again.
         probe: from where both are proved; without it only the means are looked at.
     """
 
-    method: Literal["firewall", "cidr", "command"] = "firewall"
+    method: Literal["firewall", "cidr", "command", "frontend"] = "firewall"
     administrators: list[str] = Field(default_factory=list)
     close: list[str] = Field(default_factory=list)
     open: list[str] = Field(default_factory=list)
@@ -81,7 +80,7 @@ class UserAccess(Model):
                 raise ValueError(f"administrators: {network} is everybody; name the networks that keep access")
         if self.method == "command" and not (self.close and self.open):
             raise ValueError("method command needs both close and open, each a list of words")
-        if self.method != "command" and not self.administrators:
+        if self.method not in ("command", "frontend") and not self.administrators:
             raise ValueError(f"method {self.method} needs administrators, or nobody could work in the window")
         address = self.probe and (self.probe.source or (self.probe.server.address if self.probe.server else None))
         if address and any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in self.administrators):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack.services import DATABASE_UNITS, Services
 from parallel_build.configuration import NewMachine, StackConfiguration
-from parallel_build.configuration.role_packages import COMMANDS, DATABASE_TOOLS, REHEARSAL_TOOLS
+from parallel_build.configuration.role_packages import COMMANDS, REHEARSAL_TOOLS, database_tools
 from parallel_build.database.copy import cleanup
 from parallel_build.database.replicate import channel
 from parallel_build.database.server.certificates import Certificates
@@ -95,7 +95,7 @@ class NewServer:
         """What `install` would install: a database server of any name counts as one."""
         services = Services(self.host)
         there = any(services.state(unit).known for unit in DATABASE_UNITS)
-        tools = DATABASE_TOOLS if self.paired else REHEARSAL_TOOLS
+        tools = database_tools(self.configuration) if self.paired else REHEARSAL_TOOLS
         return [
             *([] if there else self.configuration.new.database.packages),
             *without_command(self.host, {name: COMMANDS[name] for name in tools}),
@@ -237,7 +237,8 @@ class NewServer:
             raise StepFailed(
                 f"{self.host.name} would have to be restarted to read its new configuration",
                 f"CloudStack uses it from {', '.join(users)}",
-                "go back to phase prepared first, or restart it yourself at a quiet time and run `pulumi up` again",
+                "go back to phase prepared first (`pulumi config set phase prepared && pulumi up`); or restart it yourself at a quiet time, then run "
+                "`pulumi up` again",
             )
 
     def _await_answer(self) -> None:

@@ -19,9 +19,10 @@ from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import GuardFailed
-from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, management_node
+from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, front_places, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
+from parallel_build.facts.front_places import FrontMachine
 from parallel_build.facts.management_node import ManagementNode, addresses_of
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore
 from parallel_build.records.window import WindowStore
@@ -66,6 +67,7 @@ class OriginalFacts:
         nodes: what each management server reports about itself.
         uses: who else uses each database server.
         managers: programs on each management and database server that start and stop units or move addresses.
+        fronts: machines that original.frontend names.
         work: jobs in progress, and what is between two states.
         hosts: API's routing hosts: id, name, state, resourcestate, hypervisor.
         system_vms: API's system VMs.
@@ -102,6 +104,7 @@ class OriginalFacts:
     nodes: dict[str, ManagementNode] = field(default_factory=dict)
     uses: dict[str, DatabaseUse] = field(default_factory=dict)
     managers: dict[str, list[ClusterManager]] = field(default_factory=dict)
+    fronts: dict[str, FrontMachine] = field(default_factory=dict)
     work: list[Work] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     system_vms: list[dict[str, Any]] = field(default_factory=list)
@@ -143,6 +146,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         lambda: _cloud(site),
         lambda: _beating(site, connections),
         lambda: _carried(site, connections),
+        lambda: {"fronts": front_places.read(site.configuration, connections)},
     ]
     pair = site.configuration.original.database
     whole += [partial(_uses, connections, server) for server in pair.servers]

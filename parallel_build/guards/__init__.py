@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import both_sides, new, original, seed, waves, world
+from parallel_build.guards import both_sides, frontend, new, original, seed, waves, world
 from parallel_build.guards.rule import BothSides, Sides, rule_of
 from parallel_build.resolved_stack import Site
 from parallel_build.rules import Report, Rule, RuleFinding, examine
@@ -16,6 +16,7 @@ GUARDS: tuple[Rule[BothSides, RuleFinding], ...] = (
     *original.GUARDS,
     *waves.GUARDS,
     *world.GUARDS,
+    *frontend.GUARDS,
     *new.GUARDS,
     *both_sides.GUARDS,
     *seed.GUARDS,
@@ -45,7 +46,7 @@ def failures(site: Site, old: OriginalFacts, fresh: NewFacts, guards: Iterable[R
 
 def notices(site: Site, old: OriginalFacts) -> list[str]:
     """What keeps no window from opening and somebody should know."""
-    return [*original.forecast(site, old), *world.notices(site, old)]
+    return [*original.forecast(site, old), *world.notices(site, old), *frontend.notices(site, old)]
 
 
 def check(site: Site, old: OriginalFacts, fresh: NewFacts) -> list[str]:

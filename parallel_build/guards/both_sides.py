@@ -42,7 +42,8 @@ def database_versions_fit(site: Site, old: OriginalFacts, fresh: NewFacts) -> No
         raise GuardFailed(
             f"{names} is {old.variables[names]} on the original and {fresh.variables[names]} on the new source",
             "tables would be found under other names; it can only be set when a server's data folder is made",
-            "make the new database servers with the original's value",
+            f"build them again with {names} = {old.variables[names]} in an option file that is there before the server is installed (/etc/mysql/conf.d, "
+            "/etc/my.cnf.d)",
         )
 
 
@@ -118,7 +119,7 @@ def agents_know_the_new_servers(site: Site, old: OriginalFacts, fresh: NewFacts)
             f"`host` lacks {', '.join(missing)}" if missing else f"agents that have not learnt the new addresses: {', '.join(ignorant)}",
             "agents would not find the new servers once the original is down"
             + ("; with agents.method none nobody gives them a different address" if method == "none" else ""),
-            "run `pulumi up` in phase prepared and see step AgentAddresses"
+            "run `pulumi up` in phase prepared and see step AgentAddresses: it has agents learn them, or names what keeps them from it"
             if method == "setting"
             else "name the reused address in new.loadBalancer, or use agents.method setting",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parallel_build.cloudstack.properties import DB_PROPERTIES
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.cloudstack.web import SERVER_PROPERTIES
 from parallel_build.errors import GuardFailed
@@ -42,7 +43,7 @@ def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
                 f"{schema} on {site.configuration.new.database.source.name} "
                 + ("does not exist" if tables < 0 else f"holds {tables} tables"),
                 "the databases were made in phase built and must be there, empty: a copy is never imported over something else",
-                "drop what is in it only if you know what it is"
+                "look at what is in it; drop it there only if you know that nobody needs it"
                 if tables > 0
                 else f"CREATE DATABASE {schema} there, with the character set and collation that it has on the original",
             )
@@ -57,7 +58,8 @@ def never_the_old_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
             raise GuardFailed(
                 f"db.properties on {server.name} names the original's database {server.database_host}",
                 "a start would upgrade the original's schema",
-                "put the packaged db.properties back",
+                f"put the packaged file back on {server.name}: remove {DB_PROPERTIES}, then run `apt-get install --reinstall -o "
+                "Dpkg::Options::=--force-confmiss cloudstack-management`, or `dnf reinstall cloudstack-management`",
             )
 
 

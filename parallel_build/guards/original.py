@@ -272,12 +272,16 @@ def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     if not rehearsal.enabled:
         _waived(site.configuration)
         return
-    again = f"run `python -m parallel_build rehearse {site.stack}`, or `pulumi up` in phase prepared"
+    again = f"run `parallel-build rehearse {site.stack}`, or `pulumi up` in phase prepared"
     record = old.rehearsal
     if record is None:
         raise GuardFailed("nothing has been rehearsed", "rehearsal.enabled demands it before the window", again)
     if not record.passed:
-        raise GuardFailed(f"the last rehearsal failed on {record.ended[:16]}", record.cause, again)
+        raise GuardFailed(
+            f"the last rehearsal failed on {record.ended[:16]}",
+            record.cause,
+            f"remove that cause first, by a fix where it is in the data (docs/operate/rehearsal.md); then {again}",
+        )
     if reason := outdated(site.configuration, record):
         raise GuardFailed(f"the rehearsal of {record.ended[:16]} does not count any more", reason, again)
     if record.age() > rehearsal.max_age.total_seconds():
@@ -306,7 +310,7 @@ def _waived(configuration: StackConfiguration) -> None:
         raise GuardFailed(
             f"rehearsal.waived leaves out what is configured for the copy: {', '.join(left_out)}",
             "fixes and housekeeping run in the window only as they were rehearsed",
-            f"{have_one}, without rehearsal.waived; or take the files out of {configuration.rehearsal.fixes} and rehearsal.housekeeping away",
+            f"{have_one}, without rehearsal.waived; or move the files out of {configuration.rehearsal.fixes} and remove rehearsal.housekeeping",
         )
 
 

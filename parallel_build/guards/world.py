@@ -216,6 +216,7 @@ def _places(site: Site, old: OriginalFacts) -> dict[str, set[str]]:
     """For each database server, from where CloudStack's own sessions come: management servers, and what is declared before the database."""
     original = site.configuration.original
     places = {door.address for door in original.frontend if door.address}
+    places |= {host.address for door in original.frontend if door.stands_before == "database" for host in door.hosts}
     for server in (*original.management, *original.usage):
         node = old.nodes.get(server.name, ManagementNode())
         own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
@@ -238,7 +239,7 @@ def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFac
         for manager in managers:
             if _declared(site, server, manager):
                 continue
-            moves = sorted(named.intersection(manager.addresses))
+            moves = sorted(named.intersection(manager.addresses) - _moved_by(site, server, manager))
             does = [f"starts and stops {', '.join(manager.units)}"] if manager.units else []
             does += [f"moves {', '.join(moves)}"] if moves else []
             does += [f"may start anything: {manager.unknown}"] if manager.unknown else []
@@ -289,6 +290,12 @@ def _named_addresses(site: Site) -> set[str]:
 def _declared(site: Site, server: str, manager: ClusterManager) -> bool:
     kinds = {manager.kind, "corosync"} if manager.kind == "pacemaker" else {manager.kind}
     return any(door.kind in kinds and (not door.servers or server in door.servers) for door in site.configuration.original.frontend)
+
+
+def _moved_by(site: Site, server: str, manager: ClusterManager) -> set[str]:
+    """Addresses of fronts of which original.frontend says that this manager moves them there."""
+    doors = (door for door in site.configuration.original.frontend if door.moved_by == manager.kind and server in door.servers)
+    return {door.address for door in doors if door.address}
 
 
 GUARDS = rules_of(

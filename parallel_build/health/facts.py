@@ -19,8 +19,19 @@ from parallel_build.facts import original as original_facts
 from parallel_build.facts.network_targets import resolve
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.health import certificates, queries, scoped, server_files, servers, target_plugins, target_scripts, target_settings
+from parallel_build.health import (
+    certificates,
+    pool_ha,
+    queries,
+    scoped,
+    server_files,
+    servers,
+    target_plugins,
+    target_scripts,
+    target_settings,
+)
 from parallel_build.health.certificates import Certificate
+from parallel_build.health.pool_ha import Pool
 from parallel_build.health.scoped import Setting, host_names, local_path
 from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.servers import ServerFacts
@@ -62,6 +73,7 @@ class HealthFacts:
             scripts can't be read.
         unknown_settings: settings that were changed and that the target's own program does not know; None when that can't be read.
         knows_vmware: whether the target's packages have the plug-in for VMware; None when that can't be read.
+        pools: of each XenServer host of the stack that could be asked, its pool.
         files: of each management server of the original, what it has outside the database that its packages did not bring.
         new_files: the same of the first new management server; None before it is there.
         resolved: host names in settings -> the addresses that a server of the original resolves them to.
@@ -88,6 +100,7 @@ class HealthFacts:
     problems: list[str] = field(default_factory=list)
     fresh: NewFacts = field(default_factory=NewFacts)
     knows_vmware: bool | None = None
+    pools: list[Pool] = field(default_factory=list)
 
     def rows(self, query: str) -> list[Row]:
         """Rows of a query.
@@ -144,6 +157,11 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             for host in configuration.original.hypervisors
             if host.kind in ("kvm", "lxc")
         ]
+        pools = [
+            pool.submit(_guarded, problems, lambda host=host: pool_ha.read(connections.host(host)))
+            for host in configuration.original.hypervisors
+            if host.kind == "xenserver"
+        ]
         whole = endpoint.of_original(configuration)
         own = {server.name: endpoint.of_original(configuration, server) for server in configuration.original.management}
         presented = {(where.host, where.port): (where, what) for what, where in {whole.host: whole, **own}.items()}
@@ -176,6 +194,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
             *_files(site, connections, everywhere, problems),
             _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
             fixes,
+            pools=[found_pool for future in pools if (found_pool := future.result()) is not None],
             # A server that is out of reach is reported once: the facts shared with the guards name it as well.
             problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
             fresh=fresh.result(),

@@ -144,7 +144,7 @@ def router_checks_pass(facts: HealthFacts) -> Iterator[RuleFinding]:
         yield RuleFinding(
             f"health checks of virtual routers fail: {listed(failing)}",
             "something on them does not serve",
-            "see getRouterHealthCheckResults",
+            "see getRouterHealthCheckResults; restart these networks with cleanup where nothing else helps",
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parallel_build.cloudstack import heartbeats
+from parallel_build.guards import frontend, world
 from parallel_build.guards import original as guards
-from parallel_build.guards import world
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import guard_rule, rule
 from parallel_build.rules import RuleFinding, Severity, listed
@@ -41,6 +41,21 @@ def database_readers_move(facts: HealthFacts) -> Iterator[RuleFinding]:
             f"these read from the original's database servers: {listed(found)}",
             "the window stops those servers, and the new ones do not have these accounts",
             "make them on the new servers after the switch and point the readers there; or name them in original.database.others",
+        )
+
+
+guard_rule(frontend.fronts_can_be_turned)
+guard_rule(frontend.front_addresses_are_held_once)
+
+
+@rule(Severity.WARNS, "ProxySQL's documentation of mysql_servers: a server that is SHUNNED or ONLINE is chosen by the proxy alone")
+def database_proxies_are_closed(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """A proxy that stands before the original's database is closed by the window, or leads to nothing that the stack does not know."""
+    for words in frontend.left_open(facts.site):
+        yield RuleFinding(
+            words,
+            "a script or report that still writes through it would write next to the cloud that is in service",
+            "give it `close` and `toOriginal` in original.frontend: docs/operate/frontend.md has the commands for ProxySQL",
         )
 
 

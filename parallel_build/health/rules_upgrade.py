@@ -77,6 +77,28 @@ def target_knows_vmware(facts: HealthFacts) -> Iterator[RuleFinding]:
         )
 
 
+@rule(Severity.WARNS, "upgrade guide, XenServer section: since 4.4 high availability of the pool must be on")
+def pools_have_high_availability(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """The pool of every XenServer cluster has high availability on."""
+    clusters = [row for row in facts.rows("clusters") if row["hypervisor_type"] == "XenServer"]
+    if not clusters:
+        return
+    for pool in facts.pools:
+        if not pool.on:
+            yield RuleFinding(
+                f"high availability is off in the pool {pool.name!r} of {pool.host}",
+                "CloudStack leaves it to the pool to make another host its master; when the master is lost, none of the pool's hosts can be managed",
+                f"run `xe pool-ha-enable heartbeat-sr-uuids=UUID` on {pool.host}, with a shared storage repository's UUID of `xe sr-list shared=true`",
+            )
+    if not facts.pools:
+        yield RuleFinding(
+            f"whether high availability is on can't be read ({_where(facts, 'XenServer')})",
+            "neither the cloud's database nor its API has it, and no host of kind xenserver in original.hypervisors answered",
+            "run `xe pool-list params=name-label,ha-enabled` on a host of each pool; or list one of each pool in original.hypervisors, kind xenserver",
+            Severity.NOTES,
+        )
+
+
 @rule(Severity.BLOCKS, "the target's own upgrade scripts; CloudStack issues 5685, 2740, 3609")
 def guest_os_rows_do_not_collide(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No guest operating system of the operator's has a number that the target's scripts give."""
@@ -130,7 +152,7 @@ def _collision(facts: HealthFacts, insert: GuestOsInsert, there: str) -> RuleFin
     return RuleFinding(
         f"{fact}; {fix.name} is to fix it ({fix.reason})",
         f"no rehearsal has passed with {fix.name} as it is now; without it {cause}",
-        "rehearse it: `pulumi up` does, or `python -m parallel_build rehearse`",
+        "rehearse it: `pulumi up` does, or `parallel-build rehearse`",
         Severity.WARNS,
     )
 

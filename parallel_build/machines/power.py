@@ -40,7 +40,9 @@ def cut(site: Site, machine: NewMachine, made: MadeGuest | None = None) -> str:
         password = site.secrets.vsphere_password
         if password is None:
             raise MachineFailed(
-                f"vCenter can't be asked for {machine.name}", "the stack has no secret vspherePassword", "set it, then `pulumi up`"
+                f"vCenter can't be asked for {machine.name}",
+                "the stack has no secret vspherePassword",
+                "`pulumi config set --secret vspherePassword`, then `pulumi up`",
             )
         folder = platforms.vsphere.folder if machine.vsphere.folder is None else machine.vsphere.folder
         known = vcenter.Known(made.host, made.guest) if made else None

@@ -53,7 +53,11 @@ def of(site: Site, machine: NewMachine) -> Snapshots | None:
         return LibvirtSnapshots(Virsh(platforms.libvirt.uri), f"{site.stack}-{machine.name}")
     if platform == "vsphere" and platforms.vsphere is not None:
         if site.secrets.vsphere_password is None:
-            raise MachineFailed(f"vCenter can't be asked for {machine.name}", "the stack has no secret vspherePassword", "set it")
+            raise MachineFailed(
+                f"vCenter can't be asked for {machine.name}",
+                "the stack has no secret vspherePassword",
+                "pulumi config set --secret vspherePassword",
+            )
         folder = platforms.vsphere.folder if machine.vsphere.folder is None else machine.vsphere.folder
         return VsphereSnapshots(platforms.vsphere, site.secrets.vsphere_password, folder, machine.name)
     return None

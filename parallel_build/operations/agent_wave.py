@@ -147,7 +147,8 @@ def _look(context: Context, hosts: Sequence[Hypervisor]) -> dict[str, str]:
 
     def problem(hypervisor: Hypervisor) -> str:
         try:
-            return "" if packages_of(context, hypervisor).fetched() else f"its packages do not lie in {FOLDER}: see step AgentPackages"
+            fetched = packages_of(context, hypervisor).fetched()
+            return "" if fetched else f"its packages are not in {FOLDER}, where step AgentPackages puts them in phase prepared"
         except (ConnectionFailed, CommandFailed, StepFailed) as error:
             return error.fact
 

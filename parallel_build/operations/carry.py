@@ -103,7 +103,8 @@ def _read(host: Access) -> dict[str, Any]:
         raise StepFailed(
             f"{SHEET} on {host.name} can't be read: {type(error).__name__}",
             "it says what was carried there and what each file was before",
-            f"see that file; where it is lost, put the packages' own files back on {host.name} and remove it",
+            f"correct {SHEET} on {host.name}; where it is lost: move it away, and put the packages' own files back there (apt-get install --reinstall, or "
+            "dnf reinstall)",
         ) from None
 
 
@@ -178,7 +179,7 @@ def _trust(context: Context, host: Access, sheet: dict[str, Any], alias: str, pe
         raise StepFailed(
             f"certificate {alias} can't be imported on {host.name}",
             {"another": "its trust store has another certificate under that alias"}.get(state, state or "keytool refused"),
-            "give it another alias on the original, or remove the other one there (keytool -delete)",
+            f"give it another alias on the original, or remove the other one on {host.name} (keytool -delete)",
         )
     return True
 

@@ -263,13 +263,13 @@ def _read_back(context: Context, wanted: DumpFile, note: Note) -> Note:
         raise StepFailed(
             f"no server starts on {note.file} on {target.name}",
             str(error),
-            "see that a database server of the original's series is installed there",
+            f"install a database server of the original's series on {target.name}, then run `pulumi up`",
         ) from None
     if note.expected is not None and rows != note.expected:
         raise StepFailed(
             f"{note.file} has {rows:,} rows, and the record {note.expected:,}",
             "it is not what was brought over",
-            "keep it for an investigation; take it again",
+            f"rename it and its .json on {target.name} to keep them for an investigation; `pulumi up` then takes it again",
         )
     read = Note(**{**asdict(note), "tables": tables, "rows": rows})
     _write(target, read)

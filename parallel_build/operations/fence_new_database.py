@@ -199,7 +199,7 @@ def _cut(context: Context, server: NewMachine, failures: list[ParallelBuildError
         f"{server.name} ({server.address}) can't be fenced: the new side may still write to its database",
         f"its accounts could not be locked, nor could it be stopped, killed or powered off: {reasons}",
         f"restore the connection to it; or power it off for good and confirm it: {command(context.configuration, context.site.stack, server.name)}; "
-        f"then python -m parallel_build back {context.site.stack}",
+        f"then parallel-build back {context.site.stack}",
     )
 
 

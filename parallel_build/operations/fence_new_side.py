@@ -192,7 +192,7 @@ def _refused(
 ) -> RollbackIncomplete:
     runs = isinstance(error, StepFailed)
     going_back = record is not None and record.returning and not record.closed
-    again = f"python -m parallel_build back {context.site.stack}" if going_back else "run the same command again"
+    again = f"parallel-build back {context.site.stack}" if going_back else "run the same command again"
     if runs or _answers(context, machine, off=True):
         return RollbackIncomplete(
             f"{machine.name} ({machine.address}) can't be fenced, and still {'runs' if runs else 'answers'}",

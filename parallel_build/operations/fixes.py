@@ -56,7 +56,8 @@ def replay(context: Context) -> dict[str, Any]:
         raise GuardFailed(
             f"the fixes in {configuration.rehearsal.fixes} are not those that were rehearsed",
             difference(rehearsed.fixes if rehearsed else {}, now),
-            "put the rehearsed files back, or go back and rehearse again",
+            f"put the rehearsed files back, then run the same command again; or go back (parallel-build back {context.site.stack}) and rehearse these: "
+            f"parallel-build rehearse {context.site.stack}",
         )
     cleaned = clean(context, new_database(context))
     fixed = run_fixes(context, new_database(context))
@@ -105,7 +106,7 @@ def _run(context: Context, host: Access, fix: Fix) -> dict[str, Any]:
         raise StepFailed(
             f"{host.name}: fix {fix.name} was refused",
             errors[-1] if errors else f"the client ended with exit code {done.code}",
-            f"correct {fix.name} and rehearse it",
+            f"correct {fix.name}, then rehearse it: parallel-build rehearse {context.site.stack}",
         )
     rows = sum(int(found) for found in AFFECTED.findall(done.stdout))
     seconds = round(time.monotonic() - began, 3)

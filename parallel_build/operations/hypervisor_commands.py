@@ -237,7 +237,7 @@ def written(context: Context, hypervisor: Hypervisor) -> str:
         raise StepFailed(
             f"{hypervisor.name} has no `host=` in {AGENT_FILE}",
             "agents.method file writes it, and it seems to be no KVM host with cloudstack-agent",
-            "correct original.hypervisors, or go back and see the step AgentAddresses in phase prepared",
+            f"correct original.hypervisors, then run the same command again; or go back: parallel-build back {context.site.stack}",
         )
     return found
 

@@ -279,7 +279,7 @@ def _reached(host: Access, targets: Sequence[Target], mark: int) -> list[Target]
 
 
 def _open(host: Access, reached: Sequence[Target], cause: str, more: str = "") -> GuardFailed:
-    remedy = "close the way there, then run this again; CloudStack has not been started"
+    remedy = "close the way there, then run the same command again; CloudStack has not been started"
     return GuardFailed(f"{host.name} reached {_some(reached)}", cause, f"{remedy} ({more})" if more else remedy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Server
 from parallel_build.errors import ConnectionFailed
-from parallel_build.operations import packet_filter, prove_original_down, prove_user_access, user_access_setting
+from parallel_build.operations import frontends, packet_filter, prove_original_down, prove_user_access, user_access_setting
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
@@ -21,18 +21,23 @@ def let_users_out(context: Context) -> list[str]:
         what was proved, in words.
     Raises:
         GuardFailed: users are not served now, so that their later silence would prove nothing; or administrators would be shut out as well.
-        StepFailed: users are still served.
+        StepFailed: users are still served, or something before the servers can't be closed.
     """
     access = context.configuration.window.user_access
     proved = [] if store(context).facts(USERS).get("closed") else prove_user_access.users_are_in_before(context)
-    if access.method != "command":
+    if access.method not in ("command", "frontend"):
         prove_user_access.administrators_would_stay(context, allowed_networks(context.configuration))
     context.intend("users out", method=access.method)
+    frontends.close(
+        context, store(context), frontends.USERS
+    )  # first, so that what stands before the servers answers, and sends nobody to a barrier
     if access.method == "command":
         store(context).note({USERS: {"closed": True}}, forward=True)
         run_local(access.close, 120)
     elif access.method == "cidr":
         user_access_setting.close(context, asked(context, Cloud.original(context.site)), allowed_networks(context.configuration))
+    elif access.method == "frontend":
+        store(context).note({USERS: {"closed": True}}, forward=True)
     else:
         store(context).note({USERS: {"closed": True}}, forward=True)
         closing = barrier(context.configuration)

@@ -72,7 +72,7 @@ def prove_version_unchanged(context: Context) -> list[str]:
         raise StepFailed(
             f"cloud.version has changed in a move: {', '.join(now)} instead of {', '.join(before or [])}",
             "the first new management server has upgraded the schema: its packages are of another version",
-            "go back, install the packages of new.version there, and begin again",
+            f"roll back (parallel-build back {context.site.stack}), install the packages of new.version there, then switch again",
         )
     return now
 

@@ -11,7 +11,15 @@ from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.database.server.dialects import require
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import deadline, known_servers, original_locks, original_replica, original_stop, prove_original_down
+from parallel_build.operations import (
+    deadline,
+    frontends,
+    known_servers,
+    original_locks,
+    original_replica,
+    original_stop,
+    prove_original_down,
+)
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, original_source, promoted, store, tolerated
@@ -40,6 +48,7 @@ def servers(configuration: StackConfiguration) -> list[Server]:
 def stop_servers(context: Context) -> Outputs:
     """Stop and fence both; a replica that the operator has switched off himself must be silent."""
     units = _units(context)
+    frontends.close(context, store(context), frontends.DATABASE)
     store(context).keep_copy()  # the new source has the data, and from here on the original's host is one that may be given up
     context.intend("stop the original's databases", units=units)
     for server in servers(context.configuration):
@@ -159,7 +168,8 @@ def start(context: Context) -> None:
     source = context.configuration.original.database.source
     replica = promoted(context)
     if replica is None:
-        return _start(context, source)
+        _start(context, source)
+        return _open(context)
     if source.name not in context.configuration.confirmed_down:
         raise GuardFailed(
             f"{source.name} is not started: {replica.name} was promoted in its place in this window",
@@ -168,7 +178,16 @@ def start(context: Context) -> None:
         )
     _start(context, replica)
     original_replica.take_over(context, replica)
-    return None
+    return _open(context)
+
+
+def _open(context: Context) -> None:
+    """In a rollback: what stands before the database leads to it again, before the first management server comes that way.
+
+    What does not lead there yet is on record, and listed when the original serves.
+    """
+    if context.undoing:
+        frontends.to_original(context, store(context), frontends.DATABASE)
 
 
 def start_replica(context: Context) -> list[str]:

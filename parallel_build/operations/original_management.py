@@ -238,7 +238,7 @@ def _await_answer(context: Context, server: OriginalServer, left: threading.Even
         raise RollbackIncomplete(
             f"{cloud.url} answers as {answered}, not {wanted}",
             "another side answers at this address",
-            "see that the new management servers are fenced",
+            "stop cloudstack-management on the new management servers, or power them off; then run the same command again",
         )
     if not left.is_set():
         context.progress(f"{server.name} of the original serves again: {answered}")

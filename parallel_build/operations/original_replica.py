@@ -165,7 +165,8 @@ def take_over(context: Context, server: Server) -> None:
                 raise StepFailed(
                     f"{server.name} stands at {now_at}, and stood at {names or noted.get('has')} when it was stopped",
                     "somebody has started it, or changed its replication, since",
-                    "compare it with the original's last position by hand; it is not promoted as it is",
+                    f"it is not promoted as it is: bring {context.configuration.original.database.source.name} back, then run "
+                    f"`parallel-build back {context.site.stack}`; or keep the new side",
                 )
             found = {name: str(database.value(f"SELECT @@GLOBAL.{name}")) for name in dialect.read_only}
             status = [
@@ -217,7 +218,7 @@ def kept_as(record: WindowRecord) -> str:
 
 def _point_file(context: Context, host: Access, path: str, about: list[str], source: Server, replica: Server, kept: str) -> bool:
     text = properties.decode(host.read(path) or b"")
-    values = properties.parse(text)
+    values = properties.parse_of(host, path, text)
     changed: dict[str, str] = {}
     led = False
     for target in management_node.targets(values):
@@ -232,7 +233,7 @@ def _point_file(context: Context, host: Access, path: str, about: list[str], sou
     store(context).remember(f"{PROMOTED}/{host.name}", **{path: {"keys": sorted(changed), "found": path + kept}})
     context.intend("point at the promoted replica", server=host.name, file=path, keys=sorted(changed))
     host.run(["sh", "-c", KEEP, "sh", path, path + kept], cancellable=False)
-    host.write(path, properties.encode(properties.replace(text, changed)), mode=int(about[0], 8), owner=about[1])
+    host.write(path, properties.encode(properties.replace(text, changed, f"{host.name}: {path}")), mode=int(about[0], 8), owner=about[1])
     context.progress(f"{host.name}: {', '.join(sorted(changed))} in {path} lead to {replica.name}; what was there: {path}{kept}")
     return True
 

@@ -53,7 +53,7 @@ def stop_unmoved(context: Context, stop: Callable[[], None], start: Callable[[],
                 fact,
                 f"the new source took over before that, so it would be lost. {who}",
                 f"stop who writes; then set transfer.method to dump and run the same command again, which copies now, while users wait; or go back: "
-                f"python -m parallel_build back {context.site.stack}",
+                f"parallel-build back {context.site.stack}",
             )
         if copies == COPIES:
             raise StepFailed(
@@ -91,7 +91,7 @@ def lock_unmoved(context: Context, lock: Callable[[], None]) -> None:
                 fact,
                 "CloudStack's accounts are locked there; who writes is one of original.database.others, or an administrator",
                 f"stop who writes; then set transfer.method to dump and run the same command again; or go back: "
-                f"python -m parallel_build back {context.site.stack}",
+                f"parallel-build back {context.site.stack}",
             )
         context.progress(f"{fact}. copying again")
         transfer(context, unusable=store(context).facts(COPY).get("spoilt"))

@@ -81,7 +81,7 @@ def silent(context: Context, server: Server, error: ParallelBuildError) -> None:
             f"{error.reason}. It does not answer, but if it is only unreachable from here, it may still be managing the hypervisors",
             "restore the connection to it; or power it off for good and confirm it: "
             f"{command(context.configuration, context.site.stack, name)}; then run the same command again; or go back: "
-            f"python -m parallel_build back {context.site.stack}",
+            f"parallel-build back {context.site.stack}",
         )
     context.progress(f"{name} can't be reached and does not answer; window.confirmedDown says that the operator has switched it off")
     context.run.record("confirmed down", server=name, error=str(error))
@@ -96,7 +96,7 @@ def _ask(context: Context, questions: list[Callable[[], list[str]]], rule: str) 
             f"{rule}; it was started or unmasked after this window stopped it",
             "ask who, and run `systemctl mask --now UNIT` on that server (where it keeps running: lock these accounts, end these sessions); then the same "
             "command again; before the first start it copies the databases again, with what was written since; "
-            f"or go back: python -m parallel_build back {context.site.stack}",
+            f"or go back: parallel-build back {context.site.stack}",
         )
 
 

@@ -129,7 +129,7 @@ def users_are_out(context: Context) -> list[str]:
         raise StepFailed(
             f"from {asker.where} users are still in: {in_words(wrong)}",
             f"the method {context.configuration.window.user_access.method} does not hold them out there",
-            "correct window.userAccess, then `pulumi up`; going back lets users in again",
+            f"correct window.userAccess, then `pulumi up`; going back (parallel-build back {context.site.stack}) lets users in again",
         ) from None
     users_out.note_out(context, last)
     proved.append(f"out: from {asker.where} {in_words(last)}")
@@ -155,7 +155,8 @@ def administrators_are_in(context: Context) -> str:
     raise StepFailed(
         f"administrators are out as well: {' | '.join(tried[:2])}",
         "this machine's address is not among window.userAccess.administrators as the servers see it",
-        "add it (behind a NAT its outer address), then `pulumi up`; going back lets everybody in again",
+        "add it (behind a NAT its outer address), then `pulumi up`; going back lets everybody in again: "
+        f"parallel-build back {context.site.stack}",
     )
 
 

@@ -44,7 +44,7 @@ def import_again(context: Context, why: str, write: Callable[[Context], Outputs]
         raise StepFailed(
             f"the copy can't be imported again: {why}",
             "the new side has been switched to, and what users did there since would be lost",
-            f"go back: python -m parallel_build back {context.site.stack}; or repair the first new management server by hand",
+            f"go back: parallel-build back {context.site.stack}; or repair the first new management server by hand",
         )
     context.intend("import the copy again", why=why)
     forensics.collect_once(context, waiting=True)

@@ -107,7 +107,7 @@ class Restarter:
             raise StepFailed(
                 f"{network.name} was restarted, and its routers are not on release {self.release}",
                 "; ".join(last),
-                "see the alerts and the management server's log for its router",
+                f"see the alerts and the management server's log for its router, then: parallel-build routers {self.context.site.stack} --retry",
             ) from None
 
 

@@ -24,7 +24,7 @@ def read(context: Context) -> CreatedRecord:
         raise GuardFailed(
             f"{where} has nothing on record that users created on the new side",
             "no window was rolled back since this version, or its new side was never started",
-            "evidence/tidying.json in the run's folder has what an earlier version noted",
+            f"there is nothing to create again; what an earlier version noted is in {context.run.path / 'evidence' / 'tidying.json'}",
         )
     if found.identity not in context.site.identities:
         raise GuardFailed(
@@ -36,7 +36,7 @@ def read(context: Context) -> CreatedRecord:
         raise GuardFailed(
             f"what users created on the new side is not known: it could not be read when the window of {found.opened} was rolled back",
             found.unknown,
-            "evidence/tidying.json and forensics/ in the run's folder have what was kept",
+            f"create by hand what is missing: what was kept is in {context.run.path / 'evidence' / 'tidying.json'} and {context.run.path / 'forensics'}",
         )
     return found
 

@@ -154,11 +154,13 @@ class Points:
             done = subprocess.run(words, capture_output=True, text=True, timeout=HOOK_SECONDS, check=False, stdin=subprocess.DEVNULL)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise StepFailed(
-                f"the hook of `points {action}` could not be run", str(error), "correct --hook; the machines are off"
+                f"the hook of `points {action}` could not be run",
+                str(error),
+                "correct --hook, then run the same command again; the machines are off until then",
             ) from None
         if done.returncode != 0:
             raise StepFailed(
                 f"the hook of `points {action}` ended with exit code {done.returncode}",
                 done.stderr.strip()[-300:] or "no output",
-                "correct that, then run the same command again; the machines are off",
+                "correct that, then run the same command again; the machines are off until then",
             )

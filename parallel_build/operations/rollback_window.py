@@ -59,7 +59,8 @@ def _check_time(context: Context, record: WindowRecord | None) -> None:
     raise GuardFailed(
         f"going back is refused: {why}",
         f"what users did since would be lost: {since_window(context, new_database(context)).in_words()}",
-        "keep the new side; or, knowing that, set window.forceRollback to true, run `pulumi up` in the present phase, then go back",
+        f"keep the new side; or, knowing that: pulumi config set --path window.forceRollback true --stack {context.site.stack}, then: "
+        f"parallel-build back {context.site.stack}",
     )
 
 

@@ -11,6 +11,7 @@ from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.operations import (
     agent_wave,
     drain,
+    frontends,
     ha_hold,
     hosts_back,
     hypervisor_commands,
@@ -22,9 +23,10 @@ from parallel_build.operations import (
     user_firewall,
 )
 from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.context_helpers import original_database as original_database_host
-from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
@@ -51,10 +53,12 @@ def serve_at_once(context: Context) -> None:
     opening.shutdown(wait=False)
     store(context).mark_returning(ahead=True)
     context.intend("go back: the original serves")
-    with Workers(2) as pool:
+    with Workers(3) as pool:
         starting = pool.submit(original_database.start, context)
+        closing = pool.submit(_close_fronts, context, record)
         fence_new_side(context)
         starting.result()
+        closing.result()
         original_locks.unlock(context)
         hypervisors = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
@@ -68,6 +72,13 @@ def serve_at_once(context: Context) -> None:
             hosts_back.take_agents(context)
             hypervisors.result()
             servers.settle()
+
+
+def _close_fronts(context: Context, record: WindowRecord | None) -> None:
+    """Users who come by what leads to the new side are answered while that goes down, instead of cut off."""
+    if record is not None and record.facts.get(frontends.STEP):
+        with only_new_side(context, "users out by what stands before the original"):
+            frontends.close_on_new(context, store(context), frontends.USERS)  # the database's may be led back at this moment
 
 
 def serve_from_original(context: Context) -> list[str]:
@@ -90,6 +101,7 @@ def serve_from_original(context: Context) -> list[str]:
         hypervisor_commands.undo(context)
         missing += agent_wave.undo(context)
         missing += servers.rest()
+    missing += frontends.to_original(context, store(context), frontends.DATABASE)
     away = hosts_back.missing(context)
     return missing + hypervisor_commands.left(context) + away + agent_wave.let_ha_go(context, away)
 

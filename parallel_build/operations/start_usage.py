@@ -35,7 +35,9 @@ def start_usage(context: Context) -> str | None:
     state = services.state(USAGE)
     if not state.known and not state.masked:
         raise StepFailed(
-            f"{machine.name} has no {USAGE}", "the package is not installed", "see step ManagementInstalled and new.packages.usageNames"
+            f"{machine.name} has no {USAGE}",
+            "the package is not installed",
+            f"install it on {machine.name}, or correct new.packages.usageNames; then run the same command again",
         )
     services.stop_and_fence(USAGE)
     setup.link_usage(services.host)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, StepFailed
+from parallel_build.errors import Cancelled, Fenced, ParallelBuildError
 from parallel_build.operations import (
+    frontends,
     known_servers,
     original_management,
     packet_filter,
@@ -25,6 +23,7 @@ from parallel_build.operations.asked_cloud import asked, may_write
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.packet_filter import Barrier
+from parallel_build.operations.run_here import run_here
 from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
 
@@ -63,13 +62,7 @@ def run_local(words: list[str], timeout: float) -> None:
     Raises:
         StepFailed: it did not end with exit code 0 in time.
     """
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, env=dict(os.environ))
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StepFailed(f"the command {shlex.join(words)} could not be run", str(error), "correct window.userAccess") from None
-    if done.returncode != 0:
-        tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise StepFailed(f"{shlex.join(words)} ended with exit code {done.returncode}", " ".join(tail), "correct window.userAccess")
+    run_here(words, timeout, "window.userAccess")
 
 
 def let_users_in(context: Context) -> list[str]:
@@ -87,7 +80,7 @@ def let_users_in(context: Context) -> list[str]:
             run_local(access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, original_management.answering(context))
-    else:
+    elif access.method == "firewall":
         record = store(context).read()
         originals = known_servers.original_management(context.configuration, record)
 
@@ -107,8 +100,9 @@ def let_users_in(context: Context) -> list[str]:
         if originals and len(kept) == len(originals):
             raise next(iter(kept.values()))
         at_once(let_in, known_servers.new_management(context.configuration, record))
+    left = frontends.to_original(context, store(context), frontends.USERS)
     prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
-    return [f"users on {name}: {error}" for name, error in kept.items()]
+    return [*(f"users on {name}: {error}" for name, error in kept.items()), *left]
 
 
 def admit_on_new(context: Context) -> None:
@@ -119,9 +113,10 @@ def admit_on_new(context: Context) -> None:
         run_local(access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
-    else:
+    elif access.method == "firewall":
         shut = _open_new(context)
         at_once(partial(tell_where, context), context.configuration.original.management)
+    frontends.to_new(context, store(context))
     prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
 
 
@@ -203,6 +198,8 @@ def tell_no_more(context: Context, server: Server) -> None:
 def close_on_new(context: Context) -> None:
     """Users out of the new side again, before it is left; a server that can't be reached serves nobody."""
     access = context.configuration.window.user_access
+    with only_new_side(context, "users out by what stands before the original"):
+        frontends.close_on_new(context, store(context))
     if access.method == "command":
         with only_new_side(context, "users out of the new side"):
             may_write(context)
@@ -212,6 +209,8 @@ def close_on_new(context: Context) -> None:
         machine = context.configuration.new.management[0]
         with only_new_side(context, f"users out by {machine.name}"):
             user_access_setting.close(context, asked(context, Cloud.new(context.site, machine)), allowed_networks(context.configuration))
+        return
+    if access.method == "frontend":
         return
     closing = barrier(context.configuration)
 

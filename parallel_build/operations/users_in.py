@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
-from parallel_build.operations import user_firewall, users_out
+from parallel_build.operations import frontends, user_firewall, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
@@ -62,6 +62,15 @@ def admit(context: Context, point: Point) -> None:
     store(context).note({STEP: {"opening": now()}}, forward=True)
     user_firewall.admit_on_new(context)
     store(context).remember(STEP, at=now())
+
+
+def led(context: Context) -> str:
+    """Lead to the new side what could not be led there when users were let in; what still does not, in words, "" where nothing is left."""
+    return (
+        f"does not lead to the new side yet: {'; '.join(left)}"
+        if are_in(context) and (left := frontends.to_new(context, store(context)))
+        else ""
+    )
 
 
 def _not_held(context: Context) -> None:

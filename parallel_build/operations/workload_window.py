@@ -18,7 +18,7 @@ def refuse_open(record: WindowRecord | None, action: str) -> None:
         raise GuardFailed(
             f"a window is open since {record.opened}: `workload {action}` is refused",
             "a rollback would bring back what is removed now, and lose what is made now",
-            "end the window first; `status` works at any time",
+            "finish the window, or roll it back (parallel-build back STACK); `workload STACK status` works at any time",
         )
 
 

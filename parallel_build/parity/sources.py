@@ -1,4 +1,4 @@
-"""Where facts come from: a file that `python -m parallel_build facts` wrote, or a stack that is asked now."""
+"""Where facts come from: a file that `parallel-build facts` wrote, or a stack that is asked now."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load(where: str, config_file: Path | None = None) -> Facts:
         raise ConfigurationError(
             f"there is no file {where}",
             "a name that ends with .json is a file of facts, no stack",
-            "write it with: python -m parallel_build facts STACK > FILE",
+            "write it with: parallel-build facts STACK > FILE",
         )
     return read(read_site(where, config_file=config_file))
 
@@ -49,13 +49,11 @@ def _from_file(path: Path) -> Facts:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{path} can't be read as facts", str(error), "write it with: python -m parallel_build facts STACK > FILE"
-        ) from None
+        raise ConfigurationError(f"{path} can't be read as facts", str(error), "write it with: parallel-build facts STACK > FILE") from None
     if not isinstance(found, dict) or found.get("form") != FORM:
         raise ConfigurationError(
             f"{path} holds no facts of this version's form",
             "another program wrote it, or another version of this one",
-            "write it again with: python -m parallel_build facts STACK > FILE",
+            "write it again with: parallel-build facts STACK > FILE",
         )
     return found

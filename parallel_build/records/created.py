@@ -122,7 +122,8 @@ class CreatedFiles:
             raise GuardFailed(
                 f"{self._file.path} on {self.host.name} can't be used",
                 f"{error}"[:200],
-                f"look at {self._file.path}.1 there, which is the text before",
+                f"look at {self._file.path}.1 there, which is the text before; if that is right: cp -p {self._file.path}.1 {self._file.path}; "
+                "then run the same command again",
             ) from None
 
     def keep(self, record: CreatedRecord) -> bool:

@@ -68,6 +68,7 @@ class CopyChange(TypedDict, total=False):
     compared: Facts | None
     copying: bool | None
     left: bool | None
+    files: bool | None
     spoilt: str | None
 
 
@@ -80,6 +81,7 @@ class CopyState(State):
         compared: evidence of a seed that was compared and is being detached.
         copying: rows are being brought over.
         left: a rollback, up to a hold point perhaps, has left it.
+        files: files may be on their way to the new servers, and must be cleared away before the databases are emptied.
         spoilt: why no server may start on it although it was whole.
     """
 
@@ -87,6 +89,7 @@ class CopyState(State):
     compared: Facts | None = None
     copying: bool = False
     left: bool = False
+    files: bool = False
     spoilt: str = ""
 
     @property

@@ -99,5 +99,5 @@ def going_back(record: WindowRecord) -> GuardFailed:
     return GuardFailed(
         f"a rollback has begun {record.returning}, and has not come to its end",
         "the original may serve already, whatever the state still has of the switch",
-        f"finish it: python -m parallel_build back {record.stack}; after that a new window can be opened",
+        f"finish it: parallel-build back {record.stack}; after that a new window can be opened",
     )

@@ -130,7 +130,8 @@ class Host(Access):
             return ConnectionFailed(
                 f"{self.name}: commands of an earlier run still run there",
                 "they were asked to end, and did not within a minute",
-                f"see `ls {VOLATILE}/running` on {self.name}, end what is left, then run the same command again",
+                f"on {self.name} `ls {VOLATILE}/running` names each by RUN-PROCESS: look at it (`ps -fp PROCESS`), end it (`kill PROCESS`), then run the same "
+                "command again",
             )
         if answer.end == "torn":
             return ConnectionFailed(

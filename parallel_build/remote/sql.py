@@ -198,7 +198,7 @@ def _pin(host: Access, connection: Connection, settings: Mapping[str, str] | Non
                 raise ConnectionFailed(
                     f"{host.name}: the database server refuses the settings that every session of this program begins with",
                     str(error),
-                    f"let {user} have all privileges there, or report this server's version",
+                    f"let {user} have all privileges there, or report this server's version as an issue of this project",
                 ) from None
             absent.add(named[1])
 

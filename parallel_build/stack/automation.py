@@ -107,9 +107,7 @@ class Driver:
         except self._automation.CommandError as error:
             words = "\n  ".join(dict.fromkeys(self._errors)) or _last(str(error))
             kind = StoppedByOperator if self._asked else UpFailed
-            raise kind(
-                f"pulumi up ended early:\n  {words}\n", "", f"python -m parallel_build recover {self.name} explains where it stands"
-            ) from None
+            raise kind(f"pulumi up ended early:\n  {words}\n", "", f"parallel-build recover {self.name} explains where it stands") from None
         return time.monotonic() - began
 
     def _pulumi(self, words: list[str]) -> None:

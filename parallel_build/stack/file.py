@@ -73,7 +73,7 @@ def read_stack(stack: str, *, config_file: Path | None = None) -> Reading:
     if not STACK_NAME.fullmatch(stack):
         raise ConfigurationError(
             f"{stack!r} is no name of a stack",
-            "it has letters, digits and `_.-`, before it organisation and project with slashes at most",
+            "a name has letters, digits and `_.-`; organisation and project may come before it, each with a slash",
             f"give it as `pulumi stack ls` shows it; {UNCHANGED}",
         )
     project = _yaml(PROJECT / "Pulumi.yaml")

@@ -7,11 +7,12 @@ import shlex
 from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
-from parallel_build.operations import original_numbers, users_in
+from parallel_build.operations import frontends, original_numbers, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.user_firewall import run_local
+from parallel_build.records.front_place import CLOSED, NEW_SIDE
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -31,12 +32,14 @@ class Acceptance(SwitchedStep):
             return [*lines, "users are in already (window.usersIn: first): a command that fails is listed, and nobody is put out again"]
         if point == "routers":
             return [*lines, "users stay out until the last router wave (routers.untilRenewed: wait)"]
-        return [*lines, f"users in on the new side (method {configuration.window.user_access.method})"]
+        opened = f"users in on the new side (method {configuration.window.user_access.method})"
+        return [*lines, opened, *frontends.plan(configuration, NEW_SIDE)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Users out again and the new side down, before anything else is undone."""
         names = ", ".join(machine.name for machine in configuration.new.management)
         return [
+            *frontends.plan(configuration, CLOSED, frontends.USERS),
             f"users out on the new side (method {configuration.window.user_access.method})",
             f"on {names}, at the same time: systemctl {in_words(FENCE)} usage and management",
         ]
@@ -54,6 +57,7 @@ class Acceptance(SwitchedStep):
                 f"correct the cause, or the command, and run `pulumi up`; or go back: parallel-build back {context.site.stack}",
             )
         users_in.admit(context, "accepted")
+        context.pending = users_in.led(context)
         store(context).remember(self.type, passed=True, **({"accepted": True} if users_in.settle(context) != "routers" else {}))
         return {"commands": [shlex.join(words) for words in context.configuration.acceptance.commands]}
 

@@ -85,7 +85,7 @@ class Agents(SwitchedStep):
             raise RollbackIncomplete(
                 f"old agents are not back: {'; '.join(left)}",
                 "the hosts can't be reached, or refuse the packages",
-                "correct that, then run it again",
+                "correct that, then run the same command again",
             )
 
     @staticmethod

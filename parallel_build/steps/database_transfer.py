@@ -5,7 +5,7 @@ from __future__ import annotations
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.copy import account
 from parallel_build.database.replicate.channel import CHANNEL, USER
-from parallel_build.operations import fixes
+from parallel_build.operations import bring_files, fixes
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, schemas, store
 from parallel_build.operations.takeover import detach_seed, take_over
@@ -45,6 +45,7 @@ class DatabaseTransfer(SwitchedStep):
             f"empty {names} on {new.name} ({new.address}) of anything an earlier try left",
             f"copy {names} from {old.name} ({old.address}) straight to {new.name}: tables, rows, routines, views; "
             f"{configuration.transfer.threads} at a time, secondary indexes last, events disabled",
+            *bring_files.words(configuration),
             f"compare every table's rows and every schema object of {old.name} with {new.name}, and what they mean to CloudStack: "
             f"version, things by state, management servers, `init` decrypted; then enable the events that run on {old.name}",
             *fixes.words(configuration, new.name),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.services import FENCE, in_words
 from parallel_build.configuration import StackConfiguration
-from parallel_build.operations import prove_original_down
+from parallel_build.operations import frontends, prove_original_down
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.operations.original_database import servers, start, stop_servers
+from parallel_build.records.front_place import CLOSED
 from parallel_build.records.states import COPY, FIRST_START, CopyState, StartState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -22,7 +23,10 @@ class OriginalDatabase(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """Stop, disable, mask, prove."""
+        """Close what stands before them; stop, disable, mask, prove."""
+        return [*frontends.plan(configuration, CLOSED, frontends.DATABASE), *self._stop(configuration)]
+
+    def _stop(self, configuration: StackConfiguration) -> list[str]:
         port, replica = configuration.original.database.port, configuration.original.database.replica
         if configuration.original.database.others:
             return self._locks(configuration)
@@ -52,6 +56,10 @@ class OriginalDatabase(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Unmask, enable, start, wait; the source now, the replica when the original serves."""
+        return [*self._start(configuration), *frontends.plan(configuration, frontends.TO_ORIGINAL, frontends.DATABASE)]
+
+    @staticmethod
+    def _start(configuration: StackConfiguration) -> list[str]:
         pair = configuration.original.database
         if pair.others:
             return [

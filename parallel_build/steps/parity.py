@@ -58,7 +58,7 @@ class Parity(Step):
                 f"this cloud is not like {rehearsed.get('stack', section.against)}, on which the upgrade was rehearsed; "
                 "what differs (there / here):\n" + "\n".join(f"  - {line}" for line in shown[:SHOWN]) + more + "\n",
                 f"the rehearsal shows nothing about that; all of it is in {context.run.path / 'evidence' / REPORT}.txt",
-                "rehearse on a cloud that is alike, or set parity.failAt once you have decided that it does not matter",
+                "rehearse on a cloud that is alike; or, once you have decided that it does not matter, set parity.failAt to never, which only reports",
             )
         context.progress(f"differences from {rehearsed.get('stack', section.against)}: {report.summary()}")
         return {"against": rehearsed.get("stack", ""), "summary": report.summary()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
-from parallel_build.operations import dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
+from parallel_build.operations import bring_files, dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
 from parallel_build.operations.await_guards import AT_REST, await_guards
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, window_open
@@ -26,6 +26,7 @@ class Ready(Step):
             *in_review(configuration),
             f"ask the {len(guards.GUARDS)} guards of the window on both sides; changes nothing",
             prove_makeable.words(configuration),
+            *bring_files.proof(configuration),
             prove_agents_reach.words(configuration),
             AT_REST,
         ]
@@ -45,7 +46,9 @@ class Ready(Step):
         dump_file.prove_room(context)
         warned = [*prove_users_can_be_out.prove_users_can_be_out(context), *new_firewalls.warn_of_closed_ports(context)]
         reached = prove_agents_reach.prove(context)
-        return {"reached": reached, "made": prove_makeable.prove_makeable(context), **({"warned": warned} if warned else {})}
+        seed = bring_files.prove(context)
+        made = prove_makeable.prove_makeable(context)
+        return {"reached": reached, "made": made, **({"seed": seed} if seed else {}), **({"warned": warned} if warned else {})}
 
     def revert(self, context: Context) -> None:
         """Nothing was done."""

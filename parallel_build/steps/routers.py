@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
-from parallel_build.operations import router_waves, users_in
+from parallel_build.operations import frontends, router_waves, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.later_zones import renew_later
+from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.waves import ROUTERS, WaveState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -44,6 +45,7 @@ class Routers(SwitchedStep):
             f"{section.canary} as a canary, then {', then '.join([*named, 'the rest zone by zone'])}; {at_once} at a time{hours}; {limit}",
             f"a wave stops when more than {section.failure_rate:.0%} of it fail; what fails is tried {section.tries} times, listed, and keeps nobody waiting",
             UNTIL[section.until_renewed],
+            *(frontends.plan(configuration, NEW_SIDE) if section.until_renewed == "wait" else []),
             "prove each router by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
         ]
 
@@ -75,7 +77,8 @@ class Routers(SwitchedStep):
         router_waves.let_users_in(context, result)
         words = result.words(context.site.stack)
         context.progress(words)
-        context.pending = ". ".join([*later, *([words] if result.left else [])])
+        led = users_in.led(context) if waits else ""
+        context.pending = ". ".join([*later, *([words] if result.left else []), *([led] if led else [])])
         return result.document()
 
     def verify(self, context: Context) -> Outputs:

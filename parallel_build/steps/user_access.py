@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 
 from parallel_build.configuration import StackConfiguration
+from parallel_build.operations import frontends
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.let_users_out import let_users_out
 from parallel_build.operations.packet_filter import TABLE
 from parallel_build.operations.user_access_setting import SETTING
 from parallel_build.operations.user_firewall import closed_servers, let_users_in, plain_ports, server_networks, user_ports
+from parallel_build.records.front_place import CLOSED
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -24,7 +26,7 @@ class UserAccess(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The method's actions, and the proof."""
-        return [*self._actions(configuration), self._proof(configuration)]
+        return [*frontends.plan(configuration, CLOSED, frontends.USERS), *self._actions(configuration), self._proof(configuration)]
 
     @staticmethod
     def _proof(configuration: StackConfiguration) -> str:
@@ -39,6 +41,8 @@ class UserAccess(SwitchedStep):
         admins = ", ".join(access.administrators)
         if access.method == "command":
             return [f"run here: {shlex.join(access.close)}"]
+        if access.method == "frontend":
+            return ["who comes past what stands before the servers is not held out (window.userAccess.method: frontend)"]
         if access.method == "cidr":
             return [
                 f"updateConfiguration name={SETTING} value={','.join([*access.administrators, *server_networks(configuration)])} on the original, "
@@ -67,7 +71,13 @@ class UserAccess(SwitchedStep):
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """How users are let in again."""
+        return [*self._reverse(configuration), *frontends.plan(configuration, frontends.TO_ORIGINAL, frontends.USERS)]
+
+    @staticmethod
+    def _reverse(configuration: StackConfiguration) -> list[str]:
         access = configuration.window.user_access
+        if access.method == "frontend":
+            return []
         if access.method == "command":
             return [f"run here: {shlex.join(access.open)}"]
         if access.method == "cidr":

@@ -14,6 +14,7 @@ from parallel_build.machines import made_guest
 from parallel_build.machines.local_commands import MachineFailed
 from parallel_build.operations import (
     after_rollback,
+    bring_files,
     created_objects,
     fence_new_database,
     forensics,
@@ -54,6 +55,7 @@ class Window(SwitchedStep):
             f"check {len(guards.GUARDS)} guards on both sides; any that fails ends here with nothing changed",
             f"{AT_REST}, users still in",
             f"{prove_makeable.words(configuration)}; users still in",
+            *bring_files.proof(configuration),
             f"lock the cloud for this stack: {FOLDER}/window.json on {configuration.original.database.source.name}",
             "note what exists: VMs, volumes, networks, snapshots, accounts, users, and which hosts are Up",
             f"limits: new management started within {duration(window.deadline)}; going back within {duration(window.rollback_window)} of the switch",
@@ -91,6 +93,7 @@ class Window(SwitchedStep):
         after_rollback.clear(context)
         holding = await_guards(context)
         prove_makeable.prove_makeable(context)
+        bring_files.prove(context)
         if context.configuration.transfer.method == "replicate":
             make_ready(context)
         context.intend("open the window")
@@ -154,7 +157,7 @@ class Window(SwitchedStep):
             raise RollbackIncomplete(
                 f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
                 "these are still down, or could not be put back",
-                "bring it back and run the same command again; the window stays open until then",
+                "bring them back, then run the same command again; the window stays open until then",
             )
         for name, address in sorted(off.items()):
             context.progress(

@@ -86,7 +86,7 @@ def choose(cloud: Calls, profile: Profile, zone: str = "") -> Choices:
             raise GuardFailed(
                 f"{cloud.url} has no {what} {name}".rstrip(),
                 "the profile asks for such networks",
-                "name one that exists in the profile, or take these networks out of it",
+                "name in the profile one that the cloud has, or take these networks out of it",
             )
     found = Choices(
         str(here["id"]), str(service.get("id", "")), str(disk.get("id", "")), _id(plain), _id(vpcs), _id(tiers),
@@ -103,7 +103,7 @@ def _offering(cloud: Calls, command: str, name: str, what: str, *, needed: bool)
         raise GuardFailed(
             f"{cloud.url} has no offering {name} for {what}".replace("  ", " "),
             "the profile needs one",
-            "name one that exists in the profile, or make it in the cloud",
+            "name in the profile one that the cloud has, or make it in the cloud",
         )
     return found[0]
 

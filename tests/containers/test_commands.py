@@ -1,4 +1,4 @@
-"""`python -m parallel_build` on a whole cloud in containers: hold points, ^C, the deadline, two operators, a lost state, another workstation.
+"""`parallel-build` on a whole cloud in containers: hold points, ^C, the deadline, two operators, a lost state, another workstation.
 
 About four minutes besides the lab's own start. Prints what it does.
 """
@@ -74,7 +74,7 @@ def inside(lab: LabRunner, *words: str) -> list[str]:
 
 
 def begin(lab: LabRunner, *words: str) -> subprocess.Popen[str]:
-    """`python -m parallel_build` in a process that can be signalled."""
+    """`parallel-build` in a process that can be signalled."""
     argv = inside(lab, sys.executable, "-m", "parallel_build", "--config-file", str(lab.folder / "Pulumi.lab.yaml"), *words)
     return subprocess.Popen(
         argv, cwd=PROJECT, env=environment(lab), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -20,7 +20,7 @@ def carry(lab: LabRunner) -> None:
     lab.shell("oldms1", f"echo a keystore >{KEYSTORE}; chown cloud:cloud {KEYSTORE}; chmod 640 {KEYSTORE}")
     lab.shell("oldms1", f"sed -i 's/^JAVA_OPTS=\"/JAVA_OPTS=\"-Xmx777m /' {OPTIONS}; grep -q Xmx777m {OPTIONS}")
     lab.run("pulumi", "config", "set", "--path", "new.carry.files[0]", KEYSTORE)
-    lab.run("pulumi", "config", "set", "--path", "new.carry.jvmOptions[0]", "-Xmx")
+    lab.run("pulumi", "config", "set", "--path", "new.carry.jvmOptions[0]", "--", "-Xmx")
     assert "CarriedState" in lab.run("pulumi", "up", "--yes", "--skip-preview").stdout
     assert lab.shell("newms1", f"stat -c '%a %U:%G' {KEYSTORE}; cat {KEYSTORE}").split("\n")[:2] == ["640 cloud:cloud", "a keystore"]
     assert "Xmx777m" in lab.shell("newms1", f"grep ^JAVA_OPTS {OPTIONS}")

@@ -104,7 +104,7 @@ def take_time(lab: LabRunner, machine: str) -> None:
 
 
 def rehearse(lab: LabRunner, *words: str) -> subprocess.CompletedProcess[str]:
-    """`python -m parallel_build rehearse`."""
+    """`parallel-build rehearse`."""
     return lab.run("tool", "rehearse", "lab", *words, check=False)
 
 

@@ -29,6 +29,7 @@ from parallel_build.errors import ConnectionFailed
 from parallel_build.facts import management_node
 from parallel_build.facts.management_node import ManagementNode
 from parallel_build.operations import (
+    bring_files,
     deadline,
     ensure_serving,
     fence_new_database,
@@ -561,6 +562,8 @@ def _copying(monkeypatch: pytest.MonkeyPatch, of: Callable[[Context], World]) ->
     monkeypatch.setattr(module, "never_serving", never_serving)
     monkeypatch.setattr(copying, "empty", empty)
     monkeypatch.setattr(copying, "copy", copied)
+    # Rows are copied here; files are brought in tests of their own.
+    monkeypatch.setattr(bring_files, "bring", lambda context, names: None)
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(module, "SeedRecord", lambda host, where: type("None_", (), {"facts": lambda self: {}})())
     monkeypatch.setattr(definitions, "existing", lambda opened, names: list(names))

@@ -18,11 +18,13 @@ INSTEAD = {
     r"wished": "wanted, enabled",
     r"in vain": "timed out",
     r"ways over": "transfer methods",
+    r"python -m parallel_build(?!\.)": "parallel-build",
 }
 
 USUAL = {
     "to distinguish": r"\b(told|tells?)( [\w'`.-]+){0,7} (apart|from)\b",
     "the marker of a fix's file": r"-- mends:",
+    "the one place that explains it": r"# or: python -m parallel_build COMMAND STACK",
 }
 """Where a word has its usual meaning."""
 

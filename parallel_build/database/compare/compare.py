@@ -77,7 +77,8 @@ class Comparison:
             f"the databases of {self.target} differ from those of {self.source} in {len(self.differences)} places: {shown}"
             + (f"; and {more} more" if more > 0 else ""),
             "a new server may only start on a copy that holds what the original holds",
-            "do not use the copy: undo the transfer and run it again; the original is unchanged",
+            "run the same command again, which copies again (with transfer.method replicate it names the ways that are left); nothing uses this "
+            "copy, and the original is unchanged",
         )
 
 

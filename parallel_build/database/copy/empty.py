@@ -45,7 +45,8 @@ def make(target: Access, opened: Session, names: Sequence[str], kept: Sequence[s
             raise GuardFailed(
                 f"{target.name}: database {name} is not empty",
                 "it holds something that no unfinished copy of this project wrote",
-                f"look at it on {target.name}; when it may go, undo the transfer first (`destroy`), or drop its content",
+                f"look at it on {target.name}; where an earlier window made it, roll that back first (parallel-build back STACK); else drop its content there "
+                "once nobody needs it; then run the same command again",
             )
         if any(table.startswith(f"{name}.") for table in kept):
             _drop_all_but(opened, name, kept)

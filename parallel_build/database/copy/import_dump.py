@@ -70,5 +70,7 @@ def load(host: Access, client: list[str], schema: str, path: Path, *, cancel: Ca
     if importing.returncode != 0 or (unpacking.returncode != 0 and broken):
         # A file that ends too soon makes the server complain of its last statement: the unpacking program's word is the cause.
         cause = broken if unpacking.returncode > 0 and broken else printed[-1] if printed else broken
-        raise StepFailed(f"{path.name} could not be read into {schema} on {host.name}", cause, "see whether it is whole")
+        raise StepFailed(
+            f"{path.name} could not be read into {schema} on {host.name}", cause, "see whether the file is whole, else make the dump again"
+        )
     progress(f"{path.name} is in {schema} after {time.monotonic() - began:.1f} s")

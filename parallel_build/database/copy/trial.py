@@ -158,7 +158,7 @@ class Trial:
         return StepFailed(
             f"{self._new.name}: {kind} {name} can't be made from the server's own print of it",
             words,
-            f"on the original: drop {kind} {name} if nobody needs it, or report this with its definition",
+            f"on the original: drop {kind} {name} if nobody needs it, or report this as an issue of this project, with its definition",
         )
 
 

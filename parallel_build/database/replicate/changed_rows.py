@@ -165,7 +165,7 @@ class LogReader:
             raise StepFailed(
                 f"the binary log of {self._source.name} can't be read from {begin} on",
                 "servers give out their log from the first 4 GiB of a file only",
-                "run the comparison again: it begins at a new position",
+                "run the same command again: it begins at a new position",
             )
         command = [
             self._program, f"--defaults-file={FOLDER}/source.cnf", "--read-from-remote-server", "--to-last-log", "--raw",
@@ -178,7 +178,7 @@ class LogReader:
             raise StepFailed(
                 f"{self._target.name}: the binary log of {self._source.name} can't be read from {begin} on",
                 str(found["error"]).strip().replace("\n", " | "),
-                "run the comparison again: it begins at a new position",
+                "run the same command again: it begins at a new position",
             )
         more = found["doubted"] - len(found["doubts"])
         return Changes(

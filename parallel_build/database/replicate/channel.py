@@ -146,7 +146,7 @@ def check(old: Session, new: Session, old_server: DatabaseServer, new_server: Da
         raise GuardFailed(
             f"{old_server.name} and {new_server.name} both have server_id {numbers[0]}",
             "a server ignores events that carry its own number",
-            f"give {new_server.name} another server_id",
+            f"give {new_server.name} another server_id (SET GLOBAL server_id, and in its option file)",
         )
     identities = [require(opened, "server_uuid") for opened in (old, new)]
     if identities[0] and identities[0] == identities[1]:
@@ -337,7 +337,7 @@ def wait_applied(
             raise StepFailed(
                 f"{server.name} has applied the original's log up to {found.applied} after {timeout:.0f} s, not up to {position}",
                 f"it is {found.lag} s behind" if found.lag is not None else "it does not tell how far it is behind",
-                "wait until it has caught up before the window, or let it apply in parallel",
+                f"wait until it has caught up before the window, or raise the number of its parallel appliers on {server.name}",
             )
         if time.monotonic() - shown_at > 2:
             shown_at = time.monotonic()

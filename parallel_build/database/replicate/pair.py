@@ -103,13 +103,13 @@ def await_running(replica: Session, *, timeout: float, cancel: CancelToken) -> R
 def await_position(source: Session, replica: Session, *, timeout: float, cancel: CancelToken) -> str:
     """Wait until the replica has everything the source has written so far; return that position."""
     position = source_position(source)
-    words = identify(replica).dialect.pair
+    dialect = identify(replica).dialect
 
     def reached() -> bool:
         if not position:
             return True
-        found = replica.value(words.wait, [position, 1])
-        if found is not None and int(found) == words.arrived:
+        found = replica.value(dialect.pair.wait, [position, 1])
+        if found is not None and int(found) == dialect.pair.arrived:
             return True
         _check_threads(replica)
         return False
@@ -120,7 +120,7 @@ def await_position(source: Session, replica: Session, *, timeout: float, cancel:
         timeout=timeout,
         cancel=cancel,
         interval=0.05,
-        remedy=f"see the replica's status on {replica.host.name}",
+        remedy=f"see `{dialect.replica_status}` on {replica.host.name}, then run the same command again",
     )
     return position
 
@@ -133,7 +133,7 @@ def _check_threads(replica: Session) -> None:
         raise StepFailed(
             f"{name}: replication stopped",
             found.error if found else "it has no source",
-            f"see `{identify(replica).dialect.replica_status}` on {name}",
+            f"see `{identify(replica).dialect.replica_status}` on {name}, remove the cause there, then run the same command again",
         )
 
 

@@ -309,7 +309,7 @@ def disabled(session: Session, create: str) -> str:
         raise GuardFailed(
             f"{session.host.name}: an event is printed in an unknown form: {create[:200]}",
             "it is made disabled on a copy, and where its print says so was not found",
-            "drop the event there if nobody needs it, and report this line",
+            "drop the event there if nobody needs it; and report this line as an issue of this project",
         )
     return f"{match[1]}DISABLE{create[match.end(2) :]}"
 
@@ -321,7 +321,7 @@ def _create(session: Session, kind: str, schema: str, name: str, field_name: str
         raise GuardFailed(
             f"{session.host.name}: the server does not show the definition of {kind.lower()} {schema}.{name}",
             "its definition is broken, or root there lacks the right to see it",
-            f"try SHOW CREATE {kind} {schema}.{name} on {session.host.name}",
+            f"see SHOW CREATE {kind} {schema}.{name} on {session.host.name}; repair or drop what can't be shown, then run the same command again",
         )
     return _text(create)
 

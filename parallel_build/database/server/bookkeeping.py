@@ -127,5 +127,5 @@ def beat(source: Session, replica: Session, *, timeout: float, cancel: CancelTok
         timeout=timeout,
         cancel=cancel,
         interval=0.1,
-        remedy=f"see the replica's status on {replica.host.name}",
+        remedy=f"see SHOW REPLICA STATUS or SHOW SLAVE STATUS on {replica.host.name}, then run the same command again",
     )

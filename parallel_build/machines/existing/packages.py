@@ -149,7 +149,7 @@ class PackageUndo:
             raise RollbackIncomplete(
                 f"{self.host.name}: taking {', '.join(names)} away would take {', '.join(also)} with it",
                 "these were there before, or somebody else installed them, and they have come to need what was installed",
-                f"look at what `{self.handled.program} remove` would take with it, decide, and run `pulumi destroy` again",
+                f"see there what `{self.handled.program} remove` would take with it, remove by hand what may go, then run `pulumi destroy` again",
             )
         self.intend(f"{self.host.name}: {self.handled.program} remove {' '.join(names)}")
         try:

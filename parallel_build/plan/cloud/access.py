@@ -60,7 +60,7 @@ def address(url: str) -> str:
     if not URL.fullmatch(url):
         raise ConfigurationError(
             f"{url} is no address of an API",
-            "it is http or https with a host, without user, query and fragment",
+            "an address is http or https with a host, without user, query and fragment",
             f"give it as https://cloud.example.org:8443{API_PATH}; nothing has been contacted",
         )
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + API_PATH

@@ -37,6 +37,8 @@ from parallel_build.secret import Secret
 from tests.authority import DAY, PASSWORD, Authority
 from tests.fast.sites import site
 
+pytestmark = pytest.mark.processes
+
 KEYS = Secret("apikey-0123456789"), Secret("apisecret-0123456789")
 NAME = "cloud.example.org"
 Start = Callable[..., Endpoint]

@@ -64,6 +64,8 @@ def test_a_value_of_any_notation_is_replaced_where_it_stands() -> None:
 def test_a_missing_key_is_an_error_not_an_addition() -> None:
     with pytest.raises(StepFailed, match=r"db\.usage\.host"):
         replace(TEXT, {"db.usage.host": "x"})
+    with pytest.raises(StepFailed, match=rf"^newms1: {DB_PROPERTIES} has no db\.usage\.host"):
+        replace(TEXT, {"db.usage.host": "x"}, f"newms1: {DB_PROPERTIES}")
 
 
 def test_what_java_gives_up_is_reported_with_server_and_file() -> None:

@@ -61,6 +61,13 @@ def test_host_setting_is_the_addresses_or_the_load_balancer() -> None:
             "transfer.method",
             "does not serve from mariadb to mysql, the binary logs of MariaDB and MySQL are not compatible in this direction; set it to dump",
         ),
+        ({"transfer": {"seed": "clone"}}, "transfer.seed", "logical"),
+        ({"transfer": {"seed": "physical", "method": "replicate"}}, "transfer.seed", "serves with transfer.method dump only"),
+        (
+            {"transfer": {"seed": "physical"}, "new": {"database": {**VALUES["new"]["database"], "engine": "mysql"}}},
+            "transfer.seed",
+            "does not serve from mariadb to mysql",
+        ),
         ({"hypervisorSteps": [{"hosts": ["kvm9"], "command": ["true"]}]}, "hypervisorSteps", "kvm9"),
         ({"ssh": {"identityFile": "${NO_SUCH_VARIABLE_SET}/key"}}, "ssh.identityFile", "NO_SUCH_VARIABLE_SET"),
     ],

@@ -36,6 +36,7 @@ from parallel_build.health import (
 )
 from parallel_build.health.certificates import Certificate, expiry
 from parallel_build.health.facts import changed
+from parallel_build.health.pool_ha import Pool
 from parallel_build.health.server_files import ServerFiles
 from parallel_build.health.target_scripts import GuestOsInsert, on_the_path, parse, release_of
 from parallel_build.operations.context import Context
@@ -80,6 +81,9 @@ def facts(**changes: Any) -> HealthFacts:
 
 VMWARE = {
     "hypervisor": "VMware", "name": "systemvm-vmware-4.22.0-x86_64", "url": "http://10.91.0.1/t.ova", "format": "OVA", "osType": "Other Linux (64-bit)",
+}  # fmt: skip
+XEN = {
+    "hypervisor": "XenServer", "name": "systemvm-xenserver-4.22.0-x86_64", "url": "http://10.91.0.1/t.vhd", "format": "VHD", "osType": "Other Linux (64-bit)",
 }  # fmt: skip
 HEALTHY = {"known_faults_of_the_target"}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
@@ -174,6 +178,16 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         Severity.BLOCKS,
         "no plug-in for VMware (cluster esx)",
     ),
+    "pools_have_high_availability": (
+        {
+            "site": site(templates=[XEN]),
+            "tables": {"clusters": [{"name": "xen", "hypervisor_type": "XenServer", "arch": "x86_64", "zone": "z"}]},
+            "pools": [Pool("xen1", "lab pool", on=True), Pool("xen2", "other", on=False)],
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, templates=[{"name": XEN["name"], "zonename": "z", "isready": True}]),
+        },
+        Severity.WARNS,
+        "high availability is off in the pool 'other' of xen2",
+    ),
     "users_can_be_kept_out": (
         {
             "site": site(window={"userAccess": {"method": "cidr", "administrators": ["10.91.0.1/32"]}}),
@@ -236,6 +250,14 @@ def test_every_architecture_needs_its_template_since_4_20() -> None:
     }
     found = [each.fact for each in examine(facts(tables=tables)) if each.rule == "templates_are_configured"]
     assert len(found) == 1 and "KVM aarch64" in found[0]
+
+
+def test_a_pool_that_nobody_could_be_asked_about_is_noted_and_not_taken_for_right_or_wrong() -> None:
+    tables = {"clusters": [{"name": "xen", "hypervisor_type": "XenServer", "arch": "x86_64", "zone": "z"}]}
+    noted = [each for each in examine(facts(tables=tables)) if each.rule == "pools_have_high_availability"]
+    assert [each.severity for each in noted] == ["notes"] and "can't be read (cluster xen)" in noted[0].fact
+    asked = facts(tables=tables, pools=[Pool("xen1", "lab pool", on=True)])
+    assert not [each for each in examine(asked) if each.rule == "pools_have_high_availability"]
 
 
 SCRIPT = """INSERT IGNORE INTO `cloud`.`guest_os` (id, uuid, category_id, display_name, created) VALUES

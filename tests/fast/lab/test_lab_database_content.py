@@ -29,6 +29,8 @@ from lab.database.notation import tables
 from lab.database.plan import parse_hosts, parse_management_servers
 from lab.database.rows import inserts, literal
 
+pytestmark = pytest.mark.processes
+
 SMALL = DatabasePlan(rows_usage=300, rows_event=300, rows_usage_event=300, rows_vm_stats=300, link_local_addresses=300)
 
 

@@ -14,6 +14,8 @@ from lab.database import DatabasePlan, adapt, generate_files
 from lab.database.encryption import encrypt
 from lab.database.errors import DumpError
 
+pytestmark = pytest.mark.processes
+
 DATA = Path(__file__).parents[4] / "shared" / "data"
 SMALL = DatabasePlan(rows_usage=10, rows_event=10, rows_usage_event=10, rows_vm_stats=10, link_local_addresses=10, database_key="the key")
 TEXT = """\

@@ -308,6 +308,7 @@ def sequences(one: Cloud, number: int) -> None:
             raise AssertionError(f"seed {seed}: {moves}: {error}") from error
 
 
+@pytest.mark.processes
 def test_random_sequences_on_one_machine_a_side(one: Cloud) -> None:
     sequences(one, 60)
 

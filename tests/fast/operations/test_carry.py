@@ -25,6 +25,8 @@ from parallel_build.steps.host_setting import HostSetting
 from tests.fast.local_host import LocalHost
 from tests.fast.sites import site, values
 
+pytestmark = pytest.mark.processes
+
 KEYTOOL = r"""#!/bin/sh
 # Enough of keytool: one file an alias, in the folder that the store's file names.
 store= alias= verb=$1

@@ -119,7 +119,7 @@ def test_a_rollback_that_has_begun_is_led_to_its_end_however_late(monkeypatch: p
 
 def test_no_step_goes_forward_while_a_rollback_is_ahead_of_the_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     context = arrange(monkeypatch, tmp_path, HostClock("boot-1", 1060.0, SWITCH_TIME + 60), returning=WORDS)
-    with pytest.raises(GuardFailed, match=r"a rollback has begun .* python -m parallel_build back test"):
+    with pytest.raises(GuardFailed, match=r"a rollback has begun .* parallel-build back test"):
         Hypervisors().before_apply(context)
     Hypervisors().before_apply(arrange(monkeypatch, tmp_path, HostClock("boot-1", 1060.0, SWITCH_TIME + 60)))
     closed = arrange(monkeypatch, tmp_path, HostClock("boot-1", 1060.0, SWITCH_TIME), returning=WORDS, closed=WORDS)

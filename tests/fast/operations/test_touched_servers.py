@@ -487,7 +487,7 @@ def test_a_refusal_has_one_remedy_and_its_commands(cloud: Cloud) -> None:
     with pytest.raises(RollbackIncomplete) as caught:
         fence_new_side.fence_new_side(cloud.world.context)
     assert str(caught.value).count("Remedy:") == 1 and "Cause:" not in caught.value.cause
-    assert caught.value.remedy.endswith("--stack test; then python -m parallel_build back test")
+    assert caught.value.remedy.endswith("--stack test; then parallel-build back test")
 
 
 # one server of the original is enough

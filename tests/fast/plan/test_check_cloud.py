@@ -26,6 +26,8 @@ from parallel_build.project import PROJECT
 from parallel_build.versions import CloudStackVersion
 from tests.fast.plan.test_plan_faults import HEALTHY, KVM
 
+pytestmark = pytest.mark.processes
+
 KEY, SECRET = "apikey-0123456789", "apisecret-0123456789"
 DATA = PROJECT.parent / "shared" / "data"
 ITEMS = {

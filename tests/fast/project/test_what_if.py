@@ -11,6 +11,8 @@ import pytest
 from parallel_build.project import CODE
 from tests.fast.sources import nodes, texts
 
+pytestmark = pytest.mark.processes
+
 PAGE = CODE / "docs/operate/what-if.md"
 COMMANDS = ("parallel-build ", "pulumi ", "systemctl ", "python -m ", ". scripts/", "scripts/", "--")
 KEY = re.compile(r"[a-z]+\.[a-zA-Z]+: \w+$")

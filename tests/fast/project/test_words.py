@@ -49,7 +49,16 @@ def check(folder: Path, name: str, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "words", ["mended anew", "The copy is spoilt.", "it goes on at once", "Beside it", "a way\nback", "| cell | waited in vain |"]
+    "words",
+    [
+        "mended anew",
+        "The copy is spoilt.",
+        "it goes on at once",
+        "Beside it",
+        "run python -m parallel_build back prod",
+        "a way\nback",
+        "| cell | waited in vain |",
+    ],
 )
 def test_house_words_on_a_page(words: str, tmp_path: Path) -> None:
     found = check(tmp_path, "page.md", f"# Page\n{words}\n")

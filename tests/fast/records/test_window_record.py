@@ -77,7 +77,7 @@ def test_a_rollback_that_begins_while_a_step_writes_is_not_erased(folder: Path) 
 
 def test_of_a_start_and_a_rollback_at_one_moment_the_rollback_wins(folder: Path) -> None:
     late = Store(folder, between=lambda: Store(folder).mark_returning())
-    with pytest.raises(GuardFailed, match=r"a rollback has begun .* python -m parallel_build back test"):
+    with pytest.raises(GuardFailed, match=r"a rollback has begun .* parallel-build back test"):
         late.note({"FirstManagement": {"began": 1.0}}, forward=True)
     assert "FirstManagement" not in Store(folder).mine().facts
     Store(folder).note({"FirstManagement": {"touched": True}})

@@ -213,7 +213,7 @@ def test_guard_fails_and_says_what_to_run(tmp_path: Path, record: RehearsalRecor
     old = replace(GOOD_OLD, rehearsal=record, rows=rows)
     with pytest.raises(GuardFailed) as caught:
         guards.original.rehearsal_passed(rehearsing(tmp_path), old, GOOD_NEW)
-    assert words in str(caught.value) and "python -m parallel_build rehearse test" in str(caught.value)
+    assert words in str(caught.value) and "parallel-build rehearse test" in str(caught.value)
 
 
 def test_a_changed_fix_makes_the_rehearsal_one_of_something_else(tmp_path: Path) -> None:
