@@ -31,7 +31,7 @@ REQUIRES = {
 }
 MOVED = {"lib/systemd/system": "usr/lib/systemd/system", "usr/share/pyshared": "usr/share/cloudstack-common/python-site"}
 DROP_IN = "etc/systemd/system/cloudstack-management.service.d/override.conf"
-CONFIGURED = {"etc/cloudstack/management/db.properties": "0640,root,cloud"}
+CONFIGURATION = "etc/cloudstack/management"
 SCRIPTLETS = {
     "common": r"""
 %posttrans common
@@ -51,7 +51,6 @@ for directory in /var/cloudstack/management /var/cache/cloudstack/management /va
   mkdir -p "$directory"; chmod 0770 "$directory"; chgrp cloud "$directory"
 done
 chown -R cloud:cloud /var/log/cloudstack/management /var/cloudstack/management
-chgrp -R cloud /etc/cloudstack/management
 [ -e /etc/cloudstack/management/log4j2.xml ] || ln -s log4j-cloud.xml /etc/cloudstack/management/log4j2.xml
 /usr/bin/systemctl enable cloudstack-management >/dev/null 2>&1 || true
 %postun management
@@ -176,16 +175,16 @@ def _spec(trees: dict[str, Path], version: str, release: str) -> str:
 
 
 def _files(tree: Path) -> Iterator[str]:
-    """A package's own files and folders."""
+    """A package's own files and folders; the management server's configuration is its account's to read."""
     for path in sorted(tree.rglob("*")):
         inside = str(path.relative_to(tree))
-        if path.is_dir():
-            if "cloudstack" in inside and "systemd" not in inside:
-                yield f'%dir "/{inside}"\n'
-        elif inside in CONFIGURED:
-            yield f"%config(noreplace) %attr({CONFIGURED[inside]}) /{inside}\n"
-        else:
-            yield f'{"%config(noreplace) " if inside.startswith("etc/") else ""}"/{inside}"\n'
+        owner = "%attr(-,root,cloud) " if inside.startswith(CONFIGURATION) else ""
+        if inside == f"{CONFIGURATION}/db.properties":
+            owner = "%attr(0640,root,cloud) "
+        if not path.is_dir():
+            yield f'{"%config(noreplace) " if inside.startswith("etc/") else ""}{owner}"/{inside}"\n'
+        elif "cloudstack" in inside and "systemd" not in inside:
+            yield f'%dir {owner}"/{inside}"\n'
 
 
 def _run(command: list[str]) -> None:

@@ -221,8 +221,8 @@ cp /usr/share/el-shape/mariadb/mariadb-server.cnf /usr/share/el-shape/mariadb/cl
 printf '[client-server]\n!includedir /etc/my.cnf.d\n' >etc/my.cnf
 echo 'd /run/mariadb 0755 mysql mysql -' >usr/lib/tmpfiles.d/mariadb.conf
 %pre server
-getent group mysql >/dev/null || groupadd -g 27 -r mysql
-getent passwd mysql >/dev/null || useradd -r -g mysql -u 27 -d /var/lib/mysql -s /sbin/nologin -c 'MySQL Server' mysql
+getent group mysql >/dev/null || groupadd -r mysql
+getent passwd mysql >/dev/null || useradd -r -g mysql -d /var/lib/mysql -s /sbin/nologin -c 'MySQL Server' mysql
 %post server
 systemctl daemon-reload >/dev/null 2>&1 || true
 systemd-tmpfiles --create mariadb.conf >/dev/null 2>&1 || true

@@ -70,7 +70,7 @@ rm -rf "$home"
 """
 # What dnf's words are about -> what to do.
 REMEDIES = (
-    (r"(?i)no space left|disk requirements|more space needed|not enough free space", "free space on {host}"),
+    (r"(?i)no space left|disk requirements|more space needed|not enough free space|curl error \(23\)", "free space on {host}"),
     (
         r"transaction lock|another process|being used by",
         "another rpm or dnf holds the package database there: let it end (`ps -C rpm,dnf`), or end it",
@@ -98,19 +98,39 @@ class Dnf:
         self.host = host
 
     def installed(self, package: str) -> str | None:
-        """The installed version and release, None when it is not installed."""
+        """The installed version and release, None when it is not installed.
+
+        Raises:
+            StepFailed: rpm can't say: that is no "not installed".
+        """
         shown = self.host.run(["rpm", "-q", "--qf", "%{EPOCHNUM}:%{VERSION}-%{RELEASE}\n", package], ok=(0, 1))
-        return shown.stdout.split()[-1].removeprefix("0:") if shown.ok and shown.stdout.split() else None
+        if shown.ok and shown.stdout.split():
+            return shown.stdout.split()[-1].removeprefix("0:")
+        if "is not installed" in shown.stdout:
+            return None
+        raise StepFailed(
+            f"{self.host.name}: rpm does not say whether {package} is installed",
+            (shown.stderr or shown.stdout).strip()[:300] or "it gave no answer",
+            f"see `rpm -q {package}` on {self.host.name} (`rpm --rebuilddb` repairs a damaged package database), then run the same command again",
+        )
 
     def dependencies(self, package: str) -> str:
         """What an installed package requires, a line each."""
         return self.host.run(["rpm", "-q", "--requires", package]).stdout
 
     def available(self, package: str) -> list[Available]:
-        """Every version that dnf knows of, newest first."""
+        """Every version that dnf knows of, newest first.
+
+        Raises:
+            StepFailed: a repository can't be read: that is no "there is none".
+        """
         words = ["dnf", "-q", "--showduplicates", "repoquery", "--available", "--qf", QUERY, package]
+        try:
+            shown = self.host.run(words, timeout=UPDATE_TIMEOUT).stdout
+        except CommandFailed as error:
+            raise self._failed(f"could not look for {package}", error) from None
         found = set()
-        for line in self.host.run(words, timeout=UPDATE_TIMEOUT, ok=(0, 1)).stdout.splitlines():
+        for line in shown.splitlines():
             parts = line.split("\t")
             if len(parts) == 3 and parts[0] == package:
                 found.add(Available(parts[1].removeprefix("0:"), parts[2]))

@@ -265,7 +265,7 @@ class Refusing(LocalHost):
         self.words, self.keys = words, keys
 
     def run(self, argv: Sequence[str], **_: Any) -> Result:
-        if argv[0] == "dnf" and self.words:
+        if "dnf" in argv and self.words:
             raise CommandFailed("newms1: dnf ended with exit code 1", self.words, "")
         return Result(0, self.keys if dnf.KEYRING in argv else "", "")
 
@@ -278,6 +278,7 @@ class Refusing(LocalHost):
             "free space on newms1",
         ),
         ("[Errno 28] No space left on device: '/var/cache/dnf/x'", "free space on newms1"),
+        ("Curl error (23): Failed writing received data to disk/application for http://packages.example/x.rpm", "free space on newms1"),
         ("Error: Failed to download metadata: Cannot download repomd.xml: All mirrors were tried", "let newms1 reach that repository"),
         ("Error: Unable to find a match: cloudstack-management", "correct new.packages.names"),
         ("something else", "make what it names available to newms1"),
