@@ -2,7 +2,8 @@
 
 A network is restarted only where it is implemented and a router of it runs. CloudStack stops the routers of a network in which nothing runs
 (`network.gc.interval`), and makes new ones from the new template when the network is used again: a restart of such a network is refused
-[CloudStack NetworkServiceImpl.restartNetwork: "Correct states are: Implemented, Setup"].
+[CloudStack NetworkServiceImpl.restartNetwork: "Correct states are: Implemented, Setup"]. In a zone that is disabled CloudStack finds no place for a new
+router, so a restart there fails, or leaves the network without one [DeploymentPlanningManagerImpl.avoidDisabledResources; pull request 3600].
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ NETWORK, VPC = "network", "vpc"
 RESTARTABLE = ("Implemented", "Setup", "Enabled")  # the last is a VPC's
 Key = tuple[str, int]  # kind and number
 
+# A zone's state where it keeps CloudStack from making a router.
+CLOSED = (
+    "CASE WHEN COALESCE((SELECT c.value FROM cloud.configuration c WHERE c.name = 'allow.router.on.disabled.resources'), 'false') = 'true' "
+    "THEN '' ELSE NULLIF(z.allocation_state, 'Enabled') END AS closed"
+)
 # Names of everything that can be restarted, in one question each; numbers are the same on both sides of a window.
 QUERIES = {
-    NETWORK: "SELECT n.id, n.uuid, n.name, n.state, z.name AS zone, d.path AS domain, a.account_name AS account, n.redundant "
+    NETWORK: f"SELECT n.id, n.uuid, n.name, n.state, z.name AS zone, {CLOSED}, d.path AS domain, a.account_name AS account, n.redundant "
     "FROM cloud.networks n LEFT JOIN cloud.data_center z ON z.id = n.data_center_id LEFT JOIN cloud.domain d ON d.id = n.domain_id "
     "LEFT JOIN cloud.account a ON a.id = n.account_id WHERE n.removed IS NULL AND n.vpc_id IS NULL AND n.traffic_type = 'Guest'",
-    VPC: "SELECT v.id, v.uuid, v.name, v.state, z.name AS zone, d.path AS domain, a.account_name AS account, v.redundant "
+    VPC: f"SELECT v.id, v.uuid, v.name, v.state, z.name AS zone, {CLOSED}, d.path AS domain, a.account_name AS account, v.redundant "
     "FROM cloud.vpc v LEFT JOIN cloud.data_center z ON z.id = v.zone_id LEFT JOIN cloud.domain d ON d.id = v.domain_id "
     "LEFT JOIN cloud.account a ON a.id = v.account_id WHERE v.removed IS NULL",
 }
@@ -45,6 +51,7 @@ class RouterNetwork:
         redundant: it has two routers, one of which waits.
         routers: items of listRouters.
         old: some router that runs is not of the release that was asked for.
+        closed: its zone's state, where CloudStack makes no routers in it.
     """
 
     kind: str
@@ -58,6 +65,7 @@ class RouterNetwork:
     redundant: bool = False
     routers: tuple[Mapping[str, Any], ...] = ()
     old: bool = True
+    closed: str = ""
 
     @property
     def key(self) -> Key:
@@ -91,7 +99,7 @@ class Survey:
     Attributes:
         old: still to be restarted.
         renewed: every router that runs is of the release that was asked for.
-        idle: left alone.
+        idle: left alone, those of disabled zones among them.
     """
 
     old: list[RouterNetwork] = field(default_factory=list)
@@ -102,6 +110,12 @@ class Survey:
     def all(self) -> list[RouterNetwork]:
         """Those that take part."""
         return [*self.old, *self.renewed]
+
+    @property
+    def closed(self) -> dict[str, int]:
+        """How many networks with a router that runs are left alone in each disabled zone, by its name and state."""
+        zones = [f"{each.zone} ({each.closed})" for each in self.idle if each.closed and not each.idle]
+        return {zone: zones.count(zone) for zone in sorted(set(zones))}
 
 
 def survey(cloud: Cloud, database: Session, release: str, begun: Collection[Key] = ()) -> Survey:
@@ -142,6 +156,7 @@ def together(
                     bool(row["redundant"]),
                     own,
                     not up or not all(is_renewed(router, release, templates.get(str(router["id"]), "")) for router in up),
+                    str(row.get("closed") or ""),
                 )
             )
     return made
@@ -157,7 +172,7 @@ def sort(found: Iterable[RouterNetwork], begun: Collection[Key] = ()) -> Survey:
     result = Survey()
     for each in found:
         lost = each.key in begun and not each.runs and each.state in RESTARTABLE
-        if each.idle and not lost:
+        if (each.idle or each.closed) and not lost:
             if each.routers:
                 result.idle.append(each)
         else:

@@ -143,13 +143,13 @@ def settings_name_old_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     leading = {name for name, found in facts.resolved.items() if addresses & set(found)}
     naming = [
         str(setting)
-        for setting in facts.settings()
+        for setting in [*facts.settings(), *facts.addresses()]
         if setting.name != SETTING and (any(mentions(setting.value, name) for name in known) or leading & set(host_names(setting.value)))
     ]
     if naming:
         yield RuleFinding(
             f"settings name the old management servers: {listed(naming)}",
-            "callbacks of autoscaling, Kubernetes or single sign-on go there after the switch",
+            "callbacks of autoscaling, Kubernetes or single sign-on, and hosts' downloads, go there after the switch",
             "change them after the switch, or use a name that moves with the service",
         )
 

@@ -23,8 +23,6 @@ AGENT_PORT = 8250
 CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
 TAKE_EVERY = 10.0  # seconds
 ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
-# A host that its operator has put aside since is not waited for.
-ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
 
 
 def take_agents(context: Context) -> list[str]:
@@ -116,4 +114,4 @@ def _listed(context: Context) -> dict[str, bool]:
     except (ApiRefused, ApiUnavailable, ApiNotTrusted):
         with session(original_database(context)) as database:
             listed = database.rows(ROWS)
-    return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in ASIDE for host in listed}
+    return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in agents.ASIDE for host in listed}

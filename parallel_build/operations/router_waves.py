@@ -36,6 +36,7 @@ class Result:
         left: names of those that are not, failed ones included; `accepted` ones are no longer expected.
         failed: name and cause.
         idle: how many were left alone.
+        closed: how many of them have a router that runs in each disabled zone.
         why: why the run has ended before the last wave.
         opens: when the hours begin again, in words; empty where no hours keep anything waiting.
         refused: jobs of users that CloudStack has refused since they were let in, because a router was old.
@@ -47,6 +48,7 @@ class Result:
     accepted: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     idle: int = 0
+    closed: dict[str, int] = field(default_factory=dict)
     why: str = ""
     opens: str = ""
     refused: int = 0
@@ -55,7 +57,7 @@ class Result:
         """For the operator."""
         text = f"{self.done} of {self.total} networks renewed"
         if not self.left:
-            return text + (f", {len(self.accepted)} accepted as they are" if self.accepted else "")
+            return text + (f", {len(self.accepted)} accepted as they are" if self.accepted else "") + self._closed_words(stack)
         text = f"{len(self.left)} of {self.total} networks left"
         if self.opens:
             text += f", next at {self.opens}"
@@ -67,11 +69,21 @@ class Result:
         retry = " --retry" if (self.failed and len(self.failed) == len(self.left)) or "is stopped" in self.why else ""
         return f"{text}. Next: parallel-build routers {stack}{retry}"
 
+    def _closed_words(self, stack: str) -> str:
+        """Nobody can renew these now, so they keep nothing waiting."""
+        if not self.closed:
+            return ""
+        found = ", ".join(f"{count} in zone {zone}" for zone, count in self.closed.items())
+        return (
+            f". Left alone, since CloudStack makes no routers there: {found}. Once such a zone is enabled: parallel-build routers {stack}"
+        )
+
     def document(self) -> dict[str, object]:
         """As evidence; names only of what failed or was accepted."""
         return {
             "networks": self.total, "renewed": self.done, "left": len(self.left), "failed": self.failed, "accepted": self.accepted,
             "idle, left alone": self.idle, "refused calls": self.refused, "why it ended": self.why,
+            **({"in disabled zones": self.closed} if self.closed else {}),
         }  # fmt: skip
 
 
@@ -225,6 +237,7 @@ def _result(context: Context, before: Survey, after: Survey, database: OpenSessi
         accepted=accepted,
         failed={str(entry.get("name")): str(entry.get("cause")) for entry in failed.values()},
         idle=len(before.idle),
+        closed=after.closed,
         why=why,
         opens=f"{hours.next_opening(moment):%Y-%m-%d %H:%M} {hours.time_zone}" if hours is not None and closed else "",
         refused=router_networks.refused_calls(database(), as_cloudstack(str(since))) if since else 0,

@@ -16,6 +16,7 @@ from parallel_build.operations import (
     hosts_back,
     hypervisor_commands,
     known_servers,
+    lost_hosts,
     original_database,
     original_locks,
     original_management,
@@ -98,6 +99,7 @@ def serve_from_original(context: Context) -> list[str]:
         missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
+        lost_hosts.give_up(context)
         hypervisor_commands.undo(context)
         missing += agent_wave.undo(context)
         missing += servers.rest()

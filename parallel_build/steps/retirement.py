@@ -9,7 +9,7 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import router_minimum, router_waves, user_firewall, users_in
+from parallel_build.operations import router_minimum, router_waves, storage_on_original, user_firewall, users_in
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
@@ -71,12 +71,16 @@ class Retirement(Step):
         if context.configuration.agents.method == "setting":
             evidence |= self._trim(context, cloud)
         context.intend("mark the window retired")
+        kept = storage_on_original.look(context)
+        evidence |= {"storage": kept} if kept else {}
         evidence["retired"] = records.mark_retired()
         if context.configuration.window.user_access.method == "firewall":
             user_firewall.at_once(partial(user_firewall.tell_no_more, context), context.configuration.original.management)
         others = context.configuration.original.database.others
         but = f", but for the database servers: {', '.join(others)} use them" if others else ""
         context.progress(f"retired: the original's servers can be taken away{but}")
+        for words in kept:
+            context.progress(f"KEEP {words}")
         return evidence
 
     def verify(self, context: Context) -> Outputs:
@@ -173,6 +177,8 @@ def _prove_renewed(context: Context, record: WindowRecord) -> None:
             f"parallel-build routers {context.site.stack} renews them (--retry for failed ones); "
             "or accept those that may stay: routers.accepted in the stack file, by name or id",
         )
+    if standing.closed:
+        context.progress(standing.words(context.site.stack))
     router_minimum.put_back(context)
 
 

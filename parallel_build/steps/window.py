@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build import guards
+from parallel_build.cloudstack.agents import ASIDE, put_aside
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
@@ -100,11 +101,22 @@ class Window(SwitchedStep):
         record = records.open()
         with session(original_database(context)) as database:
             ids = highest_ids(database)
-        up = {
-            host["id"]: host["name"] for host in Cloud.original(context.site).list("listHosts", type="Routing") if host.get("state") == "Up"
-        }
+        listed = Cloud.original(context.site).list("listHosts", type="Routing")
+        hosts = [host for host in listed if host.get("state") == "Up"]
+        away = put_aside((host for host in listed if host.get("state") != "Up"), context.configuration.original.hypervisors)
+        up = {host["id"]: host["name"] for host in hosts}
+        aside = [host["id"] for host in hosts if host.get("resourcestate") in ASIDE]
         waived = context.configuration.rehearsal.waived
-        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding, waived=waived, machines=_guests(context))
+        records.remember(
+            self.type,
+            highest_ids=ids,
+            hosts_up=up,
+            hosts_aside=aside,
+            hypervisors_away=sorted(away),
+            guards=holding,
+            waived=waived,
+            machines=_guests(context),
+        )
         context.progress(f"{len(holding)} guards hold, the window is open" + (f", unrehearsed: {waived}" if waived else ""))
         return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up, "waived": waived}
 

@@ -46,6 +46,7 @@ class Net:
     kind: str = "network"
     state: str = "Implemented"
     zone: str = "z1"
+    closed: str | None = None
     redundant: bool = False
     routers: dict[str, str] = field(default_factory=dict)
     running: bool = True
@@ -134,6 +135,9 @@ class RouterCloud:
         assert command == ("restartVPC" if net.kind == "vpc" else "restartNetwork")
         if net.state not in ("Implemented", "Setup", "Enabled"):
             raise ApiRefused(f"refused {command}", "Network is not in the right state to be restarted", "", 431)
+        if net.closed:
+            net.routers = {}  # without network.rolling.restart the old one goes first
+            raise JobFailed(f"{command} failed in the cloud", "Unable to find a place for a router: the zone is disabled", "")
         if identity in self.bad:
             raise JobFailed(f"{command} failed in the cloud", f"no capacity for {net.name}", "")
         count = 2 if net.redundant else 1
@@ -163,7 +167,7 @@ class RouterCloud:
             if statement == query:
                 return [
                     {
-                        "id": net.number, "uuid": net.uuid, "name": net.name, "state": net.state, "zone": net.zone, "domain": "/",
+                        "id": net.number, "uuid": net.uuid, "name": net.name, "state": net.state, "zone": net.zone, "closed": net.closed, "domain": "/",
                         "account": "a", "redundant": net.redundant,
                     }
                     for net in self.nets.values() if net.kind == kind

@@ -217,6 +217,18 @@ def test_guard_fails_alone_and_says_what(name: str) -> None:
         ("services_are_fenced", GOOD_OLD, new(open_ports=[8080]), "listens on 8080"),
         ("databases_are_empty", GOOD_OLD, replace(GOOD_NEW, tables={"cloud": -1}), "does not exist"),
         ("no_cluster_replication", GOOD_OLD, replace(GOOD_NEW, variables={"wsrep_on": "ON"}), "the new database is a Galera"),
+        (
+            "no_cluster_replication",
+            replace(GOOD_OLD, variables={"group_replication_group_name": "8a94f357-aab4-11df-86ab-c80aa9429562"}),
+            GOOD_NEW,
+            "the original database is a member of a MySQL group",
+        ),
+        (
+            "no_cluster_replication",
+            GOOD_OLD,
+            replace(GOOD_NEW, variables={"group_replication_group_name": "8a94f357-aab4-11df-86ab-c80aa9429562"}),
+            "the new database is a member of a MySQL group",
+        ),
     ],
 )
 def test_a_guards_other_failures_say_as_much(name: str, old: OriginalFacts, fresh: NewFacts, words: str) -> None:
@@ -289,6 +301,10 @@ def test_case_of_table_names_must_be_the_same() -> None:
     other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
     with pytest.raises(GuardFailed, match="lower_case_table_names"):
         guards.both_sides.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
+
+
+def test_a_server_with_the_plug_in_of_groups_and_no_group_is_a_plain_one() -> None:
+    guards.original.no_cluster_replication(site(), replace(GOOD_OLD, variables={"group_replication_group_name": ""}), GOOD_NEW)
 
 
 def test_a_read_only_source_is_none() -> None:

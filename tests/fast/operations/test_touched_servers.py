@@ -101,8 +101,9 @@ class Rows:
         if self.error:
             raise self.error
         self.reads += 1
-        beating = [{"name": f"ms-{ip}", "service_ip": ip, "beat": str(self.reads)} for ip in self.beating]
-        return [*beating, *({"name": f"ms-{ip}", "service_ip": ip, "beat": "0"} for ip in self.still)]
+        beating = [{"id": number, "name": f"ms-{ip}", "service_ip": ip, "beat": str(self.reads)} for number, ip in enumerate(self.beating)]
+        still = [{"id": -1 - number, "name": f"ms-{ip}", "service_ip": ip, "beat": f"0 {number}"} for number, ip in enumerate(self.still)]
+        return [*beating, *still]
 
 
 class Cloud:
@@ -356,6 +357,24 @@ def test_a_new_server_that_nobody_knows_is_refused_by_name_before_anything_is_ch
 def test_the_originals_own_rows_that_replication_brings_are_nobodys_work(cloud: Cloud, way: Any) -> None:
     cloud.configure(transfer={"method": "replicate"})
     cloud.rows.beating = ["10.91.0.11", "10.91.0.41"]
+    way(cloud)
+    assert cloud.serving == (["oldms1", "oldms2"], [])
+
+
+@WAYS
+@pytest.mark.parametrize("address", ["127.0.0.1", "198.51.100.11"])
+def test_nobody_works_on_a_database_that_still_follows_the_original(cloud: Cloud, way: Any, address: str) -> None:
+    """The original's rows move there, at whatever address its servers give: 127.0.0.1 of a set-up by a guide, or that of another network card."""
+    cloud.configure(transfer={"method": "replicate"})
+    cloud.world.record.facts["DatabaseTransfer"] = {}
+    cloud.rows.beating = [address]
+    way(cloud)
+    assert cloud.serving == (["oldms1", "oldms2"], [])
+
+
+@WAYS
+def test_rows_of_one_address_that_crashes_have_left_stand_still(cloud: Cloud, way: Any) -> None:
+    cloud.rows.still = ["127.0.0.1", "127.0.0.1"]
     way(cloud)
     assert cloud.serving == (["oldms1", "oldms2"], [])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_build.cloudstack import services as services_module
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import StepFailed
 from parallel_build.project import CODE
@@ -46,6 +47,28 @@ def test_an_old_systemd_names_the_unit_behind_an_alias(tmp_path: Path) -> None:
     found = Services(host(tmp_path, OLD.replace("mysql|mariadb)", "mysql)")))
     assert found.database_unit() == "mariadb", "an alias can't be masked"
     assert found.state("mysql").active and found.state("mysql").enabled and not found.state("nothing").known
+
+
+@pytest.mark.parametrize(
+    ("usual", "active", "running", "found"),
+    [
+        ("mysql|mariadb", "active", "rh-mariadb105-mariadb", "mariadb"),  # one that runs is not asked about any other
+        ("mysql|mariadb", "inactive", "rh-mariadb105-mariadb", "rh-mariadb105-mariadb"),  # a software collection next to the system's own
+        ("nothing", "inactive", "mariadb@cloud", "mariadb@cloud"),
+        ("mysql|mariadb", "inactive", "", "mariadb"),  # it is down
+        ("mysql|mariadb", "inactive", "unknown-mysql", "mariadb"),  # of a container's own, of which this systemd knows nothing
+    ],
+)
+def test_the_unit_that_runs_the_database_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str, active: str, running: str, found: str
+) -> None:
+    text = OLD.replace("mysql|mariadb)", f"{usual})").replace("active=active", f"active={active}")
+    text = text.replace(
+        "  *) id=$unit; load=not-found",
+        "  rh-*|mariadb@*) id=$unit; load=loaded; active=active; started=1 ;;\n  *) id=$unit; load=not-found",
+    )
+    monkeypatch.setattr(services_module, "unit_of_server", lambda _: running)
+    assert Services(host(tmp_path, text)).database_unit() == found
 
 
 def test_an_old_systemd_tells_one_start_from_another(tmp_path: Path) -> None:

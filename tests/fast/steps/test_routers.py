@@ -99,6 +99,21 @@ def test_a_restart_that_failed_leaves_a_network_without_a_router_and_it_still_co
     assert "network-2" in cloud.restarted
 
 
+def test_routers_of_a_disabled_zone_run_on_and_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudStack finds no place for a successor there: a canary among them would stop the waves, and the network would be without a router."""
+    shut = [Net(number, zone="z0", closed="Disabled") for number in range(100, 103)]
+    cloud = RouterCloud([*shut, *nets(3)])
+    run = Run(monkeypatch, cloud)
+    document, pending = apply(run)
+    assert sorted(cloud.restarted) == ["network-1", "network-2", "network-3"] and pending == ""
+    assert all(len(net.routers) == 1 for net in shut) and document["in disabled zones"] == {"z0 (Disabled)": 3}
+    assert any("3 in zone z0 (Disabled)" in line and "parallel-build routers test" in line for line in run.reported)
+    for net in shut:
+        net.closed = None
+    apply(run)
+    assert len(cloud.restarted) == 6, "the zone is enabled"
+
+
 def test_the_time_limit_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, RouterCloud(nets(9)))
     result = router_waves.run(run.context(), limit=-1.0)
