@@ -51,7 +51,6 @@ for directory in /var/cloudstack/management /var/cache/cloudstack/management /va
   mkdir -p "$directory"; chmod 0770 "$directory"; chgrp cloud "$directory"
 done
 chown -R cloud:cloud /var/log/cloudstack/management /var/cloudstack/management
-[ -e /etc/cloudstack/management/log4j2.xml ] || ln -s log4j-cloud.xml /etc/cloudstack/management/log4j2.xml
 /usr/bin/systemctl enable cloudstack-management >/dev/null 2>&1 || true
 %postun management
 systemctl daemon-reload >/dev/null 2>&1 || true
@@ -157,6 +156,7 @@ def _tree(tree: Path, package: str, version: str) -> Path:
     if package == "management":
         (tree / DROP_IN).parent.mkdir(parents=True, exist_ok=True)
         (tree / DROP_IN).write_text("[Service]\nLimitNOFILE=4096\n")
+        (tree / CONFIGURATION / "log4j2.xml").symlink_to("log4j-cloud.xml")
     return tree
 
 
