@@ -19,7 +19,7 @@ from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
-from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, front_places, management_node
+from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, fenceable, front_places, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.front_places import FrontMachine
@@ -38,7 +38,7 @@ BEHIND = 60  # seconds that two servers which replicate from each other may be a
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers", "away")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers", "unmaskable", "away")
 Facts = dict[str, Any]
 
 
@@ -91,6 +91,7 @@ class OriginalFacts:
         addresses: each server's own IP addresses.
         clocks: by server name.
         systemd: of each management and database server, whether systemd runs it.
+        unmaskable: of each of them, what keeps its units from being masked.
         apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
@@ -131,6 +132,7 @@ class OriginalFacts:
     addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     systemd: dict[str, bool] = field(default_factory=dict)
+    unmaskable: dict[str, list[str]] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
@@ -240,6 +242,8 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     else:
         found["managers"] = {server.name: cluster_managers.read(host)}
         found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
+        if found["systemd"][server.name]:
+            found["unmaskable"] = {server.name: fenceable.problems(host, site.configuration, server)}
     return found
 
 

@@ -263,6 +263,13 @@ def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
             "a service of another init system can be disabled but not masked: a cron job, a package or a colleague would start it next to the new side",
             "move them to a system that systemd runs (EL 7, Ubuntu 16.04, Debian 8 and later) before the upgrade",
         )
+    kept = [f"{name}: {', '.join(found)}" for name, found in sorted(old.unmaskable.items()) if found]
+    if kept:
+        raise GuardFailed(
+            f"units could not be masked on {'; '.join(kept)}",
+            "systemctl masks no unit whose file is in /etc/systemd/system itself, and the window would end there, with users out",
+            "move such a file to /usr/local/lib/systemd/system, where it counts as well, and run systemctl daemon-reload: nothing is restarted by that",
+        )
 
 
 def no_transaction_is_long(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

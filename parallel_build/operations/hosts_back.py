@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
@@ -85,7 +87,7 @@ def missing(context: Context) -> list[str]:
     def connected() -> bool:
         nonlocal taken
         listed = _listed(context)
-        away[:] = sorted(name for identity, name in expected.items() if not listed or not listed.get(identity, True))
+        away[:] = sorted(name for identity, name in expected.items() if not is_back(listed, identity))
         context.progress(f"hosts Up on the original: {len(expected) - len(away)} of {len(expected)}")
         if away and time.monotonic() - taken > TAKE_EVERY:
             take_agents(context)  # one that lost its server may have dialled the cut off one since
@@ -114,4 +116,14 @@ def _listed(context: Context) -> dict[str, bool]:
     except (ApiRefused, ApiUnavailable, ApiNotTrusted):
         with session(original_database(context)) as database:
             listed = database.rows(ROWS)
+    return up_or_aside(listed)
+
+
+def up_or_aside(listed: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Whether each host is Up, or put aside, by its id."""
     return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in agents.ASIDE for host in listed}
+
+
+def is_back(listed: Mapping[str, bool], identity: str) -> bool:
+    """Whether nobody waits for a host any more. One that is not listed was removed, unless nothing is."""
+    return bool(listed) and listed.get(identity, True)

@@ -19,6 +19,7 @@ from parallel_build.configuration import Server
 from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
 from parallel_build.operations import known_servers, original_replica
 from parallel_build.operations.asked_cloud import asked
+from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
 from parallel_build.records.touched import STOP, Found
@@ -114,7 +115,9 @@ class Servers:
         words = [self._usage(server) for server in (*(each for each in self.servers if USAGE in self._units(each)), *alone)]
         for future in self._starting:
             self._serves(future)
-        words += [f"management server {name}: {error}" for name, error in self.missing.items()]
+        servers = {server.name: server for server in self.servers}
+        lost = {name for name, error in self.missing.items() if is_lost(self.context, servers[name], error)}
+        words += [f"management server {name}: {error}" for name, error in self.missing.items() if name not in lost]
         return [each for each in [*words, self._elsewhere()] if each]
 
     def _units(self, server: OriginalServer) -> set[str]:
@@ -164,7 +167,7 @@ class Servers:
             raise
         except ParallelBuildError as error:
             self.context.progress(f"{USAGE} on {server.name} can't be brought back yet: {error}")
-            return f"usage server on {server.name}: {error}"
+            return "" if is_lost(self.context, server, error) else f"usage server on {server.name}: {error}"
         return ""
 
     def _elsewhere(self) -> str:

@@ -16,7 +16,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, hosts_away
 from parallel_build.cloudstack.router_networks import RESTARTABLE, Key, RouterNetwork
 from parallel_build.errors import RollbackIncomplete, StepFailed, TimedOut
-from parallel_build.operations import original_management
+from parallel_build.operations import hosts_back, original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.new_routers import NewRouters
@@ -162,14 +162,14 @@ def await_agents(context: Context, cloud: Cloud, routers: NewRouters) -> None:
 
 
 def await_hosts(context: Context, cloud: Cloud) -> None:
-    """System VMs can only be made where hosts are Up: those that were when the window opened."""
+    """System VMs can only be made where hosts are Up: those that were when the window opened, but for one that was put aside or removed since."""
     expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
 
     missing: list[str] = []
 
     def all_up() -> bool:
-        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
-        missing[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        listed = hosts_back.up_or_aside(cloud.list("listHosts", type="Routing"))
+        missing[:] = sorted(name for identity, name in expected.items() if not hosts_back.is_back(listed, identity))
         context.progress(f"hosts Up on the original: {len(expected) - len(missing)} of {len(expected)}")
         return not missing
 
@@ -180,5 +180,6 @@ def await_hosts(context: Context, cloud: Cloud) -> None:
         raise RollbackIncomplete(
             f"the original serves, but these hosts are not Up on it after {limit:.0f} s: {', '.join(missing)}",
             "their agents dial other addresses, or can't reach it",
-            "see `host=` in /etc/cloudstack/agent/agent.properties there, restart the agent, then run the same command again",
+            "see `host=` in /etc/cloudstack/agent/agent.properties there and restart the agent, or put a host that is dead into maintenance; then run the same "
+            "command again",
         ) from None

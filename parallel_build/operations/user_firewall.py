@@ -20,6 +20,7 @@ from parallel_build.operations import (
     users_out_service,
 )
 from parallel_build.operations.asked_cloud import asked, may_write
+from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.packet_filter import Barrier
@@ -73,7 +74,7 @@ def let_users_in(context: Context) -> list[str]:
     Raises:
         StepFailed: users are in nowhere.
     """
-    access, kept = context.configuration.window.user_access, dict[str, ParallelBuildError]()
+    access, kept, lost = context.configuration.window.user_access, dict[str, ParallelBuildError](), set[str]()
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
             may_write(context)
@@ -94,6 +95,8 @@ def let_users_in(context: Context) -> list[str]:
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
                 if server in originals:
                     kept[server.name] = error
+                    if is_lost(context, server, error):
+                        lost.add(server.name)
 
         context.progress(f"users in on {', '.join(server.name for server in originals)}")
         at_once(let_in, originals)
@@ -102,7 +105,7 @@ def let_users_in(context: Context) -> list[str]:
         at_once(let_in, known_servers.new_management(context.configuration, record))
     left = frontends.to_original(context, store(context), frontends.USERS)
     prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
-    return [*(f"users on {name}: {error}" for name, error in kept.items()), *left]
+    return [*(f"users on {name}: {error}" for name, error in kept.items() if name not in lost), *left]
 
 
 def admit_on_new(context: Context) -> None:

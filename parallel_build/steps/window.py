@@ -26,6 +26,7 @@ from parallel_build.operations import (
     transfer,
 )
 from parallel_build.operations.await_guards import AT_REST, await_guards
+from parallel_build.operations.confirmed_down import left_behind
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
@@ -169,8 +170,11 @@ class Window(SwitchedStep):
             raise RollbackIncomplete(
                 f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
                 "these are still down, or could not be put back",
-                "bring them back, then run the same command again; the window stays open until then",
+                "bring them back, then run the same command again; the window stays open until then. A server of the original that is gone for good: "
+                "add its name to window.confirmedDown; a host that is: put it into maintenance, or take it out of the cloud",
             )
+        for words in left_behind(context, record):
+            context.progress(words)
         for name, address in sorted(off.items()):
             context.progress(
                 f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "

@@ -215,6 +215,12 @@ def test_guard_fails_alone_and_says_what(name: str) -> None:
         ),
         ("templates_are_ready", replace(GOOD_OLD, templates=[{**GOOD_OLD.templates[0], "isready": False}]), GOOD_NEW, "not Ready in z"),
         ("services_are_fenced", GOOD_OLD, new(open_ports=[8080]), "listens on 8080"),
+        (
+            "services_can_be_masked",
+            replace(GOOD_OLD, unmaskable={"oldms1": ["/etc/systemd/system/cloudstack-management.service"], "oldms2": []}),
+            GOOD_NEW,
+            "could not be masked on oldms1: /etc/systemd/system/cloudstack-management.service",
+        ),
         ("databases_are_empty", GOOD_OLD, replace(GOOD_NEW, tables={"cloud": -1}), "does not exist"),
         ("no_cluster_replication", GOOD_OLD, replace(GOOD_NEW, variables={"wsrep_on": "ON"}), "the new database is a Galera"),
         (

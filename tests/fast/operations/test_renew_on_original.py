@@ -17,6 +17,7 @@ from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
 from tests.fast.memory_records import Records
+from tests.fast.quick_time import hurry
 from tests.fast.router_cloud import OLD, Cut, Items, Net, RouterCloud
 from tests.fast.sites import site
 
@@ -93,6 +94,35 @@ class Rollback:
         self.cloud.on_host = "kvm1" if self.kvm else "esx1"
         self.routers = NewRouters(context, self.of, remove)
         return renew_on_original.renew_on_original(context, self.routers)
+
+
+@pytest.mark.parametrize(
+    ("second", "missing"),
+    [
+        ({"state": "Up", "resourcestate": "Enabled"}, False),
+        ({"state": "Down", "resourcestate": "Maintenance"}, False),
+        ({"state": "Alert", "resourcestate": "Disabled"}, False),
+        (None, False),
+        ({"state": "Down", "resourcestate": "Enabled"}, True),
+    ],
+    ids=["up", "in maintenance", "disabled", "removed", "dead"],
+)
+def test_a_host_that_was_put_aside_or_removed_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, second: dict[str, str] | None, missing: bool
+) -> None:
+    """The error's own remedy says so."""
+    hurry(monkeypatch)
+    hosts = [{"id": "a", "state": "Up"}, *([{"id": "b", **second}] if second else [])]
+    facts = {"hosts_up": {"a": "kvm1", "b": "kvm2"}}
+    monkeypatch.setattr(renew_on_original, "store", lambda _: SimpleNamespace(facts=lambda _: facts))
+    context: Any = SimpleNamespace(configuration=site().configuration, cancel=CancelToken(), progress=lambda _: None)
+    cloud: Any = SimpleNamespace(list=lambda *_, **__: hosts)
+    if missing:
+        with pytest.raises(RollbackIncomplete, match=r"not Up on it after .*: kvm2") as caught:
+            renew_on_original.await_hosts(context, cloud)
+        assert "into maintenance" in caught.value.remedy
+    else:
+        renew_on_original.await_hosts(context, cloud)
 
 
 def nets(count: int) -> list[Net]:

@@ -539,6 +539,29 @@ def test_the_first_server_of_the_original_that_answers_lets_users_in_and_the_oth
     assert good in cloud.serving[0] and good in cloud.users
 
 
+@pytest.mark.parametrize("lost", ["oldms1", "oldms2", "olddb2"])
+def test_a_server_of_the_original_that_is_gone_for_good_keeps_no_window_open(cloud: Cloud, lost: str) -> None:
+    cloud.world.lost.add(lost)
+    with pytest.raises(RollbackIncomplete, match=f"except: .*{lost}") as caught:
+        undo(cloud)
+    assert "window.confirmedDown" in caught.value.remedy
+    cloud.configure(window={**values()["window"], "confirmedDown": [lost]})
+    undo(cloud)
+    assert cloud.world.record.closed and lost not in cloud.serving[0] and cloud.serving[0] and not cloud.serving[1]
+
+
+@pytest.mark.parametrize("name", ["oldms2", "olddb2"])
+def test_one_that_is_confirmed_and_can_be_reached_is_brought_back_all_the_same(cloud: Cloud, name: str) -> None:
+    unit = MANAGEMENT if name == "oldms2" else window_world.DATABASE
+    cloud.configure(window={**values()["window"], "confirmedDown": [name]})
+    cloud.does_not_start.add((name, unit))
+    with pytest.raises(RollbackIncomplete, match=f"except: .*{name}"):
+        undo(cloud)
+    cloud.does_not_start.clear()
+    undo(cloud)
+    assert cloud.world.record.closed and cloud.world.units[name, unit]["active"]
+
+
 @WAYS
 def test_usage_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) -> None:
     cloud.does_not_start.add(("oldms1", USAGE))
