@@ -222,6 +222,21 @@ def test_packages_that_another_key_signed_are_refused(el: ElHost, built: tuple[B
 
 @real
 @pytest.mark.engine
+def test_a_key_that_has_expired_is_refused_before_anything_is_taken(el: ElHost, built: tuple[Builder, str, str], tmp_path: Path) -> None:
+    gpg = ["gpg", "--homedir", str(tmp_path), "--batch", "--faked-system-time", "20240101T000000!"]
+    tmp_path.chmod(0o700)
+    subprocess.run(
+        [*gpg, "--passphrase", "", "--quick-gen-key", "old", "rsa2048", "sign", "30d"], check=True, capture_output=True, timeout=60
+    )
+    expired = subprocess.run([*gpg, "--armor", "--export", "old"], check=True, capture_output=True, text=True, timeout=60).stdout
+    handled = _sources(el, expired)
+    with pytest.raises(StepFailed, match=r"expired.*until 2024-01-31.*correct new\.packages\.key"):
+        handled.update(handled.sources)
+    _sources(el, built[1]).update(handled.sources)
+
+
+@real
+@pytest.mark.engine
 def test_a_repository_that_is_not_there_is_named(el: ElHost) -> None:
     handled = _sources(el, None, "file:///mnt/nowhere")
     with pytest.raises(StepFailed, match=r"let newms1 reach that repository"):
