@@ -1,5 +1,5 @@
 """How long the window takes: the article's sequence run as a script, next to this project's switch by each transfer method,
-and the rollback next to the original's own start. One run, one lab of containers: `python -m bench.window --name LAB`.
+and the rollback next to the original's own start. One run, one lab of containers: `bench/window --name LAB`.
 
 The window begins when users are let out and ends when the first new management server serves; the rollback begins with the command and ends when
 the original answers a signed call. All times are of this computer's monotonic clock, or of the journal's lines, which it wrote.
@@ -208,22 +208,36 @@ def table(result: dict[str, Any], methods: list[str]) -> str:
     return "\n".join(lines)
 
 
+def _numbers(text: str) -> list[int]:
+    """`1,50` as numbers, for argparse."""
+    return [int(part) for part in text.split(",")]
+
+
+def _orders(text: str) -> list[str]:
+    """`first,accepted` as a list, for argparse."""
+    if unknown := set(text.split(",")) - set(outage.ORDERS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {', '.join(outage.ORDERS)}")
+    return text.split(",")
+
+
 def main(words: list[str] | None = None) -> int:
     """0 when the limits hold, 1 when not."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.window", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="bench/window", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="bench", help="the lab's name (default: bench); made where it is not there, and kept")
     parser.add_argument("--rows", type=int, help="rows of each big table of a lab that is made")
     parser.add_argument("--methods", default="dump,replicate", help="comma-separated (default: dump,replicate)")
     parser.add_argument("--back", choices=("back", "up"), default="back", help="the command `back`, or `pulumi up` (default: back)")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--networks", metavar="N,N", help="instead: how long users are out with so many networks in use (bench/outage.py)")
-    parser.add_argument("--order", choices=("first", "accepted"), default="first", help="window.usersIn of that (default: first)")
+    several = parser.add_argument_group("how long users are out, instead", "one lab NAME-N for each number of networks; medians count")
+    several.add_argument("--networks", type=_numbers, metavar="N,N", help="with so many further networks in use, such as 1,50,500")
+    several.add_argument("--runs", type=int, default=3, help="of each size and order (default: 3)")
+    several.add_argument(
+        "--order", type=_orders, default=list(outage.ORDERS), metavar="ORDERS", help="values of window.usersIn (default: first,accepted)"
+    )
+    several.add_argument("--calls", type=int, default=0, help="calls of users through each window, by three kinds of clients (default: 0)")
     arguments = parser.parse_args(words)
     if arguments.networks:
-        sizes = [int(size) for size in arguments.networks.split(",")]
-        return outage.run(arguments.name, sizes, arguments.order, arguments.json)
+        return outage.run(arguments.name, arguments.networks, arguments.order, max(1, arguments.runs), arguments.calls, arguments.json)
     lab, methods = Lab(arguments.name), arguments.methods.split(",")
     made = ["--rows", str(arguments.rows)] if arguments.rows else []
     subprocess.run([sys.executable, "-m", "lab", "--name", lab.name, "up", "--hosts", "containers", *made], cwd=PROJECT, check=True)

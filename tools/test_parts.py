@@ -82,7 +82,7 @@ PARTS = (
     _containers("move", "move_path"),
     _containers("shapes", "all_in_one"),
     _containers("newest", "newest_release"),
-    _containers("agents", "agents_path"),
+    _containers("agents", "agents_path", "live_patch"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel_build.cloudstack import properties
+from parallel_build.cloudstack.kvm_guests import named
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
 from parallel_build.configuration.values import is_address
@@ -23,6 +24,8 @@ SYSTEM_VM_AGENT_FILE = "/usr/local/cloud/systemvm/conf/agent.properties"
 SETTING = "host"
 INDIRECT = ("KVM", "LXC")  # XenServer and VMware hosts are dialled by the management server
 INDIRECT_KINDS = ("kvm", "lxc")  # the same, as the configuration writes them
+# States of a host that its operator has put aside: nobody waits for it.
+ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
 
 Item = dict[str, Any]
 
@@ -42,6 +45,14 @@ def _usual(text: str) -> str:
         return ipaddress.ip_address(text.removeprefix("[").removesuffix("]")).compressed
     except ValueError:
         return text
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address of a `host` value leads whoever dials it to itself."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower().split(".")[0] == "localhost"
 
 
 def extended(value: str, more: Iterable[str]) -> str:
@@ -133,6 +144,11 @@ class AgentHost:
         return str(self.item.get("state")) == "Up"
 
     @property
+    def aside(self) -> bool:
+        """Its operator has put it aside."""
+        return self.item.get("resourcestate") in ASIDE
+
+    @property
     def enabled(self) -> bool:
         """VMs may be started on it."""
         return str(self.item.get("resourcestate", "Enabled")) == "Enabled"
@@ -163,9 +179,16 @@ def agent_hosts(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> lis
         if item.get("hypervisor") not in INDIRECT:
             continue
         by_address = [each for each in known if each.address == item.get("ipaddress")]
-        by_name = [each for each in known if each.name == str(item.get("name", "")).split(".")[0]]
-        found.append(AgentHost(item, next(iter(by_address + by_name), None)))
+        found.append(AgentHost(item, by_address[0] if by_address else named(known, item.get("name"))))
     return sorted(found, key=lambda each: each.name)
+
+
+def put_aside(items: Iterable[Item], hypervisors: Iterable[Hypervisor]) -> set[str]:
+    """Names in the stack of the hypervisors that the cloud has put aside: in maintenance, disabled, or on their way there."""
+    known, aside = list(hypervisors), [item for item in items if item.get("resourcestate") in ASIDE]
+    addresses = {item.get("ipaddress") for item in aside} - {None, ""}
+    named_ = {found.name for item in aside if (found := named(known, item.get("name"))) is not None}
+    return named_ | {each.name for each in known if each.address in addresses}
 
 
 def hosts_with_agent(configuration: StackConfiguration) -> list[Hypervisor]:

@@ -57,7 +57,7 @@ def read_original(host: Access) -> DatabaseKey:
             "set the stack's secret databaseKey",
         )
     try:
-        return DatabaseKey(decrypt(inner, Secret(_first_line(key_file)), encryptor), encryptor)
+        return DatabaseKey(decrypt(inner, Secret(first_line(key_file)), encryptor), encryptor)
     except WrongKey:
         raise GuardFailed(
             f"the key file of {host.name} does not decrypt its db.properties",
@@ -66,7 +66,7 @@ def read_original(host: Access) -> DatabaseKey:
         ) from None
 
 
-def _first_line(content: bytes) -> str:
+def first_line(content: bytes) -> str:
     """What CloudStack takes for the key: the file's first line, ended as Java's readLine has it [EncryptionSecretKeyChecker.java]."""
     return re.split(r"[\r\n]", content.decode(errors="replace"), maxsplit=1)[0]
 

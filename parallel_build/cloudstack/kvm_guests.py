@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
+
+
+def named(hypervisors: Iterable[Hypervisor], name: object) -> Hypervisor | None:
+    """The stack's hypervisor that the cloud knows by a name; either name may be the host's full one. None where none is, or more than one may be."""
+    known, listed_ = str(name or "").lower(), list(hypervisors)
+    if same := [each for each in listed_ if each.name == known]:
+        return same[0]
+    short = [each for each in listed_ if each.name == known.partition(".")[0] or (known and each.name.partition(".")[0] == known)]
+    return short[0] if len(short) == 1 else None
 
 
 def kvm_hosts(hypervisors: Sequence[Hypervisor]) -> list[Hypervisor]:

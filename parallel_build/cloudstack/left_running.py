@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from parallel_build.cloudstack.kvm_guests import listed
+from parallel_build.cloudstack.kvm_guests import listed, named
 from parallel_build.configuration import Hypervisor
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session
@@ -95,4 +95,5 @@ def not_proved_gone(hypervisors: Sequence[Hypervisor], host: Callable[[Hyperviso
     answers = listed(hypervisors, host, running=False) if guests else {}
     there = {name: names for name, names in answers.items() if names is not None}
     somewhere = {name for names in there.values() for name in names}
-    return [guest for guest in guests if guest.host not in there or guest.name in somewhere]
+    asked = {guest.host: named(hypervisors, guest.host) for guest in guests}
+    return [guest for guest in guests if (own := asked[guest.host]) is None or own.name not in there or guest.name in somewhere]

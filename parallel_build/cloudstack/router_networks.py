@@ -2,7 +2,8 @@
 
 A network is restarted only where it is implemented and a router of it runs. CloudStack stops the routers of a network in which nothing runs
 (`network.gc.interval`), and makes new ones from the new template when the network is used again: a restart of such a network is refused
-[CloudStack NetworkServiceImpl.restartNetwork: "Correct states are: Implemented, Setup"].
+[CloudStack NetworkServiceImpl.restartNetwork: "Correct states are: Implemented, Setup"]. In a zone that is disabled CloudStack finds no place for a new
+router, so a restart there fails, or leaves the network without one [DeploymentPlanningManagerImpl.avoidDisabledResources; pull request 3600].
 """
 
 from __future__ import annotations
@@ -14,17 +15,24 @@ from typing import Any
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.systemvms import routers, running, same_release
 from parallel_build.remote.sql import Row, Session
+from parallel_build.versions import CloudStackVersion, is_version
 
 NETWORK, VPC = "network", "vpc"
 RESTARTABLE = ("Implemented", "Setup", "Enabled")  # the last is a VPC's
 Key = tuple[str, int]  # kind and number
 
+# A zone's state where it keeps CloudStack from making a router.
+CLOSED = (
+    "CASE WHEN COALESCE((SELECT c.value FROM cloud.configuration c WHERE c.name = 'allow.router.on.disabled.resources'), 'false') = 'true' "
+    "THEN '' ELSE NULLIF(z.allocation_state, 'Enabled') END AS closed"
+)
 # Names of everything that can be restarted, in one question each; numbers are the same on both sides of a window.
 QUERIES = {
-    NETWORK: "SELECT n.id, n.uuid, n.name, n.state, z.name AS zone, d.path AS domain, a.account_name AS account, n.redundant "
+    NETWORK: f"SELECT n.id, n.uuid, n.name, n.state, z.name AS zone, {CLOSED}, d.path AS domain, a.account_name AS account, n.redundant, 1 AS tiers "
     "FROM cloud.networks n LEFT JOIN cloud.data_center z ON z.id = n.data_center_id LEFT JOIN cloud.domain d ON d.id = n.domain_id "
     "LEFT JOIN cloud.account a ON a.id = n.account_id WHERE n.removed IS NULL AND n.vpc_id IS NULL AND n.traffic_type = 'Guest'",
-    VPC: "SELECT v.id, v.uuid, v.name, v.state, z.name AS zone, d.path AS domain, a.account_name AS account, v.redundant "
+    VPC: f"SELECT v.id, v.uuid, v.name, v.state, z.name AS zone, {CLOSED}, d.path AS domain, a.account_name AS account, v.redundant, "
+    "(SELECT COUNT(*) FROM cloud.networks t WHERE t.vpc_id = v.id AND t.removed IS NULL) AS tiers "
     "FROM cloud.vpc v LEFT JOIN cloud.data_center z ON z.id = v.zone_id LEFT JOIN cloud.domain d ON d.id = v.domain_id "
     "LEFT JOIN cloud.account a ON a.id = v.account_id WHERE v.removed IS NULL",
 }
@@ -32,6 +40,35 @@ TEMPLATES = (
     "SELECT v.uuid, t.name AS template, r.template_version FROM cloud.vm_instance v LEFT JOIN cloud.vm_template t ON t.id = v.vm_template_id "
     "LEFT JOIN cloud.domain_router r ON r.id = v.id WHERE v.removed IS NULL AND v.type <> 'User'"
 )
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What a router reports that was patched where it runs.
+
+    CloudStack only logs a patch that fails, and its call succeeds. It then writes its own version as the router's software all the same where the host's
+    agent is an old one, whose scripts are those of before [ManagementServerImpl.patchSystemVM; NetworkOrchestrator.restartNetwork]. So both have to change.
+
+    Attributes:
+        code: version of the management servers.
+        scripts: what routers reported as their scripts before any was patched.
+        own: checksum of the management server's own scripts, which a router on an old template must have to be given commands; empty where it is unknown.
+    """
+
+    code: CloudStackVersion
+    scripts: frozenset[str]
+    own: str = ""
+
+    def problem(self, router: Mapping[str, Any]) -> str:
+        """Why a router is not patched; empty where it is."""
+        software, scripts = (str(router.get(key) or "") for key in ("softwareversion", "scriptsversion"))
+        if not software or not is_version(software, self.code):
+            return f"its software is {software or 'unknown'}, not {self.code}: CloudStack's log says why the patch failed"
+        if not scripts or scripts in self.scripts:
+            return "its scripts are those of before: its host's agent is an old one, or CloudStack's log says why the patch failed"
+        if self.own and scripts != self.own:
+            return "its scripts are not those of the management server, so CloudStack refuses it commands: its host's agent package is of another build"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +81,9 @@ class RouterNetwork:
         zone, domain, account: names; of the domain the path, such as `ROOT/customers`.
         redundant: it has two routers, one of which waits.
         routers: items of listRouters.
-        old: some router that runs is not of the release that was asked for.
+        old: some router that runs is not of the release that was asked for, nor patched.
+        closed: its zone's state, where CloudStack makes no routers in it.
+        tiers: networks of a VPC; 1 of any other.
     """
 
     kind: str
@@ -58,6 +97,8 @@ class RouterNetwork:
     redundant: bool = False
     routers: tuple[Mapping[str, Any], ...] = ()
     old: bool = True
+    closed: str = ""
+    tiers: int = 1
 
     @property
     def key(self) -> Key:
@@ -79,6 +120,11 @@ class RouterNetwork:
         """CloudStack refuses to restart it, or no router of it runs."""
         return self.state not in RESTARTABLE or not self.runs
 
+    @property
+    def patchable(self) -> bool:
+        """CloudStack patches the routers of a VPC by way of its tiers: of one without any it patches none [VpcManagerImpl.restartVPCNetworks]."""
+        return self.tiers > 0
+
     def is_named(self, names: Collection[str]) -> bool:
         """Whether a list of names or ids names it."""
         return self.name in names or self.id in names
@@ -91,7 +137,7 @@ class Survey:
     Attributes:
         old: still to be restarted.
         renewed: every router that runs is of the release that was asked for.
-        idle: left alone.
+        idle: left alone, those of disabled zones among them.
     """
 
     old: list[RouterNetwork] = field(default_factory=list)
@@ -103,23 +149,38 @@ class Survey:
         """Those that take part."""
         return [*self.old, *self.renewed]
 
+    @property
+    def closed(self) -> dict[str, int]:
+        """How many networks with a router that runs are left alone in each disabled zone, by its name and state."""
+        zones = [f"{each.zone} ({each.closed})" for each in self.idle if each.closed and not each.idle]
+        return {zone: zones.count(zone) for zone in sorted(set(zones))}
 
-def survey(cloud: Cloud, database: Session, release: str, begun: Collection[Key] = ()) -> Survey:
+
+def survey(cloud: Cloud, database: Session, release: str, begun: Collection[Key] = (), patch: Patch | None = None) -> Survey:
     """Look at every network and VPC, with a number of questions that does not grow with theirs.
 
     Args:
         release: that routers must have.
         begun: those whose restart was begun: of such a network it counts as old that no router runs, since a restart that failed leaves it without.
+        patch: what counts as renewed as well.
     """
     rows = {kind: database.rows(query) for kind, query in QUERIES.items()}
     templates = {str(row["uuid"]): str(row["template_version"] or row["template"] or "") for row in database.rows(TEMPLATES)}
-    return sort(together(rows, routers(cloud), release, templates), begun)
+    return sort(together(rows, routers(cloud), release, templates, patch), begun)
 
 
 def together(
-    rows: Mapping[str, Iterable[Row]], found: Iterable[Mapping[str, Any]], release: str, templates: Mapping[str, str]
+    rows: Mapping[str, Iterable[Row]],
+    found: Iterable[Mapping[str, Any]],
+    release: str,
+    templates: Mapping[str, str],
+    patch: Patch | None = None,
 ) -> list[RouterNetwork]:
     """Networks and VPCs with their routers; a VPC's router belongs to the VPC alone."""
+
+    def good(router: Mapping[str, Any]) -> bool:
+        return is_renewed(router, release, templates.get(str(router["id"]), "")) or (patch is not None and not patch.problem(router))
+
     of: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for router in found:
         key = (VPC, str(router["vpcid"])) if router.get("vpcid") else (NETWORK, str(router.get("guestnetworkid") or ""))
@@ -141,7 +202,9 @@ def together(
                     str(row["account"] or ""),
                     bool(row["redundant"]),
                     own,
-                    not up or not all(is_renewed(router, release, templates.get(str(router["id"]), "")) for router in up),
+                    not up or not all(good(router) for router in up),
+                    str(row.get("closed") or ""),
+                    int(row.get("tiers", 1)),
                 )
             )
     return made
@@ -157,7 +220,7 @@ def sort(found: Iterable[RouterNetwork], begun: Collection[Key] = ()) -> Survey:
     result = Survey()
     for each in found:
         lost = each.key in begun and not each.runs and each.state in RESTARTABLE
-        if each.idle and not lost:
+        if (each.idle or each.closed) and not lost:
             if each.routers:
                 result.idle.append(each)
         else:

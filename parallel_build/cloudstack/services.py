@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from parallel_build.errors import StepFailed
 from parallel_build.remote.access import Access
+from parallel_build.remote.database_socket import unit_of_server
 from parallel_build.remote.units import properties
 
 MANAGEMENT, USAGE, AGENT = "cloudstack-management", "cloudstack-usage", "cloudstack-agent"
@@ -136,15 +137,24 @@ class Services:
         return (*unmask, "enable") if enable and (before.masked or not before.enabled) else unmask
 
     def database_unit(self) -> str:
-        """The name of the database server's unit here.
+        """The name of the database server's unit here: a usual one that runs, else the one that the running server belongs to, else a usual one.
 
+        Software collections, instances (`mariadb@cloud`) and units of an operator's own have other names, perhaps next to a usual one that is down.
         Raises:
-            StepFailed: none of the known names is a unit.
+            StepFailed: none of the known names is a unit, and no server runs in any.
         """
+        there = []
         for unit in DATABASE_UNITS:
             state = self.state(unit)
-            if state.known or state.masked:
+            if state.active:
                 return self._canonical(unit)
+            if state.known or state.masked:
+                there.append(unit)
+        running = unit_of_server(self.host)
+        if running and self.state(running).known:
+            return self._canonical(running)
+        if there:
+            return self._canonical(there[0])
         raise StepFailed(f"{self.host.name}: no database service", f"none of {', '.join(DATABASE_UNITS)} is a unit", "install the server")
 
     def invocation(self, unit: str) -> str:
@@ -156,8 +166,9 @@ class Services:
 
     def listening(self, ports: list[int]) -> set[int]:
         """Which of these TCP ports something listens on."""
-        text = self.host.run(["ss", "-Hltn"]).stdout
-        found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if len(line.split()) > 3}
+        # iproute2 before 4.10 (Enterprise Linux 7.5, Ubuntu 16.04) can't leave out its heading.
+        text = self.host.run(["ss", "-ltn"]).stdout
+        found = {int(line.split()[3].rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith("LISTEN")}
         return found & set(ports)
 
     def _canonical(self, unit: str) -> str:

@@ -16,12 +16,14 @@ from parallel_build.cloudstack import zones
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, Progress
 from parallel_build.cloudstack.states import GONE
-from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import Row, Session
 from parallel_build.versions import CloudStackVersion
 
+SCRIPTS = "/usr/share/cloudstack-common/vms/cloud-scripts.tgz"  # of routers, since 4.17 [CloudStack NetworkHelperImpl]
+SHA512_SINCE = CloudStackVersion("4.22.0.0")
 SYSTEM_VM_PORT = 3922  # sshd of system VMs on KVM [CloudStack agent, scripts/vm/systemvm]
 SYSTEM_VM_KEY = "/root/.ssh/id_rsa.cloud"
 RELEASE_FILE = "/etc/cloudstack-release"
@@ -217,6 +219,16 @@ def appliance_release(vm: dict[str, Any], hypervisor: Access | None) -> str | No
     except CommandFailed as error:
         return f"unreadable ({error.cause or error.fact})"
     return found.stdout.strip()
+
+
+def own_scripts(host: Access, version: CloudStackVersion) -> str:
+    """The checksum of a management server's scripts for routers, as routers report theirs; empty where it can't be had."""
+    tool = "sha512sum" if version >= SHA512_SINCE else "md5sum"
+    try:
+        done = host.run([tool, SCRIPTS], ok=None)
+    except ConnectionFailed:
+        return ""
+    return done.stdout.split()[0] if done.ok and done.stdout.strip() else ""
 
 
 def read_on_system_vm(hypervisor: Access, address: str, path: str) -> Result:

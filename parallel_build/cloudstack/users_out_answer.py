@@ -4,27 +4,37 @@ Copied to the server as it is and run by its own Python 3; it needs nothing else
 CloudStack's own JSON or XML shape, everybody else a page. Where the answer is that the cloud has moved, a browser is sent there.
 [CloudStack ApiServer.getSerializedApiError: `<command>response`, `errorresponse` without a command]
 
-Its one argument is a JSON file, read again at every call: `port`, `retry` (seconds), `text` (for people), `moved` (an address, or empty).
+Its one argument is a JSON file, read again at every call: `port`, `retry` (seconds), `text` (for people), `moved` (an address, or empty); `tls`, a port,
+and `handover`, a name of which both count at the start. On the port `tls` the same answers are given by TLS once root has handed a certificate and its key
+over, on the socket of that name: the program keeps them in memory alone, and they are gone when it ends.
 """
 
-# ruff: noqa: UP006, UP035 - the Python of a management server may be older than the project's own
+# ruff: noqa: UP006, UP031, UP035 - the Python of a management server may be older than the project's own
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import html
 import http.server
 import json
+import os
 import signal
 import socket
 import socketserver
+import ssl
+import struct
 import sys
 import threading
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Iterator, List, Tuple, Type
 from urllib.parse import parse_qs, urlsplit
 
 CODE = 503
 LIMIT = 1 << 20  # bytes of a request's body that are read, and thrown away, so that its sender hears the answer
 QUIET = 0.5  # seconds without a caller, after which the program may end
 SECONDS = 15  # for a request to arrive whole
+PIPE = 60000  # bytes that a pipe takes before anybody reads
+OWNERS = (0,)  # accounts that may hand a certificate over
+NOT_DUMPABLE = 4  # [prctl(2): PR_SET_DUMPABLE]
 
 
 def settings(path: str) -> Dict[str, Any]:
@@ -100,12 +110,21 @@ class Answering(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     """IPv6 and IPv4 on one port; calls that have begun are answered before the program ends."""
 
-    address_family = socket.AF_INET6
     allow_reuse_address = True
     daemon_threads = False
     request_queue_size = 1024
     timeout = QUIET
     waiting = True
+
+    def __init__(self, address: Tuple[str, int], handler: Type[Answering]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def serve(self) -> None:
+        """Answer until `shutdown`, and those who wait then as well."""
+        self.serve_forever(poll_interval=0.2)
+        self.answer_those_who_wait()
+        self.server_close()
 
     def handle_timeout(self) -> None:
         """Nobody waits any more."""
@@ -117,39 +136,133 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             self.handle_request()
 
     def server_bind(self) -> None:
-        """Take both families; no name is looked up."""
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        """Take both families where there are two; no name is looked up."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "users-out", self.server_address[1]
 
 
-class OldFamily(Server):
-    """Where the machine has no IPv6."""
+class Secure(Server):
+    """The same by TLS."""
 
-    address_family = socket.AF_INET
+    context: ssl.SSLContext
 
-    def server_bind(self) -> None:
-        """Take IPv4."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "users-out", self.server_address[1]
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """One caller, in its thread; one that comes to no TLS session is sent away without a word."""
+        request.settimeout(SECONDS)
+        try:
+            secured = self.context.wrap_socket(request, server_side=True)
+        except (OSError, ValueError):
+            return
+        with secured:
+            super().finish_request(secured, client_address)
+            secured.settimeout(0)
+            with contextlib.suppress(OSError, ValueError):
+                secured.unwrap()  # says that the answer is whole, and waits for nobody's word on it
 
 
-def opened(port: int) -> Server:
+def opened(port: int, kind: Type[Server] = Server) -> Server:
     """The listening server."""
     try:
-        return Server(("::", port), Answering)
+        return kind(("::", port), Answering)
     except OSError:
-        return OldFamily(("0.0.0.0", port), Answering)  # noqa: S104 - users come from everywhere
+        return kind(("0.0.0.0", port), Answering)  # noqa: S104 - users come from everywhere
+
+
+@contextlib.contextmanager
+def readable_once(text: str) -> Iterator[str]:
+    """A path under which a text can be read once, since certificates are taken from files only; it is on no disk."""
+    content = text.encode()
+    if len(content) > PIPE:
+        raise ValueError("it is longer than %d bytes" % PIPE)
+    out, into = os.pipe()
+    try:
+        os.write(into, content)
+        os.close(into)
+        yield "/proc/self/fd/%d" % out
+    finally:
+        os.close(out)
+
+
+def hide_memory() -> None:
+    """No core of this program is written, and nobody but root looks into its memory."""
+    if ctypes.CDLL(None).prctl(NOT_DUMPABLE, 0, 0, 0, 0):
+        raise ValueError("its memory can't be hidden")
+
+
+class Certificate:
+    """What answers by TLS, once there is a certificate.
+
+    Args:
+        port: where.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.servers: List[Secure] = []
+        self.threads: List[threading.Thread] = []
+
+    def take(self, given: Dict[str, str]) -> None:
+        """Answer with a certificate (`certificate`, `key`: PEM) from now on."""
+        hide_memory()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        with readable_once(given["certificate"]) as certificate, readable_once(given["key"]) as key:
+            context.load_cert_chain(certificate, key, password="")
+        if not self.servers:
+            server = opened(self.port, Secure)
+            assert isinstance(server, Secure)
+            server.context = context
+            self.servers.append(server)
+            self.threads.append(threading.Thread(target=server.serve))
+            self.threads[-1].start()
+        self.servers[0].context = context
+
+    def end(self) -> None:
+        """Answer those who have begun, and nobody else."""
+        for server in self.servers:
+            server.shutdown()
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for_owner(self, name: str) -> None:
+        """Take what root hands over on a socket of that name (in no folder), each time that it does."""
+        with socket.socket(socket.AF_UNIX) as waiting:
+            waiting.bind("\0" + name)
+            waiting.listen(4)
+            while True:
+                caller = waiting.accept()[0]
+                with caller, contextlib.suppress(OSError):
+                    caller.settimeout(SECONDS)
+                    owner = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+                    if owner in OWNERS:
+                        caller.sendall(self.heard(caller).encode())
+
+    def heard(self, caller: socket.socket) -> str:
+        """The reply to whoever hands a certificate over: nothing when it is good."""
+        try:
+            with caller.makefile("r", encoding="ascii") as file:
+                self.take(json.loads(file.readline(4 * PIPE)))
+        except (OSError, ValueError, KeyError) as error:
+            return "%s: %s" % (type(error).__name__, error)
+        return ""
 
 
 def main(path: str) -> None:
     """Answer until asked to end."""
     Answering.path_of_settings = path
-    server = opened(int(settings(path)["port"]))
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    server.serve_forever(poll_interval=0.2)
-    server.answer_those_who_wait()
-    server.server_close()
+    found = settings(path)
+    server, certificate = opened(int(found["port"])), Certificate(int(found.get("tls", 0)))
+    if found.get("handover"):
+        threading.Thread(target=certificate.wait_for_owner, args=(found["handover"],), daemon=True).start()
+
+    def end(*_: Any) -> None:
+        for act in (server.shutdown, certificate.end):
+            threading.Thread(target=act).start()
+
+    signal.signal(signal.SIGTERM, end)
+    server.serve()
+    certificate.end()
 
 
 if __name__ == "__main__":

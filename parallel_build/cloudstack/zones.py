@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Item = Mapping[str, Any]
+EDGE = "an Edge zone"
 
 
 def kept(zone: Item) -> bool:
@@ -23,7 +24,7 @@ def without(zone: Item) -> str:
     Versions before 4.18 know no Edge zones and give no type.
     """
     if str(zone.get("type") or "Core") == "Edge":
-        return "an Edge zone"
+        return EDGE
     state = str(zone.get("allocationstate") or zone.get("allocation_state") or "Enabled")
     return "" if state == "Enabled" else state
 

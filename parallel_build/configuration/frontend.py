@@ -12,8 +12,8 @@ from parallel_build.configuration.values import STORED, Duration, IpAddress, Mod
 
 # What starts, stops or moves by itself; facts.cluster_managers reads what each of them can do.
 MOVERS = (
-    "corosync", "heartbeat", "keepalived", "maxscale", "mha", "mmm", "monit", "orchestrator", "pacemaker", "patroni", "replication-manager", "rgmanager",
-    "supervisor", "ucarp", "vip-manager",
+    "corosync", "heartbeat", "keepalived", "maxscale", "mha", "mmm", "monit", "orchestrator", "pacemaker", "patroni", "puppet", "replication-manager",
+    "rgmanager", "supervisor", "ucarp", "vip-manager",
 )  # fmt: skip
 BALANCERS = (
     "apache",

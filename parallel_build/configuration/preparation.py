@@ -18,8 +18,8 @@ from parallel_build.configuration.servers import (
 )
 from parallel_build.configuration.values import (
     CHECKSUM,
+    FILE_URL,
     TEMPLATE_NAME,
-    URL,
     Duration,
     LocalPath,
     Model,
@@ -52,8 +52,8 @@ class Template(Model):
     @field_validator("url")
     @classmethod
     def _template_url(cls, value: str) -> str:
-        if not URL.fullmatch(value):
-            raise ValueError("a template's url is http or https, without user, query and fragment")
+        if not FILE_URL.fullmatch(value):
+            raise ValueError("a template's url is http or https, without user and fragment")
         return value
 
     @field_validator("checksum")

@@ -122,6 +122,7 @@ class Routers(Model):
     """Router waves.
 
     Attributes:
+        renew: `restart` gives a network new routers; `livePatch` renews the scripts of those that run, which stay on their template.
         canary: networks that come first, alone; if one of them fails nothing else is begun.
         waves: the order; what no wave names comes last, zone by zone.
         wave_size: a larger wave is split; None for no limit.
@@ -134,6 +135,7 @@ class Routers(Model):
         accepted: names or ids of networks and VPCs that may keep their router when the stack is retired.
     """
 
+    renew: Literal["restart", "livePatch"] = "restart"
     canary: int = Field(default=1, ge=0, le=1000)
     waves: list[Wave] = Field(default_factory=list)
     wave_size: int | None = Field(default=None, ge=1)

@@ -42,7 +42,10 @@ class Secrets(Model):
     @classmethod
     def _shell_safe(cls, value: Secret | None) -> Secret | None:
         if value is not None and not SHELL_SAFE_SECRET.fullmatch(value.reveal()):
-            raise ValueError("this secret is handed through CloudStack's own shell commands: use 8 to 128 letters, digits and . _ + = -")
+            raise ValueError(
+                "this secret has characters that shells and option files take for something else: use 8 to 128 letters, digits and "
+                ". _ + = - @ ! % ^ , : / ~ * & ? #"
+            )
         return value
 
     @field_validator("database_key")

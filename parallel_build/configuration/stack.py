@@ -42,6 +42,11 @@ DATA_FOLDERS = (
 )  # where database servers keep their data, unless configured otherwise
 WITHOUT_SHELL = ("vmware", "hyperv")  # hosts that CloudStack and this tool know through vCenter or an agent of their own
 
+PATCHES, PATCHED = (
+    CloudStackVersion("4.17.0.0"),
+    CloudStackVersion("4.14.0.0"),
+)  # versions that patch routers live, and whose routers can be
+
 
 class StackConfiguration(Model):
     """Everything an operator says about one stack."""
@@ -239,6 +244,8 @@ class StackConfiguration(Model):
                 "upgrades no schema, but the code differs: it is neither an upgrade nor a move. To move the cloud, name the build that runs, and change the "
                 "build before or after that"
             )
+        if self.routers.renew == "livePatch":
+            yield from self._patch_problems()
         if not self.move:
             return
         if self.templates:
@@ -252,6 +259,16 @@ class StackConfiguration(Model):
             yield "rehearsal.housekeeping: a move takes every row over as it is, and no rehearsal proves what is deleted; leave it out"
         if self.routers.until_renewed != "first":
             yield f"routers.untilRenewed: {self.routers.until_renewed} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+
+    def _patch_problems(self) -> Iterator[str]:
+        """Which versions patch a router that runs, and which routers take it [CloudStack 4.17 release notes, upgrading/upgrade/_sysvm_restart.rst]."""
+        key, remedy = "routers.renew: livePatch", "leave routers.renew out, and networks are restarted with new routers"
+        if self.move:
+            yield f"{key} is about routers that are to be renewed, and a move leaves them alone; leave it out"
+        if self.new.version < PATCHES:
+            yield f"{key} is not known to {self.new.version}, only from {PATCHES} on; {remedy}"
+        if self.original.version < PATCHED:
+            yield f"{key} fails on routers of {self.original.version}, whose system VM template is older than {PATCHED}; {remedy}"
 
     def _agent_problems(self) -> Iterator[str]:
         """The agents' wave names hosts that are there and have an agent, and its canary is a trial."""

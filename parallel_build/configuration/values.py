@@ -31,12 +31,15 @@ HOST_KEY = re.compile(r"^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}(
 PACKAGE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,100}$")
 TEMPLATE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,254}$")
 CHECKSUM = re.compile(r"^(\{(MD5|SHA-?1|SHA-?224|SHA-?256|SHA-?384|SHA-?512)\})?[0-9A-Fa-f]{32,128}$")
-URL = re.compile(r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+@,=-]*)?$")
+URL = re.compile(r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+@,=-]*)?$")
+# Of a file that somebody downloads: object stores sign such addresses in their query.
+FILE_URL = re.compile(URL.pattern.removesuffix("$") + r"(\?[A-Za-z0-9._~%/+@,=&:*!-]*)?$")
 PRINTABLE = re.compile(r"^[\x21-\x7e]+$")
 LONGEST_DURATION = timedelta(days=3650)
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
-# cloudstack-setup-databases refuses ' space \ ` and its shell mangles $ and " [CloudStack 4.22 setup/bindir/cloud-setup-databases.in].
-SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=-]{8,128}$")
+# CloudStack's own commands get throw-away values, so what a policy for passwords asks for is fine; quotes, $ ` \ ( ) and blanks are asking for trouble
+# wherever somebody types such a password into a shell or an option file later.
+SHELL_SAFE_SECRET = re.compile(r"^[A-Za-z0-9._+=@!%^,:/~*&?#-]{8,128}$")
 # Validation context of a configuration that a state holds, perhaps written on another machine.
 STORED = "stored"
 DURATION = re.compile(r"^(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m(?:in)?)?\s*(?:(\d+)s)?$")
@@ -122,6 +125,22 @@ def absolute(value: object) -> object:
 
 ServerPath = Annotated[str, BeforeValidator(absolute), Field(pattern=SERVER_PATH.pattern)]  # of a file on a server
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
+
+
+def parse_repository(value: str) -> str:
+    """An apt line, or the address of an RPM repository.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not value.isprintable() or not re.fullmatch(r"deb (\[[^\]]*\] )?\S+ \S.*|(https?|file)://[^\s/]*/\S+", value):
+        raise ValueError(
+            "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
+        )
+    return value
+
+
+RepositoryLine = Annotated[str, AfterValidator(parse_repository)]
 
 
 def is_address(text: str) -> bool:

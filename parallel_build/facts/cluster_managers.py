@@ -32,6 +32,11 @@ MANAGERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "replication-manager": (("replication-manager", "replication-manager-osc", "replication-manager-pro"), ("/etc/replication-manager/*",)),
     "maxscale": (("maxscale",), ("/etc/maxscale.cnf", "/etc/maxscale.cnf.d/*", "/var/lib/maxscale/maxscale.cnf.d/*")),
     "mmm": (("mysql-mmm-monitor", "mysql-mmm-agent"), ("/etc/mysql-mmm/*",)),
+    # An agent that unmasks what it starts [puppet, lib/puppet/provider/service/systemd.rb]; those that don't can start nothing that is masked.
+    "puppet": (("puppet", "puppet-run.timer", "puppet.timer"), tuple(
+        f"catalog:{folder}/client_data/catalog/*.json"
+        for folder in ("/opt/puppetlabs/puppet/cache", "/var/lib/puppet", "/var/lib/puppet/state", "/var/cache/puppet")
+    )),
 }  # fmt: skip
 # What these do is not written in files of units and addresses: they start servers, or make a different one the source, by their trade.
 BY_TRADE = frozenset({"orchestrator", "mha", "replication-manager", "mmm"})
@@ -43,8 +48,17 @@ show() {
     if [ -r "$f" ]; then printf 'file %s ' "$f"; head -c 262144 "$f" | base64 | tr -d '\n'; echo; else echo "unreadable $f"; fi
   done
 }
+services() {
+  for f in $1; do
+    if [ ! -f "$f" ]; then continue; fi
+    if [ -r "$f" ]; then
+      printf 'file %s ' "$f"; tr '{}' '\n\n' <"$f" | grep -A 1 '"type": *"Service"' | head -c 262144 | base64 | tr -d '\n'; echo
+    else echo "unreadable $f"; fi
+  done
+}
 for each; do
   case $each in
+    path=catalog:*) services "${each#path=catalog:}";;
     kind=*) echo "kind ${each#kind=}";;
     unit=*) if systemctl is-active --quiet "${each#unit=}" 2>/dev/null; then echo active; fi
             case $(systemctl is-enabled "${each#unit=}" 2>/dev/null) in enabled*|generated) echo enabled;; esac;;
@@ -60,6 +74,9 @@ ACTS = re.compile(
 )
 ASKS = re.compile(r"\b(pkill|killall|kill)\s+-0\b")  # whether a process is there
 ADDRESS = re.compile(r"(?<![\w.:])(\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*)(?![\w.])")
+SERVICE = re.compile(r'"type": *"Service".*?"title": *"([^"]+)"')
+SERVICE_NAME = re.compile(r'"name": *"([^"]+)"')
+KEPT_UP = re.compile(r'"ensure": *(?:"running"|true)|"enable": *(?:true|"true")')
 SCRIPT = re.compile(r"(?<![\w.])(/(?:etc|usr|opt|root|home|srv|var)/[A-Za-z0-9_./-]+)")
 
 
@@ -125,7 +142,7 @@ def judge(kind: str, files: dict[str, str], unreadable: list[str] | None = None)
         return ClusterManager(kind, ("mysqld",))
     if unreadable or not files:
         return ClusterManager(kind, unknown=f"can't read {', '.join(unreadable)}" if unreadable else "none of its files was found")
-    texts = {path: _without_comments(text) for path, text in files.items()}
+    texts = {path: text if kind == "puppet" else _without_comments(text) for path, text in files.items()}
     units = {unit for path, text in texts.items() for unit in _units(kind, path, text)}
     addresses = {address for text in texts.values() for address in _addresses(kind, text)}
     return ClusterManager(kind, tuple(sorted(units)), tuple(sorted(addresses)))
@@ -134,9 +151,22 @@ def judge(kind: str, files: dict[str, str], unreadable: list[str] | None = None)
 def _units(kind: str, path: str, text: str) -> set[str]:
     if path.endswith("cib.xml"):
         return _resources(text)
+    if kind == "puppet":
+        return _services(text)
     if kind in ("heartbeat", "rgmanager", "supervisor"):
         return {match.group(1).lower() for match in UNIT_WORD.finditer(text)}  # naming a program there is running it
     return {match.group(1).lower() for line in text.splitlines() if ACTS.search(line) for match in UNIT_WORD.finditer(line)}
+
+
+def _services(text: str) -> set[str]:
+    """Services that a catalog keeps running or enabled: each resource of it is a line, its parameters are the next."""
+    lines, found = text.splitlines(), set[str]()
+    for line, parameters in zip(lines, [*lines[1:], ""], strict=True):
+        title, name = SERVICE.search(line), SERVICE_NAME.search(parameters)
+        unit = UNIT_WORD.search((name or title).group(1)) if title else None
+        if unit and KEPT_UP.search(parameters):
+            found.add(unit.group(1).lower())
+    return found
 
 
 def _addresses(kind: str, text: str) -> set[str]:

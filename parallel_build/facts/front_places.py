@@ -14,11 +14,12 @@ from parallel_build.remote.access import Access
 from parallel_build.remote.host import Connections
 from parallel_build.remote.parallel import AT_ONCE, Workers
 
-# Programs that the commands begin with, and units of what moves the address.
+# Programs that the commands begin with, and units of what moves the address. Of a path dash's `command` only sees that it is there.
 LOOK = r"""
 ip -o addr show | awk '{sub("/.*", "", $4); print "address " $4}'
 for each; do
   case $each in
+    program=*/*) [ -f "${each#program=}" ] && [ -x "${each#program=}" ] || echo "missing ${each#program=}";;
     program=*) command -v -- "${each#program=}" >/dev/null 2>&1 || echo "missing ${each#program=}";;
     mover=*) kind=${each#mover=}; kind=${kind%%/*}; if systemctl is-active --quiet "${each#*/}" 2>/dev/null; then echo "mover $kind"; fi;;
   esac

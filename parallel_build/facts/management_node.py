@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.properties import DB_PROPERTIES
@@ -31,12 +31,19 @@ class DatabaseTarget:
         host: as written.
         port: of it.
         addresses: what the name stands for on this management server.
+        file: that has it, where that is not the management server's own.
     """
 
     key: str
     host: str
     port: int = DEFAULT_PORT
     addresses: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """The key, and the file where it is another than usual."""
+        return f"{self.key} in {self.file}" if self.file else self.key
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,18 @@ class ManagementNode:
 
 
 def read(host: Access) -> ManagementNode:
-    """Read it; changes nothing."""
-    return _read(host, DB_PROPERTIES, MANAGEMENT)
+    """Read it; changes nothing. A usage server that runs there has a db.properties of its own, as a rule a link to the management server's."""
+    found = _read(host, DB_PROPERTIES, MANAGEMENT)
+    if not found.usage or found.targets is None:
+        return found
+    own = properties.read(host, USAGE_PROPERTIES) or {}
+    known = {(target.key, target.host, target.port) for target in found.targets}
+    more = [target for target in targets(own) if (target.key, target.host, target.port) not in known] if own else []
+    return replace(
+        found,
+        targets=(*found.targets, *(replace(_resolved(host, target), file=USAGE_PROPERTIES) for target in more)),
+        users=found.users | _users(own),
+    )
 
 
 def read_usage(host: Access) -> ManagementNode:
@@ -83,8 +100,12 @@ def _read(host: Access, path: str, unit: str) -> ManagementNode:
         runs=units[unit],
         usage=units[USAGE],
         targets=None if values is None else tuple(_resolved(host, target) for target in targets(values)),
-        users=frozenset(user for kind in ("cloud", "usage") if (user := (values or {}).get(f"db.{kind}.username", "").strip())),
+        users=_users(values or {}),
     )
+
+
+def _users(values: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(user for kind in ("cloud", "usage") if (user := values.get(f"db.{kind}.username", "").strip()))
 
 
 def who(host: Access) -> tuple[frozenset[str], frozenset[int], str]:

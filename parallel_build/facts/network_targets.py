@@ -13,30 +13,23 @@ from dataclasses import dataclass
 
 from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.configuration.values import is_address
+from parallel_build.facts.service_places import (
+    ANY_HYPERVISOR,
+    API_OF_STORAGE,
+    DEFAULT_PORTS,
+    DEVICES,
+    HYPERVISOR_PORTS,
+    KINDS,
+    MAIL_PORTS,
+    MAIL_SETTINGS,
+    PROVIDERS,
+    REMOVED_TOO,
+    SCHEME_PORTS,
+    STORAGE_PORTS,
+    URL_SETTINGS,
+)
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
-
-# Ports that CloudStack uses towards each kind of host [CloudStack 4.22 firewall tables; KVM also libvirt's own and the agent's SSH].
-HYPERVISOR_PORTS = {
-    "KVM": (22, 16509, 16514),
-    "XenServer": (22, 80, 443),
-    "VMware": (22, 443, 902),
-    "Hyperv": (8250,),
-    "Ovm3": (22, 443, 8899),
-    "LXC": (22, 16509),
-}
-ANY_HYPERVISOR = (22, 443)
-STORAGE_PORTS = {"NetworkFilesystem": (111, 2049), "Iscsi": (3260,), "IscsiLUN": (3260,), "RBD": (3300, 6789), "PowerFlex": (443,)}
-SCHEME_PORTS = {"nfs": 2049, "http": 80, "https": 443, "cifs": 445, "smb": 445}
-MAIL_SETTINGS = {"alert.smtp.host": "alert.smtp.port", "project.smtp.host": "project.smtp.port"}
-MAIL_PORTS = (25, 465, 587)
-API_OF_STORAGE = "(^|[._])(mvip|url|gateway)$|gw[._]url$"
-DEFAULT_PORTS = (22, 80, 443, 8250)  # tried where only an address is given
-# How what is listed begins, before its name.
-KINDS = (
-    "management server", "database server", "new management server", "new database server", "hypervisor", "SecondaryStorageVM", "ConsoleProxy",
-    "SecondaryStorage", "Storage", "primary storage", "secondary storage", "mail server",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -71,7 +64,7 @@ def targets(configuration: StackConfiguration, database: Session, resolver: Acce
     """
     found: dict[tuple[str, int], Target] = {}
     own = {configuration.rehearsal.machine.address} if configuration.rehearsal.machine else set()
-    listed = [*_configured(configuration), *_hosts(database), *_storage(database), *_services(database)]
+    listed = [*_configured(configuration), *_hosts(database), *storage(database), *_services(database)]
     names = sorted({target.address for target in listed if not is_address(target.address)})
     known = resolve(resolver, names)
     listed += [Target(target.what, address, target.port) for target in listed for address in known.get(target.address, ())]
@@ -112,7 +105,8 @@ def _hosts(database: Session) -> Iterator[Target]:
             yield from (Target(what, str(address), port) for port in ports)
 
 
-def _storage(database: Session) -> Iterator[Target]:
+def storage(database: Session) -> Iterator[Target]:
+    """The servers of primary and secondary storage."""
     if _has(database, "storage_pool"):
         for row in database.rows("SELECT name, pool_type AS kind, host_address AS a, port FROM cloud.storage_pool WHERE removed IS NULL"):
             for address in str(row["a"] or "").split(","):
@@ -157,6 +151,7 @@ def _services(database: Session) -> Iterator[Target]:
             yield Target("management address in `host`", address.strip(), AGENTS)
     yield from _ldap(database)
     yield from vcenters(database)
+    yield from controllers(database)
 
 
 def _settings(database: Session) -> dict[str, str]:
@@ -164,7 +159,7 @@ def _settings(database: Session) -> dict[str, str]:
         str(row["name"]): str(row["value"] or "")
         for row in database.rows(
             "SELECT name, value FROM cloud.configuration WHERE name IN "
-            "('alert.smtp.host', 'alert.smtp.port', 'project.smtp.host', 'project.smtp.port', 'host')"
+            f"({', '.join(repr(name) for name in ('host', *MAIL_SETTINGS, *MAIL_SETTINGS.values()))})"
         )
     }
 
@@ -185,8 +180,38 @@ def _ldap(database: Session) -> Iterator[Target]:
 def used_by_management(database: Session) -> list[Target]:
     """What management servers themselves talk to, besides databases and hosts: vCenters, storage that they command or mount, LDAP, mail."""
     return sorted(
-        {*vcenters(database), *secondary_storage(database), *_managed_storage(database), *_ldap(database), *_mail(_settings(database))}
-    )
+        {
+            *vcenters(database), *secondary_storage(database), *_managed_storage(database), *_ldap(database), *_mail(_settings(database)),
+            *controllers(database),
+        }
+    )  # fmt: skip
+
+
+def controllers(database: Session) -> Iterator[Target]:
+    """What CloudStack commands besides hypervisors and storage, and what its settings name by URL: network controllers, devices, object storage, backup."""
+    for what, table, name, place, port, usual in PROVIDERS:
+        if _has(database, table):
+            columns = f"{name} AS name, {place} AS a, {port or 'NULL'} AS port"
+            still = "" if table in REMOVED_TOO else " WHERE removed IS NULL"
+            for row in database.rows(f"SELECT {columns} FROM cloud.{table}{still}"):
+                yield from _at_url(f"{what} {row['name'] or ''}".strip(), row["a"], _port(row["port"], usual))
+    if _has(database, "host"):
+        kinds = ", ".join(f"'{kind}'" for kind in DEVICES)
+        for row in database.rows(f"SELECT name, type, private_ip_address AS a FROM cloud.host WHERE removed IS NULL AND type IN ({kinds})"):
+            if row["type"] in DEVICES:
+                yield from _at_url(f"network device {row['name']}", row["a"], 443)
+    for what, names in URL_SETTINGS:
+        for table in ("configuration", "data_center_details"):
+            if _has(database, table):
+                for row in database.rows(f"SELECT name, value FROM cloud.{table} WHERE name REGEXP %s", [names]):
+                    if re.search(names, str(row["name"])) and "://" in str(row["value"]):
+                        yield from _at_url(f"{what} of {row['name']}", row["value"], 443)
+
+
+def _at_url(what: str, place: object, usual: int) -> Iterator[Target]:
+    scheme, address, port = server_of(str(place or "").strip())
+    if address and address != "localhost":
+        yield Target(what, address, port or SCHEME_PORTS.get(scheme, usual))
 
 
 def _managed_storage(database: Session) -> Iterator[Target]:

@@ -136,7 +136,8 @@ def _source(site: Site, connections: Connections, schemas: list[str], facts: New
             count = database.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [schema])
             facts.tables[schema] = int(count) if there else -1
         for row in database.rows(
-            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'datadir', 'wsrep_on', 'lower_case_table_names')"
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
+            "('version', 'datadir', 'wsrep_on', 'lower_case_table_names', 'group_replication_group_name')"
         ):
             facts.variables[row["Variable_name"]] = str(row["Value"])
         facts.server = identify(database)

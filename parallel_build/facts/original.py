@@ -18,8 +18,8 @@ from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
 from parallel_build.database.server import rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
-from parallel_build.errors import GuardFailed
-from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, front_places, management_node
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
+from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, fenceable, front_places, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import DatabaseUse
 from parallel_build.facts.front_places import FrontMachine
@@ -38,7 +38,7 @@ BEHIND = 60  # seconds that two servers which replicate from each other may be a
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers", "unmaskable", "away")
 Facts = dict[str, Any]
 
 
@@ -91,10 +91,12 @@ class OriginalFacts:
         addresses: each server's own IP addresses.
         clocks: by server name.
         systemd: of each management and database server, whether systemd runs it.
+        unmaskable: of each of them, what keeps its units from being masked.
         apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
         left_running: what an earlier window's new side made and nobody has seen removed since: `LeftGuest`.
+        away: hypervisors that can't be asked and that the cloud has put aside (maintenance, disabled), with the reason.
         problems: facts that could not be read, with the reason.
     """
 
@@ -130,11 +132,13 @@ class OriginalFacts:
     addresses: dict[str, list[str]] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     systemd: dict[str, bool] = field(default_factory=dict)
+    unmaskable: dict[str, list[str]] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
     left_running: list[LeftGuest] = field(default_factory=list)
     not_carried: list[str] = field(default_factory=list)
+    away: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -150,13 +154,20 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
     ]
     pair = site.configuration.original.database
     whole += [partial(_uses, connections, server) for server in pair.servers]
-    each: list[Callable[[], Facts]] = [partial(_server, site, connections, server) for server in site.configuration.asked_servers()]
+    hypervisors = site.configuration.original.hypervisors
+    each: list[Callable[[], Facts]] = [
+        partial(_hypervisor if server in hypervisors else _server, site, connections, server)
+        for server in site.configuration.asked_servers()
+    ]
     found: Facts = {}
     for answer in together([*whole, *each], problems):
         for name, value in answer.items():
             # Of each server its own entry: clocks, addresses, what its agent has learnt.
             found[name] = {**found.get(name, {}), **value} if isinstance(value, dict) and name in PER_SERVER else value
-    return OriginalFacts(**found, problems=problems)
+    away: dict[str, str] = found.pop("away", {})
+    aside = agents.put_aside(found.get("hosts", []), hypervisors)
+    problems += [words for name, words in away.items() if name not in aside]
+    return OriginalFacts(**found, away={name: words for name, words in away.items() if name in aside}, problems=problems)
 
 
 def _database(site: Site, connections: Connections) -> Facts:
@@ -231,7 +242,17 @@ def _server(site: Site, connections: Connections, server: Server) -> Facts:
     else:
         found["managers"] = {server.name: cluster_managers.read(host)}
         found["systemd"] = {server.name: host.run(["test", "-d", "/run/systemd/system"], ok=(0, 1)).ok}
+        if found["systemd"][server.name]:
+            found["unmaskable"] = {server.name: fenceable.problems(host, site.configuration, server)}
     return found
+
+
+def _hypervisor(site: Site, connections: Connections, server: Server) -> Facts:
+    """The same of a hypervisor; of one that can't be asked the reason: whether that is a problem, the cloud's own list of hosts says."""
+    try:
+        return _server(site, connections, server)
+    except (ConnectionFailed, CommandFailed) as error:
+        return {"away": {server.name: str(error)}}
 
 
 def _own_api(site: Site, host: Access, server: Server) -> str:
@@ -256,7 +277,7 @@ def _from_database(database: Session) -> dict[str, Any]:
         row["Variable_name"]: str(row["Value"])
         for row in database.rows(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN "
-            "('version', 'log_bin', 'binlog_format', 'wsrep_on', 'gtid_mode', 'datadir', 'lower_case_table_names')"
+            "('version', 'log_bin', 'binlog_format', 'wsrep_on', 'gtid_mode', 'datadir', 'lower_case_table_names', 'group_replication_group_name')"
         )
     }
     return {

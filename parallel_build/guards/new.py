@@ -91,13 +91,14 @@ def node_addresses_are_local(site: Site, old: OriginalFacts, fresh: NewFacts) ->
 
 def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: new management servers reach the new database, the hypervisors, and the vCenters, storage, LDAP and mail servers that the original's reach."""
-    for server in fresh.management:
-        if server.unreachable:
-            raise GuardFailed(
-                f"{server.name} can't reach {', '.join(server.unreachable)}",
-                "a management server that is active must reach all of them",
-                "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
-            )
+    # A hypervisor that is away is reached by nobody.
+    closed = {server.name: [each for each in server.unreachable if each.partition(" (")[0] not in old.away] for server in fresh.management}
+    if any(closed.values()):
+        raise GuardFailed(
+            "; ".join(f"{name} can't reach {', '.join(found)}" for name, found in closed.items() if found),
+            "a management server that is active must reach all of them",
+            "open the way in the firewalls between them; secondary storage by NFS must also be exported to it",
+        )
 
 
 def space_is_enough(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

@@ -20,6 +20,7 @@ ROWS_TOLERATED = 100_000  # more than any growth: the servers only estimate thei
 OBJECTS = ("VM", "volume", "snapshot")
 HANGS = 3600  # seconds
 JOB_BEFORE = 300  # seconds; a job is entered about when its object leaves its state: a snapshot's after it, most others' before
+GROUP = "group_replication_group_name"  # has a value only where a MySQL server was set up as a member
 CLOCK_LIMIT = 1.0  # seconds; signatures, heartbeats and usage depend on it
 
 
@@ -109,15 +110,18 @@ def forecast(site: Site, old: OriginalFacts) -> list[str]:
 
 
 def hosts_are_up(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: every enabled host is Up."""
+    """Rule: every enabled host of an enabled zone is Up."""
+    shut = {name for name, why in zones.left_alone(old.zones).items() if why != zones.EDGE}
     down = [
         f"{host['name']} ({host.get('state')})"
         for host in old.hosts
-        if host.get("resourcestate") == "Enabled" and host.get("state") != "Up"
+        if host.get("resourcestate") == "Enabled" and host.get("state") != "Up" and host.get("zonename") not in shut
     ]
     if down:
         raise GuardFailed(
-            f"hosts are not Up: {', '.join(down[:8])}", "an upgrade does not fix them", "bring them up, or put them into maintenance"
+            f"hosts are not Up: {', '.join(down[:8])}",
+            "an upgrade does not fix them",
+            "bring them up, or put them into maintenance; one that is dead: updateHost allocationstate=Disable",
         )
 
 
@@ -155,22 +159,31 @@ def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
 
 
 def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no Galera: CloudStack takes locks with GET_LOCK, which it does not support."""
-    for side, variables, remedy in (
+    """Rule: no Galera and no MySQL group: they do not share CloudStack's locks (GET_LOCK), and a member that was stopped may come back without the others."""
+    for side, variables, galera, group in (
         (
             "original",
             old.variables,
             "take one node out of the cluster in a maintenance of its own before the upgrade: docs/reference/guards.md, A Galera original, has the steps; "
+            "nothing has been changed",
+            "take one member out of the group in a maintenance of its own before the upgrade: docs/reference/guards.md, A MySQL group, has the steps; "
             "nothing has been changed",
         ),
         (
             "new",
             fresh.variables,
             "make new.database.source and new.database.replica plain servers, with wsrep_on OFF; this tool links them itself",
+            "make new.database.source and new.database.replica plain servers, without the plug-in group_replication; this tool links them itself",
         ),
     ):
         if variables.get("wsrep_on", "OFF") == "ON":
-            raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", remedy)
+            raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", galera)
+        if variables.get(GROUP):
+            raise GuardFailed(
+                f"the {side} database is a member of a MySQL group (Group Replication)",
+                "GET_LOCK does not work there, and another member takes its place once it is stopped; started again in a rollback it is read only",
+                group,
+            )
 
 
 def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
@@ -249,6 +262,13 @@ def services_can_be_masked(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
             f"not run by systemd: {', '.join(others)}",
             "a service of another init system can be disabled but not masked: a cron job, a package or a colleague would start it next to the new side",
             "move them to a system that systemd runs (EL 7, Ubuntu 16.04, Debian 8 and later) before the upgrade",
+        )
+    kept = [f"{name}: {', '.join(found)}" for name, found in sorted(old.unmaskable.items()) if found]
+    if kept:
+        raise GuardFailed(
+            f"units could not be masked on {'; '.join(kept)}",
+            "systemctl masks no unit whose file is in /etc/systemd/system itself, and the window would end there, with users out",
+            "move such a file to /usr/local/lib/systemd/system, where it counts as well, and run systemctl daemon-reload: nothing is restarted by that",
         )
 
 

@@ -119,7 +119,7 @@ def management_servers_use_the_source(site: Site, old: OriginalFacts, fresh: New
             wrong.append(f"{server.name} has no db.properties")
             continue
         wrong += [
-            f"{target.key} of {server.name} is {target.host or 'empty'}{_stands_for(target)}, port {target.port}"
+            f"{target.place} of {server.name} is {target.host or 'empty'}{_stands_for(target)}, port {target.port}"
             for target in node.targets
             if not _leads(site, old, server, target)
         ]
@@ -184,7 +184,13 @@ def notices(site: Site, old: OriginalFacts) -> list[str]:
     """What does not keep the window from opening and somebody should know."""
     found = readers(site, old)
     words = "these only read, lose the original's database in the window, and have no account on the new one"
-    return [f"warning: {words}: {', '.join(found)}"] if found else []
+    lines = [f"warning: {words}: {', '.join(found)}"] if found else []
+    if old.away:
+        lines.append(
+            f"warning: {', '.join(sorted(old.away))} can't be reached and is put aside in the cloud: what a hypervisor gets in the window it will lack, "
+            "so see to that before it runs VMs again"
+        )
+    return lines
 
 
 def _other_users(site: Site, old: OriginalFacts) -> tuple[list[str], list[str], list[str]]:
@@ -249,8 +255,8 @@ def nobody_else_starts_the_servers(site: Site, old: OriginalFacts, fresh: NewFac
         raise GuardFailed(
             f"the original's servers are managed by others as well: {'; '.join(found)}",
             "it would start what the window has stopped, next to the new side, or take an address away",
-            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor); then declare it in "
-            "original.frontend with its kind and servers",
+            "stop and disable it, or put these resources out of its hands (pcs property set maintenance-mode=true, monit unmonitor, puppet agent --disable); "
+            "then declare it in original.frontend with its kind and servers",
         )
 
 

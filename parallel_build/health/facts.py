@@ -131,6 +131,10 @@ class HealthFacts:
         """Every setting's values, global and of a domain, account, zone, cluster or store."""
         return list(scoped.everywhere(self.rows, self.unanswered))
 
+    def addresses(self) -> list[Setting]:
+        """Addresses that are kept outside of settings: of single sign-on, and of templates that hosts download themselves."""
+        return list(scoped.addresses(self.rows, self.unanswered))
+
 
 def gather(site: Site, connections: Connections) -> HealthFacts:
     """Read everything, the servers side by side; what can't be asked becomes a problem, so that all is reported at once.
@@ -174,6 +178,7 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
         found = [one for future in [stored, *agents, *apis] for one in future.result() or []]
         settings = answers.tables.get("settings", [])
         everywhere = list(scoped.everywhere(lambda query: answers.tables.get(query, []), answers.unanswered))
+        kept = list(scoped.addresses(lambda query: answers.tables.get(query, []), answers.unanswered))
         names = {str(row["name"]) for row in settings}
         asked = {*changed(settings), *(each.name for each in everywhere if each.where and each.name in names)}
         return HealthFacts(
@@ -192,14 +197,19 @@ def gather(site: Site, connections: Connections) -> HealthFacts:
                 lambda host: target_settings.unknown(host, asked),
             ),
             *_files(site, connections, everywhere, problems),
-            _guarded(problems, lambda: _resolved(site, connections, everywhere)) or {},
+            _guarded(problems, lambda: _resolved(site, connections, [*everywhere, *kept])) or {},
             fixes,
             pools=[found_pool for future in pools if (found_pool := future.result()) is not None],
-            # A server that is out of reach is reported once: the facts shared with the guards name it as well.
-            problems=sorted({*problems, *answers.problems} - set(old.result().problems)),
+            problems=_problems([*problems, *answers.problems], old.result()),
             fresh=fresh.result(),
             knows_vmware=_on_new_server(site, connections, target_plugins.knows_vmware),
         )
+
+
+def _problems(found: list[str], old: OriginalFacts) -> list[str]:
+    """What is not reported already: the facts shared with the guards name a server that is out of reach as well. One that is put aside is no problem."""
+    away = tuple(f"{name}{mark}" for name in old.away for mark in (" ", ":"))
+    return sorted(words for words in set(found) - set(old.problems) if not (away and words.startswith(away)))
 
 
 def _guarded(problems: list[str], read: Callable[[], T]) -> T | None:

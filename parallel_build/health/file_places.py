@@ -20,6 +20,7 @@ PLACES = (
     "/etc/systemd/system/cloudstack-*.service",
     "/etc/systemd/system/cloudstack-*.service.d",
     "/usr/share/cloudstack-management/lib",
+    "/usr/share/cloudstack-usage/lib",
     "/usr/share/cloudstack-mysql-ha/lib",
     "/usr/share/cloudstack-management/webapp",
     "/usr/share/cloudstack-management/extensions",

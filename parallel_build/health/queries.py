@@ -70,6 +70,7 @@ QUERIES: dict[str, str] = {
     "administrator": "SELECT username, state FROM cloud.user WHERE id = 2 AND removed IS NULL",
     "versions": "SELECT version, step FROM cloud.version ORDER BY id",
     **scoped.QUERIES,
+    **scoped.ADDRESSES,
 }
 
 # What is asked of schemas that do not know a column of the question above.

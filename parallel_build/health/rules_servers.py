@@ -129,7 +129,7 @@ def services_are_enabled(facts: HealthFacts) -> Iterator[RuleFinding]:
             if active == "active" and enabled == "disabled":
                 yield RuleFinding(
                     f"{unit} on {name} runs but is not enabled",
-                    "after a reboot it stays down; a rollback enables what the window stopped",
+                    "after a reboot it stays down; a rollback leaves it as it was found",
                     f"there: systemctl enable {unit}",
                 )
 

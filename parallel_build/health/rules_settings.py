@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from parallel_build.cloudstack.agents import SETTING, addresses
+from parallel_build.cloudstack.agents import SETTING, addresses, is_loopback
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import rule
 from parallel_build.health.scoped import Setting, host_names, mentions
@@ -15,7 +15,6 @@ from parallel_build.rules import RuleFinding, Severity, listed
 
 SOON = timedelta(days=30)
 SOON_RENEWED = timedelta(days=7)  # CloudStack renews 15 days before the end [ca.framework.cert.expiry.alert.period]
-LOCAL = ("localhost", "127.0.0.1", "127.0.1.1", "")
 
 
 def covers(networks: str, address: str) -> bool:
@@ -35,7 +34,7 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[RuleFinding]:
     if not facts.rows("settings"):
         return
     agents = any(row["hypervisor_type"] in ("KVM", "LXC") for row in facts.rows("hosts"))
-    bad = [each for each in addresses(facts.setting(SETTING)) or [""] if each in LOCAL]
+    bad = [each for each in addresses(facts.setting(SETTING)) or [""] if not each or is_loopback(each)]
     if bad and agents:
         yield RuleFinding(
             f"the setting host is {facts.setting(SETTING) or 'empty'}",
@@ -143,13 +142,13 @@ def settings_name_old_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     leading = {name for name, found in facts.resolved.items() if addresses & set(found)}
     naming = [
         str(setting)
-        for setting in facts.settings()
+        for setting in [*facts.settings(), *facts.addresses()]
         if setting.name != SETTING and (any(mentions(setting.value, name) for name in known) or leading & set(host_names(setting.value)))
     ]
     if naming:
         yield RuleFinding(
             f"settings name the old management servers: {listed(naming)}",
-            "callbacks of autoscaling, Kubernetes or single sign-on go there after the switch",
+            "callbacks of autoscaling, Kubernetes or single sign-on, and hosts' downloads, go there after the switch",
             "change them after the switch, or use a name that moves with the service",
         )
 

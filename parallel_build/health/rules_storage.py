@@ -75,6 +75,7 @@ def zones_keep_system_vms(facts: HealthFacts) -> Iterator[RuleFinding]:
     if found:
         yield RuleFinding(
             f"CloudStack makes no system VMs in {listed(found)}",
-            "a system VM that runs there keeps the original's release: it gets no successor, so the window leaves it alone, and asks for no template there",
-            "enable a disabled zone before the window to have its system VMs renewed; an Edge zone needs none",
+            "a system VM that runs there keeps the original's release: it gets no successor, so the window leaves it alone, and asks for no template there; "
+            "in a disabled zone it leaves routers alone as well",
+            "enable a disabled zone before the window to have its system VMs and routers renewed; an Edge zone needs no system VMs",
         )

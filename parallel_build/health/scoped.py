@@ -22,6 +22,12 @@ HOST_NAME = re.compile(
 
 
 QUERIES = {f"settings of a {scope}": found.statement for scope, found in SCOPES.items()}
+# Addresses that are no settings: where single sign-on sends people back to, and what hosts themselves download when a VM is started.
+ADDRESSES = {
+    "sign-on": "SELECT provider AS owner, 'redirect_uri' AS name, redirect_uri AS value FROM cloud.oauth_provider WHERE removed IS NULL",
+    "direct downloads": "SELECT name AS owner, 'template url' AS name, url AS value FROM cloud.vm_template "
+    "WHERE removed IS NULL AND direct_download = 1 AND url IS NOT NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,14 @@ def everywhere(rows: Callable[[str], list[Row]], unanswered: Iterable[str]) -> I
         if (query := f"settings of a {scope}") not in unanswered:
             for row in rows(query):
                 yield Setting(str(row["name"]), str(row["value"] or ""), f"{scope} {row['owner']}")
+
+
+def addresses(rows: Callable[[str], list[Row]], unanswered: Iterable[str]) -> Iterator[Setting]:
+    """The addresses that are kept outside of settings."""
+    for query in ADDRESSES:
+        if query not in unanswered:
+            for row in rows(query):
+                yield Setting(str(row["name"]), str(row["value"] or ""), str(row["owner"]))
 
 
 def mentions(value: str, name: str) -> bool:

@@ -89,7 +89,7 @@ def survey_agents(context: Context, cloud: Cloud, good: Good, *, undo: bool = Fa
             continue
         if isinstance(known, list) and good(known):
             survey.proved.append(host.name)
-        elif undo and not host.connected:
+        elif (undo or host.aside) and not host.connected:
             # Its agent is given the list when it connects again; until then it finds the old servers first.
             survey.unproved.append(host.name)
         else:

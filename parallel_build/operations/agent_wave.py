@@ -314,6 +314,16 @@ def undo(context: Context) -> list[str]:
     return [f"the old agent on {name}: {words}" for name, words in left.items()]
 
 
+def forget(context: Context, name: str) -> list[str]:
+    """Take a host off the record; what is then to be done there by hand, in words."""
+    wave = known(context)
+    if name not in wave.begun:
+        return []
+    begun = {other: was for other, was in wave.begun.items() if other != name}
+    store(context).remember(STEP, begun=begun, done=[other for other in wave.done if other != name])
+    return [f"the packages in {FOLDER}/old installed"]
+
+
 def _put_back(context: Context, hypervisor: Hypervisor | None, name: str, was: str) -> str:
     """Put one back; what kept it from that, in words."""
     if hypervisor is None:

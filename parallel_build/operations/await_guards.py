@@ -7,6 +7,7 @@ import time
 from parallel_build import guards
 from parallel_build.facts import new as new_facts
 from parallel_build.facts import original as original_facts
+from parallel_build.facts.original import OriginalFacts
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import schemas
 
@@ -25,6 +26,11 @@ def await_guards(context: Context) -> list[str]:
     Raises:
         GuardFailed: names every guard that does not hold.
     """
+    return hold(context)[0]
+
+
+def hold(context: Context) -> tuple[list[str], OriginalFacts]:
+    """The same, with the facts of the original by which they hold."""
     began = time.monotonic()
     while True:
         context.progress("reading both sides")
@@ -36,6 +42,6 @@ def await_guards(context: Context) -> list[str]:
             for line in guards.notices(context.site, old):
                 context.progress(line)
             context.progress(f"{len(holding)} guards hold")
-            return holding
+            return holding, old
         context.progress(f"waiting for {', '.join(failing)}")
         context.cancel.wait(BETWEEN)

@@ -47,10 +47,10 @@ def write(context: Context) -> Outputs:
 
 
 def value_for(configuration: StackConfiguration, now: str) -> str:
-    """The new side's addresses, then those that are in the setting already.
+    """The new side's addresses, then those that are in the setting already, but for `localhost` (the default): whoever dials that dials itself.
 
     With agents.method file the agents are of a version that takes a single address [before CloudStack 4.11.1].
     """
     if configuration.agents.method == "file":
         return configuration.host_setting
-    return agents.extended(configuration.host_setting, agents.addresses(now))
+    return agents.extended(configuration.host_setting, [each for each in agents.addresses(now) if not agents.is_loopback(each)])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
@@ -20,11 +22,9 @@ from parallel_build.remote.parallel import AT_ONCE, Workers
 from parallel_build.remote.sql import session
 
 AGENT_PORT = 8250
-CONNECTED = ["ss", "-Htn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
+CONNECTED = ["ss", "-tn", "state", "established", "dport", "=", f":{AGENT_PORT}"]
 TAKE_EVERY = 10.0  # seconds
 ROWS = "SELECT uuid AS id, status AS state, resource_state AS resourcestate FROM cloud.host WHERE type = 'Routing' AND removed IS NULL"
-# A host that its operator has put aside since is not waited for.
-ASIDE = frozenset({"Maintenance", "PrepareForMaintenance", "ErrorInMaintenance", "ErrorInPrepareForMaintenance", "Disabled", "Degraded"})
 
 
 def take_agents(context: Context) -> list[str]:
@@ -42,7 +42,8 @@ def take_agents(context: Context) -> list[str]:
     except (ConnectionFailed, CommandFailed, StepFailed) as error:
         context.progress(f"agents can't be taken from {', '.join(servers)}: {error}")
         return [f"agents that may be connected to {', '.join(servers)}: {error.reason}"]
-    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    others = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    originals = [address for address in others if not agents.is_loopback(address)]
     with Workers(AT_ONCE, context.cancel) as pool:
         asked = [pool.submit(_take, context, each, servers, originals) for each in agents.hosts_with_agent(context.configuration)]
         return [words for future in asked if (words := future.result())]
@@ -69,8 +70,9 @@ def _give(context: Context, hypervisor: Hypervisor, addresses: set[str], origina
 
 
 def peers(text: str) -> set[str]:
-    """The other ends of connections, as `ss -Htn` prints them: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
-    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in text.splitlines() if line.split()]
+    """The other ends of connections, as `ss -tn` prints them below its heading: `0 0 10.0.0.21:51234 10.0.0.41:8250`, IPv6 in brackets."""
+    lines = [line for line in text.splitlines() if line[:1].isdigit()]
+    ends = [re.sub(r"^\[(?:::ffff:)?(.*)\]$", r"\1", line.split()[-1].rpartition(":")[0]) for line in lines]
     return {end.removeprefix("::ffff:") for end in ends}
 
 
@@ -87,7 +89,7 @@ def missing(context: Context) -> list[str]:
     def connected() -> bool:
         nonlocal taken
         listed = _listed(context)
-        away[:] = sorted(name for identity, name in expected.items() if not listed or not listed.get(identity, True))
+        away[:] = sorted(name for identity, name in expected.items() if not is_back(listed, identity))
         context.progress(f"hosts Up on the original: {len(expected) - len(away)} of {len(expected)}")
         if away and time.monotonic() - taken > TAKE_EVERY:
             take_agents(context)  # one that lost its server may have dialled the cut off one since
@@ -116,4 +118,14 @@ def _listed(context: Context) -> dict[str, bool]:
     except (ApiRefused, ApiUnavailable, ApiNotTrusted):
         with session(original_database(context)) as database:
             listed = database.rows(ROWS)
-    return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in ASIDE for host in listed}
+    return up_or_aside(listed)
+
+
+def up_or_aside(listed: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Whether each host is Up, or put aside, by its id."""
+    return {str(host["id"]): host.get("state") == "Up" or host.get("resourcestate") in agents.ASIDE for host in listed}
+
+
+def is_back(listed: Mapping[str, bool], identity: str) -> bool:
+    """Whether nobody waits for a host any more. One that is not listed was removed, unless nothing is."""
+    return bool(listed) and listed.get(identity, True)

@@ -109,10 +109,22 @@ def run_step(context: Context, each: HypervisorCommand) -> None:
         known |= {mark_of(each, name): _entry(context, each, name) for name in names}
         _keep(context, known, forward=True)
         failed = run_on(context, each.command, names, each.timeout.total_seconds())
+        gone = away(context, failed)
         known |= {mark_of(each, name): _entry(context, each, name, done=True) for name in names if name not in failed}
+        known = {mark: entry for mark, entry in known.items() if mark not in {mark_of(each, name) for name in gone}}
         _keep(context, known, forward=False)
-        for error in failed.values():
-            raise error
+        for name, error in failed.items():
+            if name not in gone:
+                raise error
+            context.progress(
+                f"{name} was put aside when the window opened and can't be reached: before it runs VMs again, there: {shlex.join(each.command)}"
+            )
+
+
+def away(context: Context, failed: Mapping[str, ParallelBuildError]) -> set[str]:
+    """Those that can't be reached and that were put aside, and not Up, when the window opened: the cloud does without them."""
+    noted = store(context).facts("Window").get("hypervisors_away", [])
+    return {name for name, error in failed.items() if isinstance(error, ConnectionFailed) and name in noted}
 
 
 def run_on(context: Context, command: Sequence[str], names: Sequence[str], timeout: float) -> dict[str, ParallelBuildError]:
@@ -181,13 +193,41 @@ def _not_undone(context: Context, entry: Applied, host: str, reverse: Sequence[s
     return ""
 
 
+def hosts_on_record(context: Context) -> set[str]:
+    """Names of the hosts on which something is still to be undone."""
+    return {entry.host for entry in applied(context).values()} | set(store(context).facts(STEP).get("addresses", {}))
+
+
+def forget(context: Context, name: str) -> list[str]:
+    """Take a host off the record with what was begun on it; what is then to be done there by hand, in words."""
+    known, facts = applied(context), store(context).facts(STEP)
+    mine = [entry for entry in reversed(known.values()) if entry.host == name]
+    before: dict[str, str] = facts.get("addresses", {})
+    words = [f"`{shlex.join(reverse)}`" for entry in mine if (reverse := _reverse(context, entry))]
+    words += [
+        "the reverse of a command of hypervisorSteps that held a sealed value"
+        for entry in mine
+        if not (entry.command or _reverse(context, entry))
+    ]
+    if name in before:
+        words.append(f"{SETTING}={before[name]} in {AGENT_FILE}")
+        store(context).remember(STEP, addresses={other: value for other, value in before.items() if other != name})
+    if mine:
+        _keep(context, {mark: entry for mark, entry in known.items() if entry.host != name}, forward=False)
+    return words
+
+
 def left(context: Context) -> list[str]:
     """What is still to be undone, in words."""
-    facts = store(context).facts(STEP)
+    facts, listed = store(context).facts(STEP), {host.name for host in context.configuration.original.hypervisors}
     return [
         f"hypervisor step on {entry.host}" + (f" ({shlex.join(entry.reverse)})" if entry.reverse else "")
         for entry in applied(context).values()
-    ] + [f"the agent's address on {name}" for name in facts.get("addresses", {})]
+    ] + [
+        f"the agent's address on {name}"
+        + ("" if name in listed else ", which the stack does not name any more: put it back into original.hypervisors")
+        for name in facts.get("addresses", {})
+    ]
 
 
 def write_addresses(context: Context) -> None:
@@ -197,7 +237,16 @@ def write_addresses(context: Context) -> None:
         facts = records.facts(STEP)
         before: dict[str, str] = facts.get("addresses", {})
         given: list[str] = facts.get("told", [])
-        now = written(context, hypervisor)
+        try:
+            now = written(context, hypervisor)
+        except ConnectionFailed as error:
+            if not away(context, {hypervisor.name: error}):
+                raise
+            context.progress(
+                f"{hypervisor.name} was put aside when the window opened and can't be reached: before it runs VMs again, there: "
+                f"{SETTING}={wanted} in {AGENT_FILE}"
+            )
+            continue
         # A file that has the value may have got it a moment before the agent was to be restarted: only the record shows it.
         if now != wanted or (hypervisor.name in before and hypervisor.name not in given):
             context.intend("set the agent's addresses", host=hypervisor.name, value=wanted)

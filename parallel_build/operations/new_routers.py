@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from parallel_build.cloudstack.kvm_guests import kvm_hosts, listed
+from parallel_build.cloudstack.kvm_guests import kvm_hosts, listed, named
 from parallel_build.cloudstack.router_networks import NETWORK, VPC, Key
 from parallel_build.configuration import Hypervisor
 from parallel_build.errors import Cancelled, ParallelBuildError
@@ -57,7 +57,8 @@ class NewRouters:
         Args:
             now: a list of some seconds ago is too old.
         """
-        there = self._look(0.0 if now else FRESH).get(str(vm.get("hostname")))
+        hypervisor = named(self.context.configuration.original.hypervisors, vm.get("hostname"))
+        there = self._look(0.0 if now else FRESH).get(hypervisor.name) if hypervisor else None
         return None if there is None else str(vm["name"]) in there
 
     def remove(self, key: Key) -> None:

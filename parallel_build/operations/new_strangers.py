@@ -13,6 +13,7 @@ from parallel_build.errors import ParallelBuildError
 from parallel_build.operations import known_servers
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database
+from parallel_build.records.states import COPY, CopyState
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.sql import Row, Session, session
 
@@ -20,7 +21,7 @@ E = TypeVar("E", bound=ParallelBuildError)
 ASKED_FOR = 5.0  # seconds that a rollback waits for the new side's database
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
 LOOK_AGAIN = 1.0  # seconds
-ROWS = "SELECT name, service_ip, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL AND state = 'Up'"
+ROWS = "SELECT id, name, service_ip, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL AND state = 'Up'"
 
 
 def at_work(context: Context, record: WindowRecord | None) -> list[str]:
@@ -28,12 +29,12 @@ def at_work(context: Context, record: WindowRecord | None) -> list[str]:
 
     A row that is left by a crash stands still.
     """
-    if record is None or record.closed or not (record.servers or record.facts.get("DatabaseTransfer")):
+    if record is None or record.closed or not (record.servers or record.facts.get(COPY)):
         return []
     known = {machine.address for machine in known_servers.new_management(context.configuration, record)}
-    if (
-        context.configuration.transfer.method == "replicate"
-    ):  # until the new source is promoted it has the original's own rows, as they are written there
+    if context.configuration.transfer.method == "replicate":
+        if not CopyState.of(record.facts.get(COPY, {})).brought:
+            return []  # it still follows the original and takes writes from nobody else: the rows that move there are the original's own
         known |= {server.address for server in known_servers.original_management(context.configuration, record)}
     found: list[str] = []
     failed: list[ParallelBuildError] = []
@@ -68,12 +69,14 @@ def _beating(context: Context, database: Session, known: set[str]) -> list[str]:
     def strange() -> list[Row]:
         return [row for row in database.rows(ROWS) if str(row["service_ip"]) not in known]
 
-    first = {str(row["service_ip"]): str(row["beat"]) for row in strange()}
+    rows = strange()
+    first = {row["id"]: str(row["beat"]) for row in rows}
+    names = ", ".join(sorted(str(row["service_ip"]) for row in rows))
     end = time.monotonic() + BEATS_WITHIN
     while first and time.monotonic() < end:
-        context.progress(f"watching whether {', '.join(sorted(first))} write to the new database")
+        context.progress(f"watching whether {names} write to the new database")
         context.cancel.wait(LOOK_AGAIN)
-        written = [row for row in strange() if first.get(str(row["service_ip"])) != str(row["beat"])]
+        written = [row for row in strange() if first.get(row["id"]) != str(row["beat"])]
         if written:
             return [f"{row['name']} ({row['service_ip']})" for row in written]
     return []

@@ -20,7 +20,7 @@ from parallel_build.operations import (
     original_stop,
     prove_original_down,
 )
-from parallel_build.operations.confirmed_down import command
+from parallel_build.operations.confirmed_down import command, is_lost
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, original_source, promoted, store, tolerated
 from parallel_build.records.touched import STOP
@@ -210,7 +210,8 @@ def start_replica(context: Context) -> list[str]:
             raise
         except ParallelBuildError as error:
             context.progress(f"{server.name} can't be brought back yet: {error}")
-            missing.append(f"replica {server.name}: {error}")
+            if not is_lost(context, server, error):
+                missing.append(f"replica {server.name}: {error}")
     return missing
 
 

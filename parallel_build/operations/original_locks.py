@@ -17,6 +17,7 @@ from parallel_build.database.server.account_locks import AccountLock
 from parallel_build.errors import Cancelled, Fenced, ParallelBuildError
 from parallel_build.facts import management_node
 from parallel_build.operations import known_servers
+from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_source, schemas, store, tolerated
 from parallel_build.records.window import WindowRecord
@@ -101,7 +102,8 @@ def unlock(context: Context) -> list[str]:
             if server.name == serving:
                 raise
             context.progress(f"{server.name}: its accounts can't be unlocked yet: {error}")
-            missing.append(f"accounts on {server.name}: {error}")
+            if not is_lost(context, server, error):
+                missing.append(f"accounts on {server.name}: {error}")
         else:
             context.progress(f"{server.name}: {len(changed)} accounts as they were found")
     return missing

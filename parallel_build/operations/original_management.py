@@ -19,18 +19,20 @@ from parallel_build.configuration import Server
 from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
 from parallel_build.operations import known_servers, original_replica
 from parallel_build.operations.asked_cloud import asked
+from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store, tolerated, units_of
 from parallel_build.records.touched import STOP, Found
 from parallel_build.records.window import NAMES_SERVERS
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import Session, session
+from parallel_build.remote.sql import Row, Session, session
 from parallel_build.versions import is_version
 
 BEATS_WITHIN = 6.0  # seconds; a management server writes its row every 1.5 s [cluster.heartbeat.interval]
 LOOK_AGAIN = 1.0  # seconds
 
-ROWS = "SELECT name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
+# By number: two servers that were set up with 127.0.0.1 have one address.
+ROWS = "SELECT id, name, service_ip, state, CAST(last_update AS CHAR) AS beat FROM cloud.mshost WHERE removed IS NULL"
 
 
 def stop(context: Context, server: Server) -> None:
@@ -113,7 +115,9 @@ class Servers:
         words = [self._usage(server) for server in (*(each for each in self.servers if USAGE in self._units(each)), *alone)]
         for future in self._starting:
             self._serves(future)
-        words += [f"management server {name}: {error}" for name, error in self.missing.items()]
+        servers = {server.name: server for server in self.servers}
+        lost = {name for name, error in self.missing.items() if is_lost(self.context, servers[name], error)}
+        words += [f"management server {name}: {error}" for name, error in self.missing.items() if name not in lost]
         return [each for each in [*words, self._elsewhere()] if each]
 
     def _units(self, server: OriginalServer) -> set[str]:
@@ -163,7 +167,7 @@ class Servers:
             raise
         except ParallelBuildError as error:
             self.context.progress(f"{USAGE} on {server.name} can't be brought back yet: {error}")
-            return f"usage server on {server.name}: {error}"
+            return "" if is_lost(self.context, server, error) else f"usage server on {server.name}: {error}"
         return ""
 
     def _elsewhere(self) -> str:
@@ -308,10 +312,10 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
     stopped = {server.address for server in context.configuration.original.management} - {server.address for server in lost}
     with session(original_database(context)) as database:
         rows = database.rows(ROWS)
-        watched = {str(row["service_ip"]): str(row["beat"]) for row in rows if row["state"] == "Up" and row["service_ip"] not in stopped}
+        watched = [row for row in rows if row["state"] == "Up" and row["service_ip"] not in stopped]
         alive = _beating(context, database, watched)
     if alive:
-        names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if str(row["service_ip"]) in alive)
+        names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if row["id"] in alive)
         raise StepFailed(
             f"management servers that this step has not stopped write to the original's database: {names}",
             "the stack does not know them, or window.confirmedDown names them as switched off",
@@ -320,17 +324,17 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
     return {str(row["service_ip"]): str(row["state"]) for row in rows}
 
 
-def _beating(context: Context, database: Session, watched: dict[str, str]) -> set[str]:
-    """Which of these rows are still written.
+def _beating(context: Context, database: Session, watched: Sequence[Row]) -> set[int]:
+    """Numbers of those of these rows that are still written.
 
     By watching, not by the age of the last heartbeat: that is the difference of two servers' clocks, and either may have jumped.
     """
-    beating: set[str] = set()
+    first = {int(row["id"]): str(row["beat"]) for row in watched}
+    names = ", ".join(sorted(str(row["service_ip"]) for row in watched))
+    beating: set[int] = set()
     end = time.monotonic() + BEATS_WITHIN
-    while watched.keys() - beating and time.monotonic() < end:
-        context.progress(f"watching whether {', '.join(sorted(watched))} still write")
+    while first.keys() - beating and time.monotonic() < end:
+        context.progress(f"watching whether {names} still write")
         context.cancel.wait(LOOK_AGAIN)
-        beating |= {
-            str(row["service_ip"]) for row in database.rows(ROWS) if watched.get(str(row["service_ip"]), row["beat"]) != str(row["beat"])
-        }
+        beating |= {int(row["id"]) for row in database.rows(ROWS) if first.get(int(row["id"]), str(row["beat"])) != str(row["beat"])}
     return beating

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parallel_build.errors import StepFailed
-from parallel_build.operations import lasting_barrier, users_out_service
+from parallel_build.operations import lasting_barrier, users_out_certificate, users_out_service
 from parallel_build.remote.access import Access
 
 TABLE = "cloudstack_parallel_build"
@@ -42,10 +42,10 @@ own_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} 
     case "$f $t $c" in "ip filter INPUT"|"ip6 filter INPUT") command -v iptables >/dev/null && continue;; esac
     case "$(nft list chain "$f" "$t" "$c" 2>/dev/null)" in *"policy drop"*|*" drop"*|*reject*|*jump*|*goto*|*queue*) echo "$f $t $c";; esac
   done; }}
-own_open() {{ own_chains | while read -r f t c; do
-    nft list chain "$f" "$t" "$c" | grep -q '"{TABLE}"' ||
-      nft insert rule "$f" "$t" "$c" tcp dport {users_out_service.PORT} ct status dnat accept comment '"{TABLE}"' || exit 1
-  done; }}
+own_open() {{ own_chains | while read -r f t c; do for p; do
+    nft list chain "$f" "$t" "$c" | grep -q "dport $p .*{TABLE}" ||
+      nft insert rule "$f" "$t" "$c" tcp dport "$p" ct status dnat accept comment '"{TABLE}"' || exit 1
+  done; done; }}
 own_close() {{ own_chains | while read -r f t c; do
     nft -a list chain "$f" "$t" "$c" | sed -n 's/.*comment "{TABLE}" # handle \\([0-9]*\\)$/\\1/p' | while read -r h; do
       nft delete rule "$f" "$t" "$c" handle "$h"; done
@@ -54,9 +54,9 @@ own_close() {{ own_chains | while read -r f t c; do
 NFT_ANSWERED = """  chain answered {{
     type nat hook prerouting priority -110; policy accept;
     iif lo accept
-{accept}    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {plain} }} redirect to :{port}
-  }}
+{accept}{sent}  }}
 """
+NFT_SENT = "    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {ports} }} redirect to :{to}\n"
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
 # means nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
@@ -76,11 +76,12 @@ done
 # Rules of the server's own may let in only the ports that it serves itself; what was sent on from one of those counts as that.
 ANSWERS_STAY = "  $t -w -A {chain} -p tcp --dport {port} -m conntrack --ctstate DNAT -j ACCEPT 2>/dev/null || true\n"
 # The same next to nft, where the server's own rules are those of iptables: what one table accepts another still drops.
-ANSWERED = f"INPUT -p tcp --dport {users_out_service.PORT} -m conntrack --ctstate DNAT -j ACCEPT"
+ANSWERED = "-p tcp --dport $p -m conntrack --ctstate DNAT -j ACCEPT"
+ANSWER_PORTS = f"{users_out_service.PORT} {users_out_service.TLS_PORT}"
 OWN_RULES = f"""
 for t in iptables ip6tables; do there $t || continue
   case "$($t -w -S INPUT 2>/dev/null)" in ''|'-P INPUT ACCEPT') continue;; esac
-  $t -w -C {ANSWERED} 2>/dev/null || $t -w -I {ANSWERED.replace("INPUT", "INPUT 1")} 2>/dev/null || true
+  for p in {{to}}; do $t -w -C INPUT {ANSWERED} 2>/dev/null || $t -w -I INPUT 1 {ANSWERED} 2>/dev/null || true; done
 done
 """
 # In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
@@ -89,17 +90,18 @@ for t in iptables ip6tables; do there $t || continue
   ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
-    $t -w -t nat -A {chain} -p tcp --syn -m multiport --dports {plain} -j REDIRECT --to-ports {port}
+{sent}
     $t -w -t nat -C PREROUTING -j {chain} 2>/dev/null || $t -w -t nat -I PREROUTING 1 -j {chain}
   ) 2>/dev/null || true
 done
 """
+IPTABLES_SENT = "    $t -w -t nat -A {chain} -p tcp --syn -m multiport --dports {ports} -j REDIRECT --to-ports {to}"
 LET_END = f"""
 n={GRACE}
 while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{{which}}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
 """
 # Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
-LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} )")
+LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} or sport = :{users_out_service.TLS_PORT} )")
 OPEN = f"""{OWN_NFT}
 if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
   nft flush table inet {TABLE}
@@ -110,7 +112,7 @@ if command -v nft >/dev/null; then own_close 2>/dev/null || true; fi
 for t in iptables ip6tables; do command -v $t >/dev/null || continue
   while $t -w -D INPUT -j {CHAIN} 2>/dev/null; do :; done
   $t -w -F {CHAIN} 2>/dev/null || true; $t -w -X {CHAIN} 2>/dev/null || true
-  while $t -w -D {ANSWERED} 2>/dev/null; do :; done
+  for p in {ANSWER_PORTS}; do while $t -w -D INPUT {ANSWERED} 2>/dev/null; do :; done; done
   $t -w -t nat -S {CHAIN} >/dev/null 2>&1 || continue
   $t -w -t nat -F {CHAIN}
 {LET_ANSWERS_END}
@@ -141,11 +143,19 @@ class Barrier:
         allowed: networks that stay in.
         ports: TCP ports that are closed to everybody else.
         plain: those of them on which users' calls are answered.
+        secure: those of them on which they are answered by TLS.
     """
 
     allowed: Sequence[str]
     ports: Sequence[int]
     plain: Sequence[int] = ()
+    secure: Sequence[int] = ()
+
+    @property
+    def sent(self) -> list[tuple[Sequence[int], int]]:
+        """Which ports' calls are sent to which port of the service."""
+        both = ((self.plain, users_out_service.PORT), (self.secure, users_out_service.TLS_PORT))
+        return [(ports, to) for ports, to in both if ports]
 
     def rules(self, *, answered: bool, lets_end: bool = False) -> str:
         """The script that puts up the barrier, whatever is there of it.
@@ -156,14 +166,16 @@ class Barrier:
         """
         ports = ", ".join(map(str, self.ports))
         accept = "".join(f"    {'ip6' if ':' in net else 'ip'} saddr {net} accept\n" for net in self.allowed)
-        nat = NFT_ANSWERED.format(accept=accept, plain=", ".join(map(str, self.plain)), port=users_out_service.PORT) if answered else ""
+        sent = "".join(NFT_SENT.format(ports=", ".join(map(str, each)), to=to) for each, to in self.sent)
+        nat = NFT_ANSWERED.format(accept=accept, sent=sent) if answered else ""
         users = NFT_USERS.format(accept=accept, ports=ports, open=OPEN_CONNECTIONS if lets_end else "")
         # The first packet of a call that passed the redirection just before it was there must not meet a refusal that came with it.
         nft = NFT.format(table=TABLE, chains=nat if answered and lets_end else nat + users)
         if answered:  # a kernel that can't do it refuses the whole table
-            both = nft.strip().replace("<<RULES\n", "<<RULES && own_open\n", 1)
+            services = " ".join(str(to) for _, to in self.sent)
+            both = nft.strip().replace("<<RULES\n", f"<<RULES && own_open {services}\n", 1)
             refused = f"own_close 2>/dev/null || true\n{NFT.format(table=TABLE, chains=users).strip()}"
-            nft = f"{OWN_NFT}if ! {{ {both}\n}} 2>/dev/null; then\n{refused}\nfi\n{OWN_RULES}"
+            nft = f"{OWN_NFT}if ! {{ {both}\n}} 2>/dev/null; then\n{refused}\nfi\n{OWN_RULES.format(to=services)}"
         returns = [
             f"    [ $t != {'ip6tables' if ':' in net else 'iptables'} ] || $t -w {{table}}-A {CHAIN} -s {net} -j RETURN"
             for net in self.allowed
@@ -172,14 +184,14 @@ class Barrier:
         tables = IPTABLES.format(
             chain=CHAIN,
             accept=inside.format(table=""),
-            answers=ANSWERS_STAY.format(chain=CHAIN, port=users_out_service.PORT) if answered else "",
+            answers="".join(ANSWERS_STAY.format(chain=CHAIN, port=to) for _, to in self.sent) if answered else "",
             first="--syn " if lets_end else "",
             ports=ports.replace(" ", ""),
         )
         if answered:
-            plain = ",".join(map(str, self.plain))
             nat_accept = inside.format(table="-t nat ")
-            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=nat_accept, plain=plain, port=users_out_service.PORT) + tables
+            sent = "\n".join(IPTABLES_SENT.format(chain=CHAIN, ports=",".join(map(str, each)), to=to) for each, to in self.sent)
+            tables = IPTABLES_ANSWERED.format(chain=CHAIN, accept=nat_accept, sent=sent) + tables
         return f"{BOTH}if command -v nft >/dev/null; then\n{nft}else\n{tables}fi\n"
 
     @property
@@ -201,7 +213,11 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
     Raises:
         StepFailed: the packet filter does not take the rules.
     """
-    reason = users_out_service.start(host, text) if barrier.plain else "they come by TLS, and only the server itself has its certificate"
+    reason, by_tls = users_out_service.start(host, text) if barrier.sent else "no port is named on which they would be answered", ""
+    if not reason and barrier.secure:
+        answered, by_tls = users_out_certificate.give(host, barrier.secure)
+        barrier = replace(barrier, secure=answered)
+        reason = "" if barrier.sent else by_tls
     was_open = not closed(host)
     if was_open and not reason:
         host.script(barrier.rules(answered=True, lets_end=True) + LET_END.format(which=barrier.users), cancellable=False)
@@ -217,7 +233,7 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
     if not reason and host.script(SENT_ON).stdout.strip() != "answered":
         users_out_service.stop(host)
         reason = "its kernel can't send connections to another port, or its own rules can't be opened for the answers"
-    return reason
+    return reason or (f"those that come by TLS: {by_tls}" if by_tls else "")
 
 
 def open_again(host: Access) -> None:

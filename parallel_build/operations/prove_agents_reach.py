@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from functools import partial
 
 from parallel_build.cancel import wait_for
 from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import AGENTS, Hypervisor, NewMachine, StackConfiguration
-from parallel_build.errors import CommandFailed, GuardFailed, TimedOut
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, TimedOut
 from parallel_build.operations.context import Context
 from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
@@ -49,13 +50,15 @@ def words(configuration: StackConfiguration) -> str:
     return f"on {names}: something that only listens on port {AGENTS}, for at most {LASTS} s (unit {UNIT}); prove that {hosts} reach it; stop it"
 
 
-def prove(context: Context) -> dict[str, list[str]]:
+def prove(context: Context, away: Collection[str] = ()) -> dict[str, list[str]]:
     """Ask every listed host that has an agent.
 
+    Args:
+        away: names of hosts that the cloud has put aside and that need not be reached.
     Returns:
         by new server the hosts that reach it; empty where nobody can be asked, or a balancer leads there.
     Raises:
-        GuardFailed: some do not: after the switch their agents could not connect.
+        GuardFailed: some do not: after the switch their agents could not connect. ConnectionFailed: one can't be asked.
     """
     configuration = context.configuration
     hosts = agents.hosts_with_agent(configuration)
@@ -68,10 +71,16 @@ def prove(context: Context) -> dict[str, list[str]]:
     machines = [machine for machine in machines if states[machine.name] is not Listener.NONE]
     try:
         with Workers(AT_ONCE) as pool:
-            reached = dict(zip((host.name for host in hosts), pool.map(partial(_ask, context), hosts), strict=True))
+            asked = dict(zip((host.name for host in hosts), pool.map(partial(_ask, context), hosts), strict=True))
     finally:
         for machine in ours:
             context.host(machine).run(["systemctl", "stop", UNIT], ok=None, cancellable=False)
+    for name, answer in asked.items():
+        if isinstance(answer, ConnectionFailed):
+            if name not in away:
+                raise answer
+            context.progress(f"{name} is put aside in the cloud and can't be asked whether it reaches port {AGENTS}: {answer.fact}")
+    reached = {name: answer for name, answer in asked.items() if not isinstance(answer, ConnectionFailed)}
     closed = [
         f"{name} does not reach {machine.name} ({machine.address})"
         for name, found in reached.items()
@@ -120,6 +129,9 @@ def _ours(host: Access) -> bool:
     return host.run(["systemctl", "is-active", "--quiet", UNIT], ok=None).ok
 
 
-def _ask(context: Context, host: Hypervisor) -> list[str]:
+def _ask(context: Context, host: Hypervisor) -> list[str] | ConnectionFailed:
     new = [machine.address for machine in context.configuration.new.management]
-    return context.host(host).run(["sh", "-c", REACHES, "sh", *new], timeout=10 + 3 * len(new)).stdout.split()
+    try:
+        return context.host(host).run(["sh", "-c", REACHES, "sh", *new], timeout=10 + 3 * len(new)).stdout.split()
+    except ConnectionFailed as error:
+        return error

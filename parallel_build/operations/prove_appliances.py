@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from parallel_build.cloudstack import systemvms
+from parallel_build.cloudstack.kvm_guests import kvm_hosts, named
 from parallel_build.operations.context import Context
 from parallel_build.remote.access import Access
 from parallel_build.remote.parallel import AT_ONCE, Workers
@@ -29,10 +30,8 @@ def proofs(context: Context, vms: Sequence[dict[str, Any]], release: str, databa
 
 def hypervisor_of(context: Context, vm: dict[str, Any]) -> Access | None:
     """Session to the KVM host that runs an appliance, where the stack may log in there."""
-    for hypervisor in context.configuration.original.hypervisors:
-        if hypervisor.kind == "kvm" and vm.get("hostname") == hypervisor.name:
-            return context.host(hypervisor)
-    return None
+    hypervisor = named(kvm_hosts(context.configuration.original.hypervisors), vm.get("hostname"))
+    return context.host(hypervisor) if hypervisor else None
 
 
 def without_witness(proved: Sequence[systemvms.Proof]) -> list[str]:

@@ -16,7 +16,7 @@ from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.patience import Patience, hosts_away
 from parallel_build.cloudstack.router_networks import RESTARTABLE, Key, RouterNetwork
 from parallel_build.errors import RollbackIncomplete, StepFailed, TimedOut
-from parallel_build.operations import original_management
+from parallel_build.operations import hosts_back, original_management
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.new_routers import NewRouters
@@ -83,14 +83,20 @@ def to_restart(found: Sequence[RouterNetwork], state: WaveState, routers: NewRou
     Where a hypervisor can't be asked the original's database is no witness: it may still have the router Running that the new side has replaced.
     CloudStack sets a router Stopped that its host does not report; whether the new side has replaced it is on record, or in its database. Where neither
     can say, of a window that an earlier version of this project opened, every network counts whose router does not run.
+    A router that the new side was to patch runs on, with scripts that the original does not know: it is replaced.
     """
     chosen = []
     for network in found:
         if network.state not in RESTARTABLE or network.number in state.restored(network.kind):
             continue
+        patched = bool(network.routers) and network.number in state.to_patch(network.kind)
         touched = network.number in state.begun(network.kind) or network.key in routers.of or (routers.unknown and not state.any_begun)
         seen = [routers.runs(router) for router in network.routers if systemvms.running(dict(router))]
-        if False in seen or (touched and network.routers and True not in seen and (not routers.unknown or not seen or state.any_begun)):
+        if (
+            patched
+            or False in seen
+            or (touched and network.routers and True not in seen and (not routers.unknown or not seen or state.any_begun))
+        ):
             chosen.append(network)
     return chosen
 
@@ -107,7 +113,7 @@ class _Orders:
 
     def __init__(self, context: Context, cloud: Cloud, routers: NewRouters, state: WaveState) -> None:
         self.context, self.cloud, self.routers = context, cloud, routers
-        self.records = store(context)
+        self.records, self.state = store(context), state
         self.done: set[Key] = {(kind, number) for kind in (NETWORK, VPC) for number in state.restored(kind)}
         self.tried: dict[str, str] = dict(state.back.get("failed", {}))
         self._written = len(self.done)
@@ -127,7 +133,8 @@ class _Orders:
 
     def restart(self, network: RouterNetwork) -> None:
         self.routers.remove(network.key)
-        if any(self.routers.runs(router, now=True) for router in network.routers):
+        patched = network.number in self.state.to_patch(network.kind)
+        if not patched and any(self.routers.runs(router, now=True) for router in network.routers):
             return  # CloudStack has started it by itself meanwhile
         timeout = self.context.configuration.window.system_vm_timeout.total_seconds()
         self.patience.run(lambda: restart(self.cloud, network, cleanup=True, timeout=timeout, context=self.context))
@@ -162,14 +169,14 @@ def await_agents(context: Context, cloud: Cloud, routers: NewRouters) -> None:
 
 
 def await_hosts(context: Context, cloud: Cloud) -> None:
-    """System VMs can only be made where hosts are Up: those that were when the window opened."""
+    """System VMs can only be made where hosts are Up: those that were when the window opened, but for one that was put aside or removed since."""
     expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
 
     missing: list[str] = []
 
     def all_up() -> bool:
-        up = {host["id"] for host in cloud.list("listHosts", type="Routing") if host.get("state") == "Up"}
-        missing[:] = sorted(name for identity, name in expected.items() if identity not in up)
+        listed = hosts_back.up_or_aside(cloud.list("listHosts", type="Routing"))
+        missing[:] = sorted(name for identity, name in expected.items() if not hosts_back.is_back(listed, identity))
         context.progress(f"hosts Up on the original: {len(expected) - len(missing)} of {len(expected)}")
         return not missing
 
@@ -180,5 +187,6 @@ def await_hosts(context: Context, cloud: Cloud) -> None:
         raise RollbackIncomplete(
             f"the original serves, but these hosts are not Up on it after {limit:.0f} s: {', '.join(missing)}",
             "their agents dial other addresses, or can't reach it",
-            "see `host=` in /etc/cloudstack/agent/agent.properties there, restart the agent, then run the same command again",
+            "see `host=` in /etc/cloudstack/agent/agent.properties there and restart the agent, or put a host that is dead into maintenance; then run the same "
+            "command again",
         ) from None

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.cloudstack.router_networks import Key, RouterNetwork, Survey
+from parallel_build.cloudstack.router_networks import Key, Patch, RouterNetwork, Survey
 from parallel_build.durations import duration
 from parallel_build.errors import StepFailed
 from parallel_build.operations import deadline, original_numbers, router_minimum, users_in
@@ -36,6 +36,7 @@ class Result:
         left: names of those that are not, failed ones included; `accepted` ones are no longer expected.
         failed: name and cause.
         idle: how many were left alone.
+        closed: how many of them have a router that runs in each disabled zone.
         why: why the run has ended before the last wave.
         opens: when the hours begin again, in words; empty where no hours keep anything waiting.
         refused: jobs of users that CloudStack has refused since they were let in, because a router was old.
@@ -47,6 +48,7 @@ class Result:
     accepted: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     idle: int = 0
+    closed: dict[str, int] = field(default_factory=dict)
     why: str = ""
     opens: str = ""
     refused: int = 0
@@ -55,7 +57,7 @@ class Result:
         """For the operator."""
         text = f"{self.done} of {self.total} networks renewed"
         if not self.left:
-            return text + (f", {len(self.accepted)} accepted as they are" if self.accepted else "")
+            return text + (f", {len(self.accepted)} accepted as they are" if self.accepted else "") + self._closed_words(stack)
         text = f"{len(self.left)} of {self.total} networks left"
         if self.opens:
             text += f", next at {self.opens}"
@@ -67,11 +69,21 @@ class Result:
         retry = " --retry" if (self.failed and len(self.failed) == len(self.left)) or "is stopped" in self.why else ""
         return f"{text}. Next: parallel-build routers {stack}{retry}"
 
+    def _closed_words(self, stack: str) -> str:
+        """Nobody can renew these now, so they keep nothing waiting."""
+        if not self.closed:
+            return ""
+        found = ", ".join(f"{count} in zone {zone}" for zone, count in self.closed.items())
+        return (
+            f". Left alone, since CloudStack makes no routers there: {found}. Once such a zone is enabled: parallel-build routers {stack}"
+        )
+
     def document(self) -> dict[str, object]:
         """As evidence; names only of what failed or was accepted."""
         return {
             "networks": self.total, "renewed": self.done, "left": len(self.left), "failed": self.failed, "accepted": self.accepted,
             "idle, left alone": self.idle, "refused calls": self.refused, "why it ended": self.why,
+            **({"in disabled zones": self.closed} if self.closed else {}),
         }  # fmt: skip
 
 
@@ -79,7 +91,24 @@ def look(context: Context, cloud: Cloud, database: OpenSession) -> Survey:
     """What there is now."""
     state = WaveState.of(store(context).facts(ROUTERS))
     begun = {(NETWORK, number) for number in state.begun(NETWORK)} | {(VPC, number) for number in state.begun(VPC)}
-    return router_networks.survey(cloud, database(), systemvms.required_release(database()), begun)
+    return router_networks.survey(cloud, database(), systemvms.required_release(database()), begun, _patch(context, state))
+
+
+def _patch(context: Context, state: WaveState) -> Patch | None:
+    """What counts as patched, where that was asked for; nothing does before it is on record which scripts routers had."""
+    if context.configuration.routers.renew != "livePatch" or state.scripts is None:
+        return None
+    version, first = context.configuration.new.version, context.configuration.new.management[0]
+    return Patch(version, frozenset(state.scripts), systemvms.own_scripts(context.host(first), version))
+
+
+def _note_scripts(context: Context, found: Survey) -> None:
+    """Before the first router is patched: what the scripts of those are that are to be."""
+    records = store(context)
+    if context.configuration.routers.renew != "livePatch" or WaveState.of(records.facts(ROUTERS)).scripts is not None:
+        return
+    scripts = {str(router.get("scriptsversion") or "") for network in found.old for router in network.routers}
+    records.note(wave_change(scripts=sorted(scripts - {""})), forward=True)
 
 
 def planned(context: Context, found: Survey) -> list[PlannedWave]:
@@ -120,7 +149,8 @@ class _Orders:
         """In one write with those that come next: a network that is on record and was not restarted costs a rollback nothing."""
         if network.number in self.state.begun(network.kind):
             return
-        change = begun_change(self.state, [each.key for each in (network, *following)])
+        both = (network, *following)
+        change = begun_change(self.state, [each.key for each in both], [each.key for each in both if self.restarter.patches(each)])
         self.state = WaveState.of(self.records.note(change, forward=True).facts[ROUTERS])
         self.context.acted = True
 
@@ -158,7 +188,11 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         database = OpenSession(new_database(context), stack)
         release = systemvms.required_release(database())
         found = look(context, cloud, database)
-        restarter = Restarter(context, cloud, OpenSession(new_database(context), stack), release, router_networks.under_way(database()))
+        _note_scripts(context, found)
+        patch = _patch(context, WaveState.of(store(context).facts(ROUTERS)))
+        restarter = Restarter(
+            context, cloud, OpenSession(new_database(context), stack), release, router_networks.under_way(database()), patch
+        )
         orders = _Orders(context, restarter, database, limit)
         plan = planned(context, found)
         if orders.state.stopped:
@@ -225,6 +259,7 @@ def _result(context: Context, before: Survey, after: Survey, database: OpenSessi
         accepted=accepted,
         failed={str(entry.get("name")): str(entry.get("cause")) for entry in failed.values()},
         idle=len(before.idle),
+        closed=after.closed,
         why=why,
         opens=f"{hours.next_opening(moment):%Y-%m-%d %H:%M} {hours.time_zone}" if hours is not None and closed else "",
         refused=router_networks.refused_calls(database(), as_cloudstack(str(since))) if since else 0,

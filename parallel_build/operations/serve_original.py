@@ -16,6 +16,7 @@ from parallel_build.operations import (
     hosts_back,
     hypervisor_commands,
     known_servers,
+    lost_hosts,
     original_database,
     original_locks,
     original_management,
@@ -98,6 +99,7 @@ def serve_from_original(context: Context) -> list[str]:
         missing += hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
+        lost_hosts.give_up(context)
         hypervisor_commands.undo(context)
         missing += agent_wave.undo(context)
         missing += servers.rest()
@@ -113,7 +115,8 @@ def redirect_agents(context: Context) -> None:
     """
     with session(original_database_host(context)) as database:
         value = str(database.value("SELECT value FROM cloud.configuration WHERE name = 'host'") or "")
-    originals = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    others = agents.addresses(agents.reduced(value, agents.addresses(context.configuration.host_setting)))
+    originals = [address for address in others if not agents.is_loopback(address)]
     if not originals:
         return
     for hypervisor in agents.hosts_with_agent(context.configuration):
@@ -121,9 +124,10 @@ def redirect_agents(context: Context) -> None:
             known = agents.learnt(context.host(hypervisor))
             if known and not set(known) & set(originals):
                 context.progress(f"{hypervisor.name}: its agent knows only {', '.join(known)}, giving it {', '.join(originals)}")
-                context.intend("set the agent's addresses", host=hypervisor.name, value=value)
+                known_to_all = [address for address in agents.addresses(value) if not agents.is_loopback(address)]
+                context.intend("set the agent's addresses", host=hypervisor.name, value=",".join(known_to_all))
                 runs = Services(context.host(hypervisor)).state(AGENT).active
-                hypervisor_commands.set_addresses(context, hypervisor, ",".join(agents.addresses(value)), restart=runs)
+                hypervisor_commands.set_addresses(context, hypervisor, ",".join(known_to_all), restart=runs)
         except (ConnectionFailed, CommandFailed, StepFailed) as error:
             context.progress(f"{hypervisor.name}: its agent's addresses can't be looked at: {error}")
 

@@ -15,7 +15,7 @@ from parallel_build.remote.frame import FOLDER
 
 SHUT = 45
 VOLATILE = "/run/cloudstack-parallel-build"
-_LOCKED = 'set -eu; umask 077; mkdir -p "$1"; exec 9>>"$1/gate.lock"; flock -w 20 9'
+_LOCKED = 'set -eu; umask 077; mkdir -p "$1"; exec 9>>"$1/gate.lock"; flock -w 20 9 || { echo "another command holds the lock of this gate" >&2; exit 47; }'
 # In memory, so that a full disk keeps nobody from going back; and on disk as well where it can be, for what comes after a reboot.
 _SHUT = f"""{_LOCKED}
 printf '%s\\n' "$3" >"$1/gate.new"; mv "$1/gate.new" "$1/gate"

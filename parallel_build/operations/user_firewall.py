@@ -20,6 +20,7 @@ from parallel_build.operations import (
     users_out_service,
 )
 from parallel_build.operations.asked_cloud import asked, may_write
+from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.packet_filter import Barrier
@@ -37,15 +38,21 @@ def user_ports(configuration: StackConfiguration) -> list[int]:
 
 
 def plain_ports(configuration: StackConfiguration) -> list[int]:
-    """Those of `user_ports` on which users speak plain HTTP, so that their calls can be answered; to TLS nobody but the server can answer."""
+    """Those of `user_ports` on which users speak plain HTTP."""
     sides = (configuration.original.served, configuration.new.api.served)
     secure = {443, API_PORTS["https"], *(side.port for side in sides if side.scheme == "https")}
     return [port for port in user_ports(configuration) if port not in secure]
 
 
+def secure_ports(configuration: StackConfiguration) -> list[int]:
+    """The others: users are answered there where the server itself serves TLS, with its own certificate."""
+    plain = plain_ports(configuration)
+    return [port for port in user_ports(configuration) if port not in plain]
+
+
 def barrier(configuration: StackConfiguration) -> Barrier:
     """What is closed, to whom, and where users are answered."""
-    return Barrier(allowed_networks(configuration), user_ports(configuration), plain_ports(configuration))
+    return Barrier(allowed_networks(configuration), user_ports(configuration), plain_ports(configuration), secure_ports(configuration))
 
 
 def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
@@ -73,7 +80,7 @@ def let_users_in(context: Context) -> list[str]:
     Raises:
         StepFailed: users are in nowhere.
     """
-    access, kept = context.configuration.window.user_access, dict[str, ParallelBuildError]()
+    access, kept, lost = context.configuration.window.user_access, dict[str, ParallelBuildError](), set[str]()
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
             may_write(context)
@@ -94,6 +101,8 @@ def let_users_in(context: Context) -> list[str]:
                 context.run.record("users kept out", step=context.step, server=server.name, error=str(error))
                 if server in originals:
                     kept[server.name] = error
+                    if is_lost(context, server, error):
+                        lost.add(server.name)
 
         context.progress(f"users in on {', '.join(server.name for server in originals)}")
         at_once(let_in, originals)
@@ -102,7 +111,7 @@ def let_users_in(context: Context) -> list[str]:
         at_once(let_in, known_servers.new_management(context.configuration, record))
     left = frontends.to_original(context, store(context), frontends.USERS)
     prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
-    return [*(f"users on {name}: {error}" for name, error in kept.items()), *left]
+    return [*(f"users on {name}: {error}" for name, error in kept.items() if name not in lost), *left]
 
 
 def admit_on_new(context: Context) -> None:

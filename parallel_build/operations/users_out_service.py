@@ -13,7 +13,8 @@ from parallel_build.cloudstack import users_out_answer
 from parallel_build.errors import TimedOut
 from parallel_build.remote.access import Access
 
-PORT = 18503
+PORT, TLS_PORT = 18503, 18504
+HANDOVER = "cloudstack-parallel-build-answer"  # name of the socket on which the service takes the server's certificate
 UNIT = "cloudstack-parallel-build-answer.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 FOLDER = "/etc/cloudstack-parallel-build"  # nothing secret is in it: the service runs as nobody, and users reach it
@@ -63,7 +64,7 @@ def start(host: Access, text: str, *, moved: str = "") -> str:
     if not host.run(["sh", "-c", "command -v python3 && command -v systemctl"], ok=None).ok:
         return "it has no Python 3"
     say(host, text, moved=moved)
-    for path, content in ((PROGRAM, inspect.getsource(users_out_answer)), (UNIT_FILE, CONTENT)):
+    for path, content in ((PROGRAM, for_old_python(inspect.getsource(users_out_answer))), (UNIT_FILE, CONTENT)):
         if host.read(path) != content.encode():
             host.write(path, content, mode=0o644)
             host.run(["systemctl", "daemon-reload"])
@@ -78,9 +79,14 @@ def start(host: Access, text: str, *, moved: str = "") -> str:
     return ""
 
 
+def for_old_python(source: str) -> str:
+    """A program as Pythons before 3.7 take it, such as that of EL 8 [PEP 563]."""
+    return source.replace("from __future__ import annotations\n", "")
+
+
 def say(host: Access, text: str, *, moved: str = "") -> None:
     """What users read from now on."""
-    content = json.dumps({"port": PORT, "retry": RETRY, "text": text, "moved": moved})
+    content = json.dumps({"port": PORT, "tls": TLS_PORT, "handover": HANDOVER, "retry": RETRY, "text": text, "moved": moved})
     if host.read(SETTINGS) != content.encode():
         host.run(["mkdir", "-p", "-m", "0755", FOLDER])
         host.write(SETTINGS, content, mode=0o644)

@@ -45,6 +45,8 @@ class WaveChange(TypedDict, total=False):
     done: int
     total: int
     back: Facts
+    scripts: list[str]
+    patched: Facts
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class WaveState(State):
         paused: since when the operator has paused them.
         minimum: by zone number the release that CloudStack demanded of its routers before it was lowered; "" where the zone had no value of its own.
         done, total: how many networks were renewed, of how many, when it was last counted.
+        scripts: what routers reported as their scripts before the first was patched live; None before that was asked.
+        patched: numbers of those whose routers were to be patched where they run, as ranges, by kind: they are the original's routers with the new scripts.
         back: in a rollback the numbers of those that the original has restarted, as ranges, by kind.
     """
 
@@ -72,6 +76,8 @@ class WaveState(State):
     done: int = 0
     total: int = 0
     back: Facts = field(default_factory=dict)
+    scripts: list[str] | None = None
+    patched: Facts = field(default_factory=dict)
 
     def begun(self, kind: str) -> set[int]:
         """Numbers of the networks, or VPCs, whose restart has been begun."""
@@ -80,6 +86,10 @@ class WaveState(State):
     def restored(self, kind: str) -> set[int]:
         """In a rollback: numbers of those that the original has restarted."""
         return unpacked(str(self.back.get(kind, "")))
+
+    def to_patch(self, kind: str) -> set[int]:
+        """Numbers of those whose routers were to be patched where they run."""
+        return unpacked(str(self.patched.get(kind, "")))
 
     @property
     def any_begun(self) -> bool:
@@ -90,16 +100,18 @@ class WaveState(State):
 NETWORK, VPC = "network", "vpc"
 
 
-def begun_change(state: WaveState, keys: Collection[tuple[str, int]]) -> dict[str, Facts]:
-    """Write down that networks are about to be restarted.
+def begun_change(state: WaveState, keys: Collection[tuple[str, int]], patched: Collection[tuple[str, int]] = ()) -> dict[str, Facts]:
+    """Write down that networks are about to be renewed.
 
     Args:
         keys: kind and number of each.
+        patched: those of them whose routers are patched where they run.
     """
-    return wave_change(
-        networks=packed(state.begun(NETWORK) | {number for kind, number in keys if kind == NETWORK}),
-        vpcs=packed(state.begun(VPC) | {number for kind, number in keys if kind == VPC}),
-    )
+    networks, vpcs = (packed(state.begun(each) | {number for kind, number in keys if kind == each}) for each in (NETWORK, VPC))
+    if not patched:
+        return wave_change(networks=networks, vpcs=vpcs)
+    both = {each: packed(state.to_patch(each) | {number for kind, number in patched if kind == each}) for each in (NETWORK, VPC)}
+    return wave_change(networks=networks, vpcs=vpcs, patched=both)
 
 
 def wave_change(**change: Unpack[WaveChange]) -> dict[str, Facts]:

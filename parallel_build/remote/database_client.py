@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from parallel_build.cancel import clearing_up
 from parallel_build.errors import ConnectionFailed
 from parallel_build.remote.access import Access
-from parallel_build.remote.database_login import DatabaseLogin
+from parallel_build.remote.database_login import DatabaseLogin, comments
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.secret import Secret
 
@@ -58,5 +58,8 @@ def option_text(login: DatabaseLogin, socket: str) -> Secret:
     """The file's content."""
     lines = ["[client]", f"socket={socket}", f"user={login.user}"]
     if login.password:
-        lines.append('password="' + login.password.reveal().replace("\\", "\\\\") + '"')
+        word = login.password.reveal().replace("\\", "\\\\")
+        # Of a password that has quotes and a # that must be chosen between which the # stays within.
+        ways = [f"password={quote}{word}{quote}" for quote in "\"'"]
+        lines.append(next((line for line in ways if not comments(line)), ways[0]))
     return Secret("\n".join(lines) + "\n")

@@ -88,7 +88,7 @@ def parse_options(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     group = ""
     for raw in text.splitlines():
-        line = raw.strip()
+        line = _without_comment(raw.strip())
         if not line or line[0] in "#;!":
             continue
         if line.startswith("["):
@@ -100,12 +100,27 @@ def parse_options(text: str) -> dict[str, str]:
     return found
 
 
+def comments(line: str) -> list[int]:
+    """Where a `#` stands in a line that is not within quotes: the servers' own programs cut the line there [mysys/my_default.c]."""
+    quote, escaped, found = "", False, []
+    for place, character in enumerate(line):
+        if character in "'\"" and not escaped:
+            quote = character if not quote else "" if quote == character else quote
+        if character == "#" and not quote:
+            found.append(place)
+        escaped = bool(quote) and character == "\\" and not escaped
+    return found
+
+
+def _without_comment(line: str) -> str:
+    """A line up to its comment. A `#` in the middle of a word counts as one of the word: whoever wrote it there meant that."""
+    return next((line[:place].rstrip() for place in comments(line) if place == 0 or line[place - 1].isspace()), line)
+
+
 def _value(text: str) -> str:
-    """A value without its quotes or the comment behind it, its escapes resolved."""
-    if len(text) > 1 and text[0] in "'\"" and text.rstrip()[-1] == text[0]:
-        text = text.rstrip()[1:-1]
-    else:
-        text = text.split(" #")[0].rstrip() if not text.startswith("#") else ""
+    """A value without its quotes, its escapes resolved."""
+    if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]:
+        text = text[1:-1]
     parts, position = [], 0
     while position < len(text):
         following = text[position + 1 : position + 2]

@@ -11,7 +11,7 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.operations import agent_wave, frontends, ha_hold, users_in
+from parallel_build.operations import agent_wave, frontends, ha_hold, lost_hosts, users_in
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
@@ -68,15 +68,17 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
     Raises:
         StepFailed: some are not, after window.hostsTimeout.
     """
-    up: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
-    failed = agent_wave.Wave.of(store(context).facts(agent_wave.STEP)).failed
+    noted = store(context).facts("Window")
+    up: dict[str, str] = noted.get("hosts_up", {})
+    wave = agent_wave.Wave.of(store(context).facts(agent_wave.STEP))
     expected = dict(sorted(up.items(), key=lambda item: item[1]))  # in the order in which an operator looks for them
     cloud = Cloud.new(context.site)
     missing: list[str] = []
 
     def all_up() -> list[dict[str, Any]] | None:
         hosts = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
-        left_out = agent_wave.not_awaited(context.configuration, failed, hosts.values())
+        aside = lost_hosts.put_aside_since(noted.get("hosts_aside"), wave.aside.values(), hosts)
+        left_out = agent_wave.not_awaited(context.configuration, wave.failed, hosts.values()) | aside
         awaited = {identity: name for identity, name in expected.items() if identity not in left_out}
         missing[:] = [
             f"{name} ({hosts[identity]['state'] if identity in hosts else 'unknown here'})"
@@ -84,7 +86,9 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             if identity not in hosts or hosts[identity].get("state") != "Up"
         ]
         without = (
-            f", {len(expected) - len(awaited)} not awaited since their agent could not be renewed" if len(awaited) < len(expected) else ""
+            f", {len(expected) - len(awaited)} not awaited: put aside, or their agent could not be renewed"
+            if len(awaited) < len(expected)
+            else ""
         )
         context.progress(f"hosts Up: {len(awaited) - len(missing)} of {len(awaited)}{without}")
         return None if missing else [hosts[identity] for identity in awaited]
@@ -103,7 +107,12 @@ def await_hosts(context: Context) -> list[dict[str, Any]]:
             f"not Up on the new side: {', '.join(missing)}",
             "; ".join(f"{name}: {cause}" for name, (cause, _) in causes.items()),
             "; ".join(f"{name}: {remedy}" for name, (_, remedy) in causes.items())
-            + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed",
+            + "; then `pulumi up`, which resumes from here. VMs on such a host run on meanwhile, they can only not be managed"
+            + (
+                ""
+                if noted.get("hosts_aside") is None
+                else ". One that is dead: updateHost allocationstate=Disable on the new side, then it is not awaited"
+            ),
         ) from None
     _settle_agents(context, cloud)
     return found
@@ -137,7 +146,7 @@ def why_missing(context: Context, cloud: Cloud, expected: dict[str, str]) -> dic
         try:
             causes[name] = stranded(context.host(known[0].hypervisor), new)
         except (ConnectionFailed, CommandFailed) as error:
-            causes[name] = (str(error), "bring that host back, or put it into maintenance")
+            causes[name] = (str(error), "bring that host back")
     return causes
 
 

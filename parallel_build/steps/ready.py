@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from parallel_build import guards
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.operations import bring_files, dump_file, new_firewalls, prove_agents_reach, prove_makeable, prove_users_can_be_out
-from parallel_build.operations.await_guards import AT_REST, await_guards
+from parallel_build.operations.await_guards import AT_REST, hold
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, window_open
 from parallel_build.records.rehearsal import in_review
@@ -37,15 +39,19 @@ class Ready(Step):
 
     def apply(self, context: Context) -> Outputs:
         """Ask until all hold; a guard that does not pass by itself fails at once."""
-        return prove_or_tell(context, lambda: {"guards": await_guards(context), **self._definitions(context)})
+        return prove_or_tell(context, lambda: self._proved(context))
+
+    def _proved(self, context: Context) -> Outputs:
+        holding, old = hold(context)
+        return {"guards": holding, **self._definitions(context, old.away)}
 
     @staticmethod
-    def _definitions(context: Context) -> Outputs:
+    def _definitions(context: Context, away: Collection[str]) -> Outputs:
         if window_open(context):
             return {}
         dump_file.prove_room(context)
         warned = [*prove_users_can_be_out.prove_users_can_be_out(context), *new_firewalls.warn_of_closed_ports(context)]
-        reached = prove_agents_reach.prove(context)
+        reached = prove_agents_reach.prove(context, away)
         seed = bring_files.prove(context)
         made = prove_makeable.prove_makeable(context)
         return {"reached": reached, "made": made, **({"seed": seed} if seed else {}), **({"warned": warned} if warned else {})}

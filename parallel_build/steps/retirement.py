@@ -9,7 +9,7 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import Phase, StackConfiguration
 from parallel_build.errors import GuardFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import router_minimum, router_waves, user_firewall, users_in
+from parallel_build.operations import agent_wave, lost_hosts, router_minimum, router_waves, storage_on_original, user_firewall, users_in
 from parallel_build.operations.agent_survey import Good, Survey, survey_evidence, wait_for_agents
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
@@ -71,12 +71,16 @@ class Retirement(Step):
         if context.configuration.agents.method == "setting":
             evidence |= self._trim(context, cloud)
         context.intend("mark the window retired")
+        kept = storage_on_original.look(context)
+        evidence |= {"storage": kept} if kept else {}
         evidence["retired"] = records.mark_retired()
         if context.configuration.window.user_access.method == "firewall":
             user_firewall.at_once(partial(user_firewall.tell_no_more, context), context.configuration.original.management)
         others = context.configuration.original.database.others
         but = f", but for the database servers: {', '.join(others)} use them" if others else ""
         context.progress(f"retired: the original's servers can be taken away{but}")
+        for words in kept:
+            context.progress(f"KEEP {words}")
         return evidence
 
     def verify(self, context: Context) -> Outputs:
@@ -101,9 +105,12 @@ class Retirement(Step):
         records.unmark_retired()
 
     def _prove_serving(self, context: Context, cloud: Cloud) -> None:
-        expected: dict[str, str] = store(context).facts("Window").get("hosts_up", {})
-        listed = {host["id"]: host.get("state") for host in cloud.list("listHosts", type="Routing")}
-        down = {identity for identity in expected if listed.get(identity) != "Up"}
+        noted = store(context).facts("Window")
+        expected: dict[str, str] = noted.get("hosts_up", {})
+        listed = {host["id"]: host for host in cloud.list("listHosts", type="Routing")}
+        ours = agent_wave.Wave.of(store(context).facts(agent_wave.STEP)).aside.values()
+        down = {identity for identity in expected if identity not in listed or listed[identity].get("state") != "Up"}
+        down -= lost_hosts.put_aside_since(noted.get("hosts_aside"), ours, listed)
         removed = _removed(context, down - set(listed))
         missing = sorted(expected[identity] for identity in down - removed)
         found = cloud.call("listCapabilities").get("capability", {}).get("cloudstackversion", "")
@@ -111,7 +118,7 @@ class Retirement(Step):
             raise GuardFailed(
                 f"the new side answers with version {found or 'unknown'}; not Up on it: {', '.join(missing) or 'no host'}",
                 "a stack is retired only when everything that served before the window serves now",
-                "fix that, or remove the host from the cloud; then run the same command again",
+                "fix that, put a host that is under repair into maintenance, or remove it from the cloud; then run the same command again",
             )
 
     def _trim(self, context: Context, cloud: Cloud) -> Outputs:
@@ -173,6 +180,8 @@ def _prove_renewed(context: Context, record: WindowRecord) -> None:
             f"parallel-build routers {context.site.stack} renews them (--retry for failed ones); "
             "or accept those that may stay: routers.accepted in the stack file, by name or id",
         )
+    if standing.closed:
+        context.progress(standing.words(context.site.stack))
     router_minimum.put_back(context)
 
 

@@ -40,13 +40,21 @@ class Routers(SwitchedStep):
             if section.until_renewed == "wait"
             else f"for at most {duration(section.with_up)}, then parallel-build routers continues"
         )
+        patched = section.renew == "livePatch"
+        how = (
+            "restartNetwork livepatch=true and restartVPC livepatch=true, new scripts for routers where they run (VPCs without tiers: cleanup=true),"
+            if patched
+            else "restartNetwork cleanup=true and restartVPC cleanup=true"
+        )
         return [
-            "restartNetwork cleanup=true and restartVPC cleanup=true for every network that is implemented and whose router runs; idle ones are left alone",
+            f"{how} for every network that is implemented and whose router runs; idle ones are left alone",
             f"{section.canary} as a canary, then {', then '.join([*named, 'the rest zone by zone'])}; {at_once} at a time{hours}; {limit}",
             f"a wave stops when more than {section.failure_rate:.0%} of it fail; what fails is tried {section.tries} times, listed, and keeps nobody waiting",
             UNTIL[section.until_renewed],
             *(frontends.plan(configuration, NEW_SIDE) if section.until_renewed == "wait" else []),
-            "prove each router by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
+            f"prove each router by its softwareversion, {configuration.new.version}, and by a scriptsversion that has changed, never by the call"
+            if patched
+            else "prove each router by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -54,9 +62,11 @@ class Routers(SwitchedStep):
         if configuration.move:
             return ["users out on the new side, where they are in"]
         names = ", ".join(machine.name for machine in configuration.new.management)
+        patched = ["routers that were patched are replaced by the original: it does not know their scripts"]
         return [
             f"users out on the new side (method {configuration.window.user_access.method}); {names} stopped and masked, at the same time",
             "the original renews them at the end of Window's undo, users in meanwhile: each network keeps its new router until its own restart",
+            *(patched if configuration.routers.renew == "livePatch" else []),
         ]
 
     def takes_part(self, context: Context) -> bool:

@@ -10,7 +10,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.let_users_out import let_users_out
 from parallel_build.operations.packet_filter import TABLE
 from parallel_build.operations.user_access_setting import SETTING
-from parallel_build.operations.user_firewall import closed_servers, let_users_in, plain_ports, server_networks, user_ports
+from parallel_build.operations.user_firewall import closed_servers, let_users_in, plain_ports, secure_ports, server_networks, user_ports
 from parallel_build.records.front_place import CLOSED
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -59,15 +59,10 @@ class UserAccess(SwitchedStep):
 
     @staticmethod
     def _answers(configuration: StackConfiguration) -> list[str]:
-        plain = plain_ports(configuration)
-        secure = [port for port in user_ports(configuration) if port not in plain]
-        answered = ", ".join(map(str, plain))
-        lines = [f"users' calls to TCP {answered} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
-        return (
-            [*lines, f"calls to TCP {', '.join(map(str, secure))} (TLS) are refused: only the server itself has its certificate"]
-            if secure
-            else lines
-        )
+        plain, secure = (", ".join(map(str, ports(configuration))) for ports in (plain_ports, secure_ports))
+        lines = [f"users' calls to TCP {plain} are answered there: 503 with Retry-After, in CloudStack's form"] if plain else []
+        by_tls = f"those to TCP {secure} (TLS) likewise, with the certificate of the server's own keystore, in memory only"
+        return [*lines, f"{by_tls}; refused where it serves no TLS or its keystore can't be read"] if secure else lines
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """How users are let in again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parallel_build import guards
+from parallel_build.cloudstack.agents import ASIDE, put_aside
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
@@ -25,6 +26,7 @@ from parallel_build.operations import (
     transfer,
 )
 from parallel_build.operations.await_guards import AT_REST, await_guards
+from parallel_build.operations.confirmed_down import left_behind
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.fence_new_side import cut_off, fence_new_side, switched_off
@@ -100,11 +102,22 @@ class Window(SwitchedStep):
         record = records.open()
         with session(original_database(context)) as database:
             ids = highest_ids(database)
-        up = {
-            host["id"]: host["name"] for host in Cloud.original(context.site).list("listHosts", type="Routing") if host.get("state") == "Up"
-        }
+        listed = Cloud.original(context.site).list("listHosts", type="Routing")
+        hosts = [host for host in listed if host.get("state") == "Up"]
+        away = put_aside((host for host in listed if host.get("state") != "Up"), context.configuration.original.hypervisors)
+        up = {host["id"]: host["name"] for host in hosts}
+        aside = [host["id"] for host in hosts if host.get("resourcestate") in ASIDE]
         waived = context.configuration.rehearsal.waived
-        records.remember(self.type, highest_ids=ids, hosts_up=up, guards=holding, waived=waived, machines=_guests(context))
+        records.remember(
+            self.type,
+            highest_ids=ids,
+            hosts_up=up,
+            hosts_aside=aside,
+            hypervisors_away=sorted(away),
+            guards=holding,
+            waived=waived,
+            machines=_guests(context),
+        )
         context.progress(f"{len(holding)} guards hold, the window is open" + (f", unrehearsed: {waived}" if waived else ""))
         return {"opened": record.opened, "guards": holding, "highest_ids": ids, "hosts_up": up, "waived": waived}
 
@@ -157,8 +170,11 @@ class Window(SwitchedStep):
             raise RollbackIncomplete(
                 f"rolled back: the original is in service and users are in, except: {'; '.join(missing)}",
                 "these are still down, or could not be put back",
-                "bring them back, then run the same command again; the window stays open until then",
+                "bring them back, then run the same command again; the window stays open until then. A server of the original that is gone for good: "
+                "add its name to window.confirmedDown; a host that is: put it into maintenance, or take it out of the cloud",
             )
+        for words in left_behind(context, record):
+            context.progress(words)
         for name, address in sorted(off.items()):
             context.progress(
                 f"KEEP {name} ({address}) OFF: it was switched off, not masked, and would serve again when it is switched on. "

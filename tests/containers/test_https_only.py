@@ -11,14 +11,18 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 
-from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, Machine
+from lab.machines import NEW_MANAGEMENT, OLD_MANAGEMENT, USER_ADDRESS, Machine
 from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.web import SERVER_PROPERTIES
+from parallel_build.operations import users_out_service
 from parallel_build.resolved_stack import Site
+from parallel_build.steps.user_access import UserAccess
 from tests.authority import PASSWORD, Authority
 from tests.containers.conftest import UP_LIMIT, LabRunner, tell
 from tests.containers.health_stand import Stand
+from tests.containers.test_user_access import access, window
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 OLD, NEW = OLD_MANAGEMENT[0], NEW_MANAGEMENT[0]
@@ -128,6 +132,37 @@ def test_built_and_prepared_over_https(lab: LabRunner) -> None:
         lab.run("pulumi", "up", "--yes", "--skip-preview")
         tell(f"{phase} after {time.monotonic() - began:.0f} s")
     lab.run("pulumi", "preview", "--expect-no-changes")
+
+
+def test_users_who_come_by_tls_are_answered_with_the_servers_own_certificate(lab: LabRunner) -> None:
+    stand = Stand(lab)
+
+    def call() -> tuple[int, str]:
+        where = endpoint.of_original(stand.site.configuration, stand.site.configuration.original.management[0])
+        with where.session(USER_ADDRESS) as session:
+            reply = session.get(where.url, params={"command": "listZones", "response": "json"}, timeout=10)
+        return reply.status_code, reply.text
+
+    def run() -> None:
+        assert call()[0] == 401
+        with window(stand, access(stand)) as context:
+            UserAccess().apply(context)
+            for again in (False, True):
+                status, text = call()
+                assert status == 503 and "listzonesresponse" in text, (again, status, text)
+                UserAccess().apply(context)
+            assert not [line for line in context.run.path.joinpath("run.log").read_text().splitlines() if "refused, not answered" in line]
+            lab.shell(OLD.name, f"systemctl kill -s KILL {users_out_service.UNIT}; sleep 2; systemctl is-active {users_out_service.UNIT}")
+            with pytest.raises(requests.ConnectionError):
+                call()  # the key was in its memory alone
+            UserAccess().apply(context)
+            assert call()[0] == 503
+            UserAccess().revert(context)
+            assert call()[0] == 401
+        left = lab.shell(OLD.name, f"ss -Hltn | grep -c 1850 || true; ls {users_out_service.FOLDER} 2>&1 || true")
+        assert left.split()[0] == "0" and "No such file" in left, left
+
+    stand.inside(run)
 
 
 def test_a_new_server_that_is_not_trusted_ends_the_wait_and_is_followed_on(lab: LabRunner) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import router_networks
+from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.operations import deadline, original_numbers, renew_router, router_minimum, router_waves, user_firewall, users_in
 from parallel_build.operations.context import Context
@@ -26,6 +26,7 @@ from tests.fast.memory_records import Records
 from tests.fast.sites import site
 
 OLD, NEW = "4.20.2", "4.22.0"
+CODE = {OLD: ("4.20.3.0", "scripts of 4.20"), NEW: ("4.22.1.0", "scripts of 4.22")}  # of a router that was started with it
 Items = list[dict[str, Any]]
 Names = list[str]
 
@@ -46,9 +47,11 @@ class Net:
     kind: str = "network"
     state: str = "Implemented"
     zone: str = "z1"
+    closed: str | None = None
     redundant: bool = False
     routers: dict[str, str] = field(default_factory=dict)
     running: bool = True
+    tiers: int = 1
 
     @property
     def uuid(self) -> str:
@@ -88,6 +91,10 @@ class RouterCloud:
         self.least = 9
         self.cut = -1
         self.refused = 0
+        self.code: dict[str, tuple[str, str]] = {}  # what a router reports of its software and scripts, by id
+        self.not_patched: set[str] = set()  # networks whose patch fails, which is only logged
+        self.own_scripts = ""  # of the management server
+        self.old_agents: set[str] = set()  # networks on hosts whose agent has the scripts of before
         self.mixed_up, self.answers_after = 0, 0.0  # questions that two threads asked one session at the same moment
 
     # The API.
@@ -105,6 +112,7 @@ class RouterCloud:
             {
                 "id": identity, "name": f"r-{identity}-VM", "state": "Running" if net.running else "Stopped", "version": release,
                 "requiresupgrade": release != NEW, "hostname": "esx1", "redundantstate": "MASTER" if place else "BACKUP", **key,
+                **dict(zip(("softwareversion", "scriptsversion"), self.code.get(identity, CODE[release]), strict=True)),
             }
             for place, (identity, release) in enumerate(net.routers.items())
         ]  # fmt: skip
@@ -134,9 +142,17 @@ class RouterCloud:
         assert command == ("restartVPC" if net.kind == "vpc" else "restartNetwork")
         if net.state not in ("Implemented", "Setup", "Enabled"):
             raise ApiRefused(f"refused {command}", "Network is not in the right state to be restarted", "", 431)
+        if net.closed:
+            net.routers = {}  # without network.rolling.restart the old one goes first
+            raise JobFailed(f"{command} failed in the cloud", "Unable to find a place for a router: the zone is disabled", "")
         if identity in self.bad:
             raise JobFailed(f"{command} failed in the cloud", f"no capacity for {net.name}", "")
         count = 2 if net.redundant else 1
+        if parameters.get("livepatch") == "true":
+            assert parameters["cleanup"] == "false", "cleanup turns the patch off"
+            self._patch(net)
+            self.restarted.append(identity)
+            return {}
         if parameters["cleanup"] == "true":
             net.routers = {}
             if not net.redundant or self.settings.get(renew_router.ROLLING) != "true":
@@ -146,6 +162,14 @@ class RouterCloud:
         net.running = True
         self.restarted.append(identity)
         return {}
+
+    def _patch(self, net: Net) -> None:
+        """A call that succeeds whatever has become of the patch."""
+        if net.uuid in self.not_patched or not net.tiers:
+            return
+        for identity, release in net.routers.items():
+            scripts = self.code.get(identity, CODE[release])[1] if net.uuid in self.old_agents else CODE[NEW][1]
+            self.code[identity] = (CODE[NEW][0], scripts)
 
     def await_job(self, command: str, job_id: str, **_: Any) -> dict[str, Any]:
         self.calls.append(f"await {job_id}")
@@ -163,8 +187,8 @@ class RouterCloud:
             if statement == query:
                 return [
                     {
-                        "id": net.number, "uuid": net.uuid, "name": net.name, "state": net.state, "zone": net.zone, "domain": "/",
-                        "account": "a", "redundant": net.redundant,
+                        "id": net.number, "uuid": net.uuid, "name": net.name, "state": net.state, "zone": net.zone, "closed": net.closed, "domain": "/",
+                        "account": "a", "redundant": net.redundant, "tiers": net.tiers,
                     }
                     for net in self.nets.values() if net.kind == kind
                 ]  # fmt: skip
@@ -238,8 +262,10 @@ class Run:
         monkeypatch.setattr(router_waves, "OpenSession", lambda *_: _Session(self.cloud))
         monkeypatch.setattr(router_minimum, "session", lambda _: _Opened(self.cloud))
         monkeypatch.setattr(original_numbers, "note", lambda _: None)
+        monkeypatch.setattr(systemvms, "own_scripts", lambda *_: self.cloud.own_scripts)
         monkeypatch.setattr(renew_router, "hosts_away", lambda _: list)
-        monkeypatch.setattr(renew_router, "PROVED_WITHIN", 0.0)
+        for limit in ("PROVED_WITHIN", "PATCH_PROVED_WITHIN"):
+            monkeypatch.setattr(renew_router, limit, 0.0)
         monkeypatch.setattr(routers_step, "ensure_running", lambda _: None)
         monkeypatch.setattr(routers_step, "renew_later", lambda _: [])
         monkeypatch.setattr(user_firewall, "admit_on_new", self._admit)

@@ -334,13 +334,16 @@ class Operator:
             assert now == found, f"{unit} on {server} is {now}, and was found {found}"
 
     def _to_the_end(self) -> None:
-        """The rollback, with what its messages ask for: a copy of the record that nobody can use is put back from the other."""
-        for _ in range(2):
+        """The rollback, with what its messages ask for: a copy of the record that nobody can use is put back from the other, or from the text before."""
+        for _ in range(3):
             self.world.acting = several_operators.Process()
             try:
                 undo(self.cloud)
             except GuardFailed as error:
                 host = error.remedy.partition("--restore-record ")[2]
+                if "cp -p /var/lib/window.json.1" in error.remedy and "newdb1" in self.world.lost:
+                    self.world.files["olddb1"] = self.world.before["olddb1"]
+                    continue
                 if host not in HOLDERS:
                     raise
                 copies = store(self.world.context).copies

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ from parallel_build.operations import fence_new_database, new_strangers, open_po
 from parallel_build.operations.context import Context
 from parallel_build.records.copies import SECOND, RecordCopies
 from parallel_build.records.host_copy import HostNotes
-from parallel_build.records.record_file import Text
+from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.window import WindowRecord, WindowStore, going_back
 from parallel_build.remote.clock import HostClock
 from tests.fast.window_world import Cut, Machine, Units, World
@@ -192,7 +192,8 @@ class MemoryFile:
         return True
 
     def unusable(self, why: str) -> GuardFailed:
-        return GuardFailed(f"{self.path} on {self.host.name} can't be used: {why}", "", "")
+        """As the file on a server has it, with its remedy."""
+        return RecordFile.unusable(cast(RecordFile, self), why)
 
 
 class Store(WindowStore):

@@ -100,7 +100,7 @@ class HostAgent:
         answer: dict[str, Any] = {"ok": True}
         try:
             with self._working:
-                self._do(name, arguments)
+                answer |= self._do(name, arguments)
         except machines.MachineError as failure:
             log.warning("Command %s failed: %s", name, failure)
             answer = {"ok": False, "detail": str(failure)}
@@ -111,7 +111,11 @@ class HostAgent:
         if name == "reconnect":
             self.dialer.reconnect()
 
-    def _do(self, name: str, arguments: dict[str, Any]) -> None:
+    def _do(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Carry a command out; what its answer has besides."""
+        if name == "patch":  # the scripts are those of the host's own package, not of the management server
+            machines.patch(arguments["name"], arguments["uuid"])
+            return {"version": code_version().text}
         if name == "start":
             time.sleep(self._settings.vm_start_seconds)
             machines.start(arguments, self._public_key)
@@ -121,6 +125,7 @@ class HostAgent:
             machines.destroy(arguments["name"], arguments["uuid"])
         elif name != "reconnect":
             raise machines.MachineError(f"Unsupported command {name}")
+        return {}
 
 
 def main() -> int:

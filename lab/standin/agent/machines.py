@@ -203,6 +203,16 @@ def _boot(machine: Machine) -> None:
         raise MachineError(f"VM {machine.name} ended right after its start")
 
 
+def patch(name: str, uuid: str) -> None:
+    """Give a machine that runs the software of its host's packages. [CloudStack 4.22 LibvirtPatchSystemVmCommandWrapper]"""
+    machine = load(name)
+    if machine is None or machine.uuid != uuid or not any(each.name == name for each in running()):
+        raise MachineError(f"Failed to patch {name}: it does not run here")
+    machine.version = code_version().text
+    (machine.folder / "machine.json").write_text(json.dumps(asdict(machine), indent=1) + "\n")
+    log.info("Patched VM %s", name)
+
+
 def stop(name: str, uuid: str) -> None:
     """Stop a machine; nothing happens where none of this identity runs."""
     machine = load(name)

@@ -147,6 +147,20 @@ class Machines:
         for row in self._server.cloud.rows("SELECT id FROM host WHERE name = %s AND type <> 'Routing' AND removed IS NULL", vm["name"]):
             hosts.remove(self._server, row["id"])
 
+    def patch(self, vm: Row) -> None:
+        """Give a router that runs the scripts of its host's agent, or of this server where its hypervisor has none; raises CommandFailed.
+
+        [CloudStack 4.22 ManagementServerImpl.patchSystemVM: its own version is written down as the router's software, whatever scripts the agent had]
+        """
+        version = self._server.version.text
+        if vm["hypervisor_type"] in hosts.WITH_AGENT:
+            if not vm["host_id"]:
+                raise CommandFailed("it has no host")
+            version = str(self._agents.execute(vm["host_id"], "patch", {"name": vm["instance_name"], "uuid": vm["uuid"]})["version"])
+        self._server.cloud.update(
+            "domain_router", vm["id"], software_version=self._server.version.text, scripts_version=scripts_checksum(version)
+        )
+
     def _tell(self, vm: dict[str, Any], command: str) -> None:
         if vm["hypervisor_type"] in hosts.WITH_AGENT and vm["host_id"]:
             self._agents.execute(vm["host_id"], command, {"name": vm["instance_name"], "uuid": vm["uuid"]})
@@ -157,4 +171,9 @@ class Machines:
 
 def scripts_version(server: ManagementServer) -> str:
     """Return what routers started by this version report of their scripts."""
-    return hashlib.md5(f"cloud-scripts-{server.version}".encode(), usedforsecurity=False).hexdigest()
+    return scripts_checksum(server.version.text)
+
+
+def scripts_checksum(version: str) -> str:
+    """Return the checksum of a version's scripts for system VMs."""
+    return hashlib.md5(f"cloud-scripts-{version}".encode(), usedforsecurity=False).hexdigest()

@@ -61,7 +61,7 @@ class Routers:
         Args:
             network: its row.
             cleanup: destroy its routers and make new ones.
-            livepatch: only update the scripts of its routers.
+            livepatch: only update the scripts of its routers; with cleanup it has no effect.
 
         Raises:
             WrongState: it is not in use.
@@ -75,7 +75,9 @@ class Routers:
 
     def restart_vpc(self, vpc: Row, *, cleanup: bool, livepatch: bool) -> None:
         """Restart a VPC; arguments and errors as for a network."""
-        self._restart(self.of_vpc(vpc["id"]), f"VPC {vpc['name']}", cleanup=cleanup, livepatch=livepatch)
+        tiers = self._server.cloud.value("SELECT COUNT(*) FROM networks WHERE vpc_id = %s AND removed IS NULL", vpc["id"])
+        # It patches tier by tier: of a VPC without any nothing.
+        self._restart(self.of_vpc(vpc["id"]), f"VPC {vpc['name']}", cleanup=cleanup, livepatch=livepatch and bool(tiers))
         self._server.cloud.update("vpc", vpc["id"], restart_required=0)
 
     def destroy(self, router: Row) -> None:
@@ -115,18 +117,27 @@ class Routers:
     def _restart(self, routers: list[Row], of_what: str, *, cleanup: bool, livepatch: bool) -> None:
         if of_what.split(" ", 1)[1] in self._server.settings.restart_fails:
             raise RestartRefused(f"Failed to restart {of_what}: planted fault restart_fails")
-        if livepatch:
-            for router in routers:
-                self._server.cloud.update(
-                    "domain_router", router["id"], software_version=self._server.version.text, scripts_version=scripts_version(self._server)
-                )
-        elif cleanup:
+        if cleanup:
             for router in routers:
                 self._replace(router, of_what)
-        else:
-            for router in routers:
-                if router["state"] == "Stopped":
-                    self._start(router["id"], of_what, new=False)
+            return
+        for router in routers:
+            if livepatch and router["state"] == "Running":
+                self._patch(router, of_what)
+            if router["state"] == "Stopped":
+                self._start(router["id"], of_what, new=False)
+
+    def _patch(self, router: Row, of_what: str) -> None:
+        """A patch that fails is only logged."""
+        time.sleep(self._server.settings.restart_seconds)
+        cause = "planted fault live_patch_fails" if of_what.split(" ", 1)[1] in self._server.settings.live_patch_fails else ""
+        if not cause:
+            try:
+                self._machines.patch(router)
+            except CommandFailed as failure:
+                cause = str(failure)
+        if cause:
+            log.error("Failed to live patch router %s of %s: %s", router["name"], of_what, cause)
 
     def _replace(self, router: Row, of_what: str) -> None:
         networks = [

@@ -43,6 +43,7 @@ class Settings:
     template_bytes_per_second: int = 0
     routers_fail: bool = False
     restart_fails: list[str] = field(default_factory=list)
+    live_patch_fails: list[str] = field(default_factory=list)
     system_vms_fail: bool = False
 
     # The agent of a hypervisor host.

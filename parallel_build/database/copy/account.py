@@ -207,8 +207,8 @@ def _bound(opened: Session, source: Access) -> str | None:
     if rows:
         return str(rows[0]["Value"] or "*")
     port = int(opened.value("SELECT @@GLOBAL.port"))
-    lines = source.run(["ss", "-Hltn", f"sport = :{port}"]).stdout.splitlines()
-    addresses = [line.split()[3].rpartition(":")[0].strip("[]") for line in lines if len(line.split()) > 3]
+    lines = source.run(["ss", "-ltn", f"sport = :{port}"]).stdout.splitlines()
+    addresses = [line.split()[3].rpartition(":")[0].strip("[]") for line in lines if line.startswith("LISTEN")]
     return ",".join("*" if each in ("0.0.0.0", "*", "::") else each for each in addresses) or None  # noqa: S104 - compared, not bound
 
 

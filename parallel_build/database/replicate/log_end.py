@@ -15,6 +15,9 @@ from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
 
 TAIL = 16 << 20  # bytes of a log's end that are looked at here; more than a stop ever takes
+# A log that MySQL encrypts begins so, with a header that no position counts; MariaDB's has an event of this kind behind the first [rpl_log_encryption.h].
+MYSQLS, MYSQLS_HEADER, START_ENCRYPTION = b"\xfdbin", 512, 164
+STOP_ALONE = 64  # bytes: a server's STOP event has 23
 # Rows as InnoDB counts them (of users' tables), and statements that change rows or definitions; accounts are made by this tool as well.
 COUNTED = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_rows_inserted', 'Innodb_rows_updated', 'Innodb_rows_deleted', 'Com_insert', 'Com_insert_select', "
@@ -122,6 +125,9 @@ def of_tail(first: bytes, tail: bytes, schemas: Sequence[str], *, fold: bool) ->
     found = log_reader.Found({"schemas": list(schemas), "fold": fold, "keys": None, "many": 0})
     if not tail:
         return ""
+    encrypted = _encrypted(first)
+    if encrypted is not None and 0 < len(tail) - encrypted <= STOP_ALONE:
+        return ""  # what a stop writes; the shortest transaction is longer, and a start begins another file
     length, kind = (log_events.HEADER.unpack_from(first, len(log_events.MAGIC))[3], first[8]) if len(first) > 64 else (0, 0)
     if first[:4] != log_events.MAGIC or kind != log_events.FORMAT:
         return f"{len(tail)} bytes that can't be read (the log may be encrypted)"
@@ -132,6 +138,17 @@ def of_tail(first: bytes, tail: bytes, schemas: Sequence[str], *, fold: bool) ->
         return f"{len(tail)} bytes that can't be read: {error}"
     words = [f"{found.events} events of changed rows"] if found.events else []
     return "; ".join([*words, *found.doubts[:3]])
+
+
+def _encrypted(first: bytes) -> int | None:
+    """By how many bytes an encrypted log's file is longer than its positions say; None for a log that is not encrypted."""
+    if first[:4] == MYSQLS:
+        return MYSQLS_HEADER
+    begin = len(log_events.MAGIC)
+    if first[:begin] != log_events.MAGIC or len(first) < begin + log_events.HEADER.size:
+        return None
+    second = begin + log_events.HEADER.unpack_from(first, begin)[3]
+    return 0 if first[second + 4 : second + 5] == bytes((START_ENCRYPTION,)) else None
 
 
 def folds(opened: Session) -> bool:

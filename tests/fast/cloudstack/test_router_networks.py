@@ -52,6 +52,16 @@ def test_only_what_is_implemented_and_runs_takes_part(state: str, running: str, 
     assert [name for name in ("old", "renewed", "idle") if getattr(result, name)] == [where]
 
 
+def test_a_network_of_a_disabled_zone_is_left_alone_unless_its_restart_has_cost_it_the_router() -> None:
+    rows = [row(1, closed="Disabled", zone="z2"), row(2), row(3, "Allocated", closed="Disabled", zone="z2")]
+    old = [router(str(number), OLD, guestnetworkid=f"n{number}") for number in (1, 2, 3)]
+    result = sort(found(*old, networks=rows))
+    assert [each.number for each in result.old] == [2] and [each.number for each in result.idle] == [1, 3]
+    assert result.closed == {"z2 (Disabled)": 1}, "an idle network waits for nothing"
+    lost = sort(found(networks=rows), {("network", 1), ("network", 2)})
+    assert [each.number for each in lost.old] == [1, 2]
+
+
 def test_one_old_router_of_a_pair_makes_the_network_old() -> None:
     pair = (router("1", NEW, guestnetworkid="n1"), router("2", OLD, guestnetworkid="n1"))
     assert sort(found(*pair, networks=[row(1)])).old

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack import patience
+from parallel_build.cloudstack import patience, systemvms
 from parallel_build.cloudstack.api import ApiRefused, JobFailed
 from parallel_build.cloudstack.patience import Patience
 from parallel_build.cloudstack.systemvms import read_on_system_vm, running, same_release
@@ -19,6 +20,8 @@ from parallel_build.errors import CommandFailed
 from parallel_build.operations.serve_original import is_system_vm
 from parallel_build.remote.host import Host
 from parallel_build.remote.openssh import Client, Result
+from parallel_build.versions import CloudStackVersion
+from tests.fast.local_host import LocalHost
 
 
 @pytest.mark.parametrize(
@@ -190,3 +193,14 @@ def test_anything_else_than_a_failed_job_is_no_reason_to_try_again() -> None:
 
     with pytest.raises(ApiRefused):
         Patience(CancelToken(), lambda _: pytest.fail("tried again")).run(job)
+
+
+@pytest.mark.parametrize(("version", "tool"), [("4.21.0.0", "md5"), ("4.22.0.0", "sha512"), ("24.0.0", "sha512")])
+def test_a_servers_own_scripts_have_the_checksum_that_routers_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, tool: str
+) -> None:
+    path = tmp_path / "cloud-scripts.tgz"
+    monkeypatch.setattr(systemvms, "SCRIPTS", str(path))
+    assert systemvms.own_scripts(LocalHost("newms1"), CloudStackVersion(version)) == "", "unknown is never taken for a checksum"
+    path.write_bytes(b"scripts")
+    assert systemvms.own_scripts(LocalHost("newms1"), CloudStackVersion(version)) == hashlib.new(tool, b"scripts").hexdigest()

@@ -87,6 +87,38 @@ def test_all_wrong_values_are_named_together() -> None:
         assert key in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://store.example.org/b/t.qcow2.bz2?X-Amz-Credential=AK%2F20261130&X-Amz-Signature=0a1b2c&response-content-type=application/x:y",
+        "http://files_of_ours.example.org/t.qcow2",
+        "http://192.0.2.1/t.qcow2?",
+    ],
+)
+def test_a_templates_url_may_be_a_signed_one(url: str) -> None:
+    template = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": url}
+    assert load(values(templates=[template]), "test").templates[0].url == url
+
+
+@pytest.mark.parametrize("tail", ["?a=b#c", "?a=b c", "?a='b'", "?$(id)", "?a;b", '?"'])
+def test_no_other_character_gets_into_a_templates_url(tail: str) -> None:
+    template = {"hypervisor": "KVM", "name": "systemvm-kvm-4.22.0-x86_64", "url": f"http://192.0.2.1/t.qcow2{tail}"}
+    with pytest.raises(ConfigurationError, match=r"templates\.0\.url"):
+        load(values(templates=[template]), "test")
+
+
+def test_the_apis_host_may_have_an_underscore() -> None:
+    url = "http://cloud_api.example.org:8080/client/api"
+    assert load(values(original={"api": {"url": url}}), "test").original.api.url == url
+
+
+@pytest.mark.parametrize("name", ["cloudPassword", "replicationPassword", "managementKey"])
+@pytest.mark.parametrize("value", ["P@ssw0rd!", "my#key:1x", "100%/~user", "a^b,c*d&e?f"])
+def test_a_secret_may_have_what_a_policy_for_passwords_asks_for(name: str, value: str) -> None:
+    """CloudStack's own commands never get it."""
+    load_secrets({**SECRETS, name: value}, "test")
+
+
 @pytest.mark.parametrize("value", ["with space", "quote'", "back`tick", "dollar$1234", "short", ""])
 def test_secret_that_a_shell_would_tear_is_refused_without_showing_it(value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -33,6 +33,10 @@ NIGHT = {"timeZone": "Europe/Zurich", "spans": ["22:00-24:00", "00:00-05:00"]}
     ({"routers": {"waves": [{"networks": []}]}}, "an empty list is no wave"),
     ({"routers": {"waves": [{}]}}, "name one of zone, domain, account"),
     ({"routers": {"untilRenewed": "wait", "hours": NIGHT}}, "hours would keep them out"),
+    ({"routers": {"renew": "patch"}}, "routers.renew"),
+    ({"routers": {"renew": "livePatch"}, "new": {"version": "4.16.1.0"}, "original": {"version": "4.15.2.0"}}, "not known to 4.16.1.0, only from 4.17.0.0 on"),
+    ({"routers": {"renew": "livePatch"}, "original": {"version": "4.13.1.0"}}, "fails on routers of 4.13.1.0.*older than 4.14.0.0"),
+    ({"routers": {"renew": "livePatch"}, "original": {"version": "4.22.1.0"}}, "a move leaves them alone"),
     ({"window": {"usersIn": "first"}, "acceptance": {"commands": [["true"]], "needsSystemVms": True}}, "usersIn: first lets users in before the system VMs"),
     ({"window": {"usersIn": "first"}, "routers": {"untilRenewed": "wait"}}, "routers.untilRenewed wait keeps them out"),
     ({"window": {"usersIn": "first", "acceptZones": ["z1"]}}, "window.acceptZones: with window.usersIn first"),
@@ -45,7 +49,7 @@ def test_what_cannot_be_is_refused_by_key_cause_and_remedy(changes: dict[str, An
 
 @pytest.mark.parametrize("changes", [
     {"routers": {"hours": NIGHT}}, {"routers": {"canary": 10, "waveSize": 10}}, {"routers": {"failureRate": 0}}, {"routers": {"failureRate": 1}},
-    {"window": {"usersIn": "first"}, "acceptance": {"commands": [["true"]]}}, {"window": {"acceptZones": ["z1"]}},
+    {"window": {"usersIn": "first"}, "acceptance": {"commands": [["true"]]}}, {"window": {"acceptZones": ["z1"]}}, {"routers": {"renew": "livePatch"}},
 ])  # fmt: skip
 def test_what_can_be_is_taken(changes: dict[str, Any]) -> None:
     site(**changes)

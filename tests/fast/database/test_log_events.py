@@ -188,6 +188,20 @@ def test_the_end_of_a_log_after_a_stop() -> None:
     assert "can't be read" in tail(stop[:-2])
 
 
+@pytest.mark.parametrize(
+    ("first", "more"), [(b"\xfdbin" + bytes(1020), 512), (header() + event(164, bytes(17)), 0)], ids=["MySQL", "MariaDB"]
+)
+def test_of_an_encrypted_log_the_stop_alone_is_nothing(first: bytes, more: int) -> None:
+    """Nobody could write while the server was stopped; else no window of such a cloud would ever get past its stop."""
+
+    def tail(length: int) -> str:
+        return log_end.of_tail(first[:1024].ljust(1024, b"\0"), random.Random(1).randbytes(more + length), ["cloud"], fold=False)
+
+    assert tail(23) == ""
+    assert "can't be read" in tail(110), "as long as a transaction"
+    assert "can't be read" in log_end.of_tail(header()[:1024].ljust(1024, b"\0"), random.Random(1).randbytes(23), ["cloud"], fold=False)
+
+
 def test_bytes_of_any_kind_are_a_doubt_or_nothing() -> None:
     drawn = random.Random(20261130)
     for _ in range(50):

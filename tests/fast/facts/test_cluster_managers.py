@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,38 @@ def test_only_what_runs_or_starts_at_boot_is_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(cluster_managers.MANAGERS, "monit", (("monit",), (f"{tmp_path}/none",)))
     found = cluster_managers.read(LocalHost())
     assert found == [ClusterManager("keepalived", addresses=("10.91.0.5",)), ClusterManager("monit", unknown="none of its files was found")]
+
+
+def catalog(*services: dict[str, Any]) -> str:
+    """What Puppet's agent keeps of its last run: one line, megabytes on a real server."""
+    other = {"type": "File", "title": "/etc/mysql/my.cnf", "tags": ["file"], "exported": False, "parameters": {"ensure": "file"}}
+    resources = [{"type": "Service", "tags": ["service", "mysqld"], "exported": False, **each} for each in services]
+    return json.dumps({"name": "olddb1", "resources": [other, *resources, other]})
+
+
+@pytest.mark.parametrize(
+    ("service", "units"),
+    [
+        ({"title": "mariadb", "parameters": {"ensure": "running", "enable": True}}, {"mariadb"}),
+        ({"title": "database", "parameters": {"name": "mysqld", "ensure": True}}, {"mysqld"}),
+        ({"title": "cloudstack-management", "parameters": {"enable": True}}, {"cloudstack-management"}),
+        ({"title": "cloudstack-usage", "parameters": {"ensure": "stopped", "enable": False}}, set()),
+        ({"title": "ntp", "parameters": {"ensure": "running"}}, set()),
+        ({"title": "mysqld_exporter", "parameters": {"ensure": "running"}}, set()),
+        ({"title": "mariadb"}, set()),
+    ],
+)
+def test_puppet_brings_up_what_its_catalog_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: dict[str, Any], units: set[str]
+) -> None:
+    """Its agent unmasks a service before it starts it, so a mask keeps nothing down."""
+    (tmp_path / "olddb1.json").write_text(catalog({"title": "sshd", "parameters": {"ensure": "running"}}, service))
+    program = tmp_path / "systemctl"
+    program.write_text('#!/bin/sh\ncase "$*" in "is-active --quiet puppet") exit 0;; *) exit 3;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setitem(cluster_managers.MANAGERS, "puppet", (("puppet",), (f"catalog:{tmp_path}/*.json",)))
+    assert cluster_managers.read(LocalHost()) == [ClusterManager("puppet", tuple(units))]
 
 
 def managed(*managers: ClusterManager, on: str = "olddb1", **changes: Any) -> str:

@@ -55,6 +55,48 @@ def test_vcenter_storage_ldap_and_mail_are_asked_for_at_the_port_that_is_set() -
     ]
 
 
+CONTROLLED: dict[str, list[dict[str, Any]]] = {
+    "nsx_providers": [{"name": "NSX", "a": "nsx.example.org", "port": "8443"}],
+    "netris_providers": [{"name": "netris", "a": "https://netris.example.org/api", "port": None}],
+    "tungsten_providers": [{"name": "tf", "a": "192.0.2.20", "port": None}],
+    "external_bigswitch_bcf_devices": [{"name": "bcf", "a": "192.0.2.21", "port": None}],
+    "object_store": [{"name": "s3", "a": "http://192.0.2.22:9000", "port": None}],
+    "ucs_manager": [{"name": None, "a": "https://192.0.2.23", "port": None}],
+    "host": [
+        {"name": "netscaler", "type": "ExternalLoadBalancer", "a": "192.0.2.24"},
+        {"name": "kvm1", "type": "Routing", "a": "10.91.0.21"},
+    ],
+    "configuration": [
+        {"name": "quota.usage.smtp.host", "value": "mail2.example.org"},
+        {"name": "backup.plugin.veeam.url", "value": "https://veeam.example.org:9398/api/"},
+        {"name": "stats.output.uri", "value": "influxdb://192.0.2.25:8086/cloudstack"},
+        {"name": "saml2.idp.metadata.url", "value": "corp-idp.xml"},  # a file
+        {"name": "endpoint.url", "value": "https://cloud.example.org/client/api"},
+    ],
+    "data_center_details": [{"name": "backup.plugin.networker.url", "value": "https://192.0.2.26:9090/nwrestapi"}],
+}
+
+
+def test_whatever_else_is_commanded_or_named_by_url_is_asked_for_too() -> None:
+    database = Database()
+    database.tables = CONTROLLED
+    asked = [(each.what, each.address, each.port) for each in used_by_management(database)]  # type: ignore[arg-type]
+    assert asked == [
+        ("UCS manager", "192.0.2.23", 443),
+        ("backup server of backup.plugin.networker.url", "192.0.2.26", 9090),
+        ("backup server of backup.plugin.veeam.url", "veeam.example.org", 9398),
+        ("mail server of quota.usage.smtp.host", "mail2.example.org", 25),
+        ("network controller NSX", "nsx.example.org", 8443),
+        ("network controller bcf", "192.0.2.21", 8000),
+        ("network controller netris", "netris.example.org", 443),
+        ("network controller tf", "192.0.2.20", 8082),
+        ("network device netscaler", "192.0.2.24", 443),
+        ("object storage s3", "192.0.2.22", 9000),
+        ("service of stats.output.uri", "192.0.2.25", 8086),
+    ]
+    assert {each.kind for each in used_by_management(database)} >= {"network controller", "object storage", "backup server"}  # type: ignore[arg-type]
+
+
 def test_only_storage_that_management_servers_command_counts() -> None:
     database = Database()
     used_by_management(database)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from parallel_build.cloudstack import heartbeats
+from parallel_build.cloudstack import heartbeats, properties
+from parallel_build.cloudstack.services import USAGE
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts import database_users, management_node
 from parallel_build.facts.database_users import AccountUse, Client, DatabaseUse
@@ -168,6 +169,44 @@ def test_an_address_of_a_server_is_no_front_end() -> None:
 )  # fmt: skip
 def test_what_db_properties_leads_to(values: dict[str, str], found: list[tuple[str, str, int]]) -> None:
     assert [(each.key, each.host, each.port) for each in management_node.targets(values)] == found
+
+
+PROPERTIES = "db.cloud.host=10.91.0.13\ndb.usage.host=10.91.0.13\ndb.cloud.username=cloud\n"
+
+
+@pytest.mark.parametrize(
+    ("usage", "runs", "found", "users"),
+    [
+        (None, True, [], {"cloud"}),
+        (PROPERTIES, True, [], {"cloud"}),  # the link that the packages make
+        (
+            "db.cloud.host=10.91.0.13\ndb.usage.host=10.91.0.99\ndb.usage.username=billing\n",
+            True,
+            [("db.usage.host", "10.91.0.99")],
+            {"cloud", "billing"},
+        ),
+        ("db.cloud.host=10.91.0.98\ndb.usage.host=10.91.0.13\n", True, [("db.cloud.host", "10.91.0.98")], {"cloud"}),
+        ("db.cloud.host=10.91.0.98\ndb.usage.host=10.91.0.98\n", False, [], {"cloud"}),  # a file of a usage server that nobody runs
+    ],
+)
+def test_a_usage_server_on_a_management_server_has_a_file_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, usage: str | None, runs: bool, found: list[tuple[str, str]], users: set[str]
+) -> None:
+    """It writes where that leads to, whatever the management server's file says."""
+    files = {properties.DB_PROPERTIES: PROPERTIES, management_node.USAGE_PROPERTIES: usage}
+    monkeypatch.setattr(management_node, "who", lambda _: (frozenset(), frozenset(), ""))
+    monkeypatch.setattr(properties, "read", lambda _, path: None if files[path] is None else properties.parse(files[path] or ""))
+    monkeypatch.setattr(management_node, "addresses_of", lambda _, name: [name])
+    states = SimpleNamespace(state=lambda unit: SimpleNamespace(active=runs if unit == USAGE else True))
+    monkeypatch.setattr(management_node, "Services", lambda _: states)
+    node = management_node.read(SimpleNamespace())  # type: ignore[arg-type]
+    assert node.users == users and [(each.key, each.host) for each in node.targets or () if each.file] == found
+    judged = replace(GOOD_OLD, nodes={"oldms1": node})
+    if found:
+        with pytest.raises(GuardFailed, match=f"{found[0][0]} in /etc/cloudstack/usage/db.properties of oldms1 is {found[0][1]}"):
+            world.management_servers_use_the_source(site(), judged, GOOD_NEW)
+    else:
+        world.management_servers_use_the_source(site(), judged, GOOD_NEW)
 
 
 class Database:

@@ -215,8 +215,26 @@ def test_guard_fails_alone_and_says_what(name: str) -> None:
         ),
         ("templates_are_ready", replace(GOOD_OLD, templates=[{**GOOD_OLD.templates[0], "isready": False}]), GOOD_NEW, "not Ready in z"),
         ("services_are_fenced", GOOD_OLD, new(open_ports=[8080]), "listens on 8080"),
+        (
+            "services_can_be_masked",
+            replace(GOOD_OLD, unmaskable={"oldms1": ["/etc/systemd/system/cloudstack-management.service"], "oldms2": []}),
+            GOOD_NEW,
+            "could not be masked on oldms1: /etc/systemd/system/cloudstack-management.service",
+        ),
         ("databases_are_empty", GOOD_OLD, replace(GOOD_NEW, tables={"cloud": -1}), "does not exist"),
         ("no_cluster_replication", GOOD_OLD, replace(GOOD_NEW, variables={"wsrep_on": "ON"}), "the new database is a Galera"),
+        (
+            "no_cluster_replication",
+            replace(GOOD_OLD, variables={"group_replication_group_name": "8a94f357-aab4-11df-86ab-c80aa9429562"}),
+            GOOD_NEW,
+            "the original database is a member of a MySQL group",
+        ),
+        (
+            "no_cluster_replication",
+            GOOD_OLD,
+            replace(GOOD_NEW, variables={"group_replication_group_name": "8a94f357-aab4-11df-86ab-c80aa9429562"}),
+            "the new database is a member of a MySQL group",
+        ),
     ],
 )
 def test_a_guards_other_failures_say_as_much(name: str, old: OriginalFacts, fresh: NewFacts, words: str) -> None:
@@ -289,6 +307,10 @@ def test_case_of_table_names_must_be_the_same() -> None:
     other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
     with pytest.raises(GuardFailed, match="lower_case_table_names"):
         guards.both_sides.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
+
+
+def test_a_server_with_the_plug_in_of_groups_and_no_group_is_a_plain_one() -> None:
+    guards.original.no_cluster_replication(site(), replace(GOOD_OLD, variables={"group_replication_group_name": ""}), GOOD_NEW)
 
 
 def test_a_read_only_source_is_none() -> None:

@@ -83,8 +83,13 @@ def test_a_machine_is_asked_for_its_addresses_the_programs_and_what_moves_the_ad
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    printed = front_places.look(LocalHost(), ["sh", "no-such-program"], ["mover=keepalived/keepalived", "mover=pacemaker/pacemaker"])
-    assert front_places.parse(printed) == FrontMachine("", ("10.91.0.61", "2001:db8::61"), ("no-such-program",), ("keepalived",))
+    plain = tmp_path / "not-executable"
+    plain.write_text("")
+    programs = ["sh", "no-such-program", str(tmp_path / "ip"), str(plain), str(tmp_path / "gone"), str(tmp_path)]
+    printed = front_places.look(LocalHost(), programs, ["mover=keepalived/keepalived", "mover=pacemaker/pacemaker"])
+    assert front_places.parse(printed) == FrontMachine(
+        "", ("10.91.0.61", "2001:db8::61"), ("no-such-program", str(plain), str(tmp_path / "gone"), str(tmp_path)), ("keepalived",)
+    )
 
 
 def test_a_machine_that_can_not_be_asked_is_a_fact_and_no_error() -> None:

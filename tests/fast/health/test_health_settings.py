@@ -75,6 +75,28 @@ def test_a_domains_own_value_is_judged_with_its_owner() -> None:
     assert "endpoint.url of domain ROOT/sales (http://oldms1/)" in naming(tables=own)
 
 
+@pytest.mark.parametrize(
+    ("query", "row", "words"),
+    [
+        (
+            "sign-on",
+            {"owner": "google", "name": "redirect_uri", "value": "https://oldms1/client"},
+            "redirect_uri of google (https://oldms1/client)",
+        ),
+        (
+            "direct downloads",
+            {"owner": "debian 13", "name": "template url", "value": "http://files.example.test/d.qcow2"},
+            "template url of debian 13",
+        ),
+    ],
+)
+def test_an_address_that_is_no_setting_is_judged_too(query: str, row: dict[str, str], words: str) -> None:
+    leading = {"files.example.test": ["10.91.0.12"]}
+    assert words in naming(tables={query: [row]}, resolved=leading)
+    assert naming(tables={query: [{**row, "value": "https://new.example.test/"}]}, resolved=leading) == ""
+    assert naming(tables={}, unanswered={query: "(1146, 'no such table')"}) == ""
+
+
 def test_a_version_without_such_a_table_has_no_such_settings() -> None:
     known = facts(unanswered={"settings of a domain": "(1146, 'no such table')"})
     assert all(each.where == "" for each in known.settings())

@@ -45,14 +45,12 @@ def _sql(plan: DatabasePlan) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.engine
 def test_the_same_plan_gives_the_same_bytes() -> None:
     first = _sql(SMALL)
     assert first == _sql(SMALL)
     assert first != _sql(SMALL.with_(seed=2))
 
 
-@pytest.mark.engine
 def test_the_time_zone_of_this_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     here = hashlib.sha256(_sql(SMALL.with_(site_tables=True))).hexdigest()
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -202,7 +200,6 @@ def test_statements_stay_small() -> None:
     assert 120_000 < longest < 200_000
 
 
-@pytest.mark.engine
 def test_files_and_stream_have_the_same_rows(tmp_path: Path) -> None:
     result = generate_files(SMALL.with_(cloudbridge=True), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

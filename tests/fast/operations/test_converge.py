@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -418,8 +419,14 @@ class Heartbeats:
     def rows(self, statement: str) -> list[dict[str, Any]]:
         self.reads += 1
         return [
-            {"name": ip, "service_ip": ip, "state": state, "beat": f"2031-01-01 00:00:0{self.reads if ip in self.beating else 0}"}
-            for ip, state in self.states.items()
+            {
+                "id": number,
+                "name": ip,
+                "service_ip": ip,
+                "state": state,
+                "beat": f"2031-01-01 00:00:0{self.reads if ip in self.beating else 0}",
+            }
+            for number, (ip, state) in enumerate(self.states.items())
         ]
 
 
@@ -446,6 +453,29 @@ def test_a_stranger_is_alive_when_its_row_is_written_whatever_the_clocks_say(
             original_management.prove_at_rest(cloud.context)
     else:
         assert original_management.prove_at_rest(cloud.context) == rows
+
+
+@pytest.mark.parametrize("beats", [(0, 0), (0, 1)], ids=["neither", "the second"])
+def test_rows_of_one_address_are_watched_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beats: tuple[int, int]) -> None:
+    """Both of the original's servers were set up with 127.0.0.1, and a crash has left both rows Up."""
+    reads = itertools.count()
+
+    class Rows:
+        def rows(self, statement: str) -> list[dict[str, Any]]:
+            read = next(reads)
+            return [
+                {"id": number, "name": f"oldms{number}", "service_ip": "127.0.0.1", "state": "Up", "beat": f"{number} {read * beat}"}
+                for number, beat in enumerate(beats, 1)
+            ]
+
+    monkeypatch.setattr(original_management, "session", lambda host: contextlib.nullcontext(Rows()))
+    hurry(monkeypatch, original_management)
+    monkeypatch.setattr(original_management, "original_database", lambda context: None)
+    if any(beats):
+        with pytest.raises(StepFailed, match=r"write to the original's database: oldms2 \(127\.0\.0\.1\)\."):
+            original_management.prove_at_rest(Cloud(tmp_path).context)
+    else:
+        assert original_management.prove_at_rest(Cloud(tmp_path).context) == {"127.0.0.1": "Up"}
 
 
 @pytest.mark.parametrize(("boot", "touched"), [("one", False), ("two", True)])

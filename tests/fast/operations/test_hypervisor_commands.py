@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import load
-from parallel_build.errors import CommandFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed
 from parallel_build.operations import hypervisor_commands
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
@@ -29,6 +29,7 @@ class Stand:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world, self.failing = World(), set[str]()
+        self.unreachable: set[str] = set()
         self.ran: list[str] = []
         self.world.context.intend = lambda *_, **__: None  # type: ignore[method-assign]
         self.records = Records(WindowRecord("test", self.world.site.identity, opened="then"), self.world.site)
@@ -38,6 +39,8 @@ class Stand:
         monkeypatch.setattr("tests.fast.window_world.Machine.run", lambda machine, argv, **_: self.run(machine.name, argv), raising=False)
 
     def run(self, name: str, argv: list[str]) -> Result:
+        if name in self.unreachable:
+            raise ConnectionFailed(f"{name} can't be reached over SSH", "", "")
         if name in self.failing:
             raise CommandFailed(f"{name}: failed", "", "")
         self.ran.append(f"{name}: {' '.join(argv)}")
@@ -109,6 +112,53 @@ def test_a_host_that_was_taken_out_is_named_with_what_is_to_be_run_there(stand: 
     assert stand.revert() == ["kvm1: install agent-4.20"]
     assert hypervisor_commands.left(stand.world.context) == ["hypervisor step on kvm2 (install agent-4.20)"]
     assert any("put it back into original.hypervisors, or run there: install agent-4.20" in line for line in stand.world.reported)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_dead_host_that_was_put_aside_before_the_window_is_passed_over(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """The guards let the window open without it: it must not end there, users out."""
+    stand.configure({**UPGRADE, "atOnce": at_once})
+    stand.unreachable = {"kvm1"}
+    with pytest.raises(ConnectionFailed):
+        stand.apply()
+    assert stand.records.record is not None
+    stand.records.record.facts["Window"] = {"hypervisors_away": ["kvm1"]}
+    stand.apply()
+    assert any("before it runs VMs again, there: install agent-4.22" in line for line in stand.world.reported)
+    assert hypervisor_commands.hosts_on_record(stand.world.context) == {"kvm2"}, "nothing was done on it that could be undone"
+    stand.unreachable = set()
+    assert stand.apply() == ["kvm1: install agent-4.22"], "it is there again"
+
+
+def test_the_address_of_a_dead_host_that_was_put_aside_before_the_window_is_not_waited_for(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, str] = {}
+
+    def written(context: Any, hypervisor: Any) -> str:
+        if hypervisor.name == "kvm1":
+            raise ConnectionFailed("kvm1 can't be reached over SSH", "", "")
+        return "10.91.0.11"
+
+    monkeypatch.setattr(hypervisor_commands, "written", written)
+    monkeypatch.setattr(hypervisor_commands, "set_addresses", lambda _, host, value, **__: given.update({host.name: value}))
+    monkeypatch.setattr(hypervisor_commands, "Services", lambda _: SimpleNamespace(state=lambda _: SimpleNamespace(active=True)))
+    with pytest.raises(ConnectionFailed):
+        hypervisor_commands.write_addresses(stand.world.context)
+    assert stand.records.record is not None
+    stand.records.record.facts["Window"] = {"hypervisors_away": ["kvm1"]}
+    hypervisor_commands.write_addresses(stand.world.context)
+    assert given == {"kvm2": "10.91.0.41,10.91.0.42"}
+
+
+def test_an_address_on_a_host_that_was_taken_out_says_what_to_do(stand: Stand) -> None:
+    assert stand.records.record is not None
+    stand.records.record.facts["HypervisorSteps"] = {"addresses": {"kvm2": "10.91.0.11"}}
+    assert hypervisor_commands.left(stand.world.context) == ["the agent's address on kvm2"]
+    stand.configure(hosts=1)
+    assert "put it back into original.hypervisors" in hypervisor_commands.left(stand.world.context)[0]
 
 
 def test_marks_of_version_1_are_places_of_its_list(stand: Stand) -> None:

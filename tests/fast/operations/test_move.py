@@ -13,7 +13,7 @@ from parallel_build.cli import routers as command
 from parallel_build.cloudstack import systemvms
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
 from parallel_build.errors import GuardFailed, StepFailed
-from parallel_build.operations import move, original_numbers, renew_on_original, renew_system_vms, user_firewall
+from parallel_build.operations import move, original_numbers, renew_on_original, renew_system_vms, storage_on_original, user_firewall
 from parallel_build.operations.move import bring_over, judge
 from parallel_build.records.window import WindowRecord
 from parallel_build.steps import retirement, routers, system_vms
@@ -251,6 +251,7 @@ def test_retiring_asks_for_no_renewed_router(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(retirement, "asked", lambda _, cloud: cloud)
     monkeypatch.setattr(retirement, "Cloud", SimpleNamespace(new=lambda _: run.cloud))
     monkeypatch.setattr(user_firewall, "at_once", lambda *_: None)
+    monkeypatch.setattr(storage_on_original, "look", lambda _: [])
     retirement.Retirement().apply(run.context)
     assert run.record.retired
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,16 @@ def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_pa
     text = f'{SERVER}\n{rules}\nask\n{rules}\nnft list ruleset | grep -c \'dport 18503\'\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
     done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout.split("\n"), done.returncode) == (["200", "1", "as it was", ""], 0), done.stderr
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
+def test_calls_by_tls_are_sent_to_a_port_of_their_own(tmp_path: Path) -> None:
+    """What answers there is stood for by a web server; connections to it pass the server's own rules too."""
+    rules = replace(BARRIER, secure=[443]).rules(answered=True)
+    server = SERVER.replace("18503 --bind", "18504 --bind").replace("grep -q 18503", "grep -q 18504").replace(":8080/uuid", ":443/uuid")
+    text = f'{server}\n{rules}\nask\n{rules}\nnft list ruleset | grep -c \'dport 1850[34]\'\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split("\n"), done.returncode) == (["200", "2", "as it was", ""], 0), done.stderr
 
 
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")

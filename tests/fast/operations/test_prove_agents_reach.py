@@ -114,6 +114,15 @@ def test_it_is_stopped_when_a_host_can_not_be_asked(net: Net) -> None:
     assert not net.listening
 
 
+def test_a_host_that_is_put_aside_need_not_answer(net: Net) -> None:
+    net.lost.add("kvm1")
+    told: list[str] = []
+    made = context(net)
+    made.tell = told.append
+    assert prove_agents_reach.prove(made, {"kvm1"}) == {"newms1": ["kvm2"], "newms2": ["kvm2"]}
+    assert any("kvm1 is put aside in the cloud" in line for line in told) and not net.listening
+
+
 def test_a_server_without_the_means_is_reported_and_not_taken_for_closed(net: Net) -> None:
     net.without.add("newms1")
     told: list[str] = []

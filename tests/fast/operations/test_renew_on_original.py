@@ -17,6 +17,7 @@ from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
 from tests.fast.memory_records import Records
+from tests.fast.quick_time import hurry
 from tests.fast.router_cloud import OLD, Cut, Items, Net, RouterCloud
 from tests.fast.sites import site
 
@@ -95,6 +96,35 @@ class Rollback:
         return renew_on_original.renew_on_original(context, self.routers)
 
 
+@pytest.mark.parametrize(
+    ("second", "missing"),
+    [
+        ({"state": "Up", "resourcestate": "Enabled"}, False),
+        ({"state": "Down", "resourcestate": "Maintenance"}, False),
+        ({"state": "Alert", "resourcestate": "Disabled"}, False),
+        (None, False),
+        ({"state": "Down", "resourcestate": "Enabled"}, True),
+    ],
+    ids=["up", "in maintenance", "disabled", "removed", "dead"],
+)
+def test_a_host_that_was_put_aside_or_removed_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, second: dict[str, str] | None, missing: bool
+) -> None:
+    """The error's own remedy says so."""
+    hurry(monkeypatch)
+    hosts = [{"id": "a", "state": "Up"}, *([{"id": "b", **second}] if second else [])]
+    facts = {"hosts_up": {"a": "kvm1", "b": "kvm2"}}
+    monkeypatch.setattr(renew_on_original, "store", lambda _: SimpleNamespace(facts=lambda _: facts))
+    context: Any = SimpleNamespace(configuration=site().configuration, cancel=CancelToken(), progress=lambda _: None)
+    cloud: Any = SimpleNamespace(list=lambda *_, **__: hosts)
+    if missing:
+        with pytest.raises(RollbackIncomplete, match=r"not Up on it after .*: kvm2") as caught:
+            renew_on_original.await_hosts(context, cloud)
+        assert "into maintenance" in caught.value.remedy
+    else:
+        renew_on_original.await_hosts(context, cloud)
+
+
 def nets(count: int) -> list[Net]:
     return [Net(number) for number in range(1, count + 1)]
 
@@ -111,6 +141,22 @@ def test_two_hundred_renewed_networks_are_restarted_and_none_is_without_a_router
     assert max(rollback.longest.values()) == (1 if kvm else 0), "only while its own restart runs"
     assert len(rollback.removed) == (200 if kvm else 0)
     assert rollback.record.facts["Routers"]["back"]["network"] == "1-200"
+
+
+@pytest.mark.parametrize("kvm", [True, False])
+def test_routers_that_the_new_side_was_to_patch_are_replaced_although_they_run(monkeypatch: pytest.MonkeyPatch, kvm: bool) -> None:
+    """They are the original's own routers, with scripts that it does not know."""
+    cloud = Original(nets(9), release=OLD)
+    rollback = Rollback(monkeypatch, cloud, set(), kvm=kvm)
+    rollback.record.facts = {"Routers": {"networks": "1-9", "patched": {"network": "1-3,8", "vpc": ""}}}
+    before = {net.uuid: set(net.routers) for net in cloud.nets.values()}
+    rollback.run()
+    replaced = {uuid for uuid, own in before.items() if own != set(cloud.nets[uuid].routers)}
+    assert replaced == set(cloud.restarted) and {"network-1", "network-2", "network-3", "network-8"} <= replaced
+    assert not kvm or len(replaced) == 4, "the others' routers run, and are as they were"
+    cloud.restarted.clear()
+    rollback.run()
+    assert not kvm or cloud.restarted == [], "once"
 
 
 def test_what_the_original_has_started_by_itself_is_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:

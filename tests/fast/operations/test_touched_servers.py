@@ -101,8 +101,9 @@ class Rows:
         if self.error:
             raise self.error
         self.reads += 1
-        beating = [{"name": f"ms-{ip}", "service_ip": ip, "beat": str(self.reads)} for ip in self.beating]
-        return [*beating, *({"name": f"ms-{ip}", "service_ip": ip, "beat": "0"} for ip in self.still)]
+        beating = [{"id": number, "name": f"ms-{ip}", "service_ip": ip, "beat": str(self.reads)} for number, ip in enumerate(self.beating)]
+        still = [{"id": -1 - number, "name": f"ms-{ip}", "service_ip": ip, "beat": f"0 {number}"} for number, ip in enumerate(self.still)]
+        return [*beating, *still]
 
 
 class Cloud:
@@ -361,6 +362,24 @@ def test_the_originals_own_rows_that_replication_brings_are_nobodys_work(cloud: 
 
 
 @WAYS
+@pytest.mark.parametrize("address", ["127.0.0.1", "198.51.100.11"])
+def test_nobody_works_on_a_database_that_still_follows_the_original(cloud: Cloud, way: Any, address: str) -> None:
+    """The original's rows move there, at whatever address its servers give: 127.0.0.1 of a set-up by a guide, or that of another network card."""
+    cloud.configure(transfer={"method": "replicate"})
+    cloud.world.record.facts["DatabaseTransfer"] = {}
+    cloud.rows.beating = [address]
+    way(cloud)
+    assert cloud.serving == (["oldms1", "oldms2"], [])
+
+
+@WAYS
+def test_rows_of_one_address_that_crashes_have_left_stand_still(cloud: Cloud, way: Any) -> None:
+    cloud.rows.still = ["127.0.0.1", "127.0.0.1"]
+    way(cloud)
+    assert cloud.serving == (["oldms1", "oldms2"], [])
+
+
+@WAYS
 def test_one_that_nobody_knows_and_that_comes_during_the_rollback_keeps_the_original_down(cloud: Cloud, way: Any) -> None:
     cloud.world.record.returning = "now"
     cloud.rows.beating = ["10.91.0.99"]
@@ -518,6 +537,29 @@ def test_the_first_server_of_the_original_that_answers_lets_users_in_and_the_oth
         assert cloud.world.record.closed is None
     good = "oldms2" if bad == "oldms1" else "oldms1"
     assert good in cloud.serving[0] and good in cloud.users
+
+
+@pytest.mark.parametrize("lost", ["oldms1", "oldms2", "olddb2"])
+def test_a_server_of_the_original_that_is_gone_for_good_keeps_no_window_open(cloud: Cloud, lost: str) -> None:
+    cloud.world.lost.add(lost)
+    with pytest.raises(RollbackIncomplete, match=f"except: .*{lost}") as caught:
+        undo(cloud)
+    assert "window.confirmedDown" in caught.value.remedy
+    cloud.configure(window={**values()["window"], "confirmedDown": [lost]})
+    undo(cloud)
+    assert cloud.world.record.closed and lost not in cloud.serving[0] and cloud.serving[0] and not cloud.serving[1]
+
+
+@pytest.mark.parametrize("name", ["oldms2", "olddb2"])
+def test_one_that_is_confirmed_and_can_be_reached_is_brought_back_all_the_same(cloud: Cloud, name: str) -> None:
+    unit = MANAGEMENT if name == "oldms2" else window_world.DATABASE
+    cloud.configure(window={**values()["window"], "confirmedDown": [name]})
+    cloud.does_not_start.add((name, unit))
+    with pytest.raises(RollbackIncomplete, match=f"except: .*{name}"):
+        undo(cloud)
+    cloud.does_not_start.clear()
+    undo(cloud)
+    assert cloud.world.record.closed and cloud.world.units[name, unit]["active"]
 
 
 @WAYS

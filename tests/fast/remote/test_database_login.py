@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -80,6 +82,8 @@ def test_what_is_no_account_is_refused_by_its_key(admin: dict[str, Any]) -> None
         ("[client]\nuser=debian-sys-maint\npassword=x#y # a word\nsocket = /run/s\n", {"user": "debian-sys-maint", "password": "x#y", "socket": "/run/s"}),
         ('[client]\npassword="a\\\\b\\sc\\d"\n', {"password": "a\\b c\\d"}),
         ("# [client]\nuser=nobody\n[Client-Server]\nuser=one\n[mysql]\nuser=two\n!include /etc/x\n", {"user": "two"}),
+        ('[client]\npassword = "a#b c"  # the DBA\'s\nuser=\'dba\' #x\n', {"password": "a#b c", "user": "dba"}),
+        ("[client]\npassword='q\"#z'\n#password=old\n", {"password": 'q"#z'}),
         ("[mysqldump]\nuser=backup\n", {}),
     ],
 )  # fmt: skip
@@ -88,17 +92,18 @@ def test_option_files_are_read_as_the_programs_read_them(text: str, found: dict[
 
 
 @pytest.mark.skipif(not shutil.which("my_print_defaults"), reason="no my_print_defaults here")
-def test_what_we_write_into_an_option_file_a_client_reads_back(tmp_path: Path) -> None:
-    login = DatabaseLogin(user="dba", password=Secret(PASSWORD))
+@pytest.mark.parametrize("password", [PASSWORD, 'a"b#c', "a'b#c", "#", "' #", '" #', "a\\#b", " a b "])
+def test_what_we_write_into_an_option_file_a_client_reads_back(tmp_path: Path, password: str) -> None:
+    login = DatabaseLogin(user="dba", password=Secret(password))
     file = tmp_path / "my.cnf"
     file.write_text(database_client.option_text(login, "/run/s").reveal())
-    assert parse_options(file.read_text()) == {"user": "dba", "password": PASSWORD, "socket": "/run/s"}
+    assert parse_options(file.read_text()) == {"user": "dba", "password": password, "socket": "/run/s"}
     shown = subprocess.run(
         ["my_print_defaults", f"--defaults-file={file}", "--show", "client"], check=False, capture_output=True, text=True
     ).stdout or subprocess.run(
         ["my_print_defaults", f"--defaults-file={file}", "client"], check=True, capture_output=True, text=True
     ).stdout  # fmt: skip
-    assert shown.splitlines() == ["--socket=/run/s", "--user=dba", f"--password={PASSWORD}"]
+    assert shown.splitlines() == ["--socket=/run/s", "--user=dba", f"--password={password}"]
 
 
 class _Written(LocalHost):
@@ -215,6 +220,36 @@ def test_the_socket_is_found_from_the_running_server(server: tuple[Path, int], m
     path, port = server
     monkeypatch.setattr(database_socket, "USUAL", ())
     assert find_socket(_Found(DatabaseLogin(port=port))) == str(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "unit"),
+    [
+        ("port\t/s\trh-mariadb105-mariadb\n", "rh-mariadb105-mariadb"),
+        ("port\t/s\tmariadb@cloud\nother\t/t\tmariadb@billing\n", "mariadb@cloud"),
+        ("port\t/s\tmysqld\nport\t/s/mysqlx.sock\tmysqld\n", "mysqld"),
+        ("other\t/t\tmysql@bootstrap\n", "mysql@bootstrap"),
+        ("other\t/s\tmariadb@a\nother\t/t\tmariadb@b\n", ""),
+        ("port\t/s\tssh\n", ""),  # started by hand
+        ("port\t/s\tuser@0\n", ""),
+        ("port\t/s\t\n", ""),
+        ("usual\t/run/mysqld/mysqld.sock\n", ""),
+    ],
+)
+def test_the_unit_is_found_from_the_running_server(lines: str, unit: str) -> None:
+    host: Any = SimpleNamespace(database=DatabaseLogin(port=3306), script=lambda *_: SimpleNamespace(stdout=lines))
+    assert database_socket.unit_of_server(host) == unit
+
+
+def test_a_control_group_names_the_innermost_unit(server: tuple[Path, int]) -> None:
+    """By the script itself: a server that a test has started belongs to nothing that could be stopped for it."""
+    path, port = server
+    shown = LocalHost("olddb1").script(database_socket.LISTENING, [str(port), database_socket.PROGRAMS]).stdout
+    kind, socket_, unit = next(line for line in shown.split("\n") if str(path) in line).split("\t")
+    assert (kind, socket_) == ("port", str(path))
+    group = Path(f"/proc/{os.getpid()}/cgroup").read_text()
+    assert unit == "" or f"/{unit}.service" in group
+    assert database_socket.unit_of_server(_Found(DatabaseLogin(port=port))) == ""
 
 
 def test_a_configured_socket_is_taken_as_it_is_and_a_missing_one_is_no_server(tmp_path: Path) -> None:

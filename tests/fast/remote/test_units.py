@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from parallel_build.cloudstack import services as services_module
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import StepFailed
+from parallel_build.operations.hosts_back import peers
 from parallel_build.project import CODE
 from parallel_build.remote.units import properties
 from tests.fast.local_host import LocalHost
@@ -48,6 +50,28 @@ def test_an_old_systemd_names_the_unit_behind_an_alias(tmp_path: Path) -> None:
     assert found.state("mysql").active and found.state("mysql").enabled and not found.state("nothing").known
 
 
+@pytest.mark.parametrize(
+    ("usual", "active", "running", "found"),
+    [
+        ("mysql|mariadb", "active", "rh-mariadb105-mariadb", "mariadb"),  # one that runs is not asked about any other
+        ("mysql|mariadb", "inactive", "rh-mariadb105-mariadb", "rh-mariadb105-mariadb"),  # a software collection next to the system's own
+        ("nothing", "inactive", "mariadb@cloud", "mariadb@cloud"),
+        ("mysql|mariadb", "inactive", "", "mariadb"),  # it is down
+        ("mysql|mariadb", "inactive", "unknown-mysql", "mariadb"),  # of a container's own, of which this systemd knows nothing
+    ],
+)
+def test_the_unit_that_runs_the_database_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str, active: str, running: str, found: str
+) -> None:
+    text = OLD.replace("mysql|mariadb)", f"{usual})").replace("active=active", f"active={active}")
+    text = text.replace(
+        "  *) id=$unit; load=not-found",
+        "  rh-*|mariadb@*) id=$unit; load=loaded; active=active; started=1 ;;\n  *) id=$unit; load=not-found",
+    )
+    monkeypatch.setattr(services_module, "unit_of_server", lambda _: running)
+    assert Services(host(tmp_path, text)).database_unit() == found
+
+
 def test_an_old_systemd_tells_one_start_from_another(tmp_path: Path) -> None:
     services = Services(host(tmp_path))
     first = services.invocation("mariadb")
@@ -68,6 +92,33 @@ def test_no_answer_is_no_state(tmp_path: Path) -> None:
         Services(silent).state("mariadb")
     with pytest.raises(StepFailed, match="does not tell Id"):
         properties(silent, "mariadb", ["Id"])
+
+
+HEADING = "State      Recv-Q Send-Q Local Address:Port               Peer Address:Port"
+LISTENING = (
+    "LISTEN     0      128          *:22                       *:*",
+    "LISTEN     0      80          :::3306                    :::*",
+)
+
+
+def test_an_old_ss_prints_a_heading_whatever_it_is_asked(tmp_path: Path) -> None:
+    """iproute2 3.10 of Enterprise Linux 7 and 4.3 of Ubuntu 16.04 end with an error where they are asked to leave it out."""
+    program, text = tmp_path / "ss", "\n".join((HEADING, *LISTENING))
+    program.write_text(f"#!/bin/sh\ncase $1 in *H*) echo \"ss: invalid option -- 'H'\" >&2; exit 1;; esac\ncat <<'EOF'\n{text}\nEOF\n")
+    program.chmod(0o755)
+    assert Services(LocalHost(programs=tmp_path)).listening([22, 3306, 8250]) == {22, 3306}
+    heading = "Recv-Q Send-Q Local Address:Port               Peer Address:Port"
+    lines = (
+        "0      0      10.91.0.21:51234          10.91.0.41:8250",
+        "0      0      ::ffff:10.91.0.22:51234          ::ffff:10.91.0.42:8250",
+    )
+    assert peers("\n".join((heading, *lines))) == {"10.91.0.41", "10.91.0.42"} and peers(heading) == set()
+
+
+def test_nothing_asks_for_what_an_old_ss_does_not_know() -> None:
+    asking = [path for path in (CODE / "parallel_build").rglob("*.py") if re.search(r"\bss\"?,? \"?-[a-zA-Z]*H", path.read_text())]
+    # Servers of the new side alone, and where no answer costs nothing.
+    assert sorted(path.name for path in asking) == ["facts.py", "isolation.py", "packet_filter.py"]
 
 
 def test_nothing_asks_systemd_for_bare_values() -> None:

@@ -16,14 +16,14 @@ from parallel_build.steps.retirement import Retirement
 from tests.fast.sites import site
 
 
-def prove(monkeypatch: pytest.MonkeyPatch, hosts: list[dict[str, str]], removed: list[str]) -> None:
+def prove(monkeypatch: pytest.MonkeyPatch, hosts: list[dict[str, str]], removed: list[str], **noted: Any) -> None:
     """Two hosts were Up when the window opened; these are listed now, and these the database has as removed."""
     here = site()
     capability = {"capability": {"cloudstackversion": str(here.configuration.new.version)}}
     cloud = SimpleNamespace(list=lambda *_, **__: hosts, call=lambda *_: capability)
     database = SimpleNamespace(rows=lambda _, ids: [{"uuid": each} for each in removed if each in ids])
-    facts = {"hosts_up": {"id-1": "kvm1", "id-2": "kvm2"}}
-    monkeypatch.setattr(retirement, "store", lambda _: SimpleNamespace(facts=lambda _: facts))
+    facts = {"Window": {"hosts_up": {"id-1": "kvm1", "id-2": "kvm2"}, **noted}}
+    monkeypatch.setattr(retirement, "store", lambda _: SimpleNamespace(facts=lambda step: facts.get(step, {})))
     monkeypatch.setattr(retirement, "new_database", lambda _: None)
     monkeypatch.setattr(retirement, "session", lambda _: contextlib.nullcontext(database))
     context: Any = SimpleNamespace(configuration=here.configuration)
@@ -33,6 +33,15 @@ def prove(monkeypatch: pytest.MonkeyPatch, hosts: list[dict[str, str]], removed:
 def test_a_host_that_was_removed_from_the_cloud_is_not_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error's own remedy says so: fix the host, or remove it."""
     prove(monkeypatch, [{"id": "id-1", "state": "Up"}], removed=["id-2"])
+
+
+@pytest.mark.parametrize("resource", ["Maintenance", "Disabled"])
+def test_a_host_under_repair_is_not_expected(monkeypatch: pytest.MonkeyPatch, resource: str) -> None:
+    hosts = [{"id": "id-1", "state": "Up"}, {"id": "id-2", "state": "Down", "resourcestate": resource}]
+    prove(monkeypatch, hosts, removed=[], hosts_aside=[])
+    for noted in ({"hosts_aside": ["id-2"]}, {}):  # it was put aside, and Up, when the window opened; or nobody noted that
+        with pytest.raises(GuardFailed, match="not Up on it: kvm2"):
+            prove(monkeypatch, hosts, removed=[], **noted)
 
 
 @pytest.mark.parametrize("others", [[], [{"id": "id-2", "state": "Alert"}]])

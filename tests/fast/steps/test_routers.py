@@ -41,6 +41,107 @@ def test_everything_that_runs_is_renewed_and_idle_networks_are_left_alone(monkey
     assert cloud.restarted == [], "what is renewed is found by looking"
 
 
+def test_of_five_hundred_networks_five_are_listed_and_a_hundred_idle_ones_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users are in before the first of them, and nothing here puts them out."""
+    idle = [Net(number, state="Allocated", running=False, routers={str(number): OLD}) for number in range(401, 501)]
+    cloud = RouterCloud([*nets(400), *idle])
+    cloud.bad = {f"network-{number}" for number in (2, 77, 150, 299, 400)}
+    run = Run(monkeypatch, cloud, window={"parallelRestarts": 8})
+    evidence, pending = apply(run)
+    assert (evidence["networks"], evidence["renewed"], evidence["left"], evidence["idle, left alone"]) == (400, 395, 5, 100)
+    assert set(evidence["failed"]) == {f"net{number:04}" for number in (2, 77, 150, 299, 400)} and "5 of 400 networks left" in pending
+    assert len(cloud.restarted) == len(set(cloud.restarted)) == 395, "none twice"
+    assert {call.split()[1] for call in cloud.calls} == {f"network-{number}" for number in range(1, 401)}, "no call for an idle one"
+    assert run.admitted == 0 and cloud.mixed_up == 0
+    failed = [call for call in cloud.calls if call.split()[1] in cloud.bad]
+    assert len(failed) == 10, "each is tried twice"
+
+
+def test_of_five_hundred_networks_a_failing_canary_touches_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(500))
+    cloud.bad = {"network-1"}
+    _, pending = apply(Run(monkeypatch, cloud, window={"parallelRestarts": 8}))
+    assert cloud.calls == ["restartNetwork network-1"] and "500 of 500 networks left" in pending and "the canary is stopped" in pending
+
+
+def test_of_five_hundred_networks_a_run_that_is_killed_at_any_moment_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cut in (0, 1, 2, 137, 250, 498, 499):
+        cloud = RouterCloud(nets(500))
+        run = Run(monkeypatch, cloud, window={"parallelRestarts": 1})
+        cloud.cut = cut
+        with pytest.raises(Cut):
+            apply(run)
+        assert len(cloud.restarted) == cut
+        result = router_waves.run(run.context())
+        assert (result.done, result.left, result.failed) == (500, [], {})
+        assert len(cloud.restarted) == len(set(cloud.restarted)) == 500, "what was done is not done again"
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, cloud: RouterCloud, **routers: Any) -> Run:
+    return Run(monkeypatch, cloud, routers={"renew": "livePatch", "failureRate": 1, "canary": 0, **routers})
+
+
+def test_routers_are_patched_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud([*nets(12), Net(30, redundant=True), Net(3, kind="vpc", state="Enabled", routers={"9": OLD})])
+    before = {net.uuid: dict(net.routers) for net in cloud.nets.values()}
+    run = patched(monkeypatch, cloud)
+    evidence, pending = apply(run)
+    assert (evidence["networks"], evidence["renewed"], pending) == (14, 14, "")
+    assert {net.uuid: net.routers for net in cloud.nets.values()} == before, "no router was replaced"
+    assert run.facts()["scripts"] == ["scripts of 4.20"] and run.facts()["patched"] == {"network": "1-12,30", "vpc": "3"}
+    cloud.restarted.clear()
+    assert apply(run)[1] == "" and cloud.restarted == [], "the same again is no change"
+    _prove_renewed(run.context(), run.record)
+    run.site = site()
+    assert "14 of 14 networks left" in router_waves.standing(run.context()).words("test"), "a change of the key counts from then on"
+
+
+def test_a_patch_is_proved_by_what_routers_report_and_never_by_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(6))
+    cloud.not_patched, cloud.old_agents = {"network-2"}, {"network-4"}
+    run = patched(monkeypatch, cloud)
+    evidence, pending = apply(run)
+    assert evidence["renewed"] == 4 and "2 of 6 networks left" in pending
+    assert "its software is 4.20.3.0, not 4.22.1.0" in evidence["failed"]["net0002"]
+    assert "its scripts are those of before: its host's agent is an old one" in evidence["failed"]["net0004"]
+    cloud.not_patched, cloud.old_agents = set(), set()
+    router_waves.retry(run.context())
+    assert apply(run)[1] == ""
+
+
+def test_scripts_of_another_build_are_no_patch_since_cloudstack_refuses_such_a_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = RouterCloud(nets(2))
+    cloud.own_scripts = "scripts of another build"
+    evidence, _ = apply(patched(monkeypatch, cloud))
+    assert "its scripts are not those of the management server" in evidence["failed"]["net0001"]
+    cloud = RouterCloud(nets(2))
+    cloud.own_scripts = "scripts of 4.22"
+    assert apply(patched(monkeypatch, cloud))[1] == ""
+
+
+def test_a_run_of_patches_that_was_cut_off_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cut in range(7):
+        cloud = RouterCloud(nets(6))
+        run = patched(monkeypatch, cloud)
+        run.site = site(routers={"renew": "livePatch"}, window={"parallelRestarts": 1})
+        cloud.cut = cut
+        if cut < 6:
+            with pytest.raises(Cut):
+                apply(run)
+        assert apply(run)[1] == "" and len(cloud.restarted) == len(set(cloud.restarted)) == 6
+
+
+def test_what_can_not_be_patched_is_restarted_with_new_routers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudStack patches the router of a VPC by way of its tiers, and does nothing for one without any."""
+    cloud = RouterCloud(
+        [Net(3, kind="vpc", state="Enabled", routers={"9": OLD}, tiers=0), Net(4, kind="vpc", state="Enabled", routers={"10": OLD})]
+    )
+    run = patched(monkeypatch, cloud)
+    assert apply(run)[1] == ""
+    assert set(cloud.nets["vpc-3"].routers.values()) == {NEW} and cloud.nets["vpc-4"].routers == {"10": OLD}
+    assert run.facts()["patched"] == {"network": "", "vpc": "4"} and run.facts()["vpcs"] == "3-4"
+
+
 def test_failures_are_listed_with_their_cause_and_the_step_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = RouterCloud(nets(30))
     cloud.bad = {"network-4", "network-9"}
@@ -97,6 +198,21 @@ def test_a_restart_that_failed_leaves_a_network_without_a_router_and_it_still_co
     cloud.nets["network-2"].routers = {}
     apply(run)
     assert "network-2" in cloud.restarted
+
+
+def test_routers_of_a_disabled_zone_run_on_and_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudStack finds no place for a successor there: a canary among them would stop the waves, and the network would be without a router."""
+    shut = [Net(number, zone="z0", closed="Disabled") for number in range(100, 103)]
+    cloud = RouterCloud([*shut, *nets(3)])
+    run = Run(monkeypatch, cloud)
+    document, pending = apply(run)
+    assert sorted(cloud.restarted) == ["network-1", "network-2", "network-3"] and pending == ""
+    assert all(len(net.routers) == 1 for net in shut) and document["in disabled zones"] == {"z0 (Disabled)": 3}
+    assert any("3 in zone z0 (Disabled)" in line and "parallel-build routers test" in line for line in run.reported)
+    for net in shut:
+        net.closed = None
+    apply(run)
+    assert len(cloud.restarted) == 6, "the zone is enabled"
 
 
 def test_the_time_limit_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from parallel_build.cloudstack import agents
 from parallel_build.cloudstack.templates import ZoneState, closest_os_type, latest, registration
 from parallel_build.configuration import Hypervisor, Template
 from parallel_build.errors import ConfigurationError, StepFailed
+from parallel_build.operations import host_setting
 from parallel_build.remote.apt import KEYRING, pin, repository_line
 from parallel_build.remote.available import Available
 from parallel_build.remote.packages import choose, of_release
@@ -147,6 +148,20 @@ NEW = ["10.91.0.41", "10.91.0.42"]
 def test_new_addresses_come_after_the_old_ones(value: str, longer: str) -> None:
     assert agents.extended(value, NEW) == longer
     assert agents.extended(longer, NEW) == longer
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [
+        ("localhost", "10.91.0.41,10.91.0.42"),
+        ("localhost,10.91.0.11", "10.91.0.41,10.91.0.42,10.91.0.11"),
+        ("127.0.0.1,::1,10.91.0.11", "10.91.0.41,10.91.0.42,10.91.0.11"),
+        ("10.91.0.11,10.91.0.41", "10.91.0.41,10.91.0.42,10.91.0.11"),
+        ("cloud.example.org", "10.91.0.41,10.91.0.42,cloud.example.org"),
+    ],
+)
+def test_the_new_hosts_list_has_the_originals_addresses_and_none_that_leads_to_oneself(now: str, wanted: str) -> None:
+    assert host_setting.value_for(site().configuration, now) == wanted
 
 
 @pytest.mark.parametrize(
