@@ -12,12 +12,11 @@ from parallel_build.components.cloud import Cloud
 from parallel_build.components.component import Component
 from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content, build_machine
-from parallel_build.components.machines.contents import UNITS
 from parallel_build.components.machines.machine import Machine
 from parallel_build.components.steps import ManagementInstalled
 from parallel_build.configuration import NewMachine
 from parallel_build.configuration.role_packages import REHEARSAL_TOOLS
-from parallel_build.database.server.settings import rehearsal_option_file
+from parallel_build.database.server.settings import before_first_boot, rehearsal_option_file
 from parallel_build.machines.provisioning import File
 
 
@@ -82,10 +81,10 @@ def content(stack: Stack, machine: NewMachine) -> Content:
     The platform `existing` makes no machine and ignores this: there step `Rehearsal` brings the same (`operations.rehearsal_server`).
     """
     database = stack.configuration.new.database
-    own = rehearsal_option_file(stack.configuration, machine)
+    own, unit = before_first_boot(stack.configuration.new, rehearsal_option_file(stack.configuration, machine))
     return Content(
         files=(File(own.path, own.content),),
         packages=(*database.packages, *REHEARSAL_TOOLS),
-        enabled_units=(UNITS[database.engine],),
+        enabled_units=(unit,),
         masked_units=(f"{MANAGEMENT}.service", f"{USAGE}.service"),
     )

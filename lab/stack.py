@@ -212,7 +212,8 @@ def pulumi_words(lab: Lab, words: Sequence[str]) -> list[str]:
     """A user's Pulumi words with this lab's stack added, and its configuration where the command reads one."""
     first = words[0] if words else ""
     extra = _where(lab) if first in TAKES_CONFIG else ["--stack", STACK] if first in TAKES_STACK else []
-    return [*words, *extra]
+    end = words.index("--") if "--" in words else len(words)  # what comes behind it are values
+    return [*words[:end], *extra, *words[end:]]
 
 
 def _learn_host_keys(lab: Lab) -> None:

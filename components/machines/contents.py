@@ -6,10 +6,9 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.components.declared import Stack
 from parallel_build.components.machines.build import Content
 from parallel_build.configuration import NewMachine
-from parallel_build.database.server.settings import option_files
+from parallel_build.database.server.settings import before_first_boot, option_files
 from parallel_build.machines.provisioning import File
 
-UNITS = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
 # CloudStack's unit wants a database server of its own machine, and one with cloud/cloud would be taken for the cloud's by a server that can't
 # read its db.properties: where an image brings one, it must not start.
 DATABASES = ("mariadb.service", "mysql.service", "mysqld.service")
@@ -25,9 +24,10 @@ def content(stack: Stack, machine: NewMachine) -> Content:
     if not keeps:
         return Content(masked_units=(*FENCED, *DATABASES))
     own, _ = option_files(stack.configuration, machine)
+    own, unit = before_first_boot(new, own)
     return Content(
         files=(File(own.path, own.content),),
         packages=tuple(new.database.packages),
-        enabled_units=(UNITS[new.database.engine],),
+        enabled_units=(unit,),
         masked_units=FENCED if manages else (),
     )

@@ -61,6 +61,8 @@ RULE = {
 }  # fmt: skip
 PORTS = "CONCAT_WS(' ', t.protocol, CONCAT_WS('-', t.start_port, t.end_port))"
 LIVING = "t.type = 'User' AND t.state <> 'Revoke'"
+# The disk of a router is its network owner's, who has not made it.
+USERS_OWN = "NOT EXISTS (SELECT 1 FROM cloud.vm_instance s WHERE s.id = t.instance_id AND s.type <> 'User')"
 DISK_PLACE = {
     "native": "t.path", "pool": _name("storage_pool", "t.pool_id"), "poolId": _uuid("storage_pool", "t.pool_id"),
     "hypervisor": "COALESCE((SELECT v.hypervisor_type FROM cloud.vm_instance v WHERE v.id = t.instance_id), "
@@ -157,7 +159,9 @@ KINDS = (
         extra={"native": "t.instance_name", "state": "t.state", "hypervisor": "t.hypervisor_type",
                "host": "(SELECT h.name FROM cloud.host h WHERE h.id = COALESCE(t.host_id, t.last_host_id))"},
     ),
-    Kind(DISKS, "volumes", condition="t.removed IS NULL AND t.state NOT IN ('Expunged', 'Destroy')", extra=DISK_PLACE),
+    Kind(
+        DISKS, "volumes", condition=f"t.removed IS NULL AND t.state NOT IN ('Expunged', 'Destroy') AND {USERS_OWN}", extra=DISK_PLACE,
+    ),
     Kind(
         "snapshots", "snapshots",
         extra={"state": "t.status", "hypervisor": "t.hypervisor_type",

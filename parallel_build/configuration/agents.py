@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from parallel_build.configuration.values import Duration, Model, PackageName
+from parallel_build.configuration.values import Duration, Model, PackageName, RepositoryLine
 
 
 class AgentUpgrade(Model):
@@ -21,6 +21,9 @@ class AgentUpgrade(Model):
         failure_rate: part of the wave that may fail (one host always may, unless it is 0); beyond it nothing more is begun.
         timeout: of one host's installation.
         packages: packages that are brought to the target's version together.
+        repository: where the hosts take them from, and its key, where `new.packages.repository` is not theirs: the hosts may be of another family
+            of systems, or release, than the new servers.
+        key: armoured signing key of that repository, as text.
     """
 
     hosts: Literal["all"] | list[str] = "all"
@@ -30,6 +33,8 @@ class AgentUpgrade(Model):
     failure_rate: float = 0.1
     timeout: Duration = timedelta(minutes=10)
     packages: list[PackageName] = Field(default_factory=lambda: ["cloudstack-agent", "cloudstack-common"], min_length=1)
+    repository: RepositoryLine | None = None
+    key: str | None = None
 
     @field_validator("failure_rate", mode="before")
     @classmethod

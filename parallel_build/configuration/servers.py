@@ -23,6 +23,7 @@ from parallel_build.configuration.values import (
     Model,
     NameOrAddress,
     PackageName,
+    RepositoryLine,
     ServerPath,
 )
 from parallel_build.versions import CloudStackVersion
@@ -205,21 +206,10 @@ class Packages(Model):
         usage_names: packages of the usage server.
     """
 
-    repository: str | None = None
+    repository: RepositoryLine | None = None
     key: str | None = None
     names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-management"], min_length=1)
     usage_names: list[PackageName] = Field(default_factory=lambda: ["cloudstack-usage"])
-
-    @field_validator("repository")
-    @classmethod
-    def _line(cls, value: str | None) -> str | None:
-        if value is not None and (
-            not value.isprintable() or not re.fullmatch(r"deb (\[[^\]]*\] )?\S+ \S.*|(https?|file)://[^\s/]*/\S+", value)
-        ):
-            raise ValueError(
-                "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
-            )
-        return value
 
     @model_validator(mode="after")
     def _one_key(self, info: ValidationInfo) -> Packages:

@@ -127,6 +127,22 @@ ServerPath = Annotated[str, BeforeValidator(absolute), Field(pattern=SERVER_PATH
 PackageName = Annotated[str, Field(pattern=PACKAGE_NAME.pattern)]
 
 
+def parse_repository(value: str) -> str:
+    """An apt line, or the address of an RPM repository.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not value.isprintable() or not re.fullmatch(r"deb (\[[^\]]*\] )?\S+ \S.*|(https?|file)://[^\s/]*/\S+", value):
+        raise ValueError(
+            "a repository is one line such as `deb https://example.org/apt jammy 4.22`, or `https://example.org/centos/9/4.22/` for dnf"
+        )
+    return value
+
+
+RepositoryLine = Annotated[str, AfterValidator(parse_repository)]
+
+
 def is_address(text: str) -> bool:
     """Whether a text is an IP address."""
     try:

@@ -32,6 +32,13 @@ for file; do
 done
 """
 
+# The Debian family's servers write into the journal, the EL family's into a file of their own.
+LOGS = ("/var/log/mariadb/mariadb.log", "/var/log/mysql/mysqld.log", "/var/log/mysqld.log")
+LAST_WORDS = """unit=$1; shift
+journalctl -u "$unit" -n 40 --no-pager -o cat || true
+for log; do if [ -e "$log" ]; then tail -n 40 "$log"; fi; done
+"""
+
 Tell = Callable[..., None]  # a sentence, and details for the journal
 
 
@@ -252,9 +259,9 @@ class NewServer:
         )
 
     def _last_words(self, unit: str) -> str:
-        shown = self.host.run(["journalctl", "-u", unit, "-n", "40", "--no-pager", "-o", "cat"], ok=None).stdout
+        shown = self.host.script(LAST_WORDS, [unit, *LOGS], ok=None).stdout
         errors = [line for line in shown.splitlines() if "ERROR" in line.upper()]
-        return " | ".join(errors[-3:]) or "its journal has no error line"
+        return " | ".join(errors[-3:]) or "neither its journal nor its log has an error line"
 
 
 def versions(names: Mapping[str, str]) -> str:

@@ -40,11 +40,16 @@ df -P -B1 "$p" | tail -n 1 | awk '{print $4}'; stat -Lc %d "$p"; cat /etc/machin
 """
 PACK = '{ tar -C / -cf - "$@" || echo parallel-build: tar has failed >&2; } | gzip -1'
 KEEP = 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.part"; sync "$1.part"; sha256sum "$1.part" | cut -d" " -f1'
+# The server's program: where a path leads to it, else where the Debian family's packages have it, and the EL family's.
+PROGRAM = (
+    "command -v mariadbd || command -v mysqld || "
+    "ls /usr/sbin/mariadbd /usr/sbin/mysqld /usr/libexec/mariadbd /usr/libexec/mysqld 2>/dev/null | head -n 1"
+)
 # $1 file, $2 data folder as it was, $3 schemas (a list in SQL), then options of the server. A server of its own in a folder of its own, without a network;
 # as root, since nobody else may enter that folder.
 READ_BACK = r"""
 file=$1 data=$2 schemas=$3; shift 3
-server=$(command -v mariadbd || command -v mysqld || ls /usr/sbin/mariadbd /usr/sbin/mysqld 2>/dev/null | head -n 1)
+server=$(PROGRAM)
 client=$(command -v mariadb || command -v mysql)
 work=$(mktemp -d "$(dirname "$file")/readback.XXXXXX")
 stop() { if [ -s "$work/pid" ]; then kill "$(cat "$work/pid")" 2>/dev/null || true; wait 2>/dev/null || true; fi; rm -rf "$work"; }
@@ -60,16 +65,13 @@ done
 "$client" --no-defaults -N -B -S "$work/s" -e "SELECT CONCAT('SELECT COUNT(*) FROM \`', TABLE_SCHEMA, '\`.\`', REPLACE(TABLE_NAME, '\`', '\`\`'), '\`;')
   FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN ($schemas)" >"$work/ask"
 echo "$(wc -l <"$work/ask") $("$client" --no-defaults -N -B -S "$work/s" <"$work/ask" | awk '{s += $1} END {print s + 0}')"
-"""
+""".replace("PROGRAM", PROGRAM)
 # Options that a server needs to read another's files.
 OPTIONS = re.compile(
     r"^--(?:loose[-_])?(innodb[-_](?:data[-_]file[-_]path|page[-_]size|undo[-_]tablespaces|log[-_]file[-_]size|log[-_]files[-_]in[-_]group)"
     r"|lower[-_]case[-_]table[-_]names)=[\w:.,;/-]+$"
 )
-PRINT_OPTIONS = (
-    "s=$(command -v mariadbd || command -v mysqld || ls /usr/sbin/mariadbd /usr/sbin/mysqld 2>/dev/null | head -n 1); "
-    '"$s" --print-defaults | tail -n 1'
-)
+PRINT_OPTIONS = f'"$({PROGRAM})" --print-defaults | tail -n 1'
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from parallel_build.cancel import clearing_up
 from parallel_build.errors import CommandFailed, ConfigurationError, StepFailed
@@ -60,8 +61,16 @@ with dnf.Base() as base:
     for name in sorted(found):
         print(name)
 """
+# Validity and last second of each key in a file, as GnuPG shows them; nothing where there is no GnuPG.
+KEY_STATES = r"""
+[ -e "$1" ] && command -v gpg >/dev/null || exit 0
+home=$(mktemp -d)
+gpg --batch --no-options --homedir "$home" --with-colons --show-keys "$1" 2>/dev/null | awk -F: '$1 == "pub" { print $2, $7 }' || true
+rm -rf "$home"
+"""
 # What dnf's words are about -> what to do.
 REMEDIES = (
+    (r"(?i)no space left|disk requirements|more space needed|not enough free space|curl error \(23\)", "free space on {host}"),
     (
         r"transaction lock|another process|being used by",
         "another rpm or dnf holds the package database there: let it end (`ps -C rpm,dnf`), or end it",
@@ -89,26 +98,52 @@ class Dnf:
         self.host = host
 
     def installed(self, package: str) -> str | None:
-        """The installed version and release, None when it is not installed."""
+        """The installed version and release, None when it is not installed.
+
+        Raises:
+            StepFailed: rpm can't say: that is no "not installed".
+        """
         shown = self.host.run(["rpm", "-q", "--qf", "%{EPOCHNUM}:%{VERSION}-%{RELEASE}\n", package], ok=(0, 1))
-        return shown.stdout.split()[-1].removeprefix("0:") if shown.ok and shown.stdout.split() else None
+        if shown.ok and shown.stdout.split():
+            return shown.stdout.split()[-1].removeprefix("0:")
+        if "is not installed" in shown.stdout:
+            return None
+        raise StepFailed(
+            f"{self.host.name}: rpm does not say whether {package} is installed",
+            (shown.stderr or shown.stdout).strip()[:300] or "it gave no answer",
+            f"see `rpm -q {package}` on {self.host.name} (`rpm --rebuilddb` repairs a damaged package database), then run the same command again",
+        )
 
     def dependencies(self, package: str) -> str:
         """What an installed package requires, a line each."""
         return self.host.run(["rpm", "-q", "--requires", package]).stdout
 
     def available(self, package: str) -> list[Available]:
-        """Every version that dnf knows of, newest first."""
+        """Every version that dnf knows of, newest first.
+
+        Raises:
+            StepFailed: a repository can't be read: that is no "there is none".
+        """
         words = ["dnf", "-q", "--showduplicates", "repoquery", "--available", "--qf", QUERY, package]
+        try:
+            shown = self.host.run(words, timeout=UPDATE_TIMEOUT).stdout
+        except CommandFailed as error:
+            raise self._failed(f"could not look for {package}", error) from None
         found = set()
-        for line in self.host.run(words, timeout=UPDATE_TIMEOUT, ok=(0, 1)).stdout.splitlines():
+        for line in shown.splitlines():
             parts = line.split("\t")
             if len(parts) == 3 and parts[0] == package:
                 found.add(Available(parts[1].removeprefix("0:"), parts[2]))
         return sorted(found, key=lambda each: functools.cmp_to_key(compare)(each.version), reverse=True)
 
     def update(self, source_file: str | None = None) -> None:
-        """Refresh the repositories' metadata: all, or only those of the stack's own file."""
+        """Refresh the repositories' metadata: all, or only those of the stack's own file, whose key must be valid today.
+
+        Raises:
+            StepFailed: a repository can't be read, or the stack's own key has expired.
+        """
+        if source_file:
+            self._key_is_valid()
         only = ["--disablerepo=*", f"--enablerepo={REPOSITORY}"] if source_file else []
         try:
             self.host.run(["dnf", *OPTIONS, *only, "--refresh", "makecache"], timeout=UPDATE_TIMEOUT)
@@ -122,14 +157,14 @@ class Dnf:
             StepFailed: dnf could not, with its words.
         """
         transactions.begin(self.host)
-        known = self._keys()
+        known = self.keys()
         try:
             self.host.run(["dnf", *OPTIONS, "install", *packages], timeout=INSTALL_TIMEOUT)
         except CommandFailed as error:
             raise self._failed(f"could not install {' '.join(packages)}", error) from None
         finally:
             with clearing_up():
-                self.host.script(NOTE_KEYS, [transactions.FOUND, *sorted(self._keys() - known)], cancellable=False)
+                self.host.script(NOTE_KEYS, [transactions.FOUND, *sorted(self.keys() - known)], cancellable=False)
                 transactions.end(self.host)
 
     def exact(self, package: str, version: str) -> str:
@@ -175,9 +210,20 @@ class Dnf:
         if keys:
             self.host.run(["rpm", "-e", "--allmatches", *(name.removesuffix(":none") for name in keys)], timeout=120, cancellable=False)
 
-    def _keys(self) -> set[str]:
+    def keys(self) -> set[str]:
         """Keys that rpm knows, by their names as packages."""
         return {word for word in self.host.run(["rpm", "-q", "gpg-pubkey"], ok=(0, 1)).stdout.split() if word.startswith(KEY)}
+
+    def _key_is_valid(self) -> None:
+        """Rule: rpm before 4.19 takes what an expired key has signed; the same stack would be refused on a newer system."""
+        states = [line.split() for line in self.host.script(KEY_STATES, [KEYRING]).stdout.splitlines()]
+        ends = [int(each[1]) for each in states if len(each) == 2 and each[0] == "e" and each[1].isdigit()]
+        if states and len(ends) == len(states):
+            raise StepFailed(
+                f"{self.host.name}: the key of the packages' repository has expired",
+                f"it was valid until {datetime.fromtimestamp(max(ends), UTC):%Y-%m-%d}",
+                "correct new.packages.key: write the repository's present key into it, then run `pulumi up` again",
+            )
 
     def _ask(self, what: str, *names: str) -> list[str]:
         interpreter = self.host.run(["sh", "-c", INTERPRETER]).stdout.split()

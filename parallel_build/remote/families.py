@@ -21,13 +21,14 @@ class SystemFamily:
         ids: words of os-release's ID and ID_LIKE.
         program: what handles its packages.
         option_folder: of an engine's option files; read by name, so that ours win over those of the packages.
-        database_packages: packages of an engine's server, where the stack names none.
+        server_unit: of an engine's server, by what packages call it.
     """
 
     name: str
     ids: frozenset[str]
     program: str
     option_folder: dict[Engine, str]
+    server_unit: dict[Engine, str]
 
 
 DEBIAN = SystemFamily(
@@ -35,12 +36,14 @@ DEBIAN = SystemFamily(
     frozenset({"debian", "ubuntu"}),
     "apt-get",
     {"mariadb": "/etc/mysql/mariadb.conf.d", "mysql": "/etc/mysql/mysql.conf.d"},
+    {"mariadb": "mariadb.service", "mysql": "mysql.service"},
 )
 EL = SystemFamily(
     "the EL family",
     frozenset({"rhel", "centos", "fedora", "rocky", "almalinux", "ol"}),
     "dnf",
     {"mariadb": "/etc/my.cnf.d", "mysql": "/etc/my.cnf.d"},
+    {"mariadb": "mariadb.service", "mysql": "mysqld.service"},
 )
 FAMILIES = (DEBIAN, EL)
 

@@ -6,9 +6,10 @@ Nothing of the server's own package lists, sources or caches is changed: everyth
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from parallel_build.cancel import clearing_up
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote import apt, dnf
 from parallel_build.remote.access import Access
@@ -40,7 +41,9 @@ while [ $# -gt 0 ]; do
 done
 cd /; rm -rf "$folder/old"; mv "$folder/old.new" "$folder/old"
 """
+# What an earlier fetch left may be of another build, or of another repository; the cache next to it has what is wanted again.
 DNF_SOURCES = r"""
+rm -rf "$1/new" "$1/parts"
 install -d -m 755 "$1" "$1/new" "$1/old" "$1/parts"
 rm -f "$1/complete"
 cp -p /etc/yum.repos.d/*.repo "$1/parts/" 2>/dev/null || true
@@ -227,11 +230,12 @@ class KeptRpms(_Folder):
 
     def fetch(self, wanted: Sequence[str], release: CloudStackVersion, repository: str | None, key: str | None) -> dict[str, str]:
         """See the protocol."""
-        present = self._present(dnf.Dnf(self.host), wanted)
+        program = dnf.Dnf(self.host)
+        present, known = self._present(program, wanted), program.keys()
         self.host.script(DNF_SOURCES, [self.folder])
         if repository:
             names = {dnf.SOURCES: "parts/cloudstack-parallel-build.repo", dnf.KEYRING: "key.asc"}
-            self._write_sources(dnf.Dnf(self.host).source_files(repository, key, release), names)
+            self._write_sources(program.source_files(repository, key, release), names)
         try:
             versions = {name: choose(name, self.host.name, self._available(name), release).version for name in wanted}
             exact = [f"{name}-{version}" for name, version in versions.items()]
@@ -241,11 +245,30 @@ class KeptRpms(_Folder):
             self.host.script(keep, [self.folder, *(word for pair in present.items() for word in pair)], timeout=FETCH_TIMEOUT)
         except CommandFailed as error:
             raise self._failed(f"{', '.join(wanted)} {release.full} can't be fetched, or the present ones kept", error) from None
+        finally:
+            with clearing_up():
+                if came := program.keys() - known:
+                    self._note_keys(came)
         return self._complete(versions)
 
+    def remove(self) -> None:
+        """See the protocol; keys that rpm took over with a download of ours go as well."""
+        program = dnf.Dnf(self.host)
+        if ours := sorted(self._noted_keys() & program.keys()):
+            program.remove(ours)
+        super().remove()
+
+    def _noted_keys(self) -> set[str]:
+        return set((self.host.read(f"{self.folder}/keys") or b"").decode().split())
+
+    def _note_keys(self, came: Set[str]) -> None:
+        self.host.write(f"{self.folder}/keys", "".join(f"{key}\n" for key in sorted(self._noted_keys() | came)), mode=0o644)
+
     def install(self, timeout: float) -> None:
-        """See the protocol."""
-        self._apply("new", "install", timeout)
+        """See the protocol; of what was installed already when it was fetched there is no file."""
+        wanted, program = self.fetched(), dnf.Dnf(self.host)
+        if not wanted or any(program.installed(name) != version for name, version in wanted.items()):
+            self._apply("new", "install", timeout)
 
     def put_back(self, timeout: float) -> None:
         """See the protocol."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parallel_build.configuration import Hypervisor, Phase, StackConfiguration
-from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.errors import CommandFailed, ConfigurationError, ConnectionFailed, StepFailed
 from parallel_build.operations.agent_wave import FOLDER, packages_of, section
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import tolerated, window_open
@@ -25,14 +25,21 @@ def hosts_of(configuration: StackConfiguration) -> list[Hypervisor]:
 def parameters(configuration: StackConfiguration) -> Mapping[str, Any]:
     """What distinguishes one wave from a later one."""
     wanted = configuration.agents.upgrade
-    return {"hosts": [host.name for host in hosts_of(configuration)], "packages": list(wanted.packages) if wanted else []}
+    found = {"hosts": [host.name for host in hosts_of(configuration)], "packages": list(wanted.packages) if wanted else []}
+    return {**found, **({"repository": wanted.repository} if wanted and wanted.repository else {})}
+
+
+def repository_of(configuration: StackConfiguration) -> tuple[str | None, str | None]:
+    """Where hosts take the packages from, and its key: their own repository where the stack names one, else that of the new servers."""
+    wanted, own = configuration.agents.upgrade, configuration.new.packages
+    return (wanted.repository, wanted.key) if wanted and wanted.repository else (own.repository, own.key)
 
 
 @step
 class AgentPackages(FoundationStep):
     """Files only: nothing is installed, and nothing of the hosts' own package lists is changed.
 
-    Parameters: `hosts` and `packages`, names.
+    Parameters: `hosts` and `packages`, names; `repository`, where the hosts have one of their own.
     """
 
     type = "AgentPackages"
@@ -42,7 +49,7 @@ class AgentPackages(FoundationStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Fetch and keep."""
         names = ", ".join(host.name for host in hosts_of(configuration))
-        packages, repository = configuration.agents.upgrade, configuration.new.packages.repository
+        packages, (repository, _) = configuration.agents.upgrade, repository_of(configuration)
         wanted = ", ".join(packages.packages) if packages else ""
         return [
             f"on {names}: download {wanted} {configuration.new.version} and what they need into {FOLDER}/new"
@@ -95,13 +102,16 @@ class AgentPackages(FoundationStep):
     @staticmethod
     def _fetch(context: Context, host: Hypervisor) -> dict[str, str]:
         release, wanted = context.configuration.new.version, section(context).packages
-        kept, own = packages_of(context, host), context.configuration.new.packages
+        kept, (repository, key) = packages_of(context, host), repository_of(context.configuration)
         there = kept.fetched()
         if set(there) == set(wanted) and all(right(name, version, release) for name, version in there.items()):
             return there
         context.intend(f"{host.name}: download {', '.join(wanted)} {release.full}")
         context.progress(f"{host.name}: downloading {', '.join(wanted)} {release.full}")
-        return kept.fetch(wanted, release, own.repository, own.key)
+        try:
+            return kept.fetch(wanted, release, repository, key)
+        except ConfigurationError as error:  # a repository of the other family of systems
+            raise StepFailed(error.fact, f"{error.cause}; name the hosts' own in agents.upgrade.repository", error.remedy) from None
 
 
 def _grouped(found: Mapping[str, Mapping[str, str]]) -> dict[str, Sequence[str]]:

@@ -112,8 +112,7 @@ def test_dump_switch_and_back(lab: LabRunner, before: Path) -> None:
     assert taken["compared rows"] == taken["rows"] > 10000
     assert taken["meaning"]["version"] == "4.20.3.0" and taken["meaning"]["init decrypts"] is True
     tell(f"{taken['compared rows']} rows compared; not comparable: {taken['not comparable']}; adapted: {taken['adapted']}")
-    old, new = Lab(lab.name).options().families
-    assert bool(taken["not comparable"]) is (old != new), "what two families write differently is reported"
+    assert taken["not comparable"] == [], "what two families print differently is judged by a server, not left out"
     back(lab, before)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from parallel_build.configuration import NewMachine, StackConfiguration
+from parallel_build.configuration.servers import New
 from parallel_build.database.server.dialects import newest
+from parallel_build.remote.families import DEBIAN, EL
 
 Engine = Literal["mariadb", "mysql"]
 Role = Literal["source", "replica"]
@@ -170,6 +172,18 @@ def option_files(configuration: StackConfiguration, machine: NewMachine) -> tupl
         OptionFile(f"{folder}/zz-parallel-build.cnf", _text(values), values),
         OptionFile(f"{folder}/zz-parallel-build-tls.cnf", _text(tls), tls),
     )
+
+
+def before_first_boot(new: New, own: OptionFile) -> tuple[OptionFile, str]:
+    """A server's option file where its system reads it, and its unit, before there is a machine to ask of which family it is.
+
+    The kind of the packages' repository says it, and without one it is the Debian family. Where that is wrong, the steps put the file where the running
+    server's family reads it.
+    """
+    repository = new.packages.repository
+    family = EL if repository is not None and not repository.startswith("deb ") else DEBIAN
+    path = f"{family.option_folder[new.database.engine]}/{own.path.rpartition('/')[2]}"
+    return replace(own, path=path), family.server_unit[new.database.engine]
 
 
 def rehearsal_option_file(configuration: StackConfiguration, machine: NewMachine) -> OptionFile:

@@ -306,6 +306,21 @@ def test_a_database_server_has_its_option_file_before_it_starts() -> None:
     assert "mariadb.service" in texts["newdb1"]
 
 
+@pytest.mark.parametrize(
+    ("repository", "engine", "path", "unit"),
+    [
+        ("https://packages.example/centos/9/4.22/", "mariadb", "/etc/my.cnf.d/zz-parallel-build.cnf", "mariadb.service"),
+        ("https://packages.example/centos/9/4.22/", "mysql", "/etc/my.cnf.d/zz-parallel-build.cnf", "mysqld.service"),
+        ("deb https://packages.example/apt jammy 4.22", "mysql", "/etc/mysql/mysql.conf.d/zz-parallel-build.cnf", "mysql.service"),
+    ],
+)
+def test_paths_and_units_are_those_of_the_repositorys_family(repository: str, engine: str, path: str, unit: str) -> None:
+    database = {**values()["new"]["database"], "engine": engine}
+    declared, _ = run(settings(phase="built", new={"packages": {"repository": repository}, "database": database}))
+    (text,) = [each.inputs["provisioning"]["value"] for each in of_kind(declared, "ContainerMachine") if each.name == "newdb1"]
+    assert path in text and f'"enabled_units": ["{unit}"]' in text
+
+
 def test_libvirt_shares_a_pool_and_an_image_and_never_replaces() -> None:
     declared, _ = run(settings(phase="built", new={"platform": "libvirt"}))
     assert len(of_kind(declared, "Pool")) == 1

@@ -66,3 +66,24 @@ def test_a_file_of_the_second_of_the_start_counts_where_the_values_differ(
     server.option_file = OptionFile(str(path), "", {})
     found = server._why_restart(Services(host), "mariadb")
     assert found == (f"{path} {why}" if why else None)
+
+
+@pytest.mark.parametrize(
+    ("journal", "log", "words"),
+    [
+        ("", "[Note] starting\n[ERROR] unknown variable 'x=1'\n", "[ERROR] unknown variable 'x=1'"),
+        ("[ERROR] from the journal", "", "[ERROR] from the journal"),
+        ("", None, "neither its journal nor its log has an error line"),
+    ],
+)
+def test_a_server_that_does_not_start_is_heard_in_its_journal_and_in_its_own_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str, log: str | None, words: str
+) -> None:
+    (tmp_path / "journalctl").write_text(f"#!/bin/sh\necho {journal!r}\n")
+    (tmp_path / "journalctl").chmod(0o755)
+    if log is not None:
+        (tmp_path / "mariadb.log").write_text(log)
+    monkeypatch.setattr(setup, "LOGS", (f"{tmp_path}/mariadb.log", f"{tmp_path}/mysqld.log"))
+    host = LocalHost("newdb1", tmp_path)
+    server = Server(cast(NewMachine, None), host, cast(StackConfiguration, None), lambda *_, **__: None, CancelToken(), paired=False)
+    assert server._last_words("mariadb") == words

@@ -64,6 +64,11 @@ class TestWords:
         assert stack.pulumi_words(lab, ["stack", "history"])[2:] == ["--stack", "lab"]
         assert stack.pulumi_words(lab, ["version"]) == ["version"]
 
+    def test_what_comes_behind_two_dashes_stays_the_value(self, lab: Lab) -> None:
+        words = stack.pulumi_words(lab, ["config", "set", "new.carry.jvmOptions[0]", "--", "-Xmx"])
+        assert words[:5] == ["config", "set", "new.carry.jvmOptions[0]", "--stack", "lab"]
+        assert words[-2:] == ["--", "-Xmx"]
+
 
 KVM = [{"name": "kvm1"}, {"name": "kvm2"}]
 

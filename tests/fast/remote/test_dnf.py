@@ -222,6 +222,21 @@ def test_packages_that_another_key_signed_are_refused(el: ElHost, built: tuple[B
 
 @real
 @pytest.mark.engine
+def test_a_key_that_has_expired_is_refused_before_anything_is_taken(el: ElHost, built: tuple[Builder, str, str], tmp_path: Path) -> None:
+    gpg = ["gpg", "--homedir", str(tmp_path), "--batch", "--faked-system-time", "20240101T000000!"]
+    tmp_path.chmod(0o700)
+    subprocess.run(
+        [*gpg, "--passphrase", "", "--quick-gen-key", "old", "rsa2048", "sign", "30d"], check=True, capture_output=True, timeout=60
+    )
+    expired = subprocess.run([*gpg, "--armor", "--export", "old"], check=True, capture_output=True, text=True, timeout=60).stdout
+    handled = _sources(el, expired)
+    with pytest.raises(StepFailed, match=r"expired.*until 2024-01-31.*correct new\.packages\.key"):
+        handled.update(handled.sources)
+    _sources(el, built[1]).update(handled.sources)
+
+
+@real
+@pytest.mark.engine
 def test_a_repository_that_is_not_there_is_named(el: ElHost) -> None:
     handled = _sources(el, None, "file:///mnt/nowhere")
     with pytest.raises(StepFailed, match=r"let newms1 reach that repository"):
@@ -255,6 +270,52 @@ def test_a_locked_package_database_is_reported(el: ElHost, built: tuple[Builder,
         holder.wait()
     handled.install(["cloudstack-management"])
     assert handled.installed("cloudstack-management") == "4.22.1.0-10"
+
+
+class Refusing(LocalHost):
+    """dnf ends with words, gpg shows a key; everything else does nothing."""
+
+    def __init__(self, words: str = "", keys: str = "") -> None:
+        super().__init__("newms1")
+        self.words, self.keys = words, keys
+
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        if "dnf" in argv and self.words:
+            raise CommandFailed("newms1: dnf ended with exit code 1", self.words, "")
+        return Result(0, self.keys if dnf.KEYRING in argv else "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (
+            "Error: Transaction test error: installing package needs 4MB more space on the / filesystem\nDisk Requirements:",
+            "free space on newms1",
+        ),
+        ("[Errno 28] No space left on device: '/var/cache/dnf/x'", "free space on newms1"),
+        ("Curl error (23): Failed writing received data to disk/application for http://packages.example/x.rpm", "free space on newms1"),
+        ("Error: Failed to download metadata: Cannot download repomd.xml: All mirrors were tried", "let newms1 reach that repository"),
+        ("Error: Unable to find a match: cloudstack-management", "correct new.packages.names"),
+        ("something else", "make what it names available to newms1"),
+    ],
+)
+def test_words_of_dnf_lead_to_what_can_be_done(words: str, remedy: str) -> None:
+    with pytest.raises(StepFailed) as found:
+        Dnf(Refusing(words)).install(["cloudstack-management"])
+    assert remedy in found.value.remedy and words in (found.value.cause or "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"), [("", False), ("e 1706659200\n", True), ("e 1706659200\n- \n", False), ("e 1\ne 1706659200\n", True)]
+)
+def test_a_key_that_has_expired_is_refused_where_none_is_valid(keys: str, refused: bool) -> None:
+    handled = Dnf(Refusing(keys=keys))
+    if not refused:
+        handled.update(handled.sources)
+        return
+    with pytest.raises(StepFailed, match=r"has expired.*2024-01-31"):
+        handled.update(handled.sources)
+    handled.update()  # the machine's own repositories have keys of their own
 
 
 @pytest.mark.skipif(not shutil.which("rpm"), reason="no rpm here")

@@ -116,3 +116,8 @@ def test_rpms_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.words[-1].endswith(f"downgrade {FOLDER}/old/a.rpm")
     kept.remove()
     assert server.words[-1] == f"rm -rf {FOLDER}"
+    there: Any = rpms()
+    there.answers["rpm_-q"] = "0:4.22.1.0-1"
+    KeptRpms(there, FOLDER)._complete(dict.fromkeys(NAMES, "4.22.1.0-1"))
+    KeptRpms(there, FOLDER).install(60)
+    assert not any(words.startswith("dnf") for words in there.words), "the release is there already"
