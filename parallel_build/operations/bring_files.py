@@ -101,7 +101,10 @@ def bring(context: Context, names: Sequence[str]) -> FilesReport | None:
         GuardFailed, StepFailed: `transfer.seed: physical` is not possible, or could not be done.
     """
     wanted = context.configuration.transfer.seed
-    if wanted == "logical" or not _both_mariadb(context.configuration):
+    if wanted == "logical":
+        return None
+    if not _both_mariadb(context.configuration):
+        context.progress("copying rows, not files: files are brought from MariaDB to MariaDB only")
         return None
     try:
         decision, files = decide(context)

@@ -69,5 +69,5 @@ def test_switched_with_files_and_back(lab: LabRunner, before: Path) -> None:
 def test_destroyed_without_a_trace(lab: LabRunner, before: Path) -> None:
     lab.run("destroy")
     assert lab.status()["serving"] == "original"
-    assert_unchanged(lab, before)
+    assert_unchanged(lab, before, destroyed=True)
     assert_no_trace(lab)

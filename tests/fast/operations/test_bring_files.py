@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.configuration.role_packages import of_roles
 from parallel_build.database.copy import copy as rows
 from parallel_build.database.copy.copy import CopyReport
 from parallel_build.database.physical import copy, staging
@@ -17,6 +19,7 @@ from parallel_build.database.physical.judge import Decision, Files
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations import bring_files, original_accounts, served, transfer
 from parallel_build.operations.context import Context
+from parallel_build.provider.relevance import relevant
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.states import COPY, CopyState, copy_change
 from parallel_build.records.window import WindowRecord
@@ -112,6 +115,15 @@ def test_nobody_is_asked_where_rows_are_wanted(world: World, tmp_path: Path) -> 
     assert world.done == [] and world.told == []
 
 
+def test_mysql_has_its_rows_copied_and_nobody_is_asked(world: World, tmp_path: Path) -> None:
+    asked = context(world, tmp_path)
+    database = {**SITE.configuration.new.database.model_dump(by_alias=True, mode="json"), "engine": "mysql"}
+    asked.site = site(new={"database": database})
+    assert bring_files.bring(asked, ["cloud"]) is None
+    assert world.done == []
+    assert world.told == ["copying rows, not files: files are brought from MariaDB to MariaDB only"]
+
+
 @pytest.mark.parametrize(
     "problem", [StepFailed("newdb1: the files could not be prepared", "x", ""), CommandFailed("olddb1: broke", "x", "")]
 )
@@ -194,3 +206,17 @@ def test_both_ways_leave_the_same_evidence() -> None:
     assert list(of_rows) == list(of_files)
     assert of_files["read by"] == "mariadb-backup: copy 7.0 s, prepare 2.0 s, import 3.0 s"
     assert of_files["rows"] == of_rows["rows"] == 5
+
+
+def test_a_state_from_before_the_key_is_no_change() -> None:
+    before = json.loads(SITE.to_json())
+    del before["configuration"]["transfer"]["seed"]
+    assert relevant(json.dumps(before)) == relevant(SITE.to_json())
+    assert relevant(site(transfer={"seed": "physical"}).to_json()) != relevant(SITE.to_json()), "the new servers need the tool then"
+
+
+def test_the_tool_comes_to_new_database_servers_where_it_is_wanted() -> None:
+    for seed, there in (("auto", False), ("logical", False), ("physical", True)):
+        configuration = site(transfer={"seed": seed}).configuration
+        assert ("mariadb-backup" in of_roles(configuration, "newdb1", database=True, management=False)) is there
+        assert "mariadb-backup" not in of_roles(configuration, "newms1", database=False, management=True)
