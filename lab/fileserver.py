@@ -27,6 +27,7 @@ from tools.cache import write_atomically
 
 TEMPLATE_SIZE = 256 * 1024
 SLOW = 64 * 1024  # bytes a second
+METADATA = "repodata"  # where a repository of RPMs has what dnf reads first
 QCOW2_MAGIC = b"QFI\xfb"
 TEMPLATES = (
     "systemvmtemplate-4.20.2-x86_64-kvm.qcow2.bz2",
@@ -42,11 +43,12 @@ class Handler(SimpleHTTPRequestHandler):
         super().__init__(*args)
 
     def translate_path(self, path: str) -> str:
-        """Map the first part of the path to its folder, the last one to a file in it."""
+        """Map the first part of the path to its folder, the last one to a file in it or in its repodata."""
         parts = [urllib.parse.unquote(part) for part in urllib.parse.urlsplit(path).path.split("/") if part not in ("", ".")]
-        if len(parts) != 2 or parts[0] not in self.folders or parts[1] == ".." or "/" in parts[1]:
+        below = parts[1:-1]
+        if len(parts) < 2 or parts[0] not in self.folders or below not in ([], [METADATA]) or parts[-1] == ".." or "/" in parts[-1]:
             return "/nonexistent"
-        return str(Path(self.folders[parts[0]]) / parts[1])
+        return str(Path(self.folders[parts[0]], *below, parts[-1]))
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         """Send the file, slowly below `/slow/`."""

@@ -120,7 +120,7 @@ def _build_version(target: Path, trees: Path, version: str) -> None:
     target.mkdir(parents=True)
     for package in PACKAGES:
         tree = trees / package
-        _lay_out(tree, package, version)
+        lay_out(tree, package, version)
         _control(tree, package, version)
         name = f"cloudstack-{package}_{version}_all.deb"
         _pack(tree, target / name)
@@ -138,7 +138,8 @@ def _pack(tree: Path, target: Path) -> None:
     _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target)])
 
 
-def _lay_out(tree: Path, package: str, version: str) -> None:
+def lay_out(tree: Path, package: str, version: str) -> None:
+    """The files of a package, as they are on a server of the Debian family."""
     root = SOURCES / "debian" / package / "root"
     for path in _files(root):
         inside = path.relative_to(root)

@@ -195,6 +195,7 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
     # xsltproc and genisoimage (as mkisofs) are called by the libvirt plugin itself.
     "run": ("ca-certificates", "git", "openssh-client", "python3", "python3-venv", "xsltproc", "genisoimage"),
     "lab": (
+        "createrepo-c",
         "dnsmasq-base",
         "dpkg-dev",
         "e2fsprogs",
@@ -208,6 +209,7 @@ DEBIAN_PACKAGES: dict[str, tuple[str, ...]] = {
         "openssh-client",
         "qemu-system-x86",
         "qemu-utils",
+        "rpm",
         "systemd-container",
         "util-linux",
         "xsltproc",

@@ -131,7 +131,7 @@ class Recipe:
         return f"{self.name}-{checksum(repr(self))}"
 
 
-_ONE_MACHINES = (
+ONE_MACHINES = (
     "etc/ssh/ssh_host_*",
     "var/lib/dbus/machine-id",
     "etc/apt/sources.list.d/*",
@@ -144,7 +144,7 @@ _ONE_MACHINES = (
     "var/lib/systemd/random-seed",
 )
 
-_EMPTIED = (
+EMPTIED = (
     ("etc/machine-id", 0o444, ""),
     ("etc/apt/sources.list", 0o644, ""),
     ("etc/resolv.conf", 0o644, ""),
@@ -154,7 +154,7 @@ _EMPTIED = (
 )
 
 # '*' can't be typed as a password either, but unlike '!' it never makes sshd refuse a key.
-_LOCKED_ROOT = ("usermod", "--password", "*", "root")
+LOCKED_ROOT = ("usermod", "--password", "*", "root")
 
 BASE = Recipe(
     name="base",
@@ -203,7 +203,7 @@ BASE = Recipe(
         ("etc/initramfs-tools/hooks/lab", 0o755, INITRAMFS_HOOK),
     ),
     files=(
-        *_EMPTIED,
+        *EMPTIED,
         ("etc/cloud/cloud.cfg.d/90_lab.cfg", 0o644, CLOUD_INIT),
         ("etc/systemd/system/cloud-init-local.service.d/seed.conf", 0o644, CLOUD_INIT_SEED),
         ("etc/systemd/journald.conf.d/lab.conf", 0o644, JOURNAL),
@@ -215,8 +215,8 @@ BASE = Recipe(
     # An emulated guest reaches sshd a quarter sooner without waiting for the link: its address is static, and what
     # needs another machine waits for that machine anyway.
     masked=(*NO_HOUSEKEEPING, "systemd-networkd-wait-online.service"),
-    removed=_ONE_MACHINES,
-    commands=(_LOCKED_ROOT,),
+    removed=ONE_MACHINES,
+    commands=(LOCKED_ROOT,),
 )
 
 MYSQL = Recipe(
@@ -241,12 +241,12 @@ MYSQL = Recipe(
         "openssl",
         "less",
     ),
-    files=(*_EMPTIED, ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD)),
+    files=(*EMPTIED, ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD)),
     enabled=("ssh.service",),
     disabled=("mysql.service",),
     masked=NO_HOUSEKEEPING,
-    removed=_ONE_MACHINES,
-    commands=(_LOCKED_ROOT,),
+    removed=ONE_MACHINES,
+    commands=(LOCKED_ROOT,),
 )
 
 FRONT = Recipe(
@@ -254,12 +254,12 @@ FRONT = Recipe(
     suite="bookworm",
     extra_suites=("bookworm-updates", "bookworm-security"),
     packages=("systemd", "systemd-sysv", "dbus", "openssh-server", "haproxy", "keepalived", "socat", "python3", "iproute2", "procps"),
-    files=(*_EMPTIED, ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD)),
+    files=(*EMPTIED, ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD)),
     enabled=("ssh.service",),
     disabled=("haproxy.service", "keepalived.service"),
     masked=NO_HOUSEKEEPING,
-    removed=_ONE_MACHINES,
-    commands=(_LOCKED_ROOT,),
+    removed=ONE_MACHINES,
+    commands=(LOCKED_ROOT,),
 )
 
 GUEST_DISK_SIZE = "8G"

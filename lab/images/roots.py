@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from lab.images.archive import build_environment, host_archive, host_options
+from lab.images.el import EL
 from lab.images.recipes import BASE, CONTAINER_MASKED_UNITS, FRONT, MYSQL, Recipe
 from parallel_build.configuration.database_combinations import Family
 from tools.cache import build_once, cache_directory, remove
@@ -59,6 +60,15 @@ def front_root() -> Path:
         ToolError: it could not be made.
     """
     return _root(FRONT, usual_seconds=30)
+
+
+def el_root() -> Path:
+    """EL-shaped root, for containers; see `lab.images.el`.
+
+    Raises:
+        ToolError: it could not be made.
+    """
+    return _root(EL, usual_seconds=60)
 
 
 def family_root(family: Family) -> Path:
@@ -159,7 +169,7 @@ def _bootstrap(recipe: Recipe, root: Path, early: Path, usual_seconds: int) -> N
 
 
 def _inside(root: Path, *command: str) -> None:
-    run(["chroot", str(root), *command], f"{' '.join(command)} in the image", limit=120, environment=build_environment())
+    run(["chroot", str(root), *command], f"{' '.join(command)} in the image", limit=600, environment=build_environment())
 
 
 def _mask(root: Path, unit: str) -> None:

@@ -68,6 +68,8 @@ home=$(mktemp -d)
 gpg --batch --no-options --homedir "$home" --with-colons --show-keys "$1" 2>/dev/null | awk -F: '$1 == "pub" { print $2, $7 }' || true
 rm -rf "$home"
 """
+# Another dnf, for whose end ours has waited, removes every downloaded package when it ends, ours as well: nothing was begun.
+CLEANED = r"No such file or directory: '/var/cache/dnf/"
 # What dnf's words are about -> what to do.
 REMEDIES = (
     (r"(?i)no space left|disk requirements|more space needed|not enough free space|curl error \(23\)", "free space on {host}"),
@@ -159,7 +161,7 @@ class Dnf:
         transactions.begin(self.host)
         known = self.keys()
         try:
-            self.host.run(["dnf", *OPTIONS, "install", *packages], timeout=INSTALL_TIMEOUT)
+            self._install(packages)
         except CommandFailed as error:
             raise self._failed(f"could not install {' '.join(packages)}", error) from None
         finally:
@@ -213,6 +215,15 @@ class Dnf:
     def keys(self) -> set[str]:
         """Keys that rpm knows, by their names as packages."""
         return {word for word in self.host.run(["rpm", "-q", "gpg-pubkey"], ok=(0, 1)).stdout.split() if word.startswith(KEY)}
+
+    def _install(self, packages: Sequence[str]) -> None:
+        words = ["dnf", *OPTIONS, "install", *packages]
+        try:
+            self.host.run(words, timeout=INSTALL_TIMEOUT)
+        except CommandFailed as error:
+            if not re.search(CLEANED, error.cause or ""):
+                raise
+            self.host.run(words, timeout=INSTALL_TIMEOUT)
 
     def _key_is_valid(self) -> None:
         """Rule: rpm before 4.19 takes what an expired key has signed; the same stack would be refused on a newer system."""

@@ -206,6 +206,12 @@ class TestFileServer:
     def test_files_are_served(self, port: int) -> None:
         assert self.get(port, "/a/./file") == (200, b"x" * SLOW)
 
+    def test_the_index_of_a_repository_of_rpms_is_served(self, port: int, tmp_path: Path) -> None:
+        (tmp_path / "a/repodata").mkdir()
+        (tmp_path / "a/repodata/repomd.xml").write_text("<repomd/>")
+        assert self.get(port, "/a/repodata/repomd.xml") == (200, b"<repomd/>")
+        assert self.get(port, "/a/other/repomd.xml")[0] == self.get(port, "/a/repodata/../../secret")[0] == 404
+
     @pytest.mark.parametrize("path", ["/a/../secret", "/secret", "/a/%2e%2e/secret", "/a/..", "/", "/b/file", "/a/..%2fsecret"])
     def test_nothing_else_is(self, port: int, path: str) -> None:
         assert self.get(port, path)[0] == 404
