@@ -53,6 +53,8 @@ kept.write_text(json.dumps(model))
 # ProxySQL's admin interface is an SQLite database; LOAD and SAVE copy a table.
 CLIENT = """#!{python}
 import os, sqlite3, sys
+
+pytestmark = pytest.mark.processes
 database = sqlite3.connect(os.environ["MODEL"])
 statement = sys.argv[-1]
 copies = {{"LOAD MYSQL SERVERS TO RUNTIME": "runtime_mysql_servers", "SAVE MYSQL SERVERS TO DISK": "disk_mysql_servers"}}
