@@ -17,6 +17,7 @@ from parallel_build.configuration import Frontend, Server, load
 from parallel_build.project import CODE
 from tests.fast.sites import values
 
+pytestmark = pytest.mark.processes
 EXAMPLE = CODE / "examples/frontend"
 PREFIX = "cloudstack-parallel-build:"
 
@@ -53,8 +54,6 @@ kept.write_text(json.dumps(model))
 # ProxySQL's admin interface is an SQLite database; LOAD and SAVE copy a table.
 CLIENT = """#!{python}
 import os, sqlite3, sys
-
-pytestmark = pytest.mark.processes
 database = sqlite3.connect(os.environ["MODEL"])
 statement = sys.argv[-1]
 copies = {{"LOAD MYSQL SERVERS TO RUNTIME": "runtime_mysql_servers", "SAVE MYSQL SERVERS TO DISK": "disk_mysql_servers"}}
