@@ -258,8 +258,8 @@ def session(
         )
     with host.forward(socket) as local:
 
-        def connect() -> Connection:
-            connection: Connection = pymysql.connect(
+        def opening(*, tls: bool) -> Connection:
+            return pymysql.connect(
                 unix_socket=str(local),
                 user=login.user,
                 password=login.password.reveal() if login.password else "",
@@ -270,7 +270,17 @@ def session(
                 write_timeout=timeout,
                 cursorclass=DictCursor,
                 autocommit=None,
+                ssl_disabled=not tls,
             )
+
+        def connect() -> Connection:
+            # Inside SSH, TLS keeps nothing from anybody, and getting ready for it takes longer than the login; an account may insist on it.
+            try:
+                connection = opening(tls=False)
+            except (pymysql.err.MySQLError, RuntimeError) as error:
+                if isinstance(error, pymysql.err.MySQLError) and lost(error):
+                    raise
+                connection = opening(tls=True)
             _pin(host, connection, settings, writing, f"{login.user}@localhost")
             if host.token is not None:
                 session_token.carry(_Plain(connection), f"{host.name}/{host.server.address}/{socket}", host.token)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import fingerprint
-from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.fingerprint import Digest, Range
 from parallel_build.database.compare.judged import Difference, compare_definitions
 from parallel_build.database.compare.locate import narrow
 from parallel_build.database.compare.session_pool import Moved, Side, open_side
@@ -23,6 +23,8 @@ from parallel_build.database.schema import definitions
 from parallel_build.errors import ComparisonFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote
+
+Sums = dict[str, int]  # what `fingerprint.sum_statement` answers
 
 SHOWN = 10  # differences named in an error
 
@@ -127,7 +129,7 @@ def compare_sides(
     common = [table for table in found.tables if _comparable(table, verdict)]
     if tables is not None:
         common = [table for table in common if (table.schema, table.name) in tables]
-    _compare_parts(left, right, _ranges(left, common, verdict), verdict, cancel, progress)
+    _compare_parts(left, right, _ranges(left, right, common, verdict), verdict, cancel, progress)
     verdict.tables = len(common) - len(verdict.unread)
     verdict.bytes = sum(table.data_bytes for table in common)
     verdict.differences.sort(key=lambda found: (found.schema, found.object, found.kind))
@@ -157,7 +159,7 @@ def _compare_parts(
     left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
 ) -> None:
     total = sum(part.weight for part in parts) or 1
-    waiting = [(part, left.ask(_sum_of(part, left), part.table), right.ask(_sum_of(part, right), part.table)) for part in parts]
+    waiting = [(part, left.ask(_look(part, left, right), part.table), right.ask(_look(part, right, left), part.table)) for part in parts]
     done = 0
     shown_at = started = time.monotonic()
     try:
@@ -169,17 +171,27 @@ def _compare_parts(
                     progress(_line(verdict.rows, done / total, shown_at - started))
             done += part.weight
             with _read_or_not(verdict):
-                ours, theirs = here.result(), there.result()
-                if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
-                    verdict.differences.append(_row_difference(left, right, part, ours, theirs))
-                elif ours != theirs:
-                    order = "the same rows come in another order; no key distinguishes them, so nothing says in which they should"
-                    verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
-                verdict.rows += int(ours["n"])
+                verdict.rows += _judge(left, right, part, here.result(), there.result(), verdict)
     finally:
         for _, here, there in waiting:
             here.cancel()
             there.cancel()
+
+
+def _judge(left: Side, right: Side, part: Range, ours: Digest | Sums, theirs: Digest | Sums, verdict: Comparison) -> int:
+    """Add what a range's rows show to the verdict; returns the number of ours."""
+    if isinstance(ours, Digest) or isinstance(theirs, Digest):
+        if ours == theirs and isinstance(ours, Digest) and ours.whole:
+            return ours.rows
+        # Cut off, or not the same in that order: the sums of single rows say whether they differ, and `narrow` which.
+        here, there = left.ask(_sum_of(part, left), part.table), right.ask(_sum_of(part, right), part.table)
+        ours, theirs = here.result(), there.result()
+    if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
+        verdict.differences.append(_row_difference(left, right, part, ours, theirs))
+    elif ours != theirs:
+        order = "the same rows come in another order; no key distinguishes them, so nothing says in which they should"
+        verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
+    return ours["n"]
 
 
 @contextlib.contextmanager
@@ -191,24 +203,38 @@ def _read_or_not(verdict: Comparison) -> Iterator[None]:
         verdict.unread.add(moved.table)
 
 
-def _sum_of(part: Range, side: Side) -> Callable[[Session], dict[str, int]]:
-    def work(opened: Session) -> dict[str, int]:
+def _at_once(table: definitions.Table, *sides: Side) -> bool:
+    """Whether the rows of a range are hashed at once, on both sides."""
+    return fingerprint.in_one_order(table) and all(side.packet >= fingerprint.DIGEST_PACKET for side in sides)
+
+
+def _look(part: Range, side: Side, other: Side) -> Callable[[Session], Digest | Sums]:
+    """The first look at a range's rows."""
+    if _at_once(part.table, side, other):
+        return lambda opened: fingerprint.digest(opened, part)
+    return _sum_of(part, side)
+
+
+def _sum_of(part: Range, side: Side) -> Callable[[Session], Sums]:
+    def work(opened: Session) -> Sums:
         row = fingerprint.ask(opened, part, fingerprint.sum_statement(part, side.server.family))[0]
         return {key: int(row[key]) for key in ("n", "s", "o")}
 
     return work
 
 
-def _ranges(left: Side, tables: Sequence[definitions.Table], verdict: Comparison) -> list[Range]:
+def _ranges(left: Side, right: Side, tables: Sequence[definitions.Table], verdict: Comparison) -> list[Range]:
     """All tables in ranges, largest tables first."""
 
     def cut(table: definitions.Table) -> list[Range]:
         conditions = [""]
-        if table.range_column and table.data_bytes > fingerprint.RANGE_BYTES:
+        at_once = _at_once(table, left, right)
+        size, most = (fingerprint.DIGEST_BYTES, fingerprint.DIGEST_PIECES) if at_once else (fingerprint.RANGE_BYTES, statements.PIECES)
+        if table.range_column and table.data_bytes > size:
             name = quote(table.range_column)
             statement = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {table.full_name}"
             found = left.ask(lambda opened: opened.row(statement) or {}, table).result()
-            conditions = statements.ranges(table, found.get("low"), found.get("high"), fingerprint.RANGE_BYTES)
+            conditions = statements.ranges(table, found.get("low"), found.get("high"), size, most)
         return [Range(table, where, max(1, table.data_bytes // len(conditions))) for where in conditions]
 
     found: list[Range] = []

@@ -36,6 +36,8 @@ class Side:
 
     Args:
         sessions: open sessions, all seeing the same data.
+    Attributes:
+        packet: what its server can put together in one text, in bytes.
     """
 
     def __init__(self, sessions: Sequence[Session]) -> None:
@@ -44,6 +46,7 @@ class Side:
         for opened in self.sessions:
             self._free.put(opened)
         self.server: DatabaseServer = identify(self.sessions[0])
+        self.packet = int(self.sessions[0].value("SELECT @@SESSION.max_allowed_packet"))
         self.pool = Workers(len(self.sessions), name=self.server.name)
 
     @contextlib.contextmanager

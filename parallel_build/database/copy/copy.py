@@ -21,6 +21,7 @@ from parallel_build.database.copy import empty as room
 from parallel_build.database.copy.job import Job, cut, spare_sessions
 from parallel_build.database.copy.progress import Meter
 from parallel_build.database.copy.rounds import Rounds
+from parallel_build.database.copy.statements import Part
 from parallel_build.database.schema import definitions as schema
 from parallel_build.database.server import processes
 from parallel_build.database.server.dialects import DatabaseServer, identify, supported
@@ -187,69 +188,102 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.CopyManifest, dict[str
     if lasts:
         detached.keep(target)
     cleanup.settle(target)
-    with session(source) as opened:
-        access.revoke(opened)
-        old = identify(opened)
-        sessions = processes.table(opened)
-        names = schema.existing(opened, call.schemas)
-        definitions = _read(opened, names)
-        origin = detached.identity(source, opened)
-        if not rounds.count:
-            _prove_makeable(opened, target, old, definitions, call.cancel, call.progress)
+    parts: list[Part] = []
+    spare = 0
+    with Workers(1) as aside:
+        # A session or a command is mostly waiting for the network: what both servers have to say is asked at the same time.
+        looked = aside.submit(_look_at, target)
+        with session(source) as opened:
+            access.revoke(opened)
+            old = identify(opened)
+            sessions = processes.table(opened)
+            names = schema.existing(opened, call.schemas)
+            definitions = _read(opened, names)
+            origin = detached.identity(source, opened)
+            there = looked.result()
+            if not rounds.count:
+                _prove_makeable(opened, target, old, there.server, definitions, call.cancel, call.progress)
+            if not call.in_use:
+                parts = cut(opened, definitions, in_use=False)
     layers = call.usable(source, target, names, detached.kept_layers(target, origin), progress, definitions) if call.usable else []
     kept = [name for layer in layers for name in layer["tables"]]
     if lasts:
         detached.decide(target, layers)
-    with session(source) as opened:
-        if call.in_use:
+    rest = detached.without(definitions, kept)
+    if call.in_use:
+        with session(source) as opened:
             # What came before took its time: the less passes before the snapshot begins, the fewer tables change before it.
             definitions = _read(opened, names)
-        rest = detached.without(definitions, kept)
-        parts = cut(opened, rest, in_use=call.in_use)
-        spare = spare_sessions(opened, old.family) if call.in_use else 0
+            rest = detached.without(definitions, kept)
+            parts = cut(opened, rest, in_use=True)
+            spare = spare_sessions(opened, old.family)
     with session(target) as opened:
-        new = identify(opened)
         room.make(target, opened, names, kept)
         folders = space.check(target, opened, rest, log=call.log)
         made = definers.ensure(opened, definers.used(definitions), names)
         fifos = f"{_pipe_folder(opened, target)}/{cleanup.UNIT}"
         relaxed = bulk_load_settings.wanted(opened)
         before = bulk_load_settings.current(opened, relaxed)
-        server = detached.process(target)
-        cleanup.write_record(target, cleanup.Record(list(names), False, before, fifos, layers=layers, origin=origin, server=server))
+        cleanup.write_record(target, cleanup.Record(list(names), False, before, fifos, layers=layers, origin=origin, server=there.process))
         bulk_load_settings.change(opened, relaxed)
-        owner = _server_account(target)
-        # Below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
-        one_by_one = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode")) < 2
     order = detached.CopyManifest(
-        origin, server, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
+        origin, there.process, names, sum(len(one.tables) for one in definitions), sum(part.weight for part in parts),
         {one.name: [asdict(code) for code in one.codes] for one in definitions}, detached.digests(rest), detached.groups(rest), kept,
         definers=[str(account) for account in made], folders=folders,
     )  # fmt: skip
     meter = Meter(progress, order.weight, sum(len(one.tables) for one in rest))
-    tools = run_worker.find_tools(target, new)
     # A stream waits for the original and for its like a good part of the time; more of them were slower on two processors.
-    threads = min(call.threads, run_worker.processors(target) + 1)
+    threads = min(call.threads, there.processors + 1)
     with detached.Watch(source, target, lasts=lasts, progress=progress) as watch, contextlib.ExitStack() as held:
         progress(f"making {sum(len(one.tables) for one in rest)} tables on {target.name}")
-        order.adapted = _make_tables(target, old, new, rest, threads, call.cancel, call.log)
-        # The account of a copy that lasts ends with it, not with this call.
-        account = (
-            contextlib.nullcontext(access.make(source, target, names))
-            if lasts
-            else access.temporary(source, target, names, through_here=call.through_here)
-        )
-        way_in = held.enter_context(account)
+        with Workers(2) as aside:
+            tables = aside.submit(_make_tables, target, old, there.server, rest, threads, call.cancel, call.log)
+            pushed = aside.submit(run_worker.push, target, there.tools, fifos, there.owner)
+            # The account of a copy that lasts ends with it, not with this call.
+            account = (
+                contextlib.nullcontext(access.make(source, target, names))
+                if lasts
+                else access.temporary(source, target, names, through_here=call.through_here)
+            )
+            way_in = held.enter_context(account)
+            pushed.result()
+            order.adapted = tables.result()
         order.tls = way_in.tls
         unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
         login = login_words(target, _socket(target), run_worker.TARGET)
         job = Job(
-            old, new, tools, login, parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log, one_by_one,
-            folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
+            old, there.server, there.tools, login, parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log,
+            there.one_by_one, folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
         )  # fmt: skip
-        run_worker.start(target, tools, new, way_in, job.document(), fifos, owner, detached.text(order))
+        run_worker.start(target, there.tools, there.server, way_in, job.document(), detached.text(order))
         watch.started = True
         return order, run_worker.follow(target, call.cancel, meter.tell)
+
+
+@dataclass(frozen=True)
+class _NewServer:
+    """The new server, as far as a copy asks before it changes anything there.
+
+    Attributes:
+        process: which run of its database, see `detached.process`.
+        owner: the account that its database server runs as.
+        one_by_one: below mode 2 a LOAD DATA locks the table's counter to its end, and parts of one table would only wait for each other.
+    """
+
+    server: DatabaseServer
+    tools: run_worker.Tools
+    processors: int
+    process: str
+    owner: str
+    one_by_one: bool
+
+
+def _look_at(target: Access) -> _NewServer:
+    with session(target) as opened:
+        server = identify(opened)
+        mode = int(opened.value("SELECT @@GLOBAL.innodb_autoinc_lock_mode"))
+    tools = run_worker.find_tools(target, server)
+    return _NewServer(server, tools, run_worker.processors(target), detached.process(target), _server_account(target), mode < 2)
 
 
 def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
@@ -266,14 +300,15 @@ def _read(opened: Session, names: Sequence[str]) -> list[schema.Schema]:
 def _complete(call: _Call, order: detached.CopyManifest, status: dict[str, Any], snapshots: int, started: float) -> CopyReport:
     """Everything after the rows: what is made of them, on the disk, on record."""
     target, progress = call.target, call.progress
-    with session(call.source) as opened:
-        old = identify(opened)
     adapted = list(order.adapted)
-    with session(target) as opened, _logging(opened, call.log):
-        progress("making views, routines, triggers and events")
-        adapted += [note for note in create.make_codes(opened, old, identify(opened), order.definitions) if note not in adapted]
-    progress("waiting until everything is on the disk")
-    _on_disk(target, order.folders)
+    with Workers(1) as aside:
+        looked = aside.submit(_identity, call.source)
+        with session(target) as opened, _logging(opened, call.log):
+            progress("making views, routines, triggers and events")
+            notes = create.make_codes(opened, looked.result(), identify(opened), order.definitions)
+            adapted += [note for note in notes if note not in adapted]
+            progress("waiting until everything is on the disk")
+            _on_disk(opened, order.folders)
     position = status["position"]
     report = CopyReport(
         schemas=tuple(order.schemas),
@@ -335,11 +370,15 @@ def _make_tables(
     return notes
 
 
-def _on_disk(target: Access, folders: Sequence[str]) -> None:
+def _identity(host: Access) -> DatabaseServer:
+    with session(host) as opened:
+        return identify(opened)
+
+
+def _on_disk(opened: Session, folders: Sequence[str]) -> None:
     """What was written while flushing was off is on the disk: the engine's logs first, then every file of the folders' file systems."""
-    with session(target) as opened:
-        opened.execute("FLUSH LOCAL ENGINE LOGS")
-    target.run(["sync", "--file-system", *folders], timeout=FLUSH_TIMEOUT)
+    opened.execute("FLUSH LOCAL ENGINE LOGS")
+    opened.host.run(["sync", "--file-system", *folders], timeout=FLUSH_TIMEOUT)
 
 
 def empty(target: Access, schemas: Sequence[str]) -> None:
@@ -373,13 +412,12 @@ def _prove_makeable(
     source: Session,
     target: Access,
     old: DatabaseServer,
+    new: DatabaseServer,
     definitions: Sequence[schema.Schema],
     cancel: CancelToken,
     progress: Callable[[str], None],
 ) -> None:
     """Rule: all of it can be brought over and made; what is in the way is found before anything is written."""
-    with session(target) as opened:
-        new = identify(opened)
     supported(old, new, "dump")
     portable.check(source.host, old, new, definitions)
     makeable.prove(source, target, definitions, cancel=cancel, progress=progress)

@@ -39,12 +39,20 @@ WORKER = (
     ),
     *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
 )
-START = r"""
+# Loading its modules takes a fraction of a second: it is started before its job is there, and waits for it.
+LAUNCH = r"""
 run=$1 unit=$2 python=$3
-touch "$run/alive"
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
   --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.pyz" "$run"
+"""
+# Who finds an order takes its worker for one that has its job. A worker that has waited too long has ended.
+START = r"""
+unit=$2
+touch "$1/alive"
+mv "$1/order.new" "$1/order.json"
+mv "$1/job.new" "$1/job.json"
+systemctl is-active --quiet "$unit" && exit 0
 """
 # Both ends are busy with the copy itself: a look costs some hundredths of a second of each, so few are taken, and its end shows at once.
 LOOK = r"""
@@ -146,24 +154,30 @@ def archive() -> bytes:
     return packed.getvalue()
 
 
-def start(
-    target: Access, tools: Tools, server: DatabaseServer, access: CopyAccount, job: dict[str, Any], fifos: str, owner: str, order: str
-) -> None:
-    """Push the worker with its job and secrets, and start its unit.
+def push(target: Access, tools: Tools, fifos: str, owner: str) -> None:
+    """Push the worker and launch its unit, which then waits for its job.
 
     Args:
         fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
-        order: kept next to them for a later call, see `detached`.
     """
     target.run(["mkdir", "-p", "-m", "700", RUN_FOLDER], cancellable=False)
     target.run(["install", "-d", "-m", "700", "-o", owner, fifos], cancellable=False)
+    target.write(f"{RUN_FOLDER}/worker.pyz", archive())
+    target.script(LAUNCH, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
+
+
+def start(target: Access, tools: Tools, server: DatabaseServer, access: CopyAccount, job: dict[str, Any], order: str) -> None:
+    """Give the worker that was pushed its job and secrets.
+
+    Args:
+        order: kept next to them for a later call, see `detached`.
+    """
     if access.authority:
         target.write(AUTHORITY, access.authority)
     target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, AUTHORITY))
-    target.write(f"{RUN_FOLDER}/worker.pyz", archive())
-    target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
-    target.write(f"{RUN_FOLDER}/order.json", order)
-    target.script(START, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
+    target.write(f"{RUN_FOLDER}/order.new", order)
+    target.write(f"{RUN_FOLDER}/job.new", json.dumps(job))
+    target.script(START + LAUNCH, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
 
 
 def runs(target: Access) -> bool:

@@ -186,18 +186,18 @@ class Part:
     weight: int
 
 
-def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_BYTES) -> list[str]:
+def ranges(table: Table, low: int | None, high: int | None, chunk: int = CHUNK_BYTES, most: int = PIECES) -> list[str]:
     """Conditions that cut a table into pieces of about `chunk` bytes by its first primary key column.
 
     Args:
         low: smallest value of that column, None for an empty table.
         high: largest value.
-        chunk: bytes of the clustered index in one piece; more where there would be more than `PIECES`.
+        chunk: bytes of the clustered index in one piece; more where there would be more than `most` of them.
     Returns:
         Conditions that together hold for every row exactly once, also for rows outside of low..high (added since they were asked for).
     """
     column = table.range_column
-    pieces = max(1, min(table.data_bytes // chunk, PIECES))
+    pieces = max(1, min(table.data_bytes // chunk, most))
     if column is None or low is None or high is None or pieces == 1 or high - low < pieces:
         return [""]
     name = quote(column)

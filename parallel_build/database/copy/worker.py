@@ -3,7 +3,7 @@
 Pushed with the modules it needs, and PyMySQL, as one archive (`run_worker.archive`), and run by the server's own Python 3 as the transient systemd
 unit `cutover-copy`. It understands neither SQL nor rows: every statement is in its job file. Its folder holds
 
-* `job.json` (mode 600): statements, client command lines, what to limit;
+* `job.json` (mode 600): statements, client command lines, what to limit; it comes last, and the worker, launched before, waits for it;
 * `source.cnf` (mode 600): how to reach the original, with the password;
 * `status.json`: replaced four times a second with bytes, rows and the number of finished tables; at the end also which tables are left for another
   snapshot, because somebody changed them or waited for them;
@@ -19,6 +19,7 @@ taken as they come over the wire (`wire`), or printed by the client program (`cl
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     Reader = Union[Client, Wire]
 
+JOBLESS = 600.0  # seconds for which a worker that was launched waits for its job
+LISTEN = 0.01  # seconds from one look for it to the next
 BEGINNINGS = 5  # of a snapshot before which somebody changed a definition
 
 
@@ -372,10 +375,22 @@ class Copy:
         return 1 if self.error else 0
 
 
+def awaited(folder: str) -> bool:
+    """Wait for the job, which is there at once and whole; whether it came."""
+    deadline = time.monotonic() + JOBLESS
+    while not os.path.exists(os.path.join(folder, "job.json")):
+        if time.monotonic() > deadline or not os.path.isdir(folder):
+            return False
+        time.sleep(LISTEN)
+    return True
+
+
 def main() -> int:
     """Run the job of the folder that the first argument names."""
     os.umask(0o077)
-    return Copy(sys.argv[1]).run()
+    with contextlib.suppress(ImportError, SyntaxError):  # whoever opens such a session says why it can't
+        importlib.import_module("parallel_build.database.copy.wire")
+    return Copy(sys.argv[1]).run() if awaited(sys.argv[1]) else 1
 
 
 if __name__ == "__main__":
