@@ -11,8 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.database.compare import compare
+from parallel_build.database.compare import compare, fingerprint
+from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.session_pool import open_side
 from parallel_build.database.copy import copy
+from parallel_build.database.schema import definitions
 from parallel_build.errors import ComparisonFailed, GuardFailed, StepFailed
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import session
@@ -162,6 +165,27 @@ def test_a_row_that_can_not_be_hashed_is_an_error_of_the_comparison(pair: tuple[
         sql(host, f"SET GLOBAL max_allowed_packet = {MIB // 8}")
     with pytest.raises(ComparisonFailed, match=r"kept\.a can't be compared.*max_allowed_packet.*SET GLOBAL"):
         _compare(pair)
+
+
+def test_rows_hashed_at_once_are_told_apart_beyond_where_the_server_cuts_their_texts_off(pair: tuple[Host, Host]) -> None:
+    made = (
+        "CREATE TABLE a (id int primary key auto_increment, x text, d double, t datetime NOT NULL, n varchar(9));"
+        "INSERT INTO a (x, d, t) SELECT REPEAT('z', 60000), RAND(3), '2026-11-30 11:12:13' FROM information_schema.COLUMNS LIMIT 400;"
+    )
+    _make(pair[0], made, after=16 * MIB)
+    _copy(pair)
+    sql(pair[1], f"SET GLOBAL max_allowed_packet = {16 * MIB}")
+    first, last = (sql(pair[0], f"SELECT id FROM {NAME}.a ORDER BY id {order} LIMIT 1").strip() for order in ("ASC", "DESC"))
+    with open_side(pair[0], 2) as left, open_side(pair[1], 2) as right:
+        (table,) = definitions.read_tables(left.sessions[0], NAME)
+        for where, whole in ((f"`id` < {int(first) + 70}", True), ("", False)):
+            ours, theirs = (fingerprint.digest(side.sessions[0], Range(table, where, 1)) for side in (left, right))
+            assert ours == theirs and ours.whole is whole and ours.rows
+        everything = [Range(table, "", 1)]
+        assert compare.compare_ranges(left, right, everything, cancel=CancelToken(), progress=lambda text: None).same
+        sql(pair[1], f"UPDATE {NAME}.a SET n = '' WHERE id = {last}")
+        found = compare.compare_ranges(left, right, everything, cancel=CancelToken(), progress=lambda text: None)
+    assert [str(one) for one in found.differences if f"id={last}: changed n" in str(one)], [str(one) for one in found.differences]
 
 
 def test_a_packet_below_one_value_is_found_before_the_first_row(pair: tuple[Host, Host]) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from parallel_build.database.compare import fingerprint
-from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.fingerprint import Digest, Range
 from parallel_build.database.schema.definitions import Column, Table
 from parallel_build.errors import ComparisonFailed
 from parallel_build.remote.sql import Refused, Session
@@ -79,3 +79,42 @@ def test_what_is_too_long_is_reported_with_table_and_remedy() -> None:
 def test_another_refusal_stays_what_it_is() -> None:
     with pytest.raises(Refused):
         fingerprint.ask(cast(Session, Refusing(1146)), PART, "SELECT 1")
+
+
+def test_rows_are_hashed_at_once_only_where_their_order_and_their_ends_are_sure() -> None:
+    def made(*columns: Column, key: tuple[str, ...] = ("id",), engine: str = "InnoDB") -> Table:
+        return Table("cloud", "event", engine, "", columns, key, 1, 1, 0)
+
+    name = column("name", "varchar", character_set="utf8mb4", nullable=False)
+    assert fingerprint.in_one_order(made(ID, name))
+    assert not fingerprint.in_one_order(made(ID, name, engine="MyISAM")), "it reads rows as they lie in its file"
+    assert not fingerprint.in_one_order(made(ID, name, key=())), "nothing orders them"
+    assert not fingerprint.in_one_order(made(ID, name, key=("name",))), "a collation orders them"
+    assert not fingerprint.in_one_order(made(ID, name, key=("id", "name")))
+    assert not fingerprint.in_one_order(made(ID, column("b", "blob"))), "its rows' texts are told apart by their ends only"
+    assert not fingerprint.in_one_order(made(ID, column("b", "varchar", character_set="latin1")))
+
+
+def test_a_digest_passes_over_no_row_and_ends_every_row() -> None:
+    statement = fingerprint.digest_statement(PART)
+    assert f"GROUP_CONCAT(IFNULL(CONCAT_WS({fingerprint.BETWEEN}, `id`, _binary''), {fingerprint.TOO_LONG}) SEPARATOR '')" in statement
+    assert "FORCE INDEX (PRIMARY)" in statement
+
+
+class Answering:
+    class host:
+        name = "olddb1"
+
+    def __init__(self, session: int, warnings: int) -> None:
+        self.after = {"c": session, "w": warnings}
+
+    def rows(self, statement: str) -> list[dict[str, object]]:
+        return [{"c": 7, "n": 3, "d": "ab"}]
+
+    def row(self, statement: str) -> dict[str, int]:
+        return self.after
+
+
+@pytest.mark.parametrize(("session", "warnings", "whole"), [(7, 0, True), (7, 1, False), (8, 0, False)])
+def test_a_digest_that_was_cut_off_or_that_another_session_answers_for_is_not_whole(session: int, warnings: int, whole: bool) -> None:
+    assert fingerprint.digest(cast(Session, Answering(session, warnings)), PART) == Digest(3, "ab", whole)

@@ -83,13 +83,21 @@ def test_how_a_value_is_read(kind: str, expected: str) -> None:
     assert streams.read_expression(column("x", kind)) == expected
 
 
-QUOTED = "CONCAT(_binary 0xff COLLATE `binary`, {}, 0xff)"
+def constant(digits: str) -> str:
+    return f"_binary 0x{digits} COLLATE `binary`"
 
 
 def test_texts_in_utf8_are_enclosed_in_a_byte_that_they_can_not_hold() -> None:
-    made = table(ID, column("x", "varchar", character_set="utf8mb3"), column("y", "enum", character_set="utf8mb4"))
-    x, y = (f"IF(`{name}` IS NULL, _binary 'NULL', {QUOTED.format(f'`{name}`')})" for name in "xy")
-    assert streams.select(made) == (f"SELECT CONCAT(0xfbffff, `id`, 0xfe, {x}, 0xfe, {y}, 0xfd) FROM `cloud`.`event` FORCE INDEX (PRIMARY)")
+    made = table(
+        ID,
+        column("x", "varchar", character_set="utf8mb3"),
+        column("z", "varchar", character_set="utf8mb3", nullable=False),
+        column("y", "enum", character_set="utf8mb4"),
+    )
+    x = f"IF(`x` IS NULL, _binary 0x4e554c4cfe, CONCAT({constant('ff')}, `x`, 0xfffe))"
+    y = f"IF(`y` IS NULL, _binary 0x4e554c4cfd, CONCAT({constant('ff')}, `y`, 0xfffd))"
+    start, z = f"{constant('fbffff')}, `id`, {constant('fe')}", f"{constant('ff')}, `z`, {constant('fffe')}"
+    assert streams.select(made) == f"SELECT CONCAT({start}, {x}, {z}, {y}) FROM `cloud`.`event` FORCE INDEX (PRIMARY)"
     assert "FIELDS TERMINATED BY 0xfe" in streams.load(made, "/x")
     assert "LINES STARTING BY 0xfbffff TERMINATED BY 0xfd" in streams.load(made, "/x")
     assert "ENCLOSED BY 0xff ESCAPED BY ''" in streams.load(made, "/x")
@@ -144,7 +152,7 @@ def test_a_table_with_any_other_bytes_has_all_its_texts_escaped(other: Column) -
 
 def test_a_row_of_one_column_begins_and_ends() -> None:
     assert streams.select(table(ID), "`id` < 5") == (
-        "SELECT CONCAT(0xfbffff, `id`, 0xfd) FROM `cloud`.`event` FORCE INDEX (PRIMARY) WHERE `id` < 5"
+        f"SELECT CONCAT({constant('fbffff')}, `id`, {constant('fd')}) FROM `cloud`.`event` FORCE INDEX (PRIMARY) WHERE `id` < 5"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -258,3 +259,26 @@ def test_a_slow_statement_of_a_living_original_is_waited_for(tmp_path: Path) -> 
     code, status = run(job(tmp_path, parts=parts, streams=1, stalled=0.3, abandoned=2))
     assert code == 1
     assert status["error"] == "nobody watched the copy for 2 s"
+
+
+def test_a_worker_that_was_launched_before_waits_for_its_job(tmp_path: Path) -> None:
+    folder = job(tmp_path / "run")
+    (folder / "job.json").rename(folder / "job.new")
+    with subprocess.Popen(program(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert not (folder / "status.json").exists()
+        (folder / "job.new").rename(folder / "job.json")
+        assert process.wait(timeout=60) == 0
+    assert json.loads((folder / "status.json").read_text())["state"] == "done"
+
+
+def test_a_worker_whose_folder_was_cleared_ends(tmp_path: Path) -> None:
+    folder = job(tmp_path / "run")
+    (folder / "job.json").unlink()
+    pushed = tmp_path / "worker.pyz"
+    pushed.write_bytes(run_worker.archive())
+    words = [sys.executable, "-I", "-S", str(pushed), str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        shutil.rmtree(folder)
+        assert process.wait(timeout=60) == 1

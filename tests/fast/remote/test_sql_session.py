@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import pymysql
 import pytest
 
 from parallel_build.errors import ConnectionFailed
+from parallel_build.remote import sql
 from parallel_build.remote.host import Host
+from parallel_build.remote.openssh import Result
 from parallel_build.remote.sql import LOST, Connection, Refused, Session, lost
+from tests.fast.asked_host import AskedHost
 
 GONE = pymysql.err.InterfaceError(0, "")
 
@@ -137,3 +143,51 @@ def test_what_is_put_back_is_not_tried_a_third_time() -> None:
     session = opened(Server(GONE), Server(GONE))
     with pytest.raises(ConnectionFailed):
         session.execute_in_any("START SLAVE 'original'")
+
+
+class Socketed(AskedHost):
+    """A host with a database's socket, forwarded to nowhere."""
+
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        return Result(0, "port\t/run/mysqld/mysqld.sock\tmariadb\n", "")
+
+    def forward(self, remote: str) -> AbstractContextManager[Path]:
+        return nullcontext(Path("/nowhere/s"))
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: Exception | None) -> list[bool]:
+    """Logins are answered in turn; returns for each whether it was without TLS."""
+    tried: list[bool] = []
+    left = list(answers)
+
+    def connect(**options: Any) -> Any:
+        tried.append(bool(options["ssl_disabled"]))
+        answer = left.pop(0)
+        if answer is not None:
+            raise answer
+        return object()
+
+    monkeypatch.setattr(pymysql, "connect", connect)
+    monkeypatch.setattr(sql, "_pin", lambda *_: None)
+    monkeypatch.setattr(Session, "close", lambda self: None)
+    return tried
+
+
+def test_inside_ssh_no_tls_is_made_ready_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = answering(monkeypatch, None)
+    with sql.session(Socketed()):
+        assert tried == [True]
+
+
+@pytest.mark.parametrize("refusal", [pymysql.err.OperationalError(1045, "Access denied"), RuntimeError("cryptography is required")])
+def test_an_account_may_insist_on_tls(monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
+    tried = answering(monkeypatch, refusal, None)
+    with sql.session(Socketed()):
+        assert tried == [True, False]
+
+
+def test_a_server_that_does_not_answer_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = answering(monkeypatch, pymysql.err.OperationalError(2003, "Connection refused"))
+    with pytest.raises(ConnectionFailed, match="does not answer"), sql.session(Socketed()):
+        raise AssertionError
+    assert tried == [True]
