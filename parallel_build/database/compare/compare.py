@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import fingerprint
@@ -158,8 +159,33 @@ def _comparable(table: definitions.Table, verdict: Comparison) -> bool:
 def _compare_parts(
     left: Side, right: Side, parts: Sequence[Range], verdict: Comparison, cancel: CancelToken, progress: Callable[[str], None]
 ) -> None:
+    doubtful: list[Range] = []
+    with contextlib.closing(_answers(left, right, parts, _first_look, verdict, cancel, progress)) as answers:
+        for part, ours, theirs in answers:
+            if not isinstance(ours, Digest):
+                _judge(left, right, part, ours, theirs, verdict)
+            elif ours == theirs and ours.whole:
+                verdict.rows += ours.rows
+            else:
+                doubtful.append(part)
+    # Cut off, or not the same in that order: the sums of single rows say whether they differ, and `narrow` which.
+    with contextlib.closing(_answers(left, right, doubtful, _sum_of, verdict, cancel, progress)) as answers:
+        for part, ours, theirs in answers:
+            _judge(left, right, part, ours, theirs, verdict)
+
+
+def _answers(
+    left: Side,
+    right: Side,
+    parts: Sequence[Range],
+    look: Callable[[Range, Side, Side], Callable[[Session], Any]],
+    verdict: Comparison,
+    cancel: CancelToken,
+    progress: Callable[[str], None],
+) -> Generator[tuple[Range, Any, Any], None, None]:
+    """What both sides answer to a look at each of the parts, in their order; those that a snapshot can't give any more are left out."""
     total = sum(part.weight for part in parts) or 1
-    waiting = [(part, left.ask(_look(part, left, right), part.table), right.ask(_look(part, right, left), part.table)) for part in parts]
+    waiting = [(part, left.ask(look(part, left, right), part.table), right.ask(look(part, right, left), part.table)) for part in parts]
     done = 0
     shown_at = started = time.monotonic()
     try:
@@ -171,27 +197,23 @@ def _compare_parts(
                     progress(_line(verdict.rows, done / total, shown_at - started))
             done += part.weight
             with _read_or_not(verdict):
-                verdict.rows += _judge(left, right, part, here.result(), there.result(), verdict)
+                ours, theirs = here.result(), there.result()
+                yield part, ours, theirs
     finally:
         for _, here, there in waiting:
             here.cancel()
             there.cancel()
 
 
-def _judge(left: Side, right: Side, part: Range, ours: Digest | Sums, theirs: Digest | Sums, verdict: Comparison) -> int:
-    """Add what a range's rows show to the verdict; returns the number of ours."""
-    if isinstance(ours, Digest) or isinstance(theirs, Digest):
-        if ours == theirs and isinstance(ours, Digest) and ours.whole:
-            return ours.rows
-        # Cut off, or not the same in that order: the sums of single rows say whether they differ, and `narrow` which.
-        here, there = left.ask(_sum_of(part, left), part.table), right.ask(_sum_of(part, right), part.table)
-        ours, theirs = here.result(), there.result()
-    if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
-        verdict.differences.append(_row_difference(left, right, part, ours, theirs))
-    elif ours != theirs:
-        order = "the same rows come in another order; no key distinguishes them, so nothing says in which they should"
-        verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
-    return ours["n"]
+def _judge(left: Side, right: Side, part: Range, ours: Sums, theirs: Sums, verdict: Comparison) -> None:
+    """Add what the sums of a range's rows show to the verdict."""
+    with _read_or_not(verdict):
+        if (ours["n"], ours["s"]) != (theirs["n"], theirs["s"]):
+            verdict.differences.append(_row_difference(left, right, part, ours, theirs))
+        elif ours != theirs:
+            order = "the same rows come in another order; no key distinguishes them, so nothing says in which they should"
+            verdict.not_comparable.append(f"{part.table.schema}.{part.table.name}: {order}")
+        verdict.rows += ours["n"]
 
 
 @contextlib.contextmanager
@@ -208,14 +230,13 @@ def _at_once(table: definitions.Table, *sides: Side) -> bool:
     return fingerprint.in_one_order(table) and all(side.packet >= fingerprint.DIGEST_PACKET for side in sides)
 
 
-def _look(part: Range, side: Side, other: Side) -> Callable[[Session], Digest | Sums]:
-    """The first look at a range's rows."""
+def _first_look(part: Range, side: Side, other: Side) -> Callable[[Session], Digest | Sums]:
     if _at_once(part.table, side, other):
         return lambda opened: fingerprint.digest(opened, part)
-    return _sum_of(part, side)
+    return _sum_of(part, side, other)
 
 
-def _sum_of(part: Range, side: Side) -> Callable[[Session], Sums]:
+def _sum_of(part: Range, side: Side, _other: Side) -> Callable[[Session], Sums]:
     def work(opened: Session) -> Sums:
         row = fingerprint.ask(opened, part, fingerprint.sum_statement(part, side.server.family))[0]
         return {key: int(row[key]) for key in ("n", "s", "o")}

@@ -13,6 +13,7 @@ import pytest
 from parallel_build.cancel import CancelToken
 from parallel_build.database.compare import compare, fingerprint
 from parallel_build.database.compare.fingerprint import Range
+from parallel_build.database.compare.judged import Difference
 from parallel_build.database.compare.session_pool import Side
 from parallel_build.database.schema.definitions import Column, Table
 
@@ -77,7 +78,7 @@ def test_what_one_hash_does_not_show_is_looked_at_row_by_row(left: Server, right
 def test_rows_that_differ_are_a_difference_also_where_both_hashes_were_cut_off_alike(
     monkeypatch: pytest.MonkeyPatch, warnings: int
 ) -> None:
-    found = compare.Difference("rows", "cloud", "table event", "id=2: changed")
+    found = Difference("rows", "cloud", "table event", "id=2: changed")
     monkeypatch.setattr(compare, "_row_difference", lambda *_: found)
     left, right = Server(warnings=warnings), Server(warnings=warnings, sha="ab" if warnings else "cd", sums=6)
     assert compared(left, right).differences == [found]
