@@ -188,7 +188,7 @@ class Operator:
         serve_original.serve_at_once(context)
 
     def _undo(self) -> None:
-        """The undos, and what the last of them says of the hosts."""
+        """The undos, and what the last of them reports about the hosts."""
         over = self._over()
         try:
             undo(self.cloud)

@@ -91,7 +91,7 @@ def test_a_silent_host_and_a_stopped_agent_are_named_and_keep_no_user_out(operat
         ({"kvm1": "newms1", "kvm2": "oldms2"}, "", 2),
     ],
 )
-def test_what_is_said_of_them_is_checked(operator: Operator, agents: dict[str, Any], named: str, wrong: int) -> None:
+def test_what_a_rollback_reports_of_them_is_checked(operator: Operator, agents: dict[str, Any], named: str, wrong: int) -> None:
     world = made(operator)
     for host, server in agents.items():
         world.units[server, MANAGEMENT]["active"] = True
