@@ -80,18 +80,17 @@ class Fronts:
     def _run(opened: Sessions, machine: Machine, command: str, check: bool) -> str:
         return opened[machine].run(["sh", "-c", command], timeout=60, ok=(0,) if check else None).stdout
 
-    def holder(self) -> Machine | None:
-        """Who has the address, as both of them show it; None for nobody."""
-        found = [each for each in FRONTS if f" {ADDRESS}/" in self.shell(each, "ip -o addr show dev eth0", check=False)]
-        assert len(found) <= 1, "both have the address"
-        return found[0] if found else None
+    def holders(self) -> list[Machine]:
+        """Who has the address, as each of them shows it; for a moment of a move it may be neither of them, or both."""
+        return [each for each in FRONTS if f" {ADDRESS}/" in self.shell(each, "ip -o addr show dev eth0", check=False)]
 
-    def await_holder(self, wanted: Machine, limit: float = 30) -> None:
-        """Wait until one has the address, and serves there."""
+    def await_holder(self, other_than: Machine | None = None, limit: float = 30) -> Machine:
+        """Wait until one alone has the address: without preemption that is whoever was there first."""
         end = time.monotonic() + limit
-        while self.holder() != wanted:
-            assert time.monotonic() < end, f"{wanted.name} does not have {ADDRESS}"
+        while len(found := self.holders()) != 1 or found[0] == other_than:
+            assert time.monotonic() < end, f"{ADDRESS} is held by {[each.name for each in found]}"
             time.sleep(0.2)
+        return found[0]
 
     def leads(self, machine: Machine) -> set[str]:
         """The servers that are not in maintenance on one machine."""
@@ -128,6 +127,13 @@ class Users:
             if ended >= since and words not in found[-1:]:
                 found.append(words)
         return found
+
+    def await_word(self, words: str, limit: float = 30) -> None:
+        """Wait until a call that begins now has come to this."""
+        began = time.monotonic()
+        while not any(call[0] >= began and call[2] == words for call in list(self.calls)):
+            assert time.monotonic() < began + limit, f"users see {self.outcomes()[-1:]}, not {words}"
+            time.sleep(0.1)
 
     def broken(self) -> list[tuple[float, float, str]]:
         """Calls that were neither served nor answered with 503."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,7 +44,7 @@ def lab() -> Iterator[LabRunner]:
         except ToolError as error:
             pytest.skip(f"no image with HAProxy and keepalived: {error}")
         front_stand.declare(fronts.lab)
-        fronts.await_holder(FRONTS[0])
+        fronts.await_holder()
         yield runner
 
 
@@ -64,19 +66,20 @@ def assert_only_503s(found: Users, moves: list[float]) -> None:
 
 def test_users_come_in_by_the_moving_address_and_the_example_does_what_it_says(lab: LabRunner, fronts: Fronts) -> None:
     with users(fronts.lab) as asking:
-        time.sleep(2)
-        for machine in FRONTS:
-            assert fronts.leads(machine) == ORIGINAL
-        fronts.shell(FRONTS[1], f"{PROGRAM} closed && {PROGRAM} closed && systemctl restart haproxy")
-        fronts.await_answer(FRONTS[1])
-        assert fronts.leads(FRONTS[1]) == set(), "what was turned holds over a restart"
-        fronts.shell(FRONTS[1], f"{PROGRAM} original")
-        assert fronts.leads(FRONTS[1]) == ORIGINAL
-        fronts.shell(FRONTS[1], "systemctl reload haproxy")
-        fronts.await_answer(FRONTS[1])
-        assert fronts.leads(FRONTS[1]) == ORIGINAL
-        assert "no server of the new side answers" in fronts.shell(FRONTS[1], f"{PROGRAM} new 2>&1; true")
-        fronts.shell(FRONTS[1], f"{PROGRAM} original")
+        asking.await_word(OLD_VERSION)
+        assert [fronts.leads(machine) for machine in FRONTS] == [ORIGINAL, ORIGINAL]
+        holder = fronts.await_holder()
+        standby = next(each for each in FRONTS if each != holder)
+        fronts.shell(standby, f"{PROGRAM} closed && {PROGRAM} closed && systemctl restart haproxy")
+        fronts.await_answer(standby)
+        assert fronts.leads(standby) == set(), "what was turned holds over a restart"
+        fronts.shell(standby, f"{PROGRAM} original")
+        assert fronts.leads(standby) == ORIGINAL
+        fronts.shell(standby, "systemctl reload haproxy")
+        fronts.await_answer(standby)
+        assert fronts.leads(standby) == ORIGINAL
+        assert "no server of the new side answers" in fronts.shell(standby, f"{PROGRAM} new 2>&1; true")
+        fronts.shell(standby, f"{PROGRAM} original")
     assert_only_503s(asking, [])
     assert asking.outcomes() == [OLD_VERSION], "whoever came by the other machine has seen nothing of it"
 
@@ -100,7 +103,7 @@ def test_guards_and_the_change_review_know_it(lab: LabRunner, fronts: Fronts) ->
 
 
 def test_a_machine_of_it_that_is_lost_while_users_are_out(lab: LabRunner, fronts: Fronts) -> None:
-    stand = Stand(lab)
+    stand, lost = Stand(lab), fronts.await_holder()
 
     def run() -> None:
         with stand.connections() as opened:
@@ -113,17 +116,16 @@ def test_a_machine_of_it_that_is_lost_while_users_are_out(lab: LabRunner, fronts
                     "front1": (CLOSED, True),
                     "front2": (CLOSED, True),
                 }
-                tell("front1 loses its power")
-                lost = time.monotonic()
-                container.kill(fronts.lab.original, "front1")
-                moves.append(lost)
+                tell(f"{lost.name} loses its power")
+                moves.append(time.monotonic())
+                container.kill(fronts.lab.original, lost.name)
                 left = let_users_in(context)
-                assert len(left) == 1 and "haproxy at 10.91.0.60 on front1" in left[0], left
-                tell("front1 is back, and as it was turned")
-                container.power_on(fronts.lab.original, "front1")
-                fronts.await_answer(FRONTS[0])
-                assert fronts.leads(FRONTS[0]) == set()
-                assert let_users_in(context) == [] and fronts.leads(FRONTS[0]) == ORIGINAL
+                assert len(left) == 1 and f"haproxy at 10.91.0.60 on {lost.name}" in left[0], left
+                tell(f"{lost.name} is back, and as it was turned")
+                container.power_on(fronts.lab.original, lost.name)
+                fronts.await_answer(lost)
+                assert fronts.leads(lost) == set()
+                assert let_users_in(context) == [] and fronts.leads(lost) == ORIGINAL
                 assert places_of(store(context).facts("Frontend")) == {}
             finally:
                 UserAccess().revert(context)
@@ -132,60 +134,55 @@ def test_a_machine_of_it_that_is_lost_while_users_are_out(lab: LabRunner, fronts
     moves: list[float] = []
     with users(fronts.lab) as asking:
         stand.inside(run)
-        end = time.monotonic() + 30
-        while asking.outcomes()[-1:] != [OLD_VERSION]:
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        asking.await_word(OLD_VERSION)
     tell(" | ".join(asking.outcomes()))
     assert_only_503s(asking, moves)
-    assert "503" in asking.outcomes() and fronts.holder() == FRONTS[1], "the address stays where it went"
+    assert "503" in asking.outcomes() and fronts.await_holder() != lost, "the address stays where it went"
 
 
-def move(fronts: Fronts, asking: Users, moves: list[float], word: str, since: float) -> threading.Thread:
-    """Have the address move to the other machine two seconds after users have seen a word."""
+@contextmanager
+def moved(fronts: Fronts, asking: Users, moves: list[float]) -> Iterator[None]:
+    """Have the address move to the other machine two seconds after users have first been answered with 503 in the block."""
+    since, over = time.monotonic(), threading.Event()
 
     def work() -> None:
-        end = time.monotonic() + 600
-        while word not in asking.outcomes(since):
-            if time.monotonic() > end:
-                return
-            time.sleep(0.2)
+        while "503" not in asking.outcomes(since):
+            if over.wait(0.2):
+                raise AssertionError("users were never answered with 503")
         time.sleep(2)
-        holder = fronts.holder()
-        assert holder is not None
+        holder = fronts.await_holder()
         moves.append(time.monotonic())
         fronts.shell(holder, "systemctl stop keepalived")
-        fronts.await_holder(next(each for each in FRONTS if each != holder))
+        fronts.await_holder(other_than=holder)
         tell(f"{front_stand.ADDRESS} has moved away from {holder.name}")
         fronts.shell(holder, "systemctl start keepalived")
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(work)
+        try:
+            yield
+        finally:
+            over.set()
+        moving.result()
 
 
 def test_a_window_and_a_rollback_with_the_address_moving_in_the_middle_of_both(lab: LabRunner, fronts: Fronts) -> None:
     moves: list[float] = []
     with users(fronts.lab) as asking:
-        time.sleep(2)
-        before = fronts.holder()
-        mover = move(fronts, asking, moves, "503", 0.0)
+        asking.await_word(OLD_VERSION)
+        before = fronts.await_holder()
         tell("switch")
-        lab.run("switch")
-        mover.join()
-        time.sleep(3)
-        for machine in FRONTS:
-            assert fronts.leads(machine) == NEW
-        assert len(moves) == 1 and fronts.holder() != before
+        with moved(fronts, asking, moves):
+            lab.run("switch")
+        asking.await_word(NEW_VERSION)
+        assert [fronts.leads(machine) for machine in FRONTS] == [NEW, NEW]
+        assert fronts.await_holder() != before
         tell("back")
-        began = time.monotonic()
-        mover = move(fronts, asking, moves, "503", began)
-        lab.run("back")
-        mover.join()
-        time.sleep(3)
-        for machine in FRONTS:
-            assert fronts.leads(machine) == ORIGINAL
-        assert len(moves) == 2 and fronts.holder() == before
+        with moved(fronts, asking, moves):
+            lab.run("back")
+        asking.await_word(OLD_VERSION)
+        assert [fronts.leads(machine) for machine in FRONTS] == [ORIGINAL, ORIGINAL]
+        assert fronts.await_holder() == before
     words = [each for each in asking.outcomes() if each.startswith("serves") or each == "503"]
     tell(" | ".join(asking.outcomes()))
     assert_only_503s(asking, moves)
