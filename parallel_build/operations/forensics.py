@@ -248,11 +248,11 @@ def _fetch(context: Context, source: Access, login: str, target: Path, part: Pat
                     process.kill()
                     process.wait()
             errors.seek(0)
-            said = mask(errors.read().decode(errors="replace"), context.site.hidden())
+            printed = mask(errors.read().decode(errors="replace"), context.site.hidden())
         if process.returncode == 44:
             part.unlink()
         elif process.returncode != 0 or not _whole(part):
-            _missed(context, target.name, OSError(said[-300:] or "it is not whole"))
+            _missed(context, target.name, OSError(printed[-300:] or "it is not whole"))
         else:
             part.rename(target)
     except OSError as error:

@@ -596,7 +596,7 @@ def test_a_barrier_that_stays_on_one_server_keeps_nobody_out_of_the_other(cloud:
         user_firewall.let_users_in(cloud.world.context)
 
 
-def test_only_servers_on_which_users_are_in_are_said_to_have_them(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_servers_on_which_users_are_in_are_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud.does_not_open.add("oldms2")
     reported: list[str] = []
     monkeypatch.setattr(cloud.world.context, "progress", reported.append)
