@@ -86,6 +86,26 @@ def management_servers_beat_here(site: Site, old: OriginalFacts, fresh: NewFacts
         )
 
 
+def api_serves_this_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: original.api.url leads to management servers that use the database of original.database.source, not to those of a clone."""
+    if old.api_servers is None:  # a version whose API does not say
+        return
+    source, url = site.configuration.original.database.source.name, site.configuration.original.api.url
+    strangers = sorted(set(old.api_servers) - {str(row["name"]).lower() for row in old.management})
+    beating = {str(row["name"]).lower() for row in old.management if heartbeats.beats(row)}
+    if strangers or (beating and not beating.intersection(old.api_servers)):
+        raise GuardFailed(
+            f"the API at {url} is not served from the database on {source}: "
+            + (
+                f"it lists {', '.join(strangers)} as in service, which that database does not have"
+                if strangers
+                else f"of {', '.join(sorted(beating))}, which write there, it lists none as in service"
+            ),
+            "it may be that of a clone, such as a test cloud; what the window asks for and starts by the API would happen there",
+            "correct original.api.url: the address of a management server of this cloud, or of what stands before them",
+        )
+
+
 def usage_servers_are_known(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: each original management server whose usage server runs is marked with usage: true, or it would write on while the databases are copied."""
     unmarked = [server.name for server in site.configuration.original.management if not server.usage and _usage_runs(old, server.name)]
@@ -308,6 +328,7 @@ GUARDS = rules_of(
     management_servers_are_known,
     management_servers_beat_here,
     management_servers_use_the_source,
+    api_serves_this_database,
     usage_servers_are_known,
     database_serves_nobody_else,
     nobody_else_starts_the_servers,
