@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement, Server
+from parallel_build.configuration.api import host_of
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
@@ -309,7 +309,7 @@ def _named_addresses(site: Site) -> set[str]:
         machine.address for machine in site.configuration.new_machines()
     }
     found |= {door.address for door in original.frontend if door.address}
-    found |= {word for word in (urlsplit(original.api.url).hostname, new.load_balancer) if word}
+    found |= {word for word in (host_of(original.api.url), new.load_balancer) if word}
     return found
 
 
