@@ -228,7 +228,9 @@ def test_no_facts_are_read_on_hosts_that_have_no_shell() -> None:
 
 @pytest.mark.parametrize(("platform", "pool", "taken"), [("container", 4095, True), ("container", 4096, False), ("existing", 60000, True)])
 def test_a_buffer_pool_fits_into_the_machine(platform: str, pool: int, taken: bool) -> None:
-    given = values(new={"platform": platform}, platforms={"container": {"folder": "/srv/m", "namespace": "n", "bridge": "br0", "root": "/srv/r"}})
+    given = values(
+        new={"platform": platform}, platforms={"container": {"folder": "/srv/m", "namespace": "n", "bridge": "br0", "root": "/srv/r"}}
+    )
     given["new"]["database"]["bufferPool"] = pool
     if taken:
         load(given, "test")
