@@ -32,7 +32,7 @@ def test_a_command_is_loaded_alone_and_takes_the_same_words(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("--help",), ("completion", "bash"), ("checkk", "back"), ("--config", "x", "back"), ("--config-file",)]
+    "words", [(), ("--help",), ("completion", "bash"), ("no-command", "back"), ("--config", "x", "back"), ("--config-file",)]
 )
 def test_every_command_is_loaded_where_it_is_not_certain(words: Sequence[str]) -> None:
     assert loaded(*words) == ALL
