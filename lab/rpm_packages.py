@@ -8,7 +8,6 @@ enabled, and the old package's script stops and disables it after an upgrade has
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import os
@@ -192,14 +191,3 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     if done.returncode:
         raise PackagingError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-600:]}. Look at lab/rpm_packages.py.")
-
-
-def main() -> None:
-    """Build into a cache folder and print where the packages are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    print(build(parser.parse_args().cache).path)
-
-
-if __name__ == "__main__":
-    main()

@@ -76,6 +76,7 @@ PARTS = (
     _containers("replicate", "replicate_path"),
     _containers("files", "files_path"),
     _containers("https", "https_only"),
+    _containers("frontend", "frontend_programs"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),

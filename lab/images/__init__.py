@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.images.guest import GuestImage, guest_image
 from lab.images.kvm import kvm_available, make_kvm_usable
 from lab.images.recipes import CONTAINER_MASKED_UNITS
-from lab.images.roots import base_root, el_root, family_root, mask_for_container, mysql_root
+from lab.images.roots import base_root, el_root, family_root, front_root, mask_for_container, mysql_root
 
 __all__ = [
     "CONTAINER_MASKED_UNITS",
@@ -13,6 +13,7 @@ __all__ = [
     "base_root",
     "el_root",
     "family_root",
+    "front_root",
     "guest_image",
     "kvm_available",
     "make_kvm_usable",

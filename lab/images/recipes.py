@@ -249,6 +249,19 @@ MYSQL = Recipe(
     commands=(LOCKED_ROOT,),
 )
 
+FRONT = Recipe(
+    name="front",
+    suite="bookworm",
+    extra_suites=("bookworm-updates", "bookworm-security"),
+    packages=("systemd", "systemd-sysv", "dbus", "openssh-server", "haproxy", "keepalived", "socat", "python3", "iproute2", "procps"),
+    files=(*EMPTIED, ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD)),
+    enabled=("ssh.service",),
+    disabled=("haproxy.service", "keepalived.service"),
+    masked=NO_HOUSEKEEPING,
+    removed=ONE_MACHINES,
+    commands=(LOCKED_ROOT,),
+)
+
 GUEST_DISK_SIZE = "8G"
 """Size that a guest sees; the file is sparse."""
 

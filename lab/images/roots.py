@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.images.archive import build_environment, host_archive, host_options
 from lab.images.el import EL
-from lab.images.recipes import BASE, CONTAINER_MASKED_UNITS, MYSQL, Recipe
+from lab.images.recipes import BASE, CONTAINER_MASKED_UNITS, FRONT, MYSQL, Recipe
 from parallel_build.configuration.database_combinations import Family
 from tools.cache import build_once, cache_directory, remove
 from tools.errors import ToolError
@@ -51,6 +51,15 @@ def mysql_root() -> Path:
         ToolError: it could not be made.
     """
     return _root(MYSQL, usual_seconds=45)
+
+
+def front_root() -> Path:
+    """Root of a machine that stands before the management servers: HAProxy, keepalived and socat, from Debian 12.
+
+    Raises:
+        ToolError: it could not be made.
+    """
+    return _root(FRONT, usual_seconds=30)
 
 
 def el_root() -> Path:

@@ -147,6 +147,7 @@ def listening(answer: bytes | None) -> Iterator[str]:
             each.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

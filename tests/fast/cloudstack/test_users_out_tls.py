@@ -27,6 +27,8 @@ from parallel_build.operations.users_out_service import for_old_python
 from tests.authority import PASSWORD, Authority
 from tests.fast import jks
 
+pytestmark = pytest.mark.processes
+
 OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 NOBODY = 65534

@@ -48,8 +48,10 @@ from parallel_build.remote.sql import Refused, Session
 from parallel_build.rules import RuleFinding
 from parallel_build.steps.health_check import HealthCheck, check_names
 from parallel_build.versions import CloudStackVersion
+from tests.fast.configuration.test_frontend import DOOR
 from tests.fast.database.test_database_dialects import server as database_server
 from tests.fast.guards.test_guards import GOOD_OLD
+from tests.fast.guards.test_guards_frontend import HOLDS, RESTS
 from tests.fast.sites import site, values
 
 OLD, NEW = CloudStackVersion("4.20.3.0"), CloudStackVersion("4.22.1.0")
@@ -118,6 +120,27 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, managers={"olddb1": [ClusterManager("monit", ("mysql",))]})},
         Severity.BLOCKS,
         "monit on olddb1 starts and stops mysql",
+    ),
+    "fronts_can_be_turned": (
+        {
+            "site": site(original={"frontend": [DOOR]}),
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, fronts={"front1": HOLDS, "front2": replace(RESTS, missing=("turn",))}),
+        },
+        Severity.BLOCKS,
+        "front2 (haproxy at 10.91.0.60) has no turn",
+    ),
+    "front_addresses_are_held_once": (
+        {
+            "site": site(original={"frontend": [DOOR]}),
+            "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, fronts={"front1": HOLDS, "front2": HOLDS}),
+        },
+        Severity.BLOCKS,
+        "10.91.0.60 of haproxy is held by front1 and front2",
+    ),
+    "database_proxies_are_closed": (
+        {"site": site(original={"frontend": [{"kind": "proxysql", "address": "10.91.0.60"}]})},
+        Severity.WARNS,
+        "proxysql",
     ),
     "servers_have_their_own_addresses": (
         {

@@ -53,7 +53,7 @@ class World:
         self.done: list[str] = []
         self.records = Records(window(), SITE)
         self.left = False
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def context(world: World, folder: Path, **changes: Any) -> Context:
     found = site(transfer=changes) if changes else site()
-    return Context(found, None, RunFolder(folder, "test", []), CancelToken(), world.told.append, "Test")  # type: ignore[arg-type]
+    return Context(found, None, RunFolder(folder, "test", []), CancelToken(), world.reported.append, "Test")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", ["auto", "physical"])
@@ -100,19 +100,19 @@ def test_files_are_brought_where_they_can_be(world: World, tmp_path: Path, seed:
     assert bring_files.bring(context(world, tmp_path, seed=seed), ["cloud"]) is REPORT
     assert world.done == ["decide", "bring"]
     assert not files_noted(world)
-    assert world.told == ["bringing files: both sides have mariadb-backup of one series"]
+    assert world.reported == ["bringing files: both sides have mariadb-backup of one series"]
 
 
 def test_rows_are_copied_where_files_do_not_fit_and_one_line_says_why(world: World, tmp_path: Path) -> None:
     world.decision = Decision(False, "olddb1 has no mariadb-backup")
     assert bring_files.bring(context(world, tmp_path), ["cloud"]) is None
     assert world.done == ["decide"]
-    assert world.told == ["copying rows, not files: olddb1 has no mariadb-backup"]
+    assert world.reported == ["copying rows, not files: olddb1 has no mariadb-backup"]
 
 
 def test_nobody_is_asked_where_rows_are_wanted(world: World, tmp_path: Path) -> None:
     assert bring_files.bring(context(world, tmp_path, seed="logical"), ["cloud"]) is None
-    assert world.done == [] and world.told == []
+    assert world.done == [] and world.reported == []
 
 
 def test_mysql_has_its_rows_copied_and_nobody_is_asked(world: World, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_mysql_has_its_rows_copied_and_nobody_is_asked(world: World, tmp_path: P
     asked.site = site(new={"database": database})
     assert bring_files.bring(asked, ["cloud"]) is None
     assert world.done == []
-    assert world.told == ["copying rows, not files: files are brought from MariaDB to MariaDB only"]
+    assert world.reported == ["copying rows, not files: files are brought from MariaDB to MariaDB only"]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_auto_copies_rows_after_a_tool_failed_and_nothing_is_left_of_it(world: W
     world.brought = problem
     assert bring_files.bring(context(world, tmp_path), ["cloud"]) is None
     assert world.done == ["decide", "bring", "end the backup on olddb1", "settle"]
-    assert world.told[-1].startswith("copying rows, not files: ")
-    assert str(problem).split(".")[0] in world.told[-1]
+    assert world.reported[-1].startswith("copying rows, not files: ")
+    assert str(problem).split(".")[0] in world.reported[-1]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_settling_again_finds_nothing_left(world: World, tmp_path: Path) -> None
     for _ in range(2):
         bring_files.settle(context(world, tmp_path))
     assert world.done == ["end the backup on olddb1", "settle"] * 2
-    assert world.told == ["what an interrupted try to bring files had left is cleared away"]
+    assert world.reported == ["what an interrupted try to bring files had left is cleared away"]
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -38,7 +38,7 @@ class Stand:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: list[dict[str, str]] | None, facts: dict[str, Any]) -> None:
         self.site = site(window={**values()["window"], "hostsTimeout": "2s"})
         self.record = WindowRecord("test", self.site.identity, opened="then", facts=facts)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.kept: list[dict[str, Any]] = []
         self.unreachable: set[str] = set()
         records = Records(self.record, self.site)
@@ -56,7 +56,7 @@ class Stand:
         monkeypatch.setattr(hypervisors, "stranded", lambda *_: ("its agent does not run there", "start it"))
         hurry(monkeypatch)
         self.context: Any = SimpleNamespace(
-            site=self.site, configuration=self.site.configuration, cancel=CancelToken(), progress=self.told.append, step="Window",
+            site=self.site, configuration=self.site.configuration, cancel=CancelToken(), progress=self.reported.append, step="Window",
             host=lambda server: SimpleNamespace(name=server.name, reachable=lambda: server.name not in self.unreachable),
             run=SimpleNamespace(record=lambda kind, **details: self.kept.append({"kind": kind, **details})),
         )  # fmt: skip
@@ -69,7 +69,7 @@ DEAD = [item(1), item(2, "Down")]
 def test_a_host_that_died_and_was_put_aside_keeps_no_user_out(monkeypatch: pytest.MonkeyPatch, resource: str) -> None:
     stand = Stand(monkeypatch, [item(1), item(2, "Down", resource)], {"Window": {"hosts_up": UP, "hosts_aside": []}})
     assert [host["id"] for host in hypervisors.await_hosts(stand.context)] == ["id-1"]
-    assert any("1 not awaited" in line for line in stand.told)
+    assert any("1 not awaited" in line for line in stand.reported)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_what_can_not_be_undone_on_a_host_that_is_gone_keeps_no_window_open(monk
     stand = Stand(monkeypatch, hosts, touched())
     stand.unreachable = {"kvm2"}
     lost_hosts.give_up(stand.context)
-    (line,) = stand.told
+    (line,) = stand.reported
     assert "`install agent-4.20`" in line and "host=10.91.0.11 in " in line and "packages in " in line and line.startswith("kvm2 ")
     assert stand.kept[0]["host"] == "kvm2" and len(stand.kept[0]["left"]) == 3
     assert hypervisor_commands.hosts_on_record(stand.context) == {"kvm1"} and set(agent_wave.known(stand.context).begun) == {"kvm1"}
     assert all("kvm2" not in words for words in hypervisor_commands.left(stand.context))
-    stand.told.clear()
+    stand.reported.clear()
     lost_hosts.give_up(stand.context)
-    assert stand.told == [], "done already"
+    assert stand.reported == [], "done already"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_nothing_else_is_given_up(monkeypatch: pytest.MonkeyPatch, hosts: Any, u
     stand = Stand(monkeypatch, hosts, touched())
     stand.unreachable = unreachable
     lost_hosts.give_up(stand.context)
-    assert stand.told == [] and hypervisor_commands.hosts_on_record(stand.context) == {"kvm1", "kvm2"}
+    assert stand.reported == [] and hypervisor_commands.hosts_on_record(stand.context) == {"kvm1", "kvm2"}
     assert set(agent_wave.known(stand.context).begun) == {"kvm1", "kvm2"}
 
 

@@ -259,6 +259,19 @@ def test_what_a_window_rests_on_is_not_undone_under_it(
     step({"name": "x"}).before_revert(context)
 
 
+@pytest.mark.parametrize("step", [ManagementInstalled, ExistingMachine, MachineReady])
+def test_the_rehearsals_server_goes_while_a_window_is_open_since_none_rests_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: type[Step]
+) -> None:
+    here = site(rehearsal={"enabled": True, "machine": {"name": "rehearse", "address": "10.91.0.51"}})
+    monkeypatch.setattr(rollback_window, "store", lambda _: Records(WindowRecord("test", here.identity, opened=WORDS), here))
+    cancel = CancelToken()
+    context = Context(here, Connections(here, cancel), RunFolder(tmp_path, "test", []), cancel, lambda _: None)
+    step({"name": "rehearse"}).before_revert(context)
+    with pytest.raises(GuardFailed, match="a window is open on olddb1"):
+        step({"name": "newms1"}).before_revert(context)
+
+
 def test_a_record_that_can_not_be_asked_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def silent(self: Records) -> None:
         raise ConnectionFailed("olddb1 can't be reached over SSH", "", "")

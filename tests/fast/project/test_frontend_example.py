@@ -17,6 +17,7 @@ from parallel_build.configuration import Frontend, Server, load
 from parallel_build.project import CODE
 from tests.fast.sites import values
 
+pytestmark = pytest.mark.processes
 EXAMPLE = CODE / "examples/frontend"
 PREFIX = "cloudstack-parallel-build:"
 

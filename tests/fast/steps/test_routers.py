@@ -64,6 +64,7 @@ def test_of_five_hundred_networks_a_failing_canary_touches_one(monkeypatch: pyte
     assert cloud.calls == ["restartNetwork network-1"] and "500 of 500 networks left" in pending and "the canary is stopped" in pending
 
 
+@pytest.mark.processes
 def test_of_five_hundred_networks_a_run_that_is_killed_at_any_moment_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     for cut in (0, 1, 2, 137, 250, 498, 499):
         cloud = RouterCloud(nets(500))

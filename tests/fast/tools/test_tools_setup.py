@@ -208,6 +208,16 @@ def test_the_users_own_pulumi_keeps_the_users_home(tmp_path: Path) -> None:
     assert "ACQUISITION" not in text
 
 
+def test_modules_are_kept_compiled_where_the_machine_says_otherwise(tmp_path: Path) -> None:
+    file, module = tmp_path / "environment", tmp_path / "kept.py"
+    file.write_text(environment.environment_text(Path(sys.executable), PulumiTools((), None)))
+    module.write_text("")
+    base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    words = f". '{file}'; cd '{tmp_path}'; '{sys.executable}' -c 'import kept'"
+    subprocess.run(["/bin/bash", "-c", words], env=base, check=True)
+    assert list(tmp_path.glob("__pycache__/kept.*.pyc"))
+
+
 def test_without_set_up_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(environment, "CHECKOUT", tmp_path)
     with pytest.raises(ToolError, match="run scripts/setup"):
