@@ -153,6 +153,14 @@ def is_address(text: str) -> bool:
     return True
 
 
+def usual_address(text: str) -> str:
+    """An address in its usual form, `[2001:DB8::0:1]` as 2001:db8::1: others write it in several ways. A name stays as it is."""
+    try:
+        return ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]")).compressed
+    except ValueError:
+        return text
+
+
 def parse_name_or_address(value: str) -> str:
     """A host name as it is, an IP address in its usual form.
 
