@@ -74,7 +74,8 @@ class Host(Access):
 
     @staticmethod
     def _limited(argv: Sequence[str], timeout: float) -> list[str]:
-        return ["timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
+        # To timeout(1) 0 is no limit.
+        return ["timeout", "--kill-after=10", f"{max(1.0, timeout):.0f}", *argv]
 
     def _login_line(self, words: Sequence[str]) -> str:
         """What the login shell is given: as root."""
