@@ -94,7 +94,7 @@ class Host(Access):
         frame, started = Frame(self._bytes(input), self.token), time.monotonic()
         command = self._login_line(frame.words(self._limited(argv, timeout)))
         for attempt in (1, 2):
-            raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)))
+            raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)), frame.ended)
             answer = frame.read(raw)
             # A shared connection whose server was restarted ends at once: one fresh connection is tried, if nothing was begun over it.
             if not answer.began and attempt == 1 and self._client.drop_stale(raw):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -58,6 +59,17 @@ def test_a_commands_own_exit_code_is_not_taken_for_one_of_ssh(host: Host, code: 
 def test_a_command_that_hangs_is_ended_and_called_so(host: Host, limit: float, words: str) -> None:
     with pytest.raises(CommandFailed, match=f"did not end within {words}"):
         host.run(["sleep", "20"], timeout=limit)
+
+
+@pytest.mark.parametrize("lines", [0, 50_000])
+def test_a_program_that_a_command_leaves_running_keeps_nobody_waiting(host: Host, lines: int) -> None:
+    began = time.monotonic()
+    command = f"sleep 600 & echo $!; echo turned >&2; seq {lines}; exit 3"
+    done = host.run(["sh", "-c", command], timeout=300, ok=(3,))
+    assert time.monotonic() - began < 200
+    pid, *rest = done.stdout.split()
+    assert rest == [str(number) for number in range(1, lines + 1)] and done.stderr == "turned\n"
+    os.kill(int(pid), signal.SIGKILL)  # it is there: whoever ran it wanted it to stay
 
 
 @pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
