@@ -50,7 +50,7 @@ def close(context: Context, records: WindowStore, before: Stands) -> None:
         raise StepFailed(
             f"what stands before the original's {before} is not closed: {'; '.join(_in_words(wanted, failed))}",
             "who comes that way would still be led to the original",
-            "correct the machine, or `close` in original.frontend, then `pulumi up`; going back opens what was closed"
+            "correct the machine, or `close` (or its `timeout`) in original.frontend, then `pulumi up`; going back opens what was closed"
             + (f"; a machine that is off for good: {off}" if off else ""),
         )
 
