@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from typing import IO
@@ -18,12 +18,13 @@ from parallel_build.errors import StepFailed
 ENDS = 5.0  # seconds that a command has to end by itself
 LOOK_AGAIN = 0.2  # seconds
 READ = 65536  # bytes of what it printed that are looked at
+COMES = 3.0  # seconds in which the last of it comes through a pipe
 
 
 def run_here(words: Sequence[str], timeout: float, key: str, cancel: CancelToken) -> str:
     """Run one and wait for its end; with it ends what it has begun, unless that left its process group: it could act later, when nobody reckons with it.
 
-    What it prints goes into files: a program that it leaves running would keep a pipe open, and its own end would not be seen.
+    Its own end is what is waited for, not that of what it prints: a program that it leaves running may keep the pipes open for good.
 
     Args:
         key: of the configuration, which has the command.
@@ -35,24 +36,45 @@ def run_here(words: Sequence[str], timeout: float, key: str, cancel: CancelToken
         Cancelled: the engine asked to stop.
     """
     shown = shlex.join(words)
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=printed, stderr=errors, start_new_session=True)
-        except OSError as error:
-            raise StepFailed(f"the command {shown} could not be run", str(error), f"correct {key}") from None
-        try:
-            code = _wait(process, timeout, cancel)
-        except BaseException:
-            _end(process)
-            raise
-        if code is None:
-            _end(process)
-            raise StepFailed(f"the command {shown} did not end within {timeout:g} s", "it was ended then", f"correct {key}")
-        out, wrong = _tail(printed), _tail(errors)
-        if code != 0:
-            tail = (wrong or out).splitlines()[-1:]
-            raise StepFailed(f"{shown} ended with exit code {code}", " ".join(tail), f"correct {key}")
-        return f"{out}\n{wrong}".strip()
+    try:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    except OSError as error:
+        raise StepFailed(f"the command {shown} could not be run", str(error), f"correct {key}") from None
+    assert process.stdout is not None and process.stderr is not None
+    printed, errors = _Printed(process.stdout), _Printed(process.stderr)
+    try:
+        code = _wait(process, timeout, cancel)
+    except BaseException:
+        _end(process)
+        raise
+    if code is None:
+        _end(process)
+        raise StepFailed(f"the command {shown} did not end within {timeout:g} s", "it was ended then", f"correct {key}")
+    out, wrong = printed.text(), errors.text()
+    if code != 0:
+        tail = (wrong or out).splitlines()[-1:]
+        raise StepFailed(f"{shown} ended with exit code {code}", " ".join(tail), f"correct {key}")
+    return f"{out}\n{wrong}".strip()
+
+
+class _Printed:
+    """The end of what comes through a pipe, read as long as it is open: a program that still writes there is not cut off."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe, self._kept = pipe, bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._pipe:
+            while chunk := os.read(self._pipe.fileno(), READ):
+                self._kept.extend(chunk)
+                del self._kept[:-READ]
+
+    def text(self) -> str:
+        """What has come by now."""
+        self._thread.join(COMES)
+        return bytes(self._kept).decode(errors="replace").strip()
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, cancel: CancelToken) -> int | None:
@@ -70,8 +92,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(ENDS)
-
-
-def _tail(file: IO[bytes]) -> str:
-    file.seek(max(0, file.seek(0, os.SEEK_END) - READ))
-    return file.read().decode(errors="replace").strip()
