@@ -16,7 +16,8 @@ from parallel_build.remote.parallel import AT_ONCE, Workers
 
 # Programs that the commands begin with, and units of what moves the address. Of a path dash's `command` only sees that it is there.
 LOOK = r"""
-if shown=$(ip -o addr show 2>/dev/null); then printf '%s\n' "$shown" | awk '{sub("/.*", "", $4); print "address " $4}'; else echo unread; fi
+shown=$(ip -o addr show)
+printf '%s\n' "$shown" | awk '$3 ~ /^inet/ {sub("/.*", "", $4); print "address " $4}'
 for each; do
   case $each in
     program=*/*) [ -f "${each#program=}" ] && [ -x "${each#program=}" ] || echo "missing ${each#program=}";;
@@ -34,7 +35,6 @@ class FrontMachine:
     Attributes:
         problem: why it could not be asked, "" where it could.
         addresses: that it has now.
-        unread: it has no `ip` that would show them.
         missing: programs that the commands begin with and it has not.
         movers: kinds of `movedBy` that run there.
     """
@@ -43,7 +43,6 @@ class FrontMachine:
     addresses: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     movers: tuple[str, ...] = ()
-    unread: bool = False
 
 
 def machines(configuration: StackConfiguration) -> dict[str, tuple[Server | None, list[Frontend]]]:
@@ -92,4 +91,4 @@ def parse(text: str) -> FrontMachine:
     for line in text.splitlines():
         what, _, rest = line.partition(" ")
         found.setdefault(what, []).append(rest)
-    return FrontMachine("", tuple(found["address"]), tuple(found["missing"]), tuple(dict.fromkeys(found["mover"])), "unread" in found)
+    return FrontMachine("", tuple(found["address"]), tuple(found["missing"]), tuple(dict.fromkeys(found["mover"])))

@@ -63,8 +63,6 @@ def notices(site: Site, old: OriginalFacts) -> list[str]:
         for name in _places(door)
         if not (machine := old.fronts.get(name, NOT_ASKED)).problem and door.moved_by not in machine.movers
     ]
-    unread = sorted({name for door in _looked_at(site) for name in _places(door) if old.fronts.get(name, NOT_ASKED).unread})
-    found += [f"warning: {name} has no `ip`, so whether it has an address of original.frontend is not known" for name in unread]
     return [*found, *(f"warning: {words}" for words in (*left_open(site), *not_proved(site)))]
 
 
@@ -107,7 +105,7 @@ def _holders(site: Site, old: OriginalFacts, door: Frontend) -> tuple[list[str],
     """Who has a door's address, and who can't be asked."""
     asked = {name: old.fronts.get(name, NOT_ASKED) for name in _places(door) if name not in site.configuration.confirmed_down}
     holders = [name for name, machine in asked.items() if door.address in machine.addresses]
-    return holders, [name for name, machine in asked.items() if machine.problem or machine.unread]
+    return holders, [name for name, machine in asked.items() if machine.problem]
 
 
 GUARDS = rules_of(fronts_can_be_turned, front_addresses_are_held_once)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.facts import front_places
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import Client, DatabaseUse
@@ -99,6 +98,15 @@ def test_a_machine_is_asked_for_its_addresses_the_programs_and_what_moves_the_ad
     )
 
 
+def test_addresses_that_can_not_be_read_are_not_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without `ip` has its address all the same."""
+    (tmp_path / "ip").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(CommandFailed):
+        front_places.look(LocalHost(), [], [])
+
+
 def test_a_machine_that_can_not_be_asked_is_a_fact_and_no_error() -> None:
     class Lost:
         def host(self, server: Any) -> Any:
@@ -142,20 +150,6 @@ def test_an_address_that_nothing_moves_may_be_on_several_machines() -> None:
     anycast = {key: value for key, value in DOOR.items() if key != "movedBy"}
     assert refused({"front1": HOLDS, "front2": HOLDS}, anycast) == ""
     assert "held by none" in refused({"front1": RESTS, "front2": RESTS}, anycast)
-
-
-def test_a_machine_without_ip_may_have_the_address_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sh", "awk", "true"):
-        (tmp_path / name).symlink_to(shutil.which(name) or "")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = front_places.parse(front_places.look(LocalHost(), ["true"], []))
-    assert found == FrontMachine(unread=True)
-    blind = {"front1": RESTS, "front2": replace(RESTS, addresses=(), unread=True)}
-    assert refused(blind) == ""
-    here = site(original={"frontend": [DOOR]}, window=asked_by("http://10.91.0.60:8080/client/api"))
-    assert frontend.notices(here, replace(GOOD_OLD, fronts=blind)) == [
-        "warning: front2 has no `ip`, so whether it has an address of original.frontend is not known"
-    ]
 
 
 def test_a_proxy_before_the_database_that_nobody_closes_is_a_warning() -> None:
