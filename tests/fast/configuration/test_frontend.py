@@ -39,6 +39,18 @@ def test_a_complete_declaration_is_taken() -> None:
     assert declared({"kind": "haproxy", "before": "database"}).original.frontend[0].stands_before == "database"
 
 
+def test_a_name_is_one_machine_the_probes_as_well() -> None:
+    def probed(name: str, address: str) -> Any:
+        server = {"name": name, "address": address}
+        return declared(
+            DOOR, window={"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"], "probe": {"server": server}}}
+        )
+
+    assert probed("front1", "10.91.0.61") and probed("users", "10.91.0.200")
+    with pytest.raises(ConfigurationError, match=r"the name front1 is that of a host of original.frontend with another address"):
+        probed("front1", "10.91.0.200")
+
+
 def test_every_cluster_manager_that_is_looked_for_can_be_declared() -> None:
     assert set(MANAGERS) | {"corosync"} == set(MOVERS) and set(MOVERS) < KINDS
 
