@@ -1,0 +1,41 @@
+"""An original shaped as Enterprise Linux and new servers of Debian: there and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.containers.conftest import LabRunner, tell
+from tests.containers.el_lab import ID, NEW, OLD, agents, assert_shape
+from tests.containers.original_proof import assert_original_serves, keep_reading
+from tests.containers.whole_stack import assert_new_serves, own_lab
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabRunner]:
+    """A lab of two families, in phase `prepared`."""
+    with own_lab("mix", "--family", "el", "--new-family", "debian") as runner:
+        yield runner
+
+
+def test_el_to_debian_and_back(lab: LabRunner) -> None:
+    assert_shape(lab, "oldms1", "olddb1", "kvm1")
+    assert lab.shell("newms1", ID).strip() == lab.shell("newdb1", ID).strip() == "debian"
+    before = keep_reading(lab)
+    machines = json.loads(lab.run("tool", "facts", "lab").stdout)["machines"]
+    assert {role: {machine["os"] for machine in found} for role, found in machines.items()} == {
+        "management": {"EL shape"}, "hypervisor": {"EL shape"}, "database": {"EL shape"},
+        "new management": {"Debian GNU/Linux"}, "new database": {"Debian GNU/Linux"},
+    }, "what parity compares shows the change of family"  # fmt: skip
+    tell("switch")
+    lab.run("switch")
+    assert_new_serves(lab)
+    assert agents(lab) == {f"{NEW} {NEW}"}, "hosts take their packages from a repository of their own family"
+    tell("back")
+    lab.run("back")
+    assert_original_serves(lab, before)
+    assert agents(lab) == {f"{OLD} {OLD}"}
