@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from parallel_build.parity.compare import compare
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.el_lab import ID, NEW, OLD, agents, assert_shape
 from tests.containers.original_proof import assert_original_serves, keep_reading
@@ -26,11 +27,15 @@ def test_el_to_debian_and_back(lab: LabRunner) -> None:
     assert_shape(lab, "oldms1", "olddb1", "kvm1")
     assert lab.shell("newms1", ID).strip() == lab.shell("newdb1", ID).strip() == "debian"
     before = keep_reading(lab)
-    machines = json.loads(lab.run("tool", "facts", "lab").stdout)["machines"]
-    assert {role: {machine["os"] for machine in found} for role, found in machines.items()} == {
+    facts = json.loads(lab.run("tool", "facts", "lab").stdout)
+    assert {role: {machine["os"] for machine in found} for role, found in facts["machines"].items()} == {
         "management": {"EL shape"}, "hypervisor": {"EL shape"}, "database": {"EL shape"},
         "new management": {"Debian GNU/Linux"}, "new database": {"Debian GNU/Linux"},
-    }, "what parity compares shows the change of family"  # fmt: skip
+    }  # fmt: skip
+    one, other = ({**facts, "machines": {"management": facts["machines"][role]}} for role in ("management", "new management"))
+    differences = {(each.words.area, each.words.key): each.words for each in compare(one, other).findings}
+    tell(f"parity: {differences}")
+    assert {("management", "os"), ("management", "firewall")} <= differences.keys(), "parity shows the change of family"
     tell("switch")
     lab.run("switch")
     assert_new_serves(lab)
