@@ -60,16 +60,21 @@ NFT_SENT = "    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {ports} 
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
 # means nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
-# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then.
-BOTH = """
-there() { command -v $1 >/dev/null && { [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }; }
+# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then. iptables has no exchange of a whole chain: the new rules come
+# behind the old ones, which go then, from the last on. A chain that is empty for a moment would let users in, or refuse those that are to be answered.
+BOTH = f"""
+there() {{ command -v $1 >/dev/null && {{ [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }}; }}
+rules() {{ k=0; for w in $("$@" -w -S {CHAIN} 2>/dev/null); do case $w in -A) k=$((k+1));; esac; done; echo $k; }}
+drop_first() {{ k=$1; shift; while [ $k -gt 0 ]; do "$@" -w -D {CHAIN} $k; k=$((k-1)); done; }}
 """
 IPTABLES = """
 for t in iptables ip6tables; do there $t || continue
-  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
+  $t -w -N {chain} 2>/dev/null || true
+  n=$(rules $t)
   $t -w -A {chain} -i lo -j RETURN
 {accept}
 {answers}  $t -w -A {chain} -p tcp {first}-m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+  drop_first $n $t
   $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
 done
 """
@@ -87,10 +92,12 @@ done
 # In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
-  ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
+  ( $t -w -t nat -N {chain} 2>/dev/null || true
+    n=$(rules $t -t nat)
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
 {sent}
+    drop_first $n $t -t nat
     $t -w -t nat -C PREROUTING -j {chain} 2>/dev/null || $t -w -t nat -I PREROUTING 1 -j {chain}
   ) 2>/dev/null || true
 done

@@ -76,9 +76,8 @@ from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.window import Window
 from tests.fast import window_world
 from tests.fast.sites import site, values
-from tests.fast.window_world import DATABASE, OLD, Machine, Records, Units, World
+from tests.fast.window_world import ADDRESSES, DATABASE, OLD, Machine, Records, Units, World
 
-ADDRESSES = {"10.91.0.11": "oldms1", "10.91.0.12": "oldms2", "10.91.0.41": "newms1", "10.91.0.42": "newms2"}
 REALLY_ANSWERS = prove_original_down.answers
 
 
