@@ -1,4 +1,4 @@
-"""An original shaped as Enterprise Linux and new servers of Debian: there and back."""
+"""An original shaped as Enterprise Linux and new servers of Debian: a start that fails and is rolled back, then there and back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def lab() -> Iterator[LabRunner]:
     """A lab of two families, in phase `prepared`."""
     with own_lab("mix", "--family", "el", "--new-family", "debian") as runner:
         yield runner
+
+
+def test_a_start_that_fails_is_rolled_back(lab: LabRunner) -> None:
+    before = keep_reading(lab)
+    lab.run("fault", "newms1", "fail_step", '"4.22.0.0"')
+    tell("switch, whose schema upgrade fails")
+    failed = lab.run("tool", "switch", "lab", "--on-failure", "back", check=False)
+    lab.run("fault", "newms1", "fail_step")
+    assert failed.returncode != 0
+    assert_original_serves(lab, before)
+    assert agents(lab) == {f"{OLD} {OLD}"}
+    lab.run("pulumi", "config", "set", "phase", "prepared")
+    lab.run("pulumi", "up", "--yes", "--skip-preview")
 
 
 def test_el_to_debian_and_back(lab: LabRunner) -> None:
