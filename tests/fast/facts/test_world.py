@@ -89,6 +89,17 @@ NODES = {
 ADDRESSES = {"oldms1": ["127.0.0.1", "10.91.0.11", "198.51.100.11"], "oldms2": ["127.0.0.1", "10.91.0.12"]}
 
 
+@pytest.mark.parametrize("written", ["2001:db8::11", "2001:DB8::11", "2001:db8:0:0:0:0:0:11", "[2001:db8::11]", "2001:0db8::0011"])
+def test_an_address_is_one_address_however_its_server_has_written_it(written: str) -> None:
+    """Java, and whoever has run cloudstack-setup-databases, may write it in full."""
+    here = site(original={"management": [{"name": "ms-a", "address": "2001:db8::11"}]})
+    rows = [row("anything", written)]
+    world.management_servers_are_known(here, replace(GOOD_OLD, management=rows, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
+    other = [row("anything", "2001:db8::12")]
+    with pytest.raises(GuardFailed, match="does not know"):
+        world.management_servers_are_known(here, replace(GOOD_OLD, management=other, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
+
+
 @pytest.mark.parametrize(
     ("first", "known"),
     [
