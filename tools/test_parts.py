@@ -1,6 +1,7 @@
 """Runs the parts of the tests, three at a time, and prints how long each took; `scripts/test` calls it.
 
-They run side by side, since most of a test with servers is waiting. Every line of a part carries its name.
+They run side by side, since most of a test with servers is waiting. Every line of a part carries its name. A few tests that fail so are tried once more,
+alone (`tools.second_try`), and named in the last lines.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tools import second_try
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-m"]
@@ -76,7 +79,7 @@ PARTS = (
     _containers("replicate", "replicate_path"),
     _containers("files", "files_path"),
     _containers("https", "https_only"),
-    _containers("frontend", "frontend_programs"),
+    _containers("frontend", "frontend_programs", "frontend"),
     _containers("rehearsal", "rehearsal"),
     _containers("real", "recorded_cloud"),
     _containers("machines", "lab_machines"),
@@ -84,7 +87,9 @@ PARTS = (
     _containers("shapes", "all_in_one"),
     _containers("newest", "newest_release"),
     _containers("agents", "agents_path", "live_patch"),
-    _containers("el", "el_packages"),
+    _containers("el", "el_path"),
+    _containers("el-servers", "el_packages", "el_firewall", "el_existing"),
+    _containers("el-mixed", "el_mixed"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
@@ -96,7 +101,14 @@ NAMES = tuple(part.name for part in PARTS)
 
 @dataclass
 class Outcome:
-    """How a part went."""
+    """How a part went.
+
+    Attributes:
+        broken: what ended wrongly without a test that failed.
+        fell: tests that failed, each with its file.
+        second: those of them that passed the second time, alone.
+        printed: its last lines.
+    """
 
     part: str
     seconds: float = 0.0
@@ -104,6 +116,8 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     broken: list[str] = field(default_factory=list)
+    fell: dict[str, str] = field(default_factory=dict)
+    second: list[str] = field(default_factory=list)
     printed: deque[str] = field(default_factory=lambda: deque(maxlen=AGAIN))
 
     @property
@@ -115,7 +129,8 @@ class Outcome:
         """One line of the report."""
         counts = f", {self.passed} passed, {self.failed} failed, {self.skipped} skipped" if self.passed + self.failed + self.skipped else ""
         broken = f" ({'; '.join(self.broken)})" if self.broken else ""
-        return f"{self.part}: {'passed' if self.good else 'FAILED'} in {self.seconds:.0f} s{counts}{broken}"
+        second = f" ({len(self.second)} only the second time)" if self.second else ""
+        return f"{self.part}: {'passed' if self.good else 'FAILED'} in {self.seconds:.0f} s{counts}{broken}{second}"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -138,12 +153,30 @@ def main(words: list[str] | None = None) -> int:
     for outcome in outcomes:
         if not outcome.good:
             print(f"== what {outcome.part} printed last", *outcome.printed, sep="\n")
+    _second_tries(outcomes)
     for outcome in outcomes:
         print(f"== {outcome.line()}")
+    for outcome in outcomes:
+        for name in outcome.second:
+            print(f"== failed next to others and passed alone, look for the cause: {name}")
     print(f"== all: {time.monotonic() - began:.0f} s")
     totals = (sum(o.passed for o in outcomes), sum(o.failed for o in outcomes), sum(o.skipped for o in outcomes))
     print("{} passed, {} failed, {} skipped".format(*totals), flush=True)
     return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+def _second_tries(outcomes: Sequence[Outcome]) -> None:
+    """Try the failed tests once more, one part after the other; a part in which they pass is good."""
+    failed = [outcome for outcome in outcomes if not outcome.good]
+    if any(outcome.broken for outcome in failed) or not second_try.may_have_one([outcome.fell for outcome in failed]):
+        return
+    parts = {part.name: part for part in PARTS}
+    for outcome in failed:
+        part = parts[outcome.part]
+        again = _run(Part(part.name, second_try.arguments(part.tests, outcome.fell)))
+        outcome.seconds += again.seconds
+        if again.good and again.passed >= len(outcome.fell):
+            outcome.second, outcome.passed, outcome.failed = sorted(outcome.fell), outcome.passed + outcome.failed, 0
 
 
 def _reported(part: Part) -> Outcome:
@@ -193,6 +226,7 @@ def _stream(name: str, command: Sequence[str], printed: deque[str]) -> int:
 def _count(report: Path, outcome: Outcome) -> None:
     if not report.exists():
         return
+    outcome.fell = second_try.failures(report, PROJECT)
     for suite in ElementTree.parse(report).getroot().iter("testsuite"):  # noqa: S314 - written by the pytest that was started above
         number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
         outcome.failed += number["failures"] + number["errors"]

@@ -35,18 +35,21 @@ NFT_USERS = """  chain users {{
   }}
 """
 # Rules of the server's own in nft: what one chain accepts another still drops, and nobody has named the service's port there. iptables' own chain is
-# left to iptables. In a chain that can't be changed (firewalld may own its tables) answers would be lost without a word, so none are given then.
+# left to iptables, and one that takes redirected connections before anything else judges them, as firewalld's does, is left alone: whoever owns a table
+# may let nobody else change it. In a chain that can't be changed answers would be lost without a word, so none are given then.
 OWN_NFT = f"""
-own_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
-  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}' | while read -r f t c; do
+input_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
+  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}'; }}
+own_chains() {{ input_chains | while read -r f t c; do
     case "$f $t $c" in "ip filter INPUT"|"ip6 filter INPUT") command -v iptables >/dev/null && continue;; esac
-    case "$(nft list chain "$f" "$t" "$c" 2>/dev/null)" in *"policy drop"*|*" drop"*|*reject*|*jump*|*goto*|*queue*) echo "$f $t $c";; esac
+    nft list chain "$f" "$t" "$c" 2>/dev/null | awk -v chain="$f $t $c" '/^[[:space:]]*ct status dnat accept$/ {{judged = 0; exit}}
+      /policy drop/ {{judged = 1; next}} / drop|reject|jump|goto|queue/ {{judged = 1; exit}} END {{if (judged) print chain}}'
   done; }}
 own_open() {{ own_chains | while read -r f t c; do for p; do
     nft list chain "$f" "$t" "$c" | grep -q "dport $p .*{TABLE}" ||
       nft insert rule "$f" "$t" "$c" tcp dport "$p" ct status dnat accept comment '"{TABLE}"' || exit 1
   done; done; }}
-own_close() {{ own_chains | while read -r f t c; do
+own_close() {{ input_chains | while read -r f t c; do
     nft -a list chain "$f" "$t" "$c" | sed -n 's/.*comment "{TABLE}" # handle \\([0-9]*\\)$/\\1/p' | while read -r h; do
       nft delete rule "$f" "$t" "$c" handle "$h"; done
   done; }}
@@ -60,16 +63,21 @@ NFT_SENT = "    tcp flags & (fin | syn | rst | ack) == syn tcp dport {{ {ports} 
 # All but the first packet of a connection. The kernel tracks connections only from these rules on: one that is open already is new to it, so its state
 # means nothing, and a redirection that takes any packet would tear it.
 OPEN_CONNECTIONS = "    tcp flags & (fin | syn | rst | ack) != syn accept\n"
-# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then.
-BOTH = """
-there() { command -v $1 >/dev/null && { [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }; }
+# A kernel without IPv6 refuses whatever ip6tables asks for, and no user comes by IPv6 then. iptables has no exchange of a whole chain: the new rules come
+# behind the old ones, which go then, from the last on. A chain that is empty for a moment would let users in, or refuse those that are to be answered.
+BOTH = f"""
+there() {{ command -v $1 >/dev/null && {{ [ $1 = iptables ] || [ -e /proc/net/if_inet6 ]; }}; }}
+rules() {{ k=0; for w in $("$@" -w -S {CHAIN} 2>/dev/null); do case $w in -A) k=$((k+1));; esac; done; echo $k; }}
+drop_first() {{ k=$1; shift; while [ $k -gt 0 ]; do "$@" -w -D {CHAIN} $k; k=$((k-1)); done; }}
 """
 IPTABLES = """
 for t in iptables ip6tables; do there $t || continue
-  $t -w -N {chain} 2>/dev/null || $t -w -F {chain}
+  $t -w -N {chain} 2>/dev/null || true
+  n=$(rules $t)
   $t -w -A {chain} -i lo -j RETURN
 {accept}
 {answers}  $t -w -A {chain} -p tcp {first}-m multiport --dports {ports} -j REJECT --reject-with tcp-reset
+  drop_first $n $t
   $t -w -C INPUT -j {chain} 2>/dev/null || $t -w -I INPUT 1 -j {chain}
 done
 """
@@ -87,10 +95,12 @@ done
 # In a subshell: a kernel that can't redirect leaves users refused, and the script continues.
 IPTABLES_ANSWERED = """
 for t in iptables ip6tables; do there $t || continue
-  ( $t -w -t nat -N {chain} 2>/dev/null || $t -w -t nat -F {chain}
+  ( $t -w -t nat -N {chain} 2>/dev/null || true
+    n=$(rules $t -t nat)
     $t -w -t nat -A {chain} -i lo -j RETURN
 {accept}
 {sent}
+    drop_first $n $t -t nat
     $t -w -t nat -C PREROUTING -j {chain} 2>/dev/null || $t -w -t nat -I PREROUTING 1 -j {chain}
   ) 2>/dev/null || true
 done
