@@ -46,12 +46,12 @@ systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
   --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.pyz" "$run"
 """
-# Who finds an order takes its worker for one that has its job. A worker that has waited too long has ended.
+# Whoever finds an order takes its worker for one that has its job, so that comes first. A worker that has waited too long for it has ended.
 START = r"""
 unit=$2
 touch "$1/alive"
-mv "$1/order.new" "$1/order.json"
 mv "$1/job.new" "$1/job.json"
+mv "$1/order.new" "$1/order.json"
 systemctl is-active --quiet "$unit" && exit 0
 """
 # Both ends are busy with the copy itself: a look costs some hundredths of a second of each, so few are taken, and its end shows at once.
