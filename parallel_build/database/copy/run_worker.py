@@ -46,13 +46,15 @@ systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
   --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.pyz" "$run"
 """
-# Whoever finds an order takes its worker for one that has its job, so that comes first. A worker that has waited too long for it has ended.
+# Whoever finds an order takes its worker for one that has its job, so that comes first. A worker that has waited too long for it has ended;
+# that is looked at before, because one that has its job may end at once, and must not begin it again.
 START = r"""
-unit=$2
 touch "$1/alive"
+waits=
+systemctl is-active --quiet "$2" && waits=yes
 mv "$1/job.new" "$1/job.json"
 mv "$1/order.new" "$1/order.json"
-systemctl is-active --quiet "$unit" && exit 0
+[ -z "$waits" ] || exit 0
 """
 # Both ends are busy with the copy itself: a look costs some hundredths of a second of each, so few are taken, and its end shows at once.
 LOOK = r"""
