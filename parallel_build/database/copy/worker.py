@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Reader = Union[Client, Wire]
 
-JOBLESS = 600.0  # seconds for which a worker that was launched waits for its job
+JOBLESS = 60.0  # seconds for which a worker that was launched waits for its job; one that comes later launches another
 LISTEN = 0.01  # seconds from one look for it to the next
 BEGINNINGS = 5  # of a snapshot before which somebody changed a definition
 
