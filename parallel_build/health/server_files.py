@@ -113,7 +113,7 @@ class ServerFiles:
     def own(self) -> dict[str, str]:
         """Files that are somebody's own doing, and how."""
         foreign = (path for path in self.foreign if counts(path) and self.digests.get(path, "") != FIRST_CONTENT.get(path))
-        found = {path: "belongs to no package" for path in foreign}
+        found = dict.fromkeys(foreign, "belongs to no package")
         return dict(sorted({**found, **{path: how for path, how in self.changed.items() if counts(path)}}.items()))
 
 

@@ -59,7 +59,6 @@ def serve_at_once(context: Context) -> None:
         closing = pool.submit(_close_fronts, context, record)
         fence_new_side(context)
         starting.result()
-        closing.result()
         original_locks.unlock(context)
         hypervisors = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
@@ -68,8 +67,10 @@ def serve_at_once(context: Context) -> None:
             servers.first()
             for words in drain.allow_jobs(context):
                 context.progress(words)
-            user_firewall.let_users_in(context)
-            context.progress("the original serves and users are in; what is left is undone now")
+            closing.result()  # a machine that hangs has had the time in which management starts
+            out = user_firewall.let_users_in(context)
+            users = f"users can't come in everywhere yet ({'; '.join(out)})" if out else "users are in"
+            context.progress(f"the original serves and {users}; what is left is undone now")
             hosts_back.take_agents(context)
             hypervisors.result()
             servers.settle()
@@ -96,7 +97,7 @@ def serve_from_original(context: Context) -> list[str]:
         servers.first()
         missing = locked + drain.allow_jobs(context)
         missing += user_firewall.let_users_in(context)
-        missing += hosts_back.take_agents(context)
+        hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         lost_hosts.give_up(context)
@@ -105,6 +106,8 @@ def serve_from_original(context: Context) -> list[str]:
         missing += servers.rest()
     missing += frontends.to_original(context, store(context), frontends.DATABASE)
     away = hosts_back.missing(context)
+    # Once more: nobody has waited for a host that is put aside, and its agent may have dialled a server that was cut off since.
+    missing += hosts_back.take_agents(context)
     return missing + hypervisor_commands.left(context) + away + agent_wave.let_ha_go(context, away)
 
 

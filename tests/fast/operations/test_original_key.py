@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey
-from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import database_key
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
@@ -42,3 +43,29 @@ def test_with_all_of_them_lost_the_stacks_own_secret_has_to_do(world: World) -> 
     world.context = replace(world.context, site=replace(world.site, secrets=secrets))
     found = database_key.fetch_key(world.context)
     assert (found.secret.reveal(), found.encryptor) == ("the operator's", Encryptor.AUTOMATIC)
+
+
+def test_a_rehearsal_asks_the_next_server_too_and_proves_the_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    proved: list[str] = []
+    monkeypatch.setattr(database_key, "prove", lambda key, copy: proved.append(key.secret.reveal()))
+    world.lost.add("oldms1")
+    copy: Any = object()
+    assert database_key.proved_key(world.context, copy).secret.reveal() == "key of oldms2" == proved[0]
+
+
+@pytest.mark.parametrize("kind", [GuardFailed, StepFailed])
+def test_a_server_whose_files_are_gone_holds_nothing_up_while_the_next_has_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type[ParallelBuildError]
+) -> None:
+    def read(site: Site, host: Machine) -> DatabaseKey:
+        if host.name in unfit:
+            raise kind(f"{host.name} has no key file", "", "set the stack's secret databaseKey")
+        return DatabaseKey(Secret(f"key of {host.name}"), Encryptor.V2)
+
+    unfit = {"oldms1"}
+    monkeypatch.setattr(database_key, "database_key", read)
+    assert database_key.fetch_key(world.context).secret.reveal() == "key of oldms2"
+    world.ready.clear()
+    unfit.add("oldms2")
+    with pytest.raises(GuardFailed, match="oldms1 has no key file"):
+        database_key.fetch_key(world.context)
