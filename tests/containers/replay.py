@@ -43,7 +43,7 @@ class Replay:
         self.lab, self.seed = lab, seed
         self.made: list[Move] = []
         self.different: list[str] = []
-        self.unsure = self.subset = False
+        self.unsure = self.subset = self.left_off = False
         self.compared = 0
 
     def run(self) -> bool:
@@ -52,6 +52,7 @@ class Replay:
             self.made.append(step.move)
             print(f"  [{time.strftime('%H:%M:%S')}] {self.seed} {step.move}", flush=True)
             self._move(step)
+            self.left_off = bool(step.off)
             if self.different:
                 return False
         return True
@@ -130,7 +131,7 @@ def main() -> int:
         except (AssertionError, LabError, ParallelBuildError, subprocess.SubprocessError) as error:
             replay.different.append(f"{type(error).__name__}: {error}")
             agreed = False
-        again = replay.lab.again() if agreed else False
+        again = agreed and not replay.left_off and replay.lab.again()
         state["compared"] += replay.compared
         state["agreed" if agreed else "different"].append(seed if agreed else [seed, repr(replay.made), replay.different])
         state |= {"next": seed + 1, "seconds": round(state["seconds"] + time.monotonic() - began, 1)}

@@ -220,7 +220,7 @@ class ReplayLab:
         finally:
             self._drop(self.silent)
         old, new = (tuple(name for name in side if name in running) for side in (OLD, NEW))
-        return Outcome(old, new, _phase(texts), ended)
+        return Outcome(old, new, phase_of(texts), ended)
 
     def _on(self, name: str) -> bool:
         return name not in ("newms1", "newms2", "newdb1") or container.running(self.lab.new, name)
@@ -252,7 +252,7 @@ class ReplayLab:
             self._drop(self.silent)
 
 
-def _phase(texts: list[bytes | None]) -> str:
+def phase_of(texts: list[bytes | None]) -> str:
     """What the newest copy of the record says that can be read."""
     known = []
     for text in texts:

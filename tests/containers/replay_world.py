@@ -172,6 +172,8 @@ def fitted(move: Move, operator: Operator) -> Move | None:
     over = bool(operator.world.record.closed)
     if kind == "another state":
         return None if over else (kind, "back")
+    if kind == "power on" and operator.stays_off(what):
+        return None
     if kind == "agent loses its server":
         agent = operator.world.agents.by_host[what]
         agent.last = ""  # there it is restarted

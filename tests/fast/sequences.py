@@ -146,6 +146,10 @@ class Operator:
         """The new database, while the rollback has named a server that is fenced there alone."""
         return server == "newdb1" and bool(self.world.record.facts.get("CutOff", {}).get("servers"))
 
+    def stays_off(self, server: str) -> bool:
+        """Whether whoever reads the messages leaves it off."""
+        return self._must_stay_off(server) or (self._over() and server in self.named)
+
     def switch_off(self, server: str) -> None:
         """Its power is cut."""
         self.world.powered_off.add(server)
@@ -324,7 +328,7 @@ class Operator:
     def way_out(self) -> None:
         """Everything is repaired: then one rollback ends with the original serving, the new side down, and the window closed."""
         world = self.world
-        off = {server for server in world.powered_off if self._must_stay_off(server)}
+        off = {server for server in world.powered_off if self.stays_off(server)}
         for server in world.powered_off - off:
             self._power_on(server)
         world.lost = set(off)
