@@ -227,7 +227,7 @@ class ReplayLab:
 
     @staticmethod
     def _runs(host: Any) -> bool:
-        return str(host.run(["systemctl", "is-active", UNIT], timeout=30, ok=None).stdout).strip() in ("active", "activating")
+        return str(host.run(["systemctl", "is-active", UNIT], timeout=30, ok=None).stdout).strip() == "active"
 
     def agents(self) -> dict[str, str]:
         """The side that each host's agent is connected to; empty for none."""
