@@ -195,6 +195,7 @@ class Operator:
         claim(context)
         rollback_window.check_allowed(context)
         serve_original.serve_at_once(context)
+        self.world.agents.check_taken()
 
     def _undo(self) -> None:
         """The undos, and what the last of them reports about the hosts."""
