@@ -43,7 +43,7 @@ class Replay:
         self.lab, self.seed = lab, seed
         self.made: list[Move] = []
         self.different: list[str] = []
-        self.unsure = self.subset = self.left_off = False
+        self.unsure = self.subset = False
         self.compared = 0
 
     def run(self) -> bool:
@@ -52,7 +52,6 @@ class Replay:
             self.made.append(step.move)
             print(f"  [{time.strftime('%H:%M:%S')}] {self.seed} {step.move}", flush=True)
             self._move(step)
-            self.left_off = bool(step.off)
             if self.different:
                 return False
         return True
@@ -132,15 +131,13 @@ def main() -> int:
         except (AssertionError, LabError, ParallelBuildError, subprocess.SubprocessError) as error:
             replay.different.append(f"{type(error).__name__}: {error}")
             agreed = False
-        again = agreed and not replay.left_off and replay.lab.again()
         state["compared"] += replay.compared
         state["agreed" if agreed else "different"].append(seed if agreed else [seed, repr(replay.made), replay.different])
         state |= {"next": seed + 1, "seconds": round(state["seconds"] + time.monotonic() - began, 1)}
         given.file.write_text(json.dumps(state, indent=1))
         print(f"{seed}: {'the same' if agreed else replay.different} ({time.monotonic() - began:.0f} s)", flush=True)
-        if not again:
-            replay.lab.heal()
-            restore(lab)
+        replay.lab.heal()
+        restore(lab)
     print({**state, "agreed": len(state["agreed"])}, flush=True)
     return 1 if state["different"] else 0
 
@@ -161,7 +158,7 @@ def made(lab: Lab) -> None:
 
 
 def restore(lab: Lab) -> None:
-    """After a sequence that did not end as it should, or a switch that failed.
+    """After a sequence: the lab that was switched, as it was; some twenty seconds.
 
     Raises:
         LabError: it could not be put back.

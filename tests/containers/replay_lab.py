@@ -190,20 +190,6 @@ class ReplayLab:
                 self._shell("olddb1", f"cp -p {asked[1]} {asked[2]}")
         return run.errors()
 
-    def again(self) -> bool:
-        """From a rollback that is done to the next switch, for the next sequence; whether it came there."""
-        self.heal()
-        self._write_files((), ())
-        for phase in (Phase.PREPARED, Phase.SWITCHED):
-            stack.set_phase(self.lab, phase)
-            run = Run(self.lab, self.log)
-            run.end(LIMIT)
-            if not self._ended(run):
-                print("  not switched again:", *run.errors(), sep="\n    ", flush=True)
-                return False
-        self.plain = self.lab.stack_file.read_bytes()
-        return True
-
     def heal(self) -> None:
         """Every server can be reached again."""
         self._silence(())
