@@ -1,6 +1,7 @@
 """Drawn sequences of `tests.fast.sequences`, replayed on a lab of containers: the same outcome as in the world, or one of the two is wrong.
 
-`python -m tests.containers.replay --from SEED --number N --file FILE` makes a lab where there is none, and can be resumed: FILE has how far it came.
+`python -m tests.containers.replay --from SEED --number N --file FILE` makes a lab where there is none, and can be resumed: FILE has how far it came, and
+what every command printed is in a file of the same name that ends in `.log`.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def main() -> int:
     namespace.enter(lab.namespace)
     while state["next"] < given.first + given.number and not (given.until and time.strftime("%H:%M") >= given.until):
         seed, began = state["next"], time.monotonic()
-        replay = Replay(ReplayLab(lab), seed)
+        replay = Replay(ReplayLab(lab, given.file.resolve().with_suffix(".log")), seed)
         try:
             agreed = replay.run()
         except (AssertionError, LabError, ParallelBuildError, subprocess.SubprocessError) as error:

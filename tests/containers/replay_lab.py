@@ -47,10 +47,11 @@ class ReplayLab:
 
     Args:
         lab: up; the caller is inside its network.
+        log: file that every command's output is appended to.
     """
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.log = lab, lab.folder / "replay.log"
+    def __init__(self, lab: Lab, log: Path) -> None:
+        self.lab, self.log = lab, log
         self.plain = lab.stack_file.read_bytes()
         self.silent: frozenset[str] = frozenset()
         self.failing: frozenset[str] = frozenset()
@@ -90,10 +91,7 @@ class ReplayLab:
 
     @staticmethod
     def _drop(names: frozenset[str]) -> None:
-        addresses = ", ".join(sorted(MACHINES[name].address for name in names))
-        rules = f"chain out {{ type filter hook output priority 0; ip daddr {{ {addresses} }} drop; }}" if addresses else ""
-        text = f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{ {rules} }}\n"
-        subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True, timeout=30)
+        subprocess.run(["nft", "-f", "-"], input=rules(names), text=True, check=True, timeout=30)
 
     def _write_files(self, confirmed: tuple[str, ...], dropped: tuple[str, ...]) -> None:
         self.files = (confirmed, dropped)
@@ -236,6 +234,16 @@ class ReplayLab:
                 opened[MACHINES[name]].run(["sh", "-c", words], timeout=120)
         finally:
             self._drop(self.silent)
+
+
+def rules(names: Iterable[str]) -> str:
+    """What nft reads to let nothing out to these machines, and everything to all others."""
+    addresses = ", ".join(sorted(MACHINES[name].address for name in names))
+    lines = [f"table inet {TABLE}", f"delete table inet {TABLE}"]
+    if addresses:
+        chain = ["chain out {", "type filter hook output priority 0;", f"ip daddr {{ {addresses} }} drop", "}"]
+        lines += [f"table inet {TABLE} {{", *chain, "}"]
+    return "\n".join(lines) + "\n"
 
 
 def phase_of(texts: list[bytes | None]) -> str:

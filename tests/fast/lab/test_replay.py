@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.containers import replay
-from tests.containers.replay_lab import agrees, phase_of
+from tests.containers.replay_lab import agrees, phase_of, rules
 from tests.containers.replay_world import Outcome, Step, drawn, fitted, steps
 from tests.fast.drawn_moves import COMMANDS, Move
 
@@ -142,3 +142,9 @@ def test_one_that_does_not_is_named_with_the_move(monkeypatch: pytest.MonkeyPatc
     kind = next(step.move[0] for step in steps(seed) if whole(step))
     made = replayed(monkeypatch, seed, kind)
     assert any(f"after ('{kind}'" in each and "and in the world" in each for each in made.different)
+
+
+def test_nothing_leaves_for_a_silent_machine_and_everything_for_others() -> None:
+    named = rules(["newms2", "kvm1"]).splitlines()
+    assert named[:2] == rules([]).splitlines() == ["table inet replay", "delete table inet replay"]
+    assert "ip daddr { 10.91.0.21, 10.91.0.42 } drop" in named and named.count("}") == 2
