@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
+from parallel_build.configuration.api import host_of
 from parallel_build.configuration.frontend import Frontend
 from parallel_build.configuration.server import Server
 from parallel_build.configuration.servers import Original
@@ -85,7 +85,7 @@ def _kept_out(original: Original, access: UserAccess) -> Iterator[str]:
             "window.userAccess.method: frontend lets users out by the commands of original.frontend, and nothing there stands before users with "
             "close, toNew and toOriginal; give them, or choose another method"
         )
-    asked = urlsplit(original.api.url).hostname
+    asked = host_of(original.api.url)
     managers = {server.name for server in original.management}
     for door in doors:
         if asked == door.address:

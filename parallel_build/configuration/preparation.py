@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,11 @@ class Template(Model):
     @field_validator("url")
     @classmethod
     def _template_url(cls, value: str) -> str:
+        if re.match(r"^https?://[^/?#]*@", value, re.IGNORECASE):
+            raise ValueError(
+                "a template's url has a user or password in it, which CloudStack keeps readable in its database and logs; put the file on a web server that "
+                "asks for none, or use an address that is signed in its query"
+            )
         if not FILE_URL.fullmatch(value):
             raise ValueError("a template's url is http or https, without user and fragment")
         return value
@@ -159,7 +165,7 @@ class Rehearsal(Model):
     waived: str | None = Field(default=None, min_length=1)
     machine: NewMachine | None = None
     max_age: Duration = timedelta(days=14)
-    growth: float = Field(default=1.5, ge=1)
+    growth: float = Field(default=1.5, ge=1, allow_inf_nan=False)
     fixes: LocalPath = Path("fixes")
     housekeeping: Housekeeping = Field(default_factory=Housekeeping)
     dump: dict[Literal["cloud", "cloud_usage", "cloudbridge"], LocalPath] = Field(default_factory=dict)

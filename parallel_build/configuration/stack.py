@@ -202,6 +202,10 @@ class StackConfiguration(Model):
             self.platform_of(machine) == "existing" for machine in self.built_machines()
         ):
             yield "new.database.admin: only for servers of platform existing; what a platform makes lets root in by its socket"
+        for machine in self.new.database.servers:
+            pool = self.new.database.buffer_pool or 0
+            if pool >= machine.memory and self.platform_of(machine) != "existing":
+                yield f"new.database.bufferPool: {pool} MiB do not fit into the {machine.memory} MiB of {machine.name}; write less, or leave it out"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
             for name in step.hosts:

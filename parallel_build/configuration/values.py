@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -179,6 +180,12 @@ class Phase(StrEnum):
         return order.index(self) >= order.index(other)
 
 
+@functools.cache
+def _annotation(model: type[BaseModel], field: str) -> object:
+    """What a key's value is declared to be; asked for with each value of a stack file."""
+    return model.model_fields[field].annotation
+
+
 class Model(BaseModel):
     """Base of every section: unknown keys are errors, values are not coerced silently, keys are camelCase."""
 
@@ -188,7 +195,7 @@ class Model(BaseModel):
     @classmethod
     def _not_coerced(cls, value: object, info: ValidationInfo) -> object:
         """A number in quotes, or a truth value for a number, is a slip, not a number."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
+        wanted = _annotation(cls, info.field_name or "")
         if wanted in (int, int | None) and isinstance(value, bool | str):
             raise ValueError(f"{value!r} is not a number; write it without quotes")
         if wanted is bool and value is not None and not isinstance(value, bool):

@@ -26,6 +26,7 @@ def everything_is_readable(facts: HealthFacts) -> Iterator[RuleFinding]:
 guard_rule(world.management_servers_are_known)
 guard_rule(world.management_servers_beat_here)
 guard_rule(world.management_servers_use_the_source)
+guard_rule(world.api_serves_this_database)
 guard_rule(world.usage_servers_are_known)
 guard_rule(world.database_serves_nobody_else)
 guard_rule(world.nobody_else_starts_the_servers)

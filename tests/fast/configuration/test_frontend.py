@@ -113,3 +113,11 @@ def test_a_change_of_it_makes_no_step_prove_itself_again_and_an_undo_takes_the_n
     plain, turned = site(), site(original={"frontend": [DOOR]})
     assert relevant(plain.to_json()) == relevant(turned.to_json())
     assert for_undo(plain, turned).configuration.original.frontend == turned.configuration.original.frontend
+
+
+@pytest.mark.parametrize("written", ["[2001:db8::60]", "[2001:DB8:0::60]", "[2001:db8:0:0:0:0:0:60]"])
+def test_an_api_behind_the_front_is_refused_however_its_address_is_written(written: str) -> None:
+    door = {**DOOR, "address": "2001:db8::60"}
+    api = {"original": {"api": {"url": f"http://{written}:8080/client/api"}}, "window": {"userAccess": {"method": "frontend"}}}
+    with pytest.raises(ConfigurationError, match=r"original\.api\.url: asks through 2001:db8::60, which haproxy closes"):
+        declared(door, **api)

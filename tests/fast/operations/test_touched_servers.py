@@ -596,6 +596,15 @@ def test_a_barrier_that_stays_on_one_server_keeps_nobody_out_of_the_other(cloud:
         user_firewall.let_users_in(cloud.world.context)
 
 
+def test_only_servers_on_which_users_are_in_are_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.does_not_open.add("oldms2")
+    reported: list[str] = []
+    monkeypatch.setattr(cloud.world.context, "progress", reported.append)
+    user_firewall.let_users_in(cloud.world.context)
+    assert "users in on oldms1" in reported
+    assert any(line.startswith("users are not let in on oldms2 yet: ") for line in reported)
+
+
 @WAYS
 def test_a_replica_that_does_not_start_keeps_nobody_out(cloud: Cloud, way: Any) -> None:
     cloud.does_not_start.add(("olddb2", DATABASE))

@@ -249,6 +249,15 @@ def test_one_wave_brings_the_canary_along(monkeypatch: pytest.MonkeyPatch) -> No
     assert run.facts()["canary"] is True
 
 
+@pytest.mark.parametrize("number", [-1, 99])
+def test_a_wave_that_is_not_there_is_no_success(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    cloud = RouterCloud(nets(2))
+    run = Run(monkeypatch, cloud)
+    with pytest.raises(GuardFailed, match=f"there is no wave {number}.*0 to 1.*--plan"):
+        router_waves.run(run.context(), only=number)
+    assert cloud.calls == []
+
+
 def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
     cloud = RouterCloud(nets(20))
@@ -362,6 +371,19 @@ def test_the_lowered_minimum_is_put_back_as_found_after_the_last_wave(monkeypatc
         router_waves.retry(run.context())
         assert apply(run)[1] == "" and cloud.zone_values == found and run.facts()["minimum"] is None
         assert cloud.nets["network-7"].routers != {} and OLD in cloud.nets["network-7"].routers.values()
+
+
+@pytest.mark.parametrize(("leaves", "good"), [(NEW, True), ("4.20.2", False)])
+def test_a_reset_may_leave_the_global_minimum_behind_and_nothing_else(monkeypatch: pytest.MonkeyPatch, leaves: str, good: bool) -> None:
+    cloud = RouterCloud(nets(2))
+    run = Run(monkeypatch, cloud, routers={"untilRenewed": "allow"})
+    router_minimum.lower(run.context(), cloud)  # type: ignore[arg-type]
+    cloud.reset_leaves = leaves
+    if good:
+        assert apply(run)[1] == "" and run.facts()["minimum"] is None
+    else:
+        with pytest.raises(StepFailed, match=r"zone 1: 4\.20\.2 instead of none"):
+            apply(run)
 
 
 def test_nothing_is_lowered_where_it_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
