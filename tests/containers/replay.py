@@ -122,8 +122,7 @@ def main() -> int:
     if given.file.exists():
         state |= json.loads(given.file.read_text())
     lab = Lab(given.lab)
-    made(lab)
-    namespace.enter(lab.namespace)
+    enter(lab)
     while state["next"] < given.first + given.number and not (given.until and time.strftime("%H:%M") >= given.until):
         seed, began = state["next"], time.monotonic()
         replay = Replay(ReplayLab(lab, given.file.resolve().with_suffix(".log")), seed)
@@ -143,19 +142,23 @@ def main() -> int:
     return 1 if state["different"] else 0
 
 
-def made(lab: Lab) -> None:
-    """Make the lab, switch it, and take a point to return to; where that is done already nothing is.
+def enter(lab: Lab) -> None:
+    """Enter the network of the lab, as it was at its point. Where it has none the lab is made and switched first.
 
     Raises:
         LabError: a command failed.
     """
     if (lab.folder / "points" / POINT / "point.json").exists():
+        namespace.enter(lab.namespace)
+        ReplayLab.drop(frozenset())
+        restore(lab)
         return
     _lab(lab, "up", "--hosts", "containers", "--management", "2", "--move", "--rows", "100")
     for path, value in LIMITS.items():
         _lab(lab, "pulumi", "config", "set", "--path", path, value)
     _lab(lab, "switch")
     _lab(lab, "snapshot", POINT)
+    namespace.enter(lab.namespace)
 
 
 def restore(lab: Lab) -> None:

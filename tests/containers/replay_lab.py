@@ -87,10 +87,11 @@ class ReplayLab:
     def _silence(self, names: Iterable[str]) -> None:
         """Servers that no operator reaches: nothing leaves for them from here. Between machines all is as it was."""
         self.silent = frozenset(names)
-        self._drop(self.silent)
+        self.drop(self.silent)
 
     @staticmethod
-    def _drop(names: frozenset[str]) -> None:
+    def drop(names: frozenset[str]) -> None:
+        """Let nothing out to these machines."""
         subprocess.run(["nft", "-f", "-"], input=rules(names), text=True, check=True, timeout=30)
 
     def _write_files(self, confirmed: tuple[str, ...], dropped: tuple[str, ...]) -> None:
@@ -196,13 +197,13 @@ class ReplayLab:
 
     def outcome(self, ended: bool | None) -> Outcome:
         """Asked of the machines themselves, as if no operator were cut off."""
-        self._drop(frozenset())
+        self.drop(frozenset())
         try:
             with sessions(self.lab) as opened:
                 running = [name for name in (*OLD, *NEW) if self._on(name) and self._runs(opened[MACHINES[name]])]
                 texts = [opened[MACHINES[host]].read(path) for host, path in RECORDS.items() if self._on(host)]
         finally:
-            self._drop(self.silent)
+            self.drop(self.silent)
         old, new = (tuple(name for name in side if name in running) for side in (OLD, NEW))
         return Outcome(old, new, phase_of(texts), ended)
 
@@ -215,7 +216,7 @@ class ReplayLab:
 
     def agents(self) -> dict[str, str]:
         """The side that each host's agent is connected to; empty for none."""
-        self._drop(frozenset())
+        self.drop(frozenset())
         found = {}
         try:
             with sessions(self.lab) as opened:
@@ -223,17 +224,17 @@ class ReplayLab:
                     names = [ADDRESSES[end] for end in peers(opened[host].run(CONNECTED).stdout) if end in ADDRESSES]
                     found[host.name] = {"old": "original", "new": "new"}.get(names[0][:3], "") if names else ""
         finally:
-            self._drop(self.silent)
+            self.drop(self.silent)
         return found
 
     def _shell(self, name: str, words: str) -> None:
         """Run a shell command on a machine, whoever is cut off."""
-        self._drop(frozenset())
+        self.drop(frozenset())
         try:
             with sessions(self.lab) as opened:
                 opened[MACHINES[name]].run(["sh", "-c", words], timeout=120)
         finally:
-            self._drop(self.silent)
+            self.drop(self.silent)
 
 
 def rules(names: Iterable[str]) -> str:
