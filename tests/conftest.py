@@ -8,10 +8,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from tests import side_by_side
 
 PART_MARKS = frozenset({"browser", "containers", "databases", "engine", "libvirt", "processes", "vsphere"})
 """A test with one of these marks is run by the part of that mark (the containers' part by its file); one without any is fast."""
@@ -21,8 +20,8 @@ OWN = "tests/"
 FAST = ("tests/fast/", "tests/contract/")
 AGAIN = 20
 """Failed tests of the plain run that are run again."""
-MOST = 8
-"""Processes of the plain run."""
+MOST = 4
+"""Processes of the default run: more are busy with imports of their own for longer than they save."""
 
 
 def misplaced(found: dict[str, set[str]]) -> list[str]:
@@ -49,30 +48,31 @@ def plain(config: pytest.Config) -> bool:
     """Whether this is `pytest` as it is typed: no test named, no marks either, and tests are run."""
     given = config.getini("addopts")
     usual = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == given[given.index("-m") + 1]
-    shared_out = hasattr(config, "workerinput") or vars(config.option).get("numprocesses") is not None  # by pytest-xdist
-    return usual and not config.option.collectonly and not shared_out
+    return usual and not config.option.collectonly
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Make the plain run one of several processes; every other run is as it is asked for."""
-    config.option.only_fast = plain(config)
+    """Give the plain run a process for each processor; every other run is as it is asked for."""
+    if hasattr(config, "workerinput") or not plain(config):
+        return
+    config.option.only_fast = True
     looked_into = config.option.usepdb or config.option.capture == "no"
-    processors = len(os.sched_getaffinity(0))
-    config.option.processes = min(MOST, processors + 1) if config.option.only_fast and processors > 1 and not looked_into else 0
+    if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not looked_into:
+        processors = len(os.sched_getaffinity(0))
+        config.option.numprocesses = min(MOST, processors) if processors > 1 else 0
+        config.option.dist = "loadfile" if processors > 1 else "no"  # what a file's tests share is made once
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Run the plain run's tests side by side."""
-    if not session.config.option.processes or session.testsfailed:
-        return None
-    side_by_side.run(session, session.config.option.processes)
-    return True
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Have a process of the plain run know what it is."""
+    node.workerinput["only_fast"] = _only_fast(node.config)
 
 
 def _only_fast(config: pytest.Config) -> bool:
-    return bool(vars(config.option).get("only_fast"))
+    given = getattr(config, "workerinput", None) or vars(config.option)
+    return bool(given.get("only_fast"))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -91,11 +91,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Show what the failed tests of the plain run have compared; how it ended stays as it was."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if _only_fast(config) and reporter is not None:
+    if _only_fast(config) and not hasattr(config, "workerinput") and reporter is not None:
         failed = [report.nodeid for report in reporter.stats.get("failed", [])]
         if failed:
             print(f"\nagain, with what was compared ({min(AGAIN, len(failed))} of {len(failed)} failed tests):", flush=True)
-            subprocess.run([sys.executable, "-m", "pytest", "-q", *failed[:AGAIN]], cwd=config.rootpath, check=False)
+            subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", *failed[:AGAIN]], cwd=config.rootpath, check=False)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -169,7 +169,9 @@ class StackConfiguration(Model):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         yield from self._order_problems()
         yield from self._certificate_problems()
-        yield from front_problems.problems(self.original, list(self.original_servers()), list(self.new_machines()), self.window.user_access)
+        yield from front_problems.problems(
+            self.original, list(self.original_servers()), list(self.built_machines()), self.window.user_access
+        )
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:

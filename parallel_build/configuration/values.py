@@ -153,6 +153,14 @@ def is_address(text: str) -> bool:
     return True
 
 
+def usual_address(text: str) -> str:
+    """An address in its usual form, `[2001:DB8::0:1]` as 2001:db8::1: others write it in several ways. A name stays as it is."""
+    try:
+        return ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]")).compressed
+    except ValueError:
+        return text
+
+
 def parse_name_or_address(value: str) -> str:
     """A host name as it is, an IP address in its usual form.
 
@@ -194,7 +202,9 @@ class Model(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _not_coerced(cls, value: object, info: ValidationInfo) -> object:
-        """A number in quotes, or a truth value for a number, is a slip, not a number."""
+        """A number in quotes, or a truth value for a number, is a slip, not a number. No command, file or statement takes a zero byte."""
+        if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list | tuple) else [value])):
+            raise ValueError("it has a zero byte in it; write it again, without that")
         wanted = _annotation(cls, info.field_name or "")
         if wanted in (int, int | None) and isinstance(value, bool | str):
             raise ValueError(f"{value!r} is not a number; write it without quotes")

@@ -7,6 +7,7 @@ import ipaddress
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.configuration.api import host_of
+from parallel_build.configuration.values import usual_address
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
@@ -29,7 +30,7 @@ def is_row_of(row: Row, server: OriginalManagement, old: OriginalFacts) -> bool:
     `service_ip` is `cluster.node.IP` of the server's db.properties: any of its own addresses, or 127.0.0.1, which every server has.
     A name alone does not count against addresses: a clone has the same name.
     """
-    node, address = old.nodes.get(server.name, ManagementNode()), str(row["service_ip"])
+    node, address = old.nodes.get(server.name, ManagementNode()), usual_address(str(row["service_ip"]))
     own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
     if address == server.address or address in own:
         return True

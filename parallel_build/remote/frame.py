@@ -142,6 +142,11 @@ class Frame:
         """The words that run a command in the frame."""
         return ["sh", "-c", FRAME, self.mark, "input" if self.input else "none", self._token, *argv]
 
+    def ended(self, out: bytes, err: bytes) -> bool:
+        """Whether all of the command's answer has come, though something that it has left running may keep the connection's pipes open."""
+        mark = self.mark.encode()
+        return out.endswith(b"\n" + mark + b"\n") and len(re.findall(rb"\n" + mark + rb" \d+\n", err)) > 1  # the process id, the exit code
+
     def read(self, raw: Result) -> Answer:
         """Find the command's answer in all that came."""
         start = f"{self.mark}\n"

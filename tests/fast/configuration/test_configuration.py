@@ -266,3 +266,15 @@ def test_what_no_server_can_have_is_refused_by_name(place: tuple[str, ...], valu
     found[key] = value
     with pytest.raises(ConfigurationError, match=re.escape(".".join(place))):
         load(given, "test")
+
+
+def test_a_zero_byte_is_found_before_a_command_is_run_with_it() -> None:
+    given = values()
+    door = {"kind": "haproxy", "address": "10.91.0.60", "servers": ["oldms1"], "close": ["x", "a\0b"], "toNew": ["x"], "toOriginal": ["x"]}
+    given["original"]["frontend"] = [door]
+    given["window"]["userAccess"] = {"method": "frontend"}
+    given["transfer"] = {"renew": "now\0"}
+    with pytest.raises(ConfigurationError) as caught:
+        load(given, "test")
+    for key in ("original.frontend.0.close", "transfer.renew"):
+        assert f"{key}: it has a zero byte in it" in str(caught.value)

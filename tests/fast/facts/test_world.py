@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from parallel_build.cloudstack import heartbeats, properties
+from parallel_build.cloudstack.api import ApiRefused
 from parallel_build.cloudstack.services import USAGE
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts import database_users, management_node
+from parallel_build.facts import original as original_facts
 from parallel_build.facts.database_users import AccountUse, Client, DatabaseUse
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.guards import world
@@ -87,6 +89,17 @@ NODES = {
     "oldms2": ManagementNode(names=frozenset({"oldms2"}), msids=frozenset({12})),
 }
 ADDRESSES = {"oldms1": ["127.0.0.1", "10.91.0.11", "198.51.100.11"], "oldms2": ["127.0.0.1", "10.91.0.12"]}
+
+
+@pytest.mark.parametrize("written", ["2001:db8::11", "2001:DB8::11", "2001:db8:0:0:0:0:0:11", "[2001:db8::11]", "2001:0db8::0011"])
+def test_an_address_is_one_address_however_its_server_has_written_it(written: str) -> None:
+    """Java, and whoever has run cloudstack-setup-databases, may write it in full."""
+    here = site(original={"management": [{"name": "ms-a", "address": "2001:db8::11"}]})
+    rows = [row("anything", written)]
+    world.management_servers_are_known(here, replace(GOOD_OLD, management=rows, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
+    other = [row("anything", "2001:db8::12")]
+    with pytest.raises(GuardFailed, match="does not know"):
+        world.management_servers_are_known(here, replace(GOOD_OLD, management=other, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
 
 
 @pytest.mark.parametrize(
@@ -394,3 +407,24 @@ def test_what_only_guards_ask_for_makes_no_step_prove_itself_again() -> None:
     assert relevant(declared.to_json()) == relevant(site().to_json())
     moved = site(original={"database": {**original()["database"], "port": 3307}})
     assert relevant(moved.to_json()) != relevant(site().to_json())
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        (
+            [{"name": "OldMs1", "state": "Up"}, {"name": "oldms2", "state": "Down"}, {"name": "oldms3", "state": "Maintenance"}],
+            ["oldms1", "oldms3"],
+        ),
+        ([{"state": "Up"}], None),
+        ([], []),
+        (ApiRefused("listManagementServers was refused", "unknown command", "", 432), None),
+    ],
+)
+def test_which_servers_an_api_lists(listed: Any, found: list[str] | None) -> None:
+    def listing(command: str) -> list[dict[str, Any]]:
+        if isinstance(listed, Exception):
+            raise listed
+        return listed  # type: ignore[no-any-return]
+
+    assert original_facts._listed_servers(SimpleNamespace(list=listing)) == found  # type: ignore[arg-type]

@@ -129,12 +129,25 @@ ask() { nsenter -n -t $there curl -s -o /dev/null -m 3 -w '%{http_code}\\n' http
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_path: Path) -> None:
     rules = BARRIER.rules(answered=True)
     text = f'{SERVER}\n{rules}\nask\n{rules}\nnft list ruleset | grep -c \'dport 18503\'\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
     done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout.split("\n"), done.returncode) == (["200", "1", "as it was", ""], 0), done.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
+@pytest.mark.parametrize(("first", "changed"), [("", "0"), ("tcp dport 25 drop\n  ", "1")])
+def test_a_chain_that_takes_redirected_connections_first_is_left_alone(tmp_path: Path, first: str, changed: str) -> None:
+    """firewalld's chain does, and newer ones let nobody else change it."""
+    server = SERVER.replace("established,related accept", f"established,related accept\n  {first}ct status dnat accept")
+    rules = BARRIER.rules(answered=True)
+    text = f'{server}\n{rules}\nask\nnft list ruleset | grep -c \'dport 18503\' || true\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split("\n"), done.returncode) == (["200", changed, "as it was", ""], 0), done.stderr
 
 
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
@@ -167,6 +180,7 @@ def test_without_nft_the_same_rules_again_refuse_nobody_and_let_nobody_in(tmp_pa
     assert len(answers) > 20 and set(answers) == {"200"}, answers
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_where_its_own_rules_can_not_be_opened_users_are_refused_at_once(tmp_path: Path) -> None:
     tool = tmp_path / "nft"

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -55,9 +56,21 @@ def test_a_commands_own_exit_code_is_not_taken_for_one_of_ssh(host: Host, code: 
         host.run(["sh", "-c", f"exit {code}"])
 
 
-def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
-    with pytest.raises(CommandFailed, match="did not end within 1 s"):
-        host.run(["sleep", "20"], timeout=1)
+@pytest.mark.parametrize(("limit", "words"), [(1.0, "1 s"), (0.3, "0 s")])
+def test_a_command_that_hangs_is_ended_and_called_so(host: Host, limit: float, words: str) -> None:
+    with pytest.raises(CommandFailed, match=f"did not end within {words}"):
+        host.run(["sleep", "20"], timeout=limit)
+
+
+@pytest.mark.parametrize("lines", [0, 50_000])
+def test_a_program_that_a_command_leaves_running_keeps_nobody_waiting(host: Host, lines: int) -> None:
+    began = time.monotonic()
+    command = f"sleep 600 & echo $!; echo turned >&2; seq {lines}; exit 3"
+    done = host.run(["sh", "-c", command], timeout=300, ok=(3,))
+    assert time.monotonic() - began < 200
+    pid, *rest = done.stdout.split()
+    assert rest == [str(number) for number in range(1, lines + 1)] and done.stderr == "turned\n"
+    os.kill(int(pid), signal.SIGKILL)  # it is there: whoever ran it wanted it to stay
 
 
 @pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
