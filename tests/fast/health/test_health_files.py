@@ -118,6 +118,7 @@ def test_the_link_that_the_packages_script_makes_is_nobodys_own(server: Path) ->
     assert foreign(), "a file in the link's place"
 
 
+@pytest.mark.processes
 def test_no_secret_leaves_the_server(server: Path) -> None:
     rpm(server)
     shown = run([server / "etc"], [server / "etc/db.properties"], tools=server / "tools")
