@@ -282,3 +282,27 @@ def test_a_worker_whose_folder_was_cleared_ends(tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         shutil.rmtree(folder)
         assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_worker_that_waits_is_given_its_job_and_one_that_has_ended_is_launched_again(tmp_path: Path, waits: bool) -> None:
+    folder, programs = tmp_path / "run", tmp_path / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    for name in ("job", "order"):
+        (folder / f"{name}.new").write_text(name)
+    asked = tmp_path / "asked"
+    answers = {"systemctl": f'[ "$1" != is-active ] || exit {0 if waits else 3}', "systemd-run": ""}
+    for name, answer in answers.items():
+        program = programs / name
+        # What is there when it is asked: a job that is there already may have ended.
+        program.write_text(f'#!/bin/sh\necho "{name} $1 $(ls {folder} | tr "\\n" " ")" >>{asked}\n{answer}\n')
+        program.chmod(0o755)
+    text = "set -eu\n" + run_worker.START + run_worker.LAUNCH
+    words = ["sh", "-s", "--", str(folder), "unit", "python3"]
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(words, input=text, text=True, check=True, timeout=60, env=environment)
+    lines = asked.read_text().splitlines()
+    assert lines[0] == "systemctl is-active alive job.new order.new "
+    assert [line.split()[0] for line in lines[1:]] == ([] if waits else ["systemctl", "systemd-run"])
+    assert {path.name for path in folder.iterdir()} == {"alive", "job.json", "order.json"}
