@@ -222,6 +222,7 @@ def test_keytools_words_of_both_kinds() -> None:
         "/etc/cloudstack/management/key", DB, "/etc/cloudstack/management/db.properties.shipped", "/etc/cloudstack/management/x.xml.dpkg-dist",
         "/etc/cloudstack/usage/db.properties", "/etc/default/cloudstack-management.rpmnew",
         "/usr/share/cloudstack-common/scripts/vm/systemvm/id_rsa.cloud", "/usr/share/cloudstack-common/scripts/installer/cloudstack-help-text",
+        "/usr/share/doc/cloudstack-common/changelog.gz", "/usr/share/man/man1/cloudstack.1.gz",
     ],
 )  # fmt: skip
 def test_what_set_up_and_package_managers_write_is_nobodys_own(path: str) -> None:

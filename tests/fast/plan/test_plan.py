@@ -280,6 +280,21 @@ def test_a_table_without_its_database_is_of_the_procedures_own_and_another_chara
     assert (work.table, work.work) == ("cloud_usage.usage_event", Work.REBUILDS)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE IGNORE cloud.host SET a = 1",
+        "DELETE from`cloud`.`host` WHERE a = 1",
+        "DELETE h FROM host h INNER JOIN roles ON h.role = roles.id",
+        "REPLACE INTO cloud.host VALUES (1)",
+        "INSERT INTO `cloud`.`host` (a) SELECT a FROM b",
+    ],
+)
+def test_what_changes_rows_is_seen_as_cloudstack_writes_it(statement: str) -> None:
+    (work,) = of_scripts({"schema-42010to42100": f"{statement};"}, OLD, NEW, {"cloud.host": BIG}, {}, MARIADB)
+    assert (work.table, work.work) == ("cloud.host", Work.ROWS)
+
+
 COLUMNS = {
     ("cloud.event", "type"): Column("varchar(32)", nullable=False, charset="utf8mb3"),
     ("cloud.event", "wide"): Column("varchar(80)", nullable=True, charset="utf8mb3"),
