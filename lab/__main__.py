@@ -17,7 +17,7 @@ from lab.database import ORIGINS
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import sessions
-from lab.machines import REHEARSAL, Machine, everything
+from lab.machines import OLD_NODE, REHEARSAL, Machine, everything
 from lab.packages import NEW, NEWEST, PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
@@ -198,7 +198,7 @@ def _checksums(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _machine(lab: Lab, name: str) -> Machine:
-    known = {machine.name: machine for machine in (*everything(lab.options().management), REHEARSAL)}
+    known = {machine.name: machine for machine in (*everything(lab.options().management), OLD_NODE, REHEARSAL)}
     if name not in known:
         raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
     return known[name]
@@ -312,6 +312,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--one-server",
         choices=("original", "both"),
         help="one machine for management, usage and database, on the original or on both sides (containers only)",
+    )
+    parser.add_argument(
+        "--galera", action="store_const", const=True, help="the original's databases are three nodes of a Galera cluster (containers only)"
     )
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
     parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")

@@ -1,0 +1,318 @@
+"""An original that is a Galera cluster: its nodes stopped in order with each one's position on record, and the cluster started again from any mixture.
+
+The stand-by nodes are stopped first and the source, which CloudStack writes to, last: it leaves the cluster with everything, and is the one that starts it
+again. A node that runs is never started as a first one; a cluster that serves is joined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from parallel_build.cancel import wait_for
+from parallel_build.cloudstack.services import Services
+from parallel_build.configuration import Server, StackConfiguration
+from parallel_build.database.server import galera
+from parallel_build.database.server.galera import UNKNOWN, GaleraStatus, SavedState
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, ParallelBuildError, StepFailed
+from parallel_build.operations import known_servers
+from parallel_build.operations.confirmed_down import is_lost
+from parallel_build.operations.context import Context
+from parallel_build.operations.context_helpers import original_source, promoted, store
+from parallel_build.operations.galera_choice import Node, first, prove_alone
+from parallel_build.operations.open_ports import answers
+from parallel_build.records.run_folder import now
+from parallel_build.records.window import WindowRecord
+from parallel_build.remote.database_socket import find_socket
+from parallel_build.remote.parallel import Workers
+from parallel_build.remote.sql import session
+
+STEP = "OriginalGalera"  # under this name the window's record has what each node had, by its name
+BEGUN = "OriginalGaleraStart"  # and the node that a start was last begun with
+CATCH_UP = 30  # seconds within which a stand-by node gets what the source has; nobody writes any more
+SYNC = 900  # seconds within which a node joins, also by a copy of everything
+SETTLE = 60  # seconds that a node which runs has to find the others
+SSH = 22
+
+
+def clustered(configuration: StackConfiguration, record: WindowRecord | None) -> bool:
+    """Whether the original is a Galera cluster, by its configuration or by what this window has stopped."""
+    return bool(configuration.original.database.nodes) or clustered_record(record)
+
+
+def clustered_record(record: WindowRecord | None) -> bool:
+    """Whether this window has stopped nodes of a cluster."""
+    return record is not None and not record.closed and STEP in record.facts
+
+
+def note(context: Context, server: Server) -> None:
+    """Note what a node has, right before it is stopped; one that is down already has been asked before, or can't be."""
+    try:
+        if find_socket(context.host(server)) is None:
+            return
+    except (ConnectionFailed, CommandFailed):
+        return
+    source = context.configuration.original.database.source
+    found: dict[str, Any] = {"noted": now(), "lacks": "", "source": server.name == source.name}
+    try:
+        found |= _noted(context, server, source)
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError as error:
+        found["lacks"] = f"its position could not be read: {error.reason}"
+    store(context).remember(STEP, **{server.name: found})
+    if found["lacks"]:
+        context.progress(f"{server.name} could not take the source's place if that were lost: {found['lacks']}")
+
+
+def _noted(context: Context, server: Server, source: Server) -> dict[str, Any]:
+    last = [_status(context, server)]
+    known = {"uuid": last[0].uuid, "committed": last[0].committed, "folder": last[0].folder}
+    if server.name == source.name:
+        return known
+    wanted = _status(context, source)
+
+    def caught_up() -> bool:
+        last[0] = _status(context, server)
+        return last[0].synced and last[0].uuid == wanted.uuid and last[0].committed >= wanted.committed
+
+    with contextlib.suppress(StepFailed):  # how far it is, is what is noted
+        wait_for(f"{server.name} to have what {source.name} has", caught_up, timeout=CATCH_UP, cancel=context.cancel, interval=0.5)
+    lacks = "" if caught_up() else f"it has write sets up to {last[0].committed} ({last[0].words()}), the source up to {wanted.committed}"
+    return {**known, "committed": last[0].committed, "lacks": lacks}
+
+
+def note_stopped(context: Context, server: Server) -> None:
+    """Note where a node that is down now has stopped, before the next one is."""
+    known = _of(store(context).read(), server)
+    if known.get("stopped"):
+        return
+    stopped = galera.saved(context.host(server), str(known.get("folder") or galera.USUAL))
+    begun = store(context).facts(BEGUN).get("node") == server.name
+    store(context).note({STEP: {server.name: {**known, "stopped": stopped.kept()}}, **({BEGUN: {"node": ""}} if begun else {})})
+    at = f"write set {stopped.seqno}" if stopped.seqno != UNKNOWN else "no known write set: it was not shut down in order"
+    context.progress(f"{server.name} has left the cluster at {at}" + (", as the last one" if stopped.safe else ""))
+
+
+def ran_since(context: Context, server: Server) -> str:
+    """What shows that a stand-by node, which is down, has run since this window stopped it; "" where nothing does."""
+    known = _of(store(context).read(), server)
+    stopped = SavedState.of(known.get("stopped") or {})
+    if stopped.seqno == UNKNOWN or server.name == context.configuration.original.database.source.name:
+        return ""
+    saved = galera.saved(context.host(server), str(known.get("folder") or galera.USUAL))
+    if (saved.uuid, saved.seqno) == (stopped.uuid, stopped.seqno):
+        return ""
+    return f"the node {server.name} has run since this window stopped it at write set {stopped.seqno} (now {saved.seqno})"
+
+
+def stand_in(context: Context, record: WindowRecord, stand_by: Sequence[Server]) -> Server | None:
+    """The stand-by node that takes the place of a source that is gone: one that is proved to have everything, and can be reached."""
+    lacks = lacking(record)
+    able = [server for server in stand_by if lacks.get(server.name) == ""]
+    return next((server for server in able if context.host(server).reachable()), None)
+
+
+def lacking(record: WindowRecord) -> dict[str, str]:
+    """What each stand-by node lacks of what the source had when it was stopped, "" where it is proved to have everything; empty without a cluster.
+
+    Each was noted while the source ran and nobody wrote, and the source is only stopped while nothing was written since the rows were compared.
+    """
+    noted = record.facts.get(STEP, {})
+    nodes = {name: each or {} for name, each in noted.items() if not (each or {}).get("source")}
+    if len(nodes) == len(noted):
+        return dict.fromkeys(nodes, "the source was not stopped by this window, so it may have written more")
+    at_rest = all((each or {}).get("stopped") for each in noted.values() if (each or {}).get("source"))
+    return {name: str(each.get("lacks") or "") if at_rest else "the stop of the source was cut off" for name, each in nodes.items()}
+
+
+def serve(context: Context) -> None:
+    """Have the node that CloudStack uses serve: it joins a cluster that runs; where none does, the node with everything starts one. Nothing where it serves.
+
+    Raises:
+        StepFailed, ConnectionFailed: it can't be started, or a node that can't be asked may run.
+    """
+    serving = original_source(context)
+    context.host(serving).run(["true"])
+    nodes = _settled(context)
+    if not any(node.status.primary for node in nodes):
+        _start_first(context, nodes, serving)
+    _join(context, next(node for node in nodes if node.name == serving.name))
+
+
+def _settled(context: Context) -> list[Node]:
+    """Every node as it is now, once those that are on their way up have had the time to become part of a cluster that serves."""
+    last = [_look(context)]
+
+    def in_part() -> bool:
+        last[0] = _look(context)
+        return any(node.status.primary for node in last[0])
+
+    if any(node.runs for node in last[0]) and not any(node.status.primary for node in last[0]):
+        with contextlib.suppress(StepFailed):
+            wait_for(
+                "a running node to be in a cluster that serves", in_part, timeout=SETTLE, cancel=context.cancel, progress=context.progress
+            )
+    return last[0]
+
+
+def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
+    prove_alone(nodes)
+    nodes = [_at_rest(context, node) for node in nodes]
+    chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
+    if clustered_record(store(context).read()):
+        store(context).remember(BEGUN, node=chosen.name, since=now(), position=chosen.position)
+    context.intend("start the original's cluster", server=chosen.name, position=chosen.position)
+    host = context.host(chosen.server)
+    if chosen.runs:
+        context.progress(f"{chosen.name} runs and has lost the others: it serves alone from here on, at write set {chosen.position}")
+        with session(host) as database:
+            database.execute(galera.BOOTSTRAP_RUNNING)
+    else:
+        context.progress(f"{chosen.name} starts the original's cluster, at write set {chosen.position}")
+        Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
+        galera.bootstrap(host, _folder(chosen), chosen.unit)
+    _await_synced(context, chosen.server)
+
+
+def _at_rest(context: Context, node: Node) -> Node:
+    """A node with its position known: one that hangs on its way into no cluster is stopped for that, one that died is asked by its tables."""
+    if node.silent or node.status.on:
+        return node
+    host = context.host(node.server)
+    if node.runs:
+        context.progress(f"{node.unit} on {node.name} waits for a cluster that nobody has started yet: it is stopped")
+        Services(host).stop_and_fence(node.unit, timeout=600)
+    return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
+
+
+def rejoin(context: Context) -> list[str]:
+    """Start the other nodes, each as a member of the cluster that serves; management does not wait for them.
+
+    Returns:
+        what is missing: nodes that do not come back do not keep the original from serving.
+    """
+    serving, missing = original_source(context), []
+    for node in _look(context):
+        source = context.configuration.original.database.source.name
+        if node.name == serving.name or (node.name == source and promoted(context)):
+            continue
+        try:
+            if node.silent:
+                raise ConnectionFailed(f"{node.name} can't be reached over SSH", node.silent, f"restore the connection to {node.name}")
+            if node.alone_since:
+                raise StepFailed(
+                    f"{node.name} has run since this window stopped it at write set {node.recorded} (now {node.saved.seqno})",
+                    "what was written there is on no other node, and it would join as if it had what they have",
+                    f"look at what is on it; to have it join with a copy of everything: rm {_folder(node)}/grastate.dat there, then systemctl unmask "
+                    f"{node.unit} && systemctl enable --now {node.unit}",
+                )
+            _join(context, node)
+        except (Cancelled, Fenced):
+            raise
+        except ParallelBuildError as error:
+            context.progress(f"{node.name} can't be brought back into the cluster yet: {error}")
+            if not is_lost(context, node.server, error):
+                missing.append(f"node {node.name}: {error}")
+    if stands_in := promoted(context):
+        _redundancy(context, stands_in)
+    return missing
+
+
+def in_words(record: WindowRecord) -> list[str]:
+    """What the record has of it, for people: who has what, and so who starts the cluster where that has to be done by hand."""
+    stopped = {name: SavedState.of(each["stopped"]) for name, each in record.facts.get(STEP, {}).items() if each and each.get("stopped")}
+    if not stopped:
+        return []
+    last = max(stopped, key=lambda name: (stopped[name].seqno, stopped[name].safe))
+    places = ", ".join(f"{name} at write set {each.seqno}" for name, each in stopped.items())
+    return [
+        f"the original's Galera nodes were stopped, {places}; {last} alone starts the cluster again (galera_new_cluster), the others join it"
+    ]
+
+
+def _redundancy(context: Context, serving: Server) -> None:
+    source = context.configuration.original.database.source
+    line = (
+        f"{serving.name} takes the place of {source.name}: set original.database.source to it and take it out of original.database.nodes. {source.name} joins "
+        f"again only with a copy of everything: rm {galera.USUAL}/grastate.dat there before its first start"
+    )
+    context.progress(line)
+    context.run.record("promoted", server=serving.name, instead=source.name, left=[line])
+
+
+def _look(context: Context) -> list[Node]:
+    """Every node of the configuration and of the record, as it is now."""
+    record = store(context).read()
+    servers = known_servers.original_databases(context.configuration, record)
+    with Workers(len(servers)) as pool:
+        return list(pool.map(partial(_node, context, record), servers))
+
+
+def _node(context: Context, record: WindowRecord | None, server: Server) -> Node:
+    noted = _of(record, server)
+    host, units = context.host(server), _units(record)
+    try:
+        services = Services(host)
+        unit = units.get(server.name) or services.database_unit()
+        if not services.state(unit).active:
+            return Node(server, unit, saved=galera.saved(host, str(noted.get("folder") or galera.USUAL)), noted=noted)
+    except (ConnectionFailed, CommandFailed) as error:
+        ports = sorted({context.configuration.original.database.port, server.ssh_port or SSH, *context.configuration.ports_of(server)})
+        begun = record.facts.get(BEGUN, {}).get("node") == server.name if record is not None and not record.closed else False
+        stopped = (bool(noted.get("stopped")) and not begun) or server.name in context.configuration.confirmed_down
+        return Node(
+            server, units.get(server.name, ""), noted=noted, silent=error.reason, gone=stopped and not answers(context, server, ports)
+        )
+    try:
+        return Node(server, unit, True, _status(context, server), noted=noted)
+    except (ConnectionFailed, CommandFailed):  # it is on its way up or down, or in no part of the cluster
+        return Node(server, unit, True, noted=noted)
+
+
+def _join(context: Context, node: Node) -> None:
+    """Unmask and start one node as a member; one that was down when the window opened stays down."""
+    found, host = _found(context, node), context.host(node.server)
+    serving = original_source(context).name
+    if not found.active and node.name != serving:
+        if not found.masked:
+            Services(host).release(node.unit, enable=found.enabled)
+        context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
+        return
+    if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
+        context.progress(f"{node.unit} started on {node.name}")
+    _await_synced(context, node.server)
+
+
+def _await_synced(context: Context, server: Server) -> None:
+    def synced() -> bool:
+        try:
+            return _status(context, server).synced
+        except (ConnectionFailed, CommandFailed):
+            return False
+
+    wait_for(f"{server.name} to be Synced in its cluster", synced, timeout=SYNC, cancel=context.cancel, progress=context.progress)
+
+
+def _status(context: Context, server: Server) -> GaleraStatus:
+    with session(context.host(server)) as database:
+        return galera.read(database)
+
+
+def _folder(node: Node) -> str:
+    return str(node.noted.get("folder") or galera.USUAL)
+
+
+def _found(context: Context, node: Node) -> Any:
+    return known_servers.as_found(store(context).read(), node.name, node.unit)
+
+
+def _units(record: WindowRecord | None) -> dict[str, str]:
+    return {} if record is None or record.closed else dict(record.facts.get("OriginalDatabase", {}).get("units", {}))
+
+
+def _of(record: WindowRecord | None, server: Server) -> dict[str, Any]:
+    return {} if record is None or record.closed else dict(record.facts.get(STEP, {}).get(server.name) or {})
