@@ -166,8 +166,8 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
         (
             "original",
             old.variables,
-            "name the other nodes of the cluster in original.database.nodes: docs/reference/guards.md, A Galera original, says what has to be true of them, "
-            "and how one node is taken out of a cluster that the stack can't take; nothing has been changed",
+            "name the other nodes of the cluster in original.database.nodes; docs/reference/guards.md, A Galera original, says what has to be true of them. "
+            "It also has the steps for a cluster that the stack can't take; nothing has been changed",
             "take one member out of the group in a maintenance of its own before the upgrade: docs/reference/guards.md, A MySQL group, has the steps; "
             "nothing has been changed",
         ),

@@ -102,7 +102,7 @@ class SavedState:
 
     Attributes:
         uuid: of the cluster that it belonged to.
-        seqno: number of its last write set; UNKNOWN where that can't be told.
+        seqno: number of its last write set; UNKNOWN where the files don't show it.
         safe: it left the cluster last.
     """
 
