@@ -49,8 +49,6 @@ class Node:
     @property
     def position(self) -> int:
         """Number of its last write set, by itself where it can be asked, else by the record."""
-        if self.runs:
-            return self.status.committed
         if self.saved.seqno != UNKNOWN or not self.silent:
             return self.saved.seqno
         return self.recorded

@@ -166,25 +166,20 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     if clustered_record(store(context).read()):
         store(context).remember(BEGUN, node=chosen.name, since=now(), position=chosen.position)
     context.intend("start the original's cluster", server=chosen.name, position=chosen.position)
+    context.progress(f"{chosen.name} starts the original's cluster, at write set {chosen.position}")
     host = context.host(chosen.server)
-    if chosen.runs:
-        context.progress(f"{chosen.name} runs and has lost the others: it serves alone from here on, at write set {chosen.position}")
-        with session(host) as database:
-            database.execute(galera.BOOTSTRAP_RUNNING)
-    else:
-        context.progress(f"{chosen.name} starts the original's cluster, at write set {chosen.position}")
-        Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
-        galera.bootstrap(host, _folder(chosen), chosen.unit)
+    Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
+    galera.bootstrap(host, _folder(chosen), chosen.unit)
     _await_synced(context, chosen.server)
 
 
 def _at_rest(context: Context, node: Node) -> Node:
-    """A node with its position known: one that hangs on its way into no cluster is stopped for that, one that died is asked by its tables."""
-    if node.silent or node.status.on:
+    """A node with its position known: one that runs and serves nobody, since it is in no part that may, is stopped; one that died is asked by its tables."""
+    if node.silent:
         return node
     host = context.host(node.server)
     if node.runs:
-        context.progress(f"{node.unit} on {node.name} waits for a cluster that nobody has started yet: it is stopped")
+        context.progress(f"{node.unit} on {node.name} runs without a cluster that serves ({node.status.words()}): it is stopped")
         Services(host).stop_and_fence(node.unit, timeout=600)
     return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
 
@@ -267,10 +262,7 @@ def _node(context: Context, record: WindowRecord | None, server: Server) -> Node
         return Node(
             server, units.get(server.name, ""), noted=noted, silent=error.reason, gone=stopped and not answers(context, server, ports)
         )
-    try:
-        return Node(server, unit, True, _status(context, server), noted=noted)
-    except (ConnectionFailed, CommandFailed):  # it is on its way up or down, or in no part of the cluster
-        return Node(server, unit, True, noted=noted)
+    return Node(server, unit, True, _status_now(context, server), noted=noted)
 
 
 def _join(context: Context, node: Node) -> None:
@@ -288,13 +280,23 @@ def _join(context: Context, node: Node) -> None:
 
 
 def _await_synced(context: Context, server: Server) -> None:
-    def synced() -> bool:
-        try:
-            return _status(context, server).synced
-        except (ConnectionFailed, CommandFailed):
-            return False
+    wait_for(
+        f"{server.name} to be Synced in its cluster",
+        lambda: _status_now(context, server).synced,
+        timeout=SYNC,
+        cancel=context.cancel,
+        progress=context.progress,
+    )
 
-    wait_for(f"{server.name} to be Synced in its cluster", synced, timeout=SYNC, cancel=context.cancel, progress=context.progress)
+
+def _status_now(context: Context, server: Server) -> GaleraStatus:
+    """The same of one that may be on its way up or down, or in no part that serves: then it opens no session."""
+    try:
+        return _status(context, server)
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError:
+        return GaleraStatus()
 
 
 def _status(context: Context, server: Server) -> GaleraStatus:
