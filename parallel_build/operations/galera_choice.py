@@ -99,11 +99,11 @@ def first(nodes: Sequence[Node], serving: str, *, proved: bool) -> Node:
             "look at grastate.dat on each, and start the node with the newest data by hand: galera_new_cluster; then run the same command again",
         )
     best = max(able, key=lambda node: (node.position, node.name == serving, node.saved.safe))
-    more = [node for node in nodes if node.silent and node.recorded > best.position]
+    more = [node for node in nodes if (node.silent or node.saved.seqno == UNKNOWN) and node.recorded > best.position]
     if more and not (proved and best.name == serving):
         raise StepFailed(
             f"the original's cluster is not started: {more[0].name} has write sets up to {more[0].recorded}, {best.name} only to {best.position}",
-            f"{more[0].silent}. What users have seen stored could be missing",
+            f"{more[0].silent or 'its files show no position'}. What users have seen stored could be missing",
             f"bring {more[0].name} back, then run the same command again",
         )
     return best

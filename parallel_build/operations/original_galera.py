@@ -137,10 +137,12 @@ def serve(context: Context) -> None:
     """
     serving = original_source(context)
     context.host(serving).run(["true"])
-    nodes = _settled(context)
-    if not any(node.status.primary for node in nodes):
-        _start_first(context, nodes, serving)
-    _join(context, next(node for node in nodes if node.name == serving.name))
+    mine = _node(context, store(context).read(), serving)
+    if not mine.status.synced:  # else nobody has to wait until the others were asked, of which some may be gone
+        nodes = _settled(context)
+        if not any(node.status.primary for node in nodes):
+            _start_first(context, nodes, serving)
+    _join(context, mine)
 
 
 def _settled(context: Context) -> list[Node]:
@@ -161,9 +163,9 @@ def _settled(context: Context) -> list[Node]:
 
 def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     prove_alone(nodes)
-    nodes = [_at_rest(context, node) for node in nodes]
+    nodes = [_at_rest(context, node, serving) for node in nodes]
     chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
-    if clustered_record(store(context).read()):
+    if (record := store(context).read()) is not None and not record.closed:
         store(context).remember(BEGUN, node=chosen.name, since=now(), position=chosen.position)
     context.intend("start the original's cluster", server=chosen.name, position=chosen.position)
     context.progress(f"{chosen.name} starts the original's cluster, at write set {chosen.position}")
@@ -173,7 +175,7 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     _await_synced(context, chosen.server)
 
 
-def _at_rest(context: Context, node: Node) -> Node:
+def _at_rest(context: Context, node: Node, serving: Server) -> Node:
     """A node with its position known: one that runs and serves nobody, since it is in no part that may, is stopped; one that died is asked by its tables."""
     if node.silent:
         return node
@@ -181,7 +183,13 @@ def _at_rest(context: Context, node: Node) -> Node:
     if node.runs:
         context.progress(f"{node.unit} on {node.name} runs without a cluster that serves ({node.status.words()}): it is stopped")
         Services(host).stop_and_fence(node.unit, timeout=600)
-    return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
+    try:
+        return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
+    except StepFailed as error:
+        if node.name == serving.name:
+            raise
+        context.progress(f"{node.name} can't start the cluster: {error}")
+        return replace(node, runs=False, saved=SavedState())
 
 
 def rejoin(context: Context) -> list[str]:

@@ -405,6 +405,9 @@ def test_nobody_starts_it_without_what_a_silent_node_has() -> None:
     with pytest.raises(StepFailed, match="olddb1 has write sets up to 104, olddb3 only to 102"):
         first(nodes(more, down(101), down(102)), "olddb1", proved=False)
     assert first(nodes(more, down(101), down(102)), "olddb3", proved=True).name == "olddb3"
+    unknown = down(-1, noted=more["noted"])
+    with pytest.raises(StepFailed, match="olddb1 has write sets up to 104, olddb3 only to 102"):
+        first(nodes(unknown, down(101), down(102)), "olddb2", proved=False)
     with pytest.raises(StepFailed, match="no node that can be reached has a position"):
         first(nodes(GONE, down(-1), down(-1)), "olddb1", proved=False)
 
