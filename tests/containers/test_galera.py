@@ -19,7 +19,7 @@ from tests.containers.database_stand import roots, sql
 from tests.containers.galera_stand import NODES, Cluster, cluster
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 
-pytestmark = [pytest.mark.databases, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
