@@ -316,6 +316,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--galera", action="store_const", const=True, help="the original's databases are three nodes of a Galera cluster (containers only)"
     )
+    parser.add_argument(
+        "--family",
+        choices=("debian", "el"),
+        help="what the original's systems are like; el is a shape of Enterprise Linux (default: debian)",
+    )
+    parser.add_argument("--new-family", choices=("debian", "el"), help="and those of the new servers (default: the original's)")
     parser.add_argument("--transfer", choices=("dump", "replicate"), help="how the databases are brought over (default: dump)")
     parser.add_argument("--database", choices=("mariadb", "mysql"), help="server family of the original's databases (default: mariadb)")
     parser.add_argument("--new-database", choices=("mariadb", "mysql"), help="and of the new ones (default: the original's)")

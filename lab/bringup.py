@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lab import databases, fileserver, given_dump, libvirtd, network, original, packages, stack, timeserver
+from lab import databases, fileserver, given_dump, libvirtd, network, original, packages, rpm_packages, stack, timeserver
 from lab.database import DatabasePlan, ManagementServer, describe
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import NO_SERVICE, create, in_parallel, sessions
-from lab.images import base_root, family_root, guest_image, kvm_available
+from lab.images import base_root, el_root, family_root, guest_image, kvm_available
 from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_NODE, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
@@ -58,18 +58,21 @@ def up(lab: Lab, options: Options, given: dict[str, Secret | None]) -> Times:
     lab.begin(options)
     lab.secrets().set(**given)
     with times.stage("images and packages"):
-        root = base_root()
+        root = el_root() if options.family == "el" else base_root()
         for family in options.families:
             family_root(family)
         if options.hosts == "libvirt":
             guest_image()
             kvm_available()
         repository = packages.build(cache_directory())
+        shaped = rpm_packages.build(cache_directory()) if "el" in options.systems else None
     with times.stage("network, package and template server"):
         network.up(lab)
         if options.rehearsal:
             network.isolate(lab, REHEARSAL)
         versions = {version: repository.repository(version) for version in (packages.OLD, packages.NEW, options.target)}
+        if shaped is not None:
+            versions |= {f"{rpm_packages.PREFIX}{version}": shaped.repository(version) for version in versions}
         fileserver.start(lab, versions)
     namespace.enter(lab.namespace)
     if options.hosts == "libvirt":
@@ -97,9 +100,17 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
             raise LabError(f"there is no dump {path}", "", "name a file .sql, .sql.gz, .sql.xz or .sql.zst")
     if "mysql" in options.families:
         _check_mysql(options)
+    if "el" in options.systems and (options.hosts != "containers" or options.one_server or options.families != ("mariadb", "mariadb")):
+        raise LabError(
+            "--family el is for containers with MariaDB, each with one role",
+            "",
+            "give --hosts containers and no --database, no --one-server",
+        )
     if options.one_server and (options.hosts != "containers" or options.management != 1 or options.families != ("mariadb", "mariadb")):
         raise LabError("--one-server is for one container with MariaDB", "", "give --hosts containers --management 1 and no --database")
-    if options.galera and (options.hosts != "containers" or options.one_server or options.database != "mariadb"):
+    if options.galera and (
+        options.hosts != "containers" or options.one_server or options.database != "mariadb" or options.family != "debian"
+    ):
         raise LabError(
             "--galera is for containers with MariaDB", "", "give --hosts containers, and neither --one-server nor --database mysql"
         )
@@ -134,9 +145,10 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
         return
     disk = DISK if lab.options().disks else None
     if machine.role in ("source", "replica"):
-        family = lab.options().database
-        files, units = (databases.configuration(machine, family, cluster=lab.options().galera),), (databases.UNIT[family],)
-        create(lab, machine, family_root(family), packages.OLD, files=files, units=units, disk=disk)
+        family, system = lab.options().database, lab.options().family
+        files, units = (databases.configuration(machine, family, system, cluster=lab.options().galera),), (databases.UNIT[family],)
+        more, where = (("mariadb-server",), root) if system == "el" else ((), family_root(family))
+        create(lab, machine, where, packages.OLD, files=files, units=units, packages=more, disk=disk)
     else:
         more = ("cloudstack-usage",) if machine == OLD_MANAGEMENT[0] else ()
         service = timeserver.SERVICE if machine == TIME_SERVER else NO_SERVICE
@@ -172,6 +184,8 @@ def _original(lab: Lab, options: Options, times: Times) -> None:
                 source = databases.source_of(options, wanted)
                 databases.fill(lab, opened, source, kept.must("original_cloud_password"))
             lab.mark("databases")
+        if options.family == "el":
+            databases.give_root_a_password(lab, opened)
         with times.stage("the original's management servers and agents"):
             original.set_up(lab, opened, options.management, agents, encryptor)
     lab.mark(MARK)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from lab import given_dump
 from lab.database import Accounts, DatabasePlan, load, restore
-from lab.files import Lab, Options
-from lab.hosts import Sessions, in_parallel
+from lab.files import Lab, Options, System
+from lab.hosts import ROOT_PASSWORD, Sessions, in_parallel
 from lab.machines import OLD_NODE, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.server.dialects import identify
 from parallel_build.machines.local_commands import run
 from parallel_build.machines.provisioning import File
+from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.remote.host import Host
 from parallel_build.remote.sql import Session, session
 from parallel_build.secret import Secret
@@ -28,6 +29,8 @@ CONFIGURATION: dict[Family, str] = {
     "mariadb": "/etc/mysql/mariadb.conf.d/99-cloudstack.cnf",
     "mysql": "/etc/mysql/mysql.conf.d/zz-cloudstack.cnf",
 }
+EL_CONFIGURATION = "/etc/my.cnf.d/zz-cloudstack.cnf"
+CLIENT_FILE = "/root/.my.cnf"  # with which root's own programs log in where root has a password
 UNIT: dict[Family, str] = {"mariadb": "mariadb.service", "mysql": "mysql.service"}
 DUMP: dict[Family, tuple[str, ...]] = {"mariadb": ("mariadb-dump",), "mysql": ("mysqldump", "--set-gtid-purged=OFF")}
 LOG_SIZE: dict[Family, str] = {"mariadb": "innodb_log_file_size = 128M", "mysql": "innodb_redo_log_capacity = 256M"}
@@ -62,12 +65,13 @@ innodb_autoinc_lock_mode = 2
 """
 
 
-def configuration(machine: Machine, family: Family, *, cluster: bool = False) -> File:
+def configuration(machine: Machine, family: Family, system: System = "debian", *, cluster: bool = False) -> File:
     """The database server's configuration file."""
     number, more = (1, "") if machine == OLD_SOURCE else (2, "read_only = 1\nrelay-log = relay-bin")
     if cluster:
         number, more = CLUSTER.index(machine) + 1, "log_slave_updates = 1"
-    return File(CONFIGURATION[family], SETTINGS.format(number=number, log_size=LOG_SIZE[family], more=more))
+    path = EL_CONFIGURATION if system == "el" else CONFIGURATION[family]
+    return File(path, SETTINGS.format(number=number, log_size=LOG_SIZE[family], more=more))
 
 
 def source_of(options: Options, plan: DatabasePlan) -> DatabasePlan | Path | Mapping[str, Path]:
@@ -156,6 +160,21 @@ def _replicate(lab: Lab, primary: Host, replica: Host, unit: str) -> None:
         database.execute(dialect.change_source.format(options=options), list(values.values()))
         database.execute(dialect.start_replica)
         until("the original's replica", lambda: follows(database), timeout=60, remedy=f"see {dialect.replica_status} on olddb2")
+
+
+def give_root_a_password(lab: Lab, opened: Sessions) -> None:
+    """Let root in by a password alone, through the socket or not, as on an EL server after `mysql_secure_installation`; done once."""
+    password = lab.secrets().made(ROOT_PASSWORD)
+    if lab.done(ROOT_PASSWORD):
+        return
+    for machine in (OLD_SOURCE, OLD_REPLICA):
+        host = opened[machine]
+        host.write(CLIENT_FILE, f"[client]\nuser=root\npassword={password.reveal()}\n")
+        # The file serves before and after: a server that knows root by the socket does not ask for a password.
+        text = f"SET SESSION sql_log_bin = 0; ALTER USER root@localhost IDENTIFIED BY '{password.reveal()}';"
+        host.run([lab.options().database], input=Secret(text), timeout=60)
+        host.database = DatabaseLogin("original.database", password=password)
+    lab.mark(ROOT_PASSWORD)
 
 
 def _reported() -> Callable[[int], None]:

@@ -20,6 +20,7 @@ from parallel_build.configuration.database_combinations import Family
 from parallel_build.secret import Secret
 from tools.cache import PROJECT, write_atomically
 
+System = Literal["debian", "el"]
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,19}$")
 # Characters that CloudStack's set-up commands take without quoting [cloud-setup-databases.in].
 PLAIN_CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -55,6 +56,8 @@ class Options:
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
         one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
         galera: the original's databases are three nodes of a Galera cluster, instead of a source and its replica.
+        family: what systems of the original are like: `debian`, or `el`, a shape of Enterprise Linux (see `lab.images.el`).
+        new_family: and those of the new servers; None is the original's.
     """
 
     hosts: str = "libvirt"
@@ -75,11 +78,18 @@ class Options:
     original: Origin = "created"
     one_server: Literal["original", "both"] | None = None
     galera: bool = False
+    family: System = "debian"
+    new_family: System | None = None
 
     @property
     def families(self) -> tuple[Family, Family]:
         """Server families of the original's and of the new databases."""
         return self.database, self.new_database or self.database
+
+    @property
+    def systems(self) -> tuple[System, System]:
+        """Families of systems of the original and of the new servers."""
+        return self.family, self.new_family or self.family
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The original's machines as containers, and sessions to every machine of the lab."""
+"""The original's machines as containers, of either family of systems, and sessions to every machine of the lab."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from lab import rpm_packages
 from lab.errors import LabError
-from lab.files import Lab
+from lab.files import Lab, System
+from lab.images.el import OPERATOR
 from lab.machines import (
     ADDRESS,
     BRIDGE,
@@ -30,6 +32,7 @@ from lab.progress import NEVER, until
 from parallel_build.configuration import Server, Ssh
 from parallel_build.machines.container import machine as container
 from parallel_build.machines.provisioning import DONE, LOG, File, Provisioning
+from parallel_build.remote.database_login import DatabaseLogin
 from parallel_build.remote.host import Host
 
 S = TypeVar("S")
@@ -38,6 +41,7 @@ T = TypeVar("T")
 # A package must not start its service before the set-up commands have run [Debian policy 9.3.3.2]; removed when they have.
 NO_STARTS = File("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
 
+ROOT_PASSWORD = "original_root_password"  # noqa: S105 - the name of the secret, and the mark of a lab whose servers have it
 DATABASE_UNITS = ("mariadb.service", "mysql.service", "mysqld.service")
 PACKAGES = {
     "management": ("cloudstack-management",),
@@ -61,6 +65,19 @@ NO_SERVICE = Service()
 def repository_line(version: str) -> str:
     """The apt line of a version's packages in the lab."""
     return f"deb [trusted=yes] http://{ADDRESS}:{PACKAGES_PORT}/{version} ./"
+
+
+def repository_address(version: str) -> str:
+    """The address of a version's RPMs in the lab."""
+    return f"http://{ADDRESS}:{PACKAGES_PORT}/{rpm_packages.PREFIX}{version}/"
+
+
+def repository_files(system: System, version: str) -> tuple[File, ...]:
+    """What names a version's packages on a machine."""
+    if system == "debian":
+        return (File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS)
+    text = f"[lab]\nname=CloudStack\nbaseurl={repository_address(version)}\nenabled=1\ngpgcheck=0\n"
+    return (File("/etc/yum.repos.d/lab.repo", text),)
 
 
 def create(
@@ -89,6 +106,7 @@ def create(
         LabError: its packages can't be installed; the message ends with what apt printed.
     """
     private, public = lab.key(machine.name)
+    system = lab.options().family
     provisioning = Provisioning(
         hostname=machine.name,
         address=machine.address,
@@ -97,7 +115,7 @@ def create(
         host_key_public=public,
         authorized_keys=(lab.operator_key(),),
         hosts={other.name: other.address for other in everything(2)},
-        files=(File("/etc/apt/sources.list.d/lab.list", repository_line(version) + "\n"), NO_STARTS, *files, *service.files),
+        files=(*repository_files(system, version), *_operator(lab, system), *files, *service.files),
         packages=(*PACKAGES[machine.role], *packages),
         enabled_units=(*units, *service.units),
         # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
@@ -109,11 +127,16 @@ def create(
     def assembled() -> bool:
         if (inside / DONE.lstrip("/")).exists():
             return True
-        if "No packages" in (text := _read(inside / LOG.lstrip("/"))) or "\nE: " in text:
+        if "No packages" in (text := _read(inside / LOG.lstrip("/"))) or "\nE: " in text or "\nError: " in f"\n{text}":
             raise LabError(f"{machine.name} can't install its packages", " | ".join(text.splitlines()[-3:]), f"read {lab.folder}")
         return False
 
     until(f"the packages of {machine.name}", assembled, timeout=300, remedy=f"read {LOG} on {machine.name}")
+
+
+def _operator(lab: Lab, system: System) -> tuple[File, ...]:
+    """The key of the account that becomes root by sudo: a stack logs in with it where the image has one."""
+    return (File(f"/home/{OPERATOR}/.ssh/authorized_keys", lab.operator_key() + "\n", 0o644),) if system == "el" else ()
 
 
 def in_parallel(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
@@ -155,7 +178,13 @@ class Sessions:
             ssh = Ssh(identity_file=self.lab.identity, config_file=Path("/dev/null"))
             server = Server(name=machine.name, address=machine.address)
             self._hosts[machine.name] = Host(server, ssh, self.folder, self.lab.host_key(machine.name), NEVER)
+            self._hosts[machine.name].database = self._login(machine)
         return self._hosts[machine.name]
+
+    def _login(self, machine: Machine) -> DatabaseLogin:
+        """How the original's database servers let root in: the EL-shaped ones by a password, once they have one."""
+        password = self.lab.secrets().get(ROOT_PASSWORD) if machine in (OLD_SOURCE, OLD_REPLICA) and self.lab.done(ROOT_PASSWORD) else None
+        return DatabaseLogin("original.database", password=password) if password else DatabaseLogin()
 
     def close(self) -> None:
         """End every session."""

@@ -13,8 +13,10 @@ from typing import Any
 import yaml
 
 from lab.errors import LabError
-from lab.files import Lab
-from lab.images import base_root, family_root, guest_image
+from lab.files import Lab, Options
+from lab.hosts import ROOT_PASSWORD, repository_address
+from lab.images import base_root, el_root, family_root, guest_image
+from lab.images.el import OPERATOR
 from lab.libvirtd import uri
 from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_NODE, OLD_SOURCE, REHEARSAL, TIME_SERVER
 from lab.packages import NEW, OLD
@@ -68,7 +70,7 @@ def prepare(lab: Lab) -> None:
     document["encryptionsalt"] = _make_stack(lab)
     write_atomically(lab.stack_file, yaml.safe_dump(document, sort_keys=False), 0o600)
     kept = lab.secrets()
-    for name, where in SECRETS.items():
+    for name, where in {**SECRETS, **({"originalDatabasePassword": ROOT_PASSWORD} if lab.done(ROOT_PASSWORD) else {})}.items():
         # The value goes by standard input: an argument could be read by anybody who lists processes.
         _quiet(lab, ["config", "set", "--secret", name, *_where(lab)], given=kept.must(where).reveal())
     lab.mark("stack")
@@ -128,6 +130,8 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     if options.one_server == "both":
         new |= {"allInOne": True, "management": [{**new["management"][0], "memory": 2560, "disk": 12}]}
         new["database"] = {key: value for key, value in new["database"].items() if key not in ("source", "replica")}
+    if "el" in options.systems:
+        _shaped(config, options)
     new["platform"] = "container" if options.hosts == "containers" else "libvirt"
     if options.hosts != "containers":
         section("new")["network"]["timeServers"] = [TIME_SERVER.address]
@@ -139,6 +143,23 @@ def galera(database: dict[str, Any]) -> dict[str, Any]:
     """The original's database as a cluster: its replica is the first of the stand-by nodes."""
     node = {"name": OLD_NODE.name, "address": OLD_NODE.address}
     return {key: value for key, value in database.items() if key != "replica"} | {"nodes": [database["replica"], node]}
+
+
+def _shaped(config: dict[str, Any], options: Options) -> None:
+    """What an EL-shaped side is described by: an account with sudo, root of the database by its password, a repository for dnf, the agents' wave."""
+    original, new = config[f"{PROJECT_NAME}:original"], config[f"{PROJECT_NAME}:new"]
+    steps, agents = f"{PROJECT_NAME}:hypervisorSteps", config[f"{PROJECT_NAME}:agents"]
+    if options.systems[1] == "el":
+        new["packages"]["repository"] = repository_address(new["version"])
+    if options.family != "el":
+        return
+    database = original["database"]
+    for server in (*original["management"], database["source"], database["replica"], *original["hypervisors"]):
+        server["sshUser"] = OPERATOR
+    database["admin"] = {"user": "root"}
+    config[steps] = []
+    if not options.move:
+        agents["upgrade"] = {"canary": 1, "atOnce": 4, "repository": repository_address(new["version"])}
 
 
 def phase(lab: Lab) -> Phase:
@@ -281,7 +302,7 @@ def _container(lab: Lab) -> dict[str, Any]:
     others = {} if family == "mariadb" else {machine.name: str(family_root(family)) for machine in (NEW_SOURCE, NEW_REPLICA)}
     return {
         "container": {
-            "root": str(base_root()),
+            "root": str(el_root() if lab.options().systems[1] == "el" else base_root()),
             **({"roots": others} if others else {}),
             "folder": str(lab.new),
             "namespace": lab.namespace,

@@ -206,7 +206,7 @@ def _peer(opened: Sessions, host: Machine) -> tuple[str | None, str | None]:
     script = (
         f"ss -Htn state established '( dport = :{AGENTS_PORT} )' | awk '{{print $4}}' | sed 's/:[0-9]*$//' | sort -u\n"
         "echo --\n"
-        "dpkg-query -W -f='${Version}' cloudstack-agent 2>/dev/null || true\n"
+        "dpkg-query -W -f='${Version}' cloudstack-agent 2>/dev/null || rpm -q --qf '%{VERSION}' cloudstack-agent 2>/dev/null || true\n"
     )
     try:
         peers, _, version = opened[host].script(script, timeout=TIMEOUT).stdout.partition("--")

@@ -88,7 +88,7 @@ PARTS = (
     _containers("shapes", "all_in_one"),
     _containers("newest", "newest_release"),
     _containers("agents", "agents_path", "live_patch"),
-    _containers("el", "el_packages"),
+    _containers("el", "el_packages", "el_existing", "el_path", timeout=1800),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),

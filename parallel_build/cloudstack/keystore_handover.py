@@ -142,9 +142,11 @@ def from_pkcs12(path: str, password: str) -> Pair:
             )  # fmt: skip
         except OSError:
             raise Unusable("the server has no openssl to read it") from None
+        except subprocess.TimeoutExpired:
+            raise Unusable("openssl did not read it within %d s" % LIMIT) from None
         if done.returncode == 0:
-            return chosen(done.stdout.decode())
-        problem = problem or done.stderr.decode(errors="replace").strip().splitlines()[0][:200]
+            return chosen(done.stdout.decode(errors="replace"))  # names in it may be in any encoding
+        problem = problem or (done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"])[0][:200]
     raise Unusable("openssl can't read it with https.keystore.password: " + problem)
 
 

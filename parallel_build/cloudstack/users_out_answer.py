@@ -18,6 +18,7 @@ import html
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -25,13 +26,17 @@ import ssl
 import struct
 import sys
 import threading
-from typing import Any, Dict, Iterator, List, Tuple, Type
-from urllib.parse import parse_qs, urlsplit
+import time
+from typing import Any, Dict, Iterator, List, Set, Tuple, Type
+from urllib.parse import parse_qs
 
 CODE = 503
-LIMIT = 1 << 20  # bytes of a request's body that are read, and thrown away, so that its sender hears the answer
+LIMIT = 1 << 20  # bytes of a request's body in which its command is looked for
+MOST = 64 << 20  # bytes that are read of it: what is left unread when a connection ends resets it, and its sender never hears the answer
+BLOCK = 1 << 16
+LENGTH, CHUNK = re.compile("[0-9]{1,18}"), re.compile(b"[0-9A-Fa-f]{1,8}")
 QUIET = 0.5  # seconds without a caller, after which the program may end
-SECONDS = 15  # for a request to arrive whole
+SECONDS = 15  # for a request to arrive whole; when the program ends, what has not by then is cut off
 PIPE = 60000  # bytes that a pipe takes before anybody reads
 OWNERS = (0,)  # accounts that may hand a certificate over
 NOT_DUMPABLE = 4  # [prctl(2): PR_SET_DUMPABLE]
@@ -75,17 +80,49 @@ class Answering(http.server.BaseHTTPRequestHandler):
         """Say 503, or where the cloud is now; the connection ends, so that the next call goes where it is served by then."""
         found = settings(self.path_of_settings)
         text, moved = str(found.get("text", "")), str(found.get("moved", ""))
-        length = self.headers.get("Content-Length", "0")
-        body = self.rfile.read(min(int(length), LIMIT)) if length.isdigit() else b""
-        where = urlsplit(self.path)
-        given = {**parse_qs(where.query), **parse_qs(body.decode("utf-8", "replace"))}
-        if where.path.rstrip("/").endswith("/api"):
+        body = self.body()
+        path, _, query = self.path.partition("?")
+        given = {**parse_qs(query), **parse_qs(body.decode("utf-8", "replace"))}
+        if path.partition(";")[0].rstrip("/").endswith("/api") or "command" in given:
             kind, words = api_error({name: values[-1] for name, values in given.items()}, text)
             self.reply(CODE, kind, words, found)
         elif moved:
             self.reply(302, "text/html;charset=UTF-8", page(text, moved), found, Location=moved)
         else:
             self.reply(CODE, "text/html;charset=UTF-8", page(text, moved), found)
+
+    def body(self) -> bytes:
+        """What came with the call, whole; its beginning is returned."""
+        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+        found = b""
+        for block in self.chunks() if chunked else self.taken(self.headers.get("Content-Length", "")):
+            if len(found) < LIMIT:
+                found += block
+        return found[:LIMIT]
+
+    def taken(self, length: str) -> Iterator[bytes]:
+        """As many bytes as a call says that it has."""
+        left = min(int(length), MOST) if LENGTH.fullmatch(length.strip()) else 0
+        while left > 0:
+            block = self.rfile.read(min(left, BLOCK))
+            if not block:
+                return
+            left -= len(block)
+            yield block
+
+    def chunks(self) -> Iterator[bytes]:
+        """A body that says its length piece by piece [RFC 9112, 7.1]."""
+        left = MOST
+        while left > 0:
+            size = CHUNK.fullmatch(self.rfile.readline(BLOCK).partition(b";")[0].strip())
+            length = int(size.group(0), 16) if size else 0
+            if not length:
+                while size and self.rfile.readline(BLOCK).strip():  # what may follow the last piece
+                    pass
+                return
+            left -= length
+            yield from self.taken(str(length))
+            self.rfile.readline(BLOCK)
 
     def reply(self, code: int, kind: str, words: str, found: Dict[str, Any], **headers: str) -> None:
         """Send it."""
@@ -118,13 +155,31 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def __init__(self, address: Tuple[str, int], handler: Type[Answering]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.open: Set[socket.socket] = set()
         super().__init__(address, handler)
 
     def serve(self) -> None:
         """Answer until `shutdown`, and those who wait then as well."""
         self.serve_forever(poll_interval=0.2)
         self.answer_those_who_wait()
+        cut = threading.Timer(SECONDS, self.cut)
+        cut.daemon = True
+        cut.start()
         self.server_close()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One caller, who is known until he is answered."""
+        self.open.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.open.discard(request)
+
+    def cut(self) -> None:
+        """Whoever sends his call byte by byte keeps the program from ending no longer."""
+        for request in list(self.open):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def handle_timeout(self) -> None:
         """Nobody waits any more."""
@@ -132,7 +187,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def answer_those_who_wait(self) -> None:
         """Callers that the kernel has let in would be reset if the port closed now; the barrier sends nobody here any more."""
-        while self.waiting:
+        end = time.monotonic() + SECONDS
+        while self.waiting and time.monotonic() < end:
             self.handle_request()
 
     def server_bind(self) -> None:
@@ -152,14 +208,26 @@ class Secure(Server):
         """One caller, in its thread; one that comes to no TLS session is sent away without a word."""
         request.settimeout(SECONDS)
         try:
-            secured = self.context.wrap_socket(request, server_side=True)
+            secured = self.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):
             return
-        with secured:
-            super().finish_request(secured, client_address)
-            secured.settimeout(0)
-            with contextlib.suppress(OSError, ValueError):
-                secured.unwrap()  # says that the answer is whole, and waits for nobody's word on it
+        self.open.add(secured)
+        try:
+            with secured:
+                self.answer(secured, client_address)
+        finally:
+            self.open.discard(secured)
+
+    def answer(self, secured: ssl.SSLSocket, client_address: Any) -> None:
+        """One caller, once there is a session."""
+        try:
+            secured.do_handshake()
+        except (OSError, ValueError):
+            return
+        super().finish_request(secured, client_address)
+        secured.settimeout(0)
+        with contextlib.suppress(OSError, ValueError):
+            secured.unwrap()  # says that the answer is whole, and waits for nobody's word on it
 
 
 def opened(port: int, kind: Type[Server] = Server) -> Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,11 @@ class Template(Model):
     @field_validator("url")
     @classmethod
     def _template_url(cls, value: str) -> str:
+        if re.match(r"^https?://[^/?#]*@", value, re.IGNORECASE):
+            raise ValueError(
+                "a template's url has a user or password in it, which CloudStack keeps readable in its database and logs; put the file on a web server that "
+                "asks for none, or use an address that is signed in its query"
+            )
         if not FILE_URL.fullmatch(value):
             raise ValueError("a template's url is http or https, without user and fragment")
         return value

@@ -13,6 +13,10 @@ from parallel_build.configuration.values import (
 )
 from parallel_build.secret import Secret
 
+# What a replica keeps of its source's password: MySQL refuses a longer one, MariaDB cuts it off and then can't log in.
+# [MySQL: CHANGE REPLICATION SOURCE TO; MariaDB rpl_mi.h: 32 characters of three bytes]
+LONGEST = {"mysql": 32, "mariadb": 96}
+
 
 class Secrets(Model):
     """Secret values; each is a Pulumi secret of the same name.
@@ -68,3 +72,14 @@ class Secrets(Model):
     def all(self) -> list[Secret]:
         """Every secret that is set, for masking."""
         return [value for value in (getattr(self, name) for name in type(self).model_fields) if value]
+
+
+def too_long(secrets: Secrets, engine: str) -> list[str]:
+    """Secrets that the new database servers can't use, in words."""
+    longest = LONGEST.get(engine)
+    if longest is None or len(secrets.replication_password.reveal()) <= longest:
+        return []
+    return [
+        f"replicationPassword: a replica of {engine} takes at most {longest} characters for its source's password; set a shorter one "
+        "(`pulumi config set --secret replicationPassword`)"
+    ]

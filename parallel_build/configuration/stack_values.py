@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from parallel_build.configuration import Secrets, StackConfiguration, load, load_secrets
+from parallel_build.configuration.secrets import too_long
 from parallel_build.errors import ConfigurationError
 from parallel_build.secret import Secret, mask
 
@@ -103,7 +104,9 @@ def parse(values: Mapping[str, str], stack: str, hidden: Sequence[Secret] = ()) 
         secrets = load_secrets({name: value for name, value in values.items() if name in secret_names}, stack)
     except ConfigurationError as error:
         findings.append(error.fact.strip())
-    if configuration is None or secrets is None:
+    if configuration is not None and secrets is not None:
+        findings += too_long(secrets, configuration.new.database.engine)
+    if configuration is None or secrets is None or findings:
         raise ConfigurationError(
             mask("\n".join(findings), hidden) + "\n", "all values are checked before anything is done", f"correct these; {REMEDY}"
         )

@@ -16,7 +16,8 @@ from parallel_build.remote.parallel import AT_ONCE, Workers
 
 # Programs that the commands begin with, and units of what moves the address. Of a path dash's `command` only sees that it is there.
 LOOK = r"""
-ip -o addr show | awk '{sub("/.*", "", $4); print "address " $4}'
+shown=$(ip -o addr show)
+printf '%s\n' "$shown" | awk '$3 ~ /^inet/ {sub("/.*", "", $4); print "address " $4}'
 for each; do
   case $each in
     program=*/*) [ -f "${each#program=}" ] && [ -x "${each#program=}" ] || echo "missing ${each#program=}";;

@@ -13,6 +13,7 @@ from parallel_build.rules import RuleFinding, Severity, listed
 
 MANY_ROWS = 1_000_000
 BEHIND = 60  # seconds
+BRIDGE = "cloudbridge"
 ROUTINES = ("procedure", "function")
 # Tables that only grow, and that the upgrade's ALTERs copy [CloudStack issues 1387, 8266, 11103].
 GROWING = (
@@ -41,6 +42,24 @@ def usage_database_is_there(facts: HealthFacts) -> Iterator[RuleFinding]:
             "upgrade scripts alter it also where no usage server runs, and fail half way",
             "bring it back from a backup, or make an empty one with the scripts of the present version",
         )
+
+
+@rule(Severity.WARNS, "original.database.cloudbridge says whether there is such a database")
+def every_database_is_brought(facts: HealthFacts) -> Iterator[RuleFinding]:
+    """CloudStack's old database cloudbridge, where there is one, is named in the stack."""
+    if left := _left_behind(facts):
+        yield RuleFinding(
+            f"the database {BRIDGE} with {left} {'table' if left == 1 else 'tables'} is there and is not brought over",
+            "original.database.cloudbridge is false, and the original's database server is stopped in the end",
+            "set original.database.cloudbridge: true; or accept this finding where nobody needs its contents any more",
+        )
+
+
+def _left_behind(facts: HealthFacts) -> int:
+    """How many tables cloudbridge has where it does not travel."""
+    if facts.site.configuration.original.database.cloudbridge:
+        return 0
+    return sum(row["db"] == BRIDGE for row in facts.rows("tables"))
 
 
 @rule(Severity.WARNS, "transactions and consistent copies need InnoDB")
@@ -88,7 +107,7 @@ def views_resolve(facts: HealthFacts) -> Iterator[RuleFinding]:
 @rule(Severity.BLOCKS, "what is not in CloudStack's databases is not brought over")
 def objects_need_no_other_database(facts: HealthFacts) -> Iterator[RuleFinding]:
     """No view, trigger, event, routine or foreign key names another database."""
-    others = [str(row["name"]) for row in facts.rows("other_databases")]
+    others = [*(str(row["name"]) for row in facts.rows("other_databases")), *([BRIDGE] if _left_behind(facts) else [])]
     objects = [{**row, "kind": "view"} for row in facts.rows("views")] + facts.rows("code")
     named = [(row, other) for row in objects for other in others if names_database(str(row["body"] or ""), other)]
     tables = [f"table {row['db']}.{row['name']} (foreign key {row['fk']}: {row['other']})" for row in facts.rows("foreign_keys_out")]

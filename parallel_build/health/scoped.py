@@ -15,9 +15,9 @@ from parallel_build.health.file_places import MANAGEMENT_FOLDER
 
 Row = dict[str, Any]
 IN_CONFIGURATION = ("saml2.idp.metadata.url",)
-# A full name, alone or in a URL.
+# A full name, alone or in a URL; name services and operators know underscores in it, and a dot at its end.
 HOST_NAME = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*://)?(?:[^/@]*@)?([a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+)(?::\d+)?(?:[/?#].*)?", re.IGNORECASE
+    r"(?:[a-z][a-z0-9+.-]*://)?(?:[^/@]*@)?([a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_-]+)+)\.?(?::\d+)?(?:[/?#].*)?", re.IGNORECASE
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.database.compare import compare
+from parallel_build.database.copy.progress import size
 from parallel_build.database.physical import copy, facts, judge, staging
 from parallel_build.database.physical.copy import FilesReport
 from parallel_build.database.physical.judge import Decision, Files
@@ -16,6 +17,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store, tolerated
 from parallel_build.records.states import copy_change
 from parallel_build.remote.access import Access
+from parallel_build.remote.parallel import Workers
 from parallel_build.remote.sql import session
 
 
@@ -26,11 +28,12 @@ def words(configuration: StackConfiguration) -> list[str]:
     if not _both_mariadb(configuration):
         return []
     old, servers = configuration.original.database.source.name, configuration.new.database.servers
-    names = " and ".join(server.name for server in servers)
+    names, sides = " and ".join(server.name for server in servers), [old, *(server.name for server in servers)]
+    all_ = f"{', '.join(sides[:-1])} and {sides[-1]}"
     way = f"mariadb-backup on {old}, streamed through this machine to {names}, prepared there; each table's file imported, outside of the binary log"
     if configuration.transfer.seed == "physical":
         return [f"instead of copying rows, bring files: {way}"]
-    return [f"instead of copying rows, where {old} and {names} have the tool and there is 1 GiB or more, bring files: {way}"]
+    return [f"instead of copying rows, where {all_} have the tool and there is 1 GiB or more, bring files: {way}"]
 
 
 def proof(configuration: StackConfiguration) -> list[str]:
@@ -59,6 +62,11 @@ def decide(context: Context) -> tuple[Decision, Files]:
         GuardFailed: `transfer.seed: physical` is not possible; names all that is in the way.
     """
     wanted, nothing = context.configuration.transfer.seed, Files(0, 0)
+    if wanted == "auto":
+        with session(original_database(context)) as opened:
+            most = facts.at_most(opened, schemas(context.configuration))
+        if most < judge.WORTH:  # no other server needs to be asked
+            return judge.too_small(f"at most {size(most)}"), nothing
     old, new = _servers(context)
     if not judge.servers_fit(old, new):
         return judge.decide(wanted, old, new, None), nothing
@@ -69,8 +77,11 @@ def decide(context: Context) -> tuple[Decision, Files]:
 
 
 def _servers(context: Context) -> tuple[judge.ServerFacts, list[judge.ServerFacts]]:
-    old = facts.server(original_database(context), original=True)
-    return old, [facts.server(host, original=False) for host in (new_database(context), *replicas(context))]
+    """Of all of them at the same time: users are out."""
+    hosts = [original_database(context), new_database(context), *replicas(context)]
+    with Workers(len(hosts), context.cancel) as pool:
+        old, *new = pool.map(lambda host: facts.server(host, original=host is hosts[0]), hosts)
+    return old, new
 
 
 def prove(context: Context) -> dict[str, Any]:

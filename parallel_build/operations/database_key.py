@@ -1,11 +1,12 @@
-"""The original's database key for the steps of the window."""
+"""The original's database key, for the steps of the window and the rehearsal."""
 
 from __future__ import annotations
 
 from parallel_build.cloudstack.encryption import Encryptor
-from parallel_build.cloudstack.keys import DatabaseKey, database_key
+from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
 from parallel_build.errors import ConnectionFailed, StepFailed
 from parallel_build.operations.context import Context
+from parallel_build.remote.sql import Session
 
 READY = "database key"
 
@@ -22,6 +23,17 @@ def fetch_key(context: Context) -> DatabaseKey:
         ready[READY] = _read(context)
     found: DatabaseKey = ready[READY]
     return found
+
+
+def proved_key(context: Context, copy: Session) -> DatabaseKey:
+    """The same, proved on a copy of the databases.
+
+    Raises:
+        GuardFailed: it does not fit.
+    """
+    key = fetch_key(context)
+    prove(key, copy)
+    return key
 
 
 def _read(context: Context) -> DatabaseKey:

@@ -7,6 +7,7 @@ It is taken next to the steps behind OriginalDatabase and only reads: nothing of
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import subprocess
@@ -23,6 +24,7 @@ from parallel_build.operations.context_helpers import original_database as origi
 from parallel_build.operations.context_helpers import schemas, store
 from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.access import Access
+from parallel_build.remote.piped import begun, marked
 from parallel_build.remote.sql import session
 
 SECONDS = 12 * 3600.0  # time limit of one copy
@@ -211,17 +213,19 @@ def _expected(context: Context) -> int | None:
 
 def _stream(context: Context, source: Access, target: Access, folders: list[str], path: str) -> tuple[int, str]:
     """Relay the compressed stream; its bytes and checksum, which the target's file must have as well."""
-    reader = _started(source, ["sh", "-c", PACK, "sh", *folders], stdin=subprocess.DEVNULL)
+    mark, words = marked(["sh", "-c", PACK, "sh", *folders])
+    reader = _started(source, words, stdin=subprocess.DEVNULL)
     writer = _started(target, ["sh", "-c", KEEP, "sh", path], stdin=subprocess.PIPE)
     count, digest = 0, hashlib.sha256()
     try:
-        while block := _pipe(reader.stdout).read(BLOCK):
+        first = begun(reader, mark)
+        for block in itertools.chain([first or b""], iter(lambda: _pipe(reader.stdout).read(BLOCK), b"")):
             context.cancel.check()
             count += len(block)
             digest.update(block)
             _pipe(writer.stdin).write(block)
         _pipe(writer.stdin).close()
-        arrived = _pipe(writer.stdout).read().decode().strip()
+        arrived = _pipe(writer.stdout).read().decode(errors="replace").strip()[-64:]  # of SHA-256; a login shell may print before it
         printed = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
         codes = (reader.wait(), writer.wait())
     except OSError as error:
@@ -231,7 +235,7 @@ def _stream(context: Context, source: Access, target: Access, folders: list[str]
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    if any(codes) or "tar has failed" in printed or arrived != digest.hexdigest():
+    if first is None or any(codes) or "tar has failed" in printed or arrived != digest.hexdigest():
         raise StepFailed(
             f"{path} on {target.name} is not whole",
             " | ".join(printed.strip().splitlines()[-3:]) or "what arrived has a different checksum",

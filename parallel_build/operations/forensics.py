@@ -11,12 +11,14 @@ import contextlib
 import gzip
 import json
 import os
+import select
 import subprocess
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE
 from parallel_build.database.server import processes
@@ -28,6 +30,7 @@ from parallel_build.remote.access import Access
 from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.parallel import Workers
+from parallel_build.remote.piped import begun, marked
 from parallel_build.remote.sql import session
 from parallel_build.secret import Secret, mask
 
@@ -232,29 +235,42 @@ def _dump(context: Context, folder: Path, source: Access) -> None:
 def _fetch(context: Context, source: Access, login: str, target: Path, part: Path) -> None:
     """Have it written to `part`, which becomes `target` when it is whole."""
     argv = ["sh", "-c", "set -eu\n" + _DUMP, "sh", str(DUMP_LIMIT), login, *DATABASES]
-    command = source.piped(argv, DUMP_SECONDS)
+    mark, words = marked(argv)
+    command = source.piped(words, DUMP_SECONDS)
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, start_new_session=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
             try:
-                while True:
-                    try:
-                        _, errors = process.communicate(timeout=0.5)
-                        break
-                    except subprocess.TimeoutExpired:
-                        context.cancel.check()
+                file.write(begun(process, mark) or b"")
+                _rest(context, process, file)
             finally:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
+            errors.seek(0)
+            printed = mask(errors.read().decode(errors="replace"), context.site.hidden())
         if process.returncode == 44:
             part.unlink()
         elif process.returncode != 0 or not _whole(part):
-            _missed(context, target.name, OSError(mask(errors.decode(errors="replace"), context.site.hidden())[-300:] or "it is not whole"))
+            _missed(context, target.name, OSError(printed[-300:] or "it is not whole"))
         else:
             part.rename(target)
     except OSError as error:
         _missed(context, target.name, error)
+
+
+def _rest(context: Context, process: subprocess.Popen[bytes], file: IO[bytes]) -> None:
+    """All that it prints from now on, until it has ended."""
+    assert process.stdout is not None
+    while True:
+        if not select.select([process.stdout], [], [], 0.5)[0]:
+            context.cancel.check()
+        elif block := os.read(process.stdout.fileno(), 2**20):
+            file.write(block)
+        else:
+            break
+    while process.poll() is None:
+        context.cancel.wait(0.1)
 
 
 def _whole(part: Path) -> bool:

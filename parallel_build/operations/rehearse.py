@@ -9,7 +9,6 @@ from typing import Any
 
 from parallel_build.cloudstack import setup
 from parallel_build.cloudstack.api import Cloud
-from parallel_build.cloudstack.keys import database_key, prove
 from parallel_build.cloudstack.log import LogFollower
 from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import Expectation, StartFailed, StartWatch
@@ -23,6 +22,7 @@ from parallel_build.facts.network_targets import targets
 from parallel_build.operations import fixes, isolation, rehearsal_server, rehearse_from_dump
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import OpenSession, original_database, schemas, tolerated
+from parallel_build.operations.database_key import proved_key
 from parallel_build.records.rehearsal import RehearsalRecord, RehearsalStore, checksums, housekeeping_of
 from parallel_build.records.rehearsal_times import START, in_words
 from parallel_build.records.run_folder import now
@@ -93,8 +93,7 @@ class RehearsalRun:
             self._copy()
         with session(self.host) as copy:
             self._account(copy)
-            key = database_key(self.context.site, self.context.host(self.configuration.original.management[0]))
-            prove(key, copy)
+            key = proved_key(self.context, copy)
         self.where = "in housekeeping"
         with self._timed("housekeeping"):
             self.facts["deleted"] = fixes.clean(self.context, self.host).get("rows", {})

@@ -12,7 +12,7 @@ from parallel_build.cloudstack import router_networks, systemvms
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.router_networks import Key, Patch, RouterNetwork, Survey
 from parallel_build.durations import duration
-from parallel_build.errors import StepFailed
+from parallel_build.errors import GuardFailed, StepFailed
 from parallel_build.operations import deadline, original_numbers, router_minimum, users_in
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
@@ -195,6 +195,7 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         )
         orders = _Orders(context, restarter, database, limit)
         plan = planned(context, found)
+        _is_planned(context, plan, only)
         if orders.state.stopped:
             return _result(context, found, found, database, orders.state.stopped)
         chosen = [wave for wave in plan if only is None or wave.number == only or (wave.number == 0 and not orders.state.canary)]
@@ -216,6 +217,16 @@ def run(context: Context, *, limit: float | None = None, only: int | None = None
         if not result.left:
             router_minimum.put_back(context)
         return result
+
+
+def _is_planned(context: Context, plan: Sequence[PlannedWave], only: int | None) -> None:
+    numbers = [wave.number for wave in plan]
+    if only is not None and only not in numbers:
+        raise GuardFailed(
+            f"there is no wave {only}",
+            f"the waves of this stack are {numbers[0]} to {numbers[-1]}" if numbers else "no network takes part, so there are no waves",
+            f"parallel-build routers {context.site.stack} --plan numbers them; nothing was begun",
+        )
 
 
 def let_users_in(context: Context, result: Result) -> None:

@@ -96,7 +96,7 @@ def serve_from_original(context: Context) -> list[str]:
         servers.first()
         missing = locked + drain.allow_jobs(context)
         missing += user_firewall.let_users_in(context)
-        missing += hosts_back.take_agents(context)
+        hosts_back.take_agents(context)
         redirect_agents(context)
         missing += original_database.start_replica(context)
         lost_hosts.give_up(context)
@@ -105,6 +105,8 @@ def serve_from_original(context: Context) -> list[str]:
         missing += servers.rest()
     missing += frontends.to_original(context, store(context), frontends.DATABASE)
     away = hosts_back.missing(context)
+    # Once more: nobody has waited for a host that is put aside, and its agent may have dialled a server that was cut off since.
+    missing += hosts_back.take_agents(context)
     return missing + hypervisor_commands.left(context) + away + agent_wave.let_ha_go(context, away)
 
 

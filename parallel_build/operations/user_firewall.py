@@ -104,10 +104,11 @@ def let_users_in(context: Context) -> list[str]:
                     if is_lost(context, server, error):
                         lost.add(server.name)
 
-        context.progress(f"users in on {', '.join(server.name for server in originals)}")
+        context.progress(f"letting users in on {', '.join(server.name for server in originals)}")
         at_once(let_in, originals)
         if originals and len(kept) == len(originals):
             raise next(iter(kept.values()))
+        context.progress(f"users in on {', '.join(server.name for server in originals if server.name not in kept)}")
         at_once(let_in, known_servers.new_management(context.configuration, record))
     left = frontends.to_original(context, store(context), frontends.USERS)
     prove_user_access.users_are_in(context, context.configuration.original.management, must=False)

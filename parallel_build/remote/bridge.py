@@ -1,7 +1,8 @@
 """A server's unix socket reached as root by an account that becomes root: sshd itself would open it as that account.
 
 A database's socket authentication looks at who opens the socket. So each connection is a small program on the server, run as root, that copies
-between the socket and its own input and output. It says a mark once it has the socket; whatever a login shell printed before is no answer.
+between the socket and its own input and output. It says a mark, on a line of its own, once it has the socket; whatever a login shell printed before
+is no answer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PYTHON = r"""
 import os, select, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[2])
-os.write(1, (sys.argv[1] + "\n").encode())
+os.write(1, ("\n" + sys.argv[1] + "\n").encode())
 while True:
     for ready in select.select([0, s], [], [])[0]:
         data = os.read(0, 65536) if ready == 0 else s.recv(65536)
@@ -41,7 +42,7 @@ use Socket;
 sub put { my ($to, $data) = @_; while (length $data) { my $n = syswrite($to, $data); exit 0 unless $n; substr($data, 0, $n) = ""; } }
 my $s;
 socket($s, PF_UNIX, SOCK_STREAM, 0) && connect($s, sockaddr_un($ARGV[1])) or die "$!\n";
-put(*STDOUT, "$ARGV[0]\n");
+put(*STDOUT, "\n$ARGV[0]\n");
 while (1) {
     my $all = ""; vec($all, 0, 1) = 1; vec($all, fileno($s), 1) = 1;
     select(my $ready = $all, undef, undef, undef);

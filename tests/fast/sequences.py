@@ -10,15 +10,14 @@ import dataclasses
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from parallel_build.cloudstack.services import MANAGEMENT, USAGE
+from parallel_build.cloudstack.services import AGENT, MANAGEMENT, USAGE
 from parallel_build.configuration import StackConfiguration
-from parallel_build.errors import GuardFailed, ParallelBuildError
+from parallel_build.errors import GuardFailed, ParallelBuildError, RollbackIncomplete
 from parallel_build.operations import rollback_window, serve_original, transfer
 from parallel_build.operations.context import Context
 from parallel_build.operations.known_servers import touch
@@ -28,17 +27,16 @@ from parallel_build.steps.additional_management import AdditionalManagement
 from parallel_build.steps.first_management import FirstManagement
 from parallel_build.steps.host_setting import HostSetting
 from tests.fast import several_operators
+from tests.fast.agents_world import KVM, NEW_LIST, OLD_LIST
+from tests.fast.drawn_moves import AGENT_MOVES, COMMANDS, HOLDERS, OLD_SIDE, Move, moves
 from tests.fast.operations import test_touched_servers
 from tests.fast.operations.test_touched_servers import Cloud, switched_cloud, undo
 from tests.fast.several_operators import Shared, claim, store
 from tests.fast.sites import values
-from tests.fast.window_world import DATABASE, OLD, Closing, Copy
+from tests.fast.window_world import DATABASE, NEW, OLD, Closing, Copy
 
-LONGEST = 9
-NEW_SIDE, OLD_SIDE, HOLDERS = ("newms1", "newms2", "newdb1"), ("oldms1", "oldms2"), ("olddb1", "newdb1")
+HOSTS_UP = {f"id-{host}": host for host in KVM}
 FORWARD = (HostSetting, FirstManagement, AdditionalManagement)
-COMMANDS = ("back", "undo", "forward", "reopen")
-Move = tuple[str, Any]
 CONFIGURED: dict[tuple[str, ...], StackConfiguration] = {}  # by who was taken out and who is confirmed down
 
 
@@ -67,8 +65,21 @@ class Operator:
         for server, units in OLD.items():
             for unit in units:
                 self.world.units[server, unit]["enabled"] = False
+        self._agents(dice)
+        self.world.record.facts["Window"] = {"hosts_up": HOSTS_UP}
         self._touched(self.world.record)
         self.world.keep()
+
+    def _agents(self, dice: random.Random) -> None:
+        """How the hosts are: most have come over; one may never have, or know the new servers alone."""
+        agents = self.world.agents
+        if dice.random() < 0.2:
+            agents.lists["new"] = list(NEW_LIST)  # an operator has changed `host` there
+        for agent in agents.by_host.values():
+            agent.last, agent.restless = dice.choice(NEW_LIST), dice.random() < 0.5
+            if dice.random() < 0.15:
+                agent.learns, agent.listed = False, list(OLD_LIST)
+        agents.on(NEW)
 
     def _touched(self, record: WindowRecord) -> None:
         original = self.world.site.configuration.original
@@ -76,37 +87,6 @@ class Operator:
             assert server is not None
             units = {unit: self.found[server.name, unit] for unit in OLD[server.name]}
             record.servers[server.name] = touch(self.world.context, server, STOP, units=units)
-
-    def moves(self, dice: random.Random) -> Iterator[Move]:
-        """A drawn sequence."""
-        anybody = (*NEW_SIDE, *OLD_SIDE, "olddb1")
-        kinds: dict[str, Callable[[], Any]] = {
-            "cut off": lambda: dice.choice(anybody),
-            "mend": lambda: dice.choice(anybody),
-            "power off": lambda: dice.choice(NEW_SIDE),
-            "power on": lambda: dice.choice(NEW_SIDE),
-            "take out": lambda: dice.choice(("newms2", "oldms2")),
-            "put in": lambda: dice.choice(("newms2", "oldms2")),
-            "confirm": lambda: dice.choice(NEW_SIDE),
-            "take back": lambda: None,
-            "start fails": lambda: dice.choice(OLD_SIDE),
-            "start works": lambda: dice.choice(OLD_SIDE),
-            "SQL hangs": lambda: None,
-            "SQL answers": lambda: None,
-            "tear": lambda: dice.choice(HOLDERS),
-            "the other holder answers": lambda: None,
-            "another state": lambda: dice.choice(("back", "undo", "forward")),
-            **dict.fromkeys(COMMANDS, lambda: self._how(dice)),
-        }
-        names = [*kinds, *("back", "undo") * 3, "forward", "reopen", "the other holder answers"]
-        for _ in range(dice.randint(2, LONGEST)):
-            kind = dice.choice(names)
-            yield kind, kinds[kind]()
-
-    @staticmethod
-    def _how(dice: random.Random) -> tuple[str, int, str]:
-        """Whether a command comes to its end, dies, or sleeps while somebody else's runs."""
-        return dice.choice(("ends", "ends", "dies", "sleeps", "sleeps")), dice.randrange(45), dice.choice(COMMANDS)
 
     def make(self, move: Move) -> None:
         """Make one of them."""
@@ -142,12 +122,24 @@ class Operator:
         elif kind == "the other holder answers" and "newdb1" not in world.powered_off:
             silent = "newdb1" if "newdb1" not in world.lost else "olddb1"
             world.lost = world.lost - {*HOLDERS} | {silent}
+        elif kind in AGENT_MOVES:
+            self._agent(kind, what)
         self._configure()
         if kind in COMMANDS:
             self._run(kind, *what)
         elif kind == "another state":
             self._of_another_state(what)
         self.check(move)
+
+    def _agent(self, kind: str, host: str) -> None:
+        agents = self.world.agents
+        if kind == "agent loses its server":
+            agents.lose(host)
+        elif kind in ("agent stops", "agent starts"):
+            self.world.units[host, AGENT]["active"] = kind == "agent starts"
+        else:
+            agents.by_host[host].aside = kind == "host put aside"
+        agents.look(host)
 
     def _torn(self, host: str) -> bool:
         try:
@@ -186,7 +178,7 @@ class Operator:
 
     def command(self, kind: str) -> Callable[[], None]:
         """What an operator runs."""
-        return {"back": self._back, "undo": lambda: undo(self.cloud), "forward": self._forward, "reopen": self._reopen}[kind]
+        return {"back": self._back, "undo": self._undo, "forward": self._forward, "reopen": self._reopen}[kind]
 
     def _back(self) -> None:
         """`back`, ahead of the state."""
@@ -194,6 +186,18 @@ class Operator:
         claim(context)
         rollback_window.check_allowed(context)
         serve_original.serve_at_once(context)
+
+    def _undo(self) -> None:
+        """The undos, and what the last of them reports about the hosts."""
+        over = self._over()
+        try:
+            undo(self.cloud)
+        except RollbackIncomplete as error:
+            if error.fact.startswith("rolled back"):
+                self.world.agents.check_rolled_back(str(error))
+            raise
+        if not over:
+            self.world.agents.check_rolled_back("")
 
     def _forward(self) -> None:
         for step in FORWARD:
@@ -208,8 +212,10 @@ class Operator:
             return
         if self.cloud.serving != (["oldms1", "oldms2"], []) or not all(world.down(name) for name in world.new):
             return
+        if world.agents.on(OLD) != [*KVM] or any(agent.aside for agent in world.agents.by_host.values()):
+            return
         claim(world.context)
-        for server in (*world.old, *world.new, world.source):
+        for server in (*world.old, *world.new, world.source, *KVM):
             world.reach(server)
         for (server, _), state in world.units.items():
             if server in world.old:
@@ -221,6 +227,7 @@ class Operator:
         )
         world.record.steps = former.steps
         world.record.facts = {
+            "Window": {"hosts_up": HOSTS_UP},
             "DatabaseTransfer": {"copied": {"tables": 336}},
             "OriginalDatabase": {
                 "folder": "/var/lib/mysql",
@@ -320,6 +327,9 @@ class Operator:
         self.confirmed = sorted(off)
         self.cloud.does_not_start.clear()
         world.closing.hangs = False
+        for host, agent in world.agents.by_host.items():
+            if not (self._over() and agent.aside):
+                world.units[host, AGENT]["active"], agent.aside = True, False
         self._configure()
         self.check(("mended", None))
         if not self._over():
@@ -328,6 +338,8 @@ class Operator:
             assert self.cloud.serving == (["oldms1", "oldms2"], [])
             assert world.record.closed
             assert world.units["olddb1", DATABASE]["active"]
+        away = [host for host, agent in world.agents.by_host.items() if host not in world.agents.on(OLD) and not agent.aside]
+        assert away == [], f"the agents of {away} are not connected to the original"
         for (server, unit), found in self.found.items():
             state = world.units[server, unit]
             now = Found(state["active"], state.get("enabled", not state["masked"]), state["masked"])
@@ -338,7 +350,7 @@ class Operator:
         for _ in range(3):
             self.world.acting = several_operators.Process()
             try:
-                undo(self.cloud)
+                self._undo()
             except GuardFailed as error:
                 host = error.remedy.partition("--restore-record ")[2]
                 if "cp -p /var/lib/window.json.1" in error.remedy and "newdb1" in self.world.lost:
@@ -372,10 +384,10 @@ def sequence(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     cloud.__init__()  # type: ignore[misc]
     operator = Operator(cloud, dice)
     monkeypatch.setattr(transfer, "empty", operator.empty)
-    moves = list(operator.moves(dice))
+    drawn = list(moves(dice))
     made: list[Move] = []
     try:
-        for move in moves:
+        for move in drawn:
             made.append(move)
             operator.make(move)
         operator.way_out()

@@ -18,7 +18,7 @@ from typing import Any, cast
 import pytest
 
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack.services import MANAGEMENT
+from parallel_build.cloudstack.services import AGENT, MANAGEMENT
 from parallel_build.errors import ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, TimedOut
 from parallel_build.operations import fence_new_database, new_strangers, open_ports, record_hosts, start_gate
 from parallel_build.operations.context import Context
@@ -27,6 +27,8 @@ from parallel_build.records.host_copy import HostNotes
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.window import WindowRecord, WindowStore, going_back
 from parallel_build.remote.clock import HostClock
+from tests.fast import agents_world
+from tests.fast.agents_world import KVM, AgentHost, Agents
 from tests.fast.window_world import Cut, Machine, Units, World
 
 PACKAGES = ("parallel_build.operations", "parallel_build.steps", "parallel_build.records")
@@ -37,10 +39,12 @@ class Process:
 
     Attributes:
         token: its run's number; None before it has taken one.
+        has_waited: for hosts.
     """
 
     def __init__(self) -> None:
         self.token: int | None = None
+        self.has_waited = False
         self.notes = HostNotes()
 
 
@@ -57,6 +61,7 @@ class Shared(World):
         sleeps: before this action, counted as `cut` is, it sleeps while `other` runs.
         numbered: whether runs take numbers.
         whole: whether a write of the record that is cut off leaves the former text.
+        agents: those of its KVM hosts.
     """
 
     numbered = True
@@ -72,6 +77,8 @@ class Shared(World):
         self.gates: set[tuple[str, str]] = set()
         self.returned: set[int] = set()
         super().__init__(**changes)
+        self.agents = Agents(self)
+        self.units |= {(host, AGENT): {"active": True, "masked": False} for host in KVM}
 
     other: Callable[[], Any]
 
@@ -119,7 +126,11 @@ class Shared(World):
     def snapshot(self) -> str:
         """Everything that a command may change."""
         return json.dumps(
-            [sorted((*key, *value.items()) for key, value in self.units.items()), *(vars(each) for each in self.closings.values())]
+            [
+                sorted((*key, *value.items()) for key, value in self.units.items()),
+                *(vars(each) for each in self.closings.values()),
+                self.agents.written,
+            ]
         )
 
     def runs(self, command: Callable[[], Any], *, cut: int = -1, sleeps: int = -1, other: Callable[[], Any] = lambda: None) -> bool:
@@ -141,7 +152,7 @@ class Shared(World):
 
 def machine(world: Shared, name: str) -> Machine:
     """A server, as the process whose turn it is has it."""
-    found = Machine(world, name)
+    found = (AgentHost if name in KVM else Machine)(world, name)
     found.token = world.acting.token
     return found
 
@@ -340,3 +351,4 @@ def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_strangers, "threading", type("Threading", (), {"Thread": Thread}))
     monkeypatch.setattr(start_gate, "shut", shut)
     monkeypatch.setattr(start_gate, "release", release)
+    agents_world.arrange(monkeypatch)

@@ -69,6 +69,7 @@ DATABASE = "mariadb"
 HANGS = 600.0  # seconds; longer than anything waits for it
 OLD = {"oldms1": (MANAGEMENT, USAGE), "oldms2": (MANAGEMENT,), "olddb1": (DATABASE,), "olddb2": (DATABASE,)}
 NEW = {"newms1": (MANAGEMENT, USAGE), "newms2": (MANAGEMENT,)}
+ADDRESSES = {"10.91.0.11": "oldms1", "10.91.0.12": "oldms2", "10.91.0.41": "newms1", "10.91.0.42": "newms2"}
 
 
 class Cut(BaseException):

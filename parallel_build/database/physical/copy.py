@@ -113,7 +113,7 @@ def copy(
         room.make(target, opened, names, [])
     cleanup.write_record(target, cleanup.Record(list(names), False))
     staged = {host.name: staging.begin(host, names) for host in servers}
-    with _backup_ended(source), logged_in(source, staging.PURPOSE) as login:
+    with backing_up(source) as login:
         count = stream.hand_over(
             stream.Program(source, ["sh", "-c", f"set -eu\n{BACKUP}", "sh", login, " ".join(names), str(threads)]),
             [stream.Program(host, tablespaces.unpack(staged[host.name])) for host in servers],
@@ -153,13 +153,14 @@ def copy(
 
 
 @contextlib.contextmanager
-def _backup_ended(source: Access) -> Iterator[None]:
-    """No backup runs on the original afterwards: one that waits for a lock there does not see that nobody reads it any more."""
-    try:
-        yield
-    finally:
-        with clearing_up():
-            staging.end_backup(source)
+def backing_up(source: Access) -> Iterator[str]:
+    """An option file for a backup on the original; afterwards none runs there: one that waits for a lock does not see that nobody reads it any more."""
+    with logged_in(source, staging.PURPOSE) as login:
+        try:
+            yield login
+        finally:  # before the option file's folder goes, which has its process id
+            with clearing_up():
+                staging.end_backup(source)
 
 
 def _make_tables(

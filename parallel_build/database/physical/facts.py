@@ -30,6 +30,9 @@ OF_TABLES = (
     "LEFT JOIN information_schema.INNODB_SYS_TABLESPACES p ON p.SPACE = t.SPACE WHERE SUBSTRING_INDEX(t.NAME, '/', 1) IN %s"
 )
 
+# Tables may be in the server's own files too, which have no folder in their names.
+ALL_FILES = "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_SYS_TABLESPACES WHERE SUBSTRING_INDEX(NAME, '/', 1) IN %s OR NAME NOT LIKE '%%/%%'"
+
 
 def server(host: Access, *, original: bool) -> ServerFacts:
     """Of one server. What mariadb-backup asks of another family is not looked at."""
@@ -72,6 +75,15 @@ def _tool(host: Access, *, original: bool) -> tuple[int, int] | None:
             f"see whether the package mariadb-backup is whole on {host.name}, or set transfer.seed to logical",
         )
     return int(match[1]), int(match[2])
+
+
+def at_most(opened: Session, schemas: Sequence[str]) -> int:
+    """Bytes of all files that tables of these databases may be in: they have never more.
+
+    Args:
+        opened: session to the original; only read.
+    """
+    return int(opened.value(ALL_FILES, [list(schemas)]) or 0)
 
 
 def files(opened: Session, definitions: Sequence[Schema]) -> Files:

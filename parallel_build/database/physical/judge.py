@@ -112,8 +112,13 @@ def decide(wanted: Seed, old: ServerFacts, new: Sequence[ServerFacts], files: Fi
     if found:
         return Decision(False, found[0].fact)
     if files is not None and files.bytes < WORTH:
-        return Decision(False, f"the databases have {size(files.bytes)}; below {size(WORTH)} copying rows takes no longer")
+        return too_small(size(files.bytes))
     return Decision(True, "both sides have mariadb-backup of one series")
+
+
+def too_small(found: str) -> Decision:
+    """For `auto`: what the databases have, in words, is not worth it."""
+    return Decision(False, f"the databases have {found}; below {size(WORTH)} copying rows takes no longer")
 
 
 def servers_fit(old: ServerFacts, new: Sequence[ServerFacts]) -> bool:

@@ -14,6 +14,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import cleanup
 from parallel_build.database.replicate import pair
 from parallel_build.database.server import bookkeeping
+from parallel_build.errors import StepFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
@@ -22,9 +23,10 @@ UNIT = "cutover-files"
 PURPOSE = "files"  # of the original's option file and process id, in /run/cutover-files
 FOLDER = f"/run/cutover-{PURPOSE}"
 CATCH_UP = 300.0  # seconds that the new replica may need for what is in the new source's log
-# $1: the data folder. On its disk, so that a file is moved and not copied: next to it, or inside it where it is a disk of its own.
+# $1: the data folder, which may be a link. On its disk, so that a file is moved and not copied: next to it, or inside it where it is a disk of its own.
 WHERE = """
-if [ "$(stat -c %d "$1/.")" = "$(stat -c %d "$1/..")" ]; then echo "$(dirname "$1")/cutover-files"; else echo "$1/.cutover-files"; fi
+data=$(cd "$1" && pwd -P)
+if [ "$(stat -c %d "$data")" = "$(stat -c %d "$data/..")" ]; then echo "$(dirname "$data")/cutover-files"; else echo "$data/.cutover-files"; fi
 """
 END_UNIT = """
 if [ "$(systemctl is-active "$1" 2>/dev/null)" != inactive ]; then
@@ -35,13 +37,14 @@ for left in $(pidof mbstream 2>/dev/null); do
   if [ "$(readlink "/proc/$left/cwd")" = "$2" ]; then kill "$left" 2>/dev/null || true; fi
 done
 """
-# $1: its folder. A process that holds the lock of a backup on the original must end with it.
+# $1: its folder, in which our backup works, and no backup of anybody else's. A process that holds the lock of a backup on the original must end with it.
 END_BACKUP = """
 if [ -s "$1/pid" ]; then
   pid=$(cat "$1/pid")
-  case $(cat "/proc/$pid/comm" 2>/dev/null) in mariadb-backup|mariabackup)
+  case $(cat "/proc/$pid/comm" 2>/dev/null) in mariadb-backup|mariabackup) if [ "$(readlink "/proc/$pid/cwd")" = "$1" ]; then
     kill "$pid" 2>/dev/null || true
-    timeout 20 tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || kill -9 "$pid" 2>/dev/null || true ;;
+    timeout 20 tail --pid="$pid" --sleep-interval=0.1 -f /dev/null || kill -9 "$pid" 2>/dev/null || true
+    fi ;;
   esac
 fi
 rm -rf "$1"
@@ -86,12 +89,24 @@ def begin(host: Access, schemas: Sequence[str]) -> Staged:
 
 
 def read(host: Access) -> Staged | None:
-    """What is on record there; None where no files are under way."""
+    """What is on record there; None where no files are under way.
+
+    Raises:
+        StepFailed: there is a record, and nobody can read it: that is no "nothing under way".
+    """
     content = host.read(RECORD)
     if content is None:
         return None
-    known = json.loads(content)
-    return Staged(known["schemas"], known["folder"], known["data"])
+    try:
+        known = json.loads(content)
+        return Staged([str(name) for name in known["schemas"]], str(known["folder"]), str(known["data"]))
+    except (ValueError, KeyError, TypeError):
+        raise StepFailed(
+            f"{host.name}: {RECORD} can't be read",
+            "it names the folder in which files arrived and the databases that were begun, and is empty or torn",
+            f"see whether {host.name}'s disk is damaged; drop the tables of the new databases there, remove cutover-files next to the data folder and "
+            f"{RECORD}, then run the same command again",
+        ) from None
 
 
 def finish(host: Access, staged: Staged) -> None:

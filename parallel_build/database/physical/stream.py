@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from parallel_build.durations import roughly
 from parallel_build.errors import StepFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.openssh import environment
+from parallel_build.remote.piped import begun, marked
 
 BLOCK = 1 << 20
 LIMIT = 24 * 3600.0  # seconds for one stream
@@ -43,8 +45,9 @@ class _Running:
     def __init__(self, program: Program, *, reads: bool) -> None:
         self.host = program.host
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        self.mark, words = ("", program.argv) if reads else marked(program.argv)
         self.process = subprocess.Popen(
-            program.host.piped(program.argv, LIMIT),
+            program.host.piped(words, LIMIT),
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
             stderr=self._words,
@@ -114,7 +117,12 @@ def hand_over(source: Program, targets: Sequence[Program], *, done: str, cancel:
         stack.callback(ended.set)
         watcher = threading.Thread(target=_end_when_cancelled, args=(cancel, ended, running), daemon=True)
         watcher.start()
-        count, broken = _pump(reader, writers, tell)
+        first = begun(reader.process, reader.mark)
+        if first is None:
+            reader.end()
+            cancel.check()
+            raise reader.failed()
+        count, broken = _pump(first, reader, writers, tell)
         if broken is None:
             for writer in writers:
                 with contextlib.suppress(OSError):  # its exit code says what became of the last block
@@ -135,10 +143,10 @@ def hand_over(source: Program, targets: Sequence[Program], *, done: str, cancel:
         return count
 
 
-def _pump(reader: _Running, writers: Sequence[_Running], tell: Callable[[int], None]) -> tuple[int, _Running | None]:
-    """Bytes handed over, and the program that does not take any more."""
+def _pump(first: bytes, reader: _Running, writers: Sequence[_Running], tell: Callable[[int], None]) -> tuple[int, _Running | None]:
+    """Bytes handed over, those that were read already to begin with, and the program that does not take any more."""
     count, shown_at = 0, time.monotonic()
-    while block := reader.output.read(BLOCK):
+    for block in itertools.chain([first] if first else [], iter(lambda: reader.output.read(BLOCK), b"")):
         for writer in writers:
             try:
                 writer.input.write(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import users_out_answer
 from parallel_build.operations.packet_filter import Barrier
 
@@ -95,3 +97,76 @@ def test_who_waits_when_the_service_ends_is_answered(tmp_path: Path) -> None:
     assert {each.recv(12) for each in waiting} == {b"HTTP/1.1 503"}
     for each in waiting:
         each.close()
+
+
+def spoken(url: str, call: bytes) -> bytes:
+    """What comes back for the bytes of a call."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as caller:
+        caller.sendall(call)
+        found = b""
+        while block := caller.recv(65536):
+            found += block
+        return found
+
+
+PIECES = b"POST /client/api HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (PIECES + b"d\r\ncommand=listZ\r\n12;x=1\r\nones&response=json\r\n0\r\n\r\n", b"listzonesresponse"),
+        (PIECES + b"0\r\nLast: word\r\n\r\n", b"errorresponse"),
+        (PIECES + b"no number\r\n", b"errorresponse"),
+        (PIECES + b"400000\r\n" + b"x" * 0x400000 + b"\r\n0\r\n\r\n", b"errorresponse"),
+        (b"POST /client/api HTTP/1.1\r\nContent-Length: 6000000\r\n\r\ncommand=x&" + b"y" * 5999990, b"<xresponse>"),
+        (b"GET /client/api?command=x HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", b"<xresponse>"),
+        (b"GET /client/api?command=x HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"<xresponse>"),
+        (b"GET /client/api?command=x HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"<xresponse>"),
+        (b"GET http://[::1/client/api?command=x HTTP/1.1\r\n\r\n", b"<xresponse>"),
+        (b"GET /client/api;jsessionid=node01?command=x HTTP/1.1\r\n\r\n", b"<xresponse>"),
+        (b"GET /?command=listZones&response=json HTTP/1.1\r\n\r\n", b"listzonesresponse"),  # as port 8096 takes it
+    ],
+    ids=range(11),
+)
+def test_no_call_is_reset_however_it_is_written(answering: tuple[str, Path], call: bytes, words: bytes) -> None:
+    found = spoken(answering[0], call)
+    assert found.startswith(b"HTTP/1.1 503 ") and words in found
+
+
+def test_callers_that_never_come_to_their_end_do_not_keep_the_service_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users wait for its end: one who sends a byte now and then, and one who calls again and again, must not hold them up."""
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps({"port": 0, "text": TEXT}))
+    users_out_answer.Answering.path_of_settings = str(path)
+    monkeypatch.setattr(users_out_answer, "SECONDS", 1.0)
+    server = users_out_answer.opened(0)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    ended = threading.Event()
+    slow = socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=30)
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.1):
+                slow.sendall(b"G")
+
+    def again() -> None:
+        while not ended.wait(0.05):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=1).close()
+
+    callers = [threading.Thread(target=each) for each in (drip, again)]
+    for each in callers:
+        each.start()
+    try:
+        wait_for("the first byte", lambda: server.open, timeout=30, cancel=CancelToken(), interval=0.01)
+        server.shutdown()
+        thread.join(30)
+        assert not thread.is_alive()
+    finally:
+        ended.set()
+        for each in callers:
+            each.join()
+        slow.close()

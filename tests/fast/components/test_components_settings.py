@@ -45,6 +45,16 @@ def test_every_finding_is_named_at_once_with_its_remedy() -> None:
     assert "nothing has been contacted or changed" in words
 
 
+@pytest.mark.parametrize(("engine", "longest"), [("mysql", 32), ("mariadb", 96)])
+def test_a_password_that_no_replica_can_keep_is_refused_in_preview(engine: str, longest: int) -> None:
+    database = {**values()["new"]["database"], "engine": engine}
+    given = texts(new={"database": database}, original={"database": {**values()["original"]["database"], "engine": engine}})
+    parse({**given, "replicationPassword": "x" * longest}, "test")
+    with pytest.raises(ConfigurationError, match=f"replicationPassword: .*at most {longest} characters") as caught:
+        parse({**given, "replicationPassword": "x" * (longest + 1)}, "test")
+    assert "xxx" not in str(caught.value)
+
+
 def test_a_text_where_an_object_belongs_is_a_finding() -> None:
     with pytest.raises(ConfigurationError, match="transfer"):
         parse({**texts(), "transfer": "dump"}, "test")

@@ -168,6 +168,8 @@ PLAIN: list[tuple[dict[str, Any], str]] = [
     ({"new": {"api": {"serverName": "cloud.example.org"}}}, "new.api.serverName: it is about certificates"),
     ({"templates": [{**TEMPLATE, "url": "file:///etc/shadow"}]}, "templates.0.url"),
     ({"templates": [{**TEMPLATE, "url": "http://192.0.2.1/t.qcow2;reboot"}]}, "templates.0.url"),
+    ({"templates": [{**TEMPLATE, "url": "http://user@192.0.2.1/t.qcow2"}]}, "templates.0.url: a template's url has a user or password in it"),
+    ({"templates": [{**TEMPLATE, "url": "HTTPS://user:p@ss@192.0.2.1/t.qcow2"}]}, "put the file on a web server that asks for none"),
     ({"templates": [{**TEMPLATE, "name": "x'; DROP TABLE cloud.host; --"}]}, "templates.0.name"),
     ({"templates": [{**TEMPLATE, "checksum": "none"}]}, "templates.0.checksum"),
     ({"templates": [{**TEMPLATE, "hypervisor": "kvm"}]}, "templates.0.hypervisor"),

@@ -42,12 +42,25 @@ def test_every_target_gets_all_of_it(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == sent.read_bytes() == (tmp_path / "two").read_bytes()
 
 
+@pytest.mark.parametrize("noise", ["echo 'Welcome to olddb1'", "printf 'Welcome '", "head -c 300000 /dev/zero"])
+def test_what_a_login_shell_prints_is_no_part_of_it(tmp_path: Path, noise: str) -> None:
+    class Noisy(PipedHost):
+        def piped(self, argv: Sequence[str], timeout: float) -> list[str]:
+            return ["sh", "-c", f'{noise}; exec "$@"', "sh", *argv]
+
+    writer = program("newdb1", f"cat >{tmp_path}/one")
+    script = ["sh", "-c", f"printf 'the stream'; echo '{DONE}' >&2"]
+    assert hand_over(Program(Noisy("olddb1"), script), [writer], done=DONE, cancel=CancelToken(), tell=lambda count: None) == 10
+    assert (tmp_path / "one").read_text() == "the stream"
+
+
 @pytest.mark.parametrize(
     ("source", "target", "name", "words"),
     [
         ("echo half; echo 'lost the server' >&2; exit 1", "cat >/dev/null; echo 'stream ended' >&2; exit 1", "olddb1", "lost the server"),
         ("echo whole", "cat >/dev/null", "olddb1", "without a word"),  # it never printed that all was well
         (f"echo whole; echo '{DONE}' >&2", "cat >/dev/null; echo 'No space left on device' >&2; exit 1", "newdb1", "No space left"),
+        ("exit 1", "cat >/dev/null", "olddb1", "without a word"),
         (f"yes; echo '{DONE}' >&2", "head -c 10 >/dev/null; echo 'No space left on device' >&2; exit 1", "newdb1", "No space left"),
     ],
 )

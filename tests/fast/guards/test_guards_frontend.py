@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parallel_build.errors import ConnectionFailed, GuardFailed
+from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.facts import front_places
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.database_users import Client, DatabaseUse
@@ -90,6 +90,15 @@ def test_a_machine_is_asked_for_its_addresses_the_programs_and_what_moves_the_ad
     assert front_places.parse(printed) == FrontMachine(
         "", ("10.91.0.61", "2001:db8::61"), ("no-such-program", str(plain), str(tmp_path / "gone"), str(tmp_path)), ("keepalived",)
     )
+
+
+def test_addresses_that_can_not_be_read_are_not_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without `ip` has its address all the same."""
+    (tmp_path / "ip").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(CommandFailed):
+        front_places.look(LocalHost(), [], [])
 
 
 def test_a_machine_that_can_not_be_asked_is_a_fact_and_no_error() -> None:

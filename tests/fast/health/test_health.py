@@ -97,11 +97,17 @@ CLUSTER = site(
         "database": {"source": {"name": "olddb1", "address": "10.91.0.13"}, "nodes": [{"name": "olddb2", "address": "10.91.0.14"}]},
     }
 )
+USAGE_TABLE = {"db": "cloud_usage", "name": "cloud_usage", "row_count": 1, "bytes": 16384}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
     "account_has_its_rights": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, account="dba@localhost", rights_missing=["CREATE USER"])},
         Severity.BLOCKS,
         "dba@localhost lacks rights on olddb1: CREATE USER",
+    ),
+    "every_database_is_brought": (
+        {"tables": {"tables": [{"db": "cloudbridge", "name": "mhost", "row_count": 1, "bytes": 16384}, USAGE_TABLE]}},
+        Severity.WARNS,
+        "the database cloudbridge with 1 table is there and is not brought over",
     ),
     "no_cluster_replication": (
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"wsrep_on": "ON"})},
@@ -271,6 +277,17 @@ def test_certificates_near_their_end(days: int, renewed: bool, severity: str | N
     found = examine(facts(certificates=[Certificate("x", now + timedelta(days=days, minutes=1), renewed)], when=now))
     assert [each.severity for each in found if each.rule == "certificates_last"] == ([severity] if severity else [])
     assert expiry("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n") is None
+
+
+def test_a_database_that_travels_is_no_finding_and_one_that_stays_is_no_place_for_views() -> None:
+    tables = {
+        "tables": [{"db": "cloudbridge", "name": "mhost", "row_count": 1, "bytes": 16384}, USAGE_TABLE],
+        "views": [{"db": "cloud", "name": "v", "words": "VIEW", "body": "select `cloudbridge`.`mhost`.`id` from `cloudbridge`.`mhost`"}],
+    }
+    rules = {"every_database_is_brought", "objects_need_no_other_database"}
+    database = {**site().configuration.original.database.model_dump(by_alias=True, mode="json"), "cloudbridge": True}
+    found = [examine(facts(tables=tables, site=each)) for each in (site(original={"database": database}), site())]
+    assert [{each.rule for each in findings} & rules for findings in found] == [set(), rules]
 
 
 def test_jobs_and_states_of_a_cloud_in_use_are_no_warning() -> None:

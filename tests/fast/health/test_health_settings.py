@@ -112,6 +112,10 @@ def test_parts_of_values() -> None:
         "cloud.example.test",
         "nas.example.test",
     ]
+    assert host_names("http://old_ms.lab_1.example.test:8080/client, _ms.example.test. x_y") == [
+        "old_ms.lab_1.example.test",
+        "_ms.example.test",
+    ]
 
 
 @pytest.mark.parametrize(("value", "found"), [("180", []), ("200", ["xen.heartbeat.timeout"]), ("120", [])])

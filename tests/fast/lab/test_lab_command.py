@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab import __main__ as command
 from lab import machines, processes, stack
@@ -125,6 +126,24 @@ class TestStackFile:
         assert config[f"{prefix}:new"]["database"] == {"engine": engine, "packages": [f"{engine}-server"]}
         roots = {"newdb1": "/images/mysql", "newdb2": "/images/mysql"} if engine == "mysql" else None
         assert config[f"{prefix}:platforms"]["container"].get("roots") == roots
+
+    @pytest.mark.parametrize(("family", "new"), [("el", None), ("el", "debian"), ("debian", "el")])
+    def test_a_side_shaped_as_el_says_how_it_is_reached(self, lab: Lab, monkeypatch: pytest.MonkeyPatch, family: Any, new: Any) -> None:
+        monkeypatch.setattr(container, "exists", lambda folder, name: True)
+        monkeypatch.setattr(stack, "base_root", lambda: Path("/images/base"))
+        monkeypatch.setattr(stack, "el_root", lambda: Path("/images/el"))
+        lab.begin(Options(hosts="containers", management=1, family=family, new_family=new))
+        config = yaml.safe_load(stack.TEMPLATE.read_text())["config"]
+        stack.adapt(lab, config)
+        prefix = stack.PROJECT_NAME
+        original, repository = config[f"{prefix}:original"], config[f"{prefix}:new"]["packages"]["repository"]
+        shaped = (new or family) == "el"
+        assert repository == ("http://10.91.0.1:8000/el-4.22.1.0/" if shaped else "deb [trusted=yes] http://10.91.0.1:8000/4.22.1.0 ./")
+        assert config[f"{prefix}:platforms"]["container"]["root"] == ("/images/el" if shaped else "/images/base")
+        servers = [*original["management"], original["database"]["source"], original["database"]["replica"], *original["hypervisors"]]
+        assert {server.get("sshUser") for server in servers} == ({"deploy"} if family == "el" else {None})
+        assert ("admin" in original["database"]) == ("upgrade" in config[f"{prefix}:agents"]) == (family == "el")
+        assert bool(config[f"{prefix}:hypervisorSteps"]) == (family == "debian"), "agents come by apt alone, or by the wave"
 
     def test_the_libvirt_uri_names_the_labs_own_socket(self, lab: Lab) -> None:
         assert uri(lab) == "qemu:///system?socket=/run/cslab-one/libvirt/libvirt-sock"

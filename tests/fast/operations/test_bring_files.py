@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,10 @@ from parallel_build.cancel import CancelToken
 from parallel_build.configuration.role_packages import of_roles
 from parallel_build.database.copy import copy as rows
 from parallel_build.database.copy.copy import CopyReport
-from parallel_build.database.physical import copy, staging
+from parallel_build.database.physical import copy, facts, staging
 from parallel_build.database.physical.copy import FilesReport
-from parallel_build.database.physical.judge import Decision, Files
+from parallel_build.database.physical.judge import WORTH, Decision, Files, ServerFacts
+from parallel_build.database.server.dialects import DatabaseServer, newest
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations import bring_files, original_accounts, served, transfer
 from parallel_build.operations.context import Context
@@ -190,7 +193,7 @@ def test_only_physical_is_proved_before_the_window(world: World, tmp_path: Path)
 def test_plans_say_which_way_is_taken() -> None:
     usual, physical, logical = (site(transfer={"seed": seed}).configuration for seed in ("auto", "physical", "logical"))
     shown = [" ".join(DatabaseTransfer().plan(each)) for each in (usual, physical, logical)]
-    assert "where olddb1 and newdb1 and newdb2 have the tool and there is 1 GiB or more, bring files: mariadb-backup on olddb1" in shown[0]
+    assert "where olddb1, newdb1 and newdb2 have the tool and there is 1 GiB or more, bring files: mariadb-backup on olddb1" in shown[0]
     assert "instead of copying rows, bring files: mariadb-backup on olddb1" in shown[1]
     assert "mariadb-backup" not in shown[2]
     for step in (Ready(), Window()):
@@ -220,3 +223,48 @@ def test_the_tool_comes_to_new_database_servers_where_it_is_wanted() -> None:
         configuration = site(transfer={"seed": seed}).configuration
         assert ("mariadb-backup" in of_roles(configuration, "newdb1", database=True, management=False)) is there
         assert "mariadb-backup" not in of_roles(configuration, "newms1", database=False, management=True)
+
+
+class _Asked:
+    """Which servers were asked, and what the original's files amount to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.names: list[str] = []
+        self.together = threading.Barrier(3)
+        hosts = [SimpleNamespace(name=name) for name in ("olddb1", "newdb1", "newdb2")]
+        monkeypatch.setattr(bring_files, "original_database", lambda context: hosts[0])
+        monkeypatch.setattr(bring_files, "new_database", lambda context: hosts[1])
+        monkeypatch.setattr(bring_files, "replicas", lambda context: hosts[2:])
+        monkeypatch.setattr(bring_files, "session", lambda host: contextlib.nullcontext(host))
+        monkeypatch.setattr(facts, "at_most", lambda opened, names: most)
+        monkeypatch.setattr(facts, "server", self.server)
+
+    def server(self, host: Any, *, original: bool) -> ServerFacts:
+        self.together.wait(30)  # nobody's answer is waited for before the next is asked
+        self.names.append(host.name)
+        assert original is (host.name == "olddb1")
+        return ServerFacts(host.name, DatabaseServer(host.name, newest("mariadb"), (10, 11, 6), "10.11.6"))
+
+
+def decided(tmp_path: Path, seed: str) -> Decision:
+    found = site(transfer={"seed": seed})
+    context = Context(found, None, RunFolder(tmp_path, "test", []), CancelToken(), lambda text: None, "Test")  # type: ignore[arg-type]
+    return bring_files.decide(context)[0]
+
+
+def test_auto_asks_no_other_server_where_there_is_little_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = _Asked(monkeypatch, WORTH - 1)
+    decision = decided(tmp_path, "auto")
+    assert not decision.physical and "at most 1024 MiB; below 1.0 GiB copying rows takes no longer" in decision.why
+    assert asked.names == []
+
+
+@pytest.mark.parametrize(("seed", "most"), [("auto", WORTH), ("physical", 0)])
+def test_the_servers_are_asked_at_the_same_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: str, most: int) -> None:
+    asked = _Asked(monkeypatch, most)
+    if seed == "physical":
+        with pytest.raises(GuardFailed, match="olddb1 has no mariadb-backup; newdb1 has no mariadb-backup; newdb2 has"):
+            decided(tmp_path, seed)
+    else:
+        assert decided(tmp_path, seed) == Decision(False, "olddb1 has no mariadb-backup")
+    assert sorted(asked.names) == ["newdb1", "newdb2", "olddb1"]

@@ -81,7 +81,7 @@ class Run:
         monkeypatch.setattr(dump_file, "session", lambda _: contextlib.nullcontext(SimpleNamespace(value=lambda _: str(self.data))))
         monkeypatch.setattr(original_database, "ran_since", lambda *_: False)
         monkeypatch.setattr(prove_original_down, "prove", lambda _: None)
-        self.broken = ""
+        self.broken, self.noise = "", ":"
         monkeypatch.setattr(dump_file, "_started", self.started)
         self.context: Any = SimpleNamespace(
             site=self.site, configuration=self.site.configuration, cancel=CancelToken(), progress=self.told.append, intend=lambda *_, **__: None,
@@ -89,12 +89,13 @@ class Run:
         )  # fmt: skip
 
     def started(self, host: Machine, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
-        script = argv[2]
-        if self.broken and self.broken in script:
-            script = {"tar": "echo parallel-build: tar has failed >&2; head -c 1000 /dev/zero", "sha256sum": "cat >/dev/null; echo 0000"}[
-                self.broken
-            ]
-        return subprocess.Popen(["sh", "-c", script, *argv[3:]], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        broken = {"tar": "echo parallel-build: tar has failed >&2; head -c 1000 /dev/zero", "sha256sum": "cat >/dev/null; echo 0000"}
+        words = [
+            broken[self.broken] if before == "-c" and self.broken and self.broken in word else word
+            for before, word in zip(["", *argv], argv, strict=False)
+        ]
+        noisy = ["sh", "-c", f'{self.noise}; exec "$@"', "sh", *words]
+        return subprocess.Popen(noisy, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def up(self) -> dict[str, Any]:
         self.context.pending = ""
@@ -117,6 +118,16 @@ def test_the_file_is_whole_has_its_checksum_and_holds_the_folder(monkeypatch: py
     changed = path.stat().st_mtime_ns
     assert run.up() == note and path.stat().st_mtime_ns == changed, "taken already"
     assert step.DumpFile().verify(run.context) == note
+
+
+@pytest.mark.parametrize("noise", ["echo 'Welcome to olddb1'", "printf 'Welcome '"])
+def test_what_login_shells_print_is_no_part_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: str) -> None:
+    run = Run(monkeypatch, tmp_path)
+    run.noise = noise
+    evidence = run.up()
+    assert "left" not in evidence
+    (name,) = [each for each in run.files() if each.endswith(".gz")]
+    assert subprocess.run(["gzip", "-t", run.folder / name], check=False).returncode == 0
 
 
 def test_a_data_folder_that_is_a_link_is_copied_and_not_the_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,3 +43,11 @@ def test_with_all_of_them_lost_the_stacks_own_secret_has_to_do(world: World) -> 
     world.context = replace(world.context, site=replace(world.site, secrets=secrets))
     found = database_key.fetch_key(world.context)
     assert (found.secret.reveal(), found.encryptor) == ("the operator's", Encryptor.AUTOMATIC)
+
+
+def test_a_rehearsal_asks_the_next_server_too_and_proves_the_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    proved: list[str] = []
+    monkeypatch.setattr(database_key, "prove", lambda key, copy: proved.append(key.secret.reveal()))
+    world.lost.add("oldms1")
+    copy: Any = object()
+    assert database_key.proved_key(world.context, copy).secret.reveal() == "key of oldms2" == proved[0]

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from parallel_build.configuration import NewMachine, StackConfiguration
-from parallel_build.operations import fence_new_database, known_servers, original_management, rollback_window, transfer
+from parallel_build.operations import (
+    fence_new_database,
+    hosts_back,
+    known_servers,
+    original_management,
+    rollback_window,
+    serve_original,
+    transfer,
+)
 from parallel_build.operations import fence_new_side as fence_new_side_module
 from parallel_build.records import copies, host_copy
 from parallel_build.records.touched import Found
@@ -75,6 +83,15 @@ def emptied_first(context: Any) -> None:
     transfer.empty(context)
 
 
+def unnamed(context: Any, *asked: Any) -> str:
+    """What kept an agent from being taken is not reported."""
+    TAKE(context, *asked)
+    return ""
+
+
+TAKE = hosts_back._take
+
+
 MARK = rollback_window.mark_rollback
 
 MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
@@ -85,6 +102,12 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     ],
     "3: a run takes no number": [(Shared, "numbered", False)],
     "4: no fence at the database": [(fence_new_database, "fence", lambda context: {})],
+    "4: agents stay on a server that could not be reached": [(hosts_back, "take_agents", lambda context: [])],
+    "4: an agent that can't be asked is passed over": [(hosts_back, "_take", unnamed)],
+    "4: an agent is taken once, and may dial that server again": [(hosts_back, "TAKE_EVERY", 3600.0)],
+    "4: rolled back is said while hosts are elsewhere": [(hosts_back, "missing", lambda context: [])],
+    "4: what silence hides counts as connected": [(hosts_back, "is_back", lambda listed, identity: True)],
+    "4: agents that know the new servers alone are left alone": [(serve_original, "redirect_agents", lambda context: None)],
     "5: silence proves that a server is down": [(fence_new_side_module, "_down", lambda *_: True)],
     "5: what was started is forgotten": [(known_servers, "ever_started", lambda *_: False)],
     "6: there is one copy of the record": [(copies.RecordCopies, "look", one_copy)],

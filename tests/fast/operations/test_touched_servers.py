@@ -76,9 +76,8 @@ from parallel_build.steps.user_access import UserAccess
 from parallel_build.steps.window import Window
 from tests.fast import window_world
 from tests.fast.sites import site, values
-from tests.fast.window_world import DATABASE, OLD, Machine, Records, Units, World
+from tests.fast.window_world import ADDRESSES, DATABASE, OLD, Machine, Records, Units, World
 
-ADDRESSES = {"10.91.0.11": "oldms1", "10.91.0.12": "oldms2", "10.91.0.41": "newms1", "10.91.0.42": "newms2"}
 REALLY_ANSWERS = prove_original_down.answers
 
 
@@ -595,6 +594,15 @@ def test_a_barrier_that_stays_on_one_server_keeps_nobody_out_of_the_other(cloud:
     cloud.does_not_open.add("oldms2")
     with pytest.raises(StepFailed, match="users are still held out"):
         user_firewall.let_users_in(cloud.world.context)
+
+
+def test_only_servers_on_which_users_are_in_are_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.does_not_open.add("oldms2")
+    reported: list[str] = []
+    monkeypatch.setattr(cloud.world.context, "progress", reported.append)
+    user_firewall.let_users_in(cloud.world.context)
+    assert "users in on oldms1" in reported
+    assert any(line.startswith("users are not let in on oldms2 yet: ") for line in reported)
 
 
 @WAYS

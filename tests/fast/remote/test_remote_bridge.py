@@ -23,6 +23,7 @@ from tests.fast.ssh_server import SshServer
 pytestmark = pytest.mark.engine
 
 NOISY = 'sh -c \'echo "Welcome to olddb1"; eval "$SSH_ORIGINAL_COMMAND"\''
+UNENDED = NOISY.replace("echo", "printf")  # a line that does not end
 
 
 class Echo:
@@ -58,10 +59,10 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.fixture(params=["quiet", "noisy"])
+@pytest.fixture(params=["", NOISY, UNENDED], ids=["quiet", "noisy", "unended"])
 def host(folder: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
     with (
-        contextlib.closing(SshServer(folder, NOISY if request.param == "noisy" else "")) as server,
+        contextlib.closing(SshServer(folder, request.param)) as server,
         contextlib.closing(server.host()) as opened,
     ):
         yield opened

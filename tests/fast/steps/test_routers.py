@@ -249,6 +249,15 @@ def test_one_wave_brings_the_canary_along(monkeypatch: pytest.MonkeyPatch) -> No
     assert run.facts()["canary"] is True
 
 
+@pytest.mark.parametrize("number", [-1, 99])
+def test_a_wave_that_is_not_there_is_no_success(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    cloud = RouterCloud(nets(2))
+    run = Run(monkeypatch, cloud)
+    with pytest.raises(GuardFailed, match=f"there is no wave {number}.*0 to 1.*--plan"):
+        router_waves.run(run.context(), only=number)
+    assert cloud.calls == []
+
+
 def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
     cloud = RouterCloud(nets(20))
