@@ -97,9 +97,9 @@ def note_stopped(context: Context, server: Server) -> None:
     context.progress(f"{server.name} has left the cluster at {at}" + (", as the last one" if stopped.safe else ""))
 
 
-def ran_since(context: Context, server: Server) -> str:
+def ran_since(context: Context, record: WindowRecord | None, server: Server) -> str:
     """What shows that a stand-by node, which is down, has run since this window stopped it; "" where nothing does."""
-    known = _of(store(context).read(), server)
+    known = _of(record, server)
     stopped = SavedState.of(known.get("stopped") or {})
     if stopped.seqno == UNKNOWN or server.name == context.configuration.original.database.source.name:
         return ""

@@ -120,10 +120,11 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     try:
         services = Services(context.host(server))
         problem = _runs(server, units.get(server.name) or services.database_unit(), services)
-        accounts = original_locks.locked(store(context).read(), server.name)
+        record = store(context).read()
+        accounts = original_locks.locked(record, server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
-        problem = problem or original_galera.ran_since(context, server)
+        problem = problem or original_galera.ran_since(context, record, server)
     except ConnectionFailed as error:
         silent(context, server, error)
         return []
