@@ -156,7 +156,8 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
         lambda: {"fronts": front_places.read(site.configuration, connections)},
     ]
     pair = site.configuration.original.database
-    whole += [partial(_uses, connections, server, cluster=bool(pair.nodes)) for server in pair.servers]
+    whole += [partial(_uses, connections, server) for server in pair.servers]
+    whole += [partial(_member, connections, server) for server in pair.servers if pair.nodes]
     hypervisors = site.configuration.original.hypervisors
     each: list[Callable[[], Facts]] = [
         partial(_hypervisor if server in hypervisors else _server, site, connections, server)
@@ -200,16 +201,22 @@ def _beating(site: Site, connections: Connections) -> Facts:
         return {"management": heartbeats.watch(database)}
 
 
-def _uses(connections: Connections, server: Server, *, cluster: bool = False) -> Facts:
-    """Who uses a database server, nobody one that is down; and what it is in its cluster, where it is to be in one."""
+def _uses(connections: Connections, server: Server) -> Facts:
+    """Who uses a database server; nobody one that is down."""
     host = connections.host(server)
     if find_socket(host) is None:
-        return {"uses": {server.name: DatabaseUse()}, **({"galera": {server.name: GaleraStatus()}} if cluster else {})}
+        return {"uses": {server.name: DatabaseUse()}}
     with session(host) as database:
-        # A node that does not serve answers this, and nothing about its accounts.
-        found: Facts = {"galera": {server.name: galera.read(database)}} if cluster else {}
-        serves = not cluster or found["galera"][server.name].ready or not found["galera"][server.name].on
-        return {**found, "uses": {server.name: database_users.read(database) if serves else DatabaseUse()}}
+        return {"uses": {server.name: database_users.read(database)}}
+
+
+def _member(connections: Connections, server: Server) -> Facts:
+    """What a database server is in its cluster; nothing one that is down."""
+    host = connections.host(server)
+    if find_socket(host) is None:
+        return {"galera": {server.name: GaleraStatus()}}
+    with session(host) as database:
+        return {"galera": {server.name: galera.read(database)}}
 
 
 def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:

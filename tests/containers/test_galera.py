@@ -57,7 +57,7 @@ def gathered(nodes: Cluster) -> original_facts.OriginalFacts:
     connections = Connections(where, CancelToken())
     try:
         servers = where.configuration.original.database.servers
-        found = {server.name: original_facts._uses(connections, server, cluster=True)["galera"][server.name] for server in servers}
+        found = {server.name: original_facts._member(connections, server)["galera"][server.name] for server in servers}
         return replace(GOOD_OLD, galera=found)
     finally:
         connections.close()
