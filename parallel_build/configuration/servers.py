@@ -70,6 +70,16 @@ class DatabasePair(Model):
     others: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     nodes: list[Server] = Field(default_factory=list)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nodes_have_a_source(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("nodes") and not values.get("source"):
+            raise ValueError(
+                "source: missing next to nodes. It is the node that CloudStack writes to, which is the one that is read; the others are the stand-by "
+                "nodes. Name it in original.database.source, and take it out of nodes"
+            )
+        return values
+
     @property
     def servers(self) -> list[Server]:
         """The source, the replica where there is one, and the stand-by nodes of a Galera cluster."""
