@@ -28,7 +28,7 @@ from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.parallel import Workers
-from parallel_build.remote.sql import session
+from parallel_build.remote.sql import Session, session
 
 STEP = "OriginalGalera"  # under this name the window's record has what each node had, by its name
 BEGUN = "OriginalGaleraStart"  # and the node that a start was last begun with
@@ -95,6 +95,26 @@ def note_stopped(context: Context, server: Server) -> None:
     store(context).note({STEP: {server.name: {**known, "stopped": stopped.kept()}}, **({BEGUN: {"node": ""}} if begun else {})})
     at = f"write set {stopped.seqno}" if stopped.seqno != UNKNOWN else "no known write set: it was not shut down in order"
     context.progress(f"{server.name} has left the cluster at {at}" + (", as the last one" if stopped.safe else ""))
+
+
+def held_at(context: Context, record: WindowRecord | None, opened: Session) -> dict[str, int]:
+    """The write set that the source has, while nobody may write there; nothing without a cluster."""
+    if not clustered(context.configuration, record):
+        return {}
+    return {"writeSet": galera.read(opened).committed}
+
+
+def written_since(context: Context, record: WindowRecord | None, held: int | None) -> str:
+    """What was written on the source, which is down, behind the write set that it had under the lock; in words, "" for nothing.
+
+    All others have left the cluster by then, so that nothing but writes has a number there.
+    """
+    if held is None:
+        return ""
+    source = context.configuration.original.database.source
+    folder = str(_of(record, source).get("folder") or galera.USUAL)
+    stopped = galera.recovered(context.host(source), folder).seqno
+    return "" if stopped == held else f"write sets up to {stopped}, and it had {held}"
 
 
 def ran_since(context: Context, record: WindowRecord | None, server: Server) -> str:

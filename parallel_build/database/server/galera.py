@@ -34,8 +34,8 @@ program=$(command -v mariadbd || command -v mysqld)
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 chown mysql "$log"
-timeout 540 "$program" --user=mysql --wsrep-recover --log-error="$log/log" </dev/null >/dev/null 2>&1 || true
-sed -n 's/.*WSREP: Recovered position: *\\([0-9a-f-]*:-\\{0,1\\}[0-9]*\\).*/\\1/p' "$log/log" | tail -n 1
+timeout 540 "$program" --user=mysql --wsrep-recover --log-error="$log/recover.err" </dev/null >/dev/null 2>&1 || true
+sed -n 's/.*WSREP: Recovered position: *\\([0-9a-f-]*:-\\{0,1\\}[0-9]*\\).*/\\1/p' "$log/recover.err" | tail -n 1
 """
 # $1: the folder, $2: the unit. The flag is set in a copy that takes the file's place; galera_new_cluster (re)starts the unit as a first node.
 BOOTSTRAP = """

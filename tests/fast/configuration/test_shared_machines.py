@@ -147,7 +147,10 @@ def test_the_nodes_of_a_cluster_are_servers_of_the_original_behind_its_source() 
         ),
         (with_cluster(others=["billing"]), "original.database.others: billing next to original.database.nodes"),
         (with_cluster(engine="mysql"), "original.database.nodes: only for MariaDB's Galera, and original.database.engine is mysql"),
-        ({"original": {**values()["original"], "database": {"nodes": NODES}}}, "source: missing next to nodes. It is the node that CloudStack writes to"),
+        (
+            {"original": {**values()["original"], "database": {"nodes": NODES}}},
+            "source: missing next to nodes. It is the node that CloudStack writes to",
+        ),
         ({**with_cluster(), "transfer": {"seed": "physical"}}, "transfer.seed: physical next to original.database.nodes"),
         (
             with_cluster(nodes=[NODES[0], {"name": "olddb3", "address": "10.91.0.14"}]),
