@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parallel_build.database.replicate import log_end
+from parallel_build.database.replicate.channel import Position
+from parallel_build.database.replicate.log_end import End
 from parallel_build.database.server import galera
 from parallel_build.database.server.galera import GaleraStatus, SavedState
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
@@ -429,3 +433,44 @@ def test_what_files_say_is_read_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "grastate.dat").write_text(GRASTATE.format(uuid=UUID, seqno=4711, safe=1))
     assert galera.saved(host, str(tmp_path)) == SavedState(UUID, 4711, True)
     assert SavedState.of(galera.saved(host, str(tmp_path)).kept()) == SavedState(UUID, 4711, True)
+
+
+AT = End(Position("bin.1", 4), {}, "/b")
+
+
+@pytest.mark.parametrize(("stops_at", "written"), [(102, ""), (104, "write sets up to 104, and it had 102")])
+def test_the_lock_is_let_go_before_the_source_is_told_to_stop_and_its_write_set_shows_what_came_in_between(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch, stops_at: int, written: str
+) -> None:
+    order: list[str] = []
+
+    class Opened:
+        host = Machine(world, "olddb1")
+
+        def execute(self, statement: str) -> None:
+            order.append(statement)
+
+    def stopping() -> None:
+        order.append("stop")
+        world.members["olddb1"].seqno = stops_at
+
+    monkeypatch.setattr(original_stop, "session", lambda host: contextlib.nullcontext(Opened()))
+    monkeypatch.setattr(original_stop, "original_database", lambda context: Machine(world, "olddb1"))
+    monkeypatch.setattr(original_stop, "find_socket", lambda host: "/run/mysqld/mysqld.sock")
+    monkeypatch.setattr(log_end, "read", lambda opened, names: AT)
+    monkeypatch.setattr(log_end, "hold", lambda opened, seconds: True)
+    monkeypatch.setattr(log_end, "folds", lambda opened: False)
+    monkeypatch.setattr(log_end, "after_stop", lambda host, end, names, fold: "")
+    monkeypatch.setattr(galera, "read", lambda opened: GaleraStatus(True, UUID, committed=102))
+    moved, _ = original_stop._look_and_stop(world.context, AT, stopping)
+    assert moved == written
+    assert order[:2] == ["UNLOCK TABLES", "stop"], "a node that is told to stop under the lock never ends"
+    facts = world.record.facts["OriginalDatabase"]
+    assert (facts["end"], facts["writeSet"]) == ((None, None) if written else ({**AT.kept(), "fold": False}, 102))
+
+
+def test_without_a_cluster_the_lock_ends_with_the_server(world: Cluster) -> None:
+    where = site()
+    world.site = world.context.site = where
+    assert original_galera.held_at(world.context, None, None) == {}  # type: ignore[arg-type]
+    assert original_galera.written_since(world.context, None, None) == ""
