@@ -171,7 +171,7 @@ def _stop_running(context: Context, noted: End, stop: Callable[[], None]) -> tup
                 if moved == "":
                     held = original_galera.held_at(context, store(context).read(), old)
                     store(context).remember(STEP, end={**now.kept(), "fold": log_end.folds(old)}, **held)
-                    if held:  # a Galera node that is told to stop under the lock never ends
+                    if held:  # a Galera node that stops under the lock never ends
                         old.execute("UNLOCK TABLES")
                     stop()
                     return "", ""

@@ -39,7 +39,7 @@ class OriginalDatabase(SwitchedStep):
             *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
             *(f"on {node.name}: note its write set, and whether it has all of the source's" for node in nodes),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
-            f"log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it {'is told to stop' if nodes else 'is stopped'}; then look "
+            f"log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it {'begins to stop' if nodes else 'is stopped'}; then look "
             f"at its log's files{', and whether its write set is still the one under the lock' if nodes else ''}",
             *(f"on {s.name} ({s.address}): systemctl {in_words(FENCE)} the database server" for s in servers(configuration)),
             *(["after each node's stop: note where it left the cluster (grastate.dat), before the next is stopped"] if nodes else []),

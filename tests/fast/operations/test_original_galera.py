@@ -439,7 +439,7 @@ AT = End(Position("bin.1", 4), {}, "/b")
 
 
 @pytest.mark.parametrize(("stops_at", "written"), [(102, ""), (104, "write sets up to 104, and it had 102")])
-def test_the_lock_is_let_go_before_the_source_is_told_to_stop_and_its_write_set_shows_what_came_in_between(
+def test_the_lock_ends_before_the_stop_of_the_source_and_its_write_set_shows_what_came_in_between(
     world: Cluster, monkeypatch: pytest.MonkeyPatch, stops_at: int, written: str
 ) -> None:
     order: list[str] = []
@@ -464,7 +464,7 @@ def test_the_lock_is_let_go_before_the_source_is_told_to_stop_and_its_write_set_
     monkeypatch.setattr(galera, "read", lambda opened: GaleraStatus(True, UUID, committed=102))
     moved, _ = original_stop._look_and_stop(world.context, AT, stopping)
     assert moved == written
-    assert order[:2] == ["UNLOCK TABLES", "stop"], "a node that is told to stop under the lock never ends"
+    assert order[:2] == ["UNLOCK TABLES", "stop"], "a node that stops under the lock never ends"
     facts = world.record.facts["OriginalDatabase"]
     assert (facts["end"], facts["writeSet"]) == ((None, None) if written else ({**AT.kept(), "fold": False}, 102))
 
