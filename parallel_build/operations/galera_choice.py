@@ -61,9 +61,30 @@ class Node:
 
     @property
     def alone_since(self) -> bool:
-        """It has run since this window stopped it, and nobody noted that: what was written there is on no other node."""
+        """It has run since this window stopped it, and this window has not started it: what was written there is on no other node."""
         stopped = SavedState.of(self.noted.get("stopped") or {})
-        return not self.runs and not self.silent and stopped.seqno != UNKNOWN and self.saved.seqno > stopped.seqno
+        moved = self.status.primary if self.runs else stopped.seqno != UNKNOWN and self.saved.seqno > stopped.seqno
+        return rests(self.noted) and not self.silent and moved
+
+
+def rests(noted: Mapping[str, Any]) -> bool:
+    """Whether a node is, by the record, where this window's stop has left it."""
+    return bool(noted.get("stopped")) and not noted.get("joined")
+
+
+def no_other_history(nodes: Sequence[Node], begun: str) -> None:
+    """Rule: what serves as the cluster is one that this window has left running, or has started.
+
+    Raises:
+        StepFailed: a stopped node was started as the first by somebody else, and whoever joins it gets its history.
+    """
+    found = [node for node in nodes if node.alone_since and node.runs and not begun]
+    if found:
+        raise StepFailed(
+            f"{found[0].name} runs as a cluster of its own, and this window had stopped it at write set {found[0].recorded}",
+            "somebody started it: what was written there is on no other node, and a node that joins it would mix two histories",
+            f"look at what is on it; where nobody needs that: systemctl mask --now {found[0].unit} on {found[0].name}, then run the same command again",
+        )
 
 
 def prove_alone(nodes: Sequence[Node]) -> None:

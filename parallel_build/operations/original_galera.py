@@ -22,7 +22,7 @@ from parallel_build.operations import known_servers
 from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_source, promoted, store
-from parallel_build.operations.galera_choice import Node, first, prove_alone
+from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests
 from parallel_build.operations.open_ports import answers
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
@@ -145,8 +145,11 @@ def lacking(record: WindowRecord) -> dict[str, str]:
     nodes = {name: each or {} for name, each in noted.items() if not (each or {}).get("source")}
     if len(nodes) == len(noted):
         return dict.fromkeys(nodes, "the source was not stopped by this window, so it may have written more")
-    at_rest = all((each or {}).get("stopped") for each in noted.values() if (each or {}).get("source"))
-    return {name: str(each.get("lacks") or "") if at_rest else "the stop of the source was cut off" for name, each in nodes.items()}
+    at_rest = all(rests(each) for each in noted.values() if (each or {}).get("source"))
+    return {
+        name: str(each.get("lacks") or "") if at_rest else "the source's stop was cut off, or it has run since"
+        for name, each in nodes.items()
+    }
 
 
 def serve(context: Context) -> None:
@@ -160,6 +163,7 @@ def serve(context: Context) -> None:
     mine = _node(context, store(context).read(), serving)
     if not mine.status.synced:  # else nobody has to wait until the others were asked, of which some may be gone
         nodes = _settled(context)
+        no_other_history(nodes, _begun(store(context).read()))
         if not any(node.status.primary for node in nodes):
             _start_first(context, nodes, serving)
     _join(context, mine)
@@ -285,8 +289,7 @@ def _node(context: Context, record: WindowRecord | None, server: Server) -> Node
             return Node(server, unit, saved=galera.saved(host, str(noted.get("folder") or galera.USUAL)), noted=noted)
     except (ConnectionFailed, CommandFailed) as error:
         ports = sorted({context.configuration.original.database.port, server.ssh_port or SSH, *context.configuration.ports_of(server)})
-        begun = record.facts.get(BEGUN, {}).get("node") == server.name if record is not None and not record.closed else False
-        stopped = (bool(noted.get("stopped")) and not begun) or server.name in context.configuration.confirmed_down
+        stopped = (rests(noted) and _begun(record) != server.name) or server.name in context.configuration.confirmed_down
         return Node(
             server, units.get(server.name, ""), noted=noted, silent=error.reason, gone=stopped and not answers(context, server, ports)
         )
@@ -305,6 +308,9 @@ def _join(context: Context, node: Node) -> None:
     if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
     _await_synced(context, node.server)
+    known = _of(store(context).read(), node.server)
+    if rests(known):
+        store(context).remember(STEP, **{node.name: {**known, "joined": now()}})
 
 
 def _await_synced(context: Context, server: Server) -> None:
@@ -338,6 +344,10 @@ def _folder(node: Node) -> str:
 
 def _found(context: Context, node: Node) -> Any:
     return known_servers.as_found(store(context).read(), node.name, node.unit)
+
+
+def _begun(record: WindowRecord | None) -> str:
+    return "" if record is None or record.closed else str(record.facts.get(BEGUN, {}).get("node") or "")
 
 
 def _units(record: WindowRecord | None) -> dict[str, str]:

@@ -307,6 +307,36 @@ def test_a_node_that_was_started_by_itself_since_is_neither_the_first_nor_joined
     assert world.bootstrapped == ["olddb1"] and sorted(world.running()) == ["olddb1", "olddb3"]
 
 
+def test_nobody_joins_a_node_that_somebody_else_has_started_as_the_first(world: Cluster) -> None:
+    stop(world)
+    world.units["olddb2", DATABASE].update(active=True, masked=False)
+    world.members["olddb2"] = Member(107)
+    with pytest.raises(StepFailed, match="olddb2 runs as a cluster of its own, and this window had stopped it at write set 100"):
+        back(world)
+    assert world.bootstrapped == [] and world.running() == ["olddb2"] and world.down("olddb1")
+    world.units["olddb2", DATABASE].update(active=False, masked=True)
+    world.members["olddb2"].primary = False
+    (missing,) = back(world)
+    assert "olddb2" in missing and world.bootstrapped == ["olddb1"]
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_nodes_that_the_rollback_has_started_are_joined_by_a_source_that_died_after_that(world: Cluster, cut_short: bool) -> None:
+    if cut_short:  # only the stand-by nodes were stopped, and the source served all the while
+        world.lost.add("olddb1")
+        with pytest.raises(ConnectionFailed):
+            stop(world)
+        world.lost.clear()
+    else:
+        stop(world)
+    assert back(world) == []
+    began = list(world.bootstrapped)
+    world.kill("olddb1")
+    assert back(world) == []
+    assert sorted(world.running()) == sorted(NODES) and world.bootstrapped == began and world.wrong == []
+    assert original_replica.lacking(world.record), "the source has run since: nobody takes its place"
+
+
 def test_one_that_waits_for_a_cluster_is_stopped_and_the_cluster_started(world: Cluster) -> None:
     stop(world)
     world.units["olddb1", DATABASE].update(active=True, masked=False)
