@@ -14,6 +14,7 @@ from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fe
 from parallel_build.operations import (
     deadline,
     frontends,
+    galera_stop,
     known_servers,
     original_galera,
     original_locks,
@@ -52,13 +53,13 @@ def stop_servers(context: Context) -> Outputs:
     frontends.close(context, store(context), frontends.DATABASE)
     store(context).keep_copy()  # the new source has the data, and from here on the original's host is one that may be given up
     context.intend("stop the original's databases", units=units)
-    cluster = original_galera.clustered(context.configuration, store(context).read())
+    cluster = galera_stop.clustered(context.configuration, store(context).read())
     for server in servers(context.configuration):
         deadline.not_going_back(context)
         source = server == context.configuration.original.database.source
         try:
             if cluster:
-                original_galera.note(context, server)
+                galera_stop.note(context, server)
             elif not source:
                 original_replica.note(context, server)
             if original_locks.keeps_running(context, server, units.get(server.name)):
@@ -78,7 +79,7 @@ def stop_servers(context: Context) -> Outputs:
             prove_original_down.silent(context, server, error)
         else:
             if cluster:
-                original_galera.note_stopped(context, server)
+                galera_stop.note_stopped(context, server)
             context.note(stopped=[*context.done.get("stopped", []), server.name])
     known = store(context).facts("OriginalDatabase")
     if known.get("rest") is None and not _locked(context):
@@ -183,7 +184,7 @@ def start(context: Context) -> None:
             f"confirm that {source.name} is down: {command(context.configuration, context.site.stack, source.name)}; then run the same command again",
         )
     _start(context, replica)
-    if not original_galera.clustered(context.configuration, store(context).read()):
+    if not galera_stop.clustered(context.configuration, store(context).read()):
         original_replica.take_over(context, replica)
     return _open(context)
 
@@ -205,7 +206,7 @@ def start_replica(context: Context) -> list[str]:
     """
     configuration, record = context.configuration, store(context).read()
     missing: list[str] = []
-    if original_galera.clustered(configuration, record):
+    if galera_stop.clustered(configuration, record):
         return original_galera.rejoin(context)
     if serving := promoted(context, record):
         original_replica.redundancy(context, serving)
@@ -226,7 +227,7 @@ def start_replica(context: Context) -> list[str]:
 
 def _start(context: Context, server: Server) -> None:
     record = store(context).read()
-    if original_galera.clustered(context.configuration, record):
+    if galera_stop.clustered(context.configuration, record):
         original_galera.serve(context)
         return
     units: dict[str, str] = {} if record is None or record.closed else record.facts.get("OriginalDatabase", {}).get("units", {})

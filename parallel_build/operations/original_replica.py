@@ -20,7 +20,7 @@ from parallel_build.database.replicate.pair_status import replica_position
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.facts import management_node
-from parallel_build.operations import known_servers, original_galera
+from parallel_build.operations import galera_stop, known_servers, original_galera
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import PROMOTED, promoted, schemas, store
 from parallel_build.records.run_folder import now
@@ -94,7 +94,7 @@ def lacking(record: WindowRecord) -> str:
     """What the replica lacks of what the source had when it was stopped, in words; empty where it is proved to have everything."""
     facts = record.facts.get(STEP, {})
     noted: dict[str, Any] = facts.get("replica") or {}
-    if nodes := original_galera.lacking(record):
+    if nodes := galera_stop.lacking(record):
         return "" if "" in nodes.values() else "; ".join(f"{name}: {why}" for name, why in nodes.items())
     if not noted:
         return "what it has was not noted when the original was stopped (an earlier version did that, or there is no replica)"
@@ -122,7 +122,7 @@ def choose(context: Context) -> Server:
     if server := promoted(context, record):
         return server
     others = [each for each in known_servers.original_databases(configuration, record) if each.name != source.name]
-    cluster = original_galera.clustered_record(record)
+    cluster = galera_stop.clustered_record(record)
     replica = original_galera.stand_in(context, record, others) if cluster else next(iter(others), None)
     if replica is None:
         raise GuardFailed(

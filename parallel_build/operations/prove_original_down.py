@@ -12,7 +12,7 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import ConnectionFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import known_servers, original_galera, original_locks
+from parallel_build.operations import galera_stop, known_servers, original_locks
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
@@ -124,7 +124,7 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
         accounts = original_locks.locked(record, server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
-        problem = problem or original_galera.ran_since(context, record, server)
+        problem = problem or galera_stop.ran_since(context, record, server)
     except ConnectionFailed as error:
         silent(context, server, error)
         return []

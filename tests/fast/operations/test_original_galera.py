@@ -16,6 +16,7 @@ from parallel_build.database.server import galera
 from parallel_build.database.server.galera import GaleraStatus, SavedState
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import (
+    galera_stop,
     known_servers,
     original_database,
     original_galera,
@@ -136,7 +137,7 @@ class Units(window_world.Units):
 def world(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """The original's management stopped and a copy compared; three nodes run."""
     window_world.arrange(monkeypatch)
-    modules = (original_galera, original_stop, original_replica, original_database)
+    modules = (galera_stop, original_galera, original_stop, original_replica, original_database)
     for module in modules:
         monkeypatch.setattr(module, "store", lambda context: Records(context.connections))
     for module in (original_galera, original_database, prove_original_down):
@@ -173,8 +174,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     def run(self: Machine, argv: Any, **_: Any) -> Any:
         reach(self)
 
-    monkeypatch.setattr(original_galera, "_status", status)
-    monkeypatch.setattr(original_galera, "find_socket", find_socket)
+    for module in (galera_stop, original_galera):
+        monkeypatch.setattr(module, "status", status)
+    monkeypatch.setattr(galera_stop, "find_socket", find_socket)
     monkeypatch.setattr(original_galera, "answers", lambda context, server, ports: False)
     monkeypatch.setattr(galera, "saved", saved)
     monkeypatch.setattr(galera, "recovered", recovered)
@@ -394,15 +396,15 @@ def test_nobody_takes_the_place_without_proof(world: Cluster, monkeypatch: pytes
 
 
 def test_the_record_says_who_starts_it_by_hand(world: Cluster) -> None:
-    assert original_galera.in_words(world.record) == []
+    assert galera_stop.in_words(world.record) == []
     stop(world)
-    (words,) = original_galera.in_words(world.record)
+    (words,) = galera_stop.in_words(world.record)
     assert "olddb2 at write set 100" in words and "olddb1 alone starts the cluster again" in words
 
 
 def test_without_nodes_nothing_of_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not original_galera.clustered(site().configuration, None)
-    assert original_galera.clustered(site(original=original()).configuration, None)
+    assert not galera_stop.clustered(site().configuration, None)
+    assert galera_stop.clustered(site(original=original()).configuration, None)
     assert known_servers.original_databases(site(original=original()).configuration, None)[0].name == "olddb1"
 
 
@@ -502,5 +504,5 @@ def test_the_lock_ends_before_the_stop_of_the_source_and_its_write_set_shows_wha
 def test_without_a_cluster_the_lock_ends_with_the_server(world: Cluster) -> None:
     where = site()
     world.site = world.context.site = where
-    assert original_galera.held_at(world.context, None, None) == {}  # type: ignore[arg-type]
-    assert original_galera.written_since(world.context, None, None) == ""
+    assert galera_stop.held_at(world.context, None, None) == {}  # type: ignore[arg-type]
+    assert galera_stop.written_since(world.context, None, None) == ""
