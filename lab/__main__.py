@@ -16,8 +16,7 @@ from lab import bringup, checksums, faults, network, points, stack, status, take
 from lab.database import ORIGINS
 from lab.errors import LabError
 from lab.files import Lab, Options
-from lab.hosts import sessions
-from lab.machines import OLD_NODE, REHEARSAL, Machine, everything
+from lab.hosts import log_in, named, sessions
 from lab.packages import NEW, NEWEST, PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
@@ -158,11 +157,9 @@ def _verify(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _shell(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
-    machine = _machine(lab, arguments.host)
-    with sessions(lab) as opened:
-        terminal = ["-t"] if not arguments.command and sys.stdin.isatty() else []
-        argv = ["ssh", *opened[machine].options(), "-o", "LogLevel=ERROR", *terminal, opened[machine].destination]
-        return subprocess.run([*argv, *arguments.command], check=False).returncode
+    terminal = ["-t"] if not arguments.command and sys.stdin.isatty() else []
+    with log_in(lab, arguments.host, *terminal) as words:
+        return subprocess.run([*words, *arguments.command], check=False).returncode
 
 
 def _pulumi(lab: Lab, arguments: argparse.Namespace) -> int:
@@ -177,7 +174,7 @@ def _tool(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _fault(lab: Lab, arguments: argparse.Namespace) -> int:
     _inside(lab)
-    machine = _machine(lab, arguments.host)
+    machine = named(lab, arguments.host)
     with sessions(lab) as opened:
         key, value = arguments.key, arguments.value
         found = faults.read(opened, machine) if key is None else faults.change(opened, machine, key, value)
@@ -195,13 +192,6 @@ def _checksums(lab: Lab, arguments: argparse.Namespace) -> int:
     differences = checksums.compare(arguments.compare, found, arguments.destroyed)
     print(json.dumps(differences.document(), indent=1))
     return EXIT_DIFFERENT if differences.different else 0
-
-
-def _machine(lab: Lab, name: str) -> Machine:
-    known = {machine.name: machine for machine in (*everything(lab.options().management), OLD_NODE, REHEARSAL)}
-    if name not in known:
-        raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
-    return known[name]
 
 
 def _inside(lab: Lab) -> None:

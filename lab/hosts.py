@@ -21,10 +21,12 @@ from lab.machines import (
     NEW_REPLICA,
     NEW_SOURCE,
     OLD_MANAGEMENT,
+    OLD_NODE,
     OLD_REPLICA,
     OLD_SOURCE,
     PACKAGES_PORT,
     PREFIX,
+    REHEARSAL,
     Machine,
     everything,
 )
@@ -163,6 +165,27 @@ def really(lab: Lab, machine: Machine) -> Machine:
     if one and machine in (OLD_SOURCE, OLD_REPLICA):
         return OLD_MANAGEMENT[0]
     return NEW_MANAGEMENT[0] if one == "both" and machine in (NEW_SOURCE, NEW_REPLICA) else machine
+
+
+def named(lab: Lab, name: str) -> Machine:
+    """A machine of the lab.
+
+    Raises:
+        LabError: it has none of that name.
+    """
+    known = {machine.name: machine for machine in (*everything(lab.options().management), OLD_NODE, REHEARSAL)}
+    if name not in known:
+        raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
+    return known[name]
+
+
+@contextlib.contextmanager
+def log_in(lab: Lab, name: str, *options: str) -> Iterator[list[str]]:
+    """The words of an `ssh` to a machine, for a command behind them: over a connection of its own, which ends with the command."""
+    with sessions(lab) as opened:
+        host = opened[named(lab, name)]
+        alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]  # ssh takes what it is given first
+        yield ["ssh", *alone, *host.options(), "-o", "LogLevel=ERROR", *options, host.destination]
 
 
 class Sessions:

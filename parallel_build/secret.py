@@ -74,9 +74,15 @@ class Secret:
         raise ValueError("a secret must be a text")
 
 
-# Whoever writes an address of a server with an account in it has written a password.
-CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@:'\"]*:[^\s/?#@'\"]+(?=@)")
+# Whoever writes an address of a server with an account in it has written a password. Some repositories take a token for the account, with no password or
+# an empty one.
+CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/?#@:'\"]*:[^\s/?#@'\"]*|[A-Za-z0-9_-]{20,})(?=@)")
 SHORTEST = 4  # characters: shorter texts are in every other word
+
+
+def has_credentials(text: str) -> bool:
+    """Whether there is a URL in a text with a password or a token in it."""
+    return CREDENTIALS.search(text) is not None
 
 
 def mask(text: str, secrets: Sequence[Secret]) -> str:

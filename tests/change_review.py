@@ -5,12 +5,15 @@ What a rehearsal took stays as it was seen; plans and undos are what the code gi
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import os
 import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import yaml
@@ -43,10 +46,16 @@ def configuration() -> StackConfiguration:
     ):
         lab = Lab("default")
         lab.begin(Options(hosts="containers", rehearsal=True))
-        config = yaml.safe_load(stack.TEMPLATE.read_text())["config"]
+        config = copy.deepcopy(_template())
         stack.adapt(lab, config)
-        text = yaml.safe_dump({name.partition(":")[2]: value for name, value in config.items()}).replace("${CUTOVER_LAB}", folder)
-        return load({**yaml.safe_load(text), "phase": "switched"}, "lab")
+        text = json.dumps({name.partition(":")[2]: value for name, value in config.items()}).replace("${CUTOVER_LAB}", folder)
+        return load({**json.loads(text), "phase": "switched"}, "lab")
+
+
+@functools.cache
+def _template() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(stack.TEMPLATE.read_text())["config"]
+    return found
 
 
 def planned() -> dict[str, Texts]:

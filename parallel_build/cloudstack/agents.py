@@ -15,7 +15,7 @@ from parallel_build.cloudstack import properties
 from parallel_build.cloudstack.kvm_guests import named
 from parallel_build.cloudstack.systemvms import read_on_system_vm
 from parallel_build.configuration import Hypervisor, StackConfiguration
-from parallel_build.configuration.values import is_address
+from parallel_build.configuration.values import is_address, usual_address
 from parallel_build.errors import CommandFailed, StepFailed
 from parallel_build.remote.access import Access
 
@@ -32,19 +32,11 @@ Item = dict[str, Any]
 
 def addresses(value: str) -> list[str]:
     """The addresses of a `host` value, IPv6 in its usual form; the balancing algorithm after `@` is left out."""
-    return [_usual(part) for part in _parts(value)]
+    return [usual_address(part) for part in _parts(value)]
 
 
 def _parts(value: str) -> list[str]:
     return [part.strip() for part in value.split("@", 1)[0].split(",") if part.strip()]
-
-
-def _usual(text: str) -> str:
-    """`[2001:DB8::0:1]` is 2001:db8::1; a name stays as it is."""
-    try:
-        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]")).compressed
-    except ValueError:
-        return text
 
 
 def is_loopback(address: str) -> bool:
@@ -58,13 +50,13 @@ def is_loopback(address: str) -> bool:
 def extended(value: str, more: Iterable[str]) -> str:
     """The value with further addresses at its end, those first that are there: agents stay where they are. A `@algorithm` stays too."""
     known = addresses(value)
-    return _value([*_parts(value), *(address for address in more if _usual(address) not in known)], value)
+    return _value([*_parts(value), *(address for address in more if usual_address(address) not in known)], value)
 
 
 def reduced(value: str, less: Iterable[str]) -> str:
     """The value without these addresses."""
-    unwanted = {_usual(address) for address in less}
-    return _value([part for part in _parts(value) if _usual(part) not in unwanted], value)
+    unwanted = {usual_address(address) for address in less}
+    return _value([part for part in _parts(value) if usual_address(part) not in unwanted], value)
 
 
 def _value(known: list[str], like: str) -> str:

@@ -27,11 +27,13 @@ TIMEOUT = 5.0  # seconds for one call
 OK = 200
 VALID = timedelta(minutes=5)
 # curl reads the call from standard input: its signature shows in no process list. What follows the first line are the authorities' certificates.
-CURL = ["curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", f"{TIMEOUT:.0f}", "-K", "-"]
+CURL = ["curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code} %{time_connect}", "--max-time", f"{TIMEOUT:.0f}", "-K", "-"]
 WITH_AUTHORITIES = """IFS= read -r call; exec 3<&0; printf '%s\\n' "$call" | "$@" --cacert /dev/fd/3"""
-# The status, and when it came by the clock of the machine that asked.
+# The status, the time until there was a connection, and when that came by the clock of the machine that asked.
 TIMED = """"$@"; code=$?; printf ' '; date +%s.%N; exit $code"""
 NOT_TRUSTED = (51, 58, 60, 77, 82, 83, 90, 91)  # curl's exit codes about certificates [curl(1)]
+LATE = 28  # curl's exit code
+HELD = f"the call was taken, and not answered within {TIMEOUT:.0f} s: it may be done later"
 NO_HANDSHAKE = 35  # about certificates too, unless the other side only hung up: in the words of OpenSSL and GnuTLS
 HUNG_UP = ("SSL_ERROR_SYSCALL", "reset by peer", "unexpected eof", "non-properly terminated", "pull function")
 
@@ -44,7 +46,7 @@ class Answer:
         url: the address of the API, without the call.
         status: HTTP status, None when nothing answered.
         words: for a sentence.
-        asked: whether the probe could ask at all; if not, nothing is known.
+        asked: whether the probe could ask at all, and what was asked came to its end; if not, nothing is known.
         at: when it came, by the clock of the machine that asked, in seconds since 1970; 0 where nobody looked.
     """
 
@@ -117,9 +119,11 @@ class Probe:
         printed = " ".join(done.stderr.strip().partition(") ")[2].split())
         if done.code in NOT_TRUSTED or (done.code == NO_HANDSHAKE and not any(words in printed for words in HUNG_UP)):
             return Answer(url, None, f"TLS: {printed}", asked=False)
-        shown, at = done.stdout.split()[:1], done.stdout.split()[1:2]
-        status = int(shown[0][-3:]) if shown and shown[0][-3:].isdigit() else 0
-        return Answer(url, status or None, f"HTTP {status}" if status else printed or "no answer", at=float(at[0]) if at else 0.0)
+        shown, *times = done.stdout.split() or [""]
+        status = int(shown[-3:]) if shown[-3:].isdigit() else 0
+        if done.code == LATE and len(times) > 1 and float(times[0]):
+            return Answer(url, None, HELD, asked=False)
+        return Answer(url, status or None, f"HTTP {status}" if status else printed or "no answer", at=float(times[-1]) if times else 0.0)
 
     def _from_here(self, where: Endpoint, call: str) -> Answer:
         url = where.url
@@ -130,6 +134,8 @@ class Probe:
             except requests.RequestException as error:
                 if problem := where.explain(error):
                     return Answer(url, None, f"TLS: {problem.fact}: {problem.cause}", asked=False)
+                if isinstance(error, requests.ReadTimeout):
+                    return Answer(url, None, HELD, asked=False)
                 away = "assign requested" in str(error)
                 return Answer(url, None, "Cannot assign requested address" if away else "no answer", asked=not away, at=time.time())
         return Answer(url, status, f"HTTP {status}", at=time.time())

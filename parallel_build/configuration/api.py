@@ -157,6 +157,11 @@ class NewApi(ServerCertificates):
         return ServedApi("new.api", self.scheme, self.port or API_PORTS[self.scheme], self.ca_file, self.server_name, self.server_names)
 
 
+def host_of(url: str) -> str:
+    """The host in a url: a name in small letters, an address in its usual form, however it is written there."""
+    return _address(url) or urlsplit(url).hostname or ""
+
+
 def _address(url: str) -> str | None:
     """The IP address in a url, None where it has a name."""
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
+from parallel_build.configuration.api import host_of
 from parallel_build.configuration.frontend import Frontend
 from parallel_build.configuration.server import Server
 from parallel_build.configuration.servers import Original
@@ -13,16 +13,16 @@ from parallel_build.configuration.window import UserAccess
 Names = dict[str, str]
 
 
-def problems(original: Original, servers: Sequence[Server], new: Sequence[Server], access: UserAccess) -> Iterator[str]:
+def problems(original: Original, servers: Sequence[Server], built: Sequence[Server], access: UserAccess) -> Iterator[str]:
     """Each in words, by its key.
 
     Args:
         servers: the original's, that the tool logs in to.
-        new: the new side's machines.
+        built: machines that the stack builds.
         access: how users are held out.
     """
     names = {server.name for server in servers}
-    addresses = {server.address: server.name for server in [*servers, *new]}
+    addresses = {server.address: server.name for server in [*servers, *built]}
     for door in original.frontend:
         for name in door.servers:
             if name not in names:
@@ -33,7 +33,8 @@ def problems(original: Original, servers: Sequence[Server], new: Sequence[Server
                 "since this one leads to another server when the cluster moves it"
             )
         yield from _moved(door)
-    yield from _hosts(original.frontend, [*servers, *new])
+    yield from _hosts(original.frontend, [*servers, *built])
+    yield from _probe(original.frontend, access)
     yield from _written_twice(original.frontend)
     yield from _kept_out(original, access)
 
@@ -67,6 +68,16 @@ def _hosts(doors: Sequence[Frontend], others: Sequence[Server]) -> Iterator[str]
             yield f"original.frontend: the name {host.name} is used twice, for {known[host.name]} and {host.address}; give every host its own"
 
 
+def _probe(doors: Sequence[Frontend], access: UserAccess) -> Iterator[str]:
+    """A machine is reached by its name."""
+    server = access.probe.server if access.probe else None
+    if server is not None and any(host.name == server.name and host.address != server.address for door in doors for host in door.hosts):
+        yield (
+            f"window.userAccess.probe.server: the name {server.name} is that of a host of original.frontend with another address; "
+            "give every machine its own"
+        )
+
+
 def _written_twice(doors: Sequence[Frontend]) -> Iterator[str]:
     known = set()
     for door in doors:
@@ -85,7 +96,7 @@ def _kept_out(original: Original, access: UserAccess) -> Iterator[str]:
             "window.userAccess.method: frontend lets users out by the commands of original.frontend, and nothing there stands before users with "
             "close, toNew and toOriginal; give them, or choose another method"
         )
-    asked = urlsplit(original.api.url).hostname
+    asked = host_of(original.api.url)
     managers = {server.name for server in original.management}
     for door in doors:
         if asked == door.address:

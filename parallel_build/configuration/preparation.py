@@ -165,7 +165,7 @@ class Rehearsal(Model):
     waived: str | None = Field(default=None, min_length=1)
     machine: NewMachine | None = None
     max_age: Duration = timedelta(days=14)
-    growth: float = Field(default=1.5, ge=1)
+    growth: float = Field(default=1.5, ge=1, allow_inf_nan=False)
     fixes: LocalPath = Path("fixes")
     housekeeping: Housekeeping = Field(default_factory=Housekeeping)
     dump: dict[Literal["cloud", "cloud_usage", "cloudbridge"], LocalPath] = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -68,16 +68,20 @@ class Hours(Model):
         return any(begin <= text < end for begin, _, end in (span.partition("-") for span in self.spans))
 
     def next_opening(self, moment: datetime) -> datetime:
-        """The first moment from `moment` on that lies within a span."""
+        """The first moment from `moment` on that lies within a span.
+
+        On the day on which clocks are put forward an hour of it, and a span within that hour, is not there: moments are compared, and not what clocks show.
+        """
         if self.open_at(moment):
             return moment
-        here = moment.astimezone(self.zone())
+        zone = self.zone()
+        here = moment.astimezone(zone)
         begins = [
-            datetime.combine(here.date() + timedelta(days=days), time.fromisoformat(span.partition("-")[0]), self.zone())
+            datetime.combine(here.date() + timedelta(days=days), time.fromisoformat(span.partition("-")[0]), zone).astimezone(UTC)
             for days in range(DAYS_AHEAD)
             for span in self.spans
         ]
-        return min(begin for begin in begins if begin > here)
+        return min(begin for begin in begins if begin > moment and self.open_at(begin)).astimezone(zone)
 
 
 class Wave(Model):

@@ -35,6 +35,9 @@ class OriginalManagement(Server):
     usage: bool = False
 
 
+MOST_MEMORY, MOST_DISK = 1 << 24, 1 << 20  # MiB, GiB: more is a slip of the pen
+
+
 class DatabaseAdmin(Model):
     """The administrator's account on database servers; each session is opened on the server itself, through its socket.
 
@@ -46,7 +49,7 @@ class DatabaseAdmin(Model):
         socket: path of the server's socket; None finds it from the running server.
     """
 
-    user: Annotated[str, Field(pattern=r"^[^\s'\"\\`@]{1,80}$")] = "root"
+    user: Annotated[str, Field(pattern=r"^[^\s'\"\\`@\x00-\x1f\x7f]{1,80}$")] = "root"
     option_file: ServerPath | None = None
     socket: ServerPath | None = None
 
@@ -145,7 +148,7 @@ class VspherePlace(Model):
     folder: str | None = None
     network: str | None = None
     template: str | None = None
-    data_disk: int | None = Field(default=None, ge=1)
+    data_disk: int | None = Field(default=None, ge=1, le=MOST_DISK)
     data_mount: str = "/var/lib/mysql"
 
     @field_validator("data_mount")
@@ -169,8 +172,8 @@ class NewMachine(Server):
 
     platform: Literal["libvirt", "container", "existing", "vsphere"] | None = None
     cpus: int = Field(default=2, ge=1, le=256)
-    memory: int = Field(default=4096, ge=256)
-    disk: int = Field(default=40, ge=2)
+    memory: int = Field(default=4096, ge=256, le=MOST_MEMORY)
+    disk: int = Field(default=40, ge=2, le=MOST_DISK)
     vsphere: VspherePlace = Field(default_factory=VspherePlace)
 
 

@@ -169,7 +169,9 @@ class StackConfiguration(Model):
             yield f"window.userAccess.probe.server: the name {probed.name} is used twice, give every server its own"
         yield from self._order_problems()
         yield from self._certificate_problems()
-        yield from front_problems.problems(self.original, list(self.original_servers()), list(self.new_machines()), self.window.user_access)
+        yield from front_problems.problems(
+            self.original, list(self.original_servers()), list(self.built_machines()), self.window.user_access
+        )
         if self.new.usage_on and self.new.usage_on not in {machine.name for machine in self.new.management}:
             yield f"new.usageOn: {self.new.usage_on} is not one of new.management"
         if self.new.carry.source and self.new.carry.source not in {server.name for server in self.original.management}:
@@ -203,6 +205,10 @@ class StackConfiguration(Model):
             self.platform_of(machine) == "existing" for machine in self.built_machines()
         ):
             yield "new.database.admin: only for servers of platform existing; what a platform makes lets root in by its socket"
+        for machine in self.new.database.servers:
+            pool = self.new.database.buffer_pool or 0
+            if pool >= machine.memory and self.platform_of(machine) != "existing":
+                yield f"new.database.bufferPool: {pool} MiB do not fit into the {machine.memory} MiB of {machine.name}; write less, or leave it out"
         known = {host.name for host in self.original.hypervisors}
         for step in self.hypervisor_steps:
             for name in step.hosts:

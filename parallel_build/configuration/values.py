@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -152,6 +153,14 @@ def is_address(text: str) -> bool:
     return True
 
 
+def usual_address(text: str) -> str:
+    """An address in its usual form, `[2001:DB8::0:1]` as 2001:db8::1: others write it in several ways. A name stays as it is."""
+    try:
+        return ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]")).compressed
+    except ValueError:
+        return text
+
+
 def parse_name_or_address(value: str) -> str:
     """A host name as it is, an IP address in its usual form.
 
@@ -179,6 +188,12 @@ class Phase(StrEnum):
         return order.index(self) >= order.index(other)
 
 
+@functools.cache
+def _annotation(model: type[BaseModel], field: str) -> object:
+    """What a key's value is declared to be; asked for with each value of a stack file."""
+    return model.model_fields[field].annotation
+
+
 class Model(BaseModel):
     """Base of every section: unknown keys are errors, values are not coerced silently, keys are camelCase."""
 
@@ -187,8 +202,10 @@ class Model(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _not_coerced(cls, value: object, info: ValidationInfo) -> object:
-        """A number in quotes, or a truth value for a number, is a slip, not a number."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
+        """A number in quotes, or a truth value for a number, is a slip, not a number. No command, file or statement takes a zero byte."""
+        if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list | tuple) else [value])):
+            raise ValueError("it has a zero byte in it; write it again, without that")
+        wanted = _annotation(cls, info.field_name or "")
         if wanted in (int, int | None) and isinstance(value, bool | str):
             raise ValueError(f"{value!r} is not a number; write it without quotes")
         if wanted is bool and value is not None and not isinstance(value, bool):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from parallel_build.cloudstack import agents
 from parallel_build.configuration import AGENTS, StackConfiguration
 from parallel_build.configuration.values import is_address
 from parallel_build.facts.service_places import (
@@ -109,9 +110,10 @@ def storage(database: Session) -> Iterator[Target]:
     """The servers of primary and secondary storage."""
     if _has(database, "storage_pool"):
         for row in database.rows("SELECT name, pool_type AS kind, host_address AS a, port FROM cloud.storage_pool WHERE removed IS NULL"):
-            for address in str(row["a"] or "").split(","):
+            for place in str(row["a"] or "").split(","):  # of a cluster all its monitors, perhaps each with its port
+                _, address, port = server_of(place.strip())
                 if address and address != "localhost":
-                    ports = {*STORAGE_PORTS.get(str(row["kind"]), (2049,)), *([int(row["port"])] if row["port"] else [])}
+                    ports = {*STORAGE_PORTS.get(str(row["kind"]), (2049,)), _port(row["port"], 0), port}
                     yield from (Target(f"primary storage {row['name']}", address, port) for port in sorted(ports) if 0 < port < 65536)
     yield from secondary_storage(database)
 
@@ -144,11 +146,10 @@ def _services(database: Session) -> Iterator[Target]:
     settings = _settings(database)
     for name, port in MAIL_SETTINGS.items():
         if host := settings.get(name, "").strip():
-            ports = {*MAIL_PORTS, *([int(settings[port])] if settings.get(port, "").isdigit() else [])}
+            ports = {*MAIL_PORTS, _port(settings.get(port, ""), MAIL_PORTS[0])}
             yield from (Target(f"mail server of {name}", host, each) for each in sorted(ports))
-    for address in settings.get("host", "").replace("@static", "").split(","):
-        if address.strip():
-            yield Target("management address in `host`", address.strip(), AGENTS)
+    for address in agents.addresses(settings.get("host", "")):
+        yield Target("management address in `host`", address, AGENTS)
     yield from _ldap(database)
     yield from vcenters(database)
     yield from controllers(database)
@@ -241,7 +242,7 @@ def vcenters(database: Session) -> Iterator[Target]:
     """The vCenters of VMware's zones: hosts there are reached through them alone, by the management servers."""
     if _has(database, "vmware_data_center"):
         for row in database.rows("SELECT vcenter_host AS a FROM cloud.vmware_data_center"):
-            yield Target("vCenter", str(row["a"]), 443)
+            yield from _at_url("vCenter", row["a"], 443)
 
 
 def _has(database: Session, table: str) -> bool:

@@ -95,6 +95,7 @@ class OriginalFacts:
         systemd: of each management and database server, whether systemd runs it.
         unmaskable: of each of them, what keeps its units from being masked.
         apis: what is wrong with each management server's API at its own address, "" where a signed call is served.
+        api_servers: names of the management servers that the API at original.api.url does not call down; None where it does not say.
         rows: rows of the databases that travel, as the server estimates them.
         rehearsal: the last rehearsal, passed or not, where the stack has one.
         left_running: what an earlier window's new side made and nobody has seen removed since: `LeftGuest`.
@@ -137,6 +138,7 @@ class OriginalFacts:
     systemd: dict[str, bool] = field(default_factory=dict)
     unmaskable: dict[str, list[str]] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
+    api_servers: list[str] | None = None
     rows: int = 0
     rehearsal: RehearsalRecord | None = None
     left_running: list[LeftGuest] = field(default_factory=list)
@@ -238,8 +240,18 @@ def _cloud(site: Site) -> Facts:
         "hosts": cloud.list("listHosts", type="Routing"),
         "system_vms": cloud.list("listSystemVms"),
         "zones": cloud.list("listZones"),
+        "api_servers": _listed_servers(cloud),
         "templates": [item for name in sorted(names) for item in cloud.list("listTemplates", templatefilter="all", name=name)],
     }
+
+
+def _listed_servers(cloud: Cloud) -> list[str] | None:
+    """Names of the management servers that the API does not call down, in small letters; None where it has no such command."""
+    try:
+        listed = cloud.list("listManagementServers")
+    except ApiRefused:
+        return None
+    return sorted({str(each.get("name")).lower() for each in listed if each.get("state") != "Down"})
 
 
 def _server(site: Site, connections: Connections, server: Server) -> Facts:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from itertools import combinations
-from urllib.parse import urlsplit
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement, Server
+from parallel_build.configuration.api import host_of
+from parallel_build.configuration.values import usual_address
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
@@ -30,7 +31,7 @@ def is_row_of(row: Row, server: OriginalManagement, old: OriginalFacts) -> bool:
     `service_ip` is `cluster.node.IP` of the server's db.properties: any of its own addresses, or 127.0.0.1, which every server has.
     A name alone does not count against addresses: a clone has the same name.
     """
-    node, address = old.nodes.get(server.name, ManagementNode()), str(row["service_ip"])
+    node, address = old.nodes.get(server.name, ManagementNode()), usual_address(str(row["service_ip"]))
     own = {each for each in old.addresses.get(server.name, []) if not _loopback(each)}
     if address == server.address or address in own:
         return True
@@ -84,6 +85,26 @@ def management_servers_beat_here(site: Site, old: OriginalFacts, fresh: NewFacts
             else f"no management server of original.management runs, so nothing shows that the database on {source} is the one they use",
             "it may be a former source that was left running: what the cloud has done since would be lost, and the comparison would not see it",
             WRONG_SOURCE if silent else "start them before the upgrade",
+        )
+
+
+def api_serves_this_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
+    """Rule: original.api.url leads to management servers that use the database of original.database.source, not to those of a clone."""
+    if old.api_servers is None:  # a version whose API does not say
+        return
+    source, url = site.configuration.original.database.source.name, site.configuration.original.api.url
+    strangers = sorted(set(old.api_servers) - {str(row["name"]).lower() for row in old.management})
+    beating = {str(row["name"]).lower() for row in old.management if heartbeats.beats(row)}
+    if strangers or (beating and not beating.intersection(old.api_servers)):
+        raise GuardFailed(
+            f"the API at {url} is not served from the database on {source}: "
+            + (
+                f"it lists {', '.join(strangers)} as in service, which that database does not have"
+                if strangers
+                else f"of {', '.join(sorted(beating))}, which write there, it lists none as in service"
+            ),
+            "it may be that of a clone, such as a test cloud; what the window asks for and starts by the API would happen there",
+            "correct original.api.url: the address of a management server of this cloud, or of what stands before them",
         )
 
 
@@ -286,7 +307,7 @@ def _named_addresses(site: Site) -> set[str]:
         machine.address for machine in site.configuration.new_machines()
     }
     found |= {door.address for door in original.frontend if door.address}
-    found |= {word for word in (urlsplit(original.api.url).hostname, new.load_balancer) if word}
+    found |= {word for word in (host_of(original.api.url), new.load_balancer) if word}
     return found
 
 
@@ -305,6 +326,7 @@ GUARDS = rules_of(
     management_servers_are_known,
     management_servers_beat_here,
     management_servers_use_the_source,
+    api_serves_this_database,
     usage_servers_are_known,
     database_serves_nobody_else,
     nobody_else_starts_the_servers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parallel_build.cloudstack import heartbeats
+from parallel_build.configuration.values import usual_address
 from parallel_build.guards import frontend, world
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
@@ -26,6 +27,7 @@ def everything_is_readable(facts: HealthFacts) -> Iterator[RuleFinding]:
 guard_rule(world.management_servers_are_known)
 guard_rule(world.management_servers_beat_here)
 guard_rule(world.management_servers_use_the_source)
+guard_rule(world.api_serves_this_database)
 guard_rule(world.usage_servers_are_known)
 guard_rule(world.database_serves_nobody_else)
 guard_rule(world.nobody_else_starts_the_servers)
@@ -111,7 +113,9 @@ def old_rows_of_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports rows of management servers that are no longer there."""
     known = {server.address for server in facts.site.configuration.original.management}
     gone = [
-        f"{row['name']} ({row['service_ip']})" for row in facts.rows("servers") if row["service_ip"] not in known and row["state"] == "Down"
+        f"{row['name']} ({row['service_ip']})"
+        for row in facts.rows("servers")
+        if usual_address(str(row["service_ip"])) not in known and row["state"] == "Down"
     ]
     if gone:
         yield RuleFinding(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from parallel_build.cloudstack.agents import SETTING, addresses, is_loopback
+from parallel_build.configuration.values import usual_address
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import rule
 from parallel_build.health.scoped import Setting, host_names, mentions
@@ -158,7 +159,7 @@ def old_names(facts: HealthFacts) -> set[str]:
     servers = facts.site.configuration.original.management
     addresses = {server.address for server in servers}
     found = {server.name for server in servers}
-    found |= {str(row["name"]) for row in facts.rows("servers") if row["service_ip"] in addresses}
+    found |= {str(row["name"]) for row in facts.rows("servers") if usual_address(str(row["service_ip"])) in addresses}
     for server in servers:
         found |= set(facts.servers[server.name].names) if server.name in facts.servers else set()
     return {name for name in found if name and not name.startswith("localhost")}

@@ -67,7 +67,12 @@ def decide(context: Context) -> tuple[Decision, Files]:
             most = facts.at_most(opened, schemas(context.configuration))
         if most < judge.WORTH:  # no other server needs to be asked
             return judge.too_small(f"at most {size(most)}"), nothing
-    old, new = _servers(context)
+    try:
+        old, new = _servers(context)
+    except ConnectionFailed as error:
+        if wanted == "auto" and (away := _away(context)):  # rows need no replica: it follows the new source once it is back
+            return Decision(False, f"{away} can't be asked: {error.fact}"), nothing
+        raise
     if not judge.servers_fit(old, new):
         return judge.decide(wanted, old, new, None), nothing
     with session(original_database(context)) as opened:
@@ -82,6 +87,17 @@ def _servers(context: Context) -> tuple[judge.ServerFacts, list[judge.ServerFact
     with Workers(len(hosts), context.cancel) as pool:
         old, *new = pool.map(lambda host: facts.server(host, original=host is hosts[0]), hosts)
     return old, new
+
+
+def _away(context: Context) -> str:
+    """A new replica that can't be reached, or its database server; empty where all of them answer."""
+    for host in replicas(context):
+        try:
+            with session(host):
+                pass
+        except ConnectionFailed:
+            return host.name
+    return ""
 
 
 def prove(context: Context) -> dict[str, Any]:

@@ -8,7 +8,7 @@ have had to correct one.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -28,6 +28,7 @@ Stands = Literal["users", "database"]
 USERS: Stands = "users"
 DATABASE: Stands = "database"
 Failures = dict[str, ParallelBuildError]
+SHOWN = 5  # lines of what a command printed that are shown
 # The keys of the configuration by where a command leads, for plans and messages.
 TO_ORIGINAL = "original"
 KEYS = {CLOSED: "close", NEW_SIDE: "toNew", TO_ORIGINAL: "toOriginal"}
@@ -49,7 +50,7 @@ def close(context: Context, records: WindowStore, before: Stands) -> None:
         raise StepFailed(
             f"what stands before the original's {before} is not closed: {'; '.join(_in_words(wanted, failed))}",
             "who comes that way would still be led to the original",
-            "correct the machine, or `close` in original.frontend, then `pulumi up`; going back opens what was closed"
+            "correct the machine, or `close` (or its `timeout`) in original.frontend, then `pulumi up`; going back opens what was closed"
             + (f"; a machine that is off for good: {off}" if off else ""),
         )
 
@@ -91,26 +92,51 @@ def close_on_new(context: Context, records: WindowStore, before: Stands | None =
         context.progress(f"still leads to the new side: {words}")
 
 
-def to_original(context: Context, records: WindowStore, before: Stands) -> list[str]:
+def to_original(context: Context, records: WindowStore, before: Stands, shown: Callable[[], str] = str) -> list[str]:
     """Lead to the original again what this window has turned; nothing happens where it has turned nothing.
 
+    Args:
+        shown: asked when the commands have ended: why what they say is not believed, "" where it is.
     Returns:
         places that do not lead there yet, in words; they stay on record.
     """
     on_record = places_of(records.facts(STEP))
     wanted = [each for mark, each in _places(context, records).items() if mark in on_record and each.before == before]
     if not wanted:
+        shown()
         return []
     _keep(records, {each.mark: replace(on_record[each.mark], done=False) for each in wanted}, forward=False)
     there = _there(context, wanted)
     context.intend("lead to the original again", places=[each.mark for each in there])
-    failed = _run(context, there, TO_ORIGINAL)
+    failed: dict[str, object] = {**_run(context, there, TO_ORIGINAL)}
+    if doubt := shown():
+        failed |= {each.mark: doubt for each in there if each.mark not in failed}
     _keep(records, {each.mark: None for each in wanted if each.mark not in failed}, forward=False)
     left = _in_words(there, failed)
     for words in left:
         context.progress(f"does not lead to the original yet: {words}")
         context.run.record("front not turned", step=context.step, error=words)
     return left
+
+
+def declared(configuration: StackConfiguration) -> bool:
+    """Whether there is something that users come by and a window turns."""
+    return any(door.turned and door.stands_before == USERS for door in configuration.original.frontend)
+
+
+def are_closed(records: WindowStore) -> bool:
+    """Whether the window has closed something that users come by."""
+    return any(each.before == USERS and each.leads == CLOSED for each in places_of(records.facts(STEP)).values())
+
+
+def doubt(records: WindowStore, leads: str) -> None:
+    """What was run before users, ended well and has not shown counts as not done: the next try runs it again, as the stack file has it by then."""
+    places = places_of(records.facts(STEP))
+    doubted = {
+        mark: replace(each, done=False) for mark, each in places.items() if each.before == USERS and each.leads == leads and each.done
+    }
+    if doubted:
+        _keep(records, doubted, forward=False)
 
 
 def in_words(record: WindowRecord) -> list[str]:
@@ -194,13 +220,23 @@ def _keep(records: WindowStore, places: Mapping[str, FrontPlace | None], *, forw
 
 
 def _run(context: Context, places: Sequence[FrontPlace], leads: str) -> Failures:
+    """On every machine at the same time; of several doors on one machine one after the other, since their programs may write the same files."""
+    machines: dict[str, list[FrontPlace]] = {}
+    for each in places:
+        machines.setdefault(each.name, []).append(each)
+    with Workers(len(machines), context.cancel) as pool:
+        futures = [pool.submit(_run_on, context, there, leads) for there in machines.values()]
+        return {mark: error for future in futures for mark, error in future.result().items()}
+
+
+def _run_on(context: Context, places: Sequence[FrontPlace], leads: str) -> Failures:
     failed: Failures = {}
-    with Workers(len(places), context.cancel) as pool:
-        for each, future in [(each, pool.submit(_run_at, context, each, leads)) for each in places]:
-            try:
-                future.result()
-            except (ConnectionFailed, CommandFailed, StepFailed) as error:
-                failed[each.mark] = error
+    for each in places:
+        context.cancel.check()
+        try:
+            _run_at(context, each, leads)
+        except (ConnectionFailed, CommandFailed, StepFailed) as error:
+            failed[each.mark] = error
     return failed
 
 
@@ -215,11 +251,14 @@ def _run_at(context: Context, place: FrontPlace, leads: str) -> None:
     context.progress(f"{place.name}: {shlex.join(words)}")
     server = place.server
     if server is not None:
-        context.host(server).run(words, timeout=place.timeout)
-        return
-    may_write(context)
-    run_here(words, place.timeout, "original.frontend")
+        done = context.host(server).run(words, timeout=place.timeout)
+        printed = f"{done.stdout}\n{done.stderr}"
+    else:
+        may_write(context)
+        printed = run_here(words, place.timeout, "original.frontend", context.cancel)
+    for line in printed.strip().splitlines()[-SHOWN:]:
+        context.progress(f"{place.name} says: {line}")
 
 
-def _in_words(places: Sequence[FrontPlace], failed: Mapping[str, ParallelBuildError]) -> list[str]:
+def _in_words(places: Sequence[FrontPlace], failed: Mapping[str, object]) -> list[str]:
     return [f"{each.title} on {each.name}: {failed[each.mark]}" for each in places if each.mark in failed]

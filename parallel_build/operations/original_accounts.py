@@ -12,20 +12,20 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_database
 from parallel_build.records.seed import SeedRecord
 from parallel_build.remote.access import Access
-from parallel_build.remote.sql import session
+from parallel_build.remote.sql import Refused, session
 
 
 def drop(context: Context, users: Sequence[str]) -> list[str]:
     """Drop accounts on the original. Idempotent; it keeps no rollback from its end.
 
     Returns:
-        those that may still be there: the database server is down, or its host can't be asked.
+        those that may still be there: the database server is down or refuses it, or its host can't be asked.
     """
     host = original_database(context)
     try:
         with session(host) as original:
             dropped = sum(account.revoke(original, user) for user in users)
-    except (ConnectionFailed, CommandFailed) as error:
+    except (ConnectionFailed, CommandFailed, Refused) as error:  # a server that is read only by now, or rights that were taken away
         return _left(context, host, users, error)
     if dropped:
         context.progress(f"{host.name}: {dropped} account(s) of this tool dropped")

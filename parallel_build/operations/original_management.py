@@ -16,6 +16,7 @@ from parallel_build.cloudstack.services import MANAGEMENT, USAGE, Services
 from parallel_build.cloudstack.startup import ANSWERING, FAILED_FOR_GOOD
 from parallel_build.configuration import OriginalManagement as OriginalServer
 from parallel_build.configuration import Server
+from parallel_build.configuration.values import usual_address
 from parallel_build.errors import Cancelled, ConnectionFailed, Fenced, ParallelBuildError, RollbackIncomplete, StepFailed
 from parallel_build.operations import known_servers, original_replica
 from parallel_build.operations.asked_cloud import asked
@@ -312,7 +313,7 @@ def prove_at_rest(context: Context, lost: Sequence[OriginalServer] = ()) -> dict
     stopped = {server.address for server in context.configuration.original.management} - {server.address for server in lost}
     with session(original_database(context)) as database:
         rows = database.rows(ROWS)
-        watched = [row for row in rows if row["state"] == "Up" and row["service_ip"] not in stopped]
+        watched = [row for row in rows if row["state"] == "Up" and usual_address(str(row["service_ip"])) not in stopped]
         alive = _beating(context, database, watched)
     if alive:
         names = ", ".join(f"{row['name']} ({row['service_ip']})" for row in rows if row["id"] in alive)

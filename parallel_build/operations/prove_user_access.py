@@ -137,6 +137,15 @@ def users_are_out(context: Context) -> list[str]:
     return proved
 
 
+def users_are_served(context: Context) -> str:
+    """Where the probe is served at this moment by the original, in words; "" where it is not, or where there is none."""
+    asker = probe(context)
+    if asker is None:
+        return ""
+    answers = [asker.ask(where) for where in addresses(context, context.configuration.original.management)]
+    return in_words([each for each in answers if each.served])
+
+
 def administrators_are_in(context: Context) -> str:
     """Prove that this machine, an administrator's, is served: by the API's configured address or by a management server itself.
 
@@ -160,19 +169,21 @@ def administrators_are_in(context: Context) -> str:
     )
 
 
-def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> list[str]:
+def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> bool | None:
     """Prove that the probe is served again.
 
     Args:
         servers: the management servers that serve now.
         must: raise when it is not; in a rollback it is logged and recorded instead: going back must be possible whatever the probe meets.
+    Returns:
+        whether it is; None where nobody could ask.
     Raises:
         StepFailed: it is not served within half a minute.
     """
     asker, side = probe(context), "original" if any(server in context.configuration.original.management for server in servers) else "new"
     if asker is None:
         users_out.note_in(context, side=side)
-        return []
+        return None
     asked = addresses(context, servers)
     last: list[Answer] = []
 
@@ -192,11 +203,10 @@ def users_are_in(context: Context, servers: Sequence[Server], *, must: bool) -> 
             ) from None
         context.progress(f"not proved: {fact}")
         context.run.record("not proved", step=context.step, error=fact)
-        return [f"not proved: {fact}"]
+        return False if all(each.asked for each in last) else None
     users_out.note_in(context, last, side=side)
-    words = f"in: from {asker.where} {in_words(last)}"
-    context.progress(words)
-    return [words]
+    context.progress(f"in: from {asker.where} {in_words(last)}")
+    return True
 
 
 def in_words(answers: list[Answer]) -> str:

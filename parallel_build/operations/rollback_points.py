@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from parallel_build.cancel import CancelToken
 from parallel_build.errors import ConfigurationError, GuardFailed, StepFailed
 from parallel_build.machines import snapshots
 from parallel_build.machines.snapshots import Snapshots
 from parallel_build.operations import record_hosts
+from parallel_build.operations.run_here import run_here
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.host import Connections
 from parallel_build.resolved_stack import Site
@@ -151,16 +152,10 @@ class Points:
         self.say(f"hook: {shlex.join(words)}")
         self.run.record("intent", step="points", action=f"hook {action}", point=point)
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=HOOK_SECONDS, check=False, stdin=subprocess.DEVNULL)
-        except (OSError, subprocess.TimeoutExpired) as error:
+            run_here(words, HOOK_SECONDS, "--hook", CancelToken())
+        except StepFailed as error:
             raise StepFailed(
-                f"the hook of `points {action}` could not be run",
-                str(error),
+                f"the hook of `points {action}` failed: {error.fact}",
+                error.cause,
                 "correct --hook, then run the same command again; the machines are off until then",
             ) from None
-        if done.returncode != 0:
-            raise StepFailed(
-                f"the hook of `points {action}` ended with exit code {done.returncode}",
-                done.stderr.strip()[-300:] or "no output",
-                "correct that, then run the same command again; the machines are off until then",
-            )

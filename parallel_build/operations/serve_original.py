@@ -59,7 +59,6 @@ def serve_at_once(context: Context) -> None:
         closing = pool.submit(_close_fronts, context, record)
         fence_new_side(context)
         starting.result()
-        closing.result()
         original_locks.unlock(context)
         hypervisors = pool.submit(hypervisor_commands.undo, context)
         original_numbers.move_past(context)
@@ -68,8 +67,10 @@ def serve_at_once(context: Context) -> None:
             servers.first()
             for words in drain.allow_jobs(context):
                 context.progress(words)
-            user_firewall.let_users_in(context)
-            context.progress("the original serves and users are in; what is left is undone now")
+            closing.result()  # a machine that hangs has had the time in which management starts
+            out = user_firewall.let_users_in(context)
+            users = f"users can't come in everywhere yet ({'; '.join(out)})" if out else "users are in"
+            context.progress(f"the original serves and {users}; what is left is undone now")
             hosts_back.take_agents(context)
             hypervisors.result()
             servers.settle()

@@ -9,7 +9,7 @@ from functools import partial
 from parallel_build.cloudstack import endpoint
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.configuration import API_PORTS, Server, StackConfiguration
-from parallel_build.errors import Cancelled, Fenced, ParallelBuildError
+from parallel_build.errors import Cancelled, Fenced, ParallelBuildError, StepFailed
 from parallel_build.operations import (
     frontends,
     known_servers,
@@ -25,6 +25,7 @@ from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import only_new_side, store
 from parallel_build.operations.packet_filter import Barrier
 from parallel_build.operations.run_here import run_here
+from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
 
@@ -63,13 +64,13 @@ def at_once(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
         future.result()
 
 
-def run_local(words: list[str], timeout: float) -> None:
+def run_local(context: Context, words: list[str], timeout: float) -> None:
     """Run the operator's own load balancer command on this machine.
 
     Raises:
         StepFailed: it did not end with exit code 0 in time.
     """
-    run_here(words, timeout, "window.userAccess")
+    run_here(words, timeout, "window.userAccess", context.cancel)
 
 
 def let_users_in(context: Context) -> list[str]:
@@ -84,7 +85,7 @@ def let_users_in(context: Context) -> list[str]:
     if access.method == "command":
         if store(context).facts("UserAccess").get("closed"):
             may_write(context)
-            run_local(access.open, 120)
+            run_local(context, access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, original_management.answering(context))
     elif access.method == "firewall":
@@ -110,9 +111,20 @@ def let_users_in(context: Context) -> list[str]:
             raise next(iter(kept.values()))
         context.progress(f"users in on {', '.join(server.name for server in originals if server.name not in kept)}")
         at_once(let_in, known_servers.new_management(context.configuration, record))
-    left = frontends.to_original(context, store(context), frontends.USERS)
-    prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
+    left = frontends.to_original(context, store(context), frontends.USERS, partial(_not_served, context))
     return [*(f"users on {name}: {error}" for name, error in kept.items() if name not in lost), *left]
+
+
+def _not_served(context: Context) -> str:
+    """Why users who come by the probe's url are not let in though what stands there was led to the original; "" where they are, or nobody could ask."""
+    section = context.configuration.window.user_access.probe
+    served = prove_user_access.users_are_in(context, context.configuration.original.management, must=False)
+    if served is not False or section is None or not section.url:
+        return ""
+    return (
+        f"`toOriginal` ended well, and users who come by {section.url} are not served; correct it in original.frontend (or window.userAccess.probe), "
+        "then run the same command again"
+    )
 
 
 def admit_on_new(context: Context) -> None:
@@ -120,14 +132,18 @@ def admit_on_new(context: Context) -> None:
     access, shut = context.configuration.window.user_access, set[str]()
     if access.method == "command":
         may_write(context)
-        run_local(access.open, 120)
+        run_local(context, access.open, 120)
     elif access.method == "cidr":
         user_access_setting.open_again(context, asked(context, Cloud.new(context.site)))
     elif access.method == "firewall":
         shut = _open_new(context)
         at_once(partial(tell_where, context), context.configuration.original.management)
     frontends.to_new(context, store(context))
-    prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
+    try:
+        prove_user_access.users_are_in(context, [server for server in serving(context) if server.name not in shut], must=True)
+    except StepFailed:
+        frontends.doubt(store(context), NEW_SIDE)
+        raise
 
 
 def _open_new(context: Context) -> set[str]:
@@ -213,7 +229,7 @@ def close_on_new(context: Context) -> None:
     if access.method == "command":
         with only_new_side(context, "users out of the new side"):
             may_write(context)
-            run_local(access.close, 120)
+            run_local(context, access.close, 120)
         return
     if access.method == "cidr":
         machine = context.configuration.new.management[0]

@@ -69,12 +69,12 @@ class RunFolder:
         private_file.replace(path, mask(text, self._secrets))
 
     def evidence(self, step: str) -> dict[str, Any] | None:
-        """A step's kept evidence, or None."""
-        path = self.path / "evidence" / f"{step}.json"
-        if not path.exists():
+        """A step's kept evidence; None where there is none, or none that can be read: it only shows, and must not keep an undo from its end."""
+        try:
+            found = json.loads((self.path / "evidence" / f"{step}.json").read_text())
+        except (OSError, ValueError):
             return None
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+        return found if isinstance(found, dict) else None
 
     def journal(self) -> Iterator[dict[str, Any]]:
         """The journal's entries, oldest first; a last line torn by a crash is left out."""

@@ -20,7 +20,8 @@ VOLATILE = "/run/cloudstack-parallel-build"
 # $0: the mark; $1: whether there is input; $2: the run's token, `-` for none; the rest: the command. The input's first line has its length
 # and SHA-256: an argument would show a secret's digest in the process list. It is kept in memory and has no name there before its first byte
 # comes; a large one is kept on the disk. No core file is made of what is given secrets. The inner shell becomes the command, so that its
-# process id is known.
+# process id is known. What the shell can do by itself it does: a run gives thousands of commands, and each program that it starts costs more than
+# most of them.
 FRAME = f"""
 LC_ALL=C; export LC_ALL; ulimit -c 0
 printf '%s\\n' "$0"; printf '%s\\n' "$0" >&2
@@ -28,14 +29,25 @@ end() {{ printf '\\n%s %s\\n' "$0" "$1" >&2; exit 0; }}
 given=$1; token=$2; shift 2
 if [ "$token" != - ]; then
     folder={FOLDER}; memory={VOLATILE}; PARALLEL_BUILD_COMMAND=$0; export PARALLEL_BUILD_COMMAND
-    mkdir -p -m 700 "$memory/running" 2>/dev/null
-    {{ mkdir -p -m 700 "$folder" && (: >>"$folder/token.lock"); }} 2>/dev/null || folder=$memory
+    [ -d "$memory/running" ] || mkdir -p -m 700 "$memory/running" 2>/dev/null
+    {{ {{ [ -d "$folder" ] || mkdir -p -m 700 "$folder"; }} && true >>"$folder/token.lock"; }} 2>/dev/null || folder=$memory
     exec 9>>"$folder/token.lock"
-    seen() {{ cat {FOLDER}/token {VOLATILE}/token 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f1; }}
+    seen() {{
+        highest=
+        for file in {FOLDER}/token {VOLATILE}/token; do
+            number=; read -r number rest <"$file"
+            case $number in
+                "") ;;
+                *[!0-9]*) highest=${{highest:-$number}} ;;
+                *) [ "$number" -le "${{highest:-0}}" ] || highest=$number ;;
+            esac
+        done
+        highest=${{highest:-0}}
+    }} 2>/dev/null
     write() {{ printf '%-127s\\n' "$token" 1<>"$1/token" && sync "$1/token"; }} 2>/dev/null
     while :; do
         flock -s -w 60 9 || end locked
-        highest=$(seen); highest=${{highest:-0}}
+        seen
         [ "$highest" -le "$token" ] || end "fenced $highest"
         [ "$highest" -lt "$token" ] || break
         flock -u 9
@@ -45,25 +57,27 @@ if [ "$token" != - ]; then
             if grep -q "PARALLEL_BUILD_COMMAND=$(cat "$file")" "/proc/$process/environ" 2>/dev/null; then kill -TERM "$process"; else rm -f "$file"; fi
         done 2>/dev/null
         flock -w 60 9 || end locked
-        highest=$(seen); [ "${{highest:-0}}" -ge "$token" ] || write "$folder" || write "$memory" || end "no room"
+        seen; [ "$highest" -ge "$token" ] || write "$folder" || write "$memory" || end "no room"
     done
 fi
 if [ "$given" = input ]; then
     length=; digest=; read -r length digest || end torn
     places="/run /dev/shm ${{TMPDIR:-/tmp}} /var/tmp"; [ "$length" -lt 8388608 ] || places="/var/tmp ${{TMPDIR:-/tmp}} /run"
-    for place in $places; do input=$(umask 077; mktemp "$place/.input-XXXXXXXX" 2>/dev/null) && break; done
+    for place in $places; do input=$(mktemp "$place/.input-XXXXXXXX" 2>/dev/null) && break; done
     [ -n "$input" ] || end "no room"
     exec 3>"$input" 4<"$input"; rm -f "$input"
     cat >&3 || end "no room"
     exec 3>&-
-    [ "$(wc -c </proc/self/fd/4)" -eq "$length" ] && [ "$(sha256sum </proc/self/fd/4 | cut -d' ' -f1)" = "$digest" ] || end torn
+    came=$(sha256sum </proc/self/fd/4); [ "${{came%% *}}" = "$digest" ] || end torn
 else
     exec 4</dev/null
 fi
 sh -c 'printf "%s %s\\n" "$0" "$$" >&2; own=$1-$$; [ "$1" = - ] || printf "%s" "$0" >"$2/running/$own"; shift 2; exec "$@"' \\
     "$0" "$token" "{VOLATILE}" "$@" <&4 4<&- 9>&-
 code=$?
-[ "$token" = - ] || grep -lx "$0" "$memory"/running/"$token"-* 2>/dev/null | xargs -r rm -f
+[ "$token" = - ] || for file in "$memory"/running/"$token"-*; do
+    found=; read -r found <"$file"; [ "$found" != "$0" ] || rm -f "$file"
+done 2>/dev/null
 printf '\\n%s\\n' "$0"; end "$code"
 """
 NUMBERS = tuple(f"{FOLDER}/{name}" for name in ("token", "token.next", "token.lock", "number.lock"))
@@ -127,6 +141,11 @@ class Frame:
     def words(self, argv: Sequence[str]) -> list[str]:
         """The words that run a command in the frame."""
         return ["sh", "-c", FRAME, self.mark, "input" if self.input else "none", self._token, *argv]
+
+    def ended(self, out: bytes, err: bytes) -> bool:
+        """Whether all of the command's answer has come, though something that it has left running may keep the connection's pipes open."""
+        mark = self.mark.encode()
+        return out.endswith(b"\n" + mark + b"\n") and len(re.findall(rb"\n" + mark + rb" \d+\n", err)) > 1  # the process id, the exit code
 
     def read(self, raw: Result) -> Answer:
         """Find the command's answer in all that came."""

@@ -74,7 +74,8 @@ class Host(Access):
 
     @staticmethod
     def _limited(argv: Sequence[str], timeout: float) -> list[str]:
-        return ["timeout", "--kill-after=10", f"{timeout:.0f}", *argv]
+        # To timeout(1) 0 is no limit.
+        return ["timeout", "--kill-after=10", f"{max(1.0, timeout):.0f}", *argv]
 
     def _login_line(self, words: Sequence[str]) -> str:
         """What the login shell is given: as root."""
@@ -93,7 +94,7 @@ class Host(Access):
         frame, started = Frame(self._bytes(input), self.token), time.monotonic()
         command = self._login_line(frame.words(self._limited(argv, timeout)))
         for attempt in (1, 2):
-            raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)))
+            raw = self._client.attempt(command, frame.input, timeout, cancellable, lambda came: self._end(frame.read(came)), frame.ended)
             answer = frame.read(raw)
             # A shared connection whose server was restarted ends at once: one fresh connection is tried, if nothing was begun over it.
             if not answer.began and attempt == 1 and self._client.drop_stale(raw):

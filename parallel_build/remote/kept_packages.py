@@ -15,7 +15,7 @@ from parallel_build.remote import apt, dnf
 from parallel_build.remote.access import Access
 from parallel_build.remote.available import Available
 from parallel_build.remote.families import DEBIAN, family_of
-from parallel_build.remote.packages import Packages, choose
+from parallel_build.remote.packages import Packages, choose, file_mode
 from parallel_build.versions import CloudStackVersion
 
 FETCH_TIMEOUT = 1800.0
@@ -130,7 +130,7 @@ class _Folder:
         for path, text in files.items():
             for usual, name in names.items():
                 text = text.replace(usual, f"{self.folder}/{name}")
-            self.host.write(f"{self.folder}/{names[path]}", text, mode=0o644)
+            self.host.write(f"{self.folder}/{names[path]}", text, mode=file_mode(text))
 
     def _failed(self, what: str, error: CommandFailed) -> StepFailed:
         return StepFailed(

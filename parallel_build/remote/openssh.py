@@ -107,7 +107,13 @@ class Client:
         return options
 
     def attempt(
-        self, command: str, data: bytes, timeout: float, cancellable: bool, stopped: Callable[[Result], None] = lambda came: None
+        self,
+        command: str,
+        data: bytes,
+        timeout: float,
+        cancellable: bool,
+        stopped: Callable[[Result], None] = lambda came: None,
+        ended: Callable[[bytes, bytes], bool] = lambda out, err: False,
     ) -> Result:
         """Run a command once and wait for its end.
 
@@ -117,6 +123,7 @@ class Client:
             timeout: seconds; ssh is ended a little later, when the server has not ended the command itself.
             cancellable: end it when the engine cancels.
             stopped: given what had come by then, ends the command on the server as well: a closed connection ends nothing there.
+            ended: given what has come, whether that is all: ssh itself waits for every program that the command has left running.
         Returns:
             what came; its code is OVERDUE where ssh had to be ended.
         Raises:
@@ -135,6 +142,7 @@ class Client:
             )
         deadline = time.monotonic() + timeout + GRACE + self.ssh.connect_timeout.total_seconds()
         sent: bytes | None = data
+        looks = 0  # at an answer that is whole
         if len(data) > ONE_WRITE:
             # communicate() forgets input that its first time limit interrupts, so large input is fed by a thread.
             pipe, process.stdin, sent = process.stdin, None, None
@@ -142,8 +150,11 @@ class Client:
         while True:
             try:
                 stdout, stderr = process.communicate(sent, timeout=0.25)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as waiting:
                 sent = None
+                looks = looks + 1 if ended(waiting.output or b"", waiting.stderr or b"") else 0
+                if looks > 1:  # ssh has had the time to end by itself
+                    return _text(SSH_FAILED, *_end(process))
                 if cancellable and self.cancel.is_set:
                     stopped(_text(SSH_FAILED, *_end(process)))
                     self.cancel.check()

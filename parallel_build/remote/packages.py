@@ -12,6 +12,7 @@ from parallel_build.remote.apt import Apt
 from parallel_build.remote.available import Available
 from parallel_build.remote.dnf import Dnf
 from parallel_build.remote.families import DEBIAN, family_of
+from parallel_build.secret import has_credentials
 from parallel_build.versions import CloudStackVersion
 
 THERE = 'for command; do command -v "$command" >/dev/null || exit 1; done'
@@ -94,6 +95,11 @@ def packages_of(host: Access) -> Packages:
             f"take a server of {family.name} that has {programs[0]}",
         )
     return Apt(host) if family is DEBIAN else Dnf(host)
+
+
+def file_mode(content: str) -> int:
+    """Of a file that names a repository: everybody's to read, but where its address has a password or token in it."""
+    return 0o600 if has_credentials(content) else 0o644
 
 
 def faults(packages: Packages, wanted: Sequence[str], release: CloudStackVersion) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _run(context: Context, *, keep_going: bool) -> list[str]:
     for words in acceptance.commands:
         context.progress(f"acceptance: {shlex.join(words)}")
         try:
-            run_local(words, acceptance.timeout.total_seconds())
+            run_local(context, words, acceptance.timeout.total_seconds())
         except StepFailed as error:
             if not keep_going:
                 raise

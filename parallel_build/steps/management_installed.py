@@ -16,7 +16,7 @@ from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFa
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
 from parallel_build.remote.access import Access
-from parallel_build.remote.packages import Packages, choose, faults, packages_of, right
+from parallel_build.remote.packages import Packages, choose, faults, file_mode, packages_of, right
 from parallel_build.steps.base import step
 from parallel_build.steps.foundation import FoundationStep
 
@@ -139,7 +139,7 @@ class ManagementInstalled(FoundationStep):
             if found is None or found.decode(errors="replace") != content:
                 context.intend(f"{host.name}: write {path}")
                 host.run(["install", "-d", "-m", "755", path.rsplit("/", 1)[0]])
-                host.write(path, content, mode=0o644)
+                host.write(path, content, mode=file_mode(content))
                 changed.append(path)
         if changed:
             context.progress(f"{host.name}: {', '.join(changed)} written")

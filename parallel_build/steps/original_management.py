@@ -10,6 +10,7 @@ from parallel_build.operations import deadline, fence_new_database, ha_hold, ori
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import units_of
 from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.operations.let_users_out import keep_users_out
 from parallel_build.operations.original_management import Servers, prove_at_rest, remember_units, stop
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -50,6 +51,7 @@ class OriginalManagement(SwitchedStep):
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
         original = context.configuration.original
         servers: list[Server] = [*original.usage, *original.management]
+        keep_users_out(context)
         remember_units(context, servers)
         context.intend("stop the original's management", servers=[server.name for server in servers])
         lost: list[Server] = []

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parallel_build.machines.container import namespace
 from parallel_build.project import PROJECT
 from tests.containers import real_original as real
 from tests.containers.database_stand import Combination, combination, roots
@@ -41,19 +42,32 @@ class LabRunner:
         return Lab(self.name).folder
 
     def run(self, *words: str, check: bool = True, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
-        """Run a command; its output is in the failure when it does not succeed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "lab", "--name", self.name, *words],
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """Run a command; its output is in the failure when it does not succeed.
+
+        A `shell` is opened from here: tests ask machines hundreds of things, and a Python of its own costs many times as much as the answer.
+        """
+        if words[0] != "shell" or not (done := self._shell(words[1], words[2:], timeout)):
+            done = self.command(*words, timeout=timeout)
         if check and done.returncode != 0:
             pytest.fail(f"lab {' '.join(words)} ended with exit code {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
         return done
+
+    def command(self, *words: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run `scripts/lab`'s command in a process of its own."""
+        return _run([sys.executable, "-m", "lab", "--name", self.name, *words], timeout)
+
+    def _shell(self, machine: str, command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str] | None:
+        """What `shell` does; None where there is no such lab or machine."""
+        from lab.errors import LabError
+        from lab.files import Lab
+        from lab.hosts import log_in
+
+        lab = Lab(self.name)
+        try:
+            with log_in(lab, machine) as words:
+                return namespace.inside(lab.namespace, lambda: _run([*words, *command], timeout))
+        except (LabError, FileNotFoundError):
+            return None
 
     def status(self) -> dict[str, Any]:
         """What `scripts/lab status --json` says."""
@@ -68,6 +82,12 @@ class LabRunner:
         """Run a statement as root of a database machine; columns parted by tabs, no headings."""
         words = statement.replace("'", "'\\''")
         return self.shell(machine, f"$(command -v mariadb || command -v mysql) -N -B -e '{words}'").strip()
+
+
+def _run(words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session", params=[

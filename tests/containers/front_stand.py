@@ -61,6 +61,19 @@ def declare(lab: Lab) -> None:
     lab.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
+@contextmanager
+def method(lab: Lab, name: str) -> Iterator[None]:
+    """Have the lab's stack file keep users out another way."""
+    text = lab.stack_file.read_text()
+    document = yaml.safe_load(text)
+    document["config"][f"{PREFIX_OF_KEYS}window"]["userAccess"]["method"] = name
+    lab.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
+    try:
+        yield
+    finally:
+        lab.stack_file.write_text(text)
+
+
 class Fronts:
     """The two machines and what they show."""
 

@@ -190,6 +190,54 @@ def test_tables_whose_files_cannot_be_taken_in_are_known(scene: Scene) -> None:
         sql(scene.source, "DROP TABLE cloud.odd_engine, cloud.odd_empty, cloud.odd_parts, cloud.odd_text, cloud.odd_system")
 
 
+# Of what a server's tables may be made, over years of upgrades and by those who add some of their own.
+MAKES = (
+    "SET GLOBAL innodb_checksum_algorithm = 'crc32';"
+    "CREATE TABLE cloud.make_old (id int PRIMARY KEY, a text) ENGINE=InnoDB; INSERT INTO cloud.make_old SELECT seq, REPEAT('x', 900) FROM cloud.seq_1_to_500;"
+    "SET GLOBAL innodb_checksum_algorithm = 'full_crc32';"
+    "CREATE TABLE cloud.make_packed (id int PRIMARY KEY, a text) ENGINE=InnoDB ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=8;"
+    "INSERT INTO cloud.make_packed SELECT seq, REPEAT('y', 900) FROM cloud.seq_1_to_500;"
+    "CREATE TABLE cloud.make_pages (id int PRIMARY KEY, a text) ENGINE=InnoDB PAGE_COMPRESSED=1; INSERT INTO cloud.make_pages VALUES (1, 'p');"
+    "CREATE TABLE cloud.make_compact (id int PRIMARY KEY, a varchar(20)) ENGINE=InnoDB ROW_FORMAT=COMPACT; INSERT INTO cloud.make_compact VALUES (1, 'c');"
+    "CREATE TABLE cloud.make_place (id int PRIMARY KEY, p point NOT NULL, SPATIAL KEY (p)) ENGINE=InnoDB;"
+    "INSERT INTO cloud.make_place VALUES (1, POINT(1, 2)), (2, POINT(3, 4));"
+    "CREATE TABLE cloud.make_virtual (id int PRIMARY KEY, a int, b int AS (a * 2) VIRTUAL, c int AS (a + 1) STORED, KEY (b)) ENGINE=InnoDB;"
+    "INSERT INTO cloud.make_virtual (id, a) SELECT seq, seq FROM cloud.seq_1_to_300;"
+    "CREATE TABLE cloud.make_instant (id int AUTO_INCREMENT PRIMARY KEY, a varchar(9), gone int, b varchar(9) DEFAULT 'vor') ENGINE=InnoDB;"
+    "INSERT INTO cloud.make_instant (a, gone) SELECT seq, seq FROM cloud.seq_1_to_300;"
+    "ALTER TABLE cloud.make_instant DROP COLUMN gone, ALGORITHM=INSTANT;"
+    "ALTER TABLE cloud.make_instant ADD COLUMN first_ int DEFAULT 7 FIRST, ALGORITHM=INSTANT;"
+    "ALTER TABLE cloud.make_instant MODIFY COLUMN b varchar(9) DEFAULT 'nach' AFTER id, ALGORITHM=INSTANT;"
+    "INSERT INTO cloud.make_instant (a) VALUES ('z'); DELETE FROM cloud.make_instant WHERE id = 301;"
+    "CREATE TABLE cloud.make_nokey (a int, b varchar(9) CHARACTER SET latin1) ENGINE=InnoDB; INSERT INTO cloud.make_nokey VALUES (1, 'ü'), (1, 'ü');"
+    "CREATE TABLE cloud.make_hash (id int PRIMARY KEY, t text, UNIQUE KEY (t) USING HASH) ENGINE=InnoDB; INSERT INTO cloud.make_hash VALUES (1, 'h');"
+)
+
+
+def test_tables_of_every_make_arrive_or_are_known(scene: Scene) -> None:
+    undo(scene.source, scene.target, [scene.replica], SCHEMAS)
+    scene.follows()
+    made = [word.partition(" ")[0] for word in MAKES.split("CREATE TABLE ")[1:]]
+    try:
+        sql(scene.source, MAKES)
+        with session(scene.source) as opened:
+            found = facts.files(opened, [definitions.read(opened, name) for name in SCHEMAS])
+        print(f"  not taken in: {found.unfit}", flush=True)
+        left = {text.split()[0] for text in found.unfit}
+        if left:
+            sql(scene.source, f"DROP TABLE {', '.join(left)}")
+        report = bring(scene.source, scene.target, [scene.replica], SCHEMAS)
+        assert report.tables > 300
+        assert same(scene.source, scene.target, SCHEMAS) == same(scene.target, scene.replica, SCHEMAS)
+        names = ", ".join(name for name in made if name not in left)
+        for host in (scene.target, scene.replica):
+            assert sql(host, f"CHECK TABLE {names} EXTENDED").count("status\tOK") == len(made) - len(left)
+        undo(scene.source, scene.target, [scene.replica], SCHEMAS)
+        scene.follows()
+    finally:
+        sql(scene.source, f"DROP TABLE IF EXISTS {', '.join(made)}; SET GLOBAL innodb_checksum_algorithm = 'full_crc32'")
+
+
 @pytest.mark.parametrize("left", [30 << 20, 180 << 20])
 def test_a_disk_that_fills_up_is_named_and_cleared(scene: Scene, left: int) -> None:
     """While the files arrive, and while they are prepared or taken in."""

@@ -16,6 +16,7 @@ import pytest
 from parallel_build.machines.container import machine as container
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
+from parallel_build.operations.let_users_out import keep_users_out
 from parallel_build.operations.user_firewall import let_users_in
 from parallel_build.records.front_place import CLOSED, places_of
 from parallel_build.records.run_folder import RunFolder
@@ -138,6 +139,39 @@ def test_a_machine_of_it_that_is_lost_while_users_are_out(lab: LabRunner, fronts
     tell(" | ".join(asking.outcomes()))
     assert_only_503s(asking, moves)
     assert "503" in asking.outcomes() and fronts.await_holder() != lost, "the address stays where it went"
+
+
+def test_a_reload_that_forgets_what_was_turned_is_noticed_before_the_original_stops(lab: LabRunner, fronts: Fronts) -> None:
+    with front_stand.method(fronts.lab, "frontend"):
+        stand = Stand(lab)
+
+    def run() -> None:
+        with stand.connections() as opened:
+            context = Context(
+                stand.site, opened, RunFolder(fronts.lab.folder / "front-reload", "lab", []), opened.cancel, tell, "UserAccess"
+            )
+            store(context).open()
+            try:
+                UserAccess().apply(context)
+                asking.await_word("503")
+                keep_users_out(context)
+                for machine in FRONTS:
+                    fronts.shell(machine, "rm /var/lib/haproxy/servers.state && systemctl reload haproxy")
+                    fronts.await_answer(machine)
+                asking.await_word(OLD_VERSION)
+                keep_users_out(context)
+                asking.await_word("503")
+                assert [fronts.leads(machine) for machine in FRONTS] == [set(), set()]
+            finally:
+                UserAccess().revert(context)
+                store(context).close()
+
+    with users(fronts.lab) as asking:
+        stand.inside(run)
+        asking.await_word(OLD_VERSION)
+    tell(" | ".join(asking.outcomes()))
+    assert_only_503s(asking, [])
+    assert {each for each in asking.outcomes() if each != "503"} == {OLD_VERSION}
 
 
 @contextmanager

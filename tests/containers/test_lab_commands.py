@@ -51,7 +51,7 @@ def test_another_lab_of_the_name_is_refused(lab: LabRunner) -> None:
 
 
 def test_the_command_of_a_shell_gives_its_exit_code(lab: LabRunner) -> None:
-    assert lab.run("shell", "kvm1", "exit 7", check=False).returncode == 7
+    assert lab.command("shell", "kvm1", "exit 7").returncode == 7
     assert lab.shell("olddb1", "hostname --fqdn").strip() == "olddb1.cloud.internal"
     assert "it has oldms1" in lab.run("shell", "nobody", check=False).stderr
 

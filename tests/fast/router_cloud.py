@@ -86,6 +86,7 @@ class RouterCloud:
         self.jobs: Items = []  # restarts under way, as async_job has them
         self.settings = {renew_router.ROLLING: "true"}
         self.zone_values: dict[str, str] = {}
+        self.reset_leaves = ""  # what CloudStack leaves of a zone's own value after a reset
         self.restarted: Names = []
         self.calls: Names = []
         self.least = 9
@@ -125,6 +126,7 @@ class RouterCloud:
             self.zone_values["1"] = parameters["value"]
         if command == "resetConfiguration":
             self.zone_values.pop("1", None)
+            self.zone_values |= {"1": self.reset_leaves} if self.reset_leaves else {}
         return {}
 
     def job(self, command: str, **parameters: Any) -> dict[str, Any]:
@@ -217,7 +219,7 @@ class RouterCloud:
     def value(self, statement: str, values: Any = None) -> Any:
         if statement == router_networks.REFUSED:
             return self.refused
-        return NEW if "minreq" in statement else 1
+        return NEW if "minreq" in statement or statement == router_minimum.GLOBAL else 1
 
     def execute(self, statement: str, values: Any = None) -> int:
         if statement.startswith("DELETE"):

@@ -140,6 +140,8 @@ def _why_unfit(table: Table, in_system: bool, row_format: str, default: str) -> 
         return "has a full-text index"
     if in_system:
         return "is in the system tablespace"
+    if "DATA DIRECTORY" in bare:
+        return "has its file in a folder of its own"
     if "ROW_FORMAT=" not in bare and row_format != default:
         return f"has the row format {row_format}, which its definition does not name"
     return ""

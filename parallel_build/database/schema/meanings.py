@@ -16,13 +16,20 @@ MOST = 20000  # prints kept: what changes all the time is then judged again once
 
 
 def known(opened: Session, host: Access, original: Family) -> Known:
-    """What was judged on this server, by the program and settings that it has now, of an original of that family.
+    """What was judged on this server, by the program and settings that it has now, of an original of that family; nothing where it can't be read.
 
     Args:
         opened: a session to the host's own server.
     """
-    content = host.read(FILE)
-    return Known.read(json.loads(content) if content else None).for_server(f"{original} {identity(opened)}")
+    return _kept(host).for_server(f"{original} {identity(opened)}")
+
+
+def _kept(host: Access) -> Known:
+    """What is unreadable is judged again."""
+    try:
+        return Known.read(json.loads(host.read(FILE) or b"null"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Known()
 
 
 def keep(host: Access, found: Known) -> None:

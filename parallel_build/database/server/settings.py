@@ -187,8 +187,13 @@ def before_first_boot(new: New, own: OptionFile) -> tuple[OptionFile, str]:
 
 
 def rehearsal_option_file(configuration: StackConfiguration, machine: NewMachine) -> OptionFile:
-    """The option file of the rehearsal's server: as the new source's, with half of the memory, since a management server shares it."""
-    own, _ = option_files(configuration, machine.model_copy(update={"memory": machine.memory // 2}))
+    """The option file of the rehearsal's server: as the new source's, with half of its own memory, since a management server shares it."""
+    half = machine.memory // 2
+    if (pool := configuration.new.database.buffer_pool) is not None:
+        new = configuration.new
+        database = new.database.model_copy(update={"buffer_pool": min(pool, buffer_pool(half))})
+        configuration = configuration.model_copy(update={"new": new.model_copy(update={"database": database})})
+    own, _ = option_files(configuration, machine.model_copy(update={"memory": half}))
     return own
 
 

@@ -7,9 +7,10 @@ and paths, copies of small files that package tools rewrite, and, where a databa
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from parallel_build.errors import StepFailed
 from parallel_build.remote.access import Access
 from parallel_build.remote.package_shell import SHELL
 from parallel_build.remote.transactions import FOUND
@@ -107,6 +108,9 @@ class Record:
         return bool(self.unit)
 
 
+KNOWN = tuple(each.name for each in fields(Record))
+
+
 @dataclass(frozen=True)
 class Entry:
     """One path of a file system.
@@ -163,9 +167,24 @@ class Manifest:
         self.host = host
 
     def record(self) -> Record | None:
-        """The record, None where nothing was ever begun."""
+        """The record, None where nothing was ever begun. What a later version of this project has added is left alone.
+
+        Raises:
+            StepFailed: there is one, and nobody can read it: that is no "nothing was begun".
+        """
         raw = self.host.read(f"{FOLDER}/record.json")
-        return None if raw is None else Record(**json.loads(raw))
+        if raw is None:
+            return None
+        try:
+            document = json.loads(raw)
+            return Record(**{name: document[name] for name in KNOWN if name in document})
+        except (ValueError, TypeError) as error:
+            raise StepFailed(
+                f"{self.host.name}: {FOLDER}/record.json can't be read: {type(error).__name__}",
+                "it says whose the server is and how it was found, and is empty or torn",
+                f"see whether {self.host.name}'s disk is damaged; bring the file back from a backup. Where it is lost, nothing can be put back there: "
+                f"move {FOLDER} away there, and install the server again",
+            ) from None
 
     def take(self, record: Record) -> None:
         """Write the manifest. A database server that is there is stopped for the copy of its data, and started again."""

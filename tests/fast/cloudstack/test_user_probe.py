@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,13 @@ import cs
 import pytest
 
 from parallel_build.cancel import CancelToken
+from parallel_build.cloudstack import user_probe
 from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import Probe, signed
-from parallel_build.configuration import UserProbe, load
+from parallel_build.configuration import Server, UserProbe, load
 from parallel_build.errors import ConfigurationError
 from parallel_build.remote.host import Connections
+from parallel_build.remote.openssh import Result
 from parallel_build.secret import Secret
 from parallel_build.steps.user_access import UserAccess
 from tests.containers.asking_users import Call, Client, prove_unnoticed
@@ -77,6 +80,50 @@ def test_silence_is_told_from_a_probe_that_could_not_ask(api: tuple[str, dict[st
     assert (silent.served, silent.asked) == (False, True)
     elsewhere = probe("192.0.2.77").ask(Endpoint(url))
     assert (elsewhere.served, elsewhere.asked) == (False, False)
+
+
+@pytest.mark.parametrize("answers", [b"", b"HTTP/1.1 200 "])
+def test_a_call_that_is_held_open_is_no_proof_that_users_are_out(monkeypatch: pytest.MonkeyPatch, answers: bytes) -> None:
+    monkeypatch.setattr(user_probe, "TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken: list[socket.socket] = []
+
+        def hold() -> None:
+            taken.append(listening.accept()[0])
+            taken[0].sendall(answers)
+
+        thread = threading.Thread(target=hold, daemon=True)
+        thread.start()
+        held = probe("127.0.0.2").ask(Endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}/client/api"))
+        thread.join()
+        taken[0].close()
+    assert (held.served, held.asked, held.words) == (False, False, user_probe.HELD), "a front that keeps it may have it done later"
+
+
+@pytest.mark.parametrize(
+    ("printed", "code", "asked", "words"),
+    [
+        ("000 0.004 1700000000.5", 28, False, user_probe.HELD),
+        ("000 0.000 1700000000.5", 28, True, "Connection timed out"),
+        ("000 0.000 1700000000.5", 7, True, "Failed to connect"),
+        ("503 0.004 1700000000.5", 0, True, "HTTP 503"),
+    ],
+)
+def test_a_server_that_asks_tells_a_call_that_is_held_from_one_that_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, printed: str, code: int, asked: bool, words: str
+) -> None:
+    class Jump:
+        def run(self, argv: Sequence[str], **_: Any) -> Result:
+            return Result(code, printed, f"curl: ({code}) {words}\n")
+
+    class Opened:
+        def host(self, _: Any) -> Jump:
+            return Jump()
+
+    there = Probe(site(), Opened(), UserProbe(server=Server(name="jump", address="10.91.0.201")))  # type: ignore[arg-type]
+    answer = there.ask(Endpoint(URL))
+    assert (answer.served, answer.asked, answer.words) == (False, asked, words)
+    assert answer.at == (1700000000.5 if asked else 0.0)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parallel_build.configuration import Phase, load, load_secrets
+from parallel_build.database.server.settings import buffer_pool, rehearsal_option_file
 from parallel_build.errors import ConfigurationError
 from parallel_build.project import PROJECT
 from parallel_build.provider.relevance import for_undo
@@ -221,3 +224,57 @@ def test_no_facts_are_read_on_hosts_that_have_no_shell() -> None:
     configuration = load(values(original={"hypervisors": hosts}), "test")
     everywhere = {server.name for server in configuration.original_servers()}
     assert everywhere - {server.name for server in configuration.asked_servers()} == {"vmware", "hyperv"}
+
+
+@pytest.mark.parametrize(("platform", "pool", "taken"), [("container", 4095, True), ("container", 4096, False), ("existing", 60000, True)])
+def test_a_buffer_pool_fits_into_the_machine(platform: str, pool: int, taken: bool) -> None:
+    given = values(
+        new={"platform": platform}, platforms={"container": {"folder": "/srv/m", "namespace": "n", "bridge": "br0", "root": "/srv/r"}}
+    )
+    given["new"]["database"]["bufferPool"] = pool
+    if taken:
+        load(given, "test")
+    else:
+        with pytest.raises(ConfigurationError, match=r"new\.database\.bufferPool: 4096 MiB do not fit into the 4096 MiB of newdb1"):
+            load(given, "test")
+
+
+@pytest.mark.parametrize(("pool", "memory", "found"), [(None, 4096, None), (128, 4096, 128), (45000, 4096, None), (45000, 256, None)])
+def test_a_rehearsals_server_has_a_buffer_pool_of_its_own_size(pool: int | None, memory: int, found: int | None) -> None:
+    """A large one is meant for the new source; with it a small server would not start."""
+    given = values()
+    machine = {"name": "rehearse", "address": "10.91.0.51", "memory": memory}
+    given["rehearsal"] = {"enabled": True, "machine": machine}
+    given["new"]["database"] |= {"bufferPool": pool} if pool else {}
+    configuration = load(given, "test")
+    assert configuration.rehearsal.machine is not None
+    values_ = rehearsal_option_file(configuration, configuration.rehearsal.machine).values
+    assert int(values_["innodb_buffer_pool_size"]) >> 20 == (found or buffer_pool(memory // 2)) < memory
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("rehearsal", "growth"), math.inf), (("rehearsal", "growth"), math.nan), (("original", "database", "admin", "user"), "a\x00b"),
+     (("new", "database", "source", "memory"), 10**30), (("new", "database", "source", "disk"), 10**30)],
+)  # fmt: skip
+def test_what_no_server_can_have_is_refused_by_name(place: tuple[str, ...], value: object) -> None:
+    given = values()
+    *sections, key = place
+    found = given
+    for section in sections:
+        found = found.setdefault(section, {})
+    found[key] = value
+    with pytest.raises(ConfigurationError, match=re.escape(".".join(place))):
+        load(given, "test")
+
+
+def test_a_zero_byte_is_found_before_a_command_is_run_with_it() -> None:
+    given = values()
+    door = {"kind": "haproxy", "address": "10.91.0.60", "servers": ["oldms1"], "close": ["x", "a\0b"], "toNew": ["x"], "toOriginal": ["x"]}
+    given["original"]["frontend"] = [door]
+    given["window"]["userAccess"] = {"method": "frontend"}
+    given["transfer"] = {"renew": "now\0"}
+    with pytest.raises(ConfigurationError) as caught:
+        load(given, "test")
+    for key in ("original.frontend.0.close", "transfer.renew"):
+        assert f"{key}: it has a zero byte in it" in str(caught.value)

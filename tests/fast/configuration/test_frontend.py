@@ -39,6 +39,18 @@ def test_a_complete_declaration_is_taken() -> None:
     assert declared({"kind": "haproxy", "before": "database"}).original.frontend[0].stands_before == "database"
 
 
+def test_a_name_is_one_machine_the_probes_as_well() -> None:
+    def probed(name: str, address: str) -> Any:
+        server = {"name": name, "address": address}
+        return declared(
+            DOOR, window={"userAccess": {"method": "firewall", "administrators": ["10.91.0.1/32"], "probe": {"server": server}}}
+        )
+
+    assert probed("front1", "10.91.0.61") and probed("users", "10.91.0.200")
+    with pytest.raises(ConfigurationError, match=r"the name front1 is that of a host of original.frontend with another address"):
+        probed("front1", "10.91.0.200")
+
+
 def test_every_cluster_manager_that_is_looked_for_can_be_declared() -> None:
     assert set(MANAGERS) | {"corosync"} == set(MOVERS) and set(MOVERS) < KINDS
 
@@ -113,3 +125,11 @@ def test_a_change_of_it_makes_no_step_prove_itself_again_and_an_undo_takes_the_n
     plain, turned = site(), site(original={"frontend": [DOOR]})
     assert relevant(plain.to_json()) == relevant(turned.to_json())
     assert for_undo(plain, turned).configuration.original.frontend == turned.configuration.original.frontend
+
+
+@pytest.mark.parametrize("written", ["[2001:db8::60]", "[2001:DB8:0::60]", "[2001:db8:0:0:0:0:0:60]"])
+def test_an_api_behind_the_front_is_refused_however_its_address_is_written(written: str) -> None:
+    door = {**DOOR, "address": "2001:db8::60"}
+    api = {"original": {"api": {"url": f"http://{written}:8080/client/api"}}, "window": {"userAccess": {"method": "frontend"}}}
+    with pytest.raises(ConfigurationError, match=r"original\.api\.url: asks through 2001:db8::60, which haproxy closes"):
+        declared(door, **api)

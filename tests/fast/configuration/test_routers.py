@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -80,3 +80,15 @@ def test_when_users_are_let_in(changes: dict[str, Any], point: str) -> None:
 def test_a_change_of_these_keys_is_no_change_of_a_step() -> None:
     changed = site(routers={"canary": 5, "untilRenewed": "allow"}, window={"usersIn": "first"})
     assert relevant(site().to_json()) == relevant(changed.to_json())
+
+
+@pytest.mark.parametrize("zone", ["Europe/Zurich", "Australia/Lord_Howe", "America/St_Johns", "Asia/Kathmandu"])
+@pytest.mark.parametrize("span", ["02:00-03:00", "02:15-02:45", "01:30-02:30", "23:59-24:00"])
+def test_the_next_opening_is_open_also_where_the_clocks_change(zone: str, span: str) -> None:
+    """A span within the hour that is left out opens the night after."""
+    hours = Hours.model_validate({"timeZone": zone, "spans": [span]})
+    for day in ("2026-03-28T00:00", "2026-04-04T00:00", "2026-10-03T00:00", "2026-10-24T00:00"):
+        for minutes in range(0, 2 * 1440, 37):
+            moment = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(minutes=minutes)
+            opening = hours.next_opening(moment)
+            assert opening >= moment and hours.open_at(opening), (zone, span, moment)

@@ -115,6 +115,7 @@ def table(create: str = "CREATE TABLE `t` (`a` int) ENGINE=InnoDB", engine: str 
         (table("CREATE TABLE `t` (`a` text, FULLTEXT KEY `k` (`a`)) ENGINE=InnoDB"), False, "dynamic", "full-text"),
         (table("CREATE TABLE `t` (`fulltext` int COMMENT 'PARTITION BY FULLTEXT') ENGINE=InnoDB"), False, "dynamic", ""),
         (table(), True, "dynamic", "system tablespace"),
+        (table("CREATE TABLE `t` (`a` int) ENGINE=InnoDB DATA DIRECTORY='/fast/'"), False, "dynamic", "folder of its own"),
         (table(), False, "compact", "row format compact"),
         (table("CREATE TABLE `t` (`a` int) ENGINE=InnoDB ROW_FORMAT=COMPACT"), False, "compact", ""),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_record_that_nobody_can_read_is_no_record_that_is_not_there(content: b
 
 @pytest.fixture
 def backups(tmp_path: Path) -> Iterator[Any]:
-    """Starts programs that are called as the tool is, in a folder, with their process id noted there."""
+    """Starts programs that are called as the tool is, in a folder, with their process id noted there; what is ended is gone at once, as a server's own is."""
     tool = tmp_path / "mariadb-backup"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", tool)
     started = []
@@ -49,6 +50,7 @@ def backups(tmp_path: Path) -> Iterator[Any]:
         started.append(subprocess.Popen([tool, "300"], cwd=works_in))
         (noted_in / "pid").write_text(f"{started[-1].pid}\n")
         comm = Path(f"/proc/{started[-1].pid}/comm")
+        threading.Thread(target=started[-1].wait, daemon=True).start()
         wait_for("the program", lambda: comm.read_text() == "mariadb-backup\n", timeout=30, cancel=CancelToken(), interval=0.01)
         return started[-1]
 

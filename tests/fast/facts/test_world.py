@@ -45,6 +45,23 @@ def test_a_former_source_is_never_switched_to(rows: list[dict[str, Any]]) -> Non
     assert "oldms2" in caught.value.fact and "former source" in caught.value.cause and "original.database.source" in caught.value.remedy
 
 
+@pytest.mark.parametrize("listed", [None, ["oldms1", "oldms2"], ["oldms1"], ["oldms2"]])
+def test_an_api_of_the_cloud_itself_is_known_by_its_servers(listed: list[str] | None) -> None:
+    """One of them may be down by now, or just come up; a version before 4.16 does not say."""
+    rows = [row("OldMs1", "10.91.0.11"), row("oldms2", "10.91.0.12"), row("oldms9", "10.91.0.19", state="Down", beats=False)]
+    world.api_serves_this_database(site(), replace(GOOD_OLD, management=rows, api_servers=listed), GOOD_NEW)
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"), [(["clonems"], "it lists clonems"), (["oldms9"], "of oldms1, oldms2, which write there"), ([], "it lists none")]
+)
+def test_an_api_of_a_clone_is_never_taken_for_the_clouds(listed: list[str], words: str) -> None:
+    rows = [row("oldms1", "10.91.0.11"), row("oldms2", "10.91.0.12"), row("oldms9", "10.91.0.19", state="Down", beats=False)]
+    with pytest.raises(GuardFailed, match=words) as caught:
+        world.api_serves_this_database(site(), replace(GOOD_OLD, management=rows, api_servers=listed), GOOD_NEW)
+    assert "clone" in caught.value.cause and "original.api.url" in caught.value.remedy
+
+
 def test_what_beats_counts_whatever_its_age() -> None:
     rows = [row("oldms1", "10.91.0.11", age=-3000), row("oldms2", "10.91.0.12", age=9000)]
     world.management_servers_beat_here(site(), replace(GOOD_OLD, management=rows), GOOD_NEW)
@@ -70,6 +87,17 @@ NODES = {
     "oldms2": ManagementNode(names=frozenset({"oldms2"}), msids=frozenset({12})),
 }
 ADDRESSES = {"oldms1": ["127.0.0.1", "10.91.0.11", "198.51.100.11"], "oldms2": ["127.0.0.1", "10.91.0.12"]}
+
+
+@pytest.mark.parametrize("written", ["2001:db8::11", "2001:DB8::11", "2001:db8:0:0:0:0:0:11", "[2001:db8::11]", "2001:0db8::0011"])
+def test_an_address_is_one_address_however_its_server_has_written_it(written: str) -> None:
+    """Java, and whoever has run cloudstack-setup-databases, may write it in full."""
+    here = site(original={"management": [{"name": "ms-a", "address": "2001:db8::11"}]})
+    rows = [row("anything", written)]
+    world.management_servers_are_known(here, replace(GOOD_OLD, management=rows, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
+    other = [row("anything", "2001:db8::12")]
+    with pytest.raises(GuardFailed, match="does not know"):
+        world.management_servers_are_known(here, replace(GOOD_OLD, management=other, addresses={"ms-a": ["2001:db8::11"]}), GOOD_NEW)
 
 
 @pytest.mark.parametrize(

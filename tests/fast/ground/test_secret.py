@@ -98,6 +98,8 @@ def test_no_file_of_a_run_has_an_odd_secret_however_it_is_read(tmp_path: Path, c
     ("text", "left"),
     [
         ("deb https://customer:TOKEN@packages.example/ ./", "deb https://[secret]@packages.example/ ./"),
+        ("deb https://0123456789abcdef01234567:@packages.example/ ./", "deb https://[secret]@packages.example/ ./"),
+        ("https://ghp_0123456789abcdefABCDEF@git.example/x", "https://[secret]@git.example/x"),
         ("https://customer@packages.example/a:b@c", "https://customer@packages.example/a:b@c"),
         ("mysql://a:b%20c@h/d and nfs://192.0.2.5:2049/e", "mysql://[secret]@h/d and nfs://192.0.2.5:2049/e"),
         ("ssh://[2001:db8::1]:22/x user@host", "ssh://[2001:db8::1]:22/x user@host"),

@@ -88,6 +88,11 @@ FAILING: dict[str, tuple[OriginalFacts, NewFacts, str]] = {
         GOOD_NEW,
         "db.cloud.host of oldms1 is 10.91.0.99, port 3306",
     ),
+    "api_serves_this_database": (
+        replace(GOOD_OLD, api_servers=["oldms1", "testms1"]),
+        GOOD_NEW,
+        "is not served from the database on olddb1: it lists testms1 as in service",
+    ),
     "usage_servers_are_known": (
         replace(GOOD_OLD, nodes={"oldms2": ManagementNode(usage=True)}),
         GOOD_NEW,

@@ -26,6 +26,12 @@ HOLDS, RESTS = (
 GOOD = {"front1": HOLDS, "front2": RESTS}
 
 
+def asked_by(url: str | None) -> dict[str, Any]:
+    """`window` with a user who asks at an address."""
+    probe = {"source": "10.91.0.200", **({"url": url} if url else {})}
+    return {"userAccess": {**VALUES["window"]["userAccess"], "probe": probe}}
+
+
 def refused(fronts: dict[str, FrontMachine], door: dict[str, Any] = DOOR, **changes: Any) -> str:
     """What the guards say; "" where they hold."""
     here, old = site(original={"frontend": [door]}, **changes), replace(GOOD_OLD, fronts=fronts)
@@ -111,10 +117,39 @@ def test_a_machine_that_can_not_be_asked_is_a_fact_and_no_error() -> None:
 
 
 def test_what_moves_the_address_on_one_machine_alone_is_a_warning() -> None:
-    here = site(original={"frontend": [DOOR]})
+    here = site(original={"frontend": [DOOR]}, window=asked_by("http://10.91.0.60:8080/client/api"))
     assert frontend.notices(here, replace(GOOD_OLD, fronts=GOOD)) == []
     lame = replace(GOOD_OLD, fronts={**GOOD, "front2": replace(RESTS, movers=())})
     assert frontend.notices(here, lame) == ["warning: keepalived does not run on front2: 10.91.0.60 would not move there"]
+
+
+@pytest.mark.parametrize(
+    ("door", "url", "warned"),
+    [
+        (DOOR, "http://10.91.0.60:8080/client/api", False),
+        (DOOR, "https://cloud.example.org/client/api", False),
+        ({**DOOR, "address": "2001:db8::60"}, "http://[2001:db8:0::60]:8080/client/api", False),
+        (DOOR, "http://10.91.0.11:8080/client/api", True),
+        (DOOR, None, True),
+        (WITHOUT_COMMANDS, None, False),
+    ],
+)
+def test_commands_whose_effect_nobody_asks_for_are_a_warning(door: dict[str, Any], url: str | None, warned: bool) -> None:
+    here = site(original={"frontend": [door]}, window=asked_by(url))
+    assert len(frontend.not_proved(here)) == warned
+    assert (
+        not warned or "haproxy at 10.91.0.60 is turned by commands, and no user's call is made through it" in frontend.not_proved(here)[0]
+    )
+
+
+def test_without_a_probe_nobody_asks() -> None:
+    assert len(frontend.not_proved(site(original={"frontend": [DOOR]}))) == 1
+
+
+def test_an_address_that_nothing_moves_may_be_on_several_machines() -> None:
+    anycast = {key: value for key, value in DOOR.items() if key != "movedBy"}
+    assert refused({"front1": HOLDS, "front2": HOLDS}, anycast) == ""
+    assert "held by none" in refused({"front1": RESTS, "front2": RESTS}, anycast)
 
 
 def test_a_proxy_before_the_database_that_nobody_closes_is_a_warning() -> None:

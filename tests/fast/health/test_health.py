@@ -104,6 +104,11 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         Severity.BLOCKS,
         "dba@localhost lacks rights on olddb1: CREATE USER",
     ),
+    "api_serves_this_database": (
+        {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, api_servers=["oldms3"])},
+        Severity.BLOCKS,
+        "it lists oldms3 as in service",
+    ),
     "every_database_is_brought": (
         {"tables": {"tables": [{"db": "cloudbridge", "name": "mhost", "row_count": 1, "bytes": 16384}, USAGE_TABLE]}},
         Severity.WARNS,

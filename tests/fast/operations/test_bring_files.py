@@ -230,17 +230,24 @@ class _Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         self.names: list[str] = []
+        self.lost = ""
         self.together = threading.Barrier(3)
         hosts = [SimpleNamespace(name=name) for name in ("olddb1", "newdb1", "newdb2")]
         monkeypatch.setattr(bring_files, "original_database", lambda context: hosts[0])
         monkeypatch.setattr(bring_files, "new_database", lambda context: hosts[1])
         monkeypatch.setattr(bring_files, "replicas", lambda context: hosts[2:])
-        monkeypatch.setattr(bring_files, "session", lambda host: contextlib.nullcontext(host))
+        monkeypatch.setattr(bring_files, "session", self.session)
         monkeypatch.setattr(facts, "at_most", lambda opened, names: most)
         monkeypatch.setattr(facts, "server", self.server)
 
+    def session(self, host: Any) -> Any:
+        if host.name == self.lost:
+            raise ConnectionFailed(f"{host.name} is gone", "", "")
+        return contextlib.nullcontext(host)
+
     def server(self, host: Any, *, original: bool) -> ServerFacts:
         self.together.wait(30)  # nobody's answer is waited for before the next is asked
+        self.session(host)
         self.names.append(host.name)
         assert original is (host.name == "olddb1")
         return ServerFacts(host.name, DatabaseServer(host.name, newest("mariadb"), (10, 11, 6), "10.11.6"))
@@ -268,3 +275,16 @@ def test_the_servers_are_asked_at_the_same_time(monkeypatch: pytest.MonkeyPatch,
     else:
         assert decided(tmp_path, seed) == Decision(False, "olddb1 has no mariadb-backup")
     assert sorted(asked.names) == ["newdb1", "newdb2", "olddb1"]
+
+
+@pytest.mark.parametrize(("seed", "lost"), [("auto", "newdb2"), ("auto", "newdb1"), ("auto", "olddb1"), ("physical", "newdb2")])
+def test_rows_need_no_new_replica_and_everybody_else_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: str, lost: str
+) -> None:
+    asked = _Asked(monkeypatch, WORTH)
+    asked.lost = lost
+    if (seed, lost) == ("auto", "newdb2"):
+        assert decided(tmp_path, seed) == Decision(False, "newdb2 can't be asked: newdb2 is gone")
+    else:
+        with pytest.raises(ConnectionFailed, match=f"{lost} is gone"):
+            decided(tmp_path, seed)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parallel_build.cancel import CancelToken
 from parallel_build.configuration import load
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations import frontends, run_here
@@ -224,9 +226,37 @@ def test_without_a_machine_of_its_own_the_commands_run_here(stand: Stand, tmp_pa
         frontends.close(stand.context, stand.records, USERS)
 
 
+def test_two_doors_on_one_machine_are_turned_one_after_the_other(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    consoles = {**BALANCER, "address": "10.91.0.69", "close": ["turn-consoles", "closed"]}
+    stand.configure(BALANCER, consoles)
+    busy, met, both = set[str](), list[str](), threading.Barrier(2)
+    ran = stand.run
+
+    def run(name: str, argv: Any) -> Result:
+        if name in busy:
+            met.append(name)
+        busy.add(name)
+        both.wait(20)  # one of each machine
+        busy.discard(name)
+        return ran(name, argv)
+
+    monkeypatch.setattr(stand, "run", run)
+    turned = stand.after(frontends.close, USERS)
+    assert turned == [f"{name}: {program} closed" for name in ("front1", "front2") for program in ("turn", "turn-consoles")]
+    assert met == [], "their programs may write the same files"
+
+
+def test_a_door_that_fails_leaves_the_others_of_its_machine_to_be_turned(stand: Stand) -> None:
+    stand.configure(BALANCER, {**BALANCER, "address": "10.91.0.69"})
+    stand.failing = {"front1"}
+    with pytest.raises(StepFailed, match=r"haproxy at 10\.91\.0\.60 on front1.*haproxy at 10\.91\.0\.69 on front1"):
+        frontends.close(stand.context, stand.records, USERS)
+    assert stand.ran.count("front1: turn closed") == 2 == stand.ran.count("front2: turn closed")
+
+
 def test_a_command_of_this_machine_that_is_not_there_names_its_key() -> None:
     with pytest.raises(StepFailed, match=r"no-such-program closed could not be run") as caught:
-        run_here.run_here(["no-such-program", "closed"], 5, "original.frontend")
+        run_here.run_here(["no-such-program", "closed"], 5, "original.frontend", CancelToken())
     assert caught.value.remedy == "correct original.frontend"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.fast.operations.test_frontends import BALANCER, PROXY
 from tests.fast.operations.test_touched_servers import WAYS, Cloud, back, switched_cloud, undo
 
 LOST: set[str] = set()
+HANGING: dict[str, threading.Event] = {}
 
 
 @pytest.fixture
@@ -23,6 +25,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = switched_cloud(monkeypatch)
     made.world.context.undoing = True
     LOST.clear()
+    HANGING.clear()
     places = {}
     for section, leads in ((BALANCER, NEW_SIDE), (PROXY, CLOSED)):
         door = Frontend.model_validate(section)
@@ -32,6 +35,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made.world.record.facts["Frontend"] = places
 
     def run(machine: Any, argv: Any, **_: Any) -> Result:
+        if machine.name in HANGING and argv[-1] == "closed":
+            HANGING[machine.name].wait(20)
         if machine.name in LOST:
             raise ConnectionFailed(f"{machine.name} can't be reached over SSH", "", "")
         made.world.act(f"{' '.join(argv)} on {machine.name}")
@@ -56,13 +61,28 @@ def test_it_is_led_back_by_the_record_in_its_order(cloud: Cloud, way: Any) -> No
     way(cloud)
     served = place_of(cloud, f"start {MANAGEMENT} on oldms1")
     for host in ("front1", "front2"):
-        assert place_of(cloud, f"turn closed on {host}") < served < place_of(cloud, f"turn original on {host}")
+        assert place_of(cloud, f"turn closed on {host}") < place_of(cloud, f"turn original on {host}") > served
     assert place_of(cloud, "start mariadb on olddb1") < place_of(cloud, "hostgroup original on sql1") < served
     assert cloud.serving == (["oldms1", "oldms2"], []) and not cloud.world.wrong
     assert places_of(cloud.world.record.facts["Frontend"]) == {}
     done = len(cloud.world.actions)
     undo(cloud)
     assert not [each for each in cloud.world.actions[done:] if "turn" in each or "hostgroup" in each]
+
+
+def test_a_machine_that_hangs_keeps_the_original_from_nothing(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = HANGING["front1"] = threading.Event()
+    start = cloud.world.act
+
+    def act(what: str, *more: Any) -> Any:
+        if what == f"start {MANAGEMENT} on oldms1":
+            served.set()
+        return start(what, *more)
+
+    monkeypatch.setattr(cloud.world, "act", act)
+    back(cloud)
+    assert served.is_set() and place_of(cloud, f"start {MANAGEMENT} on oldms1") < place_of(cloud, "turn closed on front1")
+    assert place_of(cloud, "turn closed on front1") < place_of(cloud, "turn original on front1")
 
 
 def test_a_machine_that_is_lost_keeps_nobody_waiting_and_the_window_open(cloud: Cloud) -> None:

@@ -19,6 +19,7 @@ from parallel_build.operations import original_accounts
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
 from parallel_build.remote.openssh import Result
+from parallel_build.remote.sql import Refused
 from parallel_build.steps import database_seed
 from parallel_build.steps.database_seed import DatabaseSeed
 from tests.fast.asked_host import AskedHost
@@ -85,6 +86,18 @@ def context(folder: Path, reported: list[str]) -> Context:
     """A context that keeps what is reported."""
     where = site()
     return Context(where, None, RunFolder(folder, "test", where.secrets.all()), CancelToken(), reported.append, "Test")  # type: ignore[arg-type]
+
+
+def test_a_server_that_refuses_to_drop_them_keeps_no_rollback_from_its_end(
+    original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(statement: str, values: Any = None) -> int:
+        raise Refused("olddb1: DROP USER was refused", "(1290, super_read_only)", "", 1290)
+
+    monkeypatch.setattr(original, "execute", refuse)
+    reported: list[str] = []
+    assert original_accounts.drop(context(tmp_path, reported), [access.COPY_USER]) == [access.COPY_USER]
+    assert any(access.COPY_USER in line for line in reported), "what is left is named"
 
 
 def test_they_are_dropped_with_their_notes_and_nobody_elses(original: Original, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ ask() { nsenter -n -t $there curl -s -o /dev/null -m 3 -w '%{http_code}\\n' http
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_path: Path) -> None:
     rules = BARRIER.rules(answered=True)
@@ -137,6 +138,7 @@ def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_pa
     assert (done.stdout.split("\n"), done.returncode) == (["200", "1", "as it was", ""], 0), done.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_calls_by_tls_are_sent_to_a_port_of_their_own(tmp_path: Path) -> None:
     """What answers there is stood for by a web server; connections to it pass the server's own rules too."""
@@ -167,6 +169,7 @@ def test_without_nft_the_same_rules_again_refuse_nobody_and_let_nobody_in(tmp_pa
     assert len(answers) > 20 and set(answers) == {"200"}, answers
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_where_its_own_rules_can_not_be_opened_users_are_refused_at_once(tmp_path: Path) -> None:
     tool = tmp_path / "nft"

@@ -123,7 +123,7 @@ def _host(executed: list[str]) -> str:
 
 def test_commands_of_the_acceptance_are_run_as_planned(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(acceptance_step, "run_local", lambda words, timeout: ran.append(" ".join(words)))
+    monkeypatch.setattr(acceptance_step, "run_local", lambda context, words, timeout: ran.append(" ".join(words)))
     monkeypatch.setattr(acceptance_step, "ensure_running", lambda context: None)
     monkeypatch.setattr(users_in, "admit", lambda context, point: None)
     monkeypatch.setattr(users_in, "are_in", lambda context: False)

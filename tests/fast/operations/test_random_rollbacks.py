@@ -40,6 +40,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     return arranged(monkeypatch)
 
 
+@pytest.mark.processes
 def test_random_sequences(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(SEED, SEED + SEQUENCES):
         sequence(cloud, monkeypatch, seed)

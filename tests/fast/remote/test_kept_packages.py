@@ -25,6 +25,7 @@ class Server:
     def __init__(self, **answers: str) -> None:
         self.answers, self.files, self.words = answers, dict[str, str](), list[str]()
         self.fails = ""
+        self.modes: dict[str, int] = {}
 
     def run(self, argv: Sequence[str], **_: Any) -> Result:
         text = " ".join(argv)
@@ -37,8 +38,8 @@ class Server:
     def script(self, text: str, args: Sequence[str], **_: Any) -> Result:
         return self.run(["script", *args])
 
-    def write(self, path: str, content: str, **_: Any) -> None:
-        self.files[path] = content
+    def write(self, path: str, content: str, *, mode: int = 0o600, **_: Any) -> None:
+        self.files[path], self.modes[path] = content, mode
 
     def read(self, path: str, **_: Any) -> bytes | None:
         return self.files[path].encode() if path in self.files else None
@@ -52,6 +53,16 @@ def debs(**more: str) -> Server:
 def rpms() -> Server:
     shown = "".join(f"{name}\t0:{version}\trepo\n" for name in NAMES for version in ("4.20.3.0-1", "4.22.1.0-1"))
     return Server(**{"rpm_-q": "0:4.20.3.0-1", "repoquery": shown, "/new": f"{FOLDER}/new/a.rpm\n", "/old": f"{FOLDER}/old/a.rpm\n"})
+
+
+@pytest.mark.parametrize(("line", "mode"), [
+    ("deb http://repo jammy 4.22", 0o644), ("deb https://customer:word@repo jammy 4.22", 0o600),
+    ("deb [arch=amd64] https://0123456789abcdef01234567:@repo jammy 4.22", 0o600),
+])  # fmt: skip
+def test_a_repository_with_a_password_in_its_address_is_roots_alone_to_read(line: str, mode: int) -> None:
+    server: Any = debs()
+    KeptDebs(server, FOLDER).fetch(NAMES, NEW, line, "KEY")
+    assert server.modes[f"{FOLDER}/parts/cloudstack-parallel-build.list"] == mode and server.modes[f"{FOLDER}/key.asc"] == 0o644
 
 
 def test_debs_are_fetched_by_version_from_sources_of_the_folder() -> None:

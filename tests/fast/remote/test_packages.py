@@ -9,7 +9,7 @@ import pytest
 
 from parallel_build.errors import StepFailed
 from parallel_build.remote.apt import Apt
-from parallel_build.remote.packages import Packages, faults, packages_of
+from parallel_build.remote.packages import Packages, faults, file_mode, packages_of
 from parallel_build.versions import CloudStackVersion
 from tests.fast.local_host import LocalHost
 
@@ -84,4 +84,7 @@ def test_a_release_is_held_and_a_repository_named_by_files(host: LocalHost) -> N
     assert [sorted(text.splitlines()) for text in files.values()] == [
         ["deb [signed-by=/etc/apt/keyrings/cloudstack-parallel-build.asc] http://packages.example/ jammy 4.22"], ["KEY"],
     ]  # fmt: skip
+    assert {file_mode(text) for text in files.values()} == {0o644}
+    sealed = packages(host).source_files("deb https://customer:word@packages.example/ jammy 4.22", "KEY", RELEASE)
+    assert sorted(file_mode(text) for text in sealed.values()) == [0o600, 0o644]
     assert packages(host).exact("cloudstack-common", "4.22.1.0~jammy") == "cloudstack-common=4.22.1.0~jammy"

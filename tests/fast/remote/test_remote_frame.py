@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -54,9 +56,21 @@ def test_a_commands_own_exit_code_is_not_taken_for_one_of_ssh(host: Host, code: 
         host.run(["sh", "-c", f"exit {code}"])
 
 
-def test_a_command_that_hangs_is_ended_and_called_so(host: Host) -> None:
-    with pytest.raises(CommandFailed, match="did not end within 1 s"):
-        host.run(["sleep", "20"], timeout=1)
+@pytest.mark.parametrize(("limit", "words"), [(1.0, "1 s"), (0.3, "0 s")])
+def test_a_command_that_hangs_is_ended_and_called_so(host: Host, limit: float, words: str) -> None:
+    with pytest.raises(CommandFailed, match=f"did not end within {words}"):
+        host.run(["sleep", "20"], timeout=limit)
+
+
+@pytest.mark.parametrize("lines", [0, 50_000])
+def test_a_program_that_a_command_leaves_running_keeps_nobody_waiting(host: Host, lines: int) -> None:
+    began = time.monotonic()
+    command = f"sleep 600 & echo $!; echo turned >&2; seq {lines}; exit 3"
+    done = host.run(["sh", "-c", command], timeout=300, ok=(3,))
+    assert time.monotonic() - began < 200
+    pid, *rest = done.stdout.split()
+    assert rest == [str(number) for number in range(1, lines + 1)] and done.stderr == "turned\n"
+    os.kill(int(pid), signal.SIGKILL)  # it is there: whoever ran it wanted it to stay
 
 
 @pytest.mark.parametrize("banner", ["Welcome to olddb1", "", "aGVsbG8K", "/run/mysqld/mysqld.sock"])
@@ -209,6 +223,52 @@ def test_a_command_of_an_earlier_run_is_ended_before_the_next_one_begins(
         assert time.monotonic() - started < 15
         assert slow.result().code != 0
     assert not late.exists() and not list((tmp_path / "run/running").iterdir())
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_command_starts_few_programs_besides_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    """Thousands are given in a run, and most are done sooner than a program starts."""
+    tokens(monkeypatch, tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "flock", "mktemp", "rm", "cat", "sha256sum", "echo", "touch"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} >>{tmp_path}/started\nexec {shutil.which(name)} "$@"\n')
+        (programs / name).chmod(0o755)
+    for again in range(2):
+        frame = Frame(b"some words", 7)
+        words = frame.words(["cat"])
+        if not again:  # makes the folders and keeps the number
+            subprocess.run([shell, *words[1:]], input=frame.input, capture_output=True, check=True)
+            continue
+        done = subprocess.run(
+            [str(shutil.which(shell)), *words[1:]], input=frame.input, capture_output=True, check=True, env={"PATH": str(programs)}
+        )
+        answer = frame.read(Result(done.returncode, done.stdout.decode(), done.stderr.decode()))
+        assert (answer.code, answer.stdout, answer.other) == (0, "some words", ""), answer
+    assert sorted((tmp_path / "started").read_text().split()) == ["cat", "cat", "flock", "mktemp", "rm", "rm", "sh", "sha256sum"]
+    assert not list((tmp_path / "run/running").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kept", "end"),
+    [
+        (("7", "8"), "fenced 8"), (("8", "7"), "fenced 8"), (("", "8"), "fenced 8"), (("8", None), "fenced 8"), (("torn", "8"), "fenced 8"),
+        (("8", "torn"), "fenced 8"), (("10", "9"), "fenced 10"), ((None, None), "0"), (("", ""), "0"), (("6", "7"), "0"), (("7", "torn"), "0"),
+        (("torn", None), ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_highest_number_that_a_server_keeps_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, kept: tuple[str | None, ...], end: str
+) -> None:
+    tokens(monkeypatch, tmp_path)
+    for folder, number in zip(("lib", "run"), kept, strict=True):
+        (tmp_path / folder).mkdir()
+        if number is not None:
+            (tmp_path / folder / "token").write_text(f"{number:<127}\n")
+    frame = Frame(b"", 7)
+    done = subprocess.run([shell, *frame.words(["true"])[1:]], capture_output=True, check=True)
+    assert frame.read(Result(done.returncode, done.stdout.decode(), done.stderr.decode())).end == end
 
 
 def test_tokens_are_kept_where_the_disk_is_full(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,28 @@ def test_what_must_be_out_of_reach_comes_from_configuration_and_database(tmp_pat
     assert not [address for address, _ in found if address in ("10.91.0.51", "localhost")]
 
 
+@pytest.mark.parametrize("algorithm", ["static", "roundrobin", "shuffle"])
+def test_what_must_be_out_of_reach_is_found_however_it_is_written(tmp_path: Path, algorithm: str) -> None:
+    """An address that is not understood is never reached, and would be taken for one that is out of reach."""
+    database = FakeDatabase()
+    database.tables |= {
+        "storage_pool": [{"name": "ceph", "kind": "RBD", "a": "10.92.0.1, 10.92.0.2:6790,[2001:db8::3]:6789", "port": "x"}],
+        "configuration": [
+            {"name": "alert.smtp.host", "value": "10.91.0.70"},
+            {"name": "alert.smtp.port", "value": "99999"},
+            {"name": "host", "value": f" 10.91.0.11, [2001:DB8::12]@{algorithm}"},
+        ],
+        "vmware_data_center": [{"a": "https://10.91.0.80/sdk"}, {"a": "10.91.0.81:8443"}],
+    }
+    listed = targets(rehearsing(tmp_path).configuration, cast(Session, database), FakeHost())
+    found = {(target.address, target.port) for target in listed}
+    assert found >= {
+        ("10.92.0.1", 6789), ("10.92.0.2", 6789), ("10.92.0.2", 6790), ("2001:db8::3", 6789), ("10.91.0.70", 25), ("2001:db8::12", 8250),
+        ("10.91.0.80", 443), ("10.91.0.81", 8443),
+    }  # fmt: skip
+    assert all(0 < target.port < 65536 for target in listed)
+
+
 class Inside:
     """The rehearsal's server as `prove` sees it."""
 

@@ -373,6 +373,19 @@ def test_the_lowered_minimum_is_put_back_as_found_after_the_last_wave(monkeypatc
         assert cloud.nets["network-7"].routers != {} and OLD in cloud.nets["network-7"].routers.values()
 
 
+@pytest.mark.parametrize(("leaves", "good"), [(NEW, True), ("4.20.2", False)])
+def test_a_reset_may_leave_the_global_minimum_behind_and_nothing_else(monkeypatch: pytest.MonkeyPatch, leaves: str, good: bool) -> None:
+    cloud = RouterCloud(nets(2))
+    run = Run(monkeypatch, cloud, routers={"untilRenewed": "allow"})
+    router_minimum.lower(run.context(), cloud)  # type: ignore[arg-type]
+    cloud.reset_leaves = leaves
+    if good:
+        assert apply(run)[1] == "" and run.facts()["minimum"] is None
+    else:
+        with pytest.raises(StepFailed, match=r"zone 1: 4\.20\.2 instead of none"):
+            apply(run)
+
+
 def test_nothing_is_lowered_where_it_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = RouterCloud(nets(2))
     assert router_minimum.lower(Run(monkeypatch, cloud).context(), cloud) == {}  # type: ignore[arg-type]

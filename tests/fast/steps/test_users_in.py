@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from parallel_build.cancel import CancelToken
 from parallel_build.components.cutover import ORDER
 from parallel_build.configuration import Phase
 from parallel_build.errors import ConnectionFailed, StepFailed
@@ -27,6 +28,7 @@ class Window:
         self.done: list[str] = []
         self.reported: list[str] = []
         self.context: Any = SimpleNamespace(
+            cancel=CancelToken(),
             site=self.site,
             step="Test",
             configuration=self.site.configuration,
