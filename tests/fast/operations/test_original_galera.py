@@ -506,3 +506,38 @@ def test_without_a_cluster_the_lock_ends_with_the_server(world: Cluster) -> None
     world.site = world.context.site = where
     assert galera_stop.held_at(world.context, None, None) == {}  # type: ignore[arg-type]
     assert galera_stop.written_since(world.context, None, None) == ""
+
+
+def programs(folder: Path, **texts: str) -> Path:
+    """Stand-ins for programs of a server."""
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_the_first_node_may_start_the_cluster_by_its_own_file(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "grastate.dat").write_text(GRASTATE.format(uuid=UUID, seqno=7, safe=0))
+    host: Any = LocalHost(programs=programs(tmp_path / "bin", galera_new_cluster=f"echo $* >{tmp_path}/started", systemctl="exit 1"))
+    for _ in range(2):  # done already is done again in the same way
+        galera.bootstrap(host, str(data), "mariadb")
+        assert (data / "grastate.dat").read_text() == GRASTATE.format(uuid=UUID, seqno=7, safe=1)
+        assert [path.name for path in data.iterdir()] == ["grastate.dat"]
+        assert (tmp_path / "started").read_text() == "mariadb.service\n"
+
+
+@pytest.mark.parametrize(("printed", "found"), [(f"WSREP: Recovered position: {UUID}:4711,0-1-9", 4711), ("InnoDB: gone", None)])
+def test_a_node_that_died_is_asked_by_its_tables(tmp_path: Path, printed: str, found: int | None) -> None:
+    asked = f'for word; do case $word in --log-error=*) echo "2026 0 [Note] {printed}" >"${{word#*=}}";; esac; done'
+    host: Any = LocalHost(programs=programs(tmp_path / "bin", mariadbd=asked, chown="exit 0"))
+    (tmp_path / "grastate.dat").write_text(GRASTATE.format(uuid=UUID, seqno=-1, safe=0))
+    if found is None:
+        with pytest.raises(StepFailed, match="its last write set is not known"):
+            galera.recovered(host, str(tmp_path))
+        return
+    assert galera.recovered(host, str(tmp_path)) == SavedState(UUID, found, False)
+    (tmp_path / "grastate.dat").write_text(GRASTATE.format(uuid=UUID, seqno=12, safe=1))
+    assert galera.recovered(host, str(tmp_path)) == SavedState(UUID, 12, True), "one that ended in order says so itself"
