@@ -107,7 +107,7 @@ def first(nodes: Sequence[Node], serving: str, *, proved: bool) -> Node:
 
     Args:
         serving: the node that CloudStack's servers use.
-        proved: it is on record to have everything, and stands in for a source that is gone.
+        proved: it is on record to have everything, and stands in for a source that is gone; so has every node with more write sets.
     Raises:
         StepFailed: another node has more, and can't be asked; or none can start it.
     """
@@ -121,7 +121,7 @@ def first(nodes: Sequence[Node], serving: str, *, proved: bool) -> Node:
         )
     best = max(able, key=lambda node: (node.position, node.name == serving, node.saved.safe))
     more = [node for node in nodes if (node.silent or node.saved.seqno == UNKNOWN) and node.recorded > best.position]
-    if more and not (proved and best.name == serving):
+    if more and not proved:
         raise StepFailed(
             f"the original's cluster is not started: {more[0].name} has write sets up to {more[0].recorded}, {best.name} only to {best.position}",
             f"{more[0].silent or 'its files show no position'}. What users have seen stored could be missing",

@@ -34,9 +34,10 @@ SSH = 22
 
 
 def stand_in(context: Context, record: WindowRecord, stand_by: Sequence[Server]) -> Server | None:
-    """The stand-by node that takes the place of a source that is gone: one that is proved to have everything, and can be reached."""
+    """The stand-by node that takes the place of a source that is gone: one that is proved to have everything, and can be reached; the last to leave first."""
     lacks = lacking(record)
     able = [server for server in stand_by if lacks.get(server.name) == ""]
+    able.sort(key=lambda server: -Node(server, noted=noted_of(record, server)).recorded)
     return next((server for server in able if context.host(server).reachable()), None)
 
 

@@ -361,7 +361,10 @@ def test_a_node_with_which_a_start_was_begun_must_be_asked_before_another_starts
 def test_a_stand_by_node_takes_the_place_of_a_source_that_is_gone(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     stop(world)
     assert original_replica.lacking(world.record) == ""
-    world.lost |= {"olddb1", "olddb2"}
+    world.lost.add("olddb1")
+    stand_by = world.site.configuration.original.database.nodes
+    assert original_galera.stand_in(world.context, world.record, stand_by) == stand_by[1], "the one that left last"
+    world.lost.add("olddb2")
     monkeypatch.setattr(Records, "original_problem", lambda self: ConnectionFailed("olddb1 can't be reached", "", ""))
     chosen = original_replica.choose(world.context)
     assert chosen.name == "olddb3", "the one that can be reached"
@@ -441,6 +444,7 @@ def test_nobody_starts_it_without_what_a_silent_node_has() -> None:
     with pytest.raises(StepFailed, match="olddb1 has write sets up to 104, olddb3 only to 102"):
         first(nodes(more, down(101), down(102)), "olddb1", proved=False)
     assert first(nodes(more, down(101), down(102)), "olddb3", proved=True).name == "olddb3"
+    assert first(nodes(more, down(101), down(102)), "olddb2", proved=True).name == "olddb3", "it has what olddb2 has, and more"
     unknown = down(-1, noted=more["noted"])
     with pytest.raises(StepFailed, match="olddb1 has write sets up to 104, olddb3 only to 102"):
         first(nodes(unknown, down(101), down(102)), "olddb2", proved=False)
