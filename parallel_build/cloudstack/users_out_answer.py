@@ -167,9 +167,13 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         cut.start()
         self.server_close()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One caller, who is known until he is answered."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """One caller, who is known from now on until he is answered."""
         self.open.add(request)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The same in a thread of his own."""
         try:
             super().process_request_thread(request, client_address)
         finally:

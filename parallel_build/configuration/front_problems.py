@@ -97,6 +97,16 @@ def _kept_out(original: Original, access: UserAccess) -> Iterator[str]:
             "close, toNew and toOriginal; give them, or choose another method"
         )
     asked = host_of(original.api.url)
+    probe = access.probe
+    if (
+        access.method == "frontend"
+        and probe
+        and (not probe.url or host_of(probe.url) in {server.address for server in original.management})
+    ):
+        yield (
+            f"window.userAccess.probe.url: {probe.url or 'missing, so the probe'} asks the management servers themselves, which window.userAccess.method "
+            "frontend leaves open: it would never show that users are out; write an address of the API at what stands before them"
+        )
     managers = {server.name for server in original.management}
     for door in doors:
         if asked == door.address:

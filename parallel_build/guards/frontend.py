@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from parallel_build.configuration import Frontend
-from parallel_build.configuration.values import is_address, parse_address
+from parallel_build.configuration.api import host_of
+from parallel_build.configuration.values import is_address
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.front_places import FrontMachine, machines
 from parallel_build.facts.new import NewFacts
@@ -69,10 +68,9 @@ def notices(site: Site, old: OriginalFacts) -> list[str]:
 def not_proved(site: Site) -> list[str]:
     """What users come by and nobody asks through, in words: of commands that end well without having done anything nobody would know."""
     section = site.configuration.window.user_access.probe
-    asked = urlsplit(section.url).hostname or "" if section is not None and section.url else ""
+    asked = host_of(section.url) if section is not None and section.url else None
     if asked and not is_address(asked):
         return []  # a name: whose address it is may change until the window
-    asked = asked and parse_address(asked)
     return [
         f"{door.title} is turned by commands, and no user's call is made through it: what they say is believed; set window.userAccess.probe.url to an "
         "address of the API there"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey, database_key, prove
-from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.errors import ConnectionFailed, GuardFailed, StepFailed
 from parallel_build.operations.context import Context
 from parallel_build.remote.sql import Session
 
@@ -12,11 +12,12 @@ READY = "database key"
 
 
 def fetch_key(context: Context) -> DatabaseKey:
-    """From the first of the original's management servers that can be reached; with none, the stack's own secret has to do.
+    """From the first of the original's management servers that has it; with none that can be reached, the stack's own secret has to do.
 
     It is kept in this process once it was read, so that the window need not read it again.
     Raises:
         StepFailed: none can be reached, and the stack has no such secret.
+        GuardFailed: one can be reached, and none has it.
     """
     ready = context.connections.ready
     if READY not in ready:
@@ -37,12 +38,17 @@ def proved_key(context: Context, copy: Session) -> DatabaseKey:
 
 
 def _read(context: Context) -> DatabaseKey:
-    site = context.site
+    site, unfit = context.site, list[GuardFailed]()
     for server in site.configuration.original.management:
         try:
             return database_key(site, context.host(server))
         except ConnectionFailed as error:
             context.progress(f"the database key can't be read from {server.name}: {error}")
+        except (GuardFailed, StepFailed) as error:  # its files are gone or torn; the other servers have the same key
+            context.progress(f"the database key is not to be had from {server.name}: {error}")
+            unfit.append(error if isinstance(error, GuardFailed) else GuardFailed(error.fact, error.cause, error.remedy))
+    if unfit:
+        raise unfit[0]
     if site.secrets.database_key is None:
         raise StepFailed(
             "the database key can't be read from any of the original's management servers",

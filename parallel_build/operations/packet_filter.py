@@ -35,18 +35,21 @@ NFT_USERS = """  chain users {{
   }}
 """
 # Rules of the server's own in nft: what one chain accepts another still drops, and nobody has named the service's port there. iptables' own chain is
-# left to iptables. In a chain that can't be changed (firewalld may own its tables) answers would be lost without a word, so none are given then.
+# left to iptables, and one that takes redirected connections before anything else judges them, as firewalld's does, is left alone: whoever owns a table
+# may let nobody else change it. In a chain that can't be changed answers would be lost without a word, so none are given then.
 OWN_NFT = f"""
-own_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
-  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}' | while read -r f t c; do
+input_chains() {{ nft list chains 2>/dev/null | awk '/^table / {{f = $2; t = $3}} /^[[:space:]]*chain / {{c = $2}}
+  /type filter hook input / && t !~ /^{TABLE}/ {{print f, t, c}}'; }}
+own_chains() {{ input_chains | while read -r f t c; do
     case "$f $t $c" in "ip filter INPUT"|"ip6 filter INPUT") command -v iptables >/dev/null && continue;; esac
-    case "$(nft list chain "$f" "$t" "$c" 2>/dev/null)" in *"policy drop"*|*" drop"*|*reject*|*jump*|*goto*|*queue*) echo "$f $t $c";; esac
+    nft list chain "$f" "$t" "$c" 2>/dev/null | awk -v chain="$f $t $c" '/^[[:space:]]*ct status dnat accept$/ {{judged = 0; exit}}
+      /policy drop/ {{judged = 1; next}} / drop|reject|jump|goto|queue/ {{judged = 1; exit}} END {{if (judged) print chain}}'
   done; }}
 own_open() {{ own_chains | while read -r f t c; do for p; do
     nft list chain "$f" "$t" "$c" | grep -q "dport $p .*{TABLE}" ||
       nft insert rule "$f" "$t" "$c" tcp dport "$p" ct status dnat accept comment '"{TABLE}"' || exit 1
   done; done; }}
-own_close() {{ own_chains | while read -r f t c; do
+own_close() {{ input_chains | while read -r f t c; do
     nft -a list chain "$f" "$t" "$c" | sed -n 's/.*comment "{TABLE}" # handle \\([0-9]*\\)$/\\1/p' | while read -r h; do
       nft delete rule "$f" "$t" "$c" handle "$h"; done
   done; }}

@@ -155,7 +155,7 @@ def _machines(one: Facts, other: Facts) -> Iterator[Difference]:
             ("firewall", 0, "another firewall manages their packets"),
         ):
             ours, theirs = _values(left, key), _values(right, key)
-            if key in LATER and not (ours and theirs):
+            if key in LATER and not all(any(key in machine for machine in side) for side in (left, right)):
                 continue  # facts that an earlier version of this project wrote don't have it
             if ours != theirs and (ours or theirs) and not (key == "patch" and _values(left, "os") != _values(right, "os")):
                 yield from _version(role, key, ours, theirs, why, numbers)

@@ -18,28 +18,12 @@ from lab.packages import NEW, OLD
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.project import PROJECT
 from parallel_build.remote.access import Access
+from tests import small_rpm
 from tests.containers.steps_bench import Bench, bench
 from tools.cache import cache_directory
 
 T = TypeVar("T")
 ADDRESS = "http://10.91.0.1:8000"
-SMALL = """\
-Name: {name}
-Version: {version}
-Release: 1
-Summary: A test's
-License: none
-BuildArch: noarch
-AutoReqProv: no
-%description
-A test's.
-%install
-mkdir -p %{{buildroot}}/opt/{name}
-echo {version} >%{{buildroot}}/opt/{name}/version
-%files
-/opt/{name}
-{more}
-"""
 
 
 @dataclass
@@ -95,16 +79,12 @@ class ElStand:
         Args:
             more: scriptlets.
         """
-        target, spec = self.folder / repository, self.folder / f"{name}.spec"
+        target = self.folder / repository
         target.mkdir(exist_ok=True)
-        spec.write_text(SMALL.format(name=name, version=version, more=more))
-        words = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {self.folder}/build", "--define", f"_rpmdir {target}"]
-        subprocess.run(
-            [*words, "--define", "_rpmfilename %%{NAME}-%%{VERSION}.rpm", str(spec)], check=True, capture_output=True, timeout=120
-        )
+        file = small_rpm.build(self.folder, target, name, f"{version}-1", scripts=more)
         rpm_packages.index(target)
         self.served[repository] = target
-        return target / f"{name}-{version}.rpm"
+        return file
 
 
 @contextlib.contextmanager

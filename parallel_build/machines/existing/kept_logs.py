@@ -15,7 +15,8 @@ from parallel_build.remote.database_client import logged_in
 from parallel_build.remote.database_socket import find_socket
 
 ROOT = "/var/log/cloudstack-parallel-build"
-LOGS = ("/var/log/cloudstack", "/var/log/mysql", "/var/log/mariadb")
+# The last is a file: MySQL's own packages for EL own it, so it goes with them.
+LOGS = ("/var/log/cloudstack", "/var/log/mysql", "/var/log/mariadb", "/var/log/mysqld.log")
 DATABASES = ("cloud", "cloud_usage", "cloudbridge")
 DUMP_TIMEOUT = 6 * 3600.0
 
@@ -75,7 +76,7 @@ def keep(host: Access, stack: str, *, source: bool, intend: Callable[..., None],
     text = r"""
     folder=$1; shift
     for path; do
-      [ -d "$path" ] && [ -n "$(find "$path" -type f -size +0 -print -quit)" ] || continue
+      [ -e "$path" ] && [ -n "$(find "$path" -type f -size +0 -print -quit)" ] || continue
       mkdir -p -m 700 "$folder"
       # Hard links: the packages' removal takes only their names away.
       cp -al "$path" "$folder/"

@@ -51,6 +51,27 @@ def test_a_name_is_one_machine_the_probes_as_well() -> None:
         probed("front1", "10.91.0.200")
 
 
+@pytest.mark.parametrize(
+    ("method", "url", "refused"),
+    [
+        ("frontend", None, True),
+        ("frontend", "http://10.91.0.11:8080/client/api", True),
+        ("frontend", "http://10.91.0.60:8080/client/api", False),
+        ("frontend", "https://cloud.example.org/client/api", False),
+        ("firewall", None, False),
+    ],
+)
+def test_a_probe_that_goes_past_the_front_could_never_show_that_users_are_out(method: str, url: str | None, refused: bool) -> None:
+    probe = {"source": "10.91.0.200", **({"url": url} if url else {})}
+    administrators = {"administrators": ["10.91.0.1/32"]} if method == "firewall" else {}
+    access = {"window": {"userAccess": {"method": method, **administrators, "probe": probe}}}
+    if not refused:
+        assert declared(DOOR, **access).window.user_access.probe is not None
+        return
+    with pytest.raises(ConfigurationError, match=r"window\.userAccess\.probe\.url: .* asks the management servers themselves"):
+        declared(DOOR, **access)
+
+
 def test_every_cluster_manager_that_is_looked_for_can_be_declared() -> None:
     assert set(MANAGERS) | {"corosync"} == set(MOVERS) and set(MOVERS) < KINDS
 

@@ -9,7 +9,7 @@ import pytest
 
 from parallel_build.cloudstack.encryption import Encryptor
 from parallel_build.cloudstack.keys import DatabaseKey
-from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.errors import ConnectionFailed, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.operations import database_key
 from parallel_build.resolved_stack import Site
 from parallel_build.secret import Secret
@@ -51,3 +51,21 @@ def test_a_rehearsal_asks_the_next_server_too_and_proves_the_key(world: World, m
     world.lost.add("oldms1")
     copy: Any = object()
     assert database_key.proved_key(world.context, copy).secret.reveal() == "key of oldms2" == proved[0]
+
+
+@pytest.mark.parametrize("kind", [GuardFailed, StepFailed])
+def test_a_server_whose_files_are_gone_holds_nothing_up_while_the_next_has_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type[ParallelBuildError]
+) -> None:
+    def read(site: Site, host: Machine) -> DatabaseKey:
+        if host.name in unfit:
+            raise kind(f"{host.name} has no key file", "", "set the stack's secret databaseKey")
+        return DatabaseKey(Secret(f"key of {host.name}"), Encryptor.V2)
+
+    unfit = {"oldms1"}
+    monkeypatch.setattr(database_key, "database_key", read)
+    assert database_key.fetch_key(world.context).secret.reveal() == "key of oldms2"
+    world.ready.clear()
+    unfit.add("oldms2")
+    with pytest.raises(GuardFailed, match="oldms1 has no key file"):
+        database_key.fetch_key(world.context)

@@ -140,6 +140,17 @@ def test_answers_pass_a_servers_own_nft_rules_and_leave_them_as_they_were(tmp_pa
 
 @pytest.mark.processes
 @pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
+@pytest.mark.parametrize(("first", "changed"), [("", "0"), ("tcp dport 25 drop\n  ", "1")])
+def test_a_chain_that_takes_redirected_connections_first_is_left_alone(tmp_path: Path, first: str, changed: str) -> None:
+    """firewalld's chain does, and newer ones let nobody else change it."""
+    server = SERVER.replace("established,related accept", f"established,related accept\n  {first}ct status dnat accept")
+    rules = BARRIER.rules(answered=True)
+    text = f'{server}\n{rules}\nask\nnft list ruleset | grep -c \'dport 18503\' || true\n{OPEN}\n[ "$before" = "$(nft list ruleset)" ] && echo as it was\n'
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split("\n"), done.returncode) == (["200", changed, "as it was", ""], 0), done.stderr
+
+
+@pytest.mark.skipif(not HAS_NAMESPACES, reason="no nft, or no network namespaces for this user")
 def test_calls_by_tls_are_sent_to_a_port_of_their_own(tmp_path: Path) -> None:
     """What answers there is stood for by a web server; connections to it pass the server's own rules too."""
     rules = replace(BARRIER, secure=[443]).rules(answered=True)

@@ -95,6 +95,17 @@ def test_differences_are_ranked(change: dict[str, Any], rank: str, area: str, ke
     assert all(each.cause for each in parity.compare(LAB, real(change)))
 
 
+@pytest.mark.parametrize(("one", "other", "shown"), [("", "firewalld", [""]), ("firewalld", "firewalld", []), (None, "firewalld", [])])
+def test_a_server_without_a_firewall_is_not_one_that_was_never_asked(one: str | None, other: str, shown: list[str]) -> None:
+    left, right = (
+        real({} if value is None else {"machines/management/0/firewall": value, "machines/management/0/confinement": ""})
+        for value in (one, other)
+    )
+    found = [each for each in parity.compare(left, right) if each.words.area == "management"]
+    assert [each.words.key for each in found] == ["firewall"] * len(shown)
+    assert [each.words.rehearsed for each in found] == shown
+
+
 class Schema:
     """Stands for a session to a database that refuses what contains one of some words, by the server's numbers."""
 

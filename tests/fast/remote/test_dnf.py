@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from parallel_build.remote.openssh import Result
 from parallel_build.remote.packages import choose, faults, packages_of
 from parallel_build.secret import Secret
 from parallel_build.versions import CloudStackVersion
+from tests import small_rpm
 from tests.fast.local_host import LocalHost
 
 RELEASE = CloudStackVersion("4.22.1.0")
@@ -101,37 +101,8 @@ class Builder:
             found.append(self._run("gpg", "--armor", "--export", name))
         return found[0], found[1]
 
-    def rpm(self, name: str, version: str, *, requires: str = "", extra: str = "", scripts: str = "") -> None:
-        spec = self.folder / f"{name}.spec"
-        number, _, release = version.partition("-")
-        spec.write_text(textwrap.dedent(f"""
-            Name: {name}
-            Version: {number}
-            Release: {release}
-            Summary: a test's
-            License: none
-            BuildArch: noarch
-            AutoReqProv: no
-            {f"Requires: {requires}" if requires else ""}
-            {extra}
-            %description
-            A test's.
-            %install
-            mkdir -p %{{buildroot}}/opt/{name}
-            echo {version} >%{{buildroot}}/opt/{name}/version
-            %files
-            /opt/{name}
-        """) + scripts)  # fmt: skip
-        self._run(
-            "rpmbuild",
-            "-bb",
-            "--quiet",
-            "--define",
-            f"_topdir {self.folder}/build",
-            "--define",
-            f"_rpmdir {self.folder}/repository",
-            str(spec),
-        )
+    def rpm(self, name: str, version: str, *, tags: str = "", scripts: str = "") -> None:
+        small_rpm.build(self.folder, self.folder / "repository", name, version, tags=tags, scripts=scripts)
 
     def sign(self) -> None:
         packages = [str(path) for path in (self.folder / "repository").rglob("*.rpm")]
@@ -153,9 +124,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Builder, str, str]:
     signer, stranger = builder.keys()
     for version in ("4.22.1.0-1", "4.22.1.0-2", "4.22.1.0-10", "4.23.0.0-1"):
         builder.rpm("cloudstack-common", version)
-        builder.rpm("cloudstack-management", version, requires=f"cloudstack-common = {version}", extra="Recommends: cloudstack-ui")
+        builder.rpm("cloudstack-management", version, tags=f"Requires: cloudstack-common = {version}\nRecommends: cloudstack-ui")
     builder.rpm("cloudstack-ui", "4.22.1.0-1")
-    builder.rpm("other-tool", "2.0-1", requires="cloudstack-common")
+    builder.rpm("other-tool", "2.0-1", tags="Requires: cloudstack-common")
     builder.sign()
     builder.publish()
     return builder, signer, stranger
@@ -361,8 +332,8 @@ echo generated >/etc/shape-generated.conf
 @pytest.mark.engine
 def test_an_existing_server_is_left_as_it_was_found(el: ElHost, built: tuple[Builder, str, str]) -> None:
     builder = built[0]
-    builder.rpm("shape-base", "1-1", extra="Provides: /bin/sh")
-    builder.rpm("cloudstack-shape", "4.22.1.0-1", requires="cloudstack-common = 4.22.1.0-1", scripts=TRACES)
+    builder.rpm("shape-base", "1-1", tags="Provides: /bin/sh")
+    builder.rpm("cloudstack-shape", "4.22.1.0-1", tags="Requires: cloudstack-common = 4.22.1.0-1", scripts=TRACES)
     builder.sign()
     builder.publish()
     host, printed = el, list[str]()

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     for name, version in (("old", OLD), ("new", NEW)):
         builder = Builder(found / name)
         builder.rpm("cloudstack-common", f"{version}-1")
-        builder.rpm("cloudstack-agent", f"{version}-1", requires=f"cloudstack-common = {version}-1")
+        builder.rpm("cloudstack-agent", f"{version}-1", tags=f"Requires: cloudstack-common = {version}-1")
         if name == "new":
             keys = builder.keys()[0]
             builder.sign()
