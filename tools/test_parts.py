@@ -64,7 +64,7 @@ LINTERS = (
 PARTS = (
     Part("libvirt", ("-v", "-s", "-m", "libvirt", "--timeout", "3300", "tests")),
     _containers("path", "lab_commands", "main_job"),
-    _containers("chaos", "chaos", timeout=5400),
+    _containers("chaos", "chaos", "replay", timeout=5400),
     # Whole it is `pytest -m databases tests`: hours on two busy processors.
     Part("databases", ("-v", "-s", "-p", "tests.sampling", "--sample", "2", "-m", "databases", "--timeout", "1500", "tests")),
     _containers("commands", "commands", "fencing", "database_fence", "planted_secrets"),

@@ -246,12 +246,14 @@ def _cloud(site: Site) -> Facts:
 
 
 def _listed_servers(cloud: Cloud) -> list[str] | None:
-    """Names of the management servers that the API does not call down, in small letters; None where it has no such command."""
+    """Names of the management servers that the API does not call down, in small letters; None where it has no such command, or gives no names."""
     try:
         listed = cloud.list("listManagementServers")
     except ApiRefused:
         return None
-    return sorted({str(each.get("name")).lower() for each in listed if each.get("state") != "Down"})
+    if not all(each.get("name") for each in listed):
+        return None
+    return sorted({str(each["name"]).lower() for each in listed if each.get("state") != "Down"})
 
 
 def _server(site: Site, connections: Connections, server: Server) -> Facts:

@@ -323,9 +323,15 @@ def rehearsal_passed(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
         )
     if reason := outdated(site.configuration, record):
         raise GuardFailed(f"the rehearsal of {record.ended[:16]} does not count any more", reason, again)
-    if record.age() > rehearsal.max_age.total_seconds():
+    if (age := record.age()) is None:
         raise GuardFailed(
-            f"the rehearsal of {record.ended[:16]} is {record.age() / 86400:.1f} days old",
+            f"when the last rehearsal was is not known: {record.ended[:16] or 'its record has no time'}",
+            "that time is still to come or can't be read, so its record is torn or a clock was wrong",
+            f"see the clock of this machine, then {again}",
+        )
+    if age > rehearsal.max_age.total_seconds():
+        raise GuardFailed(
+            f"the rehearsal of {record.ended[:16]} is {age / 86400:.1f} days old",
             f"rehearsal.maxAge is {rehearsal.max_age}",
             again,
         )

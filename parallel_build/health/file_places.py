@@ -32,12 +32,16 @@ PLACES = (
 )
 # The files whose keys are compared one by one.
 PROPERTIES = (f"{MANAGEMENT_FOLDER}/db.properties", f"{MANAGEMENT_FOLDER}/server.properties")
-# What set-up, the service or a package manager writes by itself: nobody's own, or made again on the new side.
+# What set-up, the service, a package's scripts or a package manager writes by itself: nobody's own, or made again on the new side.
 MADE_BY_ITSELF = (
     *PROPERTIES, f"{MANAGEMENT_FOLDER}/key", f"{MANAGEMENT_FOLDER}/*.shipped", "/etc/cloudstack/usage/db.properties", "/etc/cloudstack/usage/key",
     "*.dpkg-old", "*.dpkg-dist", "*.dpkg-new", "*.ucf-*", "*.rpmnew", "*.rpmsave", "*.rpmorig", "*~", "*.pyc",
     "*/scripts/vm/systemvm/id_rsa.cloud", "*/vms/systemvm.iso", "*/cacerts",
+    "*/scripts/installer/cloudstack-help-text",  # each package's script writes its version into it
+    "/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*",  # images that are made small leave them out (path-exclude, nodocs)
 )  # fmt: skip
+# What a package's script makes, and somebody may change afterwards: path -> digest of its first content.
+FIRST_CONTENT = {"/usr/local/libexec/sanity-check-last-id": "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"}
 
 
 @dataclass(frozen=True)

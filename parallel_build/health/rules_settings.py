@@ -123,7 +123,7 @@ def roles_are_dynamic(facts: HealthFacts) -> Iterator[RuleFinding]:
         )
 
 
-@rule(Severity.NOTES, "the target's own program: the names of settings in its classes")
+@rule(Severity.NOTES, "the target's own program: the names of settings in its classes and in the descriptions of its modules")
 def changed_settings_are_known(facts: HealthFacts) -> Iterator[RuleFinding]:
     """Reports changed settings that the target does not know."""
     if facts.unknown_settings:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.machines.local_commands import in_english
 
 RESET_VECTOR = 0xFFF0
 START_LIMIT = 30.0
@@ -109,6 +110,7 @@ def _virsh(uri: str, *words: str, stdin: str = "") -> subprocess.CompletedProces
         text=True,
         timeout=COMMAND_LIMIT,
         check=False,
+        env=in_english(),
     )
 
 

@@ -15,6 +15,11 @@ class MachineFailed(ParallelBuildError):
     """A machine could not be made, switched or removed."""
 
 
+def in_english() -> dict[str, str]:
+    """Of every command here whose words are read: virsh, for one, speaks the operator's language."""
+    return {**os.environ, "LC_ALL": "C"}
+
+
 def in_init_mounts() -> list[str]:
     """A command prefix that enters the mounts of process 1, empty where they are the caller's own.
 
@@ -35,7 +40,9 @@ def run(argv: Sequence[str], *, timeout: float = 60, ok: Sequence[int] = (0,)) -
     """
     command = [*in_init_mounts(), *argv]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, env=in_english()
+        )
     except FileNotFoundError:
         raise MachineFailed(f"{argv[0]} is missing", "the lab needs it", "run scripts/setup --for lab") from None
     except subprocess.TimeoutExpired:

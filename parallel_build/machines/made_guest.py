@@ -16,7 +16,7 @@ from pathlib import Path
 from parallel_build.configuration import NewMachine
 from parallel_build.machines import vcenter
 from parallel_build.machines.container import record
-from parallel_build.machines.local_commands import MachineFailed
+from parallel_build.machines.local_commands import MachineFailed, in_english
 from parallel_build.resolved_stack import Site
 
 VIRSH_SECONDS = 60.0
@@ -91,7 +91,12 @@ class Virsh:
         """One command, whatever its end."""
         try:
             return subprocess.run(
-                ["virsh", "--connect", self.uri, *words], capture_output=True, text=True, timeout=VIRSH_SECONDS, check=False
+                ["virsh", "--connect", self.uri, *words],
+                capture_output=True,
+                text=True,
+                timeout=VIRSH_SECONDS,
+                check=False,
+                env=in_english(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MachineFailed(f"{self.uri} can't be asked: virsh {words[0]}", str(error), "power it off yourself") from None

@@ -29,10 +29,10 @@ from parallel_build.records.touched import STOP
 from parallel_build.remote.sql import session
 
 # Redo logs and shared tables of InnoDB, and Aria's control file: of what a server writes at its start or end, whatever else it does.
-# A folder without any of them is none of the server's: what can't be seen has not stood still.
+# A folder without any of them is none of the server's: what can't be seen has not stood still. It may be a link.
 UNKNOWN = "unknown"
 FILES = r"""
-found=$(for folder; do find "$folder" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
+found=$(for folder; do find -H "$folder" -maxdepth 2 -type f \( -name 'ibdata*' -o -name 'ib_logfile*' -o -name '#ib_redo*' -o -name aria_log_control \) \
   -printf '%p %T@ %s\n' 2>/dev/null || true; done | sort)
 if [ -z "$found" ]; then echo unknown; else printf '%s\n' "$found" | sha256sum | cut -d' ' -f1; fi
 """

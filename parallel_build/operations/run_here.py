@@ -18,7 +18,7 @@ from parallel_build.errors import StepFailed
 ENDS = 5.0  # seconds that a command has to end by itself
 LOOK_AGAIN = 0.2  # seconds
 READ = 65536  # bytes of what it printed that are looked at
-COMES = 3.0  # seconds in which the last of it comes through a pipe
+COMES = 3.0  # seconds in which the last of it comes through its pipes
 
 
 def run_here(words: Sequence[str], timeout: float, key: str, cancel: CancelToken) -> str:
@@ -50,7 +50,8 @@ def run_here(words: Sequence[str], timeout: float, key: str, cancel: CancelToken
     if code is None:
         _end(process)
         raise StepFailed(f"the command {shown} did not end within {timeout:g} s", "it was ended then", f"correct {key}")
-    out, wrong = printed.text(), errors.text()
+    until = time.monotonic() + COMES
+    out, wrong = printed.text(until), errors.text(until)
     if code != 0:
         tail = (wrong or out).splitlines()[-1:]
         raise StepFailed(f"{shown} ended with exit code {code}", " ".join(tail), f"correct {key}")
@@ -71,9 +72,9 @@ class _Printed:
                 self._kept.extend(chunk)
                 del self._kept[:-READ]
 
-    def text(self) -> str:
-        """What has come by now."""
-        self._thread.join(COMES)
+    def text(self, until: float) -> str:
+        """What has come by a moment, or has come to its end before."""
+        self._thread.join(max(0.0, until - time.monotonic()))
         return bytes(self._kept).decode(errors="replace").strip()
 
 

@@ -16,7 +16,10 @@ from parallel_build.plan.statements import TABLE, Alter, altered, split
 from parallel_build.versions import CloudStackVersion
 
 Version = tuple[int, ...]
-CHANGED = re.compile(rf"(?:UPDATE|DELETE\s+FROM|REPLACE\s+INTO)\s+(?:LOW_PRIORITY\s+|IGNORE\s+)?{TABLE}", re.IGNORECASE)
+# `DELETE from`cloud`...` and `DELETE alias FROM table alias JOIN ...` stand in CloudStack's scripts.
+CHANGED = re.compile(
+    rf"(?:(?:UPDATE|REPLACE\s+INTO)\s+(?:LOW_PRIORITY\s+|IGNORE\s+)?|DELETE\s+(?:[\w$]+\s+)?FROM\s*){TABLE}", re.IGNORECASE
+)
 FILLED = re.compile(rf"INSERT\s+(?:IGNORE\s+)?(?:INTO\s+)?{TABLE}.*?\bSELECT\b.*?\bFROM\b", re.IGNORECASE)
 COLUMN = re.compile(r"(?:COLUMN\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?`?([\w$]+)`?\s+(.*)", re.IGNORECASE | re.DOTALL)
 NO_CHECKS = re.compile(r"SET\s+(?:@@|SESSION\s+)?foreign_key_checks\s*=\s*(\d)", re.IGNORECASE)

@@ -21,6 +21,7 @@ from parallel_build.resolved_stack import Site
 
 FILE = "rehearsal.json"
 SHEET = "rehearsal"
+CLOCKS_DIFFER = 3600.0  # seconds
 
 
 def checksums(configuration: StackConfiguration) -> dict[str, str]:
@@ -103,9 +104,13 @@ class RehearsalRecord:
         except TypeError:
             return None
 
-    def age(self) -> float:
-        """Seconds since it ended."""
-        return (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds()
+    def age(self) -> float | None:
+        """Seconds since it ended; None where its time can't be read, or is still to come: a clock was wrong then, or is now."""
+        try:
+            found = (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+        return found if found > -CLOCKS_DIFFER else None
 
     def upgrade_seconds(self) -> float:
         """The schema upgrade alone."""

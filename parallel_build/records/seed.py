@@ -19,6 +19,7 @@ from parallel_build.resolved_stack import Site
 
 KEY = "database-seed"
 SHOWN = 20  # differences kept
+CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class SeedRecord:
@@ -63,7 +64,8 @@ class SeedRecord:
         everything = (self.baseline or {}).get("everything compared")
         if everything is None or self.same_at is None:
             return None
-        return self.same_at if datetime.now(UTC) - datetime.fromisoformat(str(everything)) < longest else None
+        age = datetime.now(UTC) - datetime.fromisoformat(str(everything))
+        return self.same_at if -CLOCKS_DIFFER < age < longest else None
 
     @property
     def taken(self) -> str | None:

@@ -22,10 +22,11 @@ def read_clock(host: Access) -> Clock:
 
 
 def _ask_clock(host: Access) -> Clock:
-    began = time.time()
+    began, asked = time.time(), time.monotonic()
     text = host.run(["date", "+%s.%N"], timeout=15).stdout.strip()
-    half = (time.time() - began) / 2
-    return Clock(float(text) - (began + half), half)
+    half = (time.monotonic() - asked) / 2  # this machine's own clock may be set meanwhile, and the quickest answer would be the wrong one
+    moved = abs(time.time() - began - 2 * half)
+    return Clock(float(text) - (began + half), half + moved)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def assert_new_serves(lab: LabRunner) -> None:
     deadline = time.monotonic() + 120
     while lab.sql("newdb2", f'SELECT value FROM cloud.configuration WHERE name = "m{marker}"') != marker:
         assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 120 s"
+        time.sleep(0.3)
     lab.sql("newdb1", f'DELETE FROM cloud.configuration WHERE name = "m{marker}"')
 
 
@@ -115,6 +116,7 @@ def test_starts_that_fail_or_only_look_good_are_reported_and_the_copy_is_importe
     probe = "curl -s -o /dev/null -w %{http_code} localhost:8080/client/api?command=x"
     while "401" not in lab.run("shell", "newms1", probe, check=False).stdout:
         assert time.monotonic() < deadline, "started by hand, the server looks healthy after some seconds"
+        time.sleep(0.3)
 
     lab.run("fault", "newms1", "fail_modules", '["backup", "quota"]')
     tell("a start by hand looks healthy; switch again, with two modules failing behind a 401")
@@ -214,6 +216,7 @@ def test_routers_come_after_users_and_a_failure_blocks_nobody(original_serving: 
         not in lab.run("shell", "newms1", "curl -s -o /dev/null -w %{http_code} localhost:8080/client/api?command=x", check=False).stdout
     ):
         assert time.monotonic() < deadline
+        time.sleep(0.3)
     done = lab.run("tool", "routers", "lab", "--retry").stdout
     assert "networks renewed" in done and "left" not in done.splitlines()[-1]
     tell("back")

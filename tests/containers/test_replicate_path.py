@@ -63,6 +63,7 @@ def start_writing(lab: LabRunner) -> None:
     before = lab.sql("olddb1", EVENTS)
     while lab.sql("olddb1", EVENTS) == before:
         assert time.monotonic() < deadline, "the writer wrote nothing in 120 s"
+        time.sleep(0.3)
 
 
 def written(lab: LabRunner) -> int:

@@ -68,3 +68,4 @@ def assert_new_serves(lab: LabRunner) -> None:
     deadline = time.monotonic() + 120
     while lab.sql("newdb2", f'SELECT COUNT(*) FROM cloud.event WHERE description = "{marker}"') != "1":
         assert time.monotonic() < deadline, "a row written on the new source did not reach its replica in 120 s"
+        time.sleep(0.3)

@@ -97,6 +97,7 @@ def padded(lines: list[str]) -> list[str]:
     return [re.sub(r" {2,}| +(?=\[ )", "", line).rstrip(" ") for line in lines]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("version", ["4.20.3.0", "4.22.1.0"])
 def test_says_what_the_real_one_says(
     version: str, data: Path, installed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

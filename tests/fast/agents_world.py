@@ -101,15 +101,19 @@ class Agents:
         """Hosts whose agents are connected to a server of a side."""
         return [host for host in KVM if self.look(host).at in side]
 
+    def check_taken(self) -> None:
+        """What has to be true when the original serves again."""
+        asked = [host for host in self.on(NEW) if host not in self._world.lost]
+        if asked:
+            self._world.wrong.append(f"rolled back, and the agents of {asked} can be asked and are connected to the new side")
+
     def check_rolled_back(self, left: str) -> None:
         """What has to be true when a rollback says that it is done.
 
         Args:
             left: what it says that is not; empty where the window is closed.
         """
-        asked = [host for host in self.on(NEW) if host not in self._world.lost]
-        if asked:
-            self._world.wrong.append(f"rolled back, and the agents of {asked} can be asked and are connected to the new side")
+        self.check_taken()
         there = self.on(OLD)
         away = [host for host in KVM if host not in there and (self.by_host[host].at or not self.by_host[host].aside) and host not in left]
         if away:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,12 @@ from parallel_build.remote.openssh import Result
 from parallel_build.secret import Secret
 
 
+@functools.cache
+def _server(name: str) -> Server:
+    """Tests ask for tens of thousands of hosts, and for a dozen names."""
+    return Server(name=name, address="192.0.2.1")
+
+
 class AskedHost(Access):
     """Access to a server of which a test needs only what it answers itself.
 
@@ -21,7 +28,7 @@ class AskedHost(Access):
     """
 
     def __init__(self, name: str = "olddb1") -> None:
-        super().__init__(Server(name=name, address="192.0.2.1"), CancelToken())
+        super().__init__(_server(name), CancelToken())
 
     def run(
         self,

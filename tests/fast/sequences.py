@@ -97,13 +97,7 @@ class Operator:
         elif kind == "mend" and what not in world.powered_off:
             world.lost.discard(what)
         elif kind == "power off":
-            world.powered_off.add(what)
-            world.lost.add(what)
-            for (server, _), unit in world.units.items():
-                if server == what:
-                    unit["active"] = False
-            if what == "newdb1":
-                world.closing.sessions.clear()
+            self.switch_off(what)
         elif kind == "power on" and what in world.powered_off and what not in self.confirmed and not self._must_stay_off(what):
             self._power_on(what)
         elif kind in ("take out", "put in"):
@@ -116,7 +110,7 @@ class Operator:
             (self.cloud.does_not_start.add if kind == "start fails" else self.cloud.does_not_start.discard)((what, MANAGEMENT))
         elif kind in ("SQL hangs", "SQL answers"):
             world.closing.hangs = kind == "SQL hangs"
-        elif kind == "tear" and not any(self._torn(host) for host in HOLDERS):
+        elif kind == "tear" and not any(self.torn(host) for host in HOLDERS):
             self.tore.add(what)
             world.tear(what)
         elif kind == "the other holder answers" and "newdb1" not in world.powered_off:
@@ -141,7 +135,8 @@ class Operator:
             agents.by_host[host].aside = kind == "host put aside"
         agents.look(host)
 
-    def _torn(self, host: str) -> bool:
+    def torn(self, host: str) -> bool:
+        """Whether a host's copy of the record is no text that can be read."""
         try:
             return not json.loads(self.world.files[host])
         except ValueError:
@@ -150,6 +145,20 @@ class Operator:
     def _must_stay_off(self, server: str) -> bool:
         """The new database, while the rollback has named a server that is fenced there alone."""
         return server == "newdb1" and bool(self.world.record.facts.get("CutOff", {}).get("servers"))
+
+    def stays_off(self, server: str) -> bool:
+        """Whether whoever reads the messages leaves it off."""
+        return self._must_stay_off(server) or (self._over() and server in self.named)
+
+    def switch_off(self, server: str) -> None:
+        """Its power is cut."""
+        self.world.powered_off.add(server)
+        self.world.lost.add(server)
+        for (name, _), unit in self.world.units.items():
+            if name == server:
+                unit["active"] = False
+        if server == "newdb1":
+            self.world.closing.sessions.clear()
 
     def _power_on(self, server: str) -> None:
         """It boots: what is not masked there starts."""
@@ -186,6 +195,7 @@ class Operator:
         claim(context)
         rollback_window.check_allowed(context)
         serve_original.serve_at_once(context)
+        self.world.agents.check_taken()
 
     def _undo(self) -> None:
         """The undos, and what the last of them reports about the hosts."""
@@ -270,7 +280,7 @@ class Operator:
         """A rollback needs one database source and one management server of the original, and the fence."""
         world = self.world
         able = [name for name in OLD_SIDE if name not in world.lost and (name, MANAGEMENT) not in self.cloud.does_not_start]
-        well = not ({"olddb1", "newdb1"} & world.lost) and not any(self._torn(host) for host in HOLDERS)
+        well = not ({"olddb1", "newdb1"} & world.lost) and not any(self.torn(host) for host in HOLDERS)
         if well and able and not self._over():
             users = self.windows > 1 or set(self.cloud.users) & {*OLD_SIDE}
             assert self.cloud.serving[0] and users, f"after {kind} nobody is served by the original, and {able} could"
@@ -307,7 +317,7 @@ class Operator:
             writing = [name for name in writing if name not in self.named]
         assert not (old and writing and not self.world.closed), f"after {move}: {old} and {writing} may both write"
         assert self.world.wrong == [], f"after {move}: {self.world.wrong}"
-        torn = [host for host in HOLDERS if self._torn(host) and host not in self.tore]
+        torn = [host for host in HOLDERS if self.torn(host) and host not in self.tore]
         assert torn == [], f"after {move}: half of a write of the record is on {torn}"
 
     def _named_to_stay_off(self, name: str) -> bool:
@@ -319,7 +329,7 @@ class Operator:
     def way_out(self) -> None:
         """Everything is repaired: then one rollback ends with the original serving, the new side down, and the window closed."""
         world = self.world
-        off = {server for server in world.powered_off if self._must_stay_off(server)}
+        off = {server for server in world.powered_off if self.stays_off(server)}
         for server in world.powered_off - off:
             self._power_on(server)
         world.lost = set(off)

@@ -11,12 +11,26 @@ from parallel_build.remote.package_shell import SHELL
 
 SYSTEM_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 DATA_FOLDER = "/var/lib/mysql"
+# $1: the usual data folder, which may be a link to a different disk. Databases of a server whose option files name a folder of its own are there.
+DATA = r"""
+say() { printf '%s\t%s\n' "$1" "$2"; }
+data() {
+  if [ -L "$1" ]; then say linked "$(readlink -f "$1")"; fi
+  own=$(my_print_defaults mysqld server mariadb mariadbd 2>/dev/null | sed -n 's/^--datadir=//p') || true
+  for folder in "$1" $own; do
+    if [ -d "$folder" ]; then find "$folder/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '#*' -type d -printf 'schema\t%f\n'; fi
+  done
+  [ -d "$1" ] || return 0
+  say data "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found | wc -l)"
+  say datasize "$(du -sk "$1/" | cut -f 1)"
+}
+"""
 
 _SCRIPT = (
     SHELL
+    + DATA
     + r"""
 . /etc/os-release
-say() { printf '%s\t%s\n' "$1" "$2"; }
 say uid "$(id -u)"
 say system "${PRETTY_NAME:-unknown}"
 say family "${ID:-} ${ID_LIKE:-}"
@@ -47,11 +61,7 @@ for unit in mariadb mysql mysqld; do
     loaded|masked) say database "$(systemctl show "$unit" -p Id | cut -d= -f2-)" ;;
   esac
 done
-if [ -d /var/lib/mysql ]; then
-  find /var/lib/mysql -mindepth 1 -maxdepth 1 ! -name lost+found -type d -printf 'schema\t%f\n'
-  say data "$(find /var/lib/mysql -mindepth 1 -maxdepth 1 ! -name lost+found | wc -l)"
-  say datasize "$(du -sk /var/lib/mysql | cut -f 1)"
-fi
+data /var/lib/mysql
 ss -Hltn | awk '{n = split($4, part, ":"); print "port\t" part[n]}'
 """
 )
@@ -71,7 +81,8 @@ class ServerFacts:
         resolved: the address its own host name stands for there; "" for none.
         cloudstack: packages and paths of CloudStack's that are there.
         database_units: units of a database server that are known.
-        schemas: databases in /var/lib/mysql, without the server's own.
+        schemas: databases in /var/lib/mysql, and in the folder that a server's option files name, without the server's own.
+        linked: where /var/lib/mysql leads, where it is a link; "" where it is none.
         data: entries in /var/lib/mysql; data_size: MiB.
         ports: TCP ports that something listens on.
         handled: its family's package programs are there.
@@ -100,6 +111,7 @@ class ServerFacts:
     cloudstack: tuple[str, ...] = ()
     database_units: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
+    linked: str = ""
     data: int = 0
     data_size: int = 0
     ports: tuple[int, ...] = ()
@@ -153,6 +165,7 @@ def parse(name: str, login: str, text: str, clock: float) -> ServerFacts:
         cloudstack=tuple(dict.fromkeys(values.get("cloudstack", []))),
         database_units=tuple(dict.fromkeys(unit.removesuffix(".service") for unit in values.get("database", []))),
         schemas=tuple(sorted(set(values.get("schema", [])) - SYSTEM_SCHEMAS)),
+        linked=one("linked"),
         data=number("data"),
         data_size=number("datasize") // 1024,
         ports=tuple(sorted({int(port) for port in values.get("port", []) if port.isdigit()})),

@@ -150,9 +150,15 @@ def no_data(wanted: Wanted, facts: ServerFacts) -> None:
     """Rule: no database of anybody's is in the data folder, and a management server has no database server at all."""
     if facts.schemas:
         raise GuardFailed(
-            f"{facts.name} holds the databases {', '.join(facts.schemas[:8])} in {DATA_FOLDER}",
+            f"{facts.name} holds the databases {', '.join(facts.schemas[:8])} in its data folder",
             "they are somebody's",
             "name another server; or move them away yourself",
+        )
+    if facts.linked and wanted.database:
+        raise GuardFailed(
+            f"{DATA_FOLDER} of {facts.name} is a link to {facts.linked}",
+            "what is found in that folder is kept, and put back when the server is left; of a link that would be the link alone",
+            f"mount that disk at {DATA_FOLDER} instead (`mount --bind {facts.linked} {DATA_FOLDER}`, and the same in /etc/fstab)",
         )
     if facts.data and not facts.database_units:
         raise GuardFailed(

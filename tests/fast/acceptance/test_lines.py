@@ -199,6 +199,7 @@ def test_what_is_broken_is_seen(what: str) -> None:
     assert outcome(line, mutate) == "failed"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("code", "wanted"), [(0, "passed"), (1, "failed")])
 def test_commands_of_the_operators_decide(code: int, wanted: str) -> None:
     command = shlex.join([sys.executable, "-c", f"raise SystemExit({code})"])

@@ -64,6 +64,7 @@ def test_a_plan_is_the_default_and_takes_no_number(operator: Operator, capsys: p
     assert operator.cloud.calls == [] and operator.claimed == [] and not (operator.run_folder.path / report.FILE).exists()
 
 
+@pytest.mark.processes
 def test_a_replay_takes_a_number_first_and_a_second_one_changes_nothing(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["after-rollback", "test", "--replay"]) == DONE
     shown, calls = capsys.readouterr().out, len(operator.cloud.calls)
@@ -78,6 +79,7 @@ def test_a_replay_takes_a_number_first_and_a_second_one_changes_nothing(operator
     assert {each["verdict"] for each in document["objects"]} == {"replayed", "there", "not replayed"}
 
 
+@pytest.mark.processes
 def test_what_the_cloud_refuses_gives_an_exit_code_of_its_own(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     operator.cloud.refuse = {"createNetwork"}
     assert __main__.main(["after-rollback", "test", "--replay"]) == FAILED

@@ -140,7 +140,7 @@ def test_callers_that_never_come_to_their_end_do_not_keep_the_service_from_endin
     path = tmp_path / "answer.json"
     path.write_text(json.dumps({"port": 0, "text": TEXT}))
     users_out_answer.Answering.path_of_settings = str(path)
-    monkeypatch.setattr(users_out_answer, "SECONDS", 1.0)
+    monkeypatch.setattr(users_out_answer, "SECONDS", 0.4)
     server = users_out_answer.opened(0)
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -136,16 +136,23 @@ def test_renewals_do_not_chain_for_ever(monkeypatch: pytest.MonkeyPatch) -> None
     sheet = cast(Any, record._sheet)
     sheet.kept["baseline"]["everything compared"] = (datetime.now(UTC) - week).isoformat()
     assert record.since(week) is None
+    sheet.kept["baseline"]["everything compared"] = (datetime.now(UTC) + week).isoformat()
+    assert record.since(week) is None, "a clock was wrong, so nobody knows how old it is"
     assert record.same_at is not None
     del sheet.kept["baseline"]["everything compared"]
     assert record.since(week) is None, "a record of an older version does not say when"
 
 
-def test_files_that_can_not_be_seen_have_not_stood_still(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_files_that_can_not_be_seen_have_not_stood_still(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, linked: bool) -> None:
     host, context = LocalHost(), cast(Any, SimpleNamespace())
     monkeypatch.setattr(original_database, "original_database", lambda _: host)
-    logs = tmp_path / "logs"
-    logs.mkdir()
+    logs, disk = tmp_path / "logs", tmp_path / "disk"
+    disk.mkdir()
+    if linked:
+        logs.symlink_to(disk)
+    else:
+        disk.rename(logs)
     known = {"folder": str(tmp_path / "data"), "folders": [str(logs)]}
     assert original_database._at_rest(context, known) == original_database.UNKNOWN
     (logs / "ib_logfile0").write_text("x")

@@ -88,6 +88,7 @@ def catalog(*services: dict[str, Any]) -> str:
     return json.dumps({"name": "olddb1", "resources": [other, *resources, other]})
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("service", "units"),
     [

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from parallel_build.cloudstack import heartbeats, properties
+from parallel_build.cloudstack.api import ApiRefused
 from parallel_build.cloudstack.services import USAGE
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts import database_users, management_node
+from parallel_build.facts import original as original_facts
 from parallel_build.facts.database_users import AccountUse, Client, DatabaseUse
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.guards import world
@@ -405,3 +407,24 @@ def test_what_only_guards_ask_for_makes_no_step_prove_itself_again() -> None:
     assert relevant(declared.to_json()) == relevant(site().to_json())
     moved = site(original={"database": {**original()["database"], "port": 3307}})
     assert relevant(moved.to_json()) != relevant(site().to_json())
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        (
+            [{"name": "OldMs1", "state": "Up"}, {"name": "oldms2", "state": "Down"}, {"name": "oldms3", "state": "Maintenance"}],
+            ["oldms1", "oldms3"],
+        ),
+        ([{"state": "Up"}], None),
+        ([], []),
+        (ApiRefused("listManagementServers was refused", "unknown command", "", 432), None),
+    ],
+)
+def test_which_servers_an_api_lists(listed: Any, found: list[str] | None) -> None:
+    def listing(command: str) -> list[dict[str, Any]]:
+        if isinstance(listed, Exception):
+            raise listed
+        return listed  # type: ignore[no-any-return]
+
+    assert original_facts._listed_servers(SimpleNamespace(list=listing)) == found  # type: ignore[arg-type]

@@ -398,6 +398,12 @@ def test_settings_that_the_target_does_not_know_are_reported(tmp_path: Path) -> 
     assert unknown() is None, "a plug-in alone is not the program"
     jar(tmp_path, "cloud", {target_settings.WITNESS: ["a.b", "x.e.f"], "com/cloud/X.class": ["e.f.y"], "org/library/Y.class": ["g.h"]})
     assert unknown() == ["e.f", "g.h"]
+    description = (
+        '<bean class="Registry"><property name="orderConfigKey" value="g.h" /><property name="x"><value> c.d </value></property></bean>'
+    )
+    with zipfile.ZipFile(tmp_path / "cloud.jar", "a") as archive:
+        archive.writestr("META-INF/cloudstack/core/spring-core-registry-core-context.xml", description + "<!-- x.e.f, e.f.y -->")
+    assert unknown() == ["e.f"], "a module's description names settings too"
     rows: list[dict[str, Any]] = [
         {"name": "a", "value": "2", "default_value": "1"}, {"name": "b", "value": "1", "default_value": "1"},
         {"name": "c", "value": None, "default_value": "1"}, {"name": "d", "value": "2", "default_value": None},

@@ -100,6 +100,25 @@ def test_an_rpm_server(server: Path) -> None:
     assert found.timezone[0] and found.timezone[1][0] in "+-"
 
 
+def test_the_link_that_the_packages_script_makes_is_nobodys_own(server: Path) -> None:
+    rpm(server)
+    link, package = server / "etc/log4j2.xml", server / "etc/log4j-cloud.xml"
+
+    def foreign() -> bool:
+        return str(link) in parse(run([server / "etc"], [], tools=server / "tools")).foreign
+
+    for target in (package, Path("log4j-cloud.xml")):  # Debian's script makes the first kind, EL's the second
+        link.symlink_to(target)
+        assert not foreign()
+        link.unlink()
+    link.symlink_to(server / "etc/key")
+    assert foreign(), "it leads elsewhere"
+    link.unlink()
+    link.write_text("changed")
+    assert foreign(), "a file in the link's place"
+
+
+@pytest.mark.processes
 def test_no_secret_leaves_the_server(server: Path) -> None:
     rpm(server)
     shown = run([server / "etc"], [server / "etc/db.properties"], tools=server / "tools")
@@ -202,12 +221,21 @@ def test_keytools_words_of_both_kinds() -> None:
     [
         "/etc/cloudstack/management/key", DB, "/etc/cloudstack/management/db.properties.shipped", "/etc/cloudstack/management/x.xml.dpkg-dist",
         "/etc/cloudstack/usage/db.properties", "/etc/default/cloudstack-management.rpmnew",
-        "/usr/share/cloudstack-common/scripts/vm/systemvm/id_rsa.cloud",
+        "/usr/share/cloudstack-common/scripts/vm/systemvm/id_rsa.cloud", "/usr/share/cloudstack-common/scripts/installer/cloudstack-help-text",
+        "/usr/share/doc/cloudstack-common/changelog.gz", "/usr/share/man/man1/cloudstack.1.gz",
     ],
 )  # fmt: skip
 def test_what_set_up_and_package_managers_write_is_nobodys_own(path: str) -> None:
     assert not counts(path)
     assert ServerFiles(foreign=frozenset({path}), changed={path: "differs from its package"}).own == {}
+
+
+def test_where_the_usage_check_continues_counts_once_it_has_moved() -> None:
+    path = "/usr/local/libexec/sanity-check-last-id"
+    for content, own in (("1\n", {}), ("4711\n", {path: "belongs to no package"})):
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        assert ServerFiles(foreign=frozenset({path}), digests={path: digest}).own == own
+    assert ServerFiles(foreign=frozenset({path})).own == {path: "belongs to no package"}, "one that could not be read"
 
 
 @pytest.mark.parametrize(

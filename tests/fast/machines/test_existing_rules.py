@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from parallel_build.configuration import NewMachine
 from parallel_build.errors import GuardFailed
 from parallel_build.machines.existing import rules
-from parallel_build.machines.existing.facts import ServerFacts, parse
+from parallel_build.machines.existing.facts import DATA, ServerFacts, parse
+from tests.fast.local_host import LocalHost
 
 FIT = ServerFacts(
     name="new1",
@@ -50,6 +52,7 @@ UNFIT: list[tuple[rules.Judge, rules.Wanted, dict[str, Any], str]] = [
     (rules.clock_is_right, DATABASE, {"clock": -2.5}, "-2.5 s off"),
     (rules.no_cloudstack, MANAGEMENT, {"cloudstack": ("cloudstack-agent", "/etc/cloudstack")}, "cloudstack-agent, /etc/cloudstack"),
     (rules.no_data, DATABASE, {"database_units": ("mariadb",), "data": 9, "schemas": ("shop",)}, "holds the databases shop"),
+    (rules.no_data, DATABASE, {"linked": "/disk/mysql"}, "/var/lib/mysql of new1 is a link to /disk/mysql"),
     (rules.no_data, DATABASE, {"data": 3}, "files in /var/lib/mysql and no database server"),
     (rules.no_data, MANAGEMENT, {"database_units": ("mysql",)}, "falls back to a local one"),
     (rules.ports_are_free, DATABASE, {"ports": (3306,)}, "listens on 3306"),
@@ -106,3 +109,26 @@ def test_facts_are_read_from_the_servers_words() -> None:
     assert facts.addresses == ("192.0.2.31", "2001:db8::1")
     assert (facts.database_units, facts.schemas, facts.data, facts.data_size) == (("mariadb",), ("shop",), 12, 2)
     assert (facts.cloudstack, facts.ports, facts.clock) == (("/etc/cloudstack",), (22, 3306), 0.25)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_databases_are_seen_behind_a_link_and_in_a_servers_own_folder(tmp_path: Path, linked: bool) -> None:
+    """A folder that is a link has nothing in it for `find`, and somebody's databases would count as none."""
+    usual, disk, own = tmp_path / "mysql", tmp_path / "disk", tmp_path / "own"
+    for folder in (disk / "shop", disk / "mysql", own / "billing", own / "lost+found"):
+        folder.mkdir(parents=True)
+    if linked:
+        usual.symlink_to(disk)
+    else:
+        disk.rename(usual)
+    (tmp_path / "my_print_defaults").write_text(f"#!/bin/sh\necho --port=3306; echo --datadir={own}\n")
+    (tmp_path / "my_print_defaults").chmod(0o755)
+    shown = LocalHost("new1", programs=tmp_path).script(f"{DATA}\ndata {usual}").stdout
+    facts = parse("new1", "root", shown, 0.0)
+    assert facts.schemas == ("billing", "shop") and facts.data == 2
+    assert facts.linked == (str(disk) if linked else "")
+
+
+def test_a_server_without_a_data_folder_has_none(tmp_path: Path) -> None:
+    shown = LocalHost("new1").script(f"{DATA}\ndata {tmp_path}/none").stdout
+    assert parse("new1", "root", shown, 0.0).schemas == () and "data" not in shown

@@ -30,10 +30,18 @@ def virsh(
         f'#!/bin/sh\nshift 2\necho "$*" >>{folder}/asked\ncase "$1" in\n'
         f'capabilities) echo "<capabilities><host><uuid>{host}</uuid></host></capabilities>";;\n'
         f"list) printf '%s\\n' {guests or chr(39) * 2};;\ndomuuid) echo {GUEST};;\ndestroy) exit {destroy};;\n"
-        f'domstate) echo "{state}";;\nesac\n'
+        f'domstate) [ "$LC_ALL" = C ] && echo "{state}" || echo ausgeschaltet;;\nesac\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize("variable", ["LANG", "LC_ALL", "LC_MESSAGES", "LANGUAGE"])
+def test_a_virsh_that_speaks_the_operators_language_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "de_DE.UTF-8")
+    virsh(tmp_path, monkeypatch, guests=GUEST)
+    where = stack()
+    assert power.cut(where, where.configuration.new.management[0], MADE) == "`virsh destroy test-newms1`"
 
 
 def stack() -> Site:

@@ -120,6 +120,7 @@ def test_the_file_is_whole_has_its_checksum_and_holds_the_folder(monkeypatch: py
     assert step.DumpFile().verify(run.context) == note
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("noise", ["echo 'Welcome to olddb1'", "printf 'Welcome '"])
 def test_what_login_shells_print_is_no_part_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: str) -> None:
     run = Run(monkeypatch, tmp_path)
@@ -140,6 +141,7 @@ def test_a_data_folder_that_is_a_link_is_copied_and_not_the_link(monkeypatch: py
     assert f"{run.data}/ibdata1"[1:] in listed and note["folder"] == str(run.data)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("broken", ["tar", "sha256sum"])
 def test_what_is_not_whole_is_no_file_and_is_taken_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str) -> None:
     run = Run(monkeypatch, tmp_path)

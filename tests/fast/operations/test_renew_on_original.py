@@ -129,6 +129,7 @@ def nets(count: int) -> list[Net]:
     return [Net(number) for number in range(1, count + 1)]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kvm", [True, False])
 def test_two_hundred_renewed_networks_are_restarted_and_none_is_without_a_router_for_longer(
     monkeypatch: pytest.MonkeyPatch, kvm: bool

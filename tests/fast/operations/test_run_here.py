@@ -14,6 +14,7 @@ import pytest
 
 from parallel_build.cancel import CancelToken
 from parallel_build.errors import Cancelled, StepFailed
+from parallel_build.operations import run_here as run_here_module
 from parallel_build.operations.run_here import run_here
 
 LONG = 600  # seconds
@@ -57,7 +58,8 @@ def test_a_failure_has_its_last_line() -> None:
     assert caught.value.remedy == "correct original.frontend"
 
 
-def test_a_program_that_it_leaves_running_keeps_nobody_waiting() -> None:
+def test_a_program_that_it_leaves_running_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_here_module, "COMES", 1.0)
     word, began = lasting(), time.monotonic()
     pid = int(run_here(["sh", "-c", f"sleep {word} & echo $!"], LONG, "key", CancelToken()))
     assert time.monotonic() - began < LONG / 2
@@ -65,7 +67,8 @@ def test_a_program_that_it_leaves_running_keeps_nobody_waiting() -> None:
     assert ends(word)
 
 
-def test_one_that_hangs_is_ended_with_all_that_it_has_begun(tmp_path: Path) -> None:
+def test_one_that_hangs_is_ended_with_all_that_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_here_module, "ENDS", 0.3)
     word = lasting()
     with pytest.raises(StepFailed, match=r"did not end within 0\.5 s"):
         run_here(["sh", "-c", f"trap '' TERM; sleep {word} & wait; echo late >{tmp_path}/late"], 0.5, "key", CancelToken())

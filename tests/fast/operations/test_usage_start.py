@@ -110,6 +110,7 @@ def test_it_is_up_once_it_says_so(arranged: Any) -> None:
     assert usage.done == ["fenced", "original down", "released", "started"]
 
 
+@pytest.mark.processes
 def test_one_that_dies_long_after_its_start_is_not_up(arranged: Any) -> None:
     context, _ = arranged(*[Moment(STARTING)] * 20, Moment(REFUSED, pid=0))
     with pytest.raises(StepFailed, match=r"newms1 does not stay up.*missing configuration values for usage job"):
@@ -123,6 +124,7 @@ def test_words_of_the_next_start_do_not_count_for_this_one(arranged: Any, next_s
         start_usage.start_usage(context)
 
 
+@pytest.mark.processes
 def test_one_that_says_nothing_is_not_up(arranged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_usage, "UP_WITHIN", 0.2)
     context, _ = arranged(Moment(STARTING))

@@ -221,9 +221,29 @@ def test_statements_are_split_at_semicolons_only() -> None:
     assert list(split(text)) == ["UPDATE t SET a = 'x;y' WHERE b = \"--\"", "ALTER TABLE `a;b` DROP COLUMN c", "SELECT 1"]
 
 
+def test_a_line_that_begins_as_a_comment_is_one_whatever_follows() -> None:
+    """As in CloudStack's own scripts, where an apostrophe in such a line is no beginning of a text."""
+    text = "-----------\n--- don't read\n--Increase it\n  // nor that's\n#nor this\nALTER TABLE a DROP COLUMN b;\n--;\nSELECT '--\tx';\n"
+    assert list(split(text)) == ["ALTER TABLE a DROP COLUMN b", "SELECT '-- x'"]
+
+
 @pytest.mark.parametrize(
     ("statement", "table", "clauses"),
     [
+        ("CALL `cloud`.`IDEMPOTENT_CHANGE_COLUMN`('host', 'a', 'b', 'int')", "host", ("CHANGE COLUMN `a` `b` int",)),
+        ("CALL `cloud`.`IDEMPOTENT_ADD_KEY`('i_a','host', '(a)')", "host", ("ADD KEY i_a (a)",)),
+        ("CALL `cloud`.`IDEMPOTENT_DROP_UNIQUE_KEY`('host', 'uc_a')", "host", ("DROP UNIQUE KEY uc_a",)),
+        (
+            "CALL `cloud`.`IDEMPOTENT_MODIFY_COLUMN_CHAR_SET`('event', 'description', 'VARCHAR(1024)', 'NOT NULL COMMENT \\'its, words\\'')",
+            "event",
+            ("MODIFY COLUMN `description` VARCHAR(1024) CHARACTER SET utf8mb4 NOT NULL COMMENT 'its, words'",),
+        ),
+        (
+            "CALL cloud.IDEMPOTENT_MODIFY_COLUMN_CHAR_SET('annotations', 'annotation', 'TEXT', '')",
+            "annotations",
+            ("MODIFY COLUMN `annotation` TEXT CHARACTER SET utf8mb4",),
+        ),
+        ("ALTER TABLE `cloud`.`networks`ADD CONSTRAINT x FOREIGN KEY(a)", "networks", ("ADD CONSTRAINT x FOREIGN KEY(a)",)),
         ("ALTER TABLE host ADD COLUMN a decimal(1,2), DROP KEY x", "host", ("ADD COLUMN a decimal(1,2)", "DROP KEY x")),
         ("CALL `cloud`.`IDEMPOTENT_ADD_COLUMN`('cloud.host', 'a', 'varchar(1) DEFAULT ''x''')", "host", None),
         ("CALL cloud.IDEMPOTENT_CHANGE_COLUMN('cloud.host', 'a', 'b', 'int')", "host", ("CHANGE COLUMN `a` `b` int",)),
@@ -239,10 +259,40 @@ def test_what_alters_a_table_is_seen_by_whatever_name(statement: str, table: str
 
 
 @pytest.mark.parametrize(
-    "statement", ["CALL cloud.INSERT_EXTENSION_IF_NOT_EXISTS('MaaS', 'x', 'y.py')", "CREATE TABLE a (b int)", "SET @a = 1"]
+    "statement",
+    [
+        "CALL cloud.INSERT_EXTENSION_IF_NOT_EXISTS('MaaS', 'x', 'y.py')",
+        "CALL ADD_GUEST_OS_AND_HYPERVISOR_MAPPING (10, 'CentOS', 'KVM', 'default', 'CentOS')",
+        "CALL cloud.IDEMPOTENT_DROP_INDEX('alone')",
+        "CREATE TABLE a (b int)",
+        "SET @a = 1",
+    ],
 )
 def test_other_statements_alter_no_table(statement: str) -> None:
     assert altered("s", statement) is None
+
+
+def test_a_table_without_its_database_is_of_the_procedures_own_and_another_character_set_rebuilds_it() -> None:
+    call = "CALL `cloud_usage`.`IDEMPOTENT_MODIFY_COLUMN_CHAR_SET`('usage_event', 'resource_name', 'VARCHAR(255)', 'DEFAULT NULL')"
+    columns = {("cloud_usage.usage_event", "resource_name"): Column("varchar(255)", nullable=True, charset="utf8mb3")}
+    sizes = {"cloud_usage.usage_event": BIG, "cloud.usage_event": BIG}
+    (work,) = of_scripts({"schema-42010to42100": f"{call};"}, OLD, NEW, sizes, columns, MARIADB)
+    assert (work.table, work.work) == ("cloud_usage.usage_event", Work.REBUILDS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE IGNORE cloud.host SET a = 1",
+        "DELETE from`cloud`.`host` WHERE a = 1",
+        "DELETE h FROM host h INNER JOIN roles ON h.role = roles.id",
+        "REPLACE INTO cloud.host VALUES (1)",
+        "INSERT INTO `cloud`.`host` (a) SELECT a FROM b",
+    ],
+)
+def test_what_changes_rows_is_seen_as_cloudstack_writes_it(statement: str) -> None:
+    (work,) = of_scripts({"schema-42010to42100": f"{statement};"}, OLD, NEW, {"cloud.host": BIG}, {}, MARIADB)
+    assert (work.table, work.work) == ("cloud.host", Work.ROWS)
 
 
 COLUMNS = {

@@ -46,6 +46,7 @@ def test_each_run_takes_a_higher_number_and_keeps_it(host: Any, monkeypatch: pyt
     assert Claims().take(host, HERE) == 41, "the folder may be new, the record knows better"
 
 
+@pytest.mark.processes
 def test_runs_that_begin_at_one_moment_take_different_numbers(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on_record(monkeypatch, None)
     with ThreadPoolExecutor(8) as pool:

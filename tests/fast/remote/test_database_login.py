@@ -216,6 +216,7 @@ class _Found(LocalHost):
         return self.database
 
 
+@pytest.mark.processes
 def test_the_socket_is_found_from_the_running_server(server: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     path, port = server
     monkeypatch.setattr(database_socket, "USUAL", ())
@@ -241,6 +242,7 @@ def test_the_unit_is_found_from_the_running_server(lines: str, unit: str) -> Non
     assert database_socket.unit_of_server(host) == unit
 
 
+@pytest.mark.processes
 def test_a_control_group_names_the_innermost_unit(server: tuple[Path, int]) -> None:
     """By the script itself: a server that a test has started belongs to nothing that could be stopped for it."""
     path, port = server

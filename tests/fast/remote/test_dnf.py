@@ -289,6 +289,7 @@ def test_a_key_that_has_expired_is_refused_where_none_is_valid(keys: str, refuse
     handled.update()  # the machine's own repositories have keys of their own
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not shutil.which("rpm"), reason="no rpm here")
 @pytest.mark.parametrize(
     ("one", "other"),

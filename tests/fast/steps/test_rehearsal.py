@@ -206,6 +206,10 @@ def test_a_rehearsal_and_its_waiver_contradict_each_other() -> None:
         (replace(PASSED, fixes={"a.sql": "1"}), 0, "missing: a.sql"),
         (replace(PASSED, housekeeping={"events": "P90D"}), 0, "housekeeping settings have changed"),
         (replace(PASSED, ended=(datetime.now(UTC) - timedelta(days=15)).isoformat()), 0, "15.0 days old"),
+        (replace(PASSED, ended=(datetime.now(UTC) + timedelta(days=2)).isoformat()), 0, "is not known"),
+        (replace(PASSED, ended=""), 0, "its record has no time"),
+        (replace(PASSED, ended="2026-11-31"), 0, "is not known: 2026-11-31"),
+        (replace(PASSED, ended="2026-11-30T10:00:00"), 0, "is not known"),
         (PASSED, 1_700_000, "1,700,000 rows, 1,000,000 when"),
     ],
 )

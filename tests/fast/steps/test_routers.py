@@ -41,6 +41,7 @@ def test_everything_that_runs_is_renewed_and_idle_networks_are_left_alone(monkey
     assert cloud.restarted == [], "what is renewed is found by looking"
 
 
+@pytest.mark.processes
 def test_of_five_hundred_networks_five_are_listed_and_a_hundred_idle_ones_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users are in before the first of them, and nothing here puts them out."""
     idle = [Net(number, state="Allocated", running=False, routers={str(number): OLD}) for number in range(401, 501)]
