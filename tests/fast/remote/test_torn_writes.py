@@ -428,6 +428,7 @@ KNOWN = {
     "cloudstack/setup.py": "links, and `mv` of the shipped file",
     "database/copy/account_notes.py": "above",
     "database/copy/run_worker.py": "job and order of a copy, renamed when they are whole, in a folder in memory that the next start clears",
+    "database/server/galera.py": "grastate.dat: a copy that is changed and renamed over it; a log in a temporary folder",
     "database/physical/files.py": "tables' files renamed into the data folder, on record before; what an interrupted one left is taken away and begun again",
     "machines/data_disk.py": "a program for a new machine's first start, run again until it has ended",
     "machines/existing/kept_logs.py": "a dump written as .part; hard links",
