@@ -120,8 +120,7 @@ def create(
         packages=(*PACKAGES[machine.role], *packages),
         enabled_units=(*units, *service.units),
         # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
-        # A KVM host's packet filter is its agent's own.
-        masked_units=(*(() if units else DATABASE_UNITS), *(("firewalld.service",) if machine.role == "kvm" and system == "el" else ())),
+        masked_units=() if units else DATABASE_UNITS,
     )
     container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning, disk=disk))
     inside = lab.original / machine.name / "root"

@@ -86,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout_method = "signal"  # no thread for each test
         sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "AssertionRewritingHook"]
         config.pluginmanager.unregister(name="hypothesispytest")
+        gc.disable()  # nothing of what is imported and collected is garbage
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -118,3 +119,6 @@ def pytest_collection_finish() -> None:
     """What was imported stays to the end: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    if not gc.isenabled():  # the plain run: its tests leave little behind, and looking for it takes a twentieth of the time
+        gc.enable()
+        gc.set_threshold(20_000, 20, 20)

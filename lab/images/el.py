@@ -318,8 +318,8 @@ EL = Recipe(
         *(each for each in BASE.files if each[0].startswith("etc/systemd/journald")),
         ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD),
     ),
-    enabled=("ssh.service", "firewalld.service"),
-    disabled=(),
+    enabled=("ssh.service",),
+    disabled=("firewalld.service",),
     masked=tuple(unit for unit in NO_HOUSEKEEPING if not unit.startswith(("apt", "dpkg"))),
     removed=(
         *ONE_MACHINES, "usr/bin/apt*", "usr/bin/dpkg*", "usr/bin/deb-systemd*", "usr/sbin/update-rc.d", "usr/sbin/dpkg*", "etc/apt", "etc/dpkg",

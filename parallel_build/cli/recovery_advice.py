@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
-from parallel_build.operations import fence_new_side, frontends
+from parallel_build.operations import fence_new_side, frontends, galera_stop
 from parallel_build.records.waves import ROUTERS as STEP
 from parallel_build.records.waves import WaveState
 from parallel_build.records.window import WindowRecord
@@ -87,7 +87,10 @@ def _findings(found: Situation) -> Iterator[str]:
             yield "The deadline has passed, and the new side has not been switched to: going forward is refused until it is set longer."
         elif found.seconds_left is not None:
             yield f"Until the deadline: {duration(found.seconds_left)}."
-        yield from (f"By the record {words}." for words in (*fence_new_side.in_words(record), *frontends.in_words(record)))
+        yield from (
+            f"By the record {words}."
+            for words in (*fence_new_side.in_words(record), *frontends.in_words(record), *galera_stop.in_words(record))
+        )
         yield from (f"The record on {line}." for line in found.copies)
         yield from (f"On record: {line}" for line in found.host_journal[-3:])
     yield from _state(found)

@@ -61,6 +61,7 @@ class DatabasePair(Model):
         admin: the account that this tool's sessions are opened with.
         others: schemas and accounts (`NAME`, or `NAME@HOST` of an account) that aren't CloudStack's. With any, the database servers keep running for them,
             and the accounts that may write to CloudStack's databases are locked instead.
+        nodes: the stand-by nodes of a Galera cluster, every node but `source`, which CloudStack writes to; none where the servers are no such cluster.
     """
 
     engine: Literal["mariadb", "mysql"] = "mariadb"
@@ -70,11 +71,27 @@ class DatabasePair(Model):
     cloudbridge: bool = False
     admin: DatabaseAdmin = Field(default_factory=DatabaseAdmin)
     others: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    nodes: list[Server] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nodes_have_a_source(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("nodes") and not values.get("source"):
+            raise ValueError(
+                "source: missing next to nodes. It is the node that CloudStack writes to, which is the one that is read; the others are the stand-by "
+                "nodes. Name it in original.database.source, and take it out of nodes"
+            )
+        return values
 
     @property
     def servers(self) -> list[Server]:
-        """The source, and the replica where there is one."""
-        return [self.source, *([self.replica] if self.replica else [])]
+        """The source, the replica where there is one, and the stand-by nodes of a Galera cluster."""
+        return [self.source, *self.stand_by]
+
+    @property
+    def stand_by(self) -> list[Server]:
+        """All but the source: they are stopped before it and started after it."""
+        return [*([self.replica] if self.replica else []), *self.nodes]
 
 
 class Hypervisor(Server):

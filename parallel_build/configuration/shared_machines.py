@@ -37,6 +37,7 @@ def roles(original: Original, new: New, rehearsal: NewMachine | None) -> list[Ro
     found.append(Role("original.database.source", "original", "database", original.database.source))
     if original.database.replica:
         found.append(Role("original.database.replica", "original", "database", original.database.replica))
+    found += [Role(f"original.database.nodes.{n}", "original", "database", each) for n, each in enumerate(original.database.nodes)]
     found += [Role(f"original.hypervisors.{n}", "original", "hypervisor", each) for n, each in enumerate(original.hypervisors)]
     found.append(Role("new.database.source", "new", "database", new.database.source))
     if new.database.replica:

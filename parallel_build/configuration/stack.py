@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from parallel_build.configuration import front_problems, shared_machines
+from parallel_build.configuration import front_problems, galera_nodes, shared_machines
 from parallel_build.configuration.agents import Agents
 from parallel_build.configuration.api import useless_keys
 from parallel_build.configuration.database_combinations import families_refuse
@@ -196,6 +196,7 @@ class StackConfiguration(Model):
                 f"set it to {instead} (or correct original.database.engine and new.database.engine)"
             )
         yield from self._seed_problems()
+        yield from galera_nodes.problems(self.original.database, self.transfer)
         for machine in self.built_machines():
             platform = self.platform_of(machine)
             if platform != "existing" and getattr(self.platforms, platform) is None:
@@ -312,7 +313,7 @@ class StackConfiguration(Model):
         known = {server.name: server.address for server in servers}
         if known.get(wanted.server.name, wanted.server.address) != wanted.server.address:
             yield f"window.dumpFile.server: {wanted.server.name} has the address {known[wanted.server.name]} in this stack; name it alike, or rename it"
-        of_original = {server.address for server in (pair.source, pair.replica) if server}
+        of_original = {server.address for server in pair.servers}
         inside = any(f"{wanted.folder}/".startswith(f"{folder}/") for folder in DATA_FOLDERS)
         if wanted.server.address in of_original and inside:
             yield (

@@ -16,8 +16,9 @@ from parallel_build.configuration import Server
 from parallel_build.database.replicate import log_proof
 from parallel_build.database.replicate.log_proof import LogFacts
 from parallel_build.database.schema import cloudstack_numbers as numbers
-from parallel_build.database.server import rights
+from parallel_build.database.server import galera, rights
 from parallel_build.database.server.dialects import DatabaseServer, identify
+from parallel_build.database.server.galera import GaleraStatus
 from parallel_build.errors import CommandFailed, ConnectionFailed, GuardFailed
 from parallel_build.facts import carried, carried_settings, cluster_managers, database_users, fenceable, front_places, management_node
 from parallel_build.facts.cluster_managers import ClusterManager
@@ -38,7 +39,7 @@ BEHIND = 60  # seconds that two servers which replicate from each other may be a
 LONG = 60  # seconds
 # INNODB_TRX shows the time of the server's own zone, whatever a session's is.
 HERE_NOW = "CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')"
-PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers", "unmaskable", "away")
+PER_SERVER = ("clocks", "addresses", "learnt", "systemd", "apis", "nodes", "uses", "managers", "unmaskable", "away", "galera")
 Facts = dict[str, Any]
 
 
@@ -66,6 +67,7 @@ class OriginalFacts:
         management: mshost rows: id, msid, name, service_ip, state, version, age of the heartbeat in seconds, `beats` (it is written now).
         nodes: what each management server reports about itself.
         uses: who else uses each database server.
+        galera: what each database server is in its Galera cluster, where original.database.nodes says that there is one.
         managers: programs on each management and database server that start and stop units or move addresses.
         fronts: machines that original.frontend names.
         work: jobs in progress, and what is between two states.
@@ -106,6 +108,7 @@ class OriginalFacts:
     management: list[dict[str, Any]] = field(default_factory=list)
     nodes: dict[str, ManagementNode] = field(default_factory=dict)
     uses: dict[str, DatabaseUse] = field(default_factory=dict)
+    galera: dict[str, GaleraStatus] = field(default_factory=dict)
     managers: dict[str, list[ClusterManager]] = field(default_factory=dict)
     fronts: dict[str, FrontMachine] = field(default_factory=dict)
     work: list[Work] = field(default_factory=list)
@@ -156,6 +159,7 @@ def gather(site: Site, connections: Connections) -> OriginalFacts:
     ]
     pair = site.configuration.original.database
     whole += [partial(_uses, connections, server) for server in pair.servers]
+    whole += [partial(_member, connections, server) for server in pair.servers if pair.nodes]
     hypervisors = site.configuration.original.hypervisors
     each: list[Callable[[], Facts]] = [
         partial(_hypervisor if server in hypervisors else _server, site, connections, server)
@@ -206,6 +210,15 @@ def _uses(connections: Connections, server: Server) -> Facts:
         return {"uses": {server.name: DatabaseUse()}}
     with session(host) as database:
         return {"uses": {server.name: database_users.read(database)}}
+
+
+def _member(connections: Connections, server: Server) -> Facts:
+    """What a database server is in its cluster; nothing one that is down."""
+    host = connections.host(server)
+    if find_socket(host) is None:
+        return {"galera": {server.name: GaleraStatus()}}
+    with session(host) as database:
+        return {"galera": {server.name: galera.read(database)}}
 
 
 def left_running(site: Site, connections: Connections, database: Session) -> list[LeftGuest]:

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from parallel_build.errors import GuardFailed
 from parallel_build.facts.new import NewFacts
 from parallel_build.facts.original import OriginalFacts
-from parallel_build.guards import both_sides, frontend, new, original, seed, waves, world
+from parallel_build.guards import both_sides, frontend, galera, new, original, seed, waves, world
 from parallel_build.guards.rule import BothSides, Sides, rule_of
 from parallel_build.resolved_stack import Site
 from parallel_build.rules import Report, Rule, RuleFinding, examine
 
 GUARDS: tuple[Rule[BothSides, RuleFinding], ...] = (
     *original.GUARDS,
+    *galera.GUARDS,
     *waves.GUARDS,
     *world.GUARDS,
     *frontend.GUARDS,

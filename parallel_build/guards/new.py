@@ -51,8 +51,7 @@ def databases_are_empty(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
 
 def never_the_old_database(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: no db.properties of a new server names the original's database: a newer server would upgrade it under the old ones."""
-    pair = site.configuration.original.database
-    forbidden = {pair.source.address, pair.source.name} | ({pair.replica.address, pair.replica.name} if pair.replica else set())
+    forbidden = {word for database in site.configuration.original.database.servers for word in (database.address, database.name)}
     for server in fresh.management:
         if server.database_host in forbidden:
             raise GuardFailed(

@@ -159,13 +159,15 @@ def templates_are_ready(site: Site, old: OriginalFacts, fresh: NewFacts) -> None
 
 
 def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
-    """Rule: no Galera and no MySQL group: they do not share CloudStack's locks (GET_LOCK), and a member that was stopped may come back without the others."""
+    """Rule: no Galera, unless original.database.nodes names all its nodes, and no MySQL group: they do not share CloudStack's locks (GET_LOCK), and a
+    member that was stopped may come back without the others.
+    """
     for side, variables, galera, group in (
         (
             "original",
             old.variables,
-            "take one node out of the cluster in a maintenance of its own before the upgrade: docs/reference/guards.md, A Galera original, has the steps; "
-            "nothing has been changed",
+            "name the other nodes of the cluster in original.database.nodes; docs/reference/guards.md, A Galera original, says what has to be true of them. "
+            "It also has the steps for a cluster that the stack can't take; nothing has been changed",
             "take one member out of the group in a maintenance of its own before the upgrade: docs/reference/guards.md, A MySQL group, has the steps; "
             "nothing has been changed",
         ),
@@ -176,7 +178,8 @@ def no_cluster_replication(site: Site, old: OriginalFacts, fresh: NewFacts) -> N
             "make new.database.source and new.database.replica plain servers, without the plug-in group_replication; this tool links them itself",
         ),
     ):
-        if variables.get("wsrep_on", "OFF") == "ON":
+        declared = side == "original" and site.configuration.original.database.nodes
+        if variables.get("wsrep_on", "OFF") == "ON" and not declared:
             raise GuardFailed(f"the {side} database is a Galera cluster", "GET_LOCK does not work there", galera)
         if variables.get(GROUP):
             raise GuardFailed(
@@ -196,10 +199,26 @@ def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) 
             "replication needs both ON and ROW",
             "set them (a restart of the original's database), or use transfer.method dump",
         )
+    _galera_logs_everything(site, old)
     names = [name for name in CLOUDSTACK if name != "cloudbridge" or site.configuration.original.database.cloudbridge]
     found = log_proof.gaps(old.log, site.configuration.original.database.source.name, names) if old.log else []
     if found:
         raise GuardFailed("; ".join(gap.fact for gap in found), found[0].cause, found[0].remedy)
+
+
+def _galera_logs_everything(site: Site, old: OriginalFacts) -> None:
+    pair = site.configuration.original.database
+    if not pair.nodes:
+        return
+    node = old.galera.get(pair.source.name)
+    off = [] if old.log is None or old.log.logs_applied else ["log_slave_updates"]
+    off += [] if node is None or node.gtid_mode else ["wsrep_gtid_mode"]
+    if off:
+        raise GuardFailed(
+            f"{pair.source.name}, a Galera node, does not log everything under one name: {', '.join(f'{name} is OFF' for name in off)}",
+            "what is written on another node would be in no binary log that replication reads, or out of its order",
+            "set transfer.method to dump; or set these ON in the option file of every node, and restart one node after the other in a maintenance of its own",
+        )
 
 
 def clocks_agree(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

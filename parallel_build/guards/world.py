@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from itertools import combinations
 
 from parallel_build.cloudstack import heartbeats
 from parallel_build.configuration import OriginalManagement, Server
@@ -162,9 +163,7 @@ def _leads(site: Site, old: OriginalFacts, server: Server, target: DatabaseTarge
         return False
     replicas = target.key.endswith((".replicas", ".slaves"))
     own = {server.address, *old.addresses.get(server.name, [])}
-    for place in (pair.source, pair.replica if replicas else None):
-        if place is None:
-            continue
+    for place in pair.servers if replicas else [pair.source]:
         there = {place.address, *(each for each in old.addresses.get(place.name, []) if not _loopback(each))}
         if reached & there or (any(_loopback(each) for each in reached) and place.address in own):
             return True
@@ -291,11 +290,9 @@ def servers_have_their_own_addresses(site: Site, old: OriginalFacts, fresh: NewF
         for manager in managers
         if address in manager.addresses
     ]
-    pair = site.configuration.original.database
-    if pair.replica and (
-        pair.source.address in old.addresses.get(pair.replica.name, []) or pair.replica.address in old.addresses.get(pair.source.name, [])
-    ):
-        moved.append(f"{pair.source.name} and {pair.replica.name} (one machine has both {pair.source.address} and {pair.replica.address})")
+    for one, other in combinations(site.configuration.original.database.servers, 2):
+        if one.address in old.addresses.get(other.name, []) or other.address in old.addresses.get(one.name, []):
+            moved.append(f"{one.name} and {other.name} (one machine has both {one.address} and {other.address})")
     if moved:
         raise GuardFailed(
             f"addresses in the stack file move between servers: {'; '.join(moved)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from parallel_build.database.schema.translate import names_database
-from parallel_build.guards import both_sides
+from parallel_build.guards import both_sides, galera
 from parallel_build.guards import original as guards
 from parallel_build.health.facts import HealthFacts
 from parallel_build.health.finding import guard_rule, rule
@@ -26,6 +26,8 @@ guard_rule(guards.database_key_fits)
 guard_rule(guards.source_is_the_source)
 guard_rule(guards.nothing_waits_on_the_peer)
 guard_rule(guards.no_cluster_replication)
+guard_rule(galera.galera_is_whole)
+guard_rule(galera.galera_stands_by)
 guard_rule(guards.binary_log_for_replication)
 guard_rule(both_sides.database_versions_fit)
 
@@ -142,6 +144,8 @@ def replica_follows(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The original's replica follows its source."""
     replica = facts.site.configuration.original.database.replica
     if replica is None:
+        if facts.site.configuration.original.database.nodes:
+            return  # a cluster's nodes are what the guard galera_is_whole judges
         yield RuleFinding(
             "the original's database has no replica",
             "nothing stands in for its source while the window runs",

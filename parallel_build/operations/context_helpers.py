@@ -38,7 +38,7 @@ def original_source(context: Context) -> Server:
 
 
 def promoted(context: Context, record: WindowRecord | None = None) -> Server | None:
-    """The original's replica that a rollback has promoted; None where none was.
+    """The original's replica, or stand-by node, that a rollback has promoted; None where none was.
 
     Args:
         record: the window's, where it is known.
@@ -47,9 +47,9 @@ def promoted(context: Context, record: WindowRecord | None = None) -> Server | N
     name = record.facts.get(PROMOTED, {}).get("server") if record is not None else None
     if not name or record is None:
         return None
-    replica = context.configuration.original.database.replica
     touched = record.servers.get(name)
-    return replica if replica is not None and replica.name == name else touched.server() if touched else None
+    configured = next((server for server in context.configuration.original.database.stand_by if server.name == name), None)
+    return configured or (touched.server() if touched else None)
 
 
 def new_database(context: Context) -> Access:

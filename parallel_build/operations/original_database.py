@@ -14,7 +14,9 @@ from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fe
 from parallel_build.operations import (
     deadline,
     frontends,
+    galera_stop,
     known_servers,
+    original_galera,
     original_locks,
     original_replica,
     original_stop,
@@ -40,9 +42,9 @@ USUAL = "/var/lib/mysql"
 
 
 def servers(configuration: StackConfiguration) -> list[Server]:
-    """The original's database servers, replica first: it is stopped first and started last, as replication wants it."""
+    """The original's database servers, source last: all others are stopped before it and started after it, as replication and Galera want it."""
     pair = configuration.original.database
-    return [pair.replica, pair.source] if pair.replica else [pair.source]
+    return [*pair.stand_by, pair.source]
 
 
 def stop_servers(context: Context) -> Outputs:
@@ -51,11 +53,14 @@ def stop_servers(context: Context) -> Outputs:
     frontends.close(context, store(context), frontends.DATABASE)
     store(context).keep_copy()  # the new source has the data, and from here on the original's host is one that may be given up
     context.intend("stop the original's databases", units=units)
+    cluster = galera_stop.clustered(context.configuration, store(context).read())
     for server in servers(context.configuration):
         deadline.not_going_back(context)
         source = server == context.configuration.original.database.source
         try:
-            if not source:
+            if cluster:
+                galera_stop.note(context, server)
+            elif not source:
                 original_replica.note(context, server)
             if original_locks.keeps_running(context, server, units.get(server.name)):
                 lock = partial(original_locks.lock, context, server)
@@ -73,6 +78,8 @@ def stop_servers(context: Context) -> Outputs:
                 raise
             prove_original_down.silent(context, server, error)
         else:
+            if cluster:
+                galera_stop.note_stopped(context, server)
             context.note(stopped=[*context.done.get("stopped", []), server.name])
     known = store(context).facts("OriginalDatabase")
     if known.get("rest") is None and not _locked(context):
@@ -177,7 +184,8 @@ def start(context: Context) -> None:
             f"confirm that {source.name} is down: {command(context.configuration, context.site.stack, source.name)}; then run the same command again",
         )
     _start(context, replica)
-    original_replica.take_over(context, replica)
+    if not galera_stop.clustered(context.configuration, store(context).read()):
+        original_replica.take_over(context, replica)
     return _open(context)
 
 
@@ -198,6 +206,8 @@ def start_replica(context: Context) -> list[str]:
     """
     configuration, record = context.configuration, store(context).read()
     missing: list[str] = []
+    if galera_stop.clustered(configuration, record):
+        return original_galera.rejoin(context)
     if serving := promoted(context, record):
         original_replica.redundancy(context, serving)
         return missing
@@ -217,6 +227,9 @@ def start_replica(context: Context) -> list[str]:
 
 def _start(context: Context, server: Server) -> None:
     record = store(context).read()
+    if galera_stop.clustered(context.configuration, record):
+        original_galera.serve(context)
+        return
     units: dict[str, str] = {} if record is None or record.closed else record.facts.get("OriginalDatabase", {}).get("units", {})
     host = context.host(server)
     services = Services(host)

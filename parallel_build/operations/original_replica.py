@@ -20,7 +20,7 @@ from parallel_build.database.replicate.pair_status import replica_position
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, Fenced, GuardFailed, ParallelBuildError, StepFailed
 from parallel_build.facts import management_node
-from parallel_build.operations import known_servers
+from parallel_build.operations import galera_stop, known_servers, original_galera
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import PROMOTED, promoted, schemas, store
 from parallel_build.records.run_folder import now
@@ -94,6 +94,8 @@ def lacking(record: WindowRecord) -> str:
     """What the replica lacks of what the source had when it was stopped, in words; empty where it is proved to have everything."""
     facts = record.facts.get(STEP, {})
     noted: dict[str, Any] = facts.get("replica") or {}
+    if nodes := galera_stop.lacking(record):
+        return "" if "" in nodes.values() else "; ".join(f"{name}: {why}" for name, why in nodes.items())
     if not noted:
         return "what it has was not noted when the original was stopped (an earlier version did that, or there is no replica)"
     if noted.get("lacks"):
@@ -119,12 +121,14 @@ def choose(context: Context) -> Server:
     record, source = records.mine(), configuration.original.database.source
     if server := promoted(context, record):
         return server
-    replica = next((each for each in known_servers.original_databases(configuration, record) if each.name != source.name), None)
+    others = [each for each in known_servers.original_databases(configuration, record) if each.name != source.name]
+    cluster = galera_stop.clustered_record(record)
+    replica = original_galera.stand_in(context, record, others) if cluster else next(iter(others), None)
     if replica is None:
         raise GuardFailed(
-            "the original has no replica that could take its source's place",
-            "original.database.replica is not set",
-            f"bring {source.name} back",
+            f"the original has no {'node that is proved to have everything and can be reached' if cluster else 'replica'} to take its source's place",
+            lacking(record) or "they can't be reached" if cluster else "original.database.replica is not set",
+            f"bring {source.name} back" + (f", or {' or '.join(each.name for each in others)}" if cluster else ""),
         )
     if not isinstance(records.original_problem(), (ConnectionFailed, CommandFailed)):  # a record that can't be used says that it answers
         raise GuardFailed(
@@ -140,7 +144,7 @@ def choose(context: Context) -> Server:
             "rows that users have seen stored could be missing on it; nothing has been changed",
             f"bring {source.name} back, or its disk in another machine of that address; or keep the new side",
         )
-    context.intend("promote the original's replica", server=replica.name, has=noted["has"])
+    context.intend("promote the original's replica", server=replica.name, has=noted.get("has"))
     records.mark_returning(ahead=True)
     records.remember(PROMOTED, server=replica.name, instead=source.name, since=now())
     return replica

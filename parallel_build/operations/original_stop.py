@@ -16,6 +16,7 @@ from parallel_build.database.replicate.log_end import End
 from parallel_build.database.schema import definitions
 from parallel_build.database.server.dialects import identify
 from parallel_build.errors import ParallelBuildError, StepFailed
+from parallel_build.operations import galera_stop
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import new_database, original_database, schemas, store
 from parallel_build.operations.transfer import transfer
@@ -132,6 +133,9 @@ def _look_and_stop(context: Context, noted: End, stop: Callable[[], None]) -> tu
             return moved, who
     else:
         stop()
+    if written := galera_stop.written_since(context, records.read(), records.facts(STEP).get("writeSet")):
+        records.remember(STEP, end=None, writeSet=None)
+        return written, "it was written while the server was being stopped, or by somebody who started it since"
     end = records.facts(STEP).get("end")
     if end is None:
         if noted.position is None:
@@ -165,7 +169,10 @@ def _stop_running(context: Context, noted: End, stop: Callable[[], None]) -> tup
                     found = log.read(noted.position)
                     moved, writers = "" if found.none else found.summary(), found.writers
                 if moved == "":
-                    store(context).remember(STEP, end={**now.kept(), "fold": log_end.folds(old)})
+                    held = galera_stop.held_at(context, store(context).read(), old)
+                    store(context).remember(STEP, end={**now.kept(), "fold": log_end.folds(old)}, **held)
+                    if held:  # a Galera node that stops under the lock never ends
+                        old.execute("UNLOCK TABLES")
                     stop()
                     return "", ""
             if moved is not None:

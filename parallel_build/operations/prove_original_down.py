@@ -12,7 +12,7 @@ from parallel_build.cloudstack import api, endpoint
 from parallel_build.cloudstack.services import Services
 from parallel_build.configuration import OriginalManagement, Server
 from parallel_build.errors import ConnectionFailed, ParallelBuildError, StepFailed
-from parallel_build.operations import known_servers, original_locks
+from parallel_build.operations import galera_stop, known_servers, original_locks
 from parallel_build.operations.confirmed_down import command
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store, units_of
@@ -120,9 +120,11 @@ def _database(context: Context, server: Server, units: dict[str, str]) -> list[s
     try:
         services = Services(context.host(server))
         problem = _runs(server, units.get(server.name) or services.database_unit(), services)
-        accounts = original_locks.locked(store(context).read(), server.name)
+        record = store(context).read()
+        accounts = original_locks.locked(record, server.name)
         if problem and accounts:
             return original_locks.problems(context, server, accounts)
+        problem = problem or galera_stop.ran_since(context, record, server)
     except ConnectionFailed as error:
         silent(context, server, error)
         return []

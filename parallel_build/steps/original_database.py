@@ -27,15 +27,22 @@ class OriginalDatabase(SwitchedStep):
         return [*frontends.plan(configuration, CLOSED, frontends.DATABASE), *self._stop(configuration)]
 
     def _stop(self, configuration: StackConfiguration) -> list[str]:
-        port, replica = configuration.original.database.port, configuration.original.database.replica
+        port, replica, nodes = (
+            configuration.original.database.port,
+            configuration.original.database.replica,
+            configuration.original.database.nodes,
+        )
         if configuration.original.database.others:
             return self._locks(configuration)
         return [
             f"on {configuration.new.database.source.name}: a second copy of the window's record, from here on",
             *([f"on {replica.name}: note whether it has everything that the source has"] if replica else []),
+            *(f"on {node.name}: note its write set, and whether it has all of the source's" for node in nodes),
             f"on {configuration.original.database.source.name}: look whether anything was written since the comparison (its binary "
-            "log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it is stopped; then look at its log's files",
+            f"log, else its counters) while nobody can write: FLUSH TABLES WITH READ LOCK, until it {'begins to stop' if nodes else 'is stopped'}; then look "
+            f"at its log's files{', and whether its write set is still the one under the lock' if nodes else ''}",
             *(f"on {s.name} ({s.address}): systemctl {in_words(FENCE)} the database server" for s in servers(configuration)),
+            *(["after each node's stop: note where it left the cluster (grastate.dat), before the next is stopped"] if nodes else []),
             f"prove: port {port} closed, units masked",
         ]
 
@@ -65,6 +72,13 @@ class OriginalDatabase(SwitchedStep):
             return [
                 f"on {s.name}: accounts that were locked are unlocked as they were found, once the new side is fenced"
                 for s in servers(configuration)
+            ]
+        if pair.nodes:
+            others = " and ".join(node.name for node in pair.nodes)
+            return [
+                f"on {pair.source.name} ({pair.source.address}): systemctl unmask, enabled as it was; galera_new_cluster where no node of the cluster runs and "
+                "none has more, else a plain start; wait until it is Synced",
+                f"on {others}: the same at the end of Window's undo, each as a member, once the original serves",
             ]
         lines = [
             f"on {pair.source.name} ({pair.source.address}): systemctl unmask and start the database server, enabled as it was; wait until it answers SQL"

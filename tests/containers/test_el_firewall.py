@@ -25,7 +25,7 @@ def stand() -> Iterator[ElStand]:
     """A machine that serves on a port that its firewalld lets in, and on one that it does not."""
     with el_stand() as made:
         made.bench.machine(SERVER)
-        made.shell(SERVER, f"{SERVE}; {LISTEN}")
+        made.do(SERVER, lambda host: host.script(f"systemctl enable -q --now firewalld; {SERVE}; {LISTEN}", timeout=120))
         yield made
 
 

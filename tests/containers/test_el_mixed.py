@@ -48,7 +48,7 @@ def test_el_to_debian_and_back(lab: LabRunner) -> None:
     one, other = ({**facts, "machines": {"management": facts["machines"][role]}} for role in ("management", "new management"))
     differences = {(each.words.area, each.words.key): each.words for each in compare(one, other).findings}
     tell(f"parity: {differences}")
-    assert {("management", "os"), ("management", "firewall")} <= differences.keys(), "parity shows the change of family"
+    assert ("management", "os") in differences, "parity shows the change of family"
     tell("switch")
     lab.run("switch")
     assert_new_serves(lab)

@@ -40,11 +40,12 @@ class Process:
     Attributes:
         token: its run's number; None before it has taken one.
         has_waited: for hosts.
+        has_taken: agents, for a mutant that does it once.
     """
 
     def __init__(self) -> None:
         self.token: int | None = None
-        self.has_waited = False
+        self.has_waited = self.has_taken = False
         self.notes = HostNotes()
 
 

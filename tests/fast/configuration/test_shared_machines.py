@@ -118,3 +118,47 @@ def test_the_change_review_warns_of_a_source_without_a_replica() -> None:
     undo = [*ReplicationPair().undo(configuration), *CloudDatabases().undo(configuration)]
     assert "refuse while CloudStack uses new-1" in undo and not any("forget the source" in line for line in undo)
     assert not any("warning" in line for line in ReplicationPair().plan(of()))
+
+
+NODES = [{"name": "olddb2", "address": "10.91.0.14"}, {"name": "olddb3", "address": "10.91.0.15"}]
+CLUSTER: dict[str, Any] = {"source": {"name": "olddb1", "address": "10.91.0.13"}, "nodes": NODES}
+
+
+def with_cluster(**database: Any) -> dict[str, Any]:
+    return {"original": {**values()["original"], "database": {**CLUSTER, **database}}}
+
+
+def test_the_nodes_of_a_cluster_are_servers_of_the_original_behind_its_source() -> None:
+    configuration = load(values(**with_cluster()), "test")
+    pair = configuration.original.database
+    assert [server.name for server in pair.servers] == ["olddb1", "olddb2", "olddb3"]
+    assert [server.name for server in pair.stand_by] == ["olddb2", "olddb3"]
+    assert {"olddb2", "olddb3"} <= {server.name for server in configuration.original_servers()}
+    assert configuration.ports_of(pair.nodes[1]) == [3306]
+    assert load(values(**with_cluster(), window={"confirmedDown": ["olddb3"]}), "test").confirmed_down == {"olddb3"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            with_cluster(replica={"name": "olddb4", "address": "10.91.0.16"}),
+            "original.database.replica: olddb4 next to original.database.nodes",
+        ),
+        (with_cluster(others=["billing"]), "original.database.others: billing next to original.database.nodes"),
+        (with_cluster(engine="mysql"), "original.database.nodes: only for MariaDB's Galera, and original.database.engine is mysql"),
+        (
+            {"original": {**values()["original"], "database": {"nodes": NODES}}},
+            "source: missing next to nodes. It is the node that CloudStack writes to",
+        ),
+        ({**with_cluster(), "transfer": {"seed": "physical"}}, "transfer.seed: physical next to original.database.nodes"),
+        (
+            with_cluster(nodes=[NODES[0], {"name": "olddb3", "address": "10.91.0.14"}]),
+            "original.database.nodes.1: olddb3 has the address 10.91.0.14",
+        ),
+        (with_cluster(nodes=[{"name": "olddb2", "address": "10.91.0.13"}]), "original.database.nodes.0: olddb2 has the address 10.91.0.13"),
+        (with_cluster(nodes=[{"name": "olddb1", "address": "10.91.0.14"}]), "original.database.nodes.0: the name olddb1 is used twice"),
+    ],
+)
+def test_what_does_not_go_with_nodes_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    assert words in refused(**changes)

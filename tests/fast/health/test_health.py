@@ -18,8 +18,10 @@ from parallel_build.cloudstack.releases import path
 from parallel_build.configuration import load
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.database.replicate.pair_status import ReplicaStatus
+from parallel_build.database.server.galera import GaleraStatus
 from parallel_build.errors import ConfigurationError, GuardFailed
 from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.database_users import Client, DatabaseUse
 from parallel_build.facts.management_node import ManagementNode
 from parallel_build.facts.new import NewFacts
 from parallel_build.health import (
@@ -88,6 +90,13 @@ XEN = {
     "hypervisor": "XenServer", "name": "systemvm-xenserver-4.22.0-x86_64", "url": "http://10.91.0.1/t.vhd", "format": "VHD", "osType": "Other Linux (64-bit)",
 }  # fmt: skip
 HEALTHY = {"known_faults_of_the_target"}
+NODE = GaleraStatus(True, "uuid-1", "Primary", "Synced", True, 2, (), 100)
+CLUSTER = site(
+    original={
+        **values()["original"],
+        "database": {"source": {"name": "olddb1", "address": "10.91.0.13"}, "nodes": [{"name": "olddb2", "address": "10.91.0.14"}]},
+    }
+)
 USAGE_TABLE = {"db": "cloud_usage", "name": "cloud_usage", "row_count": 1, "bytes": 16384}
 IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
     "account_has_its_rights": (
@@ -109,6 +118,24 @@ IN_FACTS_ONLY: dict[str, tuple[dict[str, Any], Severity, str]] = {
         {"old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, variables={"wsrep_on": "ON"})},
         Severity.BLOCKS,
         "Galera",
+    ),
+    "galera_is_whole": (
+        {"site": CLUSTER, "old": replace(GOOD_OLD, accounts=GOOD_OLD.definers, galera={"olddb1": NODE, "olddb2": GaleraStatus()})},
+        Severity.BLOCKS,
+        "no node of a Galera cluster: olddb2",
+    ),
+    "galera_stands_by": (
+        {
+            "site": CLUSTER,
+            "old": replace(
+                GOOD_OLD,
+                accounts=GOOD_OLD.definers,
+                uses={"olddb2": DatabaseUse(clients=(Client("cloud", "10.91.0.11", ("10.91.0.11",), "cloud"),))},
+                addresses={"oldms1": ["10.91.0.11"]},
+            ),
+        },
+        Severity.BLOCKS,
+        "CloudStack uses stand-by nodes: cloud from 10.91.0.11 in cloud on olddb2",
     ),
     "binary_log_for_replication": (
         {

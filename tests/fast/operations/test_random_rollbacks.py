@@ -90,7 +90,14 @@ def unnamed(context: Any, *asked: Any) -> str:
     return ""
 
 
-TAKE = hosts_back._take
+def once(context: Any) -> list[str]:
+    """Agents are looked at one time in a command."""
+    acting = context.connections.acting
+    looked, acting.has_taken = acting.has_taken, True
+    return [] if looked else TAKE_ALL(context)
+
+
+TAKE, TAKE_ALL = hosts_back._take, hosts_back.take_agents
 
 
 MARK = rollback_window.mark_rollback
@@ -105,7 +112,7 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     "4: no fence at the database": [(fence_new_database, "fence", lambda context: {})],
     "4: agents stay on a server that could not be reached": [(hosts_back, "take_agents", lambda context: [])],
     "4: an agent that can't be asked is passed over": [(hosts_back, "_take", unnamed)],
-    "4: an agent is taken once, and may dial that server again": [(hosts_back, "TAKE_EVERY", 3600.0)],
+    "4: an agent is taken once, and may dial that server again": [(hosts_back, "take_agents", once)],
     "4: rolled back is said while hosts are elsewhere": [(hosts_back, "missing", lambda context: [])],
     "4: what silence hides counts as connected": [(hosts_back, "is_back", lambda listed, identity: True)],
     "4: agents that know the new servers alone are left alone": [(serve_original, "redirect_agents", lambda context: None)],

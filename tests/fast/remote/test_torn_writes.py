@@ -427,6 +427,7 @@ WRITES = re.compile(r""">>?\s*"?(?:\$[{{\w]|/etc|/var)|\bsed -i|\btee\b|\bcp -[a
 KNOWN = {
     "cloudstack/setup.py": "links, and `mv` of the shipped file",
     "database/copy/account_notes.py": "above",
+    "database/server/galera.py": "grastate.dat: a copy that is changed and renamed over it; a log in a temporary folder",
     "database/physical/files.py": "tables' files renamed into the data folder, on record before; what an interrupted one left is taken away and begun again",
     "machines/data_disk.py": "a program for a new machine's first start, run again until it has ended",
     "machines/existing/kept_logs.py": "a dump written as .part; hard links",
