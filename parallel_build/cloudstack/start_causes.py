@@ -55,7 +55,11 @@ HARMLESS = tuple(
         (r"SystemVmTemplateRegistration$", r"as it is not used, not failing upgrade"),
         (r"NfsMountManagerImpl$", r"Unable to create mount point"),
         (r"ClusterServiceServletImpl$", r"^Exception from : "),  # a peer that is down, as the original's are
-        (r"ClusterManagerImpl\S*$", r"Notifying management server|is detected inactive"),
+        (
+            r"ClusterManagerImpl\S*$",
+            r"Notifying management server|is detected inactive|^Unable to ping management server",
+        ),  # its own row of last time
+        (r"ListenerThread$", r"^Unexpected exception .*Socket closed"),  # the end of the run before
         (r"AlertManagerImpl$", r"^alertType=|No recipients set"),
         (r"Mock\w+DaoImpl$", r"^DB Exception on"),  # simulated hypervisors
         (r"ResourceManagerImpl$", r"^Unable to connect due to"),  # one host, not the server
@@ -97,7 +101,8 @@ def find(reading: StartReading, journal: str = "", path: str = "the log") -> Cau
         if found := re.search(f".*(?:{pattern}).*", journal):
             return Cause(f"{cause}; its journal says: {found[0].strip()[:300]}", remedy)
     module = next((each for each in complaints if MODULE.search(each.text)), None)
-    own = [each for each in ordered if each.thread == "main"]  # other threads' trouble ends no start
+    # Other threads' trouble ends no start, and a warning that is not known here neither: a good start of a real server has a dozen of them.
+    own = [each for each in ordered if each.thread == "main" and each.level != "WARN"]
     first = module or next(iter(own), None)
     return Cause(f"the log says: {_shown(first.text, _innermost(first))}", f"see {path} there") if first else None
 

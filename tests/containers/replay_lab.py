@@ -131,6 +131,9 @@ class ReplayLab:
 
     def command(self, kind: str, how: str, at: int, other: str) -> bool | None:
         """Run a command; whether it came to its end. None where it died or slept."""
+        if kind == "reopen":  # a state that has not gone back with the window finds nothing to do
+            self._begin("undo", "b").end(LIMIT)
+            self._unlock()
         run = self._begin(kind, "b")
         if how == "ends":
             run.end(LIMIT)

@@ -33,8 +33,16 @@ LISTENERS = (
 )
 INJECT_KEYS = "/usr/share/cloudstack-common/scripts/vm/systemvm/injectkeys.sh"
 OPERATOR_USER = 2
-#: Errors that every good start logs: nothing is wrong.
-HARMLESS = (("c.c.u.PropertiesUtil", "Unable to find properties file: commands.properties"),)
+#: Warnings and errors that every good start logs: nothing is wrong.
+HARMLESS = (
+    (logging.WARNING, "c.c.s.d.DownloadMonitorImpl", "Only realhostip.com ssl cert is supported, ignoring self-signed and other certs"),
+    (logging.ERROR, "c.c.u.PropertiesUtil", "Unable to find properties file: commands.properties"),
+    (
+        logging.WARNING,
+        "o.a.c.s.l.r.RegistryLifecycle",
+        "Bean registration failed for com.cloud.agent.manager.allocator.impl.RandomAllocator@6cee8f5d",
+    ),
+)
 
 
 def announce(settings: dict[str, str]) -> Connectors:
@@ -117,8 +125,8 @@ def _configure(server: ManagementServer) -> None:
             "com.cloud.utils.exception.CloudRuntimeException: Failed to configure ClusterManagerImpl due to ",
         )
     cluster_log.info("Cluster manager is configured.")
-    for logger, words in HARMLESS:
-        logging.getLogger(logger).error(words)
+    for level, logger, words in HARMLESS:
+        logging.getLogger(logger).log(level, words)
     for module in server.settings.fail_modules:
         failures.report_single(module)
     lifecycle_log.info("Done Configuring CloudStack Components")

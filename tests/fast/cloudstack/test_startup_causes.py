@@ -126,6 +126,32 @@ def read(*lines: str) -> StartReading:
     return reading
 
 
+def test_what_a_real_server_says_in_every_good_start_is_no_cause() -> None:
+    """Lines of 4.20.3.0 from a first start, its end, and the start after it; of warnings there are a dozen kinds more."""
+    reading = read(
+        LINE.format(
+            "WARN ",
+            "c.c.s.d.DownloadMonitorImpl",
+            "main",
+            "Only realhostip.com ssl cert is supported, ignoring self-signed and other certs",
+        ),
+        LINE.format(
+            "WARN ", "c.c.u.GuestOsMapper", "main", "Unable to find the guest OS details with category id: 7 and display name: macOS 10.15"
+        ),
+        LINE.format(
+            "WARN ", "o.a.c.s.l.r.RegistryLifecycle", "main", "Bean registration failed for com.cloud.resource.DummyHostDiscoverer@5f506203"
+        ),
+        LINE.format("ERROR", "c.c.c.C.ListenerThread", "main", "Unexpected exception java.net.SocketException: Socket closed"),
+        LINE.format(
+            "ERROR", "c.c.c.ClusterManagerImpl", "main", "Unable to ping management server at 10.91.0.11:9090 due to ConnectException"
+        ),
+    )
+    assert len(reading.complaints) == 5 and start_causes.find(reading) is None
+    reading.take(DRIVER)
+    found = start_causes.find(reading)
+    assert found is not None and "Driver of the mill" in found.cause
+
+
 def test_a_harmless_error_before_the_true_one_is_passed_over() -> None:
     reading = read(
         COMMANDS,
