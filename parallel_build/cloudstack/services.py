@@ -51,12 +51,12 @@ COMMANDS = {
 }
 
 
-FENCE = ("disable", "mask", "stop")
-"""What keeps a unit down for good. Masked before it is stopped: with the mask in place nothing can start it between the stop and our look."""
+FENCE = ("disable", "stop", "mask")
+"""What keeps a unit down for good. A masked unit has lost its settings: systemd would give it 90 s to end, whatever it asks for, and then kill it."""
 
 
 def in_words(actions: Sequence[str]) -> str:
-    """Actions as a plan has them: `disable, mask and stop`."""
+    """Actions as a plan has them: `disable, stop and mask`."""
     return " and ".join(filter(None, [", ".join(actions[:-1]), actions[-1]]))
 
 
@@ -94,7 +94,7 @@ class Services:
         if before.fenced and not before.enabled:
             return False
         if before.known:
-            self._do(FENCE, unit, timeout + 120)
+            self._do((*FENCE, "stop"), unit, timeout + 120)  # somebody may have started it between the two
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(
