@@ -43,6 +43,9 @@ class UnitState:
 COMMANDS = {
     "start": "systemctl start {unit}",
     "stop": "systemctl stop {unit}",
+    # A management server that has lost its database does not end by itself.
+    "end": "{{ systemctl stop --no-block {unit} && n={looks}; while case $(systemctl show {unit} -p ActiveState) in *=inactive|*=failed) false;; esac; do "
+    "[ $n -gt 0 ] || {{ systemctl kill --signal=KILL {unit}; break; }}; n=$((n-1)); sleep 0.5; done; }}",
     "enable": "systemctl enable {unit}",
     "disable": "systemctl disable {unit}",
     "mask": "systemctl mask {unit}",
@@ -51,12 +54,12 @@ COMMANDS = {
 }
 
 
-FENCE = ("disable", "mask", "stop")
-"""What keeps a unit down for good. Masked before it is stopped: with the mask in place nothing can start it between the stop and our look."""
+FENCE = ("disable", "stop", "mask")
+"""What keeps a unit down for good. A masked unit has lost its settings: systemd would give it 90 s to end, whatever it asks for, and then kill it."""
 
 
 def in_words(actions: Sequence[str]) -> str:
-    """Actions as a plan has them: `disable, mask and stop`."""
+    """Actions as a plan has them: `disable, stop and mask`."""
     return " and ".join(filter(None, [", ".join(actions[:-1]), actions[-1]]))
 
 
@@ -83,10 +86,14 @@ class Services:
             main_pid=int(values.get("MainPID", "0") or 0),
         )
 
-    def stop_and_fence(self, unit: str, timeout: float = 180) -> bool:
+    def stop_and_fence(self, unit: str, timeout: float = 180, *, patience: float | None = None) -> bool:
         """Stop, disable and mask a unit; return whether anything had to be done.
 
         Masked as well as disabled: a usage unit restarts itself, and packages or a cron job may start a disabled one.
+        Args:
+            unit: its name.
+            timeout: seconds for it to end by itself.
+            patience: seconds after which it is killed; None leaves that to systemd.
         Raises:
             StepFailed: it is still running after the time limit.
         """
@@ -94,7 +101,8 @@ class Services:
         if before.fenced and not before.enabled:
             return False
         if before.known:
-            self._do(FENCE, unit, timeout + 120)
+            first = FENCE if patience is None else tuple("end" if action == "stop" else action for action in FENCE)
+            self._do((*first, "stop"), unit, timeout + 120, patience)  # somebody may have started it between the two
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(
@@ -175,8 +183,8 @@ class Services:
         """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
         return properties(self.host, unit, ["Id"])["Id"].removesuffix(".service")
 
-    def _do(self, actions: tuple[str, ...], unit: str, timeout: float) -> None:
+    def _do(self, actions: tuple[str, ...], unit: str, timeout: float, patience: float | None = None) -> None:
         """Several actions one after the other in one session; the first that fails ends it."""
         if actions:
-            commands = [COMMANDS[action].format(unit=unit) for action in actions]
+            commands = [COMMANDS[action].format(unit=unit, looks=int(2 * (patience or 0))) for action in actions]
             self.host.run(["sh", "-c", " && ".join(commands)], timeout=timeout, cancellable=False)

@@ -27,6 +27,11 @@ def _against(facts: HealthFacts) -> tuple[dict[str, ServerFiles], ServerFiles]:
     return facts.files, facts.new_files or ServerFiles()
 
 
+def _has_packages(files: ServerFiles) -> bool:
+    """Whether CloudStack is installed: a server of the operator's own is there before anything was installed on it."""
+    return files.family != "none"
+
+
 @rule(
     Severity.WARNS,
     "dpkg -V, rpm -V, dpkg -S, rpm -qf in the places of parallel_build/health/file_places.py; CloudStack issues 7589, 5712, 6504",
@@ -60,6 +65,8 @@ def files_come_from_packages(facts: HealthFacts) -> Iterator[RuleFinding]:
 def properties_are_on_new_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     """The new servers have every key of the original's db.properties and server.properties; never reads a value out."""
     originals, target = _against(facts)
+    if originals and not _has_packages(target):
+        raise Unanswered("the new management servers have no package yet: their files are there from phase built on")
     there = target.properties
     for name, files in originals.items():
         for path, keys in files.properties.items():
@@ -125,5 +132,5 @@ def paths_in_settings_are_there(facts: HealthFacts) -> Iterator[RuleFinding]:
             f"settings name files or folders that the new servers do not have: {listed(gone)}",
             "what the setting is for fails after the switch: logins by LDAP or SAML, for instance",
             "put them on the new servers at the same path, readable by user cloud",
-            None if facts.new_files else Severity.NOTES,
+            None if facts.new_files and _has_packages(facts.new_files) else Severity.NOTES,
         )

@@ -19,6 +19,9 @@ from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
 
 OFF = "SwitchedOff"  # and those that are down because their power is off: nothing on them is masked
+PATIENCE = 15.0
+"""Seconds in which a server that is left may end by itself. One whose database is closed to it does not: a real one was killed by systemd after 90 s, with
+the original's users waiting for it. What it could still write is fenced at the database."""
 CUT_OFF = "CutOff"  # under this name the window's record has the management servers that are fenced at their database alone
 
 
@@ -113,8 +116,9 @@ def _fence(context: Context, machine: NewMachine, leaving: WindowRecord | None) 
     failed: ParallelBuildError | None = None
     try:
         services = Services(context.host(machine))
-        with Workers(2) as pool:  # each is masked before it is stopped: neither brings the other back
-            fenced = [(unit, pool.submit(services.stop_and_fence, unit)) for unit in (USAGE, MANAGEMENT)]
+        with Workers(2) as pool:  # each is stopped once more when it is masked: neither brings the other back
+            patience = PATIENCE if leaving is not None else None
+            fenced = [(unit, pool.submit(services.stop_and_fence, unit, patience=patience)) for unit in (USAGE, MANAGEMENT)]
     except (Cancelled, Fenced):
         raise
     except ParallelBuildError as error:

@@ -23,7 +23,7 @@ class OriginalDatabase(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """Close what stands before them; stop, disable, mask, prove."""
+        """Close what stands before them; disable, stop, mask, prove."""
         return [*frontends.plan(configuration, CLOSED, frontends.DATABASE), *self._stop(configuration)]
 
     def _stop(self, configuration: StackConfiguration) -> list[str]:

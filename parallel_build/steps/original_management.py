@@ -25,7 +25,7 @@ class OriginalManagement(SwitchedStep):
     within_deadline = True
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
-        """Stop, disable, mask, prove."""
+        """Disable, stop, mask, prove."""
         lines = [
             f"on {server.name} ({server.address}): systemctl {in_words(FENCE)} {unit}"
             for server in (*configuration.original.usage, *configuration.original.management)

@@ -299,7 +299,7 @@ class Units:
         enabled = known.get("enabled", not known["masked"])
         return UnitState(unit, True, known["active"], enabled, known["masked"], 7 if known["active"] else 0)
 
-    def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
+    def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
         if (self.host.name, unit) not in self.world.units or self.state(unit).fenced:
             return False
         self.world.act(f"mask {unit} on {self.host.name}", self.host.name)

@@ -312,6 +312,13 @@ def test_what_is_not_known_is_not_judged() -> None:
     assert [each.rule for each in found(known(replace(CLEAN, truncated=True)))] == ["files_come_from_packages"]
 
 
+def test_a_new_server_without_packages_lacks_no_key_yet() -> None:
+    """A server of platform `existing` is reached before anything is installed on it."""
+    report = examine(known(new=replace(NEW, family="none", properties={})))
+    assert "no package yet" in report.not_judged["properties_are_on_new_servers"]
+    assert "properties_are_on_new_servers" not in {each.rule for each in report.findings}
+
+
 def test_keys_of_properties_are_compared_without_their_values() -> None:
     own = replace(
         CLEAN,

@@ -97,7 +97,7 @@ class Units:
         self._reach()
         return UnitState(unit, True, unit in self.host.started, True, False)
 
-    def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
+    def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
         self._reach()
         self.host.started.append(f"-{unit}")
         return True

@@ -125,8 +125,8 @@ class Cluster(World):
 class Units(window_world.Units):
     """Services whose stop has a node leave its cluster."""
 
-    def stop_and_fence(self, unit: str, timeout: float = 1) -> bool:
-        done = super().stop_and_fence(unit, timeout)
+    def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
+        done = super().stop_and_fence(unit, timeout, patience=patience)
         if done and self.host.name in NODES:
             self.world.left(self.host.name)  # type: ignore[attr-defined]
             self.world.members[self.host.name].hangs = False  # type: ignore[attr-defined]

@@ -187,7 +187,7 @@ def test_it_is_planned_in_words(world: World) -> None:
         "unlocked as they were found, once the new side is fenced" in line for line in OriginalDatabase().undo(world.site.configuration)
     )
     plain: Any = site()
-    assert "systemctl disable, mask and stop" in "".join(OriginalDatabase().plan(plain.configuration))
+    assert "systemctl disable, stop and mask" in "".join(OriginalDatabase().plan(plain.configuration))
 
 
 def test_retiring_leaves_the_server_to_those_it_runs_for(world: World) -> None:

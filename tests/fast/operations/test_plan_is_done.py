@@ -33,7 +33,7 @@ from tests.fast.window_world import DATABASE, Table, World, arrange
 __all__ = ["cloud"]
 UNITS = {"the database server": (DATABASE,), "usage and management": (USAGE, MANAGEMENT), USAGE: (USAGE,), MANAGEMENT: (MANAGEMENT,)}
 LINE = re.compile(
-    rf"^on (?P<servers>[\w, ]+?)(?: \([\d.]+\))?(?:, at the same time)?: (?:systemctl )?(?P<verbs>disable, mask and stop|unmask(?:, enable)? and start) "
+    rf"^on (?P<servers>[\w, ]+?)(?: \([\d.]+\))?(?:, at the same time)?: (?:systemctl )?(?P<verbs>disable, stop and mask|unmask(?:, enable)? and start) "
     rf"(?P<unit>{'|'.join(UNITS)})"
 )
 
@@ -159,7 +159,7 @@ def test_a_template_is_registered_with_what_the_plan_shows() -> None:
 
 
 def test_the_words_of_a_plan_are_the_actions_of_the_services() -> None:
-    assert services.in_words(FENCE) == "disable, mask and stop"
+    assert services.in_words(FENCE) == "disable, stop and mask"
     assert services.in_words(("unmask", "start")) == "unmask and start" and services.in_words(("start",)) == "start"
     assert all(f"systemctl {action} " in services.COMMANDS[action] for action in FENCE)
 
@@ -168,8 +168,8 @@ RUN = json.loads((PROJECT / "tests/browser/lab_run.json").read_text())["journal"
 INTENTS = {(str(each["step"]), str(each["action"])) for each in RUN if each["kind"] == "intent"}
 SHOWN_AS = {
     "extend host": "updateConfiguration name=host", "register template": "registerTemplate ", "open the window": "lock the cloud for this stack",
-    "users out": "refuse TCP", "drain the original": "wait until no job runs", "stop the original's management": "stop cloudstack-management",
-    "import into the new source": "copy cloud, cloud_usage", "stop the original's databases": "stop the database server",
+    "users out": "refuse TCP", "drain the original": "wait until no job runs", "stop the original's management": "stop and mask cloudstack-management",
+    "import into the new source": "copy cloud, cloud_usage", "stop the original's databases": "stop and mask the database server",
     "write host": "WHERE name = 'host'", "hypervisor step": "cloudstack-agent=4.22.1.0",
     "cloudstack-setup-databases, cloudstack-setup-management": "cloudstack-setup-databases", "start": "unmask, start",
     "mark the new databases as switched to": "worked on by users",

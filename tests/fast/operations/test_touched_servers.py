@@ -464,7 +464,7 @@ def test_a_unit_that_does_not_stop_is_not_taken_for_one_that_was_never_started_o
     cloud.configure(window={"userAccess": values()["window"]["userAccess"], "confirmedDown": ["newms2"]})
     plain = Units.stop_and_fence
 
-    def fence(self: Units, unit: str, timeout: float = 1) -> bool:
+    def fence(self: Units, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
         if (self.host.name, unit) == ("newms2", MANAGEMENT):
             raise StepFailed("newms2: cloudstack-management still runs after 180 s of stopping", "", "")
         return plain(self, unit)

@@ -89,7 +89,7 @@ def test_one_that_left_the_stack_file_is_still_known(cloud: Cloud) -> None:
 
 def test_the_change_review_names_it_both_ways() -> None:
     configuration = site(**APART).configuration
-    assert OriginalManagement().plan(configuration)[0] == f"on usage1 (10.91.0.19): systemctl disable, mask and stop {USAGE}"
+    assert OriginalManagement().plan(configuration)[0] == f"on usage1 (10.91.0.19): systemctl disable, stop and mask {USAGE}"
     assert f"on usage1 (10.91.0.19): systemctl unmask and start {USAGE}, as it was found" in OriginalManagement().undo(configuration)
     assert f"left on usage1: {USAGE}, masked" in retirement._left(configuration)
     assert configuration.original.has_usage and "usage1" in {server.name for server in configuration.asked_servers()}

@@ -127,3 +127,36 @@ def test_nothing_asks_systemd_for_bare_values() -> None:
     tracked = subprocess.run(["git", "ls-files", "-z", *folders], cwd=CODE, capture_output=True, text=True, check=True).stdout.split("\0")
     asking = re.compile(r"systemctl[^\n]*--value|\"--value\"")
     assert [name for name in tracked if name.endswith(".py") and (CODE / name).is_file() and asking.search((CODE / name).read_text())] == []
+
+
+# A unit whose process ends when it is asked to, or only when it is killed: `$STATE` has whether it runs, `log` what was asked.
+STOPPING = r"""#!/bin/sh
+echo "$*" >>FOLDER/log
+case "$1" in
+  stop) [ ENDS = no ] || echo inactive >FOLDER/state ;;
+  kill) echo failed >FOLDER/state ;;
+  mask) echo masked >FOLDER/load ;;
+  show) [ "$4" = ActiveState ] || { echo "LoadState=$(cat FOLDER/load)"; echo "UnitFileState=masked"; }; echo "ActiveState=$(cat FOLDER/state)" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("ends", "killed"), [("yes", False), ("no", True)])
+def test_a_unit_that_does_not_end_in_time_is_killed(tmp_path: Path, ends: str, killed: bool) -> None:
+    (tmp_path / "state").write_text("active\n")
+    (tmp_path / "load").write_text("loaded\n")
+    services = Services(host(tmp_path, STOPPING.replace("FOLDER", str(tmp_path)).replace("ENDS", ends)))
+    assert services.stop_and_fence("cloudstack-management", patience=1)
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
+    before, kill = ["disable cloudstack-management", "stop --no-block cloudstack-management"], ["kill --signal=KILL cloudstack-management"]
+    assert asked == [*before, *(kill if killed else []), "mask cloudstack-management", "stop cloudstack-management"]
+    assert not services.stop_and_fence("cloudstack-management", patience=1)
+
+
+def test_a_unit_has_its_own_time_to_end_before_it_is_masked(tmp_path: Path) -> None:
+    """systemd gives a masked unit 90 s, whatever its file says, and then kills it."""
+    (tmp_path / "state").write_text("active\n")
+    (tmp_path / "load").write_text("loaded\n")
+    assert Services(host(tmp_path, STOPPING.replace("FOLDER", str(tmp_path)))).stop_and_fence("mariadb")
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
+    assert asked == ["disable mariadb", "stop mariadb", "mask mariadb", "stop mariadb"]
