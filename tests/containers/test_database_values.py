@@ -176,7 +176,9 @@ def test_rows_hashed_at_once_are_told_apart_beyond_where_the_server_cuts_their_t
     _copy(pair)
     sql(pair[1], f"SET GLOBAL max_allowed_packet = {16 * MIB}")
     first, last = (sql(pair[0], f"SELECT id FROM {NAME}.a ORDER BY id {order} LIMIT 1").strip() for order in ("ASC", "DESC"))
-    cuts = any("MariaDB" in sql(host, "SELECT VERSION()") for host in pair)  # MySQL hashes the whole text, though it would give no such text out
+    cuts = any(
+        "MariaDB" in sql(host, "SELECT VERSION()") for host in pair
+    )  # MySQL hashes the whole text, though it would give no such text out
     with open_side(pair[0], 2) as left, open_side(pair[1], 2) as right:
         (table,) = definitions.read_tables(left.sessions[0], NAME)
         for where, trusted in ((f"`id` < {int(first) + 70}", True), ("", not cuts)):
