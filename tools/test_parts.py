@@ -90,6 +90,7 @@ PARTS = (
     _containers("el", "el_path"),
     _containers("el-servers", "el_packages", "el_firewall", "el_existing"),
     _containers("el-mixed", "el_mixed"),
+    _containers("galera", "galera"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
