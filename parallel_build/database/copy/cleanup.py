@@ -64,9 +64,23 @@ class Record:
 
 
 def read_record(target: Access) -> Record | None:
-    """The record of the last copy, or None."""
+    """The record of the last copy, or None.
+
+    Raises:
+        StepFailed: there is one, and nobody can read it: that is no "none".
+    """
     content = target.read(RECORD)
-    return Record(**json.loads(content)) if content else None
+    if content is None:
+        return None
+    try:
+        return Record(**json.loads(content))
+    except (ValueError, TypeError):
+        raise StepFailed(
+            f"{target.name}: {RECORD} can't be read",
+            "it names the databases of the last copy and the settings to put back, and is empty, torn or of another version",
+            f"see whether {target.name}'s disk is damaged; stop {UNIT}.service there, restart the database server (settings of a copy end with it), remove "
+            f"{RECORD}, then run the same command again: what is in the new databases is looked at before anything is written",
+        ) from None
 
 
 def write_record(target: Access, record: Record) -> None:

@@ -107,7 +107,7 @@ class Load:
 
     def _open(self) -> int:
         """The writing end, once the server has opened the reading end; a server that refuses the statement never does."""
-        deadline = time.time() + OPENED
+        deadline = time.monotonic() + OPENED
         wait = 0.0002
         while True:
             try:
@@ -117,7 +117,7 @@ class Load:
                     raise
                 if self.writer.process.poll() is not None or self.writer.errors:
                     raise Unwritten(str(self.writer.failure())) from None
-                if time.time() > deadline or self.stopped.is_set():
+                if time.monotonic() > deadline or self.stopped.is_set():
                     raise Unwritten("the new server did not open its end of the pipe %s" % self.fifo) from None
                 time.sleep(wait)
                 wait = min(wait * 2, 0.02)

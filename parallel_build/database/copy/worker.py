@@ -9,7 +9,7 @@ unit `cutover-copy`. It understands neither SQL nor rows: every statement is in 
   snapshot, because somebody changed them or waited for them;
 * `whole`: the names of finished tables, one a line;
 * `limit`: bytes a second, where whoever watches has changed what the job says;
-* `alive`: touched by whoever watches; older than `abandoned` seconds, nobody does, and the copy ends itself.
+* `alive`: touched by whoever watches; not touched for `abandoned` seconds, nobody does, and the copy ends itself.
 
 Each stream has one session at a time on the original, all in one consistent snapshot (`reading`), and one on the new server. The original's rows are
 taken as they come over the wire (`wire`), or printed by the client program (`clients`) where that compresses, or where the former can't open a session.
@@ -146,13 +146,13 @@ class Copy:
     def finish(self, writer: Client, table: str) -> None:
         with self.lock:
             self.status["building"].append(table)
-        started = time.time()
+        started = time.monotonic()
         for statement in self.job["finish"][table]:
             writer.ask(statement)
         with self.lock:
             self.status["building"].remove(table)
             entry = self.status["tables"].setdefault(table, {"rows": 0, "bytes": 0, "seconds": 0.0})
-            entry["keys_seconds"] = round(time.time() - started, 3)
+            entry["keys_seconds"] = round(time.monotonic() - started, 3)
         self.whole(table)
         self.tasks.finished()
 
@@ -165,7 +165,7 @@ class Copy:
 
     def copy_part(self, number: int, pool: Pool[Reader], reading: Reading[Reader], writer: Client, part: Part) -> Client:
         """Copy a part, or put it off; whatever goes wrong with it is reported with its table. Returns the session to write the next part with."""
-        started = time.time()
+        started = time.monotonic()
         load = Load(writer, self.job, part, number, self.stopped, undoable=pool.watched)
         try:
             found = self.read(reading, part, load)
@@ -186,7 +186,7 @@ class Copy:
         finally:
             load.release()
         pool.after(reading)
-        self.count(part, taken, load.moved, time.time() - started)
+        self.count(part, taken, load.moved, time.monotonic() - started)
         last = self.tasks.part_read(part)
         if last and self.definitions and not self.definitions.same(part["table"]):
             self.tasks.leave(part)
@@ -293,23 +293,26 @@ class Copy:
     def watch(self) -> None:
         """Write the status; end the copy when nobody watches it any more, or when the original is gone without a word."""
         alive = os.path.join(self.folder, "alive")
-        moved, since = -1, time.time()
+        moved, since = -1, time.monotonic()  # the machine's own clock may be set meanwhile
+        touched, seen = 0.0, since
         while not self.stopped.wait(0.25):
             self.write_status()
             self.read_limit()
             with self.lock:
                 reading = self.tasks.busy > len(self.status["building"])
                 if self.status["bytes"] != moved or not reading:
-                    moved, since = self.status["bytes"], time.time()
-            if time.time() - since > self.job["stalled"]:
+                    moved, since = self.status["bytes"], time.monotonic()
+            if time.monotonic() - since > self.job["stalled"]:
                 self.check_original()
-                since = time.time()
+                since = time.monotonic()
             for folder in self.job["folders"]:
                 room = os.statvfs(folder)
                 if room.f_bavail * room.f_frsize < self.job["low_space"]:
                     # A server that can't write its binary log waits without a word, and a session of its can't be ended then.
                     self.fail("only %d MiB are left on the disk of %s" % (room.f_bavail * room.f_frsize >> 20, folder))
-            if time.time() - os.stat(alive).st_mtime > self.job["abandoned"]:
+            if os.stat(alive).st_mtime != touched:
+                touched, seen = os.stat(alive).st_mtime, time.monotonic()
+            if time.monotonic() - seen > self.job["abandoned"]:
                 self.fail("nobody watched the copy for %d s" % self.job["abandoned"])
 
     def check_original(self) -> None:

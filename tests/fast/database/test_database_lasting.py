@@ -67,6 +67,20 @@ CHILD = table("nics", "CONSTRAINT `fk` FOREIGN KEY (`id`) REFERENCES `vm` (`id`)
 PARENT = table("vm", "CONSTRAINT `up` FOREIGN KEY (`id`) REFERENCES `usage_server`.`account` (`id`)")
 
 
+@pytest.mark.parametrize("content", [b"", b'{"schemas": ["cloud"], "fin', b"null", b'{"of": "another version"}', b"\xff\xfe"])
+def test_what_nobody_can_read_is_no_copy_that_was_never_there(server: Files, content: bytes) -> None:
+    assert cleanup.read_record(host(server)) is None
+    interrupted(server)
+    server.files[cleanup.RECORD] = content
+    with pytest.raises(StepFailed, match=f"newdb1: {cleanup.RECORD} can't be read"):
+        cleanup.read_record(host(server))
+    interrupted_order = f"{cleanup.RUN_FOLDER}/order.json"
+    server.files.pop(cleanup.RECORD)
+    server.files[interrupted_order] = content
+    with pytest.raises(StepFailed, match=f"newdb1: {interrupted_order} can't be read"):
+        detached.keep(host(server))
+
+
 def test_whatever_a_snapshot_covers_may_be_kept() -> None:
     found = detached.digests(definitions(USAGE, CHILD, table("vm"), table("small", size=1 << 20), table("locks", engine="MEMORY")))
     assert found.keys() == {"cloud.usage", "cloud.nics", "cloud.vm", "cloud.small"}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +213,27 @@ def test_nobody_watching_ends_the_copy(tmp_path: Path) -> None:
     code, status = run(folder)
     assert code == 1
     assert "nobody watched" in status["error"]
+
+
+def test_a_clock_that_is_set_meanwhile_ends_no_copy_that_is_watched(tmp_path: Path) -> None:
+    """Whoever watches touches the file; what its time says depends on the machine's clock, which an operator or NTP may set."""
+    _, whole = run(job(tmp_path / "whole"))
+    folder, ended = job(tmp_path / "slow", bytes_per_second=max(1, whole["bytes"] // 2), abandoned=1), threading.Event()
+
+    def watch() -> None:
+        past = time.time() - 5000
+        while not ended.wait(0.1):
+            past += 1
+            os.utime(folder / "alive", (past, past))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        code, status = run(folder)
+    finally:
+        ended.set()
+        watching.join()
+    assert (code, status["state"]) == (0, "done"), status
 
 
 def test_a_disk_that_fills_up_ends_the_copy(tmp_path: Path) -> None:
