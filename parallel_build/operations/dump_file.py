@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import subprocess
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from typing import IO, Any
@@ -213,28 +214,32 @@ def _expected(context: Context) -> int | None:
 
 def _stream(context: Context, source: Access, target: Access, folders: list[str], path: str) -> tuple[int, str]:
     """Relay the compressed stream; its bytes and checksum, which the target's file must have as well."""
-    mark, words = marked(["sh", "-c", PACK, "sh", *folders])
-    reader = _started(source, words, stdin=subprocess.DEVNULL)
-    writer = _started(target, ["sh", "-c", KEEP, "sh", path], stdin=subprocess.PIPE)
+    mark, packing = marked(["sh", "-c", PACK, "sh", *folders])
     count, digest = 0, hashlib.sha256()
-    try:
-        first = begun(reader, mark)
-        for block in itertools.chain([first or b""], iter(lambda: _pipe(reader.stdout).read(BLOCK), b"")):
-            context.cancel.check()
-            count += len(block)
-            digest.update(block)
-            _pipe(writer.stdin).write(block)
-        _pipe(writer.stdin).close()
-        arrived = _pipe(writer.stdout).read().decode(errors="replace").strip()[-64:]  # of SHA-256; a login shell may print before it
-        printed = _pipe(reader.stderr).read().decode(errors="replace") + _pipe(writer.stderr).read().decode(errors="replace")
-        codes = (reader.wait(), writer.wait())
-    except OSError as error:
-        raise StepFailed(f"{path} on {target.name} could not be written", str(error), "see that host's disk, then `pulumi up`") from None
-    finally:
-        for process in (reader, writer):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    with tempfile.TemporaryFile() as words:  # a pipe that nobody reads would hold up a program that has much to say
+        reader = _started(source, packing, stdin=subprocess.DEVNULL, stderr=words)
+        writer = _started(target, ["sh", "-c", KEEP, "sh", path], stdin=subprocess.PIPE, stderr=words)
+        try:
+            first = begun(reader, mark)
+            for block in itertools.chain([first or b""], iter(lambda: _pipe(reader.stdout).read(BLOCK), b"")):
+                context.cancel.check()
+                count += len(block)
+                digest.update(block)
+                _pipe(writer.stdin).write(block)
+            _pipe(writer.stdin).close()
+            arrived = _pipe(writer.stdout).read().decode(errors="replace").strip()[-64:]  # of SHA-256; a login shell may print before it
+            codes = (reader.wait(), writer.wait())
+        except OSError as error:
+            raise StepFailed(
+                f"{path} on {target.name} could not be written", str(error), "see that host's disk, then `pulumi up`"
+            ) from None
+        finally:
+            for process in (reader, writer):
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        words.seek(0)
+        printed = words.read().decode(errors="replace")
     if first is None or any(codes) or "tar has failed" in printed or arrived != digest.hexdigest():
         raise StepFailed(
             f"{path} on {target.name} is not whole",
@@ -244,9 +249,9 @@ def _stream(context: Context, source: Access, target: Access, folders: list[str]
     return count, arrived
 
 
-def _started(host: Access, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
+def _started(host: Access, argv: list[str], *, stdin: int, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     command = host.piped(argv, SECONDS)
-    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -88,14 +88,14 @@ class Run:
             host=lambda _: self.target, pending="", step="DumpFile",
         )  # fmt: skip
 
-    def started(self, host: Machine, argv: list[str], *, stdin: int) -> subprocess.Popen[bytes]:
+    def started(self, host: Machine, argv: list[str], *, stdin: int, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         broken = {"tar": "echo parallel-build: tar has failed >&2; head -c 1000 /dev/zero", "sha256sum": "cat >/dev/null; echo 0000"}
         words = [
             broken[self.broken] if before == "-c" and self.broken and self.broken in word else word
             for before, word in zip(["", *argv], argv, strict=False)
         ]
         noisy = ["sh", "-c", f'{self.noise}; exec "$@"', "sh", *words]
-        return subprocess.Popen(noisy, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(noisy, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
 
     def up(self) -> dict[str, Any]:
         self.context.pending = ""
@@ -121,7 +121,7 @@ def test_the_file_is_whole_has_its_checksum_and_holds_the_folder(monkeypatch: py
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("noise", ["echo 'Welcome to olddb1'", "printf 'Welcome '"])
+@pytest.mark.parametrize("noise", ["echo 'Welcome to olddb1'", "printf 'Welcome '", "head -c 300000 /dev/zero >&2"])
 def test_what_login_shells_print_is_no_part_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: str) -> None:
     run = Run(monkeypatch, tmp_path)
     run.noise = noise
