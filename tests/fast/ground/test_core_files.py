@@ -119,4 +119,4 @@ def test_a_command_on_a_server_leaves_none(tmp_path: Path) -> None:
     *_, line = host.piped(["sh", "-c", 'ulimit -c; ulimit -Hc; echo "$1"', "sh", "two  words"], 10)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, preexec_fn=unlimited)
     assert done.stdout.splitlines() == ["0", "0", "two  words"]
-    assert "--property=LimitCORE=0" in run_worker.START, "systemd starts the copy's program, not the session"
+    assert "--property=LimitCORE=0" in run_worker.LAUNCH, "systemd starts the copy's program, not the session"
