@@ -121,7 +121,7 @@ def _order(target: Access) -> CopyManifest | None:
         raise StepFailed(
             f"{target.name}: {RUN_FOLDER}/order.json can't be read",
             "it names the copy that runs by itself, and is empty, torn or of another version",
-            f"stop {cleanup.UNIT}.service there and remove {RUN_FOLDER}, then run the same command again, which copies anew",
+            f"stop {cleanup.UNIT}.service there and remove {RUN_FOLDER}, then run the same command again, which copies again",
         ) from None
 
 
