@@ -69,6 +69,7 @@ PARTS = (
     Part("databases", ("-v", "-s", "-p", "tests.sampling", "--sample", "2", "-m", "databases", "--timeout", "1500", "tests")),
     _containers("commands", "commands", "fencing", "database_fence", "planted_secrets"),
     _containers("existing", "existing", "existing_main_job", "data_disk", timeout=1700),
+    Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("vsphere", ("-v", "-m", "vsphere", "--timeout", "900", "tests"), purpose="vsphere-test"),
     _containers("steps", "built_steps", "prepared_steps"),
     _containers("prepared", "health", "user_access", "parity", "prepared_serves"),
@@ -92,7 +93,6 @@ PARTS = (
     _containers("el-mixed", "el_mixed"),
     _containers("galera", "galera"),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
-    Part("engine", ("-q", "-m", "engine", "tests/fast", "tests/contract"), purpose=None),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q",), purpose=None),  # `pytest` as it is typed
     Part("lint", commands=LINTERS, purpose=None),
