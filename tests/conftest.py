@@ -53,14 +53,14 @@ def plain(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Give the plain run a process for each processor; every other run is as it is asked for."""
+    """Give the plain run a process more than there are processors, since some tests wait; every other run is as it is asked for."""
     if hasattr(config, "workerinput") or not plain(config):
         return
     config.option.only_fast = True
     looked_into = config.option.usepdb or config.option.capture == "no"
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not looked_into:
         processors = len(os.sched_getaffinity(0))
-        config.option.numprocesses = min(MOST, processors) if processors > 1 else 0
+        config.option.numprocesses = min(MOST, processors + 1) if processors > 1 else 0
         config.option.dist = "loadfile" if processors > 1 else "no"  # what a file's tests share is made once
 
 
