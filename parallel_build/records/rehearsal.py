@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from parallel_build import private_file
 from parallel_build.configuration import StackConfiguration
 from parallel_build.configuration.fix_files import read_fixes
 from parallel_build.records.prepared import PreparedRecord
+from parallel_build.records.run_folder import seconds_since
 from parallel_build.remote.access import Access
 from parallel_build.resolved_stack import Site
 
 FILE = "rehearsal.json"
 SHEET = "rehearsal"
-CLOCKS_DIFFER = 3600.0  # seconds
 
 
 def checksums(configuration: StackConfiguration) -> dict[str, str]:
@@ -106,11 +105,7 @@ class RehearsalRecord:
 
     def age(self) -> float | None:
         """Seconds since it ended; None where its time can't be read, or is still to come: a clock was wrong then, or is now."""
-        try:
-            found = (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-        return found if found > -CLOCKS_DIFFER else None
+        return seconds_since(self.ended)
 
     def upgrade_seconds(self) -> float:
         """The schema upgrade alone."""

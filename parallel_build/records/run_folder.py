@@ -25,6 +25,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+CLOCKS_DIFFER = 3600.0  # seconds
+
+
+def seconds_since(moment: str) -> float | None:
+    """Seconds since a time that `now` gave; None where it can't be read, or is still to come: a clock was wrong then, or is now."""
+    try:
+        found = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return found if found > -CLOCKS_DIFFER else None
+
+
 def operator() -> str:
     """Who runs this, and where: `user@host`."""
     return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -6,20 +6,19 @@ window has used it up.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from parallel_build.database.copy.copy import CopyReport
 from parallel_build.database.replicate.baseline import Baseline
 from parallel_build.database.replicate.channel import Position
 from parallel_build.records.prepared import PreparedRecord
-from parallel_build.records.run_folder import now
+from parallel_build.records.run_folder import now, seconds_since
 from parallel_build.remote.access import Access
 from parallel_build.resolved_stack import Site
 
 KEY = "database-seed"
 SHOWN = 20  # differences kept
-CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class SeedRecord:
@@ -64,8 +63,8 @@ class SeedRecord:
         everything = (self.baseline or {}).get("everything compared")
         if everything is None or self.same_at is None:
             return None
-        age = datetime.now(UTC) - datetime.fromisoformat(str(everything))
-        return self.same_at if -CLOCKS_DIFFER < age < longest else None
+        age = seconds_since(str(everything))
+        return self.same_at if age is not None and age < longest.total_seconds() else None
 
     @property
     def taken(self) -> str | None:

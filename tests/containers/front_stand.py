@@ -21,6 +21,7 @@ from parallel_build.machines.container import machine as container
 from parallel_build.machines.container import namespace
 from parallel_build.machines.provisioning import File, Provisioning
 from parallel_build.project import CODE
+from tests.containers.callers import calling
 from tests.containers.conftest import LabRunner
 
 EXAMPLE = CODE / "examples/frontend"
@@ -182,11 +183,5 @@ def users(lab: Lab, count: int = 4) -> Iterator[Users]:
             found.calls.append((began, time.monotonic(), words))
 
     threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count)]
-    for each in threads:
-        each.start()
-    try:
+    with calling(threads, done):
         yield found
-    finally:
-        done.set()
-        for each in threads:
-            each.join()

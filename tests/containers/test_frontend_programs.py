@@ -35,6 +35,7 @@ from parallel_build.records.run_folder import RunFolder
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.openssh import Result
 from parallel_build.resolved_stack import Site
+from tests.containers.callers import calling
 from tests.fast.asked_host import AskedHost
 from tests.fast.memory_records import Records
 from tests.fast.sites import site, values
@@ -227,14 +228,8 @@ def callers(outer: str) -> Iterator[list[tuple[float, str]]]:
                 connection.close()
 
     threads = [threading.Thread(target=ask, args=(bool(number % 2),)) for number in range(USERS)]
-    for each in threads:
-        each.start()
-    try:
+    with calling(threads, done):
         yield found
-    finally:
-        done.set()
-        for each in threads:
-            each.join()
 
 
 class Machines:

@@ -11,6 +11,7 @@ from typing import Any
 from parallel_build.database.copy import bulk_load_settings
 from parallel_build.database.server import processes
 from parallel_build.errors import StepFailed
+from parallel_build.remote import kept_note
 from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.sql import Session, session
@@ -69,18 +70,14 @@ def read_record(target: Access) -> Record | None:
     Raises:
         StepFailed: there is one, and nobody can read it: that is no "none".
     """
-    content = target.read(RECORD)
-    if content is None:
-        return None
-    try:
-        return Record(**json.loads(content))
-    except (ValueError, TypeError):
-        raise StepFailed(
-            f"{target.name}: {RECORD} can't be read",
-            "it names the databases of the last copy and the settings to put back, and is empty, torn or of another version",
-            f"see whether {target.name}'s disk is damaged; stop {UNIT}.service there, restart the database server (settings of a copy end with it), remove "
-            f"{RECORD}, then run the same command again: what is in the new databases is looked at before anything is written",
-        ) from None
+    return kept_note.read(
+        target,
+        RECORD,
+        lambda known: Record(**known),
+        cause="it names the databases of the last copy and the settings to put back, and is empty, torn or of another version",
+        remedy=f"see whether {target.name}'s disk is damaged; stop {UNIT}.service there, restart the database server (settings of a copy end with it), "
+        f"remove {RECORD}, then run the same command again: what is in the new databases is looked at before anything is written",
+    )
 
 
 def write_record(target: Access, record: Record) -> None:

@@ -23,7 +23,8 @@ from parallel_build.database.copy.digest import digest
 from parallel_build.database.copy.progress import size
 from parallel_build.database.schema.definitions import Code, Schema, existing, split_create
 from parallel_build.durations import duration
-from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed, StepFailed
+from parallel_build.errors import Cancelled, CommandFailed, ConnectionFailed
+from parallel_build.remote import kept_note
 from parallel_build.remote.access import Access
 from parallel_build.remote.database_socket import find_socket
 from parallel_build.remote.sql import Session, session
@@ -112,17 +113,13 @@ def find(source: Access, target: Access, schemas: Sequence[str], limit: int | No
 
 
 def _order(target: Access) -> CopyManifest | None:
-    content = target.read(f"{RUN_FOLDER}/order.json")
-    if content is None:
-        return None
-    try:
-        return CopyManifest(**json.loads(content))
-    except (ValueError, TypeError):
-        raise StepFailed(
-            f"{target.name}: {RUN_FOLDER}/order.json can't be read",
-            "it names the copy that runs by itself, and is empty, torn or of another version",
-            f"stop {cleanup.UNIT}.service there and remove {RUN_FOLDER}, then run the same command again, which copies again",
-        ) from None
+    return kept_note.read(
+        target,
+        f"{RUN_FOLDER}/order.json",
+        lambda known: CopyManifest(**known),
+        cause="it names the copy that runs by itself, and is empty, torn or of another version",
+        remedy=f"stop {cleanup.UNIT}.service there and remove {RUN_FOLDER}, then run the same command again, which copies again",
+    )
 
 
 def _status(target: Access) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from parallel_build.cancel import CancelToken
 from parallel_build.database.copy import cleanup
 from parallel_build.database.replicate import pair
 from parallel_build.database.server import bookkeeping
-from parallel_build.errors import StepFailed
+from parallel_build.remote import kept_note
 from parallel_build.remote.access import Access
 from parallel_build.remote.sql import Session, quote, session
 
@@ -94,19 +94,14 @@ def read(host: Access) -> Staged | None:
     Raises:
         StepFailed: there is a record, and nobody can read it: that is no "nothing under way".
     """
-    content = host.read(RECORD)
-    if content is None:
-        return None
-    try:
-        known = json.loads(content)
-        return Staged([str(name) for name in known["schemas"]], str(known["folder"]), str(known["data"]))
-    except (ValueError, KeyError, TypeError):
-        raise StepFailed(
-            f"{host.name}: {RECORD} can't be read",
-            "it names the folder in which files arrived and the databases that were begun, and is empty or torn",
-            f"see whether {host.name}'s disk is damaged; drop the tables of the new databases there, remove cutover-files next to the data folder and "
-            f"{RECORD}, then run the same command again",
-        ) from None
+    return kept_note.read(
+        host,
+        RECORD,
+        lambda known: Staged([str(name) for name in known["schemas"]], str(known["folder"]), str(known["data"])),
+        cause="it names the folder in which files arrived and the databases that were begun, and is empty or torn",
+        remedy=f"see whether {host.name}'s disk is damaged; drop the tables of the new databases there, remove cutover-files next to the data folder and "
+        f"{RECORD}, then run the same command again",
+    )
 
 
 def finish(host: Access, staged: Staged) -> None:
