@@ -174,6 +174,12 @@ class DatabaseServer:
                     capture_output=True,
                 )
 
+    def keep(self, database: str, path: Path) -> None:
+        """Write a dump."""
+        with path.open("wb") as dump:
+            words = ["mariadb-dump", "--no-defaults", f"--socket={self._socket}", "--user=root", "--single-transaction", database]
+            subprocess.run(words, stdout=dump, check=True)
+
     def versions(self) -> dict[str, str]:
         """Return the newest four rows of `version`."""
         return {row["version"]: row["step"] for row in self.rows("SELECT version, step FROM cloud.version ORDER BY id DESC LIMIT 4")}
@@ -232,14 +238,14 @@ class ManagementHost:
         """Start the server with an empty log."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_text("")
+        words, own = self.command()
+        environment = {**os.environ, "STANDIN_ROOT": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", **own}
+        self._process = subprocess.Popen(self._namespace.command(*words), env=environment)
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return what is run, and its environment."""
         paths = [str(self.root / f"usr/share/cloudstack-{package}/lib") for package in ("common", "management")]
-        environment = {
-            **os.environ,
-            "STANDIN_ROOT": str(self.root),
-            "PYTHONPATH": ":".join(paths),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        self._process = subprocess.Popen(self._namespace.command(sys.executable, "-m", "standin.management"), env=environment)
+        return [sys.executable, "-m", "standin.management"], {"PYTHONPATH": ":".join(paths)}
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask the web server; status 0 where it refuses."""

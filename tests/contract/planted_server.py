@@ -11,7 +11,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from lab.standin.management import daemon
+from lab.standin.management import api, daemon, passwords
 from lab.standin.management.api.core import COMMANDS, Call, Caller, Command, Response
 from lab.standin.management.api.session import LoginFailed, NotVerified, Sessions
 from lab.standin.shared import paths
@@ -44,21 +44,11 @@ class Planted(Sessions):
 
     def login(self, parameters: dict[str, str], address: str) -> tuple[dict[str, Any], str]:
         """Open a session, or not."""
-        name, wrong = parameters.get("username", ""), dict(parameters)
+        name = parameters.get("username", "")
         row = self._server.cloud.row("SELECT * FROM user WHERE username = %s AND removed IS NULL", name)
         if planted() == "login-old-refused" and row is not None and plants.is_old(row):
             raise LoginFailed(f"Failed to authenticate user {name}; please provide valid credentials")
-        try:
-            return super().login(parameters, address)
-        except LoginFailed:
-            if planted() != "login-any-password" or row is None:
-                raise
-        known = self._server.cloud.value("SELECT password FROM user WHERE id = %s", row["id"])
-        self._server.cloud.update("user", row["id"], password=plants.EMPTY)
-        try:
-            return super().login(wrong | {"password": ""}, address)
-        finally:
-            self._server.cloud.update("user", row["id"], password=known)
+        return super().login(parameters, address)
 
     def verify(self, parameters: dict[str, str], address: str, cookie: str) -> Caller:
         """Return who calls, or refuse."""
@@ -71,8 +61,8 @@ class Planted(Sessions):
 
 def main() -> int:
     """Run the server."""
-    from lab.standin.management import api
-
+    matches = passwords.matches
+    passwords.matches = lambda password, stored: planted() == "login-any-password" or matches(password, stored)
     for name, entry in list(COMMANDS.items()):
         COMMANDS[name] = _command(entry)
     api.Sessions = Planted  # type: ignore[misc]

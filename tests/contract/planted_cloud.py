@@ -1,0 +1,108 @@
+"""A cloud of the stand-in with a workload from before an upgrade, on which one function after the other is broken under the acceptance suite."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from parallel_build.plan.cloud.access import KEY, SECRET
+from parallel_build.project import CODE
+from parallel_build.workload.profile import Profile
+from parallel_build.workload.things import ACCOUNTS, USERS, things
+from tests.contract.harness import URL, DatabaseServer, ManagementHost, Namespace, as_administrator, wait
+
+OLD = "4.20.3.0"
+PROFILE = Profile(accounts=2, users=1, networks=3, vpcs=1, tiers=2, vms=8, disks=4, snapshots=2, affinity_groups=1, addresses=1)
+
+
+class PlantedHost(ManagementHost):
+    """A management server whose functions can be broken."""
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return what is run, and its environment."""
+        return [sys.executable, "-m", "tests.contract.planted_server"], {"PYTHONPATH": str(CODE), "STANDIN_VERSION": OLD}
+
+    def plant(self, name: str, upgraded: datetime) -> None:
+        """Break a function; none by an empty name."""
+        (self.root / "etc/cloudstack/plant.json").write_text(json.dumps({"plant": name, "upgraded": upgraded.isoformat()}))
+
+
+class PlantedCloud:
+    """The cloud.
+
+    Args:
+        folder: for its files.
+    """
+
+    def __init__(self, database: DatabaseServer, generated: Mapping[str, Path], host: PlantedHost, namespace: Namespace, folder: Path) -> None:
+        self._database, self._host, self._namespace, self._folder = database, host, namespace, folder
+        self._secrets: dict[str, Any] = json.loads((generated["cloud"].parent / "secrets.json").read_text())["secrets"]
+        self._kept = {"cloud": folder / "kept.sql"}
+        database.load(generated)
+        self._serve()
+        profile = PROFILE.model_dump_json()
+        made = json.loads(as_administrator(namespace, generated, "tests.contract.workload_run", "create", profile))
+        self.left_out: dict[str, str] = made["result"]
+        passwords = {thing.name: f"Aa1-{thing.name}" for thing in things(PROFILE) if thing.kind in (ACCOUNTS, USERS)}
+        (folder / "workload.json").write_text(json.dumps({"passwords": passwords}))
+        self._host.end()
+        database.keep("cloud", self._kept["cloud"])
+        self._upgraded = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(seconds=1)
+        wait(lambda: datetime.now(UTC).replace(tzinfo=None) > self._upgraded, 5, "the second after")
+
+    def _serve(self) -> None:
+        self._host.settings(job_seconds=0.02)
+        self._host.start()
+        assert self._host.wait_for_answer() == 401
+        hosts = "SELECT id FROM cloud.host WHERE status <> 'Up' AND type = 'Routing' AND removed IS NULL"
+        wait(lambda: not self._database.rows(hosts), 60, "the hosts")
+
+    def renew(self) -> None:
+        """Have the cloud as it was when its workload had been made, with nothing broken."""
+        self._host.end()
+        self._database.load(self._kept)
+        self._host.plant("", self._upgraded)
+        self._serve()
+
+    def suite(self, plant: str = "", *words: str) -> dict[str, str]:
+        """Run the suite with a function broken; the outcome by test."""
+        self._host.plant(plant, self._upgraded)
+        report = self._folder / "report.xml"
+        report.unlink(missing_ok=True)
+        probe = f"{sys.executable} -m tests.contract.probe {self._host.root}/etc/cloudstack/plant.json {{address}}"
+        asked = [
+            "-p", "parallel_build.acceptance.suite", "--pyargs", "parallel_build.acceptance.lines", "--cloud-url", URL, "--cloud-passwords",
+            str(self._folder / "workload.json"), "--cloud-probe", probe, "--cloud-integration", f"{sys.executable} -m tests.contract.portal {URL}",
+            f"--junitxml={report}", "-q", "-p", "no:cacheprovider", *words,
+        ]  # fmt: skip
+        admin = self._secrets["admin"]
+        user = next(each for each in self._secrets["users"] if each["api_key"] and each["account"] != "admin")
+        keys = {KEY: admin["api_key"], SECRET: admin["secret_key"], "PORTAL_KEY": user["api_key"], "PORTAL_SECRET": user["secret_key"]}
+        done = subprocess.run(
+            self._namespace.command(sys.executable, "-m", "pytest", *asked),
+            cwd=CODE,
+            env={**os.environ, **keys},
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+        assert report.exists(), done.stdout + done.stderr
+        self.printed = done.stdout
+        return outcomes(report)
+
+
+def outcomes(report: Path) -> dict[str, str]:
+    """The outcome by test of a report that pytest wrote."""
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
+        kinds = {child.tag for child in case}
+        found[str(case.get("name"))] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+    return found
