@@ -143,6 +143,13 @@ class DatabaseServer:
         with self._cursor() as cursor:
             return int(cursor.execute(sql))
 
+    def run(self, database: str, statements: Sequence[str]) -> None:
+        """Run statements in one session."""
+        with self._cursor() as cursor:
+            cursor.execute(f"USE `{database}`")
+            for statement in statements:
+                cursor.execute(statement)
+
     def rows(self, sql: str, values: Sequence[Any] | None = None) -> list[Row]:
         """Return the rows of a query."""
         with self._cursor() as cursor:
@@ -174,11 +181,33 @@ class DatabaseServer:
                     capture_output=True,
                 )
 
-    def keep(self, database: str, path: Path) -> None:
-        """Write a dump."""
-        with path.open("wb") as dump:
-            words = ["mariadb-dump", "--no-defaults", f"--socket={self._socket}", "--user=root", "--single-transaction", database]
-            subprocess.run(words, stdout=dump, check=True)
+    def keep(self, database: str) -> None:
+        """Keep a database as it is now, to be put back as often as wanted."""
+        self.execute(f"DROP DATABASE IF EXISTS `kept_{database}`")
+        self.execute(f"CREATE DATABASE `kept_{database}`")
+        for table in self._tables(database):
+            self.execute(f"CREATE TABLE `kept_{database}`.`{table}` LIKE `{database}`.`{table}`")
+            self.execute(f"INSERT INTO `kept_{database}`.`{table}` SELECT * FROM `{database}`.`{table}`")
+
+    def put_back(self, database: str) -> None:
+        """Put back the rows of what has changed since; nobody else may write."""
+        tables = self._tables(database)
+        names = ", ".join(f"`{{0}}`.`{table}`" for table in tables)
+        now, kept = (
+            {row["Table"].partition(".")[2]: row["Checksum"] for row in self.rows(f"CHECKSUM TABLE {names.format(name)}")}
+            for name in (database, f"kept_{database}")
+        )
+        with self._cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            for table in (table for table in tables if now[table] != kept[table]):
+                cursor.execute(f"TRUNCATE TABLE `{database}`.`{table}`")
+                cursor.execute(f"INSERT INTO `{database}`.`{table}` SELECT * FROM `kept_{database}`.`{table}`")
+
+    def _tables(self, database: str) -> list[str]:
+        found = self.rows(
+            "SELECT TABLE_NAME AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'", [database]
+        )
+        return [str(row["t"]) for row in found]
 
     def versions(self) -> dict[str, str]:
         """Return the newest four rows of `version`."""

@@ -17,9 +17,23 @@ from parallel_build.project import CODE
 from parallel_build.workload.profile import Profile
 from parallel_build.workload.things import ACCOUNTS, USERS, things
 from tests.contract.harness import URL, DatabaseServer, ManagementHost, Namespace, as_administrator, wait
+from tests.contract.plants import PLANTS
 
 OLD = "4.20.3.0"
-PROFILE = Profile(accounts=2, users=1, networks=3, vpcs=1, tiers=2, vms=8, disks=4, snapshots=2, affinity_groups=1, addresses=1)
+LINES = "parallel_build.acceptance.lines"
+PROFILE = Profile(
+    accounts=2, spare_accounts=2, users=2, subdomains=2, networks=3, shared_vlans=[1201, 1202], vpcs=2, tiers=2, vms=18, disks=4, snapshots=2,
+    affinity_groups=1, addresses=1,
+)  # fmt: skip
+
+
+USERS_DOMAIN = "(SELECT domain_id FROM cloud.account WHERE account.id = t.account_id)"
+OWNERS = {
+    "domain": "id",
+    "account": "domain_id",
+    "user": USERS_DOMAIN,
+    **dict.fromkeys(("networks", "vpc", "vm_instance", "volumes", "snapshots"), "domain_id"),
+}
 
 
 class PlantedHost(ManagementHost):
@@ -41,21 +55,37 @@ class PlantedCloud:
         folder: for its files.
     """
 
-    def __init__(self, database: DatabaseServer, generated: Mapping[str, Path], host: PlantedHost, namespace: Namespace, folder: Path) -> None:
+    def __init__(
+        self, database: DatabaseServer, generated: Mapping[str, Path], host: PlantedHost, namespace: Namespace, folder: Path
+    ) -> None:
         self._database, self._host, self._namespace, self._folder = database, host, namespace, folder
         self._secrets: dict[str, Any] = json.loads((generated["cloud"].parent / "secrets.json").read_text())["secrets"]
-        self._kept = {"cloud": folder / "kept.sql"}
         database.load(generated)
         self._serve()
-        profile = PROFILE.model_dump_json()
-        made = json.loads(as_administrator(namespace, generated, "tests.contract.workload_run", "create", profile))
+        self._generated = generated
+        made = json.loads(as_administrator(namespace, generated, "tests.contract.workload_run", "create", PROFILE.model_dump_json()))
         self.left_out: dict[str, str] = made["result"]
         passwords = {thing.name: f"Aa1-{thing.name}" for thing in things(PROFILE) if thing.kind in (ACCOUNTS, USERS)}
         (folder / "workload.json").write_text(json.dumps({"passwords": passwords}))
         self._host.end()
-        database.keep("cloud", self._kept["cloud"])
+        database.keep("cloud")
         self._upgraded = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(seconds=1)
         wait(lambda: datetime.now(UTC).replace(tzinfo=None) > self._upgraded, 5, "the second after")
+
+    def refill(self) -> None:
+        """Make again what tests have deleted."""
+        as_administrator(self._namespace, self._generated, "tests.contract.workload_run", "create", PROFILE.model_dump_json())
+
+    def outside(self) -> dict[str, set[str]]:
+        """What is there that is not the workload's, by table."""
+        ours = "SELECT id FROM cloud.domain WHERE name = 'parallel-build-workload' OR name LIKE 'wl-subdomain-%'"
+        return {
+            table: {
+                str(row["uuid"])
+                for row in self._database.rows(f"SELECT uuid FROM cloud.`{table}` t WHERE removed IS NULL AND {column} NOT IN ({ours})")
+            }
+            for table, column in OWNERS.items()
+        }
 
     def _serve(self) -> None:
         self._host.settings(job_seconds=0.02)
@@ -67,20 +97,21 @@ class PlantedCloud:
     def renew(self) -> None:
         """Have the cloud as it was when its workload had been made, with nothing broken."""
         self._host.end()
-        self._database.load(self._kept)
+        self._database.put_back("cloud")
         self._host.plant("", self._upgraded)
         self._serve()
 
     def suite(self, plant: str = "", *words: str) -> dict[str, str]:
-        """Run the suite with a function broken; the outcome by test."""
+        """Run the suite with a function broken, the part that is about it first; the outcome by test."""
+        first = [f"{LINES}.{PLANTS[plant].part}"] if plant else []
         self._host.plant(plant, self._upgraded)
         report = self._folder / "report.xml"
         report.unlink(missing_ok=True)
         probe = f"{sys.executable} -m tests.contract.probe {self._host.root}/etc/cloudstack/plant.json {{address}}"
         asked = [
-            "-p", "parallel_build.acceptance.suite", "--pyargs", "parallel_build.acceptance.lines", "--cloud-url", URL, "--cloud-passwords",
+            "-p", "parallel_build.acceptance.suite", "--pyargs", *first, LINES, "--cloud-url", URL, "--cloud-passwords",
             str(self._folder / "workload.json"), "--cloud-probe", probe, "--cloud-integration", f"{sys.executable} -m tests.contract.portal {URL}",
-            f"--junitxml={report}", "-q", "-p", "no:cacheprovider", *words,
+            "--cloud-vlan", "1299", "--cloud-patience", "3", f"--junitxml={report}", "-q", "-p", "no:cacheprovider", *words,
         ]  # fmt: skip
         admin = self._secrets["admin"]
         user = next(each for each in self._secrets["users"] if each["api_key"] and each["account"] != "admin")

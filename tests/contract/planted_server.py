@@ -65,7 +65,7 @@ def main() -> int:
     passwords.matches = lambda password, stored: planted() == "login-any-password" or matches(password, stored)
     for name, entry in list(COMMANDS.items()):
         COMMANDS[name] = _command(entry)
-    api.Sessions = Planted  # type: ignore[misc]
+    setattr(api, "Sessions", Planted)  # noqa: B010 - what the API is made with
     return daemon.main()
 
 

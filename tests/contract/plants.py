@@ -16,6 +16,7 @@ from lab.standin.management.api.core import INTERNAL_ERROR, ApiError, Call, Hand
 from lab.standin.management.jobs import JobFailed
 from lab.standin.shared.database import Row
 
+PARTS = (("test_users", 0, 3), ("test_machines", 3, 8), ("test_networks", 8, 13), ("test_storage", 13, 15), ("test_integrations", 15, 16))
 Broken = Callable[[Handler, Call], Response]
 Work = Callable[[], dict[str, Any]]
 
@@ -36,6 +37,12 @@ class Plant:
     commands: tuple[str, ...]
     broken: Broken | None = None
 
+    @property
+    def part(self) -> str:
+        """The module of the suite that is about the area."""
+        areas = list(dict.fromkeys(each.area for each in PLANTS.values()))
+        return next(name for name, first, last in PARTS if first <= areas.index(self.area) < last)
+
 
 class Jobs:
     """The jobs of a server, with each job's work changed."""
@@ -44,13 +51,15 @@ class Jobs:
         self._real = real
         self._change = change
 
-    def submit(self, command: str, parameters: dict[str, str], user: int, account: int, kind: str | None, row: int | None, work: Work, *more: Any) -> str:  # noqa: E501
+    def submit(
+        self, command: str, parameters: dict[str, str], user: int, account: int, kind: str | None, row: int | None, work: Work, *more: Any
+    ) -> str:
         """Enter a job whose work is the changed one."""
         return str(self._real.submit(command, parameters, user, account, kind, row, self._change(work), *more))
 
 
 #: Set before each run: what was made before is from before the upgrade.
-UPGRADED = [datetime.min]
+UPGRADED = [datetime(1970, 1, 1)]  # noqa: DTZ001 - as the database holds times
 
 
 def changed(call: Call, change: Callable[[Work], Work]) -> Call:
@@ -193,18 +202,24 @@ def _lying_start(handler: Handler, call: Call) -> Response:
 
 
 def _no_root_gone(handler: Handler, call: Call) -> Response:
-    return after_job("UPDATE volumes SET removed = NULL, state = 'Ready' WHERE instance_id = %s AND volume_type = 'ROOT'", "vm_instance")(handler, call)
+    return after_job("UPDATE volumes SET removed = NULL, state = 'Ready' WHERE instance_id = %s AND volume_type = 'ROOT'", "vm_instance")(
+        handler, call
+    )
 
 
 def _attach_elsewhere(handler: Handler, call: Call) -> Response:
     """The disk goes to the account's other machine."""
     row, vm = call.find("volumes", "id"), call.find("vm_instance", "virtualmachineid")
-    other = call.cloud.value("SELECT id FROM vm_instance WHERE type = 'User' AND removed IS NULL AND id <> %s ORDER BY id LIMIT 1", vm["id"])
+    other = call.cloud.value(
+        "SELECT id FROM vm_instance WHERE type = 'User' AND removed IS NULL AND id <> %s ORDER BY id LIMIT 1", vm["id"]
+    )
     return handler(then(call, lambda _result: _execute(call, "UPDATE volumes SET instance_id = %s WHERE id = %s", other, row["id"])))
 
 
 def _no_address(handler: Handler, call: Call) -> Response:
-    return after_job("UPDATE nics SET ip4_address = NULL WHERE instance_id = %s AND default_nic = 0", "vm_instance", "virtualmachineid")(handler, call)
+    return after_job("UPDATE nics SET ip4_address = NULL WHERE instance_id = %s AND default_nic = 0", "vm_instance", "virtualmachineid")(
+        handler, call
+    )
 
 
 def _other_range(handler: Handler, call: Call) -> Response:
@@ -241,49 +256,69 @@ PLANTS: dict[str, Plant] = {
     "login-old-refused": Plant(LOGIN, "a password from before the upgrade is refused", ("login",)),
     "login-any-password": Plant(LOGIN, "any password lets a user in", ("login",)),
     "login-useless": Plant(LOGIN, "a login is answered, and its session is not taken", ("verify",)),
-    "domain-not-there": Plant(MAKE, "a domain is made by the answer, and is not there", ("createDomain",), afterwards("UPDATE domain SET removed = NOW() WHERE uuid = %s", "domain")),
+    "domain-not-there": Plant(MAKE, "a domain is made by the answer, and is not there",
+        ("createDomain",), afterwards("UPDATE domain SET removed = NOW() WHERE uuid = %s", "domain")),
     "account-in-root": Plant(MAKE, "an account is made in ROOT instead of its domain", ("createAccount",), without("domainid")),
-    "user-other-password": Plant(MAKE, "a user is made with a password that nobody knows", ("createUser", "createAccount"), without("password", "planted-other-password")),
+    "user-other-password": Plant(MAKE, "a user is made with a password that nobody knows",
+        ("createUser", "createAccount"), without("password", "planted-other-password")),
     "domain-stays": Plant(UNMAKE, "a domain's deletion succeeds, and it stays", ("deleteDomain",), idle("domain", "Domain")),
     "account-users-stay": Plant(UNMAKE, "an account's users stay when it is deleted", ("deleteAccount",), _users_stay),
     "user-old-stays": Plant(UNMAKE, "a user from before can't be deleted", ("deleteUser",), old_fails("user", "Unable to delete the user")),
-    "deploy-fails": Plant(DEPLOY, "a new machine can't be deployed", ("deployVirtualMachine",), _fail("Unable to create a deployment for VM instance")),
-    "deploy-stopped": Plant(DEPLOY, "a new machine is stopped when it is said to run", ("deployVirtualMachine",), after_result("UPDATE vm_instance SET state = 'Stopped', host_id = NULL WHERE uuid = %s", "virtualmachine")),
+    "deploy-fails": Plant(DEPLOY, "a new machine can't be deployed",
+        ("deployVirtualMachine",), _fail("Unable to create a deployment for VM instance")),
+    "deploy-stopped": Plant(DEPLOY, "a new machine is stopped when it is said to run",
+        ("deployVirtualMachine",), after_result("UPDATE vm_instance SET state = 'Stopped', host_id = NULL WHERE uuid = %s", "virtualmachine")),
     "deploy-no-network": Plant(DEPLOY, "a new machine has no network card", ("deployVirtualMachine",), without("networkids")),
     "expunge-destroyed": Plant(EXPUNGE, "a machine is destroyed, and not expunged", ("destroyVirtualMachine",), without("expunge")),
-    "expunge-old-fails": Plant(EXPUNGE, "a machine from before can't be destroyed", ("destroyVirtualMachine",), old_fails("vm_instance", "Failed to destroy the VM")),
+    "expunge-old-fails": Plant(EXPUNGE, "a machine from before can't be destroyed",
+        ("destroyVirtualMachine",), old_fails("vm_instance", "Failed to destroy the VM")),
     "expunge-disk-stays": Plant(EXPUNGE, "a machine's root disk stays when it is expunged", ("destroyVirtualMachine",), _no_root_gone),
     "stop-runs-on": Plant(POWER, "a machine's stop succeeds, and it runs on", ("stopVirtualMachine",), idle("vm_instance", "VirtualMachine")),
-    "start-old-fails": Plant(POWER, "a machine from before can't be started", ("startVirtualMachine",), old_fails("vm_instance", "Unable to start a VM due to insufficient capacity")),
+    "start-old-fails": Plant(POWER, "a machine from before can't be started",
+        ("startVirtualMachine",), old_fails("vm_instance", "Unable to start a VM due to insufficient capacity")),
     "start-lies": Plant(POWER, "a machine that was started is stopped", ("startVirtualMachine",), _lying_start),
-    "attach-nowhere": Plant(DISKS, "a disk is attached by the answer, and by nothing else", ("attachVolume",), after_job("UPDATE volumes SET instance_id = NULL, device_id = NULL WHERE id = %s", "volumes")),
+    "attach-nowhere": Plant(DISKS, "a disk is attached by the answer, and by nothing else",
+        ("attachVolume",), after_job("UPDATE volumes SET instance_id = NULL, device_id = NULL WHERE id = %s", "volumes")),
     "detach-stays": Plant(DISKS, "a disk is detached by the answer, and stays attached", ("detachVolume",), idle("volumes", "Volume")),
     "attach-elsewhere": Plant(DISKS, "a disk is attached to another machine", ("attachVolume",), _attach_elsewhere),
-    "card-not-there": Plant(CARDS, "a network is added to a machine by the answer, and no card is there", ("addNicToVirtualMachine",), idle("vm_instance", "VirtualMachine", "virtualmachineid")),
-    "card-stays": Plant(CARDS, "a network is removed from a machine by the answer, and its card stays", ("removeNicFromVirtualMachine",), idle("vm_instance", "VirtualMachine", "virtualmachineid")),
+    "card-not-there": Plant(CARDS, "a network is added to a machine by the answer, and no card is there",
+        ("addNicToVirtualMachine",), idle("vm_instance", "VirtualMachine", "virtualmachineid")),
+    "card-stays": Plant(CARDS, "a network is removed from a machine by the answer, and its card stays",
+        ("removeNicFromVirtualMachine",), idle("vm_instance", "VirtualMachine", "virtualmachineid")),
     "card-no-address": Plant(CARDS, "a card that was added has no address", ("addNicToVirtualMachine",), _no_address),
-    "isolated-fails": Plant(ISOLATED, "an isolated network can't be made", ("createNetwork",), network_of("Isolated", _refuse("Failed to create network"))),
-    "isolated-other-range": Plant(ISOLATED, "an isolated network has another range than asked for", ("createNetwork",), network_of("Isolated", _other_range)),
-    "isolated-other-owner": Plant(ISOLATED, "an isolated network belongs to the caller instead of the account", ("createNetwork",), network_of("Isolated", without("account"))),
-    "shared-becomes-isolated": Plant(SHARED, "a shared network is an isolated one", ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET guest_type = 'Isolated' WHERE uuid = %s", "network"))),
-    "shared-not-there": Plant(SHARED, "a shared network is made by the answer, and is not there", ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET removed = NOW() WHERE uuid = %s", "network"))),
-    "shared-no-vlan": Plant(SHARED, "a shared network has lost its VLAN", ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET broadcast_uri = NULL WHERE uuid = %s", "network"))),
+    "isolated-fails": Plant(ISOLATED, "an isolated network can't be made",
+        ("createNetwork",), network_of("Isolated", _refuse("Failed to create network"))),
+    "isolated-other-range": Plant(ISOLATED, "an isolated network has another range than asked for",
+        ("createNetwork",), network_of("Isolated", _other_range)),
+    "isolated-other-owner": Plant(ISOLATED, "an isolated network belongs to the caller instead of the account",
+        ("createNetwork",), network_of("Isolated", without("account"))),
+    "shared-becomes-isolated": Plant(SHARED, "a shared network is an isolated one",
+        ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET guest_type = 'Isolated' WHERE uuid = %s", "network"))),
+    "shared-not-there": Plant(SHARED, "a shared network is made by the answer, and is not there",
+        ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET removed = NOW() WHERE uuid = %s", "network"))),
+    "shared-no-vlan": Plant(SHARED, "a shared network has lost its VLAN",
+        ("createNetwork",), network_of("Shared", afterwards("UPDATE networks SET broadcast_uri = NULL WHERE uuid = %s", "network"))),
     "vpc-disabled": Plant(VPC, "a new VPC is not enabled", ("createVPC",), after_result("UPDATE vpc SET state = 'Inactive' WHERE uuid = %s", "vpc")),
     "vpc-tier-outside": Plant(VPC, "a tier is made outside of its VPC", ("createNetwork",), without("vpcid")),
-    "vpc-other-range": Plant(VPC, "a new VPC has another range than asked for", ("createVPC",), after_result("UPDATE vpc SET cidr = '10.99.0.0/16' WHERE uuid = %s", "vpc")),
+    "vpc-other-range": Plant(VPC, "a new VPC has another range than asked for",
+        ("createVPC",), after_result("UPDATE vpc SET cidr = '10.99.0.0/16' WHERE uuid = %s", "vpc")),
     "network-stays": Plant(NETWORKS_GONE, "a network's deletion succeeds, and it stays", ("deleteNetwork",), idle("networks", "Network")),
-    "network-old-fails": Plant(NETWORKS_GONE, "a network from before can't be deleted", ("deleteNetwork",), old_fails("networks", "Failed to delete network")),
+    "network-old-fails": Plant(NETWORKS_GONE, "a network from before can't be deleted",
+        ("deleteNetwork",), old_fails("networks", "Failed to delete network")),
     "vpc-stays": Plant(NETWORKS_GONE, "a VPC's deletion succeeds, and it stays", ("deleteVPC",), idle("vpc", "Vpc")),
     "reach-isolated": Plant(REACH, "a machine in an isolated network reaches nothing", ("probe",)),
     "reach-shared": Plant(REACH, "a machine in a shared network reaches nothing", ("probe",)),
     "reach-vpc": Plant(REACH, "a machine in a VPC's tier reaches nothing", ("probe",)),
-    "volume-not-there": Plant(VOLUMES, "a disk is made by the answer, and is not there", ("createVolume",), after_result("UPDATE volumes SET removed = NOW() WHERE uuid = %s", "volume")),
+    "volume-not-there": Plant(VOLUMES, "a disk is made by the answer, and is not there",
+        ("createVolume",), after_result("UPDATE volumes SET removed = NOW() WHERE uuid = %s", "volume")),
     "volume-half": Plant(VOLUMES, "a disk has half of the size asked for", ("createVolume",), _half),
     "volume-other-owner": Plant(VOLUMES, "a disk belongs to the caller instead of the account", ("createVolume",), without("account")),
     "volume-stays": Plant(VOLUMES_GONE, "a disk's deletion succeeds, and it stays", ("deleteVolume",), lambda _handler, _call: success()),
-    "volume-old-fails": Plant(VOLUMES_GONE, "a disk from before can't be deleted", ("deleteVolume",), old_fails("volumes", "Failed to delete volume")),
+    "volume-old-fails": Plant(VOLUMES_GONE, "a disk from before can't be deleted",
+        ("deleteVolume",), old_fails("volumes", "Failed to delete volume")),
     "volume-once-attached": Plant(VOLUMES_GONE, "a disk that was attached once can't be deleted", ("deleteVolume",), _not_once_attached),
     "portal-keys-refused": Plant(PORTALS, "users' own API keys are refused", ("verify",)),
-    "portal-events-fail": Plant(PORTALS, "the list of events that a billing portal reads fails", ("listEvents",), _refuse("Internal error executing command")),
+    "portal-events-fail": Plant(PORTALS, "the list of events that a billing portal reads fails",
+        ("listEvents",), _refuse("Internal error executing command")),
     "portal-hangs": Plant(PORTALS, "the list of events that a billing portal reads never answers", ("listEvents",), _hang),
 }  # fmt: skip

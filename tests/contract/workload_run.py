@@ -18,7 +18,9 @@ def main(url: str, action: str, profile: str = "") -> None:
     """Do it once, with a profile as JSON or the small one."""
     wanted = Profile.model_validate_json(profile) if profile else PROFILE
     printed: list[str] = []
-    workload = Workload(access.open_cloud(url), CancelToken(), printed.append)
+    cloud = access.open_cloud(url)
+    cloud.poll = 0.1
+    workload = Workload(cloud, CancelToken(), printed.append)
     result: object
     if action == "create":
         result = workload.create(wanted, {thing.name: f"Aa1-{thing.name}" for thing in things(wanted)})

@@ -155,7 +155,7 @@ class Cloud:
 
     def owned(self) -> dict[str, int]:
         """How many of each kind are there."""
-        return {kind.name: len(self.objects.get(kind.list, [])) for kind in KINDS}
+        return {kind.name: sum(kind.within in item for item in self.objects.get(kind.list, [])) for kind in KINDS}
 
 
 class AccountsByName(Cloud):

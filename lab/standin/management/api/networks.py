@@ -133,6 +133,8 @@ def create_network(call: Call) -> Response:
     _fits(call, offering, vpc, cidr, vlan)
     sibling = call.cloud.row(QUERY + " AND traffic_type = 'Guest' AND guest_type = 'Isolated' ORDER BY id LIMIT 1")
     account_id, domain_id = new_owner(call)
+    if shared and call.text("domainid") and not call.text("account"):
+        domain_id = call.find("domain", "domainid")["id"]
     account = call.cloud.row("SELECT * FROM account WHERE id = %s", account_id) or {}
     network_id = call.cloud.insert(
         "networks",
@@ -189,7 +191,9 @@ def create_network(call: Call) -> Response:
 def _fits(call: Call, offering: Row, vpc: Row | None, cidr: ipaddress.IPv4Network | ipaddress.IPv6Network, vlan: str | None) -> None:
     """Refuse what the real one refuses; raises ApiError. [CloudStack 4.22 NetworkServiceImpl, VpcManagerImpl.validateNtwkOffForNtwkInVpc]"""
     if bool(offering["for_vpc"]) != (vpc is not None):
-        raise ApiError(PARAM_ERROR, "Network offering can be used for VPC networks only" if vpc is None else "Network offering is not for VPCs")
+        raise ApiError(
+            PARAM_ERROR, "Network offering can be used for VPC networks only" if vpc is None else "Network offering is not for VPCs"
+        )
     if vpc is not None and not cidr.subnet_of(ipaddress.ip_network(vpc["cidr"])):  # type: ignore[arg-type]
         raise ApiError(PARAM_ERROR, f"Network cidr {cidr} is not within vpc cidr {vpc['cidr']}")
     tiers = call.cloud.rows(QUERY + " AND vpc_id = %s", vpc["id"]) if vpc else []

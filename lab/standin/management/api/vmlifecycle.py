@@ -126,7 +126,9 @@ def destroy_virtual_machine(call: Call) -> Response:
         call.cloud.update("vm_instance", row["id"], state="Destroyed", update_time=now)
         if expunge:
             with call.cloud.transaction():
-                addresses.free_shared(call.server, call.cloud.rows("SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL", row["id"]))
+                addresses.free_shared(
+                    call.server, call.cloud.rows("SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL", row["id"])
+                )
                 call.cloud.update("vm_instance", row["id"], state="Expunging", removed=now)
                 call.cloud.execute(
                     "UPDATE nics SET removed = %s, state = 'Deallocating' WHERE instance_id = %s AND removed IS NULL", now, row["id"]
