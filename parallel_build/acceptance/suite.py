@@ -138,7 +138,7 @@ class Probe:
         self.command, self._timeout = command, timeout
 
     def reaches(self, address: str, kind: str) -> bool:
-        """Whether it succeeds; without a command nothing is known, and nothing is said."""
+        """Whether it succeeds; without a command nothing is known, and every address counts as reached."""
         if not self.command:
             return True
         words = shlex.split(self.command.replace("{address}", address).replace("{type}", kind))

@@ -1,4 +1,4 @@
-"""The stand-in's management server with one function broken, as a file beside its settings says; read at each call.
+"""The stand-in's management server with one function broken, as a file next to its settings says; read at each call.
 
 Run as the management server is: with STANDIN_ROOT and STANDIN_VERSION in the environment.
 """

@@ -1,7 +1,7 @@
 """Functions of a cloud that are broken on purpose: three in each of sixteen areas of an upgrade's tests.
 
 They were chosen by the article's list of what to test and by CloudStack's API alone, before whoever chose them had seen a line of the acceptance suite.
-Each takes the place of a command of the stand-in's API, which goes on answering as a healthy one does, but for the one thing that is broken.
+Each takes the place of a command of the stand-in's API, which answers as a healthy one does, but for the one thing that is broken.
 """
 
 from __future__ import annotations

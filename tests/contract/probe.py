@@ -1,4 +1,4 @@
-"""What a probe in a network of the lab says of a machine's address: the stand-in has no machines, so all answer but those of the network that is broken."""
+"""A probe for a machine's address, in a network of the lab: the stand-in has no machines, so all answer but those of the network that is broken."""
 
 from __future__ import annotations
 

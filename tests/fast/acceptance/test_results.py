@@ -104,7 +104,7 @@ def test_the_plug_in_keeps_every_outcome_with_its_reason(tmp_path: Path) -> None
 
 
 class Suite:
-    """In place of the process that runs the suite: it finds what it is told to."""
+    """In place of the process that runs the suite: it finds what it is given."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.words, self.environment = folder, list[str](), dict[str, str]()
@@ -128,7 +128,7 @@ def suite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Suite:
     found = site(runs=str(tmp_path))
     monkeypatch.setattr(acceptance, "read_stack", lambda *_, **__: SimpleNamespace(site=found))
     started = Suite(tmp_path / found.stack)
-    monkeypatch.setattr(acceptance.subprocess, "Popen", started)
+    monkeypatch.setattr("parallel_build.cli.acceptance.subprocess.Popen", started)
     return started
 
 

@@ -34,7 +34,7 @@ def test_the_plan_says_a_time_and_by_what_it_knows_it() -> None:
     text = " ".join(report.as_text(plan).split())
     assert "time of this work: about" in text and "by the tables' sizes alone" in text
     measured = times.Rehearsed({"4.21.0.0": 50.0}, 1000)
-    assert "time of this work: 60 s, by the last rehearsal and the rows that there are now" in " ".join(
+    assert "time of this work: 1 min 0 s, by the last rehearsal and the rows that there are now" in " ".join(
         report.as_text(plan, measured=measured).split()
     )
     assert json.loads(json.dumps(report.as_document(plan, (), measured)))["seconds"] == 60.0
