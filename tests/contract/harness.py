@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,12 +189,14 @@ class DatabaseServer:
             self.execute(f"CREATE TABLE `kept_{database}`.`{table}` LIKE `{database}`.`{table}`")
             self.execute(f"INSERT INTO `kept_{database}`.`{table}` SELECT * FROM `{database}`.`{table}`")
 
-    def put_back(self, database: str) -> None:
-        """Put back the rows of what has changed since; nobody else may write."""
-        tables = self._tables(database)
-        names = ", ".join(f"`{{0}}`.`{table}`" for table in tables)
+    def put_back(self, database: str, but: Collection[str] = ()) -> None:
+        """Put back the rows of what has changed since; tables that are named stay as they are."""
+        tables = [table for table in self._tables(database) if table not in but]
         now, kept = (
-            {row["Table"].partition(".")[2]: row["Checksum"] for row in self.rows(f"CHECKSUM TABLE {names.format(name)}")}
+            {
+                row["Table"].partition(".")[2]: row["Checksum"]
+                for row in self.rows("CHECKSUM TABLE " + ", ".join(f"`{name}`.`{table}`" for table in tables))
+            }
             for name in (database, f"kept_{database}")
         )
         with self._cursor() as cursor:
