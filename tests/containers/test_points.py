@@ -60,6 +60,7 @@ def test_a_lab_is_put_back_and_the_test_upgrade_run_again(lab: LabRunner) -> Non
 ROUNDS = ("after-1", "after-2", "after-3")
 
 
+@pytest.mark.timeout(2700)
 def test_a_workload_of_200_things_is_upgraded_tested_and_put_back_three_times(lab: LabRunner) -> None:
     wanted = counted(BUILT_IN["acceptance"])
     assert sum(wanted.values()) == 200
