@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ...shared.database import Row, utcnow
 from .. import addresses
 from .core import INTERNAL_ERROR, PARAM_ERROR, ApiError, Call, Response, command
@@ -12,7 +14,7 @@ def card(call: Call, network: Row, *, first: bool) -> addresses.Nic:
     """Return a machine's card in a network, with an address that is free there; raises ApiError."""
     if network["guest_type"] == "Shared":
         try:
-            return addresses.guest(call.server, network)
+            return dataclasses.replace(addresses.guest(call.server, network), default=first)
         except addresses.OutOfAddresses:
             raise ApiError(INTERNAL_ERROR, f"Unable to acquire Guest IP address for network {network['name']}") from None
     used = {
