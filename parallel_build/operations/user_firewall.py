@@ -29,6 +29,7 @@ from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
 
+LEAVING = 3.0  # seconds for calls that the new side has received when it is left: it may be what is wrong there that keeps them waiting
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 
 
@@ -242,7 +243,7 @@ def close_on_new(context: Context) -> None:
 
     def close(machine: Server) -> None:
         with only_new_side(context, f"users out on {machine.name}"):
-            packet_filter.close(context.host(machine), closing)
+            packet_filter.close(context.host(machine), closing, answered_within=LEAVING)
 
     at_once(close, context.configuration.new.management)
 
