@@ -14,7 +14,7 @@ import requests
 
 from lab.machines import NEW_MANAGEMENT, USER_ADDRESS
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, JobFailed
+from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, JobFailed, Reply
 from parallel_build.cloudstack.endpoint import Endpoint
 from parallel_build.cloudstack.user_probe import signed
 from parallel_build.resolved_stack import Site
@@ -58,24 +58,26 @@ class Starts:
         )
 
 
-def make_vms(stand: Stand, networks: Sequence[str]) -> dict[str, str]:
+def deploy(cloud: Cloud, network: Mapping[str, Any], name: str, *, start: bool) -> Reply:
+    """Begin to make a VM in a network; the reply has its id and the job's."""
+    templates = cloud.list("listTemplates", templatefilter="all", hypervisor="KVM")
+    template = next(each for each in templates if each.get("isready") and each.get("templatetype") == "USER")
+    offering = next(each for each in cloud.list("listServiceOfferings") if not each.get("iscustomized"))
+    return cloud.call(
+        "deployVirtualMachine", zoneid=network["zoneid"], serviceofferingid=offering["id"], templateid=template["id"], networkids=network["id"],
+        startvm=str(start).lower(), name=name,
+    )  # fmt: skip
+
+
+def make_vms(stand: Stand, networks: Sequence[str], prefix: str = "vm") -> dict[str, str]:
     """A stopped VM in each network of the original; their ids by network."""
 
     def work() -> dict[str, str]:
         cloud = Cloud.original(stand.site)
-        ids = {str(each["name"]): each for each in cloud.list("listNetworks", listall="true")}
-        template = next(
-            each
-            for each in cloud.list("listTemplates", templatefilter="all", hypervisor="KVM")
-            if each.get("isready") and each.get("templatetype") == "USER"
-        )
-        offering = next(each for each in cloud.list("listServiceOfferings") if not each.get("iscustomized"))
+        listed = {str(each["name"]): each for each in cloud.list("listNetworks", listall="true")}
         made = {}
         for name in networks:
-            reply = cloud.call(
-                "deployVirtualMachine", zoneid=ids[name]["zoneid"], serviceofferingid=offering["id"], templateid=template["id"],
-                networkids=ids[name]["id"], startvm="false", name=f"vm-{name}",
-            )  # fmt: skip
+            reply = deploy(cloud, listed[name], f"{prefix}-{name}", start=False)
             cloud.await_job("deployVirtualMachine", str(reply["jobid"]), timeout=JOB, cancel=CancelToken())
             made[name] = str(reply["id"])
         return made

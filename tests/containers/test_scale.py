@@ -1,16 +1,13 @@
 """Many networks as a whole stack: users in without delay, waves that continue wherever they were cut off, VMs started in networks with old routers.
 
-One lab, two windows, one story: the first has a canary that fails and lets users work meanwhile (`allow`), the second renews all (`first`) and is rolled
-back. `CUTOVER_SCALE_NETWORKS` is how many networks there are, 40 by default; 500 have the numbers of docs/start/lab.md.
+Two windows, one story: the first has a canary that fails and lets users work meanwhile (`allow`), the second renews all (`first`) and is rolled back.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +17,14 @@ from lab.files import Lab
 from tests.containers import router_watch, scale_users
 from tests.containers.conftest import LabRunner, tell
 from tests.containers.health_stand import Stand
+from tests.containers.scale_stand import BAD, CALLS, CANARY, FAILING, IDLE, LIMIT, NAMES, NETWORKS, STARTS, UNUSED, WORKED_IN, configure
 from tests.containers.test_commands import await_line, begin
-from tests.containers.whole_stack import evidence, own_lab
+from tests.containers.whole_stack import evidence
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(5400)]
 
-NETWORKS = int(os.environ.get("CUTOVER_SCALE_NETWORKS", "40"))
-IDLE, FAILING, STARTS = NETWORKS // 5, max(2, NETWORKS // 100), min(50, NETWORKS // 4)
-CALLS = min(5000, 25 * NETWORKS)
-LIMIT = 3600.0  # seconds for a command, at the largest size on a busy machine
 AT_ONCE = 4  # window.parallelRestarts of the lab
 OTHERS = 3  # networks and VPCs with a router that every lab has
-NAMES = [f"many{number + 1:04}" for number in range(NETWORKS)]
-CANARY, BAD, WORKED_IN, UNUSED = NAMES[0], NAMES[1 : 1 + FAILING], NAMES[1 + FAILING : 1 + FAILING + STARTS], NAMES[-IDLE:]
 RESTARTS = (
     "SELECT n.name, j.job_status, TIMESTAMPDIFF(SECOND, '1970-01-01', j.created), TIMESTAMPDIFF(SECOND, '1970-01-01', j.last_updated) "
     "FROM cloud.async_job j JOIN cloud.networks n ON n.id = j.instance_id WHERE j.job_cmd LIKE '%RestartNetworkCmd' "
@@ -59,10 +51,9 @@ class Restart:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[LabRunner]:
-    """A lab of its own, seeded, in phase `prepared`."""
-    with own_lab("scale", "--transfer", "replicate", "--networks", str(NETWORKS), "--rows", "200") as runner:
-        yield runner
+def lab(scale: LabRunner) -> LabRunner:
+    """The lab of many networks."""
+    return scale
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +72,6 @@ def vms(lab: LabRunner) -> dict[str, str]:
         if units:
             lab.shell(host, f"systemctl stop {units}")
     return scale_users.make_vms(Stand(lab), WORKED_IN)
-
-
-def configure(lab: LabRunner, **values: str) -> None:
-    for key, value in values.items():
-        lab.run("pulumi", "config", "set", "--path", key.replace("__", "."), value)
 
 
 def restarts(lab: LabRunner, database: str, since: float) -> list[Restart]:
