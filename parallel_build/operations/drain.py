@@ -124,8 +124,10 @@ class Draining:
         return self.limit - (self._now() - self.began)
 
     def _await_answers(self) -> None:
-        """Until calls that were received before users were out are answered; what holds users out may have left that to the servers."""
+        """Until calls that were received before users were out are answered; the packet filter has waited for them itself."""
         configuration, within = self.context.configuration, min(open_calls.ANSWERED_WITHIN, self._remaining())
+        if configuration.window.user_access.method == "firewall":
+            return
         hosts = [self.context.host(server) for server in configuration.original.management]
         open_calls.await_answered(hosts, barrier(configuration).users, within, self.context.cancel, self.context.progress)
 

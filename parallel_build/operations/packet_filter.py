@@ -154,12 +154,14 @@ class Barrier:
         ports: TCP ports that are closed to everybody else.
         plain: those of them on which users' calls are answered.
         secure: those of them on which they are answered by TLS.
+        answered_within: seconds for calls that the server has received.
     """
 
     allowed: Sequence[str]
     ports: Sequence[int]
     plain: Sequence[int] = ()
     secure: Sequence[int] = ()
+    answered_within: float = open_calls.ANSWERED_WITHIN
 
     @property
     def sent(self) -> list[tuple[Sequence[int], int]]:
@@ -213,12 +215,11 @@ class Barrier:
         return f"( {ports} ) and not ( {allowed} )"
 
 
-def close(host: Access, barrier: Barrier, text: str = NOTICE, *, answered_within: float = open_calls.ANSWERED_WITHIN) -> str:
+def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
     """Put the barrier up on a server, now and at every boot; proved by looking.
 
     Args:
         text: what users read.
-        answered_within: seconds for calls that the server has received.
     Returns:
         why users' calls are refused there instead of answered; empty when they are answered.
     Raises:
@@ -231,7 +232,9 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE, *, answered_within
         reason = "" if barrier.sent else by_tls
     was_open = not closed(host)
     if was_open and not reason:
-        host.script(barrier.rules(answered=True, lets_end=True) + open_calls.let_end(barrier.users, answered_within), cancellable=False)
+        host.script(
+            barrier.rules(answered=True, lets_end=True) + open_calls.let_end(barrier.users, barrier.answered_within), cancellable=False
+        )
     rules = barrier.rules(answered=not reason)
     host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
     if not closed(host):

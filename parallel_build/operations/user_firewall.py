@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from parallel_build.cloudstack import endpoint
@@ -239,11 +240,11 @@ def close_on_new(context: Context) -> None:
         return
     if access.method == "frontend":
         return
-    closing = barrier(context.configuration)
+    closing = replace(barrier(context.configuration), answered_within=LEAVING)
 
     def close(machine: Server) -> None:
         with only_new_side(context, f"users out on {machine.name}"):
-            packet_filter.close(context.host(machine), closing, answered_within=LEAVING)
+            packet_filter.close(context.host(machine), closing)
 
     at_once(close, context.configuration.new.management)
 

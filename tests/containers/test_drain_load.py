@@ -127,7 +127,7 @@ class Job:
     Attributes:
         kind: the command.
         begin: begins it, and is given what `again` needs.
-        again: begins another one; both by the API of whichever side serves.
+        again: begins the next; both by the API of whichever side serves.
     """
 
     kind: str
