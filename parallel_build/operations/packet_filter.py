@@ -231,10 +231,9 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
         barrier = replace(barrier, secure=answered)
         reason = "" if barrier.sent else by_tls
     was_open = not closed(host)
-    if was_open and not reason:
-        host.script(
-            barrier.rules(answered=True, lets_end=True) + open_calls.let_end(barrier.users, barrier.answered_within), cancellable=False
-        )
+    if was_open:
+        first = barrier.rules(answered=not reason, lets_end=True)
+        host.script(first + open_calls.let_end(barrier.users, barrier.answered_within), cancellable=False)
     rules = barrier.rules(answered=not reason)
     host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
     if not closed(host):
