@@ -346,10 +346,10 @@ def test_a_node_that_serves_alone_next_to_the_source_is_listed(world: Cluster, m
     original_database.start(world.context)
     world.units["olddb2", DATABASE].update(active=True, masked=False)
     world.members["olddb2"] = Member(120)
-    asked = original_galera.status
+    asked = vars(original_galera)["status"]
 
     def alone(context: Any, server: Any) -> GaleraStatus:
-        found = asked(context, server)
+        found: GaleraStatus = asked(context, server)
         return replace(found, size=1, incoming=(server.address,)) if server.name != "olddb3" else found
 
     monkeypatch.setattr(original_galera, "status", alone)
@@ -490,12 +490,12 @@ def test_nobody_starts_it_without_what_a_silent_node_has() -> None:
 
 @pytest.mark.parametrize("proved", [False, True])
 def test_files_that_are_older_than_the_stop_start_nothing(proved: bool) -> None:
-    noted = {"noted": {"stopped": {"uuid": UUID, "seqno": 104}}}
+    noted: dict[str, Any] = {"noted": {"stopped": {"uuid": UUID, "seqno": 104}}}
     for others in ((101, 102), (80, 70)):
         with pytest.raises(StepFailed, match="olddb1 was stopped at write set 104, and its files show 90"):
             first(nodes(down(90, **noted), *(down(each) for each in others)), "olddb1", proved=proved)
     assert first(nodes(down(90, **noted), down(104), down(102)), "olddb1", proved=proved).name == "olddb2", "nothing is missing there"
-    joined = {"noted": {**noted["noted"], "joined": "since"}}
+    joined: dict[str, Any] = {"noted": {**noted["noted"], "joined": "since"}}
     assert first(nodes(down(90, **joined), down(101), down(102)), "olddb1", proved=proved).name == "olddb3", (
         "it died since, and has lost it"
     )
