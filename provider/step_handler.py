@@ -81,7 +81,7 @@ class StepHandler(Handler):
         """What was done in a window counts only as long as the window's record says so.
 
         Raises:
-            Refused: the window was rolled back without Pulumi, or is another one, or its record can't be used.
+            Refused: the window was rolled back without Pulumi, or is a different one, or its record can't be used.
         """
         if not self.step_class.of_window or is_unknown(inputs.get("site")) or old_outputs.get("status", DONE) != DONE:
             return

@@ -28,7 +28,7 @@ def configured(configuration: StackConfiguration) -> Point:
 
 
 def planned(configuration: StackConfiguration, point: Point) -> list[str]:
-    """What `admit` does at a point, for the plan of the step that comes to it; nothing where users are let in at another one."""
+    """What `admit` does at a point, for the plan of the step that comes to it; nothing where users are let in at a different one."""
     if configured(configuration) != point:
         return []
     why = "; window.usersIn: first" if point == "first" else ""

@@ -1,4 +1,4 @@
-"""What the record says of a window whose steps the state has as done: a rollback that left Pulumi out is refused by name, and silence is never a no."""
+"""The record of a window whose steps the state has as done: a rollback that left Pulumi out is refused by name, and silence is never a no."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, old: Any, new: Any, here: Any = HERE, 
 
 
 def asked(found: window_standing.Seen, step: str = "Window", here: Any = HERE, result: Any = None) -> str:
-    """What is said of a step that the state has as done; the words of a refusal, or what could not be asked."""
+    """The answer for a step that the state has as done: a refusal's words, or what could not be asked."""
     try:
         return window_standing.check(found, here, step, {"opened": "then"} if result is None and step == "Window" else result or {})
     except GuardFailed as error:
@@ -156,7 +156,7 @@ def test_a_silent_host_is_never_taken_for_a_window_that_stands_or_was_closed(mon
     assert asked(seen(monkeypatch, silent("olddb1"), opened(closed="at last")), "UserAccess").startswith("whether the window")
 
 
-def test_what_one_copy_says_of_this_very_window_is_never_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_one_copy_has_of_this_very_window_is_never_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "closed at last" in asked(seen(monkeypatch, silent("olddb1"), opened(closed="at last")))
     assert "a rollback has begun" in asked(seen(monkeypatch, silent("olddb1"), opened(returning="now")))
 
