@@ -274,7 +274,7 @@ def test_what_the_judge_prints_is_what_is_shown(asked: Judge) -> None:
     assert found.detail == "definition 'first' (5 characters) became 'fifth' (5)"
 
 
-def test_what_the_new_server_does_not_make_any_more_is_said(asked: Judge) -> None:
+def test_what_the_new_server_does_not_make_any_more_is_named(asked: Judge) -> None:
     asked.refused = {("view", "cloud", "v"): "unknown column"}
     asked.before = {("view", "cloud.v"): {"a": "1"}}
     (found,) = compared(Server(schema(code("v", create="a"))), Server(schema(code("v", create="b")))).differences

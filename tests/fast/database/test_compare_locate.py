@@ -103,7 +103,7 @@ def test_only_some_are_named_and_the_others_counted() -> None:
     assert all("LIMIT" in statement or "GROUP BY b" in statement for server in servers for statement in server.asked)
 
 
-def test_a_long_key_is_cut_and_one_that_changes_again_is_said_so() -> None:
+def test_a_long_key_is_cut_and_rows_that_change_again_are_reported() -> None:
     row = {"h": 5, "k0": "k" * 100, "k1": 2}
     part = Range(Table("cloud", "event", "InnoDB", "", (NAME, ID), ("name", "id"), 1, 1, 0), "", 1)
     assert locate._shown(part, cast(Any, row)) == f"name={'k' * 40}, id=2"
