@@ -39,7 +39,7 @@ class Server:
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         self.asked.append(statement)
-        if "GROUP BY b" in statement:
+        if "GROUP BY" in statement:
             assert f"% {locate.BUCKETS} AS b" in statement
             found: dict[int, list[int]] = {}
             for row in self.kept:
@@ -98,9 +98,9 @@ def test_only_some_are_named_and_the_others_counted() -> None:
     servers = [Server(one), Server([])]
     for server in servers:
         server._bucket = lambda row: 3  # type: ignore[method-assign]
-    words = locate.narrow(*(cast(Session, server) for server in servers), found)
+    words = locate.narrow(cast(Session, servers[0]), cast(Session, servers[1]), found)
     assert words.count(": missing") == locate.SAMPLES and words.endswith("and more rows (8 seen in the samples)")
-    assert all("LIMIT" in statement or "GROUP BY b" in statement for server in servers for statement in server.asked)
+    assert all("LIMIT" in statement or "GROUP BY" in statement for server in servers for statement in server.asked)
 
 
 def test_a_long_key_is_cut_and_rows_that_change_again_are_reported() -> None:

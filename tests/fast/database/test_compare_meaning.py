@@ -10,6 +10,7 @@ from parallel_build.cloudstack.encryption import Encryptor, WrongKey
 from parallel_build.database.compare import cloudstack_meaning
 from parallel_build.database.compare.cloudstack_meaning import STATES, Meaning, differences, read
 from parallel_build.database.compare.judged import Difference
+from parallel_build.database.schema import definitions
 from parallel_build.remote.sql import Session
 from parallel_build.secret import Secret
 
@@ -61,9 +62,7 @@ class Database:
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
-    monkeypatch.setattr(
-        cloudstack_meaning.definitions, "existing", lambda opened, names: [each for each in names if each in opened.columns]
-    )
+    monkeypatch.setattr(definitions, "existing", lambda opened, names: [each for each in names if each in opened.columns])
     return Database()
 
 

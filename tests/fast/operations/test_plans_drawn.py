@@ -109,9 +109,9 @@ def cloud_of(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> World:
     for machine in world.site.configuration.new.management:
         world.new[machine.name] = (MANAGEMENT, USAGE) if machine == world.site.configuration.usage_server else (MANAGEMENT,)
     for servers, active in ((world.old, True), (world.new, False)):
-        for server, units in servers.items():
+        for name, units in servers.items():
             for unit in units:
-                world.units[server, unit] = {"active": active, "masked": not active, "enabled": active}
+                world.units[name, unit] = {"active": active, "masked": not active, "enabled": active}
     world.others = {f"{each}@%" for each in world.site.configuration.original.database.others}
     world.record.facts, world.record.servers, world.record.switched = {"OriginalDatabase": {"folder": "/var/lib/mysql"}}, {}, None
     world.record.facts["DatabaseTransfer"] = {"copied": {"tables": 336}}
@@ -202,7 +202,11 @@ def test_users_are_let_out_as_planned(method: str, door: bool, monkeypatch: pyte
     plan, did = UserAccess().plan(world.site.configuration), list[str]()
 
     def did_so(words: Callable[..., str], given: Any = None) -> Callable[..., Any]:
-        return lambda *arguments, **_: did.append(words(*arguments)) or given
+        def act(*arguments: Any, **_: Any) -> Any:
+            did.append(words(*arguments))
+            return given
+
+        return act
 
     monkeypatch.setattr(let_users_out, "store", lambda context: _Facts())
     monkeypatch.setattr(let_users_out, "asked", lambda context, cloud: cloud)
@@ -236,7 +240,11 @@ def test_an_action_without_lines_is_not_done() -> None:
     done: list[tuple[str, int]] = []
 
     def do(name: str) -> Callable[[int], str]:
-        return lambda given: done.append((name, given)) or name
+        def act(given: int) -> str:
+            done.append((name, given))
+            return name
+
+        return act
 
     actions = [Action(["first", "and more"], do("a")), Action([], do("b")), Action(["last"], do("c"))]
     assert planned(actions) == ["first", "and more", "last"]
