@@ -251,7 +251,7 @@ def test_rows_are_logged_whole_or_the_server_knows_no_other_way(image: str, hold
 def test_the_threads_that_do_not_run_are_named() -> None:
     status = replace(STATUS, receiving=False, applying=False)
     error = refused(seed.seed_follows, fresh=seeded(status=status), here=REPLICATE)
-    assert error is not None and error.cause == "its receiver and applier does not run"
+    assert error is not None and error.cause == "its receiver and applier do not run"
     error = refused(seed.seed_follows, fresh=seeded(status=replace(STATUS, applying=False)), here=REPLICATE)
     assert error is not None and error.cause == "its applier does not run"
 
