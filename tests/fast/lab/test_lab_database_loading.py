@@ -11,6 +11,8 @@ import pytest
 from lab.database import Accounts, DatabasePlan, load
 from lab.database.errors import DumpError, LoadFailed
 
+pytestmark = pytest.mark.processes
+
 SMALL = DatabasePlan(rows_usage=10, rows_event=10, rows_usage_event=10, rows_vm_stats=10, link_local_addresses=10)
 
 
