@@ -70,7 +70,6 @@ def test_a_failure_after_the_last_byte_is_reported_too() -> None:
         load(_client(script), SMALL)
 
 
-@pytest.mark.engine
 def test_a_client_that_does_not_read_is_ended() -> None:
     with pytest.raises(LoadFailed, match="took longer than 1 seconds"):
         load(_client("import threading; threading.Event().wait(60)"), SMALL.with_(rows_event=20_000), timeout=1)
