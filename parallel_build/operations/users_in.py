@@ -11,6 +11,7 @@ from parallel_build.operations import frontends, user_firewall, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
@@ -25,6 +26,15 @@ Point = Literal["first", "accepted", "routers"]
 def configured(configuration: StackConfiguration) -> Point:
     """What the configuration says."""
     return "routers" if configuration.routers.until_renewed == "wait" and not configuration.move else configuration.window.users_in
+
+
+def planned(configuration: StackConfiguration, point: Point) -> list[str]:
+    """What `admit` does at a point, for the plan of the step that comes to it; nothing where users are let in at a different one."""
+    if configured(configuration) != point:
+        return []
+    why = "; window.usersIn: first" if point == "first" else ""
+    words = [f"users in on the new side (method {configuration.window.user_access.method}{why})"] if point != "routers" else []
+    return [*words, *frontends.plan(configuration, NEW_SIDE)]
 
 
 def earlier_version(record: WindowRecord) -> bool:
