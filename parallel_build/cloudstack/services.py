@@ -24,6 +24,7 @@ class UnitState:
         enabled: starts by itself at boot.
         masked: can't be started at all.
         main_pid: 0 when not running.
+        until_boot: masked in memory alone (`mask --runtime`): the next boot starts it again where it is enabled.
     """
 
     name: str
@@ -32,11 +33,12 @@ class UnitState:
     enabled: bool
     masked: bool
     main_pid: int = 0
+    until_boot: bool = False
 
     @property
     def fenced(self) -> bool:
         """Down, and nothing short of an operator brings it back."""
-        return not self.active and (self.masked or not self.known)
+        return not self.active and ((self.masked and not self.until_boot) or not self.known)
 
 
 # {unit} is the unit's name. Servers of another init system are refused by the guards: `chkconfig off` stops no cron job and no colleague.
@@ -50,6 +52,7 @@ COMMANDS = {
     "disable": "systemctl disable {unit}",
     "mask": "systemctl mask {unit}",
     "unmask": "systemctl unmask {unit}",
+    "unmask-until-boot": "systemctl unmask --runtime {unit}",
     "reset": "{{ systemctl reset-failed {unit} 2>/dev/null || true; }}",
 }
 
@@ -84,6 +87,7 @@ class Services:
             enabled=values.get("UnitFileState") in ("enabled", "enabled-runtime", "generated"),
             masked=values["LoadState"] == "masked",
             main_pid=int(values.get("MainPID", "0") or 0),
+            until_boot=values.get("UnitFileState") == "masked-runtime",
         )
 
     def stop_and_fence(self, unit: str, timeout: float = 180, *, patience: float | None = None) -> bool:
@@ -100,14 +104,18 @@ class Services:
         before = self.state(unit)
         if before.fenced and not before.enabled:
             return False
+        problem = ""
         if before.known:
             first = FENCE if patience is None else tuple("end" if action == "stop" else action for action in FENCE)
-            self._do((*first, "stop"), unit, timeout + 120, patience)  # somebody may have started it between the two
+            # Each is done whatever became of the one before: a colleague's start calls a stop off, and a disk that is read only takes no mask. And
+            # somebody may have started it between the two stops.
+            commands = self._commands((*first, "stop"), unit, patience)
+            problem = self.host.run(["sh", "-c", "; ".join(commands)], timeout=timeout + 120, ok=None, cancellable=False).stderr.strip()
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(
-                f"{self.host.name}: {unit} still runs after {timeout:.0f} s of stopping",
-                "one of its processes does not end, or the unit could not be masked",
+                f"{self.host.name}: {unit} " + (f"still runs after {timeout:.0f} s of stopping" if after.active else "could not be masked"),
+                problem[-300:] or "one of its processes does not end, or the unit could not be masked",
                 f"see `systemctl status {unit}` and `journalctl -u {unit}` on {self.host.name}, then run the same command again",
             )
         return True
@@ -141,7 +149,7 @@ class Services:
     @staticmethod
     def _releasing(before: UnitState, enable: bool) -> tuple[str, ...]:
         """What releases a unit; a masked one says nothing about whether it is enabled below the mask."""
-        unmask = ("unmask",) if before.masked else ()
+        unmask = ("unmask", *(("unmask-until-boot",) if before.until_boot else ())) if before.masked else ()
         return (*unmask, "enable") if enable and (before.masked or not before.enabled) else unmask
 
     def database_unit(self) -> str:
@@ -183,8 +191,11 @@ class Services:
         """An alias (mysql -> mariadb) can't be masked or disabled; the unit behind it can."""
         return properties(self.host, unit, ["Id"])["Id"].removesuffix(".service")
 
-    def _do(self, actions: tuple[str, ...], unit: str, timeout: float, patience: float | None = None) -> None:
+    @staticmethod
+    def _commands(actions: Sequence[str], unit: str, patience: float | None = None) -> list[str]:
+        return [COMMANDS[action].format(unit=unit, looks=int(2 * (patience or 0))) for action in actions]
+
+    def _do(self, actions: tuple[str, ...], unit: str, timeout: float) -> None:
         """Several actions one after the other in one session; the first that fails ends it."""
         if actions:
-            commands = [COMMANDS[action].format(unit=unit, looks=int(2 * (patience or 0))) for action in actions]
-            self.host.run(["sh", "-c", " && ".join(commands)], timeout=timeout, cancellable=False)
+            self.host.run(["sh", "-c", " && ".join(self._commands(actions, unit))], timeout=timeout, cancellable=False)

@@ -62,7 +62,9 @@ def seed_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     if not (seed.status.receiving and seed.status.applying):
         threads = [name for name, runs in (("receiver", seed.status.receiving), ("applier", seed.status.applying)) if not runs]
         raise GuardFailed(
-            f"{target} does not follow {source.name}", seed.status.error or f"its {' and '.join(threads)} does not run", AGAIN
+            f"{target} does not follow {source.name}",
+            seed.status.error or f"its {' and '.join(threads)} {'do' if len(threads) > 1 else 'does'} not run",
+            AGAIN,
         )
     if seed.left_out:
         raise GuardFailed(

@@ -66,6 +66,11 @@ class Node:
         moved = self.status.primary if self.runs else stopped.seqno != UNKNOWN and self.saved.seqno > stopped.seqno
         return rests(self.noted) and not self.silent and moved
 
+    @property
+    def older_than_its_stop(self) -> bool:
+        """Its files have less than this window saw there when it was down: they are not those that it left."""
+        return rests(self.noted) and not self.silent and UNKNOWN < self.saved.seqno < SavedState.of(self.noted["stopped"]).seqno
+
 
 def rests(noted: Mapping[str, Any]) -> bool:
     """Whether a node is, by the record, where this window's stop has left it."""
@@ -78,7 +83,8 @@ def no_other_history(nodes: Sequence[Node], begun: str) -> None:
     Raises:
         StepFailed: a stopped node was started as the first by somebody else, and whoever joins it gets its history.
     """
-    found = [node for node in nodes if node.alone_since and node.runs and not begun]
+    # One that this window has begun to start, or to join, may be up before that was written down.
+    found = [node for node in nodes if node.alone_since and node.runs and not (begun and (node.name == begun or node.noted.get("joining")))]
     if found:
         raise StepFailed(
             f"{found[0].name} runs as a cluster of its own, and this window had stopped it at write set {found[0].recorded}",
@@ -126,5 +132,12 @@ def first(nodes: Sequence[Node], serving: str, *, proved: bool) -> Node:
             f"the original's cluster is not started: {more[0].name} has write sets up to {more[0].recorded}, {best.name} only to {best.position}",
             f"{more[0].silent or 'its files show no position'}. What users have seen stored could be missing",
             f"bring {more[0].name} back, then run the same command again",
+        )
+    if less := [node for node in nodes if node.older_than_its_stop and node.recorded > best.position]:
+        raise StepFailed(
+            f"the original's cluster is not started: {less[0].name} was stopped at write set {less[0].recorded}, and its files show {less[0].position}",
+            f"they were damaged, or put back from a backup, and {best.name} has no more than {best.position}. What users have seen stored could be missing",
+            f"put the files of {less[0].name} back as this window left them; where nothing of it is missed, start the cluster by hand "
+            f"(galera_new_cluster on {serving}); then run the same command again",
         )
     return best

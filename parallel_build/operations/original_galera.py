@@ -126,6 +126,8 @@ def rejoin(context: Context) -> list[str]:
                     f"look at what is on it; to have it join with a copy of everything: rm {_folder(node)}/grastate.dat there, then systemctl unmask "
                     f"{node.unit} && systemctl enable --now {node.unit}",
                 )
+            if node.status.synced:
+                _prove_together(context, node, serving)
             _join(context, node)
         except (Cancelled, Fenced):
             raise
@@ -136,6 +138,22 @@ def rejoin(context: Context) -> list[str]:
     if stands_in := promoted(context):
         _redundancy(context, stands_in)
     return missing
+
+
+def _prove_together(context: Context, node: Node, serving: Server) -> None:
+    """Raises StepFailed where a node that serves is not in the cluster of the one that CloudStack uses."""
+
+    def together() -> bool:
+        return _status_now(context, node.server).together(_status_now(context, serving))
+
+    try:
+        wait_for(f"{node.name} to be in the cluster of {serving.name}", together, timeout=SETTLE, cancel=context.cancel, interval=0.5)
+    except StepFailed:
+        raise StepFailed(
+            f"{node.name} runs as a cluster of its own next to {serving.name}",
+            "somebody has started it as the first node: what is written there is on no other node, and the next one that joins it is lost to the original",
+            f"look at what is on it; then stop it there, rm {_folder(node)}/grastate.dat, and start it: it joins with a copy of everything",
+        ) from None
 
 
 def _redundancy(context: Context, serving: Server) -> None:
@@ -182,6 +200,9 @@ def _join(context: Context, node: Node) -> None:
             Services(host).release(node.unit, enable=found.enabled)
         context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
         return
+    known = noted_of(store(context).read(), node.server)
+    if rests(known) and not known.get("joining"):
+        store(context).remember(STEP, **{node.name: {**known, "joining": now()}})
     if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
     _await_synced(context, node.server)

@@ -208,7 +208,8 @@ def digest(opened: Session, part: Range) -> Digest:
     """The rows' digest. A server cuts GROUP_CONCAT off at its packet and says so in a warning, as long as the session is the same."""
     row = ask(opened, part, digest_statement(part))[0]
     after = opened.row("SELECT CONNECTION_ID() AS c, @@warning_count AS w") or {}
-    return Digest(int(row["n"]), row["d"], (after.get("c"), after.get("w")) == (row["c"], 0))
+    whole = (after.get("c"), after.get("w")) == (row["c"], 0) and (row["d"] is not None or row["n"] == 0)
+    return Digest(int(row["n"]), row["d"], whole)
 
 
 def key_columns(table: Table) -> tuple[Column, ...]:
@@ -223,7 +224,7 @@ def bucket_statement(part: Range, buckets: int) -> str:
     key = row_text(key_columns(part.table))
     return (
         f"SELECT CRC32({key}) % {buckets} AS b, COUNT(*) AS n, SUM({row_hash(part.table.columns)}) AS s "
-        f"FROM {part.table.full_name}{hint(part.table)}{condition(part.where)} GROUP BY b"
+        f"FROM {part.table.full_name}{hint(part.table)}{condition(part.where)} GROUP BY CRC32({key}) % {buckets}"  # a column may be called b
     )
 
 

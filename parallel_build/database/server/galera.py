@@ -88,6 +88,10 @@ class GaleraStatus:
         """It serves, with everything that its cluster has."""
         return self.primary and self.ready and self.state == "Synced"
 
+    def together(self, other: GaleraStatus) -> bool:
+        """Whether both are in one part of a cluster: started alone, each would be one that serves, under the same uuid."""
+        return self.primary and other.primary and self.size > 1 and sorted(self.incoming) == sorted(other.incoming)
+
     def words(self) -> str:
         """For people."""
         if not self.on:

@@ -113,7 +113,8 @@ class ExistingServer:
         changed = []
         services = Services(self.host)
         for unit in self.fenced(self.wanted):
-            if not services.state(unit).masked:
+            state = services.state(unit)
+            if not state.masked or state.until_boot:
                 self.intend(f"{self.host.name}: systemctl mask {unit}")
                 # Before its package is there: Debian's packages start what they install.
                 self.host.run(["systemctl", "mask", f"{unit}.service"], cancellable=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +322,42 @@ def test_nobody_joins_a_node_that_somebody_else_has_started_as_the_first(world: 
     assert "olddb2" in missing and world.bootstrapped == ["olddb1"]
 
 
+def test_a_start_that_was_begun_with_another_node_is_no_excuse_for_it(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop(world)
+
+    def full(host: Machine, folder: str, unit: str) -> None:
+        raise CommandFailed(f"{host.name}: no space left on device", "", "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(galera, "bootstrap", full)
+        with pytest.raises(CommandFailed):
+            back(world)
+    assert world.record.facts["OriginalGaleraStart"]["node"] == "olddb1"
+    world.units["olddb2", DATABASE].update(active=True, masked=False)
+    world.members["olddb2"] = Member(120)
+    with pytest.raises(StepFailed, match="olddb2 runs as a cluster of its own, and this window had stopped it at write set 100"):
+        back(world)
+    assert world.running() == ["olddb2"] and world.members["olddb1"].seqno == 102, "its own write sets are not mixed with others"
+
+
+def test_a_node_that_serves_alone_next_to_the_source_is_listed(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop(world)
+    world.record.returning = "now"
+    original_database.start(world.context)
+    world.units["olddb2", DATABASE].update(active=True, masked=False)
+    world.members["olddb2"] = Member(120)
+    asked = vars(original_galera)["status"]
+
+    def alone(context: Any, server: Any) -> GaleraStatus:
+        found: GaleraStatus = asked(context, server)
+        return replace(found, size=1, incoming=(server.address,)) if server.name != "olddb3" else found
+
+    monkeypatch.setattr(original_galera, "status", alone)
+    (missing, *_) = original_database.start_replica(world.context)
+    assert missing.startswith("node olddb2: olddb2 runs as a cluster of its own next to olddb1"), missing
+    assert not world.record.facts["OriginalGalera"]["olddb2"].get("joined")
+
+
 @pytest.mark.parametrize("cut_short", [False, True])
 def test_nodes_that_the_rollback_has_started_are_joined_by_a_source_that_died_after_that(world: Cluster, cut_short: bool) -> None:
     if cut_short:  # only the stand-by nodes were stopped, and the source served all the while
@@ -450,6 +486,19 @@ def test_nobody_starts_it_without_what_a_silent_node_has() -> None:
         first(nodes(unknown, down(101), down(102)), "olddb2", proved=False)
     with pytest.raises(StepFailed, match="no node that can be reached has a position"):
         first(nodes(GONE, down(-1), down(-1)), "olddb1", proved=False)
+
+
+@pytest.mark.parametrize("proved", [False, True])
+def test_files_that_are_older_than_the_stop_start_nothing(proved: bool) -> None:
+    noted: dict[str, Any] = {"noted": {"stopped": {"uuid": UUID, "seqno": 104}}}
+    for others in ((101, 102), (80, 70)):
+        with pytest.raises(StepFailed, match="olddb1 was stopped at write set 104, and its files show 90"):
+            first(nodes(down(90, **noted), *(down(each) for each in others)), "olddb1", proved=proved)
+    assert first(nodes(down(90, **noted), down(104), down(102)), "olddb1", proved=proved).name == "olddb2", "nothing is missing there"
+    joined: dict[str, Any] = {"noted": {**noted["noted"], "joined": "since"}}
+    assert first(nodes(down(90, **joined), down(101), down(102)), "olddb1", proved=proved).name == "olddb3", (
+        "it died since, and has lost it"
+    )
 
 
 def test_a_silent_node_may_run() -> None:

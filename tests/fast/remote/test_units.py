@@ -160,3 +160,53 @@ def test_a_unit_has_its_own_time_to_end_before_it_is_masked(tmp_path: Path) -> N
     assert Services(host(tmp_path, STOPPING.replace("FOLDER", str(tmp_path)))).stop_and_fence("mariadb")
     asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
     assert asked == ["disable mariadb", "stop mariadb", "mask mariadb", "stop mariadb"]
+
+
+# The same with what may be in the way: a start of somebody else's that calls the first stop off, a disk that takes no link, a mask in memory.
+IN_THE_WAY = r"""#!/bin/sh
+cd FOLDER; echo "$*" >>log
+case "$1" in
+  stop)
+    if [ -e called-off ]; then rm called-off; echo "Job for $2 canceled." >&2; exit 1; fi
+    echo inactive >state ;;
+  disable) if [ -e read-only ]; then echo "Failed to disable unit: Read-only file system" >&2; exit 1; fi ;;
+  mask) if [ -e read-only ]; then echo "Failed to mask unit: Read-only file system" >&2; exit 1; fi; echo masked >load; echo masked >file ;;
+  unmask)
+    if [ "$2" = --runtime ]; then rm -f in-memory; else rm -f on-disk; fi
+    [ -e in-memory ] || echo loaded >load ;;
+  show) echo "LoadState=$(cat load)"; echo "ActiveState=$(cat state)"; echo "UnitFileState=$(cat file)" ;;
+esac
+"""
+
+
+def in_the_way(tmp_path: Path, *things: str, load: str = "loaded", file: str = "enabled", state: str = "active") -> Services:
+    """A unit's host with some of them."""
+    for name, text in {"load": load, "file": file, "state": state, **dict.fromkeys(things, "")}.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    return Services(host(tmp_path, IN_THE_WAY.replace("FOLDER", str(tmp_path))))
+
+
+def test_a_start_that_calls_the_stop_off_keeps_no_unit_from_being_masked_and_stopped(tmp_path: Path) -> None:
+    services = in_the_way(tmp_path, "called-off")
+    assert services.stop_and_fence("mariadb")
+    assert services.state("mariadb").fenced
+
+
+def test_what_can_not_be_masked_is_stopped_all_the_same_and_named(tmp_path: Path) -> None:
+    services = in_the_way(tmp_path, "read-only")
+    with pytest.raises(StepFailed, match=r"mariadb could not be masked\. Cause: .*Read-only file system"):
+        services.stop_and_fence("mariadb")
+    assert not services.state("mariadb").active
+
+
+def test_a_mask_in_memory_ends_with_the_next_boot(tmp_path: Path) -> None:
+    services = in_the_way(tmp_path, "in-memory", load="masked", file="masked-runtime", state="inactive")
+    assert services.state("mariadb").masked and not services.state("mariadb").fenced
+    assert services.stop_and_fence("mariadb") and services.state("mariadb").fenced
+
+
+def test_what_is_masked_in_memory_is_released_there_too(tmp_path: Path) -> None:
+    services = in_the_way(tmp_path, "in-memory", load="masked", file="masked-runtime", state="inactive")
+    assert services.bring_up("mariadb")
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
+    assert asked == ["unmask mariadb", "unmask --runtime mariadb", "enable mariadb", "reset-failed mariadb", "start mariadb"]

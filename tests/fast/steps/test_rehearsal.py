@@ -243,6 +243,11 @@ def test_texts_of_the_change_review(tmp_path: Path) -> None:
         "took 1 min 1 s in rehearsal (copy 1 min 1 s, fixes 0.4 s; nothing was compared)"
     )
     assert rehearsed(configuration, "test", "SystemVms") == NOT_REHEARSED
+    taking_over = configuration.model_copy(update={"transfer": configuration.transfer.model_copy(update={"method": "replicate"})})
+    assert rehearsed(taking_over, "test", "DatabaseTransfer") == "took 0.4 s in rehearsal (fixes 0.4 s; the takeover was not)"
+    copied = replace(PASSED, seconds={name: seconds for name, seconds in PASSED.seconds.items() if name != "fixes"})
+    (folder / "rehearsal.json").write_text(json.dumps({"passed": copied.document(), "last": {}}))
+    assert rehearsed(taking_over, "test", "DatabaseTransfer") == NOT_REHEARSED, "the rehearsal copies, and that window does not"
     other = rehearsing(tmp_path).configuration.model_copy(update={"new": configuration.new.model_copy(update={"version": "4.22.9.0"})})
     assert rehearsed(other, "test", "FirstManagement") == NOT_REHEARSED
     (folder / "rehearsal.json").write_text("{torn")
