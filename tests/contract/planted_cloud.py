@@ -17,10 +17,11 @@ from parallel_build.project import CODE
 from parallel_build.workload.profile import Profile
 from parallel_build.workload.things import ACCOUNTS, USERS, things
 from tests.contract.harness import URL, DatabaseServer, ManagementHost, Namespace, as_administrator, wait
-from tests.contract.plants import PLANTS
+from tests.contract.plants import PARTS, PLANTS
 
 OLD = "4.20.3.0"
 LINES = "parallel_build.acceptance.lines"
+MODULES = [name for name, _, _ in PARTS]
 #: What a management server that runs writes by itself.
 OF_THE_SERVER = (
     "mshost",
@@ -117,13 +118,14 @@ class PlantedCloud:
 
     def suite(self, plant: str = "", *words: str) -> dict[str, str]:
         """Run the suite with a function broken, the part that is about it first; the outcome by test."""
-        first = [f"{LINES}.{PLANTS[plant].part}"] if plant else []
+        first = PLANTS[plant].part if plant else ""
+        parts = [f"{LINES}.{part}" for part in sorted(MODULES, key=lambda part: part != first)]
         self._host.plant(plant, self._upgraded)
         report = self._folder / "report.xml"
         report.unlink(missing_ok=True)
         probe = f"{sys.executable} -m tests.contract.probe {self._host.root}/etc/cloudstack/plant.json {{address}}"
         asked = [
-            "-p", "parallel_build.acceptance.suite", "--pyargs", *first, LINES, "--cloud-url", URL, "--cloud-passwords",
+            "-p", "parallel_build.acceptance.suite", "--pyargs", *parts, "--cloud-url", URL, "--cloud-passwords",
             str(self._folder / "workload.json"), "--cloud-probe", probe, "--cloud-integration", f"{sys.executable} -m tests.contract.portal {URL}",
             "--cloud-vlan", "1299", "--cloud-patience", "3", f"--junitxml={report}", "-q", "-p", "no:cacheprovider", *words,
         ]  # fmt: skip
