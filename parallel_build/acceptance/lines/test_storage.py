@@ -10,7 +10,9 @@ GIGABYTES = 2
 
 def test_a_disk_is_made_and_deleted(bench: Bench) -> None:
     disk = bench.disk(GIGABYTES)
-    bench.listed("listVolumes", disk, **bench.owner, **({"size": GIGABYTES * GIB} if bench.choices.custom_disk else {}))
+    offering = next(item for item in bench.cloud.list("listDiskOfferings") if item["id"] == bench.choices.disk)
+    asked = GIGABYTES if bench.choices.custom_disk else int(offering["disksize"])
+    bench.listed("listVolumes", disk, size=asked * GIB, **bench.owner)
     bench.job("deleteVolume", id=disk["id"])
     bench.gone("listVolumes", disk["id"])
 

@@ -240,6 +240,10 @@ BROKEN: dict[str, tuple[Mutation, str]] = {
     "disks stay": (_break("deleteVolume"), "test_a_disk_from_before_is_detached_and_deleted"),
     "disks are not made": (_fail("createVolume"), "test_a_disk_is_made_and_deleted"),
     "disks are too small": (_made_as("createVolume", size=1 << 30), "test_a_disk_is_made_and_deleted"),
+    "disks are smaller than their offering": (
+        lambda cloud: cloud.objects.update(listDiskOfferings=[{"id": "do", "name": "Small", "iscustomized": False, "disksize": 5}]),
+        "test_a_disk_is_made_and_deleted",
+    ),
     "disks belong to others": (_made_as("createVolume", account="admin"), "test_a_disk_is_made_and_deleted"),
     "snapshots stay": (_break("deleteSnapshot"), "test_a_snapshot_is_made_and_deleted_and_those_from_before_are_whole"),
     "snapshots are broken": (_set("listSnapshots", state="Error"), "test_a_snapshot_is_made_and_deleted_and_those_from_before_are_whole"),
