@@ -13,12 +13,15 @@ from parallel_build.cloudstack.web import WebServer
 from parallel_build.cloudstack.work import Work
 from parallel_build.database.server.galera import GaleraStatus
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.database_users import AccountUse, DatabaseUse
 from parallel_build.facts.front_places import FrontMachine
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.original import LeftGuest
 from parallel_build.guards import both_sides, frontend, galera, original, seed, waves, world
 from parallel_build.remote.clock import Clock
 from tests.fast.configuration.test_frontend import DOOR
+from tests.fast.guards.conftest import ill
 from tests.fast.guards.test_guards import AGENTS, GOOD_NEW, GOOD_OLD, KVM, NEWER, OLDER, new, server
 from tests.fast.guards.test_guards_galera import GOOD as NODE
 from tests.fast.guards.test_guards_galera import MEMBERS, NODES, cluster
@@ -67,6 +70,29 @@ def test_notices_are_of_the_work_of_others_and_of_what_stands_before_the_origina
     )
     assert any(line.startswith("warning: kvm1, kvm2 can't be reached and is put aside") for line in found)
     assert "warning: keepalived does not run on front1: 10.91.0.60 would not move there" in found
+    assert [why for line in found if (why := ill(line))] == []
+
+
+def test_what_before_the_database_is_not_closed_and_who_only_reads_are_warnings() -> None:
+    proxy = {"kind": "proxysql", "address": "10.91.0.66", "before": "database"}
+    reading = DatabaseUse(accounts=(AccountUse("billing", "10.0.0.%"), AccountUse("grafana", "%")))
+    found = guards.notices(site(original={"frontend": [proxy, DOOR]}), replace(GOOD_OLD, uses={"olddb1": reading}))
+    assert any("proxysql at 10.91.0.66 stands before the original's database and has no command `close`" in line for line in found)
+    assert any(
+        line.startswith("warning: haproxy at 10.91.0.60 is turned by commands, and no user's call is made through it") for line in found
+    )
+    (readers,) = [line for line in found if "these only read" in line]
+    assert readers.endswith(": account billing@10.0.0.%, account grafana@%")
+    assert [why for line in found if (why := ill(line))] == []
+
+
+@pytest.mark.parametrize(("kind", "declared", "holds"), [
+    ("pacemaker", "pacemaker", True), ("pacemaker", "corosync", True), ("monit", "corosync", False), ("monit", "monit", True),
+])  # fmt: skip
+def test_corosync_is_another_name_of_pacemaker_alone(kind: Any, declared: str, holds: bool) -> None:
+    managed = replace(GOOD_OLD, managers={"olddb1": [ClusterManager(kind, ("mariadb",))]})
+    door = {"kind": declared, "servers": ["olddb1"]}
+    assert (refused(world.nobody_else_starts_the_servers, managed, here=site(original={"frontend": [door]})) is None) is holds
 
 
 # Both sides
