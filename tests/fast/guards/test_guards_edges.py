@@ -9,6 +9,7 @@ import pytest
 
 from parallel_build import guards
 from parallel_build.cloudstack.left_running import SIMULATED, Guest
+from parallel_build.cloudstack.services import MANAGEMENT, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.cloudstack.work import Work
 from parallel_build.database.server.galera import GaleraStatus
@@ -287,8 +288,15 @@ def test_a_lag_that_the_server_does_not_tell_is_a_position() -> None:
     assert error is not None and error.cause == f"it is at {STATUS.applied}" and "newdb1 did not reach" in error.fact
 
 
-@pytest.mark.parametrize(("differences", "cause"), [(["a", "b", "c", "d"], "a; b; c"), (["a"], "a")])
-def test_the_first_differences_of_a_seed_are_named(differences: list[str], cause: str) -> None:
+@pytest.mark.parametrize(
+    ("differences", "cause"),
+    [
+        (["a", "b", "c", "d"], "a; b; c"),
+        (["a"], "a"),
+        *((unknown, "the seed's record does not say where") for unknown in ([], None, "torn")),
+    ],
+)
+def test_the_first_differences_of_a_seed_are_named(differences: Any, cause: str) -> None:
     error = refused(seed.seed_was_found_the_same, fresh=seeded(baseline={"same": False, "differences": differences}), here=REPLICATE)
     assert error is not None and error.cause == cause and error.fact == "newdb1 was found different from the original"
 
@@ -338,3 +346,49 @@ def test_networks_of_a_cloud_of_which_no_names_are_known_are_not_there() -> None
     unknown = replace(FACTS, names={})
     error = refused(waves.waves_name_what_is_there, unknown, here=site(routers={"waves": [{"networks": ["net1"]}], "accepted": ["net1"]}))
     assert error is not None and error.fact.endswith("routers.waves[0].networks: net1, routers.accepted: net1")
+
+
+# The cause and the remedy of each case
+
+
+@pytest.mark.parametrize(("tables", "words", "remedy"), [
+    (1, "cloud on newdb1 holds 1 tables", "look at what is in it"), (3, "holds 3 tables", "look at what is in it"),
+    (-1, "cloud on newdb1 does not exist", "CREATE DATABASE cloud there"),
+])  # fmt: skip
+def test_a_database_that_is_not_empty_is_looked_at_and_one_that_is_not_there_is_made(tables: int, words: str, remedy: str) -> None:
+    error = refused(guards.new.databases_are_empty, fresh=replace(GOOD_NEW, tables={"cloud_usage": 0, "cloud": tables}))
+    assert error is not None and words in error.fact and error.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("active", "masked", "words"), [(True, True, "is running"), (True, False, "is running"), (False, False, "is not masked")]
+)
+def test_a_unit_that_could_start_is_named_with_why(active: bool, masked: bool, words: str) -> None:
+    unit = UnitState(MANAGEMENT, known=True, active=active, enabled=False, masked=masked)
+    assert fact(guards.new.services_are_fenced, fresh=new(units=[unit])) == f"cloudstack-management on newms1 {words}"
+    other = UnitState("mariadb", known=True, active=True, enabled=True, masked=False)
+    assert refused(guards.new.services_are_fenced, fresh=new(units=[other])) is None
+
+
+def test_long_lists_are_cut() -> None:
+    hosts = [{"name": f"kvm{n}", "state": "Down", "resourcestate": "Enabled"} for n in range(12)]
+    assert fact(original.hosts_are_up, replace(GOOD_OLD, hosts=hosts)).count("(Down)") == 8
+    work = [Work("VM", n, "Starting", f"i-{n}-VM", 9000) for n in range(12)]
+    assert fact(original.nothing_hangs, replace(GOOD_OLD, work=work)).count("-VM") == 8
+    slow = [f"connection {n}" for n in range(12)]
+    assert fact(original.no_transaction_is_long, replace(GOOD_OLD, long_transactions=slow)).count("connection") == 5
+
+
+@pytest.mark.parametrize(("ids", "fact_words", "cause"), [
+    ({"olddb1": 7, "newdb1": 7, "newdb2": 8}, "olddb1 and newdb1 both have server_id 7", "a server ignores events that carry its own number"),
+    ({"olddb1": 1, "newdb1": 0, "newdb2": 8}, "newdb1 has server_id 0", "0 switches replication off"),
+])  # fmt: skip
+def test_numbers_of_servers_that_are_the_same_or_none(ids: dict[str, int], fact_words: str, cause: str) -> None:
+    error = refused(seed.server_ids_differ, fresh=seeded(server_ids=ids), here=REPLICATE)
+    assert error is not None and (error.fact, error.cause) == (fact_words, cause)
+
+
+def test_a_seed_that_leaves_out_changes_is_refused() -> None:
+    error = refused(seed.seed_follows, fresh=seeded(left_out="replicate_ignore_db=cloud"), here=REPLICATE)
+    assert error is not None and error.fact == "newdb1 may pass over changes of olddb1: replicate_ignore_db=cloud"
+    assert "option files of newdb1" in error.remedy and "DatabaseSeed" in error.remedy
