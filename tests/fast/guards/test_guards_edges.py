@@ -288,13 +288,11 @@ def test_a_lag_that_the_server_does_not_tell_is_a_position() -> None:
     assert error is not None and error.cause == f"it is at {STATUS.applied}" and "newdb1 did not reach" in error.fact
 
 
+NOWHERE = "the seed's record does not say where"
+
+
 @pytest.mark.parametrize(
-    ("differences", "cause"),
-    [
-        (["a", "b", "c", "d"], "a; b; c"),
-        (["a"], "a"),
-        *((unknown, "the seed's record does not say where") for unknown in ([], None, "torn")),
-    ],
+    ("differences", "cause"), [(["a", "b", "c", "d"], "a; b; c"), (["a"], "a"), ([], NOWHERE), (None, NOWHERE), ("torn", NOWHERE)]
 )
 def test_the_first_differences_of_a_seed_are_named(differences: Any, cause: str) -> None:
     error = refused(seed.seed_was_found_the_same, fresh=seeded(baseline={"same": False, "differences": differences}), here=REPLICATE)
