@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from tests.fast.guards.test_guards_seed import REPLICATE, STATUS
 from tests.fast.guards.test_guards_seed import fresh as seeded
 from tests.fast.guards.test_waves import FACTS
 from tests.fast.sites import site
+from tests.fast.steps.test_rehearsal import PASSED, rehearsing
 
 
 def refused(guard: Any, old: Any = GOOD_OLD, fresh: Any = GOOD_NEW, here: Any = None) -> GuardFailed | None:
@@ -248,6 +250,16 @@ def test_guests_of_an_earlier_window_are_named_with_what_is_given_twice_and_how_
         assert refused(original.nothing_of_an_earlier_window_runs, replace(left, left_running=[again])) is not None
 
 
+@pytest.mark.parametrize(("rows", "holds"), [(1_600_000, True), (1_600_001, False), (1_000_000, True)])
+def test_a_rehearsal_counts_up_to_its_growth_and_some_rows(rows: int, holds: bool, tmp_path: Path) -> None:
+    here = rehearsing(tmp_path)
+    growth = here.configuration.rehearsal.growth
+    record = replace(PASSED, rows=int((1_600_000 - original.ROWS_TOLERATED) / growth))
+    limit = int(record.rows * growth + original.ROWS_TOLERATED)
+    old = replace(GOOD_OLD, rehearsal=record, rows=limit + (rows - 1_600_000))
+    assert (refused(original.rehearsal_passed, old, here=here) is None) is holds
+
+
 # What stands before the original, and a cluster
 
 
@@ -342,8 +354,11 @@ def test_a_name_is_shown_with_the_addresses_that_it_stands_for() -> None:
 
 def test_networks_of_a_cloud_of_which_no_names_are_known_are_not_there() -> None:
     unknown = replace(FACTS, names={})
-    error = refused(waves.waves_name_what_is_there, unknown, here=site(routers={"waves": [{"networks": ["net1"]}], "accepted": ["net1"]}))
-    assert error is not None and error.fact.endswith("routers.waves[0].networks: net1, routers.accepted: net1")
+    named = [{"networks": ["net1"]}, {"domain": "gold"}, {"account": "a"}]
+    error = refused(waves.waves_name_what_is_there, unknown, here=site(routers={"waves": named, "accepted": ["net1"]}))
+    assert error is not None and error.fact.endswith(
+        ": routers.waves[0].networks: net1, routers.waves[1].domain: gold, routers.waves[2].account: a, routers.accepted: net1"
+    )
 
 
 # The cause and the remedy of each case
@@ -390,3 +405,22 @@ def test_a_seed_that_leaves_out_changes_is_refused() -> None:
     error = refused(seed.seed_follows, fresh=seeded(left_out="replicate_ignore_db=cloud"), here=REPLICATE)
     assert error is not None and error.fact == "newdb1 may pass over changes of olddb1: replicate_ignore_db=cloud"
     assert "option files of newdb1" in error.remedy and "DatabaseSeed" in error.remedy
+
+
+def test_every_server_that_leads_elsewhere_is_named_also_behind_one_without_a_file_or_an_answer() -> None:
+    elsewhere = ManagementNode(targets=(DatabaseTarget("db.cloud.host", "10.91.0.98"), DatabaseTarget("db.usage.host", "")))
+    facts = replace(GOOD_OLD, nodes={"oldms1": ManagementNode(targets=None), "oldms2": elsewhere})
+    words = fact(world.management_servers_use_the_source, facts)
+    assert (
+        "oldms1 has no db.properties; db.cloud.host of oldms2 is 10.91.0.98, port 3306; db.usage.host of oldms2 is empty, port 3306"
+        in words
+    )
+    assert "of oldms2 is 10.91.0.98" in fact(world.management_servers_use_the_source, replace(facts, nodes={"oldms2": elsewhere}))
+
+
+def test_servers_that_do_not_beat_here_are_of_another_source_and_where_none_runs_they_are_to_be_started() -> None:
+    silent = refused(world.management_servers_beat_here, replace(GOOD_OLD, management=[]))
+    assert silent is not None and silent.remedy == world.WRONG_SOURCE and "oldms1 (has no row), oldms2 (has no row)" in silent.fact
+    down = {name: ManagementNode(runs=False) for name in ("oldms1", "oldms2")}
+    error = refused(world.management_servers_beat_here, replace(GOOD_OLD, nodes=down))
+    assert error is not None and error.remedy == "start them before the upgrade"
