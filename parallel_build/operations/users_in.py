@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
@@ -61,6 +62,15 @@ def are_in(context: Context) -> bool:
     """Whether users have been let in on the new side."""
     record = store(context).mine()
     return bool(record.facts.get(STEP, {}).get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"))
+
+
+def since(facts: Mapping[str, Any]) -> str:
+    """From when on users may have called; empty while they are out. The first of them call before it is proved that they are in.
+
+    Args:
+        facts: what the record has under `STEP`.
+    """
+    return str(facts.get("opening") or facts["at"]) if facts.get("at") else ""
 
 
 def admit(context: Context, point: Point) -> None:
