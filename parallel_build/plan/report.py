@@ -97,10 +97,7 @@ def time_of(plan: Plan, measured: times.Rehearsed | None) -> str:
     if measured is not None:
         return f"{roughly(measured.seconds(plan.rows))}, by the last rehearsal and the rows that there are now"
     guessed = times.of_sizes(plan.work or [])
-    return (
-        f"about {roughly(guessed)} by the tables' sizes alone (half of that to twice that on a server with a disk of its own; "
-        "a rehearsal measures it)"
-    )
+    return f"about {roughly(guessed)}, a guess by the tables' sizes alone; a rehearsal measures it"
 
 
 def _faults(plan: Plan) -> list[str]:

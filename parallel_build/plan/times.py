@@ -1,6 +1,6 @@
 """How long the work of the target's scripts will take: by the tables' sizes before there is a rehearsal, and by the last rehearsal afterwards.
 
-Sizes say no more than that: the rates below are a server's with a disk of its own and nothing else to do. A rehearsal is a measurement of this cloud's data.
+Sizes give a guess: the rates below are assumed. A rehearsal is a measurement of this cloud's data.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from parallel_build.plan.rebuilds import TableWork, Work
 
 STATEMENT = 0.03  # seconds that a statement takes on an empty table
-# Bytes a second, of the table with its keys, as `python -m bench.plan` measured them [docs/operate/plan.md].
+# Bytes a second, of the table with its keys; assumed, not measured.
 RATES = {Work.REBUILDS: 40e6, Work.INDEXES: 120e6, Work.ROWS: 120e6}
-FACTOR = 2.0
 
 
 @dataclass(frozen=True)

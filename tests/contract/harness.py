@@ -143,13 +143,6 @@ class DatabaseServer:
         with self._cursor() as cursor:
             return int(cursor.execute(sql))
 
-    def run(self, database: str, statements: Sequence[str]) -> None:
-        """Run statements in one session."""
-        with self._cursor() as cursor:
-            cursor.execute(f"USE `{database}`")
-            for statement in statements:
-                cursor.execute(statement)
-
     def rows(self, sql: str, values: Sequence[Any] | None = None) -> list[Row]:
         """Return the rows of a query."""
         with self._cursor() as cursor:

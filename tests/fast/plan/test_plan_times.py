@@ -32,7 +32,7 @@ def test_a_rehearsed_time_grows_with_the_rows(then: int, now: int, factor: float
 def test_the_plan_says_a_time_and_by_what_it_knows_it() -> None:
     plan = replace(GOOD, work=[work(Work.REBUILDS, 4_000_000_000)], rows=1200)
     text = " ".join(report.as_text(plan).split())
-    assert "time of this work: about" in text and "by the tables' sizes alone" in text
+    assert "time of this work: about" in text and "a guess by the tables' sizes alone" in text
     measured = times.Rehearsed({"4.21.0.0": 50.0}, 1000)
     assert "time of this work: 1 min 0 s, by the last rehearsal and the rows that there are now" in " ".join(
         report.as_text(plan, measured=measured).split()
