@@ -129,6 +129,13 @@ class Services:
         self._do(actions, unit, 120)
         return bool(actions)
 
+    def mask(self, unit: str) -> bool:
+        """Mask a unit, which runs on if it runs; return whether that had to be done."""
+        if self.state(unit).masked:
+            return False
+        self._do(("mask",), unit, 120)
+        return True
+
     def start(self, unit: str, timeout: float = 180) -> bool:
         """Start a unit; return whether it had to be started. Being active proves nothing about its readiness."""
         if self.state(unit).active:

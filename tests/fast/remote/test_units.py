@@ -12,7 +12,9 @@ from parallel_build.cloudstack import services as services_module
 from parallel_build.cloudstack.services import Services
 from parallel_build.errors import StepFailed
 from parallel_build.operations.hosts_back import peers
+from parallel_build.operations.original_management import put_back
 from parallel_build.project import CODE
+from parallel_build.records.touched import Found
 from parallel_build.remote.units import properties
 from tests.fast.local_host import LocalHost
 
@@ -169,6 +171,8 @@ case "$1" in
   stop)
     if [ -e called-off ]; then rm called-off; echo "Job for $2 canceled." >&2; exit 1; fi
     echo inactive >state ;;
+  start) echo active >state ;;
+  enable) echo enabled >file ;;
   disable) if [ -e read-only ]; then echo "Failed to disable unit: Read-only file system" >&2; exit 1; fi ;;
   mask) if [ -e read-only ]; then echo "Failed to mask unit: Read-only file system" >&2; exit 1; fi; echo masked >load; echo masked >file ;;
   unmask)
@@ -203,6 +207,22 @@ def test_a_mask_in_memory_ends_with_the_next_boot(tmp_path: Path) -> None:
     services = in_the_way(tmp_path, "in-memory", load="masked", file="masked-runtime", state="inactive")
     assert services.state("mariadb").masked and not services.state("mariadb").fenced
     assert services.stop_and_fence("mariadb") and services.state("mariadb").fenced
+
+
+@pytest.mark.parametrize(
+    "found", [Found(True, False, True), Found(True, True, False), Found(False, True, False), Found(False, False, True)]
+)
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_unit_is_put_back_as_it_was_found(tmp_path: Path, found: Found, cut_off: bool) -> None:
+    services = in_the_way(tmp_path, "on-disk", load="masked", file="masked", state="inactive")
+    if cut_off and found.active:  # behind its start
+        services.bring_up("cloudstack-usage", enable=found.enabled)
+    for _ in range(2):
+        put_back(services, "cloudstack-usage", found)
+        now = services.state("cloudstack-usage")
+        assert (now.active, now.masked) == (found.active, found.masked)
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith(("start", "enable"))]
+    assert asked == (["enable cloudstack-usage"] if found.enabled else []) + (["start cloudstack-usage"] if found.active else [])
 
 
 def test_what_is_masked_in_memory_is_released_there_too(tmp_path: Path) -> None:
