@@ -50,12 +50,12 @@ def serve(context: Context) -> None:
     serving = original_source(context)
     context.host(serving).run(["true"])
     mine = _node(context, store(context).read(), serving)
+    others: list[Server] = []
     if not mine.status.synced:  # else nobody has to wait until the others were asked, of which some may be gone
         nodes = _settled(context)
         no_other_history(nodes, _begun(store(context).read()))
-        if not any(node.status.primary for node in nodes):
-            _start_first(context, nodes, serving)
-    _join(context, mine)
+        others = [node.server for node in nodes if node.status.primary] or [_start_first(context, nodes, serving)]
+    _join(context, mine, [server for server in others if server.name != serving.name])
 
 
 def _settled(context: Context) -> list[Node]:
@@ -74,7 +74,7 @@ def _settled(context: Context) -> list[Node]:
     return last[0]
 
 
-def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
+def _start_first(context: Context, nodes: list[Node], serving: Server) -> Server:
     prove_alone(nodes)
     nodes = [_at_rest(context, node, serving) for node in nodes]
     chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
@@ -86,6 +86,7 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
     galera.bootstrap(host, _folder(chosen), chosen.unit)
     _await_synced(context, chosen.server)
+    return chosen.server
 
 
 def _at_rest(context: Context, node: Node, serving: Server) -> Node:
@@ -126,9 +127,7 @@ def rejoin(context: Context) -> list[str]:
                     f"look at what is on it; to have it join with a copy of everything: rm {_folder(node)}/grastate.dat there, then systemctl unmask "
                     f"{node.unit} && systemctl enable --now {node.unit}",
                 )
-            if node.status.synced:
-                _prove_together(context, node, serving)
-            _join(context, node)
+            _join(context, node, [serving])
         except (Cancelled, Fenced):
             raise
         except ParallelBuildError as error:
@@ -140,19 +139,22 @@ def rejoin(context: Context) -> list[str]:
     return missing
 
 
-def _prove_together(context: Context, node: Node, serving: Server) -> None:
-    """Raises StepFailed where a node that serves is not in the cluster of the one that CloudStack uses."""
+def _prove_together(context: Context, node: Node, others: Sequence[Server]) -> None:
+    """Raises StepFailed where a node that serves is in no cluster with any of the others."""
 
     def together() -> bool:
-        return _status_now(context, node.server).together(_status_now(context, serving))
+        mine = _status_now(context, node.server)
+        return any(mine.together(_status_now(context, other)) for other in others)
 
+    names = ", ".join(other.name for other in others)
     try:
-        wait_for(f"{node.name} to be in the cluster of {serving.name}", together, timeout=SETTLE, cancel=context.cancel, interval=0.5)
+        wait_for(f"{node.name} to be in the cluster of {names}", together, timeout=SETTLE, cancel=context.cancel, interval=0.5)
     except StepFailed:
         raise StepFailed(
-            f"{node.name} runs as a cluster of its own next to {serving.name}",
-            "somebody has started it as the first node: what is written there is on no other node, and the next one that joins it is lost to the original",
-            f"look at what is on it; then stop it there, rm {_folder(node)}/grastate.dat, and start it: it joins with a copy of everything",
+            f"{node.name} runs as a cluster of its own next to {names}",
+            "somebody has started it as the first node, or its wsrep_cluster_address names no other: what is written there is on no other node",
+            f"look at what is on it, and at its wsrep_cluster_address; then stop it there, rm {_folder(node)}/grastate.dat, and start it: it joins with a copy "
+            "of everything",
         ) from None
 
 
@@ -191,8 +193,12 @@ def _node(context: Context, record: WindowRecord | None, server: Server) -> Node
     return Node(server, unit, True, _status_now(context, server), noted=noted)
 
 
-def _join(context: Context, node: Node) -> None:
-    """Unmask and start one node as a member; one that was down when the window opened stays down."""
+def _join(context: Context, node: Node, others: Sequence[Server]) -> None:
+    """Unmask and start one node as a member; one that was down when the window opened stays down.
+
+    Args:
+        others: of whose cluster it is then a part; none where it is the first, or serves.
+    """
     found, host = _found(context, node), context.host(node.server)
     serving = original_source(context).name
     if not found.active and node.name != serving:
@@ -203,9 +209,17 @@ def _join(context: Context, node: Node) -> None:
     known = noted_of(store(context).read(), node.server)
     if rests(known) and not known.get("joining"):
         store(context).remember(STEP, **{node.name: {**known, "joining": now()}})
-    if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
+    galera.forget_bootstrap(host, node.unit)  # also of one that runs: it may be started again by its own unit
+    if started := Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
     _await_synced(context, node.server)
+    try:
+        if others:
+            _prove_together(context, node, others)
+    except StepFailed:
+        if started:  # nobody is to write there
+            Services(host).stop_and_fence(node.unit, timeout=600)
+        raise
     known = noted_of(store(context).read(), node.server)
     if rests(known):
         store(context).remember(STEP, **{node.name: {**known, "joined": now()}})
