@@ -41,7 +41,8 @@ sed -n 's/.*WSREP: Recovered position: *\\([0-9a-f-]*:-\\{0,1\\}[0-9]*\\).*/\\1/
 # an old one sets a variable of systemd's, a newer one writes a file that the unit reads.
 FORGET = """
 systemctl unset-environment _WSREP_NEW_CLUSTER
-systemctl show "$1" -p EnvironmentFiles | sed -n 's/^EnvironmentFiles=\\(.*wsrep-new-cluster\\) (ignore_errors=.*/\\1/p' | while read -r left; do rm -f "$left"; done
+systemctl show "$1" -p EnvironmentFiles |
+  sed -n 's/^EnvironmentFiles=\\(.*wsrep-new-cluster\\) (ignore_errors=.*/\\1/p' | while read -r left; do rm -f "$left"; done
 """
 # $1: the folder, $2: the unit. The flag is set in a copy that takes the file's place; galera_new_cluster (re)starts the unit as a first node.
 BOOTSTRAP = f"""
