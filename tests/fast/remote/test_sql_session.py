@@ -197,7 +197,7 @@ def test_where_tls_does_not_come_about_the_servers_own_word_is_reported(monkeypa
     """An old server's TLS and ours may have no version in common; PyMySQL has one number for that and for a server that is down."""
     handshake = pymysql.err.OperationalError(2003, "Can't connect to MySQL server on 'localhost' ([SSL: UNSUPPORTED_PROTOCOL])")
     tried = answering(monkeypatch, pymysql.err.OperationalError(1045, "Access denied for user 'root'"), handshake)
-    with pytest.raises(ConnectionFailed, match="does not let root in through .*Access denied"), sql.session(Socketed()):
+    with pytest.raises(ConnectionFailed, match=r"does not let root in through .*Access denied"), sql.session(Socketed()):
         raise AssertionError
     assert tried == [True, False]
 

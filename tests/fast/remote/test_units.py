@@ -135,8 +135,8 @@ def test_nothing_asks_systemd_for_bare_values() -> None:
 STOPPING = r"""#!/bin/sh
 echo "$*" >>FOLDER/log
 case "$1" in
-  stop) [ ENDS = no ] || echo inactive >FOLDER/state ;;
-  kill) echo failed >FOLDER/state ;;
+  stop) [ ENDS = no ] || [ ENDS = never ] || echo inactive >FOLDER/state ;;
+  kill) [ ENDS = never ] || echo failed >FOLDER/state ;;
   mask) echo masked >FOLDER/load ;;
   show) [ "$4" = ActiveState ] || { echo "LoadState=$(cat FOLDER/load)"; echo "UnitFileState=masked"; }; echo "ActiveState=$(cat FOLDER/state)" ;;
 esac
@@ -151,8 +151,20 @@ def test_a_unit_that_does_not_end_in_time_is_killed(tmp_path: Path, ends: str, k
     assert services.stop_and_fence("cloudstack-management", patience=1)
     asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
     before, kill = ["disable cloudstack-management", "stop --no-block cloudstack-management"], ["kill --signal=KILL cloudstack-management"]
-    assert asked == [*before, *(kill if killed else []), "mask cloudstack-management", "stop cloudstack-management"]
+    assert asked == [*before, *(kill if killed else []), "mask cloudstack-management", "stop --no-block cloudstack-management"]
     assert not services.stop_and_fence("cloudstack-management", patience=1)
+
+
+def test_a_unit_that_does_not_end_when_it_is_killed_is_not_waited_for(tmp_path: Path) -> None:
+    """A process that waits for a disk that is gone: systemd has it end for three minutes, and then calls the unit failed, whatever still runs."""
+    (tmp_path / "state").write_text("active\n")
+    (tmp_path / "load").write_text("loaded\n")
+    services = Services(host(tmp_path, STOPPING.replace("FOLDER", str(tmp_path)).replace("ENDS", "never")))
+    with pytest.raises(StepFailed, match="cloudstack-management still runs"):
+        services.stop_and_fence("cloudstack-management", patience=0.5)
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
+    stop, kill = "stop --no-block cloudstack-management", "kill --signal=KILL cloudstack-management"
+    assert asked == ["disable cloudstack-management", stop, kill, "mask cloudstack-management", stop, kill], "nothing that waits"
 
 
 def test_a_unit_has_its_own_time_to_end_before_it_is_masked(tmp_path: Path) -> None:
