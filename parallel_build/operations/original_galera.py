@@ -21,7 +21,7 @@ from parallel_build.operations import known_servers
 from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_source, promoted, store
-from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests
+from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests, strangers
 from parallel_build.operations.galera_stop import BEGUN, STEP, lacking, noted_of, status
 from parallel_build.operations.open_ports import answers
 from parallel_build.records.run_folder import now
@@ -53,9 +53,13 @@ def serve(context: Context) -> None:
     others: list[Server] = []
     if not mine.status.synced:  # else nobody has to wait until the others were asked, of which some may be gone
         nodes = _settled(context)
-        no_other_history(nodes, _begun(store(context).read()))
+        apart = strangers(nodes, _begun(store(context).read()))
+        for node in apart:  # on record, since its files don't show it
+            _note(context, node.server, alone=now(), lacks="it has run as a cluster of its own")
+        no_other_history(apart)
         others = [node.server for node in nodes if node.status.primary] or [_start_first(context, nodes, serving)]
-    _join(context, mine, [server for server in others if server.name != serving.name])
+    alone = mine.status.primary or any(server.name == serving.name for server in others)  # it serves, or has started the cluster
+    _join(context, mine, [] if alone else others)
 
 
 def _settled(context: Context) -> list[Node]:
@@ -121,8 +125,9 @@ def rejoin(context: Context) -> list[str]:
             if node.silent:
                 raise ConnectionFailed(f"{node.name} can't be reached over SSH", node.silent, f"restore the connection to {node.name}")
             if node.alone_since and not node.runs:
+                at = f" at write set {node.recorded}" if rests(node.noted) else ""
                 raise StepFailed(
-                    f"{node.name} has run since this window stopped it at write set {node.recorded} (now {node.saved.seqno})",
+                    f"{node.name} has run since this window stopped {'it' if at else 'the source'}{at} (now {node.saved.seqno})",
                     "what was written there is on no other node, and it would join as if it had what they have",
                     f"look at what is on it; to have it join with a copy of everything: rm {_folder(node)}/grastate.dat there, then systemctl unmask "
                     f"{node.unit} && systemctl enable --now {node.unit}",
@@ -207,8 +212,8 @@ def _join(context: Context, node: Node, others: Sequence[Server]) -> None:
         context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
         return
     known = noted_of(store(context).read(), node.server)
-    if rests(known) and not known.get("joining"):
-        store(context).remember(STEP, **{node.name: {**known, "joining": now()}})
+    if (rests(known) or known.get("alone")) and not known.get("joining"):
+        _note(context, node.server, joining=now())
     galera.forget_bootstrap(host, node.unit)  # also of one that runs: it may be started again by its own unit
     if started := Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
@@ -221,8 +226,15 @@ def _join(context: Context, node: Node, others: Sequence[Server]) -> None:
             Services(host).stop_and_fence(node.unit, timeout=600)
         raise
     known = noted_of(store(context).read(), node.server)
-    if rests(known):
-        store(context).remember(STEP, **{node.name: {**known, "joined": now()}})
+    if rests(known) or known.get("alone"):
+        _note(context, node.server, joined=now(), alone="")
+
+
+def _note(context: Context, server: Server, **facts: str) -> None:
+    """Add to what the record has of a node, while a window is open."""
+    records = store(context)
+    if (record := records.read()) is not None and not record.closed:
+        records.remember(STEP, **{server.name: {**noted_of(record, server), **facts}})
 
 
 def _await_synced(context: Context, server: Server) -> None:

@@ -323,6 +323,45 @@ def test_nobody_joins_a_node_that_somebody_else_has_started_as_the_first(world: 
     assert "olddb2" in missing and world.bootstrapped == ["olddb1"]
 
 
+def test_a_node_that_was_dead_at_the_stop_and_was_started_since_is_joined_by_nobody(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source would take a copy of what that node has, and lose its own."""
+    world.kill("olddb3", machine=True)
+    world.site = world.context.site = site(original=original(), window={"confirmedDown": ["olddb3"]})
+    stop(world)
+    world.lost.clear()
+    world.units["olddb3", DATABASE].update(active=True)
+    world.members["olddb3"] = Member(60)
+    with pytest.raises(StepFailed, match="olddb3 runs as a cluster of its own, and this window had stopped the source as the last"):
+        back(world)
+    assert world.running() == ["olddb3"] and world.down("olddb1")
+    world.units["olddb3", DATABASE].update(active=False, masked=True)
+    world.members["olddb3"].primary = False
+    assert galera_stop.lacking(world.record)["olddb3"] == "it has run as a cluster of its own"
+    (missing,) = back(world)
+    assert "olddb3 has run since this window stopped the source (now 60)" in missing and "grastate.dat" in missing
+    assert world.bootstrapped == ["olddb1"] and sorted(world.running()) == ["olddb1", "olddb2"] and world.wrong == []
+    with monkeypatch.context() as patch:
+        saved = galera.saved
+        patch.setattr(galera, "saved", lambda host, folder: SavedState() if host.name == "olddb3" else saved(host, folder))
+        for _ in range(2):
+            assert back(world) == [] and sorted(world.running()) == sorted(NODES)
+
+
+def test_a_node_that_was_dead_at_the_stop_may_have_joined_by_itself_what_a_rollback_has_started(world: Cluster) -> None:
+    world.kill("olddb3", machine=True)
+    world.site = world.context.site = site(original=original(), window={"confirmedDown": ["olddb3"]})
+    stop(world)
+    world.record.returning = "now"
+    original_database.start(world.context)
+    world.lost.clear()
+    world.units["olddb3", DATABASE].update(active=True)
+    world.starts("olddb3", DATABASE)
+    world.kill("olddb1")
+    assert back(world) == [] and world.bootstrapped == ["olddb1"] and sorted(world.running()) == sorted(NODES)
+
+
 def test_a_start_that_was_begun_with_another_node_is_no_excuse_for_it(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     stop(world)
 
