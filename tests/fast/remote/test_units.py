@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from parallel_build.cloudstack import services as services_module
 from parallel_build.cloudstack.services import Services
-from parallel_build.errors import StepFailed
+from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.operations.fence_new_database import KILL_UNIT, STOP_UNIT
 from parallel_build.operations.hosts_back import peers
 from parallel_build.operations.original_management import put_back
 from parallel_build.project import CODE
@@ -213,6 +215,17 @@ def test_what_can_not_be_masked_is_stopped_all_the_same_and_named(tmp_path: Path
     with pytest.raises(StepFailed, match=r"mariadb could not be masked\. Cause: .*Read-only file system"):
         services.stop_and_fence("mariadb")
     assert not services.state("mariadb").active
+
+
+@pytest.mark.parametrize(("script", "verb"), [(STOP_UNIT, "stop --no-block"), (KILL_UNIT, "kill --signal=KILL")])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_new_database_is_stopped_or_killed_also_where_it_can_not_be_masked(
+    tmp_path: Path, script: str, verb: str, read_only: bool
+) -> None:
+    services = in_the_way(tmp_path, *(["read-only"] if read_only else []))
+    with pytest.raises(CommandFailed) if read_only else contextlib.nullcontext():
+        services.host.script(script, ["mariadb"])
+    assert f"{verb} mariadb" in (tmp_path / "log").read_text().splitlines()
 
 
 def test_a_mask_in_memory_ends_with_the_next_boot(tmp_path: Path) -> None:
