@@ -53,8 +53,8 @@ COMMANDS = {
     "enable": "systemctl enable {unit}",
     "disable": "systemctl disable {unit}",
     "mask": "systemctl mask {unit}",
-    "unmask": "systemctl unmask {unit}",
-    "unmask-until-boot": "systemctl unmask --runtime {unit}",
+    # Both, since the mask on the disk hides one in memory below it.
+    "unmask": "systemctl unmask {unit} && {{ systemctl unmask --runtime {unit} 2>/dev/null || true; }}",
     "reset": "{{ systemctl reset-failed {unit} 2>/dev/null || true; }}",
 }
 
@@ -159,7 +159,7 @@ class Services:
     @staticmethod
     def _releasing(before: UnitState, enable: bool) -> tuple[str, ...]:
         """What releases a unit; a masked one says nothing about whether it is enabled below the mask."""
-        unmask = ("unmask", *(("unmask-until-boot",) if before.until_boot else ())) if before.masked else ()
+        unmask = ("unmask",) if before.masked else ()
         return (*unmask, "enable") if enable and (before.masked or not before.enabled) else unmask
 
     def database_unit(self) -> str:

@@ -22,7 +22,7 @@ from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_source, promoted, store
 from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests, strangers
-from parallel_build.operations.galera_stop import BEGUN, STEP, lacking, noted_of, status
+from parallel_build.operations.galera_stop import BEGUN, STEP, WAITING, lacking, noted_of, status
 from parallel_build.operations.open_ports import answers
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
@@ -100,7 +100,7 @@ def _at_rest(context: Context, node: Node, serving: Server) -> Node:
     host = context.host(node.server)
     if node.runs:
         context.progress(f"{node.unit} on {node.name} runs without a cluster that serves ({node.status.words()}): it is stopped")
-        Services(host).stop_and_fence(node.unit, timeout=600)
+        Services(host).stop_and_fence(node.unit, timeout=600, patience=WAITING)
     try:
         return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
     except StepFailed as error:

@@ -73,9 +73,9 @@ def compare_definitions(
     for key in common:
         table, copy = mine[key].made, other[key].made
         if isinstance(table, Table) and isinstance(copy, Table):
-            other = "columns" if _names(table) != _names(copy) else "primary keys" if table.primary_key != copy.primary_key else ""
-            if other:
-                found.notes.append(f"{table.schema}.{table.name}: its rows, because the {other} are not the same")
+            apart = "columns" if _names(table) != _names(copy) else "primary keys" if table.primary_key != copy.primary_key else ""
+            if apart:
+                found.notes.append(f"{table.schema}.{table.name}: its rows, because the {apart} are not the same")
             else:
                 found.tables.append(table)
     return found

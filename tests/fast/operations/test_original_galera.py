@@ -126,6 +126,9 @@ class Units(window_world.Units):
     """Services whose stop has a node leave its cluster."""
 
     def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
+        if self.host.name in NODES and self.state(unit).active:
+            member = self.world.members[self.host.name]  # type: ignore[attr-defined]
+            assert (patience is None) == member.primary, "one that waits for others does not end by itself, and one that serves has its time"
         done = super().stop_and_fence(unit, timeout, patience=patience)
         if done and self.host.name in NODES:
             self.world.left(self.host.name)  # type: ignore[attr-defined]
@@ -421,6 +424,12 @@ def test_one_that_waits_for_a_cluster_is_stopped_and_the_cluster_started(world: 
     world.members["olddb1"].hangs = True
     assert back(world) == []
     assert world.bootstrapped == ["olddb1"] and sorted(world.running()) == sorted(NODES) and world.wrong == []
+
+
+def test_a_stand_by_node_that_waits_for_the_others_is_not_waited_for(world: Cluster) -> None:
+    world.members["olddb2"].primary = False
+    stop(world)
+    assert all(world.down(name) for name in NODES)
 
 
 def test_a_node_with_which_a_start_was_begun_must_be_asked_before_another_starts_one(world: Cluster) -> None:
