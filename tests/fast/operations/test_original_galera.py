@@ -128,7 +128,9 @@ class Units(window_world.Units):
     def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
         if self.host.name in NODES and self.state(unit).active:
             member = self.world.members[self.host.name]  # type: ignore[attr-defined]
-            assert (patience is None) == member.primary, "one that waits for others does not end by itself, and one that serves has its time"
+            assert (patience is None) == member.primary, (
+                "one that waits for others does not end by itself, and one that serves has its time"
+            )
         done = super().stop_and_fence(unit, timeout, patience=patience)
         if done and self.host.name in NODES:
             self.world.left(self.host.name)  # type: ignore[attr-defined]
