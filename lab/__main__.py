@@ -17,6 +17,7 @@ from lab.database import ORIGINS
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import log_in, named, sessions
+from lab.machines import ALL_KVM_HOSTS
 from lab.packages import NEW, NEWEST, PackagingError
 from lab.progress import Times, say
 from parallel_build.configuration import Phase
@@ -322,6 +323,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="further networks in use, each with a running router (default: 0, besides the three that there are)",
+    )
+    parser.add_argument(
+        "--kvm-hosts", type=int, choices=range(2, len(ALL_KVM_HOSTS) + 1), metavar="N", help="KVM hosts of the original (default: 2)"
     )
     parser.add_argument(
         "--rehearsal", action="store_const", const=True, help="with a server that the upgrade is rehearsed on, out of reach of all others"

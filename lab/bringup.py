@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import databases, fileserver, given_dump, libvirtd, network, original, packages, rpm_packages, stack, timeserver
-from lab.database import DatabasePlan, ManagementServer, describe
+from lab.database import DatabasePlan, HypervisorHost, ManagementServer, describe
 from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import NO_SERVICE, create, in_parallel, sessions
 from lab.images import base_root, el_root, family_root, guest_image, kvm_available
-from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
+from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
@@ -30,7 +30,8 @@ def plan(lab: Lab, options: Options) -> DatabasePlan:
         ManagementServer(server.name, server.address, mac_address(server.name, server.address))
         for server in OLD_MANAGEMENT[: options.management]
     )
-    found = DatabasePlan(seed=options.seed, management_servers=servers, networks=options.networks)
+    hosts = tuple(HypervisorHost(host.name, host.address) for host in ALL_KVM_HOSTS[: options.kvm_hosts])
+    found = DatabasePlan(seed=options.seed, management_servers=servers, networks=options.networks, hypervisor_hosts=hosts)
     if options.rows is not None:
         found = replace(
             found,
@@ -124,7 +125,9 @@ def _check_mysql(options: Options) -> None:
 
 
 def _machines(lab: Lab, options: Options) -> list[Machine]:
-    hosts = [agent.machine for agent in given_dump.agents(options, _database_key(lab))] if options.dump else KVM_HOSTS
+    hosts = (
+        [agent.machine for agent in given_dump.agents(options, _database_key(lab))] if options.dump else ALL_KVM_HOSTS[: options.kvm_hosts]
+    )
     databases_apart = [] if options.one_server else [OLD_SOURCE, OLD_REPLICA]
     return [*OLD_MANAGEMENT[: options.management], *databases_apart, *hosts]
 

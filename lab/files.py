@@ -42,6 +42,7 @@ class Options:
         management: number of management servers on each side, 1 or 2.
         rows: rows of each of the big tables of a generated database; None leaves the generator's default.
         networks: further networks of the generated database, each in use with a router of its own.
+        kvm_hosts: KVM hosts of the original, each a container with the agent's packages.
         seed: of the generated database.
         dump: a database dump used instead of a generated one.
         usage_dump: dump of `cloud_usage`, where `dump` holds only `cloud`.
@@ -63,6 +64,7 @@ class Options:
     management: int = 2
     rows: int | None = None
     networks: int = 0
+    kvm_hosts: int = 2
     seed: int = 1
     dump: str | None = None
     usage_dump: str | None = None

@@ -115,7 +115,7 @@ def create(
         host_key_private=private,
         host_key_public=public,
         authorized_keys=(lab.operator_key(),),
-        hosts={other.name: other.address for other in everything(2)},
+        hosts={other.name: other.address for other in everything(2, lab.options().kvm_hosts)},
         files=(*repository_files(system, version), *_operator(lab, system), *files, *service.files),
         packages=(*PACKAGES[machine.role], *packages),
         enabled_units=(*units, *service.units),
@@ -172,7 +172,7 @@ def named(lab: Lab, name: str) -> Machine:
     Raises:
         LabError: it has none of that name.
     """
-    known = {machine.name: machine for machine in (*everything(lab.options().management), REHEARSAL)}
+    known = {machine.name: machine for machine in (*everything(lab.options().management, lab.options().kvm_hosts), REHEARSAL)}
     if name not in known:
         raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
     return known[name]

@@ -29,7 +29,10 @@ OLD_MANAGEMENT = (
 OLD_SOURCE = Machine("olddb1", "10.91.0.13", "source")
 OLD_REPLICA = Machine("olddb2", "10.91.0.14", "replica")
 TIME_SERVER = OLD_MANAGEMENT[0]  # gives the new guests the time; containers have this computer's
-KVM_HOSTS = (Machine("kvm1", "10.91.0.21", "kvm"), Machine("kvm2", "10.91.0.22", "kvm"))
+# Addresses between those of the servers and those of the pods, then those behind the pods' and the user's.
+_KVM_ADDRESSES = (21, 22, *range(60, 100), *range(201, 219))
+ALL_KVM_HOSTS = tuple(Machine(f"kvm{number}", f"10.91.0.{last}", "kvm") for number, last in enumerate(_KVM_ADDRESSES, 1))
+KVM_HOSTS = ALL_KVM_HOSTS[:2]  # what a lab has that was not asked for more
 NEW_SOURCE = Machine("newdb1", "10.91.0.31", "source")
 NEW_REPLICA = Machine("newdb2", "10.91.0.32", "replica")
 NEW_MANAGEMENT = (
@@ -39,9 +42,9 @@ NEW_MANAGEMENT = (
 REHEARSAL = Machine("rehearsal", "10.91.0.51", "rehearsal")  # only where `up --rehearsal` asks for it
 
 
-def original(management: int) -> tuple[Machine, ...]:
-    """The original's machines, with so many management servers."""
-    return (*OLD_MANAGEMENT[:management], OLD_SOURCE, OLD_REPLICA, *KVM_HOSTS)
+def original(management: int, hosts: int = len(KVM_HOSTS)) -> tuple[Machine, ...]:
+    """The original's machines, with so many management servers and KVM hosts."""
+    return (*OLD_MANAGEMENT[:management], OLD_SOURCE, OLD_REPLICA, *ALL_KVM_HOSTS[:hosts])
 
 
 def new(management: int) -> tuple[Machine, ...]:
@@ -49,6 +52,6 @@ def new(management: int) -> tuple[Machine, ...]:
     return (NEW_SOURCE, NEW_REPLICA, *NEW_MANAGEMENT[:management])
 
 
-def everything(management: int) -> tuple[Machine, ...]:
+def everything(management: int, hosts: int = len(KVM_HOSTS)) -> tuple[Machine, ...]:
     """All machines of a lab."""
-    return (*original(management), *new(management))
+    return (*original(management, hosts), *new(management))

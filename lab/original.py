@@ -8,7 +8,7 @@ from lab.database import Layout
 from lab.errors import LabError
 from lab.files import Lab, LabSecrets
 from lab.hosts import NO_STARTS, Sessions, in_parallel, really
-from lab.machines import KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
+from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, Endpoint
 from parallel_build.errors import ConnectionFailed
@@ -36,7 +36,7 @@ def agents_of(layout: Layout) -> list[Agent]:
     found = {host.name: host for host in layout.hosts}
     return [
         Agent(machine, found[machine.name].agent_guid, layout.zone_id, found[machine.name].pod_id, found[machine.name].cluster_id)
-        for machine in KVM_HOSTS
+        for machine in ALL_KVM_HOSTS
         if machine.name in found
     ]
 
@@ -95,7 +95,7 @@ def await_whole(lab: Lab, agents: list[Agent]) -> None:
         return all(vm.get("state") == "Running" for vm in vms)
 
     if names:
-        until(f"agents of {', '.join(sorted(names))}", up, timeout=120, remedy="read agent.log on them")
+        until(f"agents of {', '.join(sorted(names))}", up, timeout=120 + 5 * len(names), remedy="read agent.log on them")
         until("the original's system VMs and routers", running, timeout=120, remedy="scripts/lab status")
 
 

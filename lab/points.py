@@ -19,7 +19,7 @@ from lab import libvirtd, network
 from lab.errors import LabError
 from lab.files import Lab
 from lab.hosts import in_parallel
-from lab.machines import KVM_HOSTS
+from lab.machines import ALL_KVM_HOSTS
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
 from tools.cache import write_atomically
@@ -146,7 +146,7 @@ def _off(lab: Lab) -> None:
         in_parallel(lambda place: container.power_off(*place), work)
         libvirtd.power_off(lab, kind)
     libvirtd.stop(lab)
-    for host in KVM_HOSTS:
+    for host in ALL_KVM_HOSTS[: lab.options().kvm_hosts]:
         # At its first connection an agent boots what the database has as running there: system VMs and routers come back with their hosts.
         (lab.original / host.name / "root" / CONNECTED_BEFORE).unlink(missing_ok=True)
 

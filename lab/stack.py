@@ -18,7 +18,7 @@ from lab.hosts import ROOT_PASSWORD, repository_address
 from lab.images import base_root, el_root, family_root, guest_image
 from lab.images.el import OPERATOR
 from lab.libvirtd import uri
-from lab.machines import BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, REHEARSAL, TIME_SERVER
+from lab.machines import ALL_KVM_HOSTS, BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, REHEARSAL, TIME_SERVER
 from lab.packages import NEW, OLD
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
@@ -92,6 +92,10 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     new, original = section("new"), section("original")
     original["management"] = _some(original["management"], {machine.name for machine in OLD_MANAGEMENT[: options.management]})
     new["management"] = _some(new["management"], {machine.name for machine in NEW_MANAGEMENT[: options.management]})
+    known = {host["name"] for host in original["hypervisors"]}
+    original["hypervisors"] += [
+        {"name": host.name, "address": host.address, "kind": "kvm"} for host in ALL_KVM_HOSTS[: options.kvm_hosts] if host.name not in known
+    ]
     # A given dump may have fewer KVM hosts than the lab has machines for them, or none: then no template for KVM is looked for either.
     there = [host for host in original["hypervisors"] if container.exists(lab.original, host["name"])]
     original["hypervisors"] = there
@@ -100,6 +104,8 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     config[steps] = [each for each in config.get(steps, []) if names.issuperset(each["hosts"])]
     if not there:
         config[f"{PROJECT_NAME}:templates"] = []
+    for each in config[steps]:
+        each["hosts"] = [host["name"] for host in there]
     if options.agents:
         config[steps] = []
         section("agents")["upgrade"] = {"canary": 1, "atOnce": 4}

@@ -12,7 +12,7 @@ from typing import Any
 from lab import libvirtd, machines, stack
 from lab.files import Lab
 from lab.hosts import Sessions, in_parallel
-from lab.machines import KVM_HOSTS, Machine
+from lab.machines import ALL_KVM_HOSTS, Machine
 from lab.original import cloud
 from lab.packages import NEW, OLD
 from parallel_build.cloudstack import systemvms
@@ -121,8 +121,9 @@ def power(lab: Lab, management: int) -> dict[str, str]:
     # The component names domains after stack and machine, since one hypervisor may hold the guests of several stacks.
     guests = {name.removeprefix(f"{stack.STACK}-"): runs for name, runs in libvirtd.domains(lab).items()}
     there = {}
-    for machine in machines.everything(management):
-        folder = lab.original if machine in machines.original(management) else lab.new
+    hosts = lab.options().kvm_hosts
+    for machine in machines.everything(management, hosts):
+        folder = lab.original if machine in machines.original(management, hosts) else lab.new
         if container.exists(folder, machine.name):
             there[machine.name] = "on" if container.running(folder, machine.name) else "off"
         elif machine.name in guests:
@@ -172,7 +173,7 @@ def _serving_api(lab: Lab, sides: dict[str, tuple[Machine, ...]], found: dict[st
 
 
 def _agents(lab: Lab, opened: Sessions, there: dict[str, str], api: tuple[str, Cloud] | None, management: int) -> list[Agent]:
-    by_address = {machine.address: machine.name for machine in machines.everything(management)}
+    by_address = {machine.address: machine.name for machine in machines.everything(management, lab.options().kvm_hosts)}
     states: dict[str, str] = {}
     managed: dict[str, str] = {}
     if api:
@@ -195,7 +196,7 @@ def _agents(lab: Lab, opened: Sessions, there: dict[str, str], api: tuple[str, C
         connected = ",".join(by_address.get(each, each) for each in peer.split(",")) if peer else None
         return Agent(host.name, version, states.get(host.name), connected, managed.get(host.name))
 
-    return in_parallel(agent, [host for host in KVM_HOSTS if there[host.name] != "absent"])
+    return in_parallel(agent, [host for host in ALL_KVM_HOSTS if there.get(host.name, "absent") != "absent"])
 
 
 def _peer(opened: Sessions, host: Machine) -> tuple[str | None, str | None]:
@@ -217,7 +218,7 @@ def _system_vms(opened: Sessions, there: dict[str, str], api: tuple[str, Cloud] 
     if api is None:
         return []
     client = api[1]
-    kvm = {host.name: host for host in KVM_HOSTS if there[host.name] == "on"}
+    kvm = {host.name: host for host in ALL_KVM_HOSTS if there.get(host.name) == "on"}
 
     def describe(vm: dict[str, Any]) -> dict[str, Any]:
         host = kvm.get(vm.get("hostname", ""))

@@ -32,6 +32,13 @@ class Handler(ABC):
     def check(self, operation: Operation, inputs: Values) -> list[Finding]:
         """What is wrong with the inputs; those not known yet are left alone."""
 
+    def before_diff(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> None:
+        """Asked before what the state has is compared with what is wanted; changes nothing, and waits no longer than a preview may.
+
+        Raises:
+            Refused: what is there contradicts the state.
+        """
+
     @abstractmethod
     def changes(self, old_inputs: Values, old_outputs: Values, inputs: Values) -> list[str]:
         """Names of the inputs whose change is an update; empty for none."""

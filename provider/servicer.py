@@ -93,7 +93,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """What an update would change. Never a replacement: that would be an undo."""
         handler = self._handler(request.urn, context)
         self.session.compare(request.urn)
+        operation = Operation(self.session, request.urn, request.id)
         old_inputs, old_outputs, inputs = map(from_struct, (request.old_inputs, request.olds, request.news))
+        self._answer(context, handler, operation, lambda: handler.before_diff(operation, old_inputs, old_outputs, inputs))
         try:
             changed = handler.changes(old_inputs, old_outputs, inputs)
         except Refused as refused:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parallel_build.cancel import CancelToken
+from parallel_build.operations import window_standing
+from parallel_build.operations.window_standing import Seen
 from parallel_build.provider.engine import Engine
 from parallel_build.records.run_number import Claims
 from parallel_build.remote.host import Connections
@@ -34,6 +36,8 @@ class Session:
         self._running: list[str] = []
         self._made: set[str] = set()
         self._compared: set[str] = set()
+        self._records: dict[str, Seen] = {}
+        self._looking = threading.Lock()
         self._changed = threading.Condition()
 
     def connections(self, site: Site) -> Connections:
@@ -62,6 +66,18 @@ class Session:
         known = set(stored.known_as)
         same = [site for site in heard if known & set(site.known_as)] if known else heard
         return same[0] if len(same) == 1 else None
+
+    def record(self, site: Site) -> tuple[Seen, bool]:
+        """What the record of the site's window says, asked once in this process; and whether it was asked just now.
+
+        Raises:
+            Cancelled: stopping was asked for.
+        """
+        with self._looking:
+            asked = site.stack not in self._records
+            if asked:
+                self._records[site.stack] = window_standing.look(site, self.connections(site))
+            return self._records[site.stack], asked
 
     def make(self, urn: str) -> None:
         """Remember that this process has been asked to make or change a resource."""

@@ -17,6 +17,7 @@ from parallel_build.errors import (
     GuardFailed,
     ParallelBuildError,
 )
+from parallel_build.operations import window_standing
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.provider.failure import PartialFailure, Refused
 from parallel_build.provider.handler import Finding, Handler
@@ -75,6 +76,24 @@ class StepHandler(Handler):
         except ConfigurationError as error:
             return [Finding("site", str(error))]
         return []
+
+    def before_diff(self, operation: Operation, old_inputs: Values, old_outputs: Values, inputs: Values) -> None:
+        """What was done in a window counts only as long as the window's record says so.
+
+        Raises:
+            Refused: the window was rolled back without Pulumi, or is a different one, or its record can't be used.
+        """
+        if not self.step_class.of_window or is_unknown(inputs.get("site")) or old_outputs.get("status", DONE) != DONE:
+            return
+        site, _ = self._open(inputs)
+        secrets = site.hidden()
+        try:
+            seen, just_now = operation.session.record(site)
+            unasked = window_standing.check(seen, site, self.step_class.type, old_outputs.get("result") or {})
+        except ParallelBuildError as error:
+            raise Refused(mask(str(error), secrets)) from None
+        if unasked and just_now:
+            operation.session.engine.warn(operation.urn, mask(unasked, secrets))
 
     def changes(self, old_inputs: Values, old_outputs: Values, inputs: Values) -> list[str]:
         """Site and parameters by meaning; the texts of plan, undo and rehearsal are never a change."""

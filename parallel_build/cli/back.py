@@ -12,6 +12,7 @@ from dataclasses import replace
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE, board
 from parallel_build.cli.recover import with_recorded_keys
+from parallel_build.cli.recovery_advice import ALONGSIDE, ORDER
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
 from parallel_build.operations import original_replica, serve_original
@@ -56,10 +57,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """The original first; then Pulumi, and whatever the state did not know of."""
-    shown = board.of_window(read_stack(given.stack, config_file=given.config_file).site)
+    reading = read_stack(given.stack, config_file=given.config_file)
+    shown = board.of_window(reading.site)
     alone = given.without_pulumi or given.window
     go_back(given, None if alone else lambda: Driver(given.stack, given.config_file, shown.line, shown.hear), shown)
     print("the original serves")
+    if alone and (reading.state.problem or any(name in reading.state.steps for name in (*ORDER, *ALONGSIDE))):
+        print(
+            "a state that has the window's steps does not know of it, and `pulumi up` in phase switched is refused; have it follow: "
+            f"pulumi config set phase prepared --stack {given.stack} && pulumi up --stack {given.stack}"
+        )
     return DONE
 
 

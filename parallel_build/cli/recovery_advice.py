@@ -58,6 +58,8 @@ def explain(found: Situation) -> Explanation:
     """Put it into words."""
     serving, runs = which_serves(found), which_runs(found)
     forward, back = _forward(found, serving), _back(found, runs)
+    if _left_in_state(found) and forward:
+        forward = f"after what stands under First: {forward}"
     if found.alone:  # one copy of the record may be looked at, not acted on
         forward, back = (f"after what stands under First: {command}" if command else "" for command in (forward, back))
     return Explanation(serving, headline(found), list(_findings(found)), list(_servers(found)), forward, back, list(_first(found)))
@@ -190,6 +192,11 @@ def _first(found: Situation) -> Iterator[str]:
             f"bring {found.alone} back, which has a copy of the record; or, where it is gone for good or powered off, confirm it "
             f"(pulumi config set --path 'window.confirmedDown[{len(confirmed)}]' {found.alone} --stack {found.stack}): no command changes anything before"
         )
+    if _left_in_state(found):
+        yield (
+            "the state still has steps of a window that is closed, and no command goes forward over them; have it follow: "
+            f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
+        )
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
         yield (
@@ -231,6 +238,11 @@ def _back(found: Situation, runs: str) -> str:
         return f"parallel-build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"
     return f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}   (the original serves again{lost})"
+
+
+def _left_in_state(found: Situation) -> bool:
+    """Whether the state has steps of a window that was rolled back without Pulumi."""
+    return found.record is not None and bool(found.record.closed) and any(name in found.state.steps for name in (*ORDER, *ALONGSIDE))
 
 
 def _not_ours(found: Situation) -> bool:

@@ -8,6 +8,7 @@ router, so a restart there fails, or leaves the network without one [DeploymentP
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -293,14 +294,32 @@ def refused_calls(database: Session, since: str) -> int:
     return int(database.value(REFUSED, [since]) or 0)
 
 
+# What jobs that wait or have failed were called with: of a rule that could not be made nothing is left but that.
+CALLED_WITH = (
+    "SELECT job_cmd_info AS info FROM cloud.async_job WHERE job_status <> 1 AND created >= %s AND job_cmd NOT LIKE '%%RestartNetworkCmd%%' "
+    "AND job_cmd NOT LIKE '%%RestartVPCCmd%%' AND job_cmd_info IS NOT NULL ORDER BY id DESC LIMIT 1000"
+)
+UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+# Networks and VPCs by the ids of what a call may name: themselves, addresses, rules, lists of rules.
+NAMED = (
+    "SELECT id AS network, vpc_id AS vpc FROM cloud.networks WHERE removed IS NULL AND uuid IN ({marks})",
+    "SELECT 0 AS network, id AS vpc FROM cloud.vpc WHERE removed IS NULL AND uuid IN ({marks})",
+    "SELECT COALESCE(network_id, 0) AS network, vpc_id AS vpc FROM cloud.user_ip_address WHERE uuid IN ({marks}) "
+    "AND (network_id IS NOT NULL OR vpc_id IS NOT NULL)",
+    "SELECT w.id AS network, w.vpc_id AS vpc FROM cloud.firewall_rules f JOIN cloud.networks w ON w.id = f.network_id WHERE f.uuid IN ({marks})",
+    "SELECT 0 AS network, vpc_id AS vpc FROM cloud.network_acl WHERE vpc_id > 0 AND uuid IN ({marks})",
+)
+
+
 def wanted(database: Session, since: str) -> set[Key]:
     """Networks and VPCs in which users work, or wait.
 
     Args:
         since: when users were let in, `YYYY-MM-DD HH:MM:SS` in UTC, as CloudStack writes its times.
     """
-    found: set[Key] = set()
-    for query in WANTED:
-        for row in database.rows(query, [since] * query.count("%s")):
-            found.add((VPC, int(row["vpc"])) if row["vpc"] is not None else (NETWORK, int(row["network"])))
-    return found
+    rows = [row for query in WANTED for row in database.rows(query, [since] * query.count("%s"))]
+    called = sorted({uuid for row in database.rows(CALLED_WITH, [since]) for uuid in UUID.findall(str(row["info"]))})
+    if called:
+        marks = ", ".join(["%s"] * len(called))
+        rows += [row for query in NAMED for row in database.rows(query.format(marks=marks), called)]
+    return {(VPC, int(row["vpc"])) if row["vpc"] else (NETWORK, int(row["network"])) for row in rows}

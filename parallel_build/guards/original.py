@@ -195,7 +195,7 @@ def binary_log_for_replication(site: Site, old: OriginalFacts, fresh: NewFacts) 
         return
     if old.variables.get("log_bin") != "ON" or old.variables.get("binlog_format", "ROW") != "ROW":
         raise GuardFailed(
-            f"the original has log_bin={old.variables.get('log_bin')}, binlog_format={old.variables.get('binlog_format')}",
+            f"the original has log_bin={old.variables.get('log_bin', 'unknown')}, binlog_format={old.variables.get('binlog_format', 'unknown')}",
             "replication needs both ON and ROW",
             "set them (a restart of the original's database), or use transfer.method dump",
         )

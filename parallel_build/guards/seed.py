@@ -62,7 +62,9 @@ def seed_follows(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     if not (seed.status.receiving and seed.status.applying):
         threads = [name for name, runs in (("receiver", seed.status.receiving), ("applier", seed.status.applying)) if not runs]
         raise GuardFailed(
-            f"{target} does not follow {source.name}", seed.status.error or f"its {' and '.join(threads)} does not run", AGAIN
+            f"{target} does not follow {source.name}",
+            seed.status.error or f"its {' and '.join(threads)} {'do' if len(threads) > 1 else 'does'} not run",
+            AGAIN,
         )
     if seed.left_out:
         raise GuardFailed(
@@ -95,7 +97,7 @@ def seed_was_found_the_same(site: Site, old: OriginalFacts, fresh: NewFacts) -> 
     if not seed.baseline.get("same"):
         differences = seed.baseline.get("differences")
         shown = "; ".join(str(found) for found in (differences if isinstance(differences, list) else [])[:3])
-        raise GuardFailed(f"{name} was found different from the original", shown, AGAIN)
+        raise GuardFailed(f"{name} was found different from the original", shown or "the seed's record does not say where", AGAIN)
 
 
 def seed_is_read_only(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

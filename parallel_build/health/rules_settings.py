@@ -44,18 +44,23 @@ def host_is_no_loopback(facts: HealthFacts) -> Iterator[RuleFinding]:
         )
 
 
-@rule(Severity.WARNS, "CloudStack ConsoleProxyManagerImpl, SecondaryStorageManagerImpl: management.network.cidr")
+@rule(
+    Severity.WARNS,
+    "management.network.cidr in CloudStack ConsoleProxyManagerImpl, SecondaryStorageManagerImpl, RootCAProvider.addConfiguredManagementIp",
+)
 def management_network_holds_new_servers(facts: HealthFacts) -> Iterator[RuleFinding]:
     """`management.network.cidr` has the new management servers."""
     for networks in facts.values("management.network.cidr"):
         outside = [
             f"{each.name} ({each.address})" for each in facts.site.configuration.new.management if not covers(networks.value, each.address)
         ]
-        if networks.value and outside:
+        if outside and (networks.value or not networks.where):
             yield RuleFinding(
-                f"{networks.label} is {networks.value}, which does not have {listed(outside)}",
-                "system VMs let only that network in and route to it by their management side",
-                "widen it, before system VMs are renewed",
+                f"{networks.label} is {networks.value or 'empty'}, which does not have {listed(outside)}",
+                "system VMs let only that network in and route to it by their management side; and a server whose address is neither in it nor on the "
+                "interface of its default route has a certificate without that address: with ca.plugin.root.auth.strictness the other management "
+                "servers refuse it, so each reaches only the hosts that are connected to itself",
+                "widen it, before system VMs are renewed and new servers are started",
             )
 
 

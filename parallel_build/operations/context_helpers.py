@@ -63,6 +63,11 @@ def schemas(configuration: StackConfiguration) -> list[str]:
     return [*names, "cloudbridge"] if configuration.original.database.cloudbridge else names
 
 
+def to_stop(configuration: StackConfiguration) -> list[Server]:
+    """The original's servers on which the window stops CloudStack's units, in that order: usage first."""
+    return [*configuration.original.usage, *configuration.original.management]
+
+
 def units_of(server: Server) -> list[str]:
     """CloudStack's units on an original management server, or on a host of usage's own, in the order of stopping: usage first, it restarts itself."""
     if not isinstance(server, OriginalManagement):

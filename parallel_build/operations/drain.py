@@ -3,7 +3,8 @@
 From 4.21 on the servers are asked to take no more jobs (`prepareForShutdown`), one after the other: the next is refused while one is still at it.
 What waits in a queue is let begin first: nobody would take it up any more, and it would be waited for until the limit.
 Before, the same call makes child jobs of running jobs fail, so there the barrier before the users is all, and the job table says when it is quiet.
-What the servers begin by themselves (schedules, HA, usage) is in that table as well. [shared facts field.md, section 3]
+What the servers begin by themselves (schedules, HA, usage) is in that table as well. Calls that they have received are answered before it is looked at:
+such a call may begin its job only then, and nobody would know of it. [shared facts field.md, section 3]
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from parallel_build.cloudstack.work import Work
 from parallel_build.configuration import Server
 from parallel_build.durations import duration
 from parallel_build.errors import ConnectionFailed, StepFailed
+from parallel_build.operations import open_calls
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import original_database, store
 from parallel_build.operations.let_users_out import let_users_out
 from parallel_build.operations.original_management import answering
-from parallel_build.operations.user_firewall import let_users_in
+from parallel_build.operations.user_firewall import barrier, let_users_in
 from parallel_build.records.touched import MANAGEMENT, ORIGINAL, STOP
 from parallel_build.remote.sql import Session, session
 from parallel_build.versions import CloudStackVersion
@@ -92,6 +94,7 @@ class Draining:
     def run(self) -> Outputs:
         """Ask the servers, wait, and decide at the limit."""
         self.began = self._began()
+        self._await_answers()
         for each in work.due(self.database, self.limit):
             self.context.progress(f"due by the cloud's own schedule while the original is being stopped: {each}")
         if asks_servers(self.context.configuration.original.version):
@@ -119,6 +122,14 @@ class Draining:
 
     def _remaining(self) -> float:
         return self.limit - (self._now() - self.began)
+
+    def _await_answers(self) -> None:
+        """Until calls that were received before users were out are answered; the packet filter has waited for them itself."""
+        configuration, within = self.context.configuration, min(open_calls.ANSWERED_WITHIN, self._remaining())
+        if configuration.window.user_access.method == "firewall":
+            return
+        hosts = [self.context.host(server) for server in configuration.original.management]
+        open_calls.await_answered(hosts, barrier(configuration).users, within, self.context.cancel, self.context.progress)
 
     def _await_queues(self) -> None:
         """Until queued jobs are taken up, at most half of the limit: servers that take no more jobs take none from a queue, and wait for none in it."""

@@ -1,7 +1,7 @@
 """The barrier before users in a server's packet filter: their calls are sent to a service that answers, everything else of theirs is refused.
 
-A call that the server has received is answered by it: connections that are open when the barrier goes up may end first, for a moment; those that are
-idle then are closed, and the next call on a new one is answered by the service. [nft(8), iptables-extensions(8), ss(8)]
+A call that the server has received is answered by it: connections that are open when the barrier goes up end first; those that are idle are closed, and
+the next call on a new one is answered by the service. [nft(8), iptables-extensions(8), ss(8)]
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from parallel_build.errors import StepFailed
-from parallel_build.operations import lasting_barrier, users_out_certificate, users_out_service
+from parallel_build.operations import lasting_barrier, open_calls, users_out_certificate, users_out_service
 from parallel_build.remote.access import Access
 
 TABLE = "cloudstack_parallel_build"
 CHAIN = "CSPB-USERS"
-GRACE = 15  # times 0.2 s in which open connections of users may end by themselves
+GRACE = 15  # times 0.2 s in which answers of the service may end by themselves
 NOTICE = "The cloud is being upgraded and takes no calls of users; try again in a moment"
 
 # The same barrier in the two packet filters; reached by both families, gone with one command.
@@ -106,12 +106,12 @@ for t in iptables ip6tables; do there $t || continue
 done
 """
 IPTABLES_SENT = "    $t -w -t nat -A {chain} -p tcp --syn -m multiport --dports {ports} -j REDIRECT --to-ports {to}"
-LET_END = f"""
-n={GRACE}
-while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{{which}}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
-"""
 # Calls that are being answered end first: without the table the kernel would not know any more where they were sent.
-LET_ANSWERS_END = LET_END.format(which=f"( sport = :{users_out_service.PORT} or sport = :{users_out_service.TLS_PORT} )")
+ANSWERING = f"( sport = :{users_out_service.PORT} or sport = :{users_out_service.TLS_PORT} )"
+LET_ANSWERS_END = f"""
+n={GRACE}
+while [ $n -gt 0 ] && [ -n "$(ss -Htn state established '{ANSWERING}' 2>/dev/null)" ]; do n=$((n-1)); sleep 0.2; done
+"""
 OPEN = f"""{OWN_NFT}
 if command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1; then
   nft flush table inet {TABLE}
@@ -154,12 +154,14 @@ class Barrier:
         ports: TCP ports that are closed to everybody else.
         plain: those of them on which users' calls are answered.
         secure: those of them on which they are answered by TLS.
+        answered_within: seconds for calls that the server has received.
     """
 
     allowed: Sequence[str]
     ports: Sequence[int]
     plain: Sequence[int] = ()
     secure: Sequence[int] = ()
+    answered_within: float = open_calls.ANSWERED_WITHIN
 
     @property
     def sent(self) -> list[tuple[Sequence[int], int]]:
@@ -229,8 +231,9 @@ def close(host: Access, barrier: Barrier, text: str = NOTICE) -> str:
         barrier = replace(barrier, secure=answered)
         reason = "" if barrier.sent else by_tls
     was_open = not closed(host)
-    if was_open and not reason:
-        host.script(barrier.rules(answered=True, lets_end=True) + LET_END.format(which=barrier.users), cancellable=False)
+    if was_open:
+        first = barrier.rules(answered=not reason, lets_end=True)
+        host.script(first + open_calls.let_end(barrier.users, barrier.answered_within), cancellable=False)
     rules = barrier.rules(answered=not reason)
     host.script(rules + (CLOSE_IDLE.format(which=barrier.users) if was_open else ""), cancellable=False)
     if not closed(host):

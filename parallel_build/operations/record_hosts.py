@@ -38,10 +38,14 @@ def _passed_over(context: Context, text: str) -> None:
     context.run.record("copy passed over", text=text)
 
 
-def looked_at(site: Site, connections: Connections) -> WindowStore:
-    """The record, only to be looked at: nothing is proved."""
+def looked_at(site: Site, connections: Connections, *, limit: float | None = None) -> WindowStore:
+    """The record, only to be looked at: nothing is proved.
+
+    Args:
+        limit: seconds that a look at one host may take; both are asked at the same time then.
+    """
     first, second = (connections.host(pair.source) for pair in (site.configuration.original.database, site.configuration.new.database))
-    found = window.on_both(first, second, site)
+    found = window.on_both(first, second, site, notes=HostNotes(two=limit is not None), limit=limit)
     if found.copies:
         found.copies.doubting = site.configuration.phase.reached(Phase.PREPARED)  # before it there may be no new source yet
     return found

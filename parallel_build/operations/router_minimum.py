@@ -11,6 +11,7 @@ from typing import Any
 
 from parallel_build.cloudstack.api import Cloud
 from parallel_build.cloudstack.systemvms import numbers
+from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import StepFailed
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context
@@ -23,13 +24,18 @@ GLOBAL = "SELECT value FROM cloud.configuration WHERE name = %s"
 OWN = "SELECT dc_id, value FROM cloud.data_center_details WHERE name = %s"
 
 
+def is_lowered(configuration: StackConfiguration) -> bool:
+    """Whether the configuration asks for it; a move renews no router."""
+    return configuration.routers.until_renewed == "allow" and not configuration.move
+
+
 def lower(context: Context, database: Session) -> dict[str, str]:
     """Write the lowest release of a zone's running routers as the zone's own minimum, before the first start.
 
     Returns:
         what was written, by zone number; empty where the configuration does not ask for it.
     """
-    if context.configuration.move or context.configuration.routers.until_renewed != "allow":
+    if not is_lowered(context.configuration):
         return {}
     lowest = lowest_releases(database)
     found = {int(row["dc_id"]): str(row["value"]) for row in database.rows(OWN, [SETTING])}

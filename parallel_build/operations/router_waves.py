@@ -123,7 +123,7 @@ class _Orders:
         self.context, self.restarter, self.database, self.limit = context, restarter, database, limit
         self.records = store(context)
         self.state = WaveState.of(self.records.facts(ROUTERS))
-        self.since = str(self.records.facts(USERS_IN).get("at") or "")
+        self.since = users_in.since(self.records.facts(USERS_IN))
         self.began = time.monotonic()
 
     def may_begin(self, usual: float) -> str:
@@ -258,7 +258,7 @@ def standing(context: Context) -> Result:
 def _result(context: Context, before: Survey, after: Survey, database: OpenSession, why: str) -> Result:
     section = context.configuration.routers
     records = store(context)
-    state, since = WaveState.of(records.facts(ROUTERS)), records.facts(USERS_IN).get("at")
+    state, since = WaveState.of(records.facts(ROUTERS)), users_in.since(records.facts(USERS_IN))
     accepted = [each.name for each in after.old if each.is_named(section.accepted)]
     failed = {label: entry for label, entry in state.failed.items() if label in {each.label for each in after.old}}
     hours = section.hours
@@ -273,7 +273,7 @@ def _result(context: Context, before: Survey, after: Survey, database: OpenSessi
         closed=after.closed,
         why=why,
         opens=f"{hours.next_opening(moment):%Y-%m-%d %H:%M} {hours.time_zone}" if hours is not None and closed else "",
-        refused=router_networks.refused_calls(database(), as_cloudstack(str(since))) if since else 0,
+        refused=router_networks.refused_calls(database(), as_cloudstack(since)) if since else 0,
     )
 
 

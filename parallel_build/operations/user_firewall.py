@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from parallel_build.cloudstack import endpoint
@@ -29,6 +30,7 @@ from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.states import StartState, start_of
 from parallel_build.remote.parallel import Workers
 
+LEAVING = 3.0  # seconds for calls that the new side has received when it is left: it may be what is wrong there that keeps them waiting
 WEB_PORTS = (80, 443)  # where users come without a port: a redirection or a proxy on the server
 
 
@@ -238,7 +240,7 @@ def close_on_new(context: Context) -> None:
         return
     if access.method == "frontend":
         return
-    closing = barrier(context.configuration)
+    closing = replace(barrier(context.configuration), answered_within=LEAVING)
 
     def close(machine: Server) -> None:
         with only_new_side(context, f"users out on {machine.name}"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.errors import GuardFailed
@@ -10,6 +11,7 @@ from parallel_build.operations import frontends, user_firewall, users_out
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.fence_new_side import fence_new_side
+from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.parallel import Workers
@@ -24,6 +26,15 @@ Point = Literal["first", "accepted", "routers"]
 def configured(configuration: StackConfiguration) -> Point:
     """What the configuration says."""
     return "routers" if configuration.routers.until_renewed == "wait" and not configuration.move else configuration.window.users_in
+
+
+def planned(configuration: StackConfiguration, point: Point) -> list[str]:
+    """What `admit` does at a point, for the plan of the step that comes to it; nothing where users are let in at a different one."""
+    if configured(configuration) != point:
+        return []
+    why = "; window.usersIn: first" if point == "first" else ""
+    words = [f"users in on the new side (method {configuration.window.user_access.method}{why})"] if point != "routers" else []
+    return [*words, *frontends.plan(configuration, NEW_SIDE)]
 
 
 def earlier_version(record: WindowRecord) -> bool:
@@ -51,6 +62,15 @@ def are_in(context: Context) -> bool:
     """Whether users have been let in on the new side."""
     record = store(context).mine()
     return bool(record.facts.get(STEP, {}).get("at") or record.facts.get(ACCEPTANCE, {}).get("accepted"))
+
+
+def since(facts: Mapping[str, Any]) -> str:
+    """From when on users may have called; empty while they are out. The first of them call before it is proved that they are in.
+
+    Args:
+        facts: what the record has under `STEP`.
+    """
+    return str(facts.get("opening") or facts["at"]) if facts.get("at") else ""
 
 
 def admit(context: Context, point: Point) -> None:

@@ -249,7 +249,7 @@ class RecordCopies:
             return Copy(file, problem=error)
         machine = ""
         try:
-            machine = self.notes.machine(file.host)
+            machine = self.notes.machine(file.host, file.limit)
             text = file.read()
         except GuardFailed as error:
             return Copy(file, machine=machine, problem=error)
@@ -329,6 +329,12 @@ class RecordCopies:
         )
 
 
-def of_hosts(first: Access, second: Access, folder: str, proof: Proof | None = None, notes: HostNotes | None = None) -> RecordCopies:
-    """The record of a stack with these two sources."""
-    return RecordCopies(RecordFile(first, folder), RecordFile(second, folder, SECOND, LOOK), proof, notes)
+def of_hosts(
+    first: Access, second: Access, folder: str, proof: Proof | None = None, notes: HostNotes | None = None, limit: float | None = None
+) -> RecordCopies:
+    """The record of a stack with these two sources.
+
+    Args:
+        limit: seconds that a look at the first may take, where others than those of a short command are meant.
+    """
+    return RecordCopies(RecordFile(first, folder, limit=limit), RecordFile(second, folder, SECOND, limit or LOOK), proof, notes)

@@ -35,10 +35,14 @@ class HostNotes:
     two: bool = False
     passed: set[str] = field(default_factory=set)
 
-    def machine(self, host: Access) -> str:
-        """A host's machine-id."""
+    def machine(self, host: Access, limit: float | None = None) -> str:
+        """A host's machine-id.
+
+        Args:
+            limit: seconds that asking for it may take, where others than those of a short command are meant.
+        """
         if host.name not in self.machines:
-            self.machines[host.name] = machine_id(host)
+            self.machines[host.name] = machine_id(host, limit)
         return self.machines[host.name]
 
     def why_silent(self, name: str) -> ParallelBuildError | None:
@@ -173,9 +177,10 @@ def surely_lower(copy: Copy, right: Copy) -> bool:
     return isinstance(document, dict) and bool(document) and rank(document) < right.rank
 
 
-def machine_id(host: Access) -> str:
+def machine_id(host: Access, limit: float | None = None) -> str:
     """What tells a host from one that was created again under its name; empty where it has none."""
-    return (host.read("/etc/machine-id") or b"").decode(errors="replace").strip()
+    found = host.read("/etc/machine-id") if limit is None else host.read("/etc/machine-id", timeout=limit)
+    return (found or b"").decode(errors="replace").strip()
 
 
 def foreign(copy: Copy) -> GuardFailed:

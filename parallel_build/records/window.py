@@ -53,12 +53,12 @@ class WindowStore:
             GuardFailed: there is one, and it can't be read: never the same as none.
             ConnectionFailed: one copy alone, and nothing proves that the other's host is down.
         """
-        return self._record(self.file.read())
+        return self.of(self.file.read())
 
     def look(self) -> WindowRecord | None:
         """The record, only to be looked at: one copy alone is enough for that."""
         copies = self.copies
-        return self._record(copies.look()) if copies else self.read()
+        return self.of(copies.look()) if copies else self.read()
 
     @property
     def copies(self) -> RecordCopies | None:
@@ -100,7 +100,7 @@ class WindowStore:
         if copies is None:
             return self.look(), self.hosts()
         both = copies.look()
-        return self._record(both), copies.hosts(both)
+        return self.of(both), copies.hosts(both)
 
     def clock(self, read: Callable[[Access], HostClock] | None = None) -> HostClock:
         """The clocks of the original's database host; where it is gone, those of the host that has the record now."""
@@ -113,7 +113,12 @@ class WindowStore:
                 raise
             return ask(others[0])
 
-    def _record(self, text: Text) -> WindowRecord | None:
+    def of(self, text: Text) -> WindowRecord | None:
+        """The record that a text is.
+
+        Raises:
+            GuardFailed: it is none.
+        """
         if text.raw is None:
             return None
         try:
@@ -164,7 +169,7 @@ class WindowStore:
         """
         for _ in range(2):
             text = self.file.read()
-            record = self._record(text)
+            record = self.of(text)
             if record is not None and not record.closed:
                 self.check_owner(record)
                 return record
@@ -313,7 +318,7 @@ class WindowStore:
         """
         for _ in range(TRIES):
             read = self.copies.look() if self.copies else self.file.read()
-            record = self._mine(self._record(read))
+            record = self._mine(self.of(read))
             token, before = self.check_run(record), record.to_json()
             change(record)
             if record.to_json() == before:
@@ -335,10 +340,13 @@ class WindowStore:
         )
 
 
-def on_both(first: Access, second: Access, site: Site, proof: Proof | None = None, notes: HostNotes | None = None) -> WindowStore:
+def on_both(
+    first: Access, second: Access, site: Site, proof: Proof | None = None, notes: HostNotes | None = None, limit: float | None = None
+) -> WindowStore:
     """The record on the original's source and the new one.
 
     Args:
         proof: asked before one copy alone is acted on; None only looks.
+        limit: seconds that a look at the original's copy may take, where others than those of a short command are meant.
     """
-    return WindowStore(first, site, of_hosts(first, second, FOLDER, proof, notes))
+    return WindowStore(first, site, of_hosts(first, second, FOLDER, proof, notes, limit))

@@ -12,7 +12,7 @@ from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.user_firewall import run_local
-from parallel_build.records.front_place import CLOSED, NEW_SIDE
+from parallel_build.records.front_place import CLOSED
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
 
@@ -32,8 +32,7 @@ class Acceptance(SwitchedStep):
             return [*lines, "users are in already (window.usersIn: first): a command that fails is listed, and nobody is put out again"]
         if point == "routers":
             return [*lines, "users stay out until the last router wave (routers.untilRenewed: wait)"]
-        opened = f"users in on the new side (method {configuration.window.user_access.method})"
-        return [*lines, opened, *frontends.plan(configuration, NEW_SIDE)]
+        return [*lines, *users_in.planned(configuration, point)]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Users out again and the new side down, before anything else is undone."""

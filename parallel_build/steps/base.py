@@ -25,6 +25,8 @@ class Step(ABC):
     summary: ClassVar[str]
     # What a step before the window made and the window uses up: it is looked at again when the stack goes back from the switch.
     spent_by_switch: ClassVar[bool] = False
+    # What was done in a window, and was undone with it: the state alone does not know of a rollback that left Pulumi out.
+    of_window: ClassVar[bool] = False
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         self.parameters: Mapping[str, Any] = parameters or {}

@@ -7,12 +7,11 @@ connects, agents write it down, and after a rollback they would otherwise dial n
 from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
-from parallel_build.facts.carried_settings import label
 from parallel_build.operations import reimport
+from parallel_build.operations.actions import planned
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import UNDO_ASKS_FOR, new_database, only_new_side, store
-from parallel_build.operations.host_setting import HOST, NO_ROW_UP, write
-from parallel_build.operations.router_minimum import SETTING
+from parallel_build.operations.host_setting import HOST, write, writes
 from parallel_build.operations.start_management import first_start
 from parallel_build.records.states import COPY, CopyState
 from parallel_build.remote.sql import session
@@ -30,32 +29,7 @@ class HostSetting(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """What is written."""
-        name = configuration.new.database.source.name
-        rest = "" if configuration.agents.method == "file" else ",[the original's addresses]"
-        allowed = configuration.routers.until_renewed == "allow"
-        value = f"'{configuration.host_setting}{rest}'"
-        return [
-            f"on {name}: {HOST.replace('%s', value)}",
-            f"on {name}: jobs that were cut off marked as failed, as CloudStack itself does; what was left in transition settled or listed",
-            f"on {name}: {NO_ROW_UP} (a row left Up stops the first start)",
-            *(
-                [f"on {name}: vm.ha.enabled and host HA of each zone off until every host is connected (agents.upgrade)"]
-                if configuration.agents.upgrade
-                else []
-            ),
-            *(
-                f"on {name}: {label(each)} = '{each.value}' (new.carry.settings); the original's own is not changed"
-                for each in configuration.new.carry.settings
-            ),
-            *(
-                [
-                    f"on {name}: {SETTING} of each zone = the lowest release of its routers, put back as found after the last wave. RISK "
-                    "(routers.untilRenewed: allow): until then the new version gives commands to routers of the old release, which nobody tests together"
-                ]
-                if allowed
-                else []
-            ),
-        ]
+        return planned(writes(configuration))
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Put the value back."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 
 from parallel_build.cloudstack import upgrade_guide
 from parallel_build.cloudstack.agents import AGENT_FILE, hosts_with_agent
 from parallel_build.cloudstack.services import AGENT
 from parallel_build.configuration import StackConfiguration
+from parallel_build.operations.actions import Action, carried_out, planned
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.hypervisor_commands import applied, run_step, undo, write_addresses
 from parallel_build.steps.base import step
@@ -24,11 +26,20 @@ class HypervisorSteps(SwitchedStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """The commands as configured, and what the guide asks besides them."""
-        lines = [f"on {', '.join(s.hosts)}: {shlex.join(s.command)}" for s in configuration.hypervisor_steps]
-        if configuration.agents.method == "file":
-            for host in hosts_with_agent(configuration):
-                lines.append(f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}")
-        return [*lines, *upgrade_guide.unconfigured(configuration)]
+        return [*planned(self._actions(configuration)), *upgrade_guide.unconfigured(configuration)]
+
+    @staticmethod
+    def _actions(configuration: StackConfiguration) -> list[Action[[Context], None]]:
+        by_file = hosts_with_agent(configuration) if configuration.agents.method == "file" else []
+        return [
+            *(
+                Action([f"on {', '.join(each.hosts)}: {shlex.join(each.command)}"], partial(run_step, each=each))
+                for each in configuration.hypervisor_steps
+            ),
+            Action(
+                [f"on {host.name}: host={configuration.host_setting} in {AGENT_FILE}, restart {AGENT}" for host in by_file], write_addresses
+            ),
+        ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Their reverse, last first."""
@@ -42,10 +53,7 @@ class HypervisorSteps(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Each command once: what has been done is on record."""
-        for each in context.configuration.hypervisor_steps:
-            run_step(context, each)
-        if context.configuration.agents.method == "file":
-            write_addresses(context)
+        carried_out(self._actions(context.configuration), context)
         return self.verify(context)
 
     def verify(self, context: Context) -> Outputs:

@@ -11,13 +11,12 @@ from parallel_build.cloudstack.services import AGENT, Services
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
 from parallel_build.errors import CommandFailed, ConnectionFailed, StepFailed
-from parallel_build.operations import agent_wave, frontends, ha_hold, lost_hosts, users_in
+from parallel_build.operations import agent_wave, ha_hold, lost_hosts, users_in
 from parallel_build.operations.asked_cloud import asked
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.prove_agents_reach import REACHES
-from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.remote.access import Access
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -33,11 +32,10 @@ class Hypervisors(SwitchedStep):
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """What is waited for."""
         limit = duration(configuration.window.hosts_timeout)
-        lines = [f"wait until every host that was Up when the window opened is Up again (listHosts), at most {limit}"]
-        if users_in.configured(configuration) == "first":
-            lines.append(f"users in on the new side (method {configuration.window.user_access.method}; window.usersIn: first)")
-            lines += frontends.plan(configuration, NEW_SIDE)
-        return lines
+        return [
+            f"wait until every host that was Up when the window opened is Up again (listHosts), at most {limit}",
+            *users_in.planned(configuration, "first"),
+        ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
         """Nothing of its own."""

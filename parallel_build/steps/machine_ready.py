@@ -28,6 +28,11 @@ fi
 """
 
 
+def has_first_boot(configuration: StackConfiguration, machine: NewMachine) -> bool:
+    """Whether a platform makes the machine, so that its first boot is awaited."""
+    return configuration.platform_of(machine) != "existing"
+
+
 @step
 class MachineReady(FoundationStep):
     """Waits; changes nothing. Parameter `name`: the machine's."""
@@ -40,7 +45,7 @@ class MachineReady(FoundationStep):
         """What is waited for."""
         machine = self._machine(configuration)
         lines = [f"wait until {machine.name} ({machine.address}) lets the operator in over SSH, its host key checked strictly"]
-        if configuration.platform_of(machine) != "existing":
+        if has_first_boot(configuration, machine):
             lines.append(f"wait until its first boot has ended: files, packages and services in place ({DONE})")
         return lines
 
@@ -53,7 +58,7 @@ class MachineReady(FoundationStep):
         machine = self._machine(context.configuration)
         host = context.host(machine)
         self._wait_for_login(context, host)
-        if context.configuration.platform_of(machine) != "existing":
+        if has_first_boot(context.configuration, machine):
             self._wait_for_first_boot(context, host)
         facts = host.script('. /etc/os-release; printf "%s\\n" "$PRETTY_NAME"; uname -r; nproc', timeout=COMMAND_LIMIT).stdout.splitlines()
         return {"address": machine.address, "system": facts[0], "kernel": facts[1], "processors": int(facts[2])}

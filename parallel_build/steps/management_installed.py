@@ -13,6 +13,7 @@ from parallel_build.cloudstack.services import FENCE, MANAGEMENT, USAGE, Service
 from parallel_build.cloudstack.setup import USAGE_FOLDER
 from parallel_build.configuration import NewMachine, Phase, StackConfiguration
 from parallel_build.errors import ConfigurationError, RollbackIncomplete, StepFailed
+from parallel_build.operations.actions import Action, carried_out, planned
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import prove_or_tell, tolerated, window_open
 from parallel_build.remote.access import Access
@@ -38,24 +39,25 @@ class ManagementInstalled(FoundationStep):
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Mask, repository, packages, fence, proof."""
-        machine = self._machine(configuration)
-        packages = configuration.new.packages
-        on = f"on {machine.name} ({machine.address})"
-        repository = []
-        if packages.repository:
-            repository = [f"{on}: take packages from {packages.repository}, and read its list"]
-        names = ", ".join(f"{name} {configuration.new.version}" for name in self._names(configuration))
         ports = ", ".join(str(port) for port in configuration.new.api.served.every_port)
-        links = [f"{on}: {USAGE_FOLDER}/{name} -> ../management/{name}" for name in LINKED] if self._usage(configuration) else []
         return [
-            f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come",
-            *repository,
-            f"{on}: keep cloudstack packages at {configuration.new.version}",
-            f"{on}: install {names} by apt or dnf, whichever the server has, without recommended packages",
-            *links,
-            f"{on}: systemctl {in_words(FENCE)} {' '.join(UNITS)}",
+            *planned(self._actions(configuration)),
             f"prove: package versions, units masked, ports {ports} closed, db.properties as shipped, Java there where the packages need it, "
             "no MySQL here that lets cloud/cloud in",
+        ]
+
+    def _actions(self, configuration: StackConfiguration) -> list[Action[[Context, Access], None]]:
+        machine, packages = self._machine(configuration), configuration.new.packages
+        on = f"on {machine.name} ({machine.address})"
+        repository = [f"{on}: take packages from {packages.repository}, and read its list"] if packages.repository else []
+        names = ", ".join(f"{name} {configuration.new.version}" for name in self._names(configuration))
+        links = [f"{on}: {USAGE_FOLDER}/{name} -> ../management/{name}" for name in LINKED] if self._usage(configuration) else []
+        return [
+            Action([f"{on}: systemctl mask {' '.join(UNITS)}, before their packages come"], self._mask),
+            Action([*repository, f"{on}: keep cloudstack packages at {configuration.new.version}"], self._repository),
+            Action([f"{on}: install {names} by apt or dnf, whichever the server has, without recommended packages"], self._install),
+            Action(links, self._links),
+            Action([f"{on}: systemctl {in_words(FENCE)} {' '.join(UNITS)}"], self._fence),
         ]
 
     def undo(self, configuration: StackConfiguration) -> list[str]:
@@ -66,12 +68,7 @@ class ManagementInstalled(FoundationStep):
     def apply(self, context: Context) -> Outputs:
         """Install what is missing, fence, prove."""
         host = context.host(self._machine(context.configuration))
-        self._mask(context, host)
-        self._repository(context, host)
-        self._install(context, host)
-        self._fence(context, host)
-        if self._usage(context.configuration):
-            self._links(context, host)
+        carried_out(self._actions(context.configuration), context, host)
         return self._proof(context, host, fenced=True)
 
     def verify(self, context: Context) -> Outputs:

@@ -8,7 +8,7 @@ from parallel_build.configuration import Server, StackConfiguration
 from parallel_build.errors import ConnectionFailed
 from parallel_build.operations import deadline, fence_new_database, ha_hold, original_locks, original_numbers, prove_original_down
 from parallel_build.operations.context import Context, Outputs
-from parallel_build.operations.context_helpers import units_of
+from parallel_build.operations.context_helpers import to_stop, units_of
 from parallel_build.operations.fence_new_side import fence_new_side
 from parallel_build.operations.let_users_out import keep_users_out
 from parallel_build.operations.original_management import Servers, prove_at_rest, remember_units, stop
@@ -28,7 +28,7 @@ class OriginalManagement(SwitchedStep):
         """Disable, stop, mask, prove."""
         lines = [
             f"on {server.name} ({server.address}): systemctl {in_words(FENCE)} {unit}"
-            for server in (*configuration.original.usage, *configuration.original.management)
+            for server in to_stop(configuration)
             for unit in units_of(server)
         ]
         ports = ", ".join(str(port) for port in configuration.original.served.own_ports)
@@ -49,8 +49,7 @@ class OriginalManagement(SwitchedStep):
 
     def apply(self, context: Context) -> Outputs:
         """Stop and fence each server, usage first; one that the operator has switched off himself must be silent, and its row must stand still."""
-        original = context.configuration.original
-        servers: list[Server] = [*original.usage, *original.management]
+        servers = to_stop(context.configuration)
         keep_users_out(context)
         remember_units(context, servers)
         context.intend("stop the original's management", servers=[server.name for server in servers])
@@ -75,8 +74,7 @@ class OriginalManagement(SwitchedStep):
     def verify(self, context: Context) -> Outputs:
         """Look whether they are down, stopping nothing: in a rollback that is ahead of the state they serve again."""
         prove_original_down.prove_management(context)
-        original = context.configuration.original
-        return {"stopped": [server.name for server in (*original.usage, *original.management)]}
+        return {"stopped": [server.name for server in to_stop(context.configuration)]}
 
     def revert(self, context: Context) -> None:
         """Release and start each server, management first, and wait until one of them answers. Window's undo lets nothing else be missing.

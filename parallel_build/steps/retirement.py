@@ -28,6 +28,7 @@ class Retirement(Step):
 
     type = "Retirement"
     phase = Phase.RETIRED
+    of_window = True
     summary = "the original is history"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:

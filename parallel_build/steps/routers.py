@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from parallel_build.configuration import StackConfiguration
 from parallel_build.durations import duration
-from parallel_build.operations import frontends, router_waves, users_in
+from parallel_build.operations import router_waves, users_in
 from parallel_build.operations.context import Context, Outputs
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.ensure_serving import ensure_running
 from parallel_build.operations.later_zones import renew_later
-from parallel_build.records.front_place import NEW_SIDE
 from parallel_build.records.waves import ROUTERS, WaveState
 from parallel_build.steps.base import step
 from parallel_build.steps.switched import SwitchedStep
@@ -51,7 +50,7 @@ class Routers(SwitchedStep):
             f"{section.canary} as a canary, then {', then '.join([*named, 'the rest zone by zone'])}; {at_once} at a time{hours}; {limit}",
             f"a wave stops when more than {section.failure_rate:.0%} of it fail; what fails is tried {section.tries} times, listed, and keeps nobody waiting",
             UNTIL[section.until_renewed],
-            *(frontends.plan(configuration, NEW_SIDE) if section.until_renewed == "wait" else []),
+            *users_in.planned(configuration, "routers"),
             f"prove each router by its softwareversion, {configuration.new.version}, and by a scriptsversion that has changed, never by the call"
             if patched
             else "prove each router by the API, by the database's row of the new VM, and by /etc/cloudstack-release on the appliance",

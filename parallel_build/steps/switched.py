@@ -17,6 +17,7 @@ class SwitchedStep(Step):
     """Base of the window's steps: each asks before its undo whether going back is still allowed."""
 
     phase = Phase.SWITCHED
+    of_window = True
     opens_window: ClassVar[bool] = False
     within_deadline: ClassVar[bool] = False  # whether the step comes before the new side's start, and must be done by then
 

@@ -123,7 +123,8 @@ class Window(SwitchedStep):
 
     def verify(self, context: Context) -> Outputs:
         """The guards were for the moment of opening; what was noted then stands."""
-        return dict(store(context).facts(self.type))
+        records = store(context)
+        return {"opened": records.mine().opened, **records.facts(self.type)}
 
     def revert(self, context: Context) -> None:
         """Converge, whatever is in the state and whatever is not."""

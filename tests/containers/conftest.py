@@ -133,3 +133,12 @@ def lab() -> Iterator[LabRunner]:
         yield runner
     finally:
         runner.run("down", check=False)
+
+
+@pytest.fixture(scope="session")
+def scale() -> Iterator[LabRunner]:
+    """A lab with many networks, see `scale_stand`. Tests leave it in phase `prepared`."""
+    from tests.containers.scale_stand import scale_lab
+
+    with scale_lab() as made:
+        yield made

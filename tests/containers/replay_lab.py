@@ -131,7 +131,7 @@ class ReplayLab:
 
     def command(self, kind: str, how: str, at: int, other: str) -> bool | None:
         """Run a command; whether it came to its end. None where it died or slept."""
-        if kind == "reopen":  # a state that has not gone back with the window finds nothing to do
+        if kind == "reopen":  # a state that has not gone back with the window is refused
             self._begin("undo", "b").end(LIMIT)
             self._unlock()
         run = self._begin(kind, "b")

@@ -104,6 +104,26 @@ def test_a_start_that_is_held_up_comes_too_late_for_a_rollback(lab: LabRunner) -
     assert lab.status()["serving"] == "original"
 
 
+def test_a_rollback_from_elsewhere_is_not_passed_over_by_pulumi(lab: LabRunner) -> None:
+    lab.run("tool", "switch", "lab", "--stop-before", "OriginalManagement")
+    lab.run("pulumi", "preview", "--expect-no-changes")
+    tell("the rollback from elsewhere; the stack file is still in phase switched")
+    printed = lab.run("tool", "back", "lab", "--without-pulumi").stdout
+    assert "pulumi config set phase prepared --stack lab && pulumi up --stack lab" in printed
+    for words in (("preview",), ("up", "--yes", "--skip-preview")):
+        began = time.monotonic()
+        refused = lab.run("pulumi", *words, check=False)
+        shown = " ".join((refused.stdout + refused.stderr).split())
+        assert refused.returncode and "by the record on olddb1 no window is open" in shown, shown
+        print(f"refused after {time.monotonic() - began:.1f} s")
+    explained = lab.run("tool", "recover", "lab", check=False).stdout
+    assert "the state still has steps of a window that is closed" in explained
+    lab.run("pulumi", "config", "set", "phase", "prepared")
+    lab.run("pulumi", "up", "--yes", "--skip-preview")
+    assert lab.status()["serving"] == "original"
+    lab.run("pulumi", "preview", "--expect-no-changes")
+
+
 def test_half_a_rollback_by_pulumi_is_led_to_its_end(lab: LabRunner) -> None:
     lab.run("tool", "switch", "lab", "--stop-before", "HostSetting")
     lab.run("pulumi", "config", "set", "phase", "prepared")

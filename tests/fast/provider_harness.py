@@ -121,6 +121,13 @@ class SpentToy(Toy):
         return found
 
 
+class WindowToy(Toy):
+    """What was done in a window."""
+
+    type = "WindowToy"
+    of_window = True
+
+
 class PretendedEngine(engine_pb2_grpc.EngineServicer):
     """Keeps what the provider logs."""
 
@@ -159,6 +166,7 @@ class Harness:
         self.server.session._made.clear()
         self.server.session._compared.clear()
         self.server.session._newest.clear()
+        self.server.session._records.clear()
 
     @property
     def calls(self) -> list[str]:
@@ -268,6 +276,7 @@ def harness(folder: Path) -> Iterator[Harness]:
         token("Toy"): StepHandler(Toy),
         token("EarlyToy"): StepHandler(EarlyToy),
         token("SpentToy"): StepHandler(SpentToy),
+        token("WindowToy"): StepHandler(WindowToy),
         token("SshHostKey"): SshHostKeyHandler(),
     }
     server = serve(Engine(f"127.0.0.1:{port}"), handlers)

@@ -83,6 +83,7 @@ class RouterCloud:
                 net.routers = {str(next(self.ids)): OLD for _ in range(2 if net.redundant else 1)}
         self.bad: set[str] = set()
         self.users: Sequence[int] = []  # numbers of networks in which users work
+        self.refused_calls: Sequence[str] = []  # what jobs of users were called with that wait or have failed
         self.jobs: Items = []  # restarts under way, as async_job has them
         self.settings = {renew_router.ROLLING: "true"}
         self.zone_values: dict[str, str] = {}
@@ -204,6 +205,12 @@ class RouterCloud:
             return self.jobs
         if statement in router_networks.WANTED:
             return [{"network": number, "vpc": None} for number in self.users]
+        if statement == router_networks.CALLED_WITH:
+            return [{"info": text} for text in self.refused_calls]
+        if "FROM cloud.user_ip_address WHERE uuid IN" in statement:
+            return [{"network": int(str(uuid).rsplit("-", 1)[-1]), "vpc": None} for uuid in values]
+        if any(statement.startswith(query.partition("(")[0]) for query in router_networks.NAMED):
+            return []
         if statement == router_minimum.OWN:
             return [{"dc_id": int(zone), "value": value} for zone, value in self.zone_values.items()]
         if "FROM cloud.data_center" in statement:

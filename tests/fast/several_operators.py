@@ -161,6 +161,8 @@ def machine(world: Shared, name: str) -> Machine:
 class MemoryFile:
     """The record's file on a machine of the world: compared and written under that host's lock, as one action."""
 
+    limit = None
+
     def __init__(self, world: Shared, host: str, name: str) -> None:
         self.world, self.host, self.name = world, machine(world, host), name
         self.folder, self.path = "/var/lib", f"/var/lib/{name}"

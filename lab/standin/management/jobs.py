@@ -25,7 +25,13 @@ log = logging.getLogger("o.a.c.f.j.i.AsyncJobManagerImpl")
 IN_PROGRESS, SUCCEEDED, FAILED = 0, 1, 2
 WORKERS = 16
 SHUTTING_DOWN = ("PreparingForShutDown", "PreparingToShutDown", "ReadyToShutDown", "ShuttingDown")
-AFTER_FAILURE = {"Starting": "Stopped", "Stopping": "Running", "Migrating": "Running"}  # of a VM whose job was cut off
+# What a server that starts again makes of objects whose job it has left behind, by type of the job's object; a snapshot's volume goes with it.
+AFTER_FAILURE = {
+    "VirtualMachine": ("vm_instance", "j.instance_id", "state", {"Starting": "Stopped", "Stopping": "Running", "Migrating": "Running"}),
+    "Volume": ("volumes", "j.instance_id", "state", {"Attaching": "Ready"}),
+    "Snapshot": ("snapshots", "j.instance_id", "status", {"Allocated": "Error", "Creating": "Error"}),
+}
+OF_SNAPSHOT = ("volumes", "(SELECT s.volume_id FROM snapshots s WHERE s.id = j.instance_id)", "state", {"Snapshotting": "Ready"})
 INTERNAL_ERROR = 530
 INTERRUPTED = "job cancelled because of management server restart or shutdown"
 Work = Callable[[], dict[str, Any]]
@@ -47,15 +53,12 @@ class Jobs:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="API-Job-Executor")
 
     def fail_interrupted(self) -> None:
-        """Fail the jobs that this server left behind when it ended, and bring their VMs out of the state between two states."""
-        for row in self._server.cloud.rows(
-            "SELECT v.id, v.state FROM async_job j JOIN vm_instance v ON v.id = j.instance_id WHERE j.instance_type = 'VirtualMachine' "
-            "AND j.job_status = 0 AND j.removed IS NULL AND (j.job_init_msid = %s OR j.job_executing_msid = %s)",
-            self._server.msid,
-            self._server.msid,
-        ):
-            if row["state"] in AFTER_FAILURE:
-                self._server.cloud.update("vm_instance", row["id"], state=AFTER_FAILURE[row["state"]], update_time=utcnow())
+        """Fail the jobs that this server left behind when it ended, and bring their objects out of the state between two states.
+
+        [CloudStack 4.20 AsyncJobManagerImpl.cleanupResources and cleanupLeftOverJobs]
+        """
+        for kind, of in [*AFTER_FAILURE.items(), ("Snapshot", OF_SNAPSHOT)]:
+            self._bring_out(kind, *of)
         self._server.cloud.execute(
             "UPDATE async_job SET job_status = %s, job_result_code = %s, job_result = %s, removed = %s, "
             "last_updated = %s, job_complete_msid = %s WHERE job_status = 0 AND removed IS NULL AND "
@@ -69,6 +72,18 @@ class Jobs:
             self._server.msid,
             self._server.msid,
         )
+
+    def _bring_out(self, kind: str, table: str, of: str, column: str, after: dict[str, str]) -> None:
+        for row in self._server.cloud.rows(
+            f"SELECT o.id, o.{column} AS state FROM async_job j JOIN {table} o ON o.id = {of} WHERE j.instance_type = %s "
+            "AND j.job_status = 0 AND j.removed IS NULL AND (j.job_init_msid = %s OR j.job_executing_msid = %s)",
+            kind,
+            self._server.msid,
+            self._server.msid,
+        ):
+            if row["state"] in after:
+                changed = {"update_time": utcnow()} if table == "vm_instance" else {}
+                self._server.cloud.update(table, row["id"], **{column: after[row["state"]]}, **changed)
 
     def submit(
         self,
@@ -95,6 +110,7 @@ class Jobs:
 
         Raises JobFailed where this server takes no more jobs.
         """
+        time.sleep(self._server.settings.call_seconds)
         state = self._server.cloud.value("SELECT state FROM mshost WHERE id = %s", self._server.mshost_id)
         if state in SHUTTING_DOWN:
             raise JobFailed("A shutdown has been triggered. Can not accept new jobs")

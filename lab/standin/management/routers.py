@@ -93,19 +93,23 @@ class Routers:
         )
 
     def refuses(self, vm_id: int) -> str:
-        """Why a router of a VM's networks takes no command; empty where all do.
+        """Why a router of a VM's networks takes no command; empty where all do."""
+        networks = self._server.cloud.rows(
+            "SELECT DISTINCT n.id, n.vpc_id FROM nics c JOIN networks n ON n.id = c.network_id WHERE c.instance_id = %s AND c.removed IS NULL",
+            vm_id,
+        )
+        return next((words for network in networks if (words := self.network_refuses(network))), "")
+
+    def network_refuses(self, network: Row) -> str:
+        """Why a router of a network takes no command; empty where all do.
 
         [CloudStack NetworkHelperImpl.sendCommandsToRouter and checkRouterVersion: the template's release, else the scripts' checksum]
         """
         if configuration.value(self._server, "router.version.check", "true") == "false":
             return ""
-        for network in self._server.cloud.rows(
-            "SELECT DISTINCT n.id, n.vpc_id FROM nics c JOIN networks n ON n.id = c.network_id WHERE c.instance_id = %s AND c.removed IS NULL",
-            vm_id,
-        ):
-            for router in self.of_vpc(network["vpc_id"]) if network["vpc_id"] else self.of_network(network["id"]):
-                if router["state"] == "Running" and self._is_old(router):
-                    return f"Resource [DomainRouter:{router['id']}] is unreachable: Unable to send command. Router requires upgrade"
+        for router in self.of_vpc(network["vpc_id"]) if network["vpc_id"] else self.of_network(network["id"]):
+            if router["state"] == "Running" and self._is_old(router):
+                return f"Resource [DomainRouter:{router['id']}] is unreachable: Unable to send command. Router requires upgrade"
         return ""
 
     def _is_old(self, router: Row) -> bool:

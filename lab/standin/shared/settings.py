@@ -35,6 +35,7 @@ class Settings:
     missing_vm_grace_seconds: float = 10.0
     direct_connect_seconds: float = 2.0
     statistics_seconds: float = 10.0
+    call_seconds: float = 0.0
     job_seconds: float = 0.2
     restart_seconds: float = 1.0
 

@@ -247,15 +247,16 @@ def _begin(call: _Call, rounds: Rounds) -> tuple[detached.CopyManifest, dict[str
             )
             way_in = held.enter_context(account)
             pushed.result()
+            unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
+            login = login_words(target, _socket(target), run_worker.TARGET)
+            job = Job(
+                old, there.server, there.tools, login, parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log,
+                there.one_by_one, folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
+            )  # fmt: skip
+            run_worker.prepare(target, there.server, way_in, job.document())
             order.adapted = tables.result()
         order.tls = way_in.tls
-        unwatched = detached.UNWATCHED if lasts else run_worker.ABANDONED
-        login = login_words(target, _socket(target), run_worker.TARGET)
-        job = Job(
-            old, there.server, there.tools, login, parts, fifos, threads, call.snapshot, call.compress, call.bytes_per_second, call.log,
-            there.one_by_one, folders, unwatched, sessions, way_in, rest, call.in_use, spare, rounds.usual,
-        )  # fmt: skip
-        run_worker.start(target, there.tools, there.server, way_in, job.document(), detached.text(order))
+        run_worker.start(target, there.tools, detached.text(order))
         watch.started = True
         return order, run_worker.follow(target, call.cancel, meter.tell)
 

@@ -39,20 +39,19 @@ WORKER = (
     ),
     *(f"database/server/{name}.py" for name in ("__init__", "snapshot", "waiting")),
 )
-# Loading its modules takes a fraction of a second: it is started before its job is there, and waits for it.
+# Loading its modules and opening its sessions takes a fraction of a second: it is started before the tables are there, and waits for its order.
 LAUNCH = r"""
 run=$1 unit=$2 python=$3
 systemctl reset-failed "$unit" 2>/dev/null || true
 exec systemd-run --quiet --collect --unit="$unit" --property=UMask=0077 --property=KillMode=control-group \
   --property=TimeoutStopSec=20 --property=LimitCORE=0 "$python" "$run/worker.pyz" "$run"
 """
-# Whoever finds an order takes its worker for one that has its job, so that comes first. A worker that has waited too long for it has ended;
-# that is looked at before, because one that has its job may end at once, and must not begin it again.
+# Whoever finds an order takes its worker for one that has its job, so that comes first. A worker that has waited too long for either has ended;
+# that is looked at before, because one that has its order may end at once, and must not begin it again.
 START = r"""
 touch "$1/alive"
 waits=
 systemctl is-active --quiet "$2" && waits=yes
-mv "$1/job.new" "$1/job.json"
 mv "$1/order.new" "$1/order.json"
 [ -z "$waits" ] || exit 0
 """
@@ -157,7 +156,7 @@ def archive() -> bytes:
 
 
 def push(target: Access, tools: Tools, fifos: str, owner: str) -> None:
-    """Push the worker and launch its unit, which then waits for its job.
+    """Push the worker and launch its unit, which then waits for its job and its order.
 
     Args:
         fifos: folder for the named pipes; given to `owner`, the account the database server runs as.
@@ -168,17 +167,21 @@ def push(target: Access, tools: Tools, fifos: str, owner: str) -> None:
     target.script(LAUNCH, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
 
 
-def start(target: Access, tools: Tools, server: DatabaseServer, access: CopyAccount, job: dict[str, Any], order: str) -> None:
-    """Give the worker that was pushed its job and secrets.
-
-    Args:
-        order: kept next to them for a later call, see `detached`.
-    """
+def prepare(target: Access, server: DatabaseServer, access: CopyAccount, job: dict[str, Any]) -> None:
+    """Give the worker that was pushed its job and secrets: it opens its sessions on the original, and waits for its order."""
     if access.authority:
         target.write(AUTHORITY, access.authority)
     target.write(f"{RUN_FOLDER}/source.cnf", client_options(access, server.family, AUTHORITY))
+    target.write(f"{RUN_FOLDER}/job.json", json.dumps(job))
+
+
+def start(target: Access, tools: Tools, order: str) -> None:
+    """Have the worker begin, once the tables are there.
+
+    Args:
+        order: kept for a later call, see `detached`.
+    """
     target.write(f"{RUN_FOLDER}/order.new", order)
-    target.write(f"{RUN_FOLDER}/job.new", json.dumps(job))
     target.script(START + LAUNCH, [RUN_FOLDER, UNIT, tools.python], cancellable=False)
 
 

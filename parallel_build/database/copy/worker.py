@@ -3,8 +3,9 @@
 Pushed with the modules it needs, and PyMySQL, as one archive (`run_worker.archive`), and run by the server's own Python 3 as the transient systemd
 unit `cutover-copy`. It understands neither SQL nor rows: every statement is in its job file. Its folder holds
 
-* `job.json` (mode 600): statements, client command lines, what to limit; it comes last, and the worker, launched before, waits for it;
 * `source.cnf` (mode 600): how to reach the original, with the password;
+* `job.json` (mode 600): statements, client command lines, what to limit; the worker, launched before, waits for it, and opens its sessions;
+* `order.json`: not read here; once it is there the tables are, and the worker begins;
 * `status.json`: replaced four times a second with bytes, rows and the number of finished tables; at the end also which tables are left for another
   snapshot, because somebody changed them or waited for them;
 * `whole`: the names of finished tables, one a line;
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
     Reader = Union[Client, Wire]
 
-JOBLESS = 60.0  # seconds for which a worker that was launched waits for its job; one that comes later launches another
-LISTEN = 0.01  # seconds from one look for it to the next
+JOBLESS = 60.0  # seconds for which a worker that was launched waits for its job, then for its order; who comes later launches another
+LISTEN = 0.01  # seconds from one look for them to the next
 BEGINNINGS = 5  # of a snapshot before which somebody changed a definition
 
 
@@ -76,28 +77,32 @@ class Copy:
         watch = self.job["watch"]
         self.waits = waiting.Watch(watch["tables"], watch["tied"]) if watch else None
         self.definitions = Definitions(watch["definitions"], self.asking, self.waits) if watch and self.waits else None
+        self.readers: List[Reader] = []
         self.pool: Optional[Pool[Reader]] = None
         self.usual = 0.0
 
     # -- the snapshot ----------------------------------------------------------------------------------------------------------
-    def connect(self) -> Pool[Reader]:
-        """Open the reading sessions, all in one snapshot."""
-        if self.pace.asked and self.job["statements"]:
-            # A second snapshot of one copy does not look once more: what changes meanwhile is left again.
-            self.usual = self.mean_running() if self.job["usual"] is None else self.job["usual"]
-        self.status["usual"] = self.usual
+    def connect(self) -> None:
+        """Open the reading sessions; until the snapshot begins they hold nothing."""
         compress = self.job["compress"]
         if compress is None:
             first = self.opening.source()
             compress = self.opening.slow_network(first)
             first.close()
         self.status["compressed"] = compress
-        readers = self.opening.readers(compress)
+        self.readers = self.opening.readers(compress)
         self.status["read_by"] = self.opening.read_by
+
+    def begin(self) -> Pool[Reader]:
+        """All reading sessions in one snapshot."""
+        if self.pace.asked and self.job["statements"]:
+            # A second snapshot of one copy does not look once more: what changes meanwhile is left again.
+            self.usual = self.mean_running() if self.job["usual"] is None else self.job["usual"]
+        self.status["usual"] = self.usual
         if self.job["snapshot"]:
-            taken = self.begin_snapshot(readers)
+            taken = self.begin_snapshot(self.readers)
             self.status["position"], self.status["locked_seconds"], self.status["snapshot"] = taken
-        return Pool(readers, self.job["streams"], savepoints=self.job["savepoints"], watched=self.waits is not None)
+        return Pool(self.readers, self.job["streams"], savepoints=self.job["savepoints"], watched=self.waits is not None)
 
     def begin_snapshot(self, readers: List[Reader]) -> snapshot.Taken:
         """Begin the snapshot in all sessions; tables that are not what they were when it begins are left for another."""
@@ -352,7 +357,9 @@ class Copy:
         watcher = threading.Thread(target=self.watch, daemon=True)
         watcher.start()
         try:
-            self.pool = pool = self.connect()
+            if not self.readers:
+                self.connect()
+            self.pool = pool = self.begin()
             self.status["phase"] = "copying"
             if self.job["statements"]:
                 threading.Thread(target=self.consider, daemon=True).start()
@@ -378,11 +385,11 @@ class Copy:
         return 1 if self.error else 0
 
 
-def awaited(folder: str) -> bool:
-    """Wait for the job, which is there at once and whole; whether it came."""
+def awaited(path: str) -> bool:
+    """Wait for a file, which is there at once and whole; whether it came."""
     deadline = time.monotonic() + JOBLESS
-    while not os.path.exists(os.path.join(folder, "job.json")):
-        if time.monotonic() > deadline or not os.path.isdir(folder):
+    while not os.path.exists(path):
+        if time.monotonic() > deadline or not os.path.isdir(os.path.dirname(path)):
             return False
         time.sleep(LISTEN)
     return True
@@ -393,7 +400,13 @@ def main() -> int:
     os.umask(0o077)
     with contextlib.suppress(ImportError, SyntaxError):  # whoever opens such a session says why it can't
         importlib.import_module("parallel_build.database.copy.wire")
-    return Copy(sys.argv[1]).run() if awaited(sys.argv[1]) else 1
+    folder = sys.argv[1]
+    if not awaited(os.path.join(folder, "job.json")):
+        return 1
+    copy = Copy(folder)
+    with contextlib.suppress(Failed):  # what can't be opened now is opened, or reported, when the copy runs
+        copy.connect()
+    return copy.run() if awaited(os.path.join(folder, "order.json")) else 1
 
 
 if __name__ == "__main__":

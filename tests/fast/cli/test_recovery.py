@@ -90,6 +90,11 @@ CASES: dict[str, tuple[Situation, str, str, str, list[str]]] = {
         "original", "refused until the rollback that has begun", "parallel-build back prod ",
         ["A rollback began z, ahead of the state: no step goes forward"],
     ),
+    "the state does not know of a rollback without pulumi": (
+        situation(UP, FENCED, record=replace(OPEN, closed="z"), mine=True, state=StackState(steps=ALL_DONE)),
+        "original", "after what stands under First: pulumi config set phase switched", "",
+        ["the state still has steps of a window that is closed", "pulumi config set phase prepared --stack prod && pulumi up --stack prod"],
+    ),
     "half a rollback by pulumi up": (
         situation(UP, FENCED, record=replace(OPEN, returning="z"), mine=True, state=state(window="done", user_access="done")),
         "original", "refused until the rollback that has begun", "parallel-build back prod ",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -118,3 +119,125 @@ class Answering:
 @pytest.mark.parametrize(("session", "warnings", "whole"), [(7, 0, True), (7, 1, False), (8, 0, False)])
 def test_a_digest_that_was_cut_off_or_that_another_session_answers_for_is_not_whole(session: int, warnings: int, whole: bool) -> None:
     assert fingerprint.digest(cast(Session, Answering(session, warnings)), PART) == Digest(3, "ab", whole)
+
+
+LATIN = column("l", "varchar", character_set="latin1")
+
+
+def row(*columns: Column) -> str:
+    """The text of a row that has other bytes than UTF-8's, without its frame."""
+    text = fingerprint.row_text((*columns, LATIN))
+    assert text.startswith(f"CONCAT_WS({fingerprint.SEPARATOR}, ") and text.endswith(")")
+    return text.removeprefix(f"CONCAT_WS({fingerprint.SEPARATOR}, ").removesuffix(")")
+
+
+def test_a_value_is_taken_so_that_no_servers_habit_shows() -> None:
+    kinds = {kind: fingerprint.value_expression(column("x", kind)) for kind in ("float", "bit", "json", "int", "varchar")}
+    assert kinds == {"float": "`x` + 0e0", "bit": "`x` + 0", "json": "CONVERT(`x` USING utf8mb4)", "int": "`x`", "varchar": "`x`"}
+    assert fingerprint.row_text((column("u", "uuid", nullable=False),)) == f"CONCAT_WS({fingerprint.BETWEEN}, CAST(`u` AS CHAR))"
+
+
+def test_in_a_table_of_other_bytes_a_null_is_a_word_and_all_texts_but_one_have_their_length() -> None:
+    """The one is found between what stands before and behind it."""
+    assert row(ID) == "`id`, `l`"
+    assert row(ID, column("a", "varchar", character_set="utf8mb4")) == "`id`, `a`, `l`, IFNULL(LENGTH(`l`), 'N')"
+    assert row(column("n", "int"), column("a", "varchar", nullable=False)) == "IFNULL(`n`, 'N'), `a`, `l`, IFNULL(LENGTH(`l`), 'N')"
+    both = row(column("a", "varchar", nullable=False), column("b", "varchar", nullable=False))
+    assert both == "`a`, `b`, `l`, LENGTH(`b`), IFNULL(LENGTH(`l`), 'N')"
+    assert fingerprint.row_text((LATIN,)) == f"CONCAT_WS({fingerprint.SEPARATOR}, `l`, IFNULL(LENGTH(`l`), 'N'))"
+
+
+@pytest.mark.parametrize("kind", ["float", "bit", "datetime", "longtext"])
+def test_what_is_no_text_of_its_own_needs_no_length(kind: str) -> None:
+    assert "LENGTH(`x`)" not in row(ID, column("a", "varchar"), column("x", kind))
+
+
+def made(where: str = "", *, key: tuple[str, ...] = ("id",)) -> Range:
+    """A range of a table with or without a primary key."""
+    return Range(Table("cloud", "event", "InnoDB", "", (ID, LATIN), key, 1, 1, 0), where, 1)
+
+
+STATEMENTS: dict[str, Callable[[Range], str]] = {
+    "sum": lambda part: fingerprint.sum_statement(part, "mysql"),
+    "digest": fingerprint.digest_statement,
+    "buckets": lambda part: fingerprint.bucket_statement(part, 64),
+    "rows": lambda part: fingerprint.rows_statement(part, 64, [3, 5], 100),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_is_of_its_range_alone_and_read_by_the_key(name: str) -> None:
+    whole, part, keyless = (STATEMENTS[name](each) for each in (made(), made("`id` < 7"), made("", key=())))
+    other = "" if name != "rows" else " AND "
+    assert "FROM `cloud`.`event` FORCE INDEX (PRIMARY) WHERE (`id` < 7)" + other in part
+    assert "`id` < 7" not in whole and ("WHERE" in whole) == (name == "rows")
+    assert "FORCE INDEX" not in keyless, "there is no such index"
+
+
+def test_of_rows_that_nothing_tells_apart_the_order_is_summed_too() -> None:
+    keyed, mysql, mariadb = (fingerprint.sum_statement(made(key=key), family) for key, family in (
+        (("id",), "mysql"), ((), "mysql"), ((), "mariadb")))  # fmt: skip
+    assert ", 0 AS o FROM" in keyed and "row" not in keyed.lower().replace("row_text", "")
+    for statement in (mysql, mariadb):
+        assert statement.startswith(
+            "SELECT COUNT(*) AS n, COALESCE(SUM(h), 0) AS s, COALESCE(SUM((h % 1000003) * r), 0) AS o FROM (SELECT "
+        )
+    assert "ROW_NUMBER() OVER () AS r" in mysql and "@cutover_row" not in mysql
+    assert "(@cutover_row := @cutover_row + 1) AS r" in mariadb and "ROW_NUMBER" not in mariadb
+    assert fingerprint.sum_statement(made(key=()), "mysql") != keyed
+    assert fingerprint.row_hash((ID, LATIN)) in keyed and fingerprint.row_hash((ID, LATIN)) in mariadb
+
+
+def test_pieces_are_made_and_asked_for_by_the_same_hash_of_the_key() -> None:
+    key = fingerprint.row_text((ID,))
+    assert f"CRC32({key}) % 64 AS b" in STATEMENTS["buckets"](made())
+    assert f"(CRC32({key}) % 64 IN (3, 5)) LIMIT 100" in STATEMENTS["rows"](made())
+    everything = fingerprint.row_text((ID, LATIN))
+    assert f"CRC32({everything}) % 64 AS b" in STATEMENTS["buckets"](made(key=())), "without a key a row is its own"
+
+
+def test_only_a_primary_keys_values_are_shown() -> None:
+    assert "CAST(`id` AS CHAR) AS k0" in STATEMENTS["rows"](made()) and "`l` AS" not in STATEMENTS["rows"](made())
+    assert " AS k0" not in STATEMENTS["rows"](made(key=()))
+    assert fingerprint.shown_key(made(key=()).table) == () and fingerprint.key_columns(made(key=("l", "id")).table) == (LATIN, ID)
+
+
+def test_each_column_of_one_row_is_hashed_by_itself() -> None:
+    statement = fingerprint.columns_statement(made().table, "abc")
+    hashes = (f"SHA2({fingerprint.row_text((each,))}, 256) AS c{number}" for number, each in enumerate((ID, LATIN)))
+    assert statement.startswith(f"SELECT {', '.join(hashes)} FROM `cloud`.`event` ")
+    assert statement.endswith(f"WHERE SHA2({fingerprint.row_text((ID,))}, 256) = 'abc' LIMIT 1")
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("", "all rows"), ("`id` < 7", "id < 7"), ("`id` IN (" + "1, " * 40 + ")", "id IN (" + "1, " * 21 + "...)")]
+)
+def test_a_range_in_words_is_short(where: str, words: str) -> None:
+    assert made(where).words == words
+
+
+def test_a_digest_asks_the_session_that_gave_it() -> None:
+    asked: list[str] = []
+
+    class Heard(Answering):
+        def rows(self, statement: str) -> list[dict[str, object]]:
+            asked.append(statement)
+            return super().rows(statement)
+
+        def row(self, statement: str) -> dict[str, int]:
+            asked.append(statement)
+            return super().row(statement)
+
+    fingerprint.digest(cast(Session, Heard(7, 0)), PART)
+    assert asked == [fingerprint.digest_statement(PART), "SELECT CONNECTION_ID() AS c, @@warning_count AS w"]
+    with pytest.raises(ComparisonFailed, match=r"cloud\.event"):
+        fingerprint.digest(cast(Session, Refusing(fingerprint.OUT_OF_RANGE)), PART)
+
+
+@pytest.mark.parametrize(("rows", "sha", "whole"), [(0, None, True), (3, None, False), (1, None, False), (0, "ab", True)])
+def test_a_digest_of_rows_that_is_nothing_proves_nothing(rows: int, sha: str | None, whole: bool) -> None:
+    class Empty(Answering):
+        def rows(self, statement: str) -> list[dict[str, object]]:
+            return [{"c": 7, "n": rows, "d": sha}]
+
+    assert fingerprint.digest(cast(Session, Empty(7, 0)), PART) == Digest(rows, sha, whole)

@@ -76,6 +76,7 @@ def job(folder: Path, **changes: Any) -> Path:
         **changes,
     }  # fmt: skip
     (folder / "job.json").write_text(json.dumps(document))
+    (folder / "order.json").write_text("{}")
     (folder / "alive").touch()
     return folder
 
@@ -283,14 +284,17 @@ def test_a_slow_statement_of_a_living_original_is_waited_for(tmp_path: Path) -> 
     assert status["error"] == "nobody watched the copy for 2 s"
 
 
-def test_a_worker_that_was_launched_before_waits_for_its_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", ["job", "order"])
+def test_a_worker_that_was_launched_before_waits_for_its_job_and_its_order(tmp_path: Path, late: str) -> None:
     folder = job(tmp_path / "run")
-    (folder / "job.json").rename(folder / "job.new")
+    (folder / f"{late}.json").rename(folder / f"{late}.new")
     with subprocess.Popen(program(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         assert not (folder / "status.json").exists()
-        (folder / "job.new").rename(folder / "job.json")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == {"job": 0, "order": 2}[late], "its sessions on the original are open as soon as it knows how"
+        (folder / f"{late}.new").rename(folder / f"{late}.json")
         assert process.wait(timeout=60) == 0
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
 
@@ -307,12 +311,12 @@ def test_a_worker_whose_folder_was_cleared_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_worker_that_waits_is_given_its_job_and_one_that_has_ended_is_launched_again(tmp_path: Path, waits: bool) -> None:
+def test_a_worker_that_waits_is_given_its_order_and_one_that_has_ended_is_launched_again(tmp_path: Path, waits: bool) -> None:
     folder, programs = tmp_path / "run", tmp_path / "bin"
     folder.mkdir()
     programs.mkdir()
-    for name in ("job", "order"):
-        (folder / f"{name}.new").write_text(name)
+    (folder / "job.json").write_text("job")
+    (folder / "order.new").write_text("order")
     asked = tmp_path / "asked"
     answers = {"systemctl": f'[ "$1" != is-active ] || exit {0 if waits else 3}', "systemd-run": ""}
     for name, answer in answers.items():
@@ -325,6 +329,6 @@ def test_a_worker_that_waits_is_given_its_job_and_one_that_has_ended_is_launched
     environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
     subprocess.run(words, input=text, text=True, check=True, timeout=60, env=environment)
     lines = asked.read_text().splitlines()
-    assert lines[0] == "systemctl is-active alive job.new order.new "
+    assert lines[0] == "systemctl is-active alive job.json order.new "
     assert [line.split()[0] for line in lines[1:]] == ([] if waits else ["systemctl", "systemd-run"])
     assert {path.name for path in folder.iterdir()} == {"alive", "job.json", "order.json"}

@@ -182,6 +182,13 @@ def test_a_zones_own_value_is_judged_too() -> None:
     assert "is not in secstorage.allowed.internal.sites of zone zone2 (10.99.0.0/24)" in reported
 
 
+def test_a_management_network_that_is_not_set_has_nobody() -> None:
+    (reported,) = rule_facts("management_network_holds_new_servers", tables={"settings": settings(**{"management.network.cidr": ""})})
+    assert reported.startswith("management.network.cidr is empty, which does not have newms1")
+    of_a_zone = {"settings of a zone": [{"owner": "zone2", "name": "management.network.cidr", "value": ""}]}
+    assert not rule_facts("management_network_holds_new_servers", tables=of_a_zone), "the whole cloud's counts there"
+
+
 def test_routers_are_measured_by_their_zones_own_release() -> None:
     routers = [
         {

@@ -11,6 +11,8 @@ import pytest
 from lab.database import Accounts, DatabasePlan, load
 from lab.database.errors import DumpError, LoadFailed
 
+pytestmark = pytest.mark.processes
+
 SMALL = DatabasePlan(rows_usage=10, rows_event=10, rows_usage_event=10, rows_vm_stats=10, link_local_addresses=10)
 
 
@@ -68,7 +70,6 @@ def test_a_failure_after_the_last_byte_is_reported_too() -> None:
         load(_client(script), SMALL)
 
 
-@pytest.mark.engine
 def test_a_client_that_does_not_read_is_ended() -> None:
     with pytest.raises(LoadFailed, match="took longer than 1 seconds"):
         load(_client("import threading; threading.Event().wait(60)"), SMALL.with_(rows_event=20_000), timeout=1)

@@ -16,6 +16,8 @@ from lab.errors import LabError
 from lab.files import Lab, Options
 from parallel_build.secret import Secret
 
+pytestmark = pytest.mark.processes
+
 SMALL = DatabasePlan(rows_usage=10, rows_event=10, rows_usage_event=10, rows_vm_stats=10, link_local_addresses=10, database_key="the key")
 Keys = dict[str, Secret | None]
 

@@ -14,6 +14,8 @@ from tests.containers.replay_lab import agrees, phase_of, rules
 from tests.containers.replay_world import Outcome, Step, drawn, fitted, steps
 from tests.fast.drawn_moves import COMMANDS, Move
 
+pytestmark = pytest.mark.processes
+
 OVER = Outcome(("oldms1", "oldms2"), (), "closed")
 SEED = 7_000_000
 

@@ -15,7 +15,7 @@ from parallel_build.cloudstack.api import ApiUnavailable, Cloud
 from parallel_build.cloudstack.services import UnitState
 from parallel_build.cloudstack.work import Work
 from parallel_build.errors import StepFailed
-from parallel_build.operations import drain
+from parallel_build.operations import drain, open_calls
 from parallel_build.operations.context import Context
 from parallel_build.records.touched import MANAGEMENT, ORIGINAL, STOP, TouchedServer
 from parallel_build.records.window import WindowRecord
@@ -61,6 +61,8 @@ class Original:
         self.queued: Callable[[float], int] = lambda _: 0
         monkeypatch.setattr(work, "queued", lambda _: self.queued(self.now - 1000))
         monkeypatch.setattr(Cloud, "original", lambda _, server=None: Gone() if getattr(server, "name", "") in self.gone else self)
+        self.answered = False
+        monkeypatch.setattr(open_calls, "await_answered", self.answer)
         monkeypatch.setattr(drain, "let_users_in", lambda _: self.noted("users in"))
         monkeypatch.setattr(drain, "let_users_out", lambda _: self.noted("users out"))
         monkeypatch.setattr(
@@ -68,6 +70,10 @@ class Original:
             "Services",
             lambda name: SimpleNamespace(state=lambda unit: UnitState(unit, True, self.units[name], True, not self.units[name])),
         )
+
+    def answer(self, *_: Any) -> None:
+        assert self.calls in ([], ["users out"]), "before servers take no more jobs: a call may still begin one"
+        self.answered = True
 
     def noted(self, what: str) -> list[str]:
         self.calls.append(what)
@@ -113,6 +119,14 @@ class Gone:
 
 def ends_after(seconds: float, *found: Work) -> Callable[[float], list[Work]]:
     return lambda now: list(found) if now < seconds else []
+
+
+def test_a_job_that_a_call_begins_after_users_are_out_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call was received before, and is answered later; the packet filter waits for it itself."""
+    for version in ("4.20.3.0", "4.22.1.0"):
+        access = {"administrators": ["10.91.0.1/32"], "method": "cidr"}
+        cloud = Original(monkeypatch, version, lambda now: [JOB] if cloud.answered and now < 20 else [], userAccess=access)  # noqa: B023 - used at once
+        assert drain.drain(cloud.context)["most at once"] == 1
 
 
 def test_servers_are_asked_one_after_the_other_from_421_on(monkeypatch: pytest.MonkeyPatch) -> None:

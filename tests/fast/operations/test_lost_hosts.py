@@ -31,6 +31,8 @@ class Lost(BaseException):
 class MemoryFile:
     """The record's file on a machine of the world: a write is an action."""
 
+    limit = None
+
     def __init__(self, world: Disks, host: str, name: str) -> None:
         self.world, self.host, self.name = world, Machine(world, host), name
         self.folder, self.path = "/var/lib", f"/var/lib/{name}"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from parallel_build.operations.packet_filter import OPEN, SENT_ON, Barrier
+from parallel_build.operations import open_calls
+from parallel_build.operations.packet_filter import CLOSE_IDLE, OPEN, SENT_ON, Barrier
 
 BARRIER = Barrier(["192.0.2.0/24", "198.51.100.7", "2001:db8::/64", "2001:db8:1::7"], [80, 443, 8080], [80, 8080])
 
@@ -189,6 +190,70 @@ def test_where_its_own_rules_can_not_be_opened_users_are_refused_at_once(tmp_pat
     text = f"{SERVER}\nPATH={tmp_path}:$PATH\n{BARRIER.rules(answered=True)}\nask\n{SENT_ON}\n"
     done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.splitlines() == ["000", "none (7)", "refused"], done.stderr
+
+
+SLOW_SERVER = """
+import http.server, pathlib, time
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.path == "/slow":
+            pathlib.Path("got").touch()
+            time.sleep(5)
+        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *words): pass
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+"""
+CALLERS = """
+import http.client, pathlib, threading, time
+def call(client, path):
+    try:
+        client.request("GET", path)
+        answer = client.getresponse()
+        answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+def client(): return http.client.HTTPConnection("10.9.0.1", 8080, timeout=60)
+kept, unused, slow, seen = client(), client(), client(), []
+assert call(kept, "/quick") == 200
+unused.connect()
+asking = threading.Thread(target=lambda: seen.append(call(slow, "/slow")))
+asking.start()
+while not pathlib.Path("up").exists(): time.sleep(0.05)
+asking.join()
+print("slow", *seen)
+kept.auto_open = 0
+print("kept", call(kept, "/quick") == 200)
+print("new", call(client(), "/uuid"))
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not HAS_NAMESPACES or shutil.which("ss") is None, reason="no nft, no ss, or no network namespaces for this user")
+@pytest.mark.parametrize(("answered", "new"), [(True, "200"), (False, "ConnectionRefusedError")])
+def test_a_call_that_was_received_is_answered_and_idle_connections_keep_nobody_waiting(tmp_path: Path, answered: bool, new: str) -> None:
+    """It takes longer than the moment for which connections in use were left; neither a connection that is answered nor one without a call is waited for."""
+    for name, text in (("server.py", SLOW_SERVER), ("callers.py", CALLERS)):
+        (tmp_path / name).write_text(text)
+    barrier = BARRIER.rules(answered=answered, lets_end=True) + open_calls.let_end(BARRIER.users, 40)
+    last = BARRIER.rules(answered=answered) + CLOSE_IDLE.format(which=BARRIER.users)
+    text = f"""{SERVER.replace("sleep 60", "sleep 120")}
+cd {tmp_path}
+python3 server.py & slow=$!
+trap 'kill $there $web $slow' EXIT
+for n in $(seq 100); do ss -Hltn | grep -q ':8080 ' && break; sleep 0.05; done
+nsenter -n -t $there python3 callers.py >seen & callers=$!
+while [ ! -e got ]; do sleep 0.05; done
+{barrier}
+echo answered after $n looks
+{last}
+touch up; wait $callers; cat seen
+"""
+    done = subprocess.run([*NAMESPACES, "sh", "-s"], input=text, capture_output=True, text=True, check=False, timeout=120)
+    first, *seen = done.stdout.splitlines()
+    assert (seen, done.returncode) == (["slow 200", "kept False", f"new {new}"], 0), (first, done.stderr)
+    assert 0 < int(first.split()[2]) < 150, f"{first}: it waits for the call, and for nothing else"
 
 
 def test_the_redirection_comes_before_the_refusal(tmp_path: Path) -> None:

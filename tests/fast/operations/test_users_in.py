@@ -41,3 +41,16 @@ def test_a_hold_point_of_an_earlier_order_still_holds(
         with pytest.raises(GuardFailed, match=r"remove window\.stopBefore to let users in, or set it to Acceptance"):
             users_in.admit(context, "accepted")
     assert opened == (["in"] if admitted else [])
+
+
+def test_the_first_users_call_before_it_is_proved_that_they_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = site()
+    records = Records(WindowRecord("test", here.identity, opened="then", steps=NOW), here)
+    times = iter(["2026-11-30T10:00:00+00:00", "2026-11-30T10:00:09+00:00"])
+    monkeypatch.setattr(users_in, "now", lambda: next(times))
+    monkeypatch.setattr(users_in, "store", lambda _: records)
+    seen: list[str] = []
+    monkeypatch.setattr(user_firewall, "admit_on_new", lambda _: seen.append(users_in.since(records.facts(users_in.STEP))))
+    users_in.admit(SimpleNamespace(configuration=here.configuration, intend=lambda *_, **__: None), "accepted")  # type: ignore[arg-type]
+    assert seen == [""] and users_in.since(records.facts(users_in.STEP)) == "2026-11-30T10:00:00+00:00"
+    assert users_in.since({"at": "2026-11-30T10:00:09+00:00"}) == "2026-11-30T10:00:09+00:00", "a window that an earlier version opened"

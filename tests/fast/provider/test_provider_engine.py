@@ -38,14 +38,16 @@ from parallel_build.components.program import run
 from parallel_build.components.cloud import declare_stack
 from parallel_build.configuration import Phase
 from parallel_build.steps.base import REGISTRY
-from tests.fast.provider_harness import EarlyToy, Toy
+from tests.fast.provider_harness import EarlyToy, Toy, WindowToy
 
-REGISTRY.update(Toy=Toy, EarlyToy=EarlyToy)
+REGISTRY.update(Toy=Toy, EarlyToy=EarlyToy, WindowToy=WindowToy)
 steps.load_all = lambda: None  # only the toys
 class ToyResource(steps.StepResource):
     STEP = "Toy"
 class EarlyResource(steps.StepResource):
     STEP = "EarlyToy"
+class WindowResource(steps.StepResource):
+    STEP = "WindowToy"
 def toys(settings):
     stack = declare_stack(settings)
     def parameters(name):
@@ -141,6 +143,15 @@ class Project:
     def tell(self, fail: str) -> None:
         """What the toys are to fail with from now on."""
         (self.folder / "fail").write_text(fail)
+
+    def record(self, **known: Any) -> None:
+        """What the window's record is from now on."""
+        (self.folder / "record.json").write_text(json.dumps({"stack": STACK, "identity": "", "switched": "later", "number": 1, **known}))
+
+    def looks(self) -> int:
+        """How often it was looked at."""
+        looks = self.folder / "looks"
+        return len(looks.read_text()) if looks.exists() else 0
 
     def ended(self, operation: str) -> list[str]:
         """Steps that ended well, in order."""
@@ -308,3 +319,47 @@ def test_a_machine_in_service_is_not_taken_out_of_the_stack_file(project: Projec
     project.configure(phase="prepared", new=machines)
     project.up()
     assert set(project.resources()) == {"early"}
+
+
+@pytest.fixture
+def of_window(project: Project) -> Project:
+    """One whose step `two` was done in a window, which is open and was switched."""
+    program = project.folder / "__main__.py"
+    program.write_text(program.read_text().replace('ToyResource("two"', 'WindowResource("two"'))
+    project.record(opened="then")
+    project.up()
+    return project
+
+
+def test_a_rollback_that_left_pulumi_out_is_refused_by_name_and_followed_in_phase_prepared(of_window: Project) -> None:
+    project = of_window
+    assert project.looks() == 0, "what is made is not asked for"
+    project.pulumi("preview", "--expect-no-changes", "--stack", STACK)
+    project.up("--expect-no-changes")
+    assert project.looks() == 2, "once a run"
+    for record, words in (
+        ({"closed": "at last"}, "the state has WindowToy as done, and by the record on olddb1 no window is open"),
+        ({"returning": "now"}, "a rollback has begun now"),
+    ):
+        project.record(opened="then", **record)
+        for words_of_engine in (["preview"], ["up", "--yes", "--skip-preview"]):
+            shown = " ".join(project.pulumi(*words_of_engine, "--stack", STACK, code=1).split())
+            assert words in shown and "unchanged" not in shown.partition(words)[0].rpartition("Diagnostics")[0]
+    assert project.ended("undo") == []
+    project.configure(phase="prepared")
+    project.up()
+    assert set(project.resources()) == {"early"}
+
+
+def test_a_record_that_can_not_be_asked_is_a_warning_and_no_change(of_window: Project) -> None:
+    (of_window.folder / "record.json").write_text("silent")
+    for words in (["preview"], ["up", "--yes", "--skip-preview"]):
+        shown = " ".join(of_window.pulumi(*words, "--expect-no-changes", "--stack", STACK).split())
+        assert "whether the window is still open can't be asked: olddb1 can't be reached." in shown
+
+
+@pytest.mark.parametrize("words", [[], ["--run-program"]])
+def test_everything_goes_after_such_a_rollback_with_phase_switched_in_the_stack_file(of_window: Project, words: list[str]) -> None:
+    of_window.record(opened="then", closed="at last")
+    of_window.pulumi("destroy", "--yes", "--skip-preview", *words, "--stack", STACK)
+    assert of_window.resources() == {}

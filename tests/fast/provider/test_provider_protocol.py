@@ -6,16 +6,26 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import grpc
 import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
+from parallel_build.cancel import CancelToken
+from parallel_build.configuration import SwitchedStepName
+from parallel_build.operations import window_standing
+from parallel_build.operations.window_standing import Seen
 from parallel_build.provider import schema
 from parallel_build.provider.handlers import all_handlers
 from parallel_build.provider.values import SECRET_SIGNATURE, SIGNATURE_KEY, UNKNOWNS, to_struct
+from parallel_build.records.window import WindowRecord, WindowStore
+from parallel_build.remote.host import Connections
+from parallel_build.steps import load_all
+from parallel_build.steps.base import REGISTRY
 from tests.fast.provider_harness import PLANTED, Harness, Partial, Toy, harness, words
+from tests.fast.sites import site
 
 
 @pytest.fixture
@@ -326,3 +336,61 @@ def test_every_resource_is_described() -> None:
         assert resource["description"], token
         assert set(resource["requiredInputs"]) <= resource["inputProperties"].keys(), token
         assert "site" not in resource["properties"] and "provisioning" not in resource["properties"], token
+
+
+RECORD = {"opened": "then", "switched": "later", "holders": {"olddb1": {"machine": ""}}, "number": 1}
+
+
+@pytest.fixture
+def looks(provider: Harness, monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+    """What is seen of the record each time that it is looked at; empty: nothing may look."""
+    found: list[Seen] = []
+    monkeypatch.setattr(window_standing, "look", lambda site, connections: found.pop(0))
+    return found
+
+
+def as_seen(stack: str = "test", unknown: str = "", **changes: Any) -> Seen:
+    """A record."""
+    here = site()
+    store = WindowStore(Connections(here, CancelToken()).host(here.configuration.original.database.source), here)
+    return Seen(store, WindowRecord(stack, here.identity, **{**RECORD, **changes}), unknown=unknown)
+
+
+@pytest.mark.parametrize("changes", [{}, {"transfer": {"threads": 9}}, {"transfer": {"method": "replicate"}}])
+def test_a_done_step_of_a_window_that_was_rolled_back_elsewhere_is_refused_by_name(
+    provider: Harness, looks: list[Seen], changes: dict[str, Any]
+) -> None:
+    looks.append(as_seen(closed="at last"))
+    with pytest.raises(grpc.RpcError) as refused:
+        provider.diff(provider.inputs(), provider.inputs(**changes), kind="WindowToy")
+    assert "no window is open" in words(refused) and "phase prepared --stack test && pulumi up" in words(refused)
+    assert provider.calls == []
+
+
+def test_the_record_is_asked_once_a_run_and_only_for_what_is_done_in_a_window(provider: Harness, looks: list[Seen]) -> None:
+    inputs = provider.inputs()
+    assert provider.diff(inputs, inputs) == provider.diff(inputs, inputs, kind="EarlyToy") == []
+    assert provider.diff(inputs, inputs, {"status": "partial: half"}, "WindowToy") == ["site"]
+    assert provider.diff(inputs, {**inputs, "site": next(iter(UNKNOWNS))}, kind="WindowToy") == ["site"]
+    looks.append(as_seen())
+    assert provider.diff(inputs, inputs, kind="WindowToy") == provider.diff(inputs, inputs, kind="WindowToy") == []
+    provider.next_run()
+    looks.append(as_seen(returning="now"))
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError) as refused:
+            provider.diff(inputs, inputs, kind="WindowToy")
+        assert "a rollback has begun now" in words(refused)
+
+
+def test_what_can_not_be_asked_is_a_warning_once(provider: Harness, looks: list[Seen]) -> None:
+    looks.append(as_seen(unknown=f"olddb1 can't be reached with {PLANTED}"))
+    for _ in range(2):
+        assert provider.diff(provider.inputs(), provider.inputs(), kind="WindowToy") == []
+    ((urn, message, ephemeral),) = provider.engine.lines
+    assert urn == provider.urn("WindowToy") and not ephemeral
+    assert "can't be asked: olddb1 can't be reached with [secret]" in message and "the state alone" in message.lower()
+
+
+def test_every_step_of_the_window_and_no_other_is_one() -> None:
+    load_all()
+    assert {name for name, step in REGISTRY.items() if step.of_window} == {"Window", "Retirement", *get_args(SwitchedStepName)}

@@ -32,8 +32,11 @@ from parallel_build.steps.rehearsal import Rehearsal, parameters
 from parallel_build.steps.window import Window
 from tests.fast.asked_host import AskedHost
 from tests.fast.cloudstack.test_log import UPGRADE, line, read
+from tests.fast.guards.conftest import refusals_read
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.sites import site, values
+
+__all__ = ["refusals_read"]
 
 MACHINE = {"name": "rehearsal", "address": "10.91.0.51"}
 PASSED = RehearsalRecord(
@@ -243,6 +246,11 @@ def test_texts_of_the_change_review(tmp_path: Path) -> None:
         "took 1 min 1 s in rehearsal (copy 1 min 1 s, fixes 0.4 s; nothing was compared)"
     )
     assert rehearsed(configuration, "test", "SystemVms") == NOT_REHEARSED
+    taking_over = configuration.model_copy(update={"transfer": configuration.transfer.model_copy(update={"method": "replicate"})})
+    assert rehearsed(taking_over, "test", "DatabaseTransfer") == "took 0.4 s in rehearsal (fixes 0.4 s; the takeover was not)"
+    copied = replace(PASSED, seconds={name: seconds for name, seconds in PASSED.seconds.items() if name != "fixes"})
+    (folder / "rehearsal.json").write_text(json.dumps({"passed": copied.document(), "last": {}}))
+    assert rehearsed(taking_over, "test", "DatabaseTransfer") == NOT_REHEARSED, "the rehearsal copies, and that window does not"
     other = rehearsing(tmp_path).configuration.model_copy(update={"new": configuration.new.model_copy(update={"version": "4.22.9.0"})})
     assert rehearsed(other, "test", "FirstManagement") == NOT_REHEARSED
     (folder / "rehearsal.json").write_text("{torn")

@@ -271,6 +271,15 @@ def test_a_network_in_which_users_work_comes_first(monkeypatch: pytest.MonkeyPat
     assert cloud.restarted[0] == "network-1", "nobody is refused with allow"
 
 
+def test_a_network_whose_rule_was_refused_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudStack takes such a rule away again, and its words name no router: what the call named is all that is left."""
+    monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
+    cloud = RouterCloud(nets(20))
+    cloud.refused_calls = ['{"ipaddressid":"00000000-0000-0000-0000-000000000017","cmdEventType":"FIREWALL.OPEN"}', "not JSON"]
+    apply(Run(monkeypatch, cloud, window={"parallelRestarts": 1}))
+    assert cloud.restarted[0] == "network-17"
+
+
 def test_no_two_threads_ask_one_database_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart_waves, "ASK_AGAIN", -1.0)
     cloud = RouterCloud(nets(40))

@@ -1,11 +1,13 @@
-"""Public addresses of networks, and the rules on them: firewall, egress, port forwarding and load balancing. There is no router behind them."""
+"""Public addresses of networks, and the rules on them: firewall, egress, port forwarding, load balancing. A router of an older release takes none."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from ...shared.database import Row, utcnow
+from ..jobs import JobFailed
 from .common import named_job, new_owner, owner, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present
 
@@ -79,6 +81,22 @@ def _add(call: Call, purpose: str, network: Row, address: Row | None, ports: tup
     )  # fmt: skip
 
 
+def _apply(call: Call, name: str, identity: int, network: Row, kind: str, show: Callable[[Call, Row], Response]) -> Response:
+    """Have the network's router take a rule. Where it takes none, the rule is gone again, and the words of the failure are not the router's.
+
+    [CloudStack CreateFirewallRuleCmd, CreatePortForwardingRuleCmd and CreateLoadBalancerRuleCmd.execute]
+    """
+
+    def work() -> Response:
+        if call.system_vms.routers.network_refuses(network):
+            for table in ("port_forwarding_rules", "load_balancing_rules", "firewall_rules"):
+                call.cloud.execute(f"DELETE FROM {table} WHERE id = %s", identity)
+            raise JobFailed(f"Failed to create {kind} rule")
+        return {name: show(call, call.there("firewall_rules", identity))}
+
+    return {"jobid": call.job("FirewallRule", identity, work)}
+
+
 def _open(call: Call, network: Row, address: Row | None, traffic: str) -> int:
     last = call.number("endport", call.number("startport", 0))
     ports = (call.number("startport", 0), last) if call.text("startport") else (None, None)
@@ -94,15 +112,15 @@ def _open(call: Call, network: Row, address: Row | None, traffic: str) -> int:
 def create_firewall_rule(call: Call) -> Response:
     """Let something in to an address."""
     address = call.find("user_ip_address", "ipaddressid")
-    identity = _open(call, call.look_up("networks", address["network_id"]), address, "Ingress")
-    return named_job(call, "firewallrule", lambda: _firewall_rule(call, call.there("firewall_rules", identity)))
+    network = call.look_up("networks", address["network_id"])
+    return _apply(call, "firewallrule", _open(call, network, address, "Ingress"), network, "firewall", _firewall_rule)
 
 
 @command("createEgressFirewallRule")
 def create_egress_rule(call: Call) -> Response:
     """Let something out of a network."""
-    identity = _open(call, call.find("networks", "networkid"), None, "Egress")
-    return named_job(call, "firewallrule", lambda: _firewall_rule(call, call.there("firewall_rules", identity)))
+    network = call.find("networks", "networkid")
+    return _apply(call, "firewallrule", _open(call, network, None, "Egress"), network, "egress firewall", _firewall_rule)
 
 
 def _listed(call: Call, purpose: str, more: str = "") -> list[Row]:
@@ -167,7 +185,7 @@ def create_forwarding_rule(call: Call) -> Response:
         "port_forwarding_rules", id=identity, instance_id=vm["id"], dest_ip_address=card["ip4_address"] or "", dest_port_start=private[0],
         dest_port_end=private[1],
     )  # fmt: skip
-    return named_job(call, "portforwardingrule", lambda: _forwarding_rule(call, call.there("firewall_rules", identity)))
+    return _apply(call, "portforwardingrule", identity, network, "port forwarding", _forwarding_rule)
 
 
 @command("listPortForwardingRules")
@@ -211,7 +229,7 @@ def create_balancer(call: Call) -> Response:
         default_port_end=private, algorithm=algorithm, scheme="Public", lb_protocol=call.text("protocol") or None,
         cidr_list=call.text("cidrlist") or None,
     )  # fmt: skip
-    return named_job(call, "loadbalancer", lambda: _balancer(call, call.there("firewall_rules", identity)))
+    return _apply(call, "loadbalancer", identity, network, "load balancer", _balancer)
 
 
 @command("assignToLoadBalancerRule")

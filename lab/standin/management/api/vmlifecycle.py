@@ -77,11 +77,12 @@ def _start(call: Call, row: Row) -> None:
     if row["state"] == "Running":
         return
     hosts = call.system_vms.machines.candidates(row["data_center_id"], row["hypervisor_type"], row["last_host_id"])
-    if not hosts:
-        call.cloud.update("vm_instance", row["id"], state="Stopped", update_time=utcnow())
-        raise JobFailed("Unable to create a deployment for VM instance", 533)
+    failed = JobFailed("Unable to create a deployment for VM instance", 533) if not hosts else None
     if refused := call.system_vms.routers.refuses(row["id"]):
-        raise JobFailed(refused, 534)
+        failed = failed or JobFailed(refused, 534)
+    if failed is not None:
+        call.cloud.update("vm_instance", row["id"], state="Stopped", update_time=utcnow())
+        raise failed
     call.cloud.update(
         "vm_instance",
         row["id"],

@@ -13,6 +13,7 @@ from .core import PARAM_ERROR, ApiError, Call, Response, command, present, succe
 from .topology import zone_names
 
 GIB = 1 << 30
+BETWEEN = ("Creating", "Attaching", "Snapshotting", "Resizing", "Migrating")
 TYPES = {0: "MANUAL", 1: "RECURRING"}
 
 
@@ -97,7 +98,9 @@ def _own(call: Call, table: str, parameter: str = "id") -> Row:
     return row
 
 
-def _submit(call: Call, row: Row, kind: str, instance: str, work: Callable[[], Response]) -> Response:
+def _submit(
+    call: Call, row: Row, kind: str, instance: str, work: Callable[[], Response], begin: Callable[[], None] | None = None
+) -> Response:
     def run() -> Response:
         result = work()
         alerts.add_event(
@@ -114,7 +117,7 @@ def _submit(call: Call, row: Row, kind: str, instance: str, work: Callable[[], R
 
     return {
         "id": row["uuid"],
-        "jobid": call.job(instance, row["id"], run),
+        "jobid": call.job(instance, row["id"], run, begin),
     }
 
 
@@ -161,16 +164,29 @@ def create_volume(call: Call) -> Response:
     return _submit(call, row, "VOLUME.CREATE", "Volume", lambda: _now(call, row))
 
 
+def _at_rest(row: Row) -> None:
+    """Raises ApiError where another job is at work on a volume."""
+    if row["state"] in BETWEEN:
+        raise ApiError(PARAM_ERROR, f"Volume: {row['uuid']} is in {row['state']} state")
+
+
 @command("attachVolume")
 def attach_volume(call: Call) -> Response:
     """Attach a data disk to a VM."""
     row, vm = _own(call, "volumes"), _own(call, "vm_instance", "virtualmachineid")
     if row["instance_id"] is not None:
         raise ApiError(PARAM_ERROR, "Please specify a volume that is not attached to any VM.")
+    _at_rest(row)
+
+    def begin() -> None:
+        """It is on storage before it is attached."""
+        pool = call.cloud.value("SELECT pool_id FROM volumes WHERE instance_id = %s AND volume_type = 'ROOT' LIMIT 1", vm["id"])
+        call.cloud.update(
+            "volumes", row["id"], state="Attaching", pool_id=row["pool_id"] or pool, path=row["path"] or str(uuid.uuid4())
+        )  # fmt: skip
 
     def work() -> Response:
         last = call.cloud.value("SELECT MAX(device_id) FROM volumes WHERE instance_id = %s AND removed IS NULL", vm["id"])
-        pool = call.cloud.value("SELECT pool_id FROM volumes WHERE instance_id = %s AND volume_type = 'ROOT' LIMIT 1", vm["id"])
         call.cloud.update(
             "volumes",
             row["id"],
@@ -178,12 +194,10 @@ def attach_volume(call: Call) -> Response:
             device_id=call.number("deviceid", (last or 0) + 1),
             attached=utcnow(),
             state="Ready",
-            pool_id=row["pool_id"] or pool,
-            path=row["path"] or str(uuid.uuid4()),
         )
         return _now(call, row)
 
-    return _submit(call, row, "VOLUME.ATTACH", "Volume", work)
+    return _submit(call, row, "VOLUME.ATTACH", "Volume", work, begin)
 
 
 @command("detachVolume")
@@ -223,6 +237,7 @@ def delete_volume(call: Call) -> Response:
 def create_snapshot(call: Call) -> Response:
     """Make a snapshot of a volume."""
     row = _own(call, "volumes", "volumeid")
+    _at_rest(row)
     vm = call.look_up("vm_instance", row["instance_id"])
     name = call.text("name") or f"{vm.get('name', 'detached')}_{row['name']}_{utcnow():%Y%m%d%H%M%S}"
     snapshot_id = call.cloud.insert(
@@ -251,9 +266,14 @@ def create_snapshot(call: Call) -> Response:
             call.cloud.update("snapshots", snapshot_id, status="Error")
             raise JobFailed(f"VolumeId: {row['id']} is not in Ready state but {row['state']}. Cannot take snapshot.")
         call.cloud.update("snapshots", snapshot_id, status="BackedUp")
+        call.cloud.update("volumes", row["id"], state="Ready")
         return {"snapshot": snapshot(call, call.cloud.row("SELECT * FROM snapshots WHERE id = %s", snapshot_id) or entry)}
 
-    return _submit(call, entry, "SNAPSHOT.CREATE", "Snapshot", work)
+    def begin() -> None:
+        if row["state"] == "Ready":
+            call.cloud.update("volumes", row["id"], state="Snapshotting")
+
+    return _submit(call, entry, "SNAPSHOT.CREATE", "Snapshot", work, begin)
 
 
 def snapshot(call: Call, row: Row) -> Response:
