@@ -21,6 +21,7 @@ from lab.machines import (
     NEW_REPLICA,
     NEW_SOURCE,
     OLD_MANAGEMENT,
+    OLD_NODE,
     OLD_REPLICA,
     OLD_SOURCE,
     PACKAGES_PORT,
@@ -120,8 +121,7 @@ def create(
         packages=(*PACKAGES[machine.role], *packages),
         enabled_units=(*units, *service.units),
         # The shared root brings a database server, and CloudStack's unit wants one: it must not start where there is no database.
-        # A KVM host's packet filter is its agent's own.
-        masked_units=(*(() if units else DATABASE_UNITS), *(("firewalld.service",) if machine.role == "kvm" and system == "el" else ())),
+        masked_units=() if units else DATABASE_UNITS,
     )
     container.create(container.ContainerSpec(machine.name, root, lab.original, lab.namespace, BRIDGE, provisioning, disk=disk))
     inside = lab.original / machine.name / "root"
@@ -173,7 +173,7 @@ def named(lab: Lab, name: str) -> Machine:
     Raises:
         LabError: it has none of that name.
     """
-    known = {machine.name: machine for machine in (*everything(lab.options().management), REHEARSAL)}
+    known = {machine.name: machine for machine in (*everything(lab.options().management), OLD_NODE, REHEARSAL)}
     if name not in known:
         raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
     return known[name]

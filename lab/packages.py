@@ -13,7 +13,6 @@ import argparse
 import fcntl
 import gzip
 import hashlib
-import os
 import shutil
 import stat
 import subprocess
@@ -136,7 +135,7 @@ def _build_version(target: Path, trees: Path, version: str) -> None:
 
 
 def _pack(tree: Path, target: Path) -> None:
-    run_tool(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target)])
+    _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target)])
 
 
 def lay_out(tree: Path, package: str, version: str) -> None:
@@ -196,7 +195,7 @@ def _index(directory: Path) -> None:
     stanzas = []
     for package in sorted(directory.glob("*.deb")):
         content = package.read_bytes()
-        fields = run_tool(["dpkg-deb", "--field", str(package)]).rstrip("\n")
+        fields = _run(["dpkg-deb", "--field", str(package)]).rstrip("\n")
         stanzas.append(
             f"{fields}\nFilename: ./{package.name}\nSize: {len(content)}\n"
             f"MD5sum: {hashlib.md5(content, usedforsecurity=False).hexdigest()}\n"
@@ -219,28 +218,18 @@ def _index(directory: Path) -> None:
     (directory / "Release").write_text("\n".join(lines) + "\n")
 
 
-def run_tool(command: list[str]) -> str:
-    """Run a program that builds packages, in an environment that gives equal packages of equal sources; what it printed.
-
-    Raises:
-        PackagingError: it failed, with the end of its words.
-    """
+def _run(command: list[str]) -> str:
     outcome = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "SOURCE_DATE_EPOCH": str(EPOCH),
-            "LC_ALL": "C",
-            "HOME": os.environ.get("HOME", "/root"),
-        },
+        timeout=120,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C"},
     )
     if outcome.returncode:
         raise PackagingError(
-            f"{' '.join(command[:2])} ended with {outcome.returncode}: {outcome.stderr.strip()[-600:]}. Look at the file it names in lab/standin."
+            f"{' '.join(command[:2])} ended with {outcome.returncode}: {outcome.stderr.strip()}. Look at the file it names in lab/standin."
         )
     return outcome.stdout
 

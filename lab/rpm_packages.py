@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab import packages
-from lab.packages import PACKAGES, TEMPLATES, PackagingError, Repository, run_tool
+from lab.packages import PACKAGES, TEMPLATES, PackagingError, Repository
 
 RELEASE = "1"
 PREFIX = "el-"  # of a version's folder on the lab's web server
@@ -135,15 +137,13 @@ def build_version(target: Path, work: Path, version: str, release: str = RELEASE
     spec = work / "cloudstack.spec"
     spec.write_text(_spec(trees, version, release))
     folders = {"_topdir": work / "build", "_rpmdir": target, "_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"}
-    run_tool(
-        ["rpmbuild", "-bb", "--quiet", *(word for name, value in folders.items() for word in ("--define", f"{name} {value}")), str(spec)]
-    )
+    _run(["rpmbuild", "-bb", "--quiet", *(word for name, value in folders.items() for word in ("--define", f"{name} {value}")), str(spec)])
     index(target)
 
 
 def index(folder: Path) -> None:
     """Make a folder of RPMs a repository."""
-    run_tool(["createrepo_c", "-q", "--no-database", "--simple-md-filenames", str(folder)])
+    _run(["createrepo_c", "-q", "--no-database", "--simple-md-filenames", str(folder)])
 
 
 def _tree(tree: Path, package: str, version: str) -> Path:
@@ -184,3 +184,10 @@ def _files(tree: Path) -> Iterator[str]:
             yield f'{"%config(noreplace) " if inside.startswith("etc/") else ""}{owner}"/{inside}"\n'
         elif "cloudstack" in inside and "systemd" not in inside:
             yield f'%dir {owner}"/{inside}"\n'
+
+
+def _run(command: list[str]) -> None:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/root")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    if done.returncode:
+        raise PackagingError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-600:]}. Look at lab/rpm_packages.py.")

@@ -75,6 +75,7 @@ PARTS = (
     _containers("window", "window_safety"),
     _containers("points", "points", timeout=1800),
     _containers("lost", "lost_for_good", timeout=1800),
+    _containers("galera", "galera", "galera_path", timeout=1800),
     _containers("mysql", "mysql_path"),
     _containers("replicate", "replicate_path"),
     _containers("files", "files_path"),

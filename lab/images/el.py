@@ -70,7 +70,6 @@ AutoReqProv: no
 Provides: /bin/sh
 Provides: bash
 Provides: chrony
-Provides: firewalld
 Provides: glibc
 Provides: iproute
 Provides: java-17-headless
@@ -174,19 +173,6 @@ CLIENT_OPTIONS = """\
 # EL's programs have this path built in; these are Debian's.
 [client-server]
 socket=/var/lib/mysql/mysql.sock
-"""
-
-# What an operator opens for CloudStack and its database; everything else that comes in is refused.
-ZONE = """\
-<?xml version="1.0" encoding="utf-8"?>
-<zone>
-  <short>Public</short>
-  <service name="ssh"/>
-  <port port="3306" protocol="tcp"/>
-  <port port="8080" protocol="tcp"/>
-  <port port="8250" protocol="tcp"/>
-  <port port="9090" protocol="tcp"/>
-</zone>
 """
 
 # Epoch and names are EL 9's. Files come from Debian's packages, by their lists.
@@ -298,7 +284,7 @@ EL = Recipe(
     name="el",
     suite=BASE.suite,
     extra_suites=BASE.extra_suites,
-    packages=(*(name for name in BASE.packages if name not in _NOT_ITS_OWN), "rpm", "dnf", "createrepo-c", "firewalld"),
+    packages=(*(name for name in BASE.packages if name not in _NOT_ITS_OWN), "rpm", "dnf", "createrepo-c"),
     early_files=(
         ("etc/rpm/macros.el-shape", 0o644, MACROS),
         ("etc/yum.repos.d/el-shape.repo", 0o644, REPO),
@@ -314,11 +300,10 @@ EL = Recipe(
     files=(
         *(each for each in EMPTIED if not each[0].startswith("etc/apt")),
         ("etc/dnf/dnf.conf", 0o644, DNF),
-        ("etc/firewalld/zones/public.xml", 0o644, ZONE),
         *(each for each in BASE.files if each[0].startswith("etc/systemd/journald")),
         ("etc/ssh/sshd_config.d/lab.conf", 0o600, SSHD),
     ),
-    enabled=("ssh.service", "firewalld.service"),
+    enabled=("ssh.service",),
     disabled=(),
     masked=tuple(unit for unit in NO_HOUSEKEEPING if not unit.startswith(("apt", "dpkg"))),
     removed=(
