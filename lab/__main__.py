@@ -304,6 +304,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="one machine for management, usage and database, on the original or on both sides (containers only)",
     )
     parser.add_argument(
+        "--galera", action="store_const", const=True, help="the original's databases are three nodes of a Galera cluster (containers only)"
+    )
+    parser.add_argument(
         "--family",
         choices=("debian", "el"),
         help="what the original's systems are like; el is a shape of Enterprise Linux (default: debian)",

@@ -28,6 +28,7 @@ OLD_MANAGEMENT = (
 )
 OLD_SOURCE = Machine("olddb1", "10.91.0.13", "source")
 OLD_REPLICA = Machine("olddb2", "10.91.0.14", "replica")
+OLD_NODE = Machine("olddb3", "10.91.0.15", "replica")  # only where `up --galera` asks for it: then all three are nodes of a cluster
 TIME_SERVER = OLD_MANAGEMENT[0]  # gives the new guests the time; containers have this computer's
 KVM_HOSTS = (Machine("kvm1", "10.91.0.21", "kvm"), Machine("kvm2", "10.91.0.22", "kvm"))
 NEW_SOURCE = Machine("newdb1", "10.91.0.31", "source")
@@ -50,5 +51,5 @@ def new(management: int) -> tuple[Machine, ...]:
 
 
 def everything(management: int) -> tuple[Machine, ...]:
-    """All machines of a lab."""
+    """All machines of a lab, but for those that an option asks for."""
     return (*original(management), *new(management))
