@@ -91,6 +91,11 @@ class Options:
         """Families of systems of the original and of the new servers."""
         return self.family, self.new_family or self.family
 
+    @property
+    def containers_only(self) -> bool:
+        """Whether it is something that the lab has no guests for."""
+        return "el" in self.systems or "mysql" in self.families or self.one_server is not None or self.galera
+
 
 @dataclass(frozen=True)
 class Lab:

@@ -47,7 +47,9 @@ def forward(node: str) -> list[Moment]:
     return [
         Moment("OriginalManagement: stopping cloudstack-management on oldms1", joins=True),
         Moment("DatabaseTransfer: (?!looking|emptying|making)", joins=True),
-        Moment(f"OriginalDatabase: stopping mariadb on {node}"),
+        Moment(
+            f"OriginalDatabase: stopping mariadb on {node}", joins=node != NODES[0]
+        ),  # the others have left before the node that is written to
     ]
 
 
