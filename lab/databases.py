@@ -63,6 +63,12 @@ wsrep_sst_method = rsync
 default_storage_engine = InnoDB
 innodb_autoinc_lock_mode = 2
 """
+# $1: that file. An attempt that was interrupted may have left a node of a cluster.
+APART = """
+[ -e "$1" ] || exit 0
+systemctl stop mariadb
+rm -f "$1" /var/lib/mysql/grastate.dat /var/lib/mysql/gvwstate.dat /var/lib/mysql/galera.cache
+"""
 
 
 def configuration(machine: Machine, family: Family, system: System = "debian", *, cluster: bool = False) -> File:
@@ -92,6 +98,8 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
     primary = opened[OLD_SOURCE]
     family = lab.options().database
     unit = UNIT[family]
+    if lab.options().galera:
+        in_parallel(lambda machine: opened[machine].script(APART, [CLUSTER_FILE], timeout=120), CLUSTER)
     primary.run(["systemctl", "start", unit], timeout=120)  # An attempt that was interrupted may have left it stopped.
     # The replica is copied from the source's files, so nothing of the load needs to be in the binary log.
     with session(primary) as database:
@@ -131,7 +139,8 @@ def nodes(opened: Sessions) -> dict[str, str]:
     def one(machine: Machine) -> str:
         host = opened[machine]
         shown = host.run(ask, timeout=30, ok=None).stdout.split() if host.reachable() else []
-        return f"{shown[3]} of {shown[1]}" if len(shown) == 4 else ""
+        found = dict(zip(shown[::2], shown[1::2], strict=False))
+        return f"{found['wsrep_local_state_comment']} of {found['wsrep_cluster_size']}" if len(found) == 2 else ""
 
     return dict(zip((machine.name for machine in CLUSTER), in_parallel(one, CLUSTER), strict=True))
 
