@@ -202,7 +202,7 @@ def _await_synced(context: Context, server: Server, unit: str) -> None:
     Raises:
         StepFailed: its server has ended. ConnectionFailed: it is gone.
     """
-    silent: list[float] = []  # when it was asked in vain, since it last answered
+    silent: list[float] = []  # when it did not answer, since it last did
 
     def synced() -> bool:
         if _status_now(context, server).synced:
