@@ -102,7 +102,7 @@ PARTS = (
     _containers("el", "el_path"),
     _containers("el-servers", "el_packages", "el_firewall", "el_existing"),
     _containers("el-mixed", "el_mixed"),
-    _containers("galera", "galera"),
+    _containers("galera", "galera", "galera_path", timeout=1800),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q",), purpose=None),  # `pytest` as it is typed

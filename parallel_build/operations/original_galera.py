@@ -6,6 +6,7 @@ A node that runs is never started as a first one; a cluster that serves is joine
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from parallel_build.remote.parallel import Workers
 
 SYNC = 900  # seconds within which a node joins, also by a copy of everything
 SETTLE = 60  # seconds that a node which runs has to find the others
+SILENT = 30  # seconds for which a node on its way into the cluster may be out of reach
 SSH = 22
 
 
@@ -54,7 +56,7 @@ def serve(context: Context) -> None:
         nodes = _settled(context)
         no_other_history(nodes, _begun(store(context).read()))
         if not any(node.status.primary for node in nodes):
-            _start_first(context, nodes, serving)
+            mine = replace(mine, runs=_start_first(context, nodes, serving) == mine.name)
     _join(context, mine)
 
 
@@ -74,7 +76,8 @@ def _settled(context: Context) -> list[Node]:
     return last[0]
 
 
-def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
+def _start_first(context: Context, nodes: list[Node], serving: Server) -> str:
+    """Have one node start the cluster; its name."""
     prove_alone(nodes)
     nodes = [_at_rest(context, node, serving) for node in nodes]
     chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
@@ -85,7 +88,8 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     host = context.host(chosen.server)
     Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
     galera.bootstrap(host, _folder(chosen), chosen.unit)
-    _await_synced(context, chosen.server)
+    _await_synced(context, chosen.server, chosen.unit)
+    return chosen.name
 
 
 def _at_rest(context: Context, node: Node, serving: Server) -> Node:
@@ -200,25 +204,47 @@ def _join(context: Context, node: Node) -> None:
             Services(host).release(node.unit, enable=found.enabled)
         context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
         return
+    if not node.runs:
+        context.progress(f"{node.name} joins the original's cluster")
     known = noted_of(store(context).read(), node.server)
     if rests(known) and not known.get("joining"):
         store(context).remember(STEP, **{node.name: {**known, "joining": now()}})
     if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
-    _await_synced(context, node.server)
+    _await_synced(context, node.server, node.unit)
     known = noted_of(store(context).read(), node.server)
     if rests(known):
         store(context).remember(STEP, **{node.name: {**known, "joined": now()}})
 
 
-def _await_synced(context: Context, server: Server) -> None:
-    wait_for(
-        f"{server.name} to be Synced in its cluster",
-        lambda: _status_now(context, server).synced,
-        timeout=SYNC,
-        cancel=context.cancel,
-        progress=context.progress,
-    )
+def _await_synced(context: Context, server: Server, unit: str) -> None:
+    """Wait until a node that was started has everything; not for one that dies on the way.
+
+    Raises:
+        StepFailed: its server has ended. ConnectionFailed: it is gone.
+    """
+    silent: list[float] = []  # when it did not answer, since it last did
+
+    def synced() -> bool:
+        if _status_now(context, server).synced:
+            return True
+        try:
+            runs = Services(context.host(server)).state(unit).active
+        except ConnectionFailed:
+            silent.append(time.monotonic())
+            if silent[-1] - silent[0] > SILENT:
+                raise
+            return False
+        silent.clear()
+        if not runs:
+            raise StepFailed(
+                f"{unit} on {server.name} has ended before it was Synced in its cluster",
+                "it was killed, or it can't get what the others have",
+                f"see journalctl -u {unit} on {server.name}, then run the same command again",
+            )
+        return False
+
+    wait_for(f"{server.name} to be Synced in its cluster", synced, timeout=SYNC, cancel=context.cancel, progress=context.progress)
 
 
 def _status_now(context: Context, server: Server) -> GaleraStatus:
