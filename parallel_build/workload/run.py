@@ -59,7 +59,7 @@ class Workload:
             raise GuardFailed(
                 f"{self._cloud.url} has a workload of another profile ({digest(there)}, not {profile.digest})",
                 "two profiles at once would be one that nobody described",
-                "remove it first: `workload STACK remove`",
+                "remove it first: parallel-build workload STACK remove",
             )
         self._cloud.list("listTags", key=TAG, listall="true")  # what could not be tagged could not be removed again
         chosen = choose(self._cloud, profile, zone) if there is None or self.missing(profile, there) else None
