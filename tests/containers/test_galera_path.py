@@ -191,34 +191,3 @@ def test_a_node_is_killed_in_steps_2_5_6_and_in_the_rollback(lab: LabRunner, nod
     assert "the original serves" in done
     assert_original_serves(lab, before)
     assert_whole(lab)
-
-
-def test_a_node_that_stays_off_is_confirmed_and_a_rollback_waits_for_no_other(lab: LabRunner) -> None:
-    before = keep_reading(lab)
-    tell("users out; the servers of the node that is written to and of a stand-by node are killed, and come up by themselves")
-    lab.run("tool", "switch", "lab", "--stop-before", "Drain")
-    for name in ("olddb1", "olddb2"):
-        lab.run("shell", name, "kill -9 $(pidof mariadbd)")
-        until(f"{name} to answer", lambda name=name: lab.run("shell", name, "mariadb -e 'SELECT 1' cloud", check=False).returncode == 0)
-    tell("on to the stop; a stand-by node's power is cut")
-    lab.run("tool", "switch", "lab", "--stop-before", "OriginalDatabase")
-    destroy(lab, "olddb3")
-    refused = lab.run("tool", "switch", "lab", check=False)
-    assert refused.returncode != 0
-    assert "olddb3 (10.91.0.15) of the original can't be reached, and it may still be running" in refused.stdout + refused.stderr
-    lab.run("pulumi", "config", "set", "--path", "window.confirmedDown[0]", "olddb3")
-    lab.run("tool", "switch", "lab")
-    assert lab.status()["serving"] == "new"
-    tell("back, while another stand-by node is off")
-    destroy(lab, "olddb2")
-    done = lab.run("tool", "back", "lab", check=False)
-    assert done.returncode != 0 and "olddb2" in done.stdout + done.stderr
-    assert lab.status()["serving"] == "original", "users wait for no stand-by node"
-    assert lab.sql("olddb1", LAST_ROW) == "acknowledged"
-    tell("the nodes are on again; the rest of the rollback")
-    for name in ("olddb2", "olddb3"):
-        restore(lab, name)
-    lab.run("pulumi", "config", "rm", "--path", "window.confirmedDown")
-    lab.run("tool", "back", "lab")
-    assert_original_serves(lab, before)
-    assert_whole(lab)
